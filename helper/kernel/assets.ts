@@ -1,0 +1,85 @@
+// Files that travel inside the executables: the two native addons and the compiled BPF object.
+//
+// Inside a packaged executable they are assets of the single-executable blob. A native addon has to be a file
+// before dlopen can take it, so it is unpacked once into a directory that only root can write. When run from
+// the source tree (tests, scripts) the same files are taken from node_modules and build/.
+
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import sea from 'node:sea';
+
+/** The names of the assets; scripts/build.ts packs exactly these. */
+export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
+
+/**
+ * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's initramfs
+ * does it), and then only the second can be mapped as code.
+ */
+const ADDON_DIRECTORIES = ['/run/podpace/addons', '/var/lib/cni/podpace/addons'] as const;
+
+/** Path of an asset in the source tree, relative to its root, for this machine's architecture. */
+export function assetSourcePath(name: AssetName, arch: string = process.arch): string {
+  switch (name) {
+    case 'koffi.node':
+      return `node_modules/@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`;
+    case 'netlink.node':
+      return `node_modules/netlink/prebuilds/linux-${arch}/node.napi.node`;
+    case 'podpace.bpf.o':
+      return 'build/bpf/podpace.bpf.o';
+  }
+}
+
+function sourceRoot(): string {
+  return path.resolve(import.meta.dirname, '../..');
+}
+
+/** Content of an asset. Throws when it is missing (in the source tree: run ./scripts/build first). */
+export function readAsset(name: AssetName): Buffer {
+  if (sea.isSea()) return Buffer.from(sea.getRawAsset(name) as ArrayBuffer);
+  return fs.readFileSync(path.join(sourceRoot(), assetSourcePath(name)));
+}
+
+function isTrusted(file: string, digest: string): boolean {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  if (stat === undefined || !stat.isFile() || stat.uid !== process.getuid?.()) return false;
+  if ((stat.mode & 0o022) !== 0) return false;
+  return createHash('sha256').update(fs.readFileSync(file)).digest('hex') === digest;
+}
+
+/** Puts an addon into a directory, once for every content; returns its path. A rename makes it appear whole. */
+function unpackInto(directory: string, name: AssetName, content: Buffer, digest: string): string {
+  const file = path.join(directory, `${digest.slice(0, 16)}-${name}`);
+  if (isTrusted(file, digest)) return file;
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const staged = `${file}.${process.pid}`;
+  fs.writeFileSync(staged, content, { mode: 0o500 });
+  fs.renameSync(staged, file);
+  return file;
+}
+
+/**
+ * Loads a native addon and returns what it exports.
+ * Throws an Error that names each directory that was tried, when none can hold executable code.
+ */
+export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
+  const module = { exports: {} };
+  if (!sea.isSea()) {
+    process.dlopen(module, path.join(sourceRoot(), assetSourcePath(name)));
+    return module.exports;
+  }
+  const content = readAsset(name);
+  const digest = createHash('sha256').update(content).digest('hex');
+  const failures: string[] = [];
+  for (const directory of ADDON_DIRECTORIES) {
+    try {
+      process.dlopen(module, unpackInto(directory, name, content, digest));
+      return module.exports;
+    } catch (error) {
+      failures.push(`${directory}: ${(error as Error).message}`);
+    }
+  }
+  throw new Error(
+    `Cannot load ${name}: one of these directories must be writable by root and not mounted noexec: ${failures.join('; ')}`,
+  );
+}

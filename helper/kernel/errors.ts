@@ -1,0 +1,26 @@
+// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text.
+
+/** An operation that the kernel refused. */
+export class KernelError extends Error {
+  /** What was attempted, in words that name the object: `create link "eth0"`. */
+  readonly operation: string;
+  /** The errno's symbol, for instance `ENOENT`. */
+  readonly errno: string;
+  /** The text of the netlink extended ack or of the BPF verifier, when the kernel gave one. */
+  readonly detail: string | undefined;
+
+  constructor(operation: string, errno: string, detail?: string) {
+    super(`Cannot ${operation}: ${errno}${detail === undefined || detail === '' ? '' : ` (${detail})`}`);
+    this.name = 'KernelError';
+    this.operation = operation;
+    this.errno = errno;
+    this.detail = detail;
+  }
+}
+
+/** True when `error` is a KernelError, or an error of Node's own, with one of these errno symbols. */
+export function hasErrno(error: unknown, ...symbols: readonly string[]): boolean {
+  if (error instanceof KernelError) return symbols.includes(error.errno);
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && symbols.includes(code);
+}
