@@ -1,0 +1,117 @@
+// Options of the fq qdisc: TCA_FQ_* of linux/pkt_sched.h. Attributes that later kernels added (priority bands,
+// weights, offload horizon) are neither written nor read.
+
+import { Attributes, WireError, encodeAttributes } from './attributes.ts';
+
+const TCA_FQ_PLIMIT = 1;
+const TCA_FQ_FLOW_PLIMIT = 2;
+const TCA_FQ_QUANTUM = 3;
+const TCA_FQ_INITIAL_QUANTUM = 4;
+const TCA_FQ_RATE_ENABLE = 5;
+const TCA_FQ_FLOW_MAX_RATE = 7;
+const TCA_FQ_BUCKETS_LOG = 8;
+const TCA_FQ_FLOW_REFILL_DELAY = 9;
+const TCA_FQ_ORPHAN_MASK = 10;
+const TCA_FQ_LOW_RATE_THRESHOLD = 11;
+const TCA_FQ_CE_THRESHOLD = 12;
+const TCA_FQ_TIMER_SLACK = 13;
+const TCA_FQ_HORIZON = 14;
+const TCA_FQ_HORIZON_DROP = 15;
+
+/** The kernel's bound on TCA_FQ_BUCKETS_LOG (ilog2(256 K), net/sched/sch_fq.c). */
+const MAX_BUCKETS_LOG = 18;
+
+/** What can be set on an fq qdisc; what is absent keeps the kernel's default. */
+export interface FqOptions {
+  /** Packets that the qdisc holds before it drops. */
+  readonly limitPackets?: number;
+  /** Packets that one flow may hold. */
+  readonly flowLimitPackets?: number;
+  /** Hash buckets for flows: a power of two from 2 to 262144. */
+  readonly buckets?: number;
+  /** Bits of the hash by which packets without a socket are put into flows. */
+  readonly orphanMask?: number;
+  /** How far ahead of now a departure time may lie, in microseconds. */
+  readonly horizonUs?: number;
+  /** True: packets beyond the horizon are dropped. False: their departure time is cut to it. */
+  readonly horizonDrop?: boolean;
+  /** Bytes that a flow may send per round. */
+  readonly quantumBytes?: number;
+  /** Bytes that a new flow may send at first. */
+  readonly initialQuantumBytes?: number;
+  /** True: sockets' own pacing rates and departure times are honoured. */
+  readonly pacing?: boolean;
+  /** Highest rate of one flow, in bytes per second. */
+  readonly flowMaxRateBytesPerSec?: number;
+  /** After this idle time, in microseconds, a flow gets its quantum again. */
+  readonly flowRefillDelayUs?: number;
+  /** Below this rate, in bytes per second, every packet is paced on its own. */
+  readonly lowRateThresholdBytesPerSec?: number;
+  /** Packets that waited longer, in microseconds, get a CE mark. */
+  readonly ceThresholdUs?: number;
+  /** How late the timer may fire, in nanoseconds, so that departures are taken together. */
+  readonly timerSlackNs?: number;
+}
+
+/** Fields that are plain 32-bit numbers on the wire. */
+const NUMBERS = [
+  ['limitPackets', TCA_FQ_PLIMIT],
+  ['flowLimitPackets', TCA_FQ_FLOW_PLIMIT],
+  ['quantumBytes', TCA_FQ_QUANTUM],
+  ['initialQuantumBytes', TCA_FQ_INITIAL_QUANTUM],
+  ['flowMaxRateBytesPerSec', TCA_FQ_FLOW_MAX_RATE],
+  ['flowRefillDelayUs', TCA_FQ_FLOW_REFILL_DELAY],
+  ['orphanMask', TCA_FQ_ORPHAN_MASK],
+  ['lowRateThresholdBytesPerSec', TCA_FQ_LOW_RATE_THRESHOLD],
+  ['ceThresholdUs', TCA_FQ_CE_THRESHOLD],
+  ['timerSlackNs', TCA_FQ_TIMER_SLACK],
+  ['horizonUs', TCA_FQ_HORIZON],
+] as const satisfies readonly (readonly [keyof FqOptions, number])[];
+
+/** Content of TCA_OPTIONS for an fq qdisc. Throws RangeError for a number of buckets that the kernel refuses. */
+export function encodeFqOptions(options: FqOptions): Buffer {
+  return encodeAttributes((attributes) => {
+    for (const [field, type] of NUMBERS) attributes.u32(type, options[field]);
+    attributes.u32(
+      TCA_FQ_BUCKETS_LOG,
+      options.buckets === undefined ? undefined : bucketsLog(options.buckets),
+    );
+    attributes.u32(TCA_FQ_RATE_ENABLE, options.pacing === undefined ? undefined : Number(options.pacing));
+    attributes.u8(
+      TCA_FQ_HORIZON_DROP,
+      options.horizonDrop === undefined ? undefined : Number(options.horizonDrop),
+    );
+  });
+}
+
+/** Decodes TCA_OPTIONS of an fq qdisc; fields the kernel did not report are absent. Throws WireError. */
+export function decodeFqOptions(bytes: Buffer): FqOptions {
+  const attributes = Attributes.decode(bytes);
+  const numbers: { -readonly [field in (typeof NUMBERS)[number][0]]?: number } = {};
+  for (const [field, type] of NUMBERS) {
+    const value = attributes.u32(type);
+    if (value !== undefined) numbers[field] = value;
+  }
+  const log = attributes.u32(TCA_FQ_BUCKETS_LOG);
+  if (log !== undefined && log > MAX_BUCKETS_LOG) {
+    throw new WireError(
+      `Cannot decode fq options: 2^${log} buckets, 2^${MAX_BUCKETS_LOG} is the kernel's bound`,
+    );
+  }
+  const pacing = attributes.u32(TCA_FQ_RATE_ENABLE);
+  const horizonDrop = attributes.u8(TCA_FQ_HORIZON_DROP);
+  return {
+    ...numbers,
+    ...(log !== undefined && { buckets: 2 ** log }),
+    ...(pacing !== undefined && { pacing: pacing !== 0 }),
+    ...(horizonDrop !== undefined && { horizonDrop: horizonDrop !== 0 }),
+  };
+}
+
+function bucketsLog(buckets: number): number {
+  const log = Math.log2(buckets);
+  if (Number.isInteger(log) && log >= 1 && log <= MAX_BUCKETS_LOG) return log;
+  throw new RangeError(
+    `Cannot encode fq options: ${buckets} buckets, a power of two from 2 to 262144 is needed`,
+  );
+}

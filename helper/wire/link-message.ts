@@ -1,0 +1,155 @@
+// RTM_NEWLINK and its relatives: struct ifinfomsg and IFLA_* of linux/if_link.h, VETH_INFO_PEER of linux/veth.h.
+
+import { Attributes, encodePayload, requireLength } from './attributes.ts';
+import type { AttributeWriter } from './attributes.ts';
+import { decodeMac, encodeMac } from './ip-address.ts';
+
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
+export const RTM_GETLINK = 18;
+
+const IFINFOMSG_BYTES = 16;
+const IFF_UP = 1;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
+const IFLA_LINKINFO = 18;
+const IFLA_IFALIAS = 20;
+const IFLA_NET_NS_FD = 28;
+const IFLA_EXT_MASK = 29;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
+const IFLA_LINK_NETNSID = 37;
+const IFLA_GSO_MAX_SEGS = 40;
+const IFLA_GSO_MAX_SIZE = 41;
+
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+
+/** RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that nobody here reads. */
+const RTEXT_FILTER_SKIP_STATS = 8;
+
+/** A network device as the kernel describes it. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** Driver family: `veth`, `netkit`, `bond`, …; absent for hardware and loopback. */
+  readonly kind?: string;
+  readonly mtu: number;
+  /** Hardware address in lower case, empty for a device that has none. */
+  readonly mac: string;
+  /** True when the administrator switched it on (IFF_UP); says nothing of a carrier. */
+  readonly up: boolean;
+  /** Index of the device it is tied to (IFLA_LINK): for a veth its peer, in the namespace that linkNetnsId names. */
+  readonly linkIndex?: number;
+  /** Kernel's id of the namespace of `linkIndex`, absent when it is the same one. */
+  readonly linkNetnsId?: number;
+  /** Index of the bridge or bond it is part of. */
+  readonly masterIndex?: number;
+  readonly alias?: string;
+  readonly numTxQueues: number;
+  readonly numRxQueues: number;
+  /** Largest GSO packet in bytes. */
+  readonly gsoMaxSizeBytes: number;
+  readonly gsoMaxSegs: number;
+}
+
+/** Attributes of a link that a request sets; what is absent stays as it is. */
+export interface LinkAttributes {
+  readonly name?: string | undefined;
+  readonly mtu?: number | undefined;
+  readonly mac?: string | undefined;
+  /** Empty text removes the alias. */
+  readonly alias?: string | undefined;
+  readonly gsoMaxSizeBytes?: number | undefined;
+  readonly gsoMaxSegs?: number | undefined;
+  readonly numTxQueues?: number | undefined;
+  readonly numRxQueues?: number | undefined;
+  /** Descriptor of the namespace it shall live in. */
+  readonly netnsFd?: number | undefined;
+}
+
+/** Decodes the payload of RTM_NEWLINK. Throws WireError. */
+export function decodeLink(payload: Buffer): Link {
+  requireLength('link', payload, IFINFOMSG_BYTES);
+  const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
+  const kind = attributes.nested(IFLA_LINKINFO)?.string(IFLA_INFO_KIND);
+  const linkIndex = attributes.u32(IFLA_LINK);
+  const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
+  const masterIndex = attributes.u32(IFLA_MASTER);
+  const alias = attributes.string(IFLA_IFALIAS);
+  return {
+    index: payload.readInt32LE(4),
+    name: attributes.string(IFLA_IFNAME) ?? '',
+    mtu: attributes.u32(IFLA_MTU) ?? 0,
+    mac: decodeMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
+    up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
+    numTxQueues: attributes.u32(IFLA_NUM_TX_QUEUES) ?? 1,
+    numRxQueues: attributes.u32(IFLA_NUM_RX_QUEUES) ?? 1,
+    gsoMaxSizeBytes: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
+    gsoMaxSegs: attributes.u32(IFLA_GSO_MAX_SEGS) ?? 0,
+    ...(kind !== undefined && { kind }),
+    ...(linkIndex !== undefined && { linkIndex }),
+    ...(linkNetnsId !== undefined && { linkNetnsId }),
+    ...(masterIndex !== undefined && { masterIndex }),
+    ...(alias !== undefined && { alias }),
+  };
+}
+
+/** Asks for one link by index or name, or for all. */
+export function encodeLinkQuery(by: { readonly name?: string; readonly index?: number }): Buffer {
+  return encodePayload(linkHeader({ index: by.index ?? 0 }), (attributes) => {
+    attributes.string(IFLA_IFNAME, by.name);
+    attributes.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  });
+}
+
+/** Changes or deletes the link with this index, or when that is zero the one that `link` names. */
+export function encodeLinkChange(
+  index: number,
+  link: LinkAttributes & { readonly up?: boolean | undefined },
+): Buffer {
+  return encodePayload(linkHeader({ index, up: link.up }), (attributes) =>
+    writeLinkAttributes(attributes, link),
+  );
+}
+
+/** Creates a veth pair: the attributes of the one end, and nested in them the other end's. */
+export function encodeVethPair(link: LinkAttributes, peer: LinkAttributes): Buffer {
+  return encodePayload(linkHeader({ index: 0 }), (attributes) => {
+    writeLinkAttributes(attributes, link);
+    attributes.nested(IFLA_LINKINFO, (info) => {
+      info.string(IFLA_INFO_KIND, 'veth');
+      info.nested(IFLA_INFO_DATA, (data) =>
+        data.bytes(
+          VETH_INFO_PEER,
+          encodePayload(linkHeader({ index: 0 }), (inner) => writeLinkAttributes(inner, peer)),
+        ),
+      );
+    });
+  });
+}
+
+function linkHeader({ index, up }: { readonly index: number; readonly up?: boolean | undefined }): Buffer {
+  const header = Buffer.alloc(IFINFOMSG_BYTES);
+  header.writeInt32LE(index, 4);
+  header.writeUInt32LE(up === true ? IFF_UP : 0, 8);
+  header.writeUInt32LE(up === undefined ? 0 : IFF_UP, 12);
+  return header;
+}
+
+function writeLinkAttributes(attributes: AttributeWriter, link: LinkAttributes): void {
+  attributes.string(IFLA_IFNAME, link.name);
+  attributes.u32(IFLA_MTU, link.mtu);
+  attributes.bytes(IFLA_ADDRESS, link.mac === undefined ? undefined : encodeMac(link.mac));
+  attributes.string(IFLA_IFALIAS, link.alias);
+  attributes.u32(IFLA_GSO_MAX_SIZE, link.gsoMaxSizeBytes);
+  attributes.u32(IFLA_GSO_MAX_SEGS, link.gsoMaxSegs);
+  attributes.u32(IFLA_NUM_TX_QUEUES, link.numTxQueues);
+  attributes.u32(IFLA_NUM_RX_QUEUES, link.numRxQueues);
+  attributes.u32(IFLA_NET_NS_FD, link.netnsFd);
+}

@@ -1,0 +1,175 @@
+// RTM_NEWROUTE and its relatives: struct rtmsg, RTA_* and RTAX_* of linux/rtnetlink.h.
+
+import { Attributes, WireError, encodePayload, requireLength } from './attributes.ts';
+import { AF_INET, AF_INET6, addressFamily, decodeAddress, encodeAddress } from './ip-address.ts';
+
+export const RTM_NEWROUTE = 24;
+export const RTM_DELROUTE = 25;
+export const RTM_GETROUTE = 26;
+
+const RTMSG_BYTES = 12;
+
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
+const RTA_TABLE = 15;
+const RTA_VIA = 18;
+const RTAX_MTU = 2;
+const RTAX_ADVMSS = 8;
+const RTNH_F_ONLINK = 4;
+const RTM_F_CLONED = 0x200;
+
+/** RT_TABLE_MAIN: where routes stand unless they say otherwise. */
+export const RT_TABLE_MAIN = 254;
+/** RTN_UNICAST: the type of an ordinary route. */
+export const RTN_UNICAST = 1;
+const RTN_LOCAL = 2;
+const RTPROT_BOOT = 3;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RT_SCOPE_HOST = 254;
+/** RT_SCOPE_NOWHERE: in a deletion, any scope. */
+const RT_SCOPE_NOWHERE = 255;
+
+/** A route with one next hop. One with several has neither gateway nor ifindex here. */
+export interface Route {
+  /** CIDR; `0.0.0.0/0` and `::/0` for the default routes. */
+  readonly destination: string;
+  /** May be of the other family than the destination. */
+  readonly gateway?: string;
+  readonly ifindex?: number;
+  /** Routing table; 254 is the main one. */
+  readonly table: number;
+  /** Metric: the route with the lowest one wins. */
+  readonly priority?: number;
+  /** RT_SCOPE_*; when absent chosen as `ip route` does. */
+  readonly scope?: number;
+  /** Path MTU in bytes. */
+  readonly mtu?: number;
+  /** Segment size in bytes that TCP advertises. */
+  readonly advmss?: number;
+  /** The gateway is reachable over the interface though no address says so. */
+  readonly onlink?: boolean;
+  /** Preferred source address. */
+  readonly source?: string;
+  /** RTN_*; unicast when absent. */
+  readonly type?: number;
+}
+
+/** Decodes the payload of RTM_NEWROUTE; undefined for what is no IP route of a table. Throws WireError. */
+export function decodeRoute(payload: Buffer): Route | undefined {
+  requireLength('route', payload, RTMSG_BYTES);
+  const family = payload.readUInt8(0);
+  const flags = payload.readUInt32LE(8);
+  if ((family !== AF_INET && family !== AF_INET6) || (flags & RTM_F_CLONED) !== 0) return undefined;
+  const attributes = Attributes.decode(payload.subarray(RTMSG_BYTES));
+  const metrics = attributes.nested(RTA_METRICS);
+  const gateway = decodeGateway(attributes);
+  const ifindex = attributes.u32(RTA_OIF);
+  const priority = attributes.u32(RTA_PRIORITY);
+  const mtu = metrics?.u32(RTAX_MTU);
+  const advmss = metrics?.u32(RTAX_ADVMSS);
+  const source = attributes.bytes(RTA_PREFSRC);
+  return {
+    destination: decodeDestination(family, attributes.bytes(RTA_DST), payload.readUInt8(1)),
+    table: attributes.u32(RTA_TABLE) ?? payload.readUInt8(4),
+    scope: payload.readUInt8(6),
+    type: payload.readUInt8(7),
+    ...(gateway !== undefined && { gateway }),
+    ...(ifindex !== undefined && { ifindex }),
+    ...(priority !== undefined && { priority }),
+    ...(mtu !== undefined && { mtu }),
+    ...(advmss !== undefined && { advmss }),
+    ...((flags & RTNH_F_ONLINK) !== 0 && { onlink: true }),
+    ...(source !== undefined && { source: decodeAddress(source) }),
+  };
+}
+
+/** Asks for the routes of one family. */
+export function encodeRouteQuery(family: 4 | 6): Buffer {
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header.writeUInt8(family === 4 ? AF_INET : AF_INET6, 0);
+  return header;
+}
+
+/** Adds a route. Throws RangeError when an address or the destination is none. */
+export function encodeNewRoute(route: Route): Buffer {
+  return encodeRoute(route, route.scope ?? defaultScope(route));
+}
+
+/** Deletes the route that matches everything `route` names. */
+export function encodeOldRoute(route: Route): Buffer {
+  return encodeRoute(route, route.scope ?? RT_SCOPE_NOWHERE);
+}
+
+function encodeRoute(route: Route, scope: number): Buffer {
+  const { family, address, prefixLength } = parseDestination(route.destination);
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(prefixLength, 1);
+  header.writeUInt8(route.table < 256 ? route.table : 0, 4);
+  header.writeUInt8(RTPROT_BOOT, 5);
+  header.writeUInt8(scope, 6);
+  header.writeUInt8(route.type ?? RTN_UNICAST, 7);
+  header.writeUInt32LE(route.onlink === true ? RTNH_F_ONLINK : 0, 8);
+  return encodePayload(header, (attributes) => {
+    attributes.bytes(RTA_DST, prefixLength === 0 ? undefined : address);
+    attributes.u32(RTA_OIF, route.ifindex);
+    if (route.gateway !== undefined) {
+      const hop = encodeGateway(family, route.gateway);
+      attributes.bytes(hop.type, hop.bytes);
+    }
+    attributes.u32(RTA_PRIORITY, route.priority);
+    attributes.bytes(RTA_PREFSRC, route.source === undefined ? undefined : encodeAddress(route.source));
+    attributes.u32(RTA_TABLE, route.table);
+    if (route.mtu === undefined && route.advmss === undefined) return;
+    attributes.nested(RTA_METRICS, (metrics) => {
+      metrics.u32(RTAX_MTU, route.mtu);
+      metrics.u32(RTAX_ADVMSS, route.advmss);
+    });
+  });
+}
+
+/** What iproute2 takes when none is given: the kernel refuses a gateway beyond a route of link scope. */
+function defaultScope(route: Route): number {
+  if (route.type === RTN_LOCAL) return RT_SCOPE_HOST;
+  const isDirect = route.gateway === undefined && (route.type ?? RTN_UNICAST) === RTN_UNICAST;
+  return isDirect && !route.destination.includes(':') ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+}
+
+function parseDestination(text: string): { family: number; address: Buffer; prefixLength: number } {
+  const [base = '', length = '', ...rest] = text.split('/');
+  const address = encodeAddress(base);
+  const prefixLength = Number(length);
+  if (!/^\d{1,3}$/.test(length) || prefixLength > address.length * 8 || rest.length > 0) {
+    throw new RangeError(`Cannot encode destination ${JSON.stringify(text)}: it is no CIDR`);
+  }
+  return { family: addressFamily(base), address, prefixLength };
+}
+
+function decodeDestination(family: number, bytes: Buffer | undefined, prefixLength: number): string {
+  const length = family === AF_INET ? 4 : 16;
+  const address = bytes ?? Buffer.alloc(length);
+  if (address.length !== length || prefixLength > length * 8) {
+    throw new WireError(
+      `Cannot decode destination: prefix of ${prefixLength} bits in ${address.length} bytes`,
+    );
+  }
+  return `${decodeAddress(address)}/${prefixLength}`;
+}
+
+/** RTA_VIA is struct rtvia, a family and an address: the form for a next hop of the other family. */
+function encodeGateway(family: number, gateway: string): { type: number; bytes: Buffer } {
+  const bytes = encodeAddress(gateway);
+  const hopFamily = addressFamily(gateway);
+  if (hopFamily === family) return { type: RTA_GATEWAY, bytes };
+  return { type: RTA_VIA, bytes: Buffer.concat([Buffer.from([hopFamily, 0]), bytes]) };
+}
+
+function decodeGateway(attributes: Attributes): string | undefined {
+  const gateway = attributes.bytes(RTA_GATEWAY) ?? attributes.bytes(RTA_VIA)?.subarray(2);
+  return gateway === undefined ? undefined : decodeAddress(gateway);
+}
