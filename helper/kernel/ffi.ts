@@ -1,5 +1,5 @@
-// The C library, as far as Node has no binding for it: setns, mount, bpf. Everything here is synchronous and
-// acts on the calling thread, which is Node's main thread.
+// The C library, as far as Node has no binding for it: setns, mount, socket options, bpf. Everything here is
+// synchronous and acts on the calling thread, which is Node's main thread.
 
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
@@ -14,8 +14,12 @@ interface Koffi {
 
 interface Libc {
   setns(fd: number, type: number): number;
+  unshare(flags: number): number;
   mount(source: string, target: string, type: string, flags: number, data: null): number;
   syscall(number: number, command: number, attr: Buffer, size: number): number;
+  ioctl(fd: number, request: number): number;
+  getsockname(fd: number, address: Buffer, length: Buffer): number;
+  setsockopt(fd: number, level: number, option: number, value: Buffer, size: number): number;
 }
 
 let koffi: Koffi | undefined;
@@ -27,12 +31,20 @@ function native(): { koffi: Koffi; libc: Libc } {
     const library = koffi.load(null);
     libc = {
       setns: library.func('int setns(int fd, int nstype)') as Libc['setns'],
+      unshare: library.func('int unshare(int flags)') as Libc['unshare'],
       mount: library.func(
         'int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)',
       ) as Libc['mount'],
       syscall: library.func(
         'long syscall(long number, long command, void *attr, unsigned long size)',
       ) as Libc['syscall'],
+      ioctl: library.func('int ioctl(int fd, unsigned long request)') as Libc['ioctl'],
+      getsockname: library.func(
+        'int getsockname(int fd, void *address, void *length)',
+      ) as Libc['getsockname'],
+      setsockopt: library.func(
+        'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
+      ) as Libc['setsockopt'],
     };
   }
   return { koffi, libc };
@@ -49,6 +61,41 @@ const CLONE_NEWNET = 0x40000000;
 /** setns(2): moves the calling thread into the network namespace behind `fd`. */
 export function setNetworkNamespace(fd: number): void {
   check('enter the network namespace', native().libc.setns(fd, CLONE_NEWNET));
+}
+
+/** unshare(2): moves the calling thread into a network namespace of its own. */
+export function unshareNetworkNamespace(): void {
+  check('make a network namespace', native().libc.unshare(CLONE_NEWNET));
+}
+
+/** NS_GET_NSTYPE of linux/nsfs.h. */
+const NS_GET_NSTYPE = 0xb703;
+
+/** True when `fd` is a network namespace; false for another kind of namespace, or of file. */
+export function isNetworkNamespace(fd: number): boolean {
+  return native().libc.ioctl(fd, NS_GET_NSTYPE) === CLONE_NEWNET;
+}
+
+/** AF_NETLINK of linux/socket.h. */
+const AF_NETLINK = 16;
+
+/** Port that the netlink socket `fd` is bound to (struct sockaddr_nl); undefined when `fd` is something else. */
+export function netlinkPort(fd: number): number | undefined {
+  const address = Buffer.alloc(128);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(address.length);
+  if (native().libc.getsockname(fd, address, length) < 0) return undefined;
+  return address.readUInt16LE() === AF_NETLINK ? address.readUInt32LE(4) : undefined;
+}
+
+/** setsockopt(2) of an option whose value is an int. */
+export function setSocketOption(fd: number, level: number, option: number, value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  check(
+    `set option ${option} of socket ${fd}`,
+    native().libc.setsockopt(fd, level, option, bytes, bytes.length),
+  );
 }
 
 /** mount(2) of a file system that needs no source, such as bpffs. */

@@ -1,0 +1,124 @@
+// Network devices: list, find, create a veth pair, change, delete.
+
+import { FlagsNew } from 'netlink/dist/constants.js';
+import {
+  RTM_DELLINK,
+  RTM_GETLINK,
+  RTM_NEWLINK,
+  decodeLink,
+  encodeLinkChange,
+  encodeLinkQuery,
+  encodeVethPair,
+} from '../wire/link-message.ts';
+import type { Link } from '../wire/link-message.ts';
+import { hasErrno } from './errors.ts';
+import type { NetNamespace } from './netns.ts';
+import type { RtSocket } from './rtnetlink.ts';
+
+export type { Link } from '../wire/link-message.ts';
+
+/** A veth pair to create. */
+export interface VethPair {
+  /** Name of the end in the socket's namespace. */
+  readonly name: string;
+  /** Alias of that end. */
+  readonly alias?: string;
+  /** Of both ends, in bytes. */
+  readonly mtu: number;
+  readonly mac?: string;
+  readonly peer: {
+    readonly name: string;
+    readonly mac?: string;
+    /** Where the other end is born; the socket's namespace when absent. */
+    readonly netns?: NetNamespace;
+  };
+  /** Transmit and receive queues of both ends; one when absent. */
+  readonly numTxQueues?: number;
+}
+
+/** What changeLink changes; what is absent stays as it is. */
+export interface LinkChange {
+  readonly up?: boolean;
+  /** In bytes. */
+  readonly mtu?: number;
+  readonly name?: string;
+  /** Empty text removes the alias. */
+  readonly alias?: string;
+  /** Largest GSO packet in bytes. */
+  readonly gsoMaxSizeBytes?: number;
+  readonly gsoMaxSegs?: number;
+  /** Moves the device; it arrives switched off unless `up` is true. */
+  readonly netns?: NetNamespace;
+}
+
+/** All devices of the socket's namespace. */
+export function listLinks(rt: RtSocket): Promise<Link[]> {
+  return rt.dump({ operation: 'list links', type: RTM_GETLINK, payload: encodeLinkQuery({}) }, decodeLink);
+}
+
+/** One device, or undefined when there is none of this name or index. */
+export async function findLink(
+  rt: RtSocket,
+  by: { readonly name: string } | { readonly index: number },
+): Promise<Link | undefined> {
+  const operation = 'name' in by ? `find link "${by.name}"` : `find link ${by.index}`;
+  try {
+    return await rt.get({ operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) }, decodeLink);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Creates a veth pair, each end under its name in its namespace from the start. Rejects with KernelError EEXIST
+ * when either name is taken; then nothing was created.
+ */
+export async function createVethPair(rt: RtSocket, pair: VethPair): Promise<void> {
+  const { name, peer, mtu, numTxQueues } = pair;
+  const queues = { numTxQueues, numRxQueues: numTxQueues };
+  await rt.execute({
+    operation: `create link "${name}" with peer "${peer.name}"`,
+    type: RTM_NEWLINK,
+    flags: FlagsNew.CREATE | FlagsNew.EXCL,
+    payload: encodeVethPair(
+      { name, mac: pair.mac, mtu, ...queues },
+      { name: peer.name, mac: peer.mac, mtu, ...queues, netnsFd: peer.netns?.fd },
+    ),
+  });
+  if (pair.alias !== undefined) await nameAlias(rt, name, pair.alias);
+}
+
+/** Removes a device, and with one end of a pair the other. Rejects with KernelError ENODEV when it is gone. */
+export function deleteLink(rt: RtSocket, index: number): Promise<void> {
+  return rt.execute({
+    operation: `delete link ${index}`,
+    type: RTM_DELLINK,
+    payload: encodeLinkChange(index, {}),
+  });
+}
+
+/** Changes a device. Rejects with KernelError ENODEV when it is gone. */
+export function changeLink(rt: RtSocket, index: number, change: LinkChange): Promise<void> {
+  const { netns, ...attributes } = change;
+  return rt.execute({
+    operation: `change link ${index}`,
+    type: RTM_NEWLINK,
+    payload: encodeLinkChange(index, { ...attributes, netnsFd: netns?.fd }),
+  });
+}
+
+/** The kernel takes no alias while it creates a device: a second message, and without it no pair. */
+async function nameAlias(rt: RtSocket, name: string, alias: string): Promise<void> {
+  try {
+    await rt.execute({
+      operation: `set alias "${alias}" of link "${name}"`,
+      type: RTM_NEWLINK,
+      payload: encodeLinkChange(0, { name, alias }),
+    });
+  } catch (error) {
+    const payload = encodeLinkChange(0, { name });
+    await rt.execute({ operation: `delete link "${name}"`, type: RTM_DELLINK, payload });
+    throw error;
+  }
+}

@@ -1,0 +1,66 @@
+// Routes with one next hop, of both families.
+
+import { FlagsNew } from 'netlink/dist/constants.js';
+import {
+  RTM_DELROUTE,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  decodeRoute,
+  encodeNewRoute,
+  encodeOldRoute,
+  encodeRouteQuery,
+} from '../wire/route-message.ts';
+import type { Route } from '../wire/route-message.ts';
+import type { RtSocket } from './rtnetlink.ts';
+
+export { RTN_UNICAST, RT_TABLE_MAIN } from '../wire/route-message.ts';
+export type { Route } from '../wire/route-message.ts';
+
+/** Which routes to list; all tables and both families when nothing is said. */
+export interface RouteFilter {
+  readonly family?: 4 | 6;
+  readonly table?: number;
+}
+
+/** Routes as the kernel has them, those of the local table included. A table that never held a route is empty. */
+export async function listRoutes(rt: RtSocket, filter: RouteFilter = {}): Promise<Route[]> {
+  const families = filter.family === undefined ? ([4, 6] as const) : [filter.family];
+  const routes: Route[] = [];
+  for (const family of families) routes.push(...(await listFamily(rt, family)));
+  return routes.filter(({ table }) => filter.table === undefined || filter.table === table);
+}
+
+/** Rejects with KernelError EEXIST when there is one like it. */
+export function addRoute(rt: RtSocket, route: Route): Promise<void> {
+  return rt.execute({
+    operation: `add ${describe(route)}`,
+    type: RTM_NEWROUTE,
+    flags: FlagsNew.CREATE | FlagsNew.EXCL,
+    payload: encodeNewRoute(route),
+  });
+}
+
+/** Deletes the first route that has everything that `route` names. Rejects with KernelError ESRCH for none. */
+export function deleteRoute(rt: RtSocket, route: Route): Promise<void> {
+  return rt.execute({
+    operation: `delete ${describe(route)}`,
+    type: RTM_DELROUTE,
+    payload: encodeOldRoute(route),
+  });
+}
+
+async function listFamily(rt: RtSocket, family: 4 | 6): Promise<Route[]> {
+  const operation = `list IPv${family} routes`;
+  const routes = await rt.dump(
+    { operation, type: RTM_GETROUTE, payload: encodeRouteQuery(family) },
+    decodeRoute,
+  );
+  // A kernel without IPv6 answers with the routes of the families it has.
+  return routes.filter(({ destination }) => destination.includes(':') === (family === 6));
+}
+
+function describe({ destination, gateway, ifindex, table }: Route): string {
+  const via = gateway === undefined ? '' : ` via ${gateway}`;
+  const dev = ifindex === undefined ? '' : ` over interface ${ifindex}`;
+  return `route to ${destination}${via}${dev} in table ${table}`;
+}

@@ -1,0 +1,180 @@
+// One request at a time over a NETLINK_ROUTE socket: sequence numbers, acknowledgements, multipart answers,
+// interrupted dumps, deadlines. What the bytes mean is in helper/wire/, the verbs are in the files beside this one.
+
+import { getSystemErrorName } from 'node:util';
+import { Flags, FlagsGet } from 'netlink/dist/constants.js';
+import { formatMessage } from 'netlink/dist/structs.js';
+import { WireError } from '../wire/attributes.ts';
+import { ReplyCollector } from '../wire/netlink-reply.ts';
+import type { Reply } from '../wire/netlink-reply.ts';
+import { KernelError } from './errors.ts';
+import { inNetns } from './netns.ts';
+import type { NetNamespace } from './netns.ts';
+import { openRtTransport } from './rt-transport.ts';
+import type { RtTransport } from './rt-transport.ts';
+
+/** The kernel answers at once; this long only when it is stuck on a lock. In milliseconds. */
+const DEFAULT_DEADLINE_MS = 5000;
+
+/** How often a list is asked for again when it changed while it was read. */
+const MAX_DUMP_RETRIES = 5;
+
+/** A message to the kernel. */
+export interface RtRequest {
+  /** What it does, in words that name the object: `create link "eth0"`. It becomes the KernelError's operation. */
+  readonly operation: string;
+  /** RTM_*. */
+  readonly type: number;
+  /** NLM_F_CREATE and such; REQUEST, ACK and DUMP are added here. */
+  readonly flags?: number;
+  readonly payload: Buffer;
+}
+
+/** A request that was sent and waits for its answer. */
+interface Pending {
+  readonly collector: ReplyCollector;
+  readonly isDump: boolean;
+  readonly settle: (outcome: Reply | KernelError) => void;
+  readonly operation: string;
+}
+
+/**
+ * A NETLINK_ROUTE socket. It belongs to the namespace it was opened in for good. Requests are sent one after the
+ * other, in the order of the calls. It keeps the process alive only while an answer is awaited.
+ */
+export class RtSocket {
+  readonly #transport: RtTransport;
+  readonly #deadlineMs: number;
+  #queue: Promise<unknown> = Promise.resolve();
+  #pending: Pending | undefined;
+  #sequence = 0;
+  #isClosed = false;
+
+  /** Opens a socket in `netns`, or in the namespace of the calling thread. */
+  static open(netns?: NetNamespace): RtSocket {
+    if (netns === undefined) return new RtSocket(openRtTransport());
+    return inNetns(netns, () => new RtSocket(openRtTransport()));
+  }
+
+  constructor(transport: RtTransport, deadlineMs: number = DEFAULT_DEADLINE_MS) {
+    this.#transport = transport;
+    this.#deadlineMs = deadlineMs;
+    transport.on('message', (datagram, { port }) => {
+      // Any process may send to this socket; the kernel's port is 0.
+      if (port === 0) this.#receive(datagram);
+    });
+    transport.on('truncatedMessage', (datagram) => {
+      this.#fail('EMSGSIZE', `only ${datagram.length} bytes of an answer were read`);
+    });
+    transport.on('error', (error) => this.#receiveError(error));
+    transport.unref();
+  }
+
+  /** Makes a change. Rejects with KernelError when the kernel refuses it. */
+  async execute(request: RtRequest): Promise<void> {
+    await this.#ask(request, Flags.ACK, false);
+  }
+
+  /** Asks for one object. Rejects with KernelError; the errno for an absent object depends on its kind. */
+  async get<T>(request: RtRequest, decode: (payload: Buffer) => T): Promise<T> {
+    const { messages } = await this.#ask(request, Flags.ACK, false);
+    const [message] = messages;
+    if (message === undefined) throw new KernelError(request.operation, 'EBADMSG', 'the answer is empty');
+    return decodeFor(request.operation, () => decode(message.payload));
+  }
+
+  /**
+   * Asks for a list. What `decode` gives undefined for is left out. A list that changed while it was read is asked
+   * for again; KernelError EAGAIN when it never holds still.
+   */
+  async dump<T>(request: RtRequest, decode: (payload: Buffer) => T | undefined): Promise<T[]> {
+    for (let attempt = 0; attempt <= MAX_DUMP_RETRIES; attempt++) {
+      const { messages, isInterrupted } = await this.#ask(request, FlagsGet.DUMP, true);
+      if (isInterrupted) continue;
+      return decodeFor(request.operation, () =>
+        messages.map(({ payload }) => decode(payload)).filter((object) => object !== undefined),
+      );
+    }
+    throw new KernelError(
+      request.operation,
+      'EAGAIN',
+      `the list changed ${MAX_DUMP_RETRIES + 1} times while read`,
+    );
+  }
+
+  /** Closes the socket; a request that waits is rejected, and so is every later one. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#fail('EBADF', 'the netlink socket was closed');
+    // Not at once: the caller may stand inside the addon's receive loop, which goes on to use what close frees.
+    setImmediate(() => this.#transport.close());
+  }
+
+  #ask(request: RtRequest, flags: number, isDump: boolean): Promise<Reply> {
+    const answer = this.#queue.then(() => this.#exchange(request, flags, isDump));
+    this.#queue = answer.catch(() => undefined);
+    return answer;
+  }
+
+  #exchange(request: RtRequest, flags: number, isDump: boolean): Promise<Reply> {
+    const { operation } = request;
+    if (this.#isClosed) throw new KernelError(operation, 'EBADF', 'the netlink socket is closed');
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const sequence = this.#sequence;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => this.#fail('ETIMEDOUT', `no answer within ${this.#deadlineMs} ms`),
+        this.#deadlineMs,
+      );
+      const settle = (outcome: Reply | KernelError): void => {
+        clearTimeout(timer);
+        this.#pending = undefined;
+        if (!this.#isClosed) this.#transport.unref();
+        if (outcome instanceof KernelError) reject(outcome);
+        else if (outcome.errno === 0) resolve(outcome);
+        else reject(new KernelError(operation, getSystemErrorName(-outcome.errno), outcome.detail));
+      };
+      this.#pending = { collector: new ReplyCollector(sequence), isDump, settle, operation };
+      this.#transport.ref();
+      this.#send(request, Flags.REQUEST | flags | (request.flags ?? 0), sequence);
+    });
+  }
+
+  #send(request: RtRequest, flags: number, seq: number): void {
+    const message = formatMessage({ type: request.type, flags, seq, port: 0, data: request.payload });
+    const sent = this.#pending;
+    this.#transport.send(Buffer.concat(message), {}, (error) => {
+      if (error !== undefined && this.#pending === sent) this.#fail(error.code, 'the request was not sent');
+    });
+  }
+
+  #receive(datagram: Buffer): void {
+    try {
+      const reply = this.#pending?.collector.push(datagram);
+      if (reply !== undefined) this.#pending?.settle(reply);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#fail('EBADMSG', error.message);
+    }
+  }
+
+  /** The kernel dropped a part of the answer: a list can be asked for again, a change may have happened or not. */
+  #receiveError(error: NodeJS.ErrnoException): void {
+    if (error.code === 'ENOBUFS' && this.#pending?.isDump === true) this.#pending.collector.markInterrupted();
+    else this.#fail(error.code ?? 'EIO', 'the answer was not received');
+  }
+
+  #fail(errno: string, detail: string): void {
+    this.#pending?.settle(new KernelError(this.#pending.operation, errno, detail));
+  }
+}
+
+function decodeFor<T>(operation: string, decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new KernelError(operation, 'EBADMSG', error.message);
+  }
+}
