@@ -1,0 +1,79 @@
+// `union bpf_attr` of linux/bpf.h: what bpf(2) takes. The offsets used with it are those of the struct in the
+// union that belongs to the command.
+
+import { addressOf, bpf } from './ffi.ts';
+
+/** `enum bpf_cmd` of linux/bpf.h, as far as used. */
+export const COMMAND = {
+  MAP_CREATE: 0,
+  MAP_LOOKUP_ELEM: 1,
+  MAP_UPDATE_ELEM: 2,
+  MAP_DELETE_ELEM: 3,
+  MAP_GET_NEXT_KEY: 4,
+  PROG_LOAD: 5,
+  OBJ_PIN: 6,
+  OBJ_GET: 7,
+  PROG_TEST_RUN: 10,
+  PROG_GET_FD_BY_ID: 13,
+  OBJ_GET_INFO_BY_FD: 15,
+  PROG_QUERY: 16,
+  LINK_CREATE: 28,
+  LINK_UPDATE: 29,
+} as const;
+
+/** Bytes of the union that are passed: enough for every command used, on every kernel. The tail stays zero. */
+const ATTR_SIZE = 128;
+
+/** The kernel's BPF_OBJ_NAME_LEN, which counts the NUL. */
+const OBJECT_NAME_SIZE = 16;
+
+/** An attribute under construction. It keeps the Buffers it points to alive until the call is over. */
+export class BpfAttr {
+  readonly #bytes = Buffer.alloc(ATTR_SIZE);
+  readonly #pointees: Buffer[] = [];
+
+  u32(offset: number, value: number): this {
+    this.#bytes.writeUInt32LE(value, offset);
+    return this;
+  }
+
+  u64(offset: number, value: bigint): this {
+    this.#bytes.writeBigUInt64LE(value, offset);
+    return this;
+  }
+
+  /** The address of a Buffer, which the kernel reads or writes; an empty one becomes a null pointer. */
+  pointer(offset: number, pointee: Buffer): this {
+    if (pointee.length === 0) return this;
+    this.#pointees.push(pointee);
+    return this.u64(offset, addressOf(pointee));
+  }
+
+  /** A NUL-terminated string somewhere else. */
+  string(offset: number, text: string): this {
+    return this.pointer(offset, Buffer.from(`${text}\0`));
+  }
+
+  /** The name of an object, in place; the kernel holds 15 characters of it. */
+  name(offset: number, name: string): this {
+    this.#bytes.write(kernelName(name), offset, 'latin1');
+    return this;
+  }
+
+  /** What the kernel wrote back into the attribute. */
+  readU32(offset: number): number {
+    return this.#bytes.readUInt32LE(offset);
+  }
+
+  /** bpf(2). Returns what it returns; throws KernelError with `operation` and what `detail` returns. */
+  call(operation: string, command: number, detail?: () => string): number {
+    const result = bpf(operation, command, this.#bytes, detail);
+    this.#pointees.length = 0;
+    return result;
+  }
+}
+
+/** A name as the kernel keeps it: the first 15 characters. */
+function kernelName(name: string): string {
+  return name.slice(0, OBJECT_NAME_SIZE - 1);
+}

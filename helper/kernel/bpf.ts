@@ -1,0 +1,301 @@
+// bpf(2), typed: maps, programs, pins and tcx links. Each function is one command; descriptors are plain numbers
+// that the caller closes with fs.closeSync.
+
+import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { hasErrno, KernelError } from './errors.ts';
+
+/** `enum bpf_map_type` of linux/bpf.h, as far as used. */
+export const MAP_TYPE = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3 } as const;
+
+/** `enum bpf_prog_type`: a program for the tc hooks. */
+export const PROG_TYPE_SCHED_CLS = 3;
+
+/** A map to create, or what the kernel says of one. */
+export interface MapAttributes {
+  readonly type: number;
+  /** The kernel keeps the first 15 characters. */
+  readonly name: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+}
+
+/** What the kernel says of a map. */
+export interface MapInfo extends MapAttributes {
+  readonly id: number;
+}
+
+/** A program to load. */
+export interface ProgramAttributes {
+  readonly type: number;
+  /** The kernel keeps the first 15 characters. */
+  readonly name: string;
+  readonly license: string;
+  /** struct bpf_insn[], 8 bytes each, maps' descriptors in place. */
+  readonly instructions: Buffer;
+}
+
+/** What the kernel says of a program. */
+export interface ProgramInfo {
+  readonly id: number;
+  /** Digest of the instructions, 16 hexadecimal digits: equal for equal programs. */
+  readonly tag: string;
+  readonly name: string;
+  readonly type: number;
+}
+
+/** Creates a map and returns its descriptor. */
+export function createMap(map: MapAttributes): number {
+  return new BpfAttr()
+    .u32(0, map.type)
+    .u32(4, map.keySize)
+    .u32(8, map.valueSize)
+    .u32(12, map.maxEntries)
+    .u32(16, map.flags)
+    .name(28, map.name)
+    .call(`create BPF map "${map.name}"`, COMMAND.MAP_CREATE);
+}
+
+/** struct { map_fd; key; value or next_key; flags } of the map element commands. */
+function elementAttr(fd: number, key: Buffer, value: Buffer): BpfAttr {
+  return new BpfAttr().u32(0, fd).pointer(8, key).pointer(16, value);
+}
+
+/** The value under a key; undefined when there is none. `valueSize` must be the map's. */
+export function lookupElement(fd: number, key: Buffer, valueSize: number): Buffer | undefined {
+  const value = Buffer.alloc(valueSize);
+  try {
+    elementAttr(fd, key, value).call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
+    return value;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Writes a value under a key. `flags` are BPF_ANY (0), BPF_NOEXIST, BPF_EXIST of linux/bpf.h. */
+export function updateElement(fd: number, key: Buffer, value: Buffer, flags = 0): void {
+  elementAttr(fd, key, value)
+    .u64(24, BigInt(flags))
+    .call('update a BPF map element', COMMAND.MAP_UPDATE_ELEM);
+}
+
+/** Removes a key; false when it was not there. */
+export function deleteElement(fd: number, key: Buffer): boolean {
+  try {
+    elementAttr(fd, key, Buffer.alloc(0)).call('delete a BPF map element', COMMAND.MAP_DELETE_ELEM);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/**
+ * The keys of a map, in the kernel's order. Taken whole before the first is handed out, so that the caller may delete
+ * while it goes through them; keys that others add or delete meanwhile may be missed.
+ */
+export function mapKeys(fd: number, keySize: number): Iterable<Buffer> {
+  const keys: Buffer[] = [];
+  const { maxEntries } = mapInfo(fd);
+  let key = Buffer.alloc(0);
+  // When a key vanishes under the walk the kernel starts again from the first: hence the bound.
+  while (keys.length < maxEntries) {
+    const next = Buffer.alloc(keySize);
+    try {
+      elementAttr(fd, key, next).call('list the keys of a BPF map', COMMAND.MAP_GET_NEXT_KEY);
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) break;
+      throw error;
+    }
+    keys.push(next);
+    key = next;
+  }
+  return new Map(keys.map((found) => [found.toString('latin1'), found])).values();
+}
+
+/** Of the verifier's log the end matters: it says what was refused. */
+const LOG_TAIL_CHARS = 4096;
+const LOG_SIZE = 1 << 20;
+/** The verifier gives up with EAGAIN when a signal is pending. */
+const LOAD_ATTEMPTS = 5;
+
+function loadAttr(program: ProgramAttributes): BpfAttr {
+  return new BpfAttr()
+    .u32(0, program.type)
+    .u32(4, program.instructions.length / 8)
+    .pointer(8, program.instructions)
+    .string(16, program.license)
+    .name(48, program.name);
+}
+
+function loadWithLog(operation: string, program: ProgramAttributes): number {
+  const log = Buffer.alloc(LOG_SIZE);
+  const detail = (): string => {
+    const end = log.indexOf(0);
+    const text = log.toString('latin1', 0, end < 0 ? log.length : end).trim();
+    return text.length > LOG_TAIL_CHARS ? `...${text.slice(-LOG_TAIL_CHARS)}` : text;
+  };
+  return loadAttr(program)
+    .u32(24, 1)
+    .u32(28, log.length)
+    .pointer(32, log)
+    .call(operation, COMMAND.PROG_LOAD, detail);
+}
+
+/**
+ * Loads a program and returns its descriptor.
+ * Throws KernelError whose detail is the end of the verifier's log, which is asked for only after a refusal.
+ */
+export function loadProgram(program: ProgramAttributes): number {
+  const operation = `load BPF program "${program.name}"`;
+  for (let attempt = 1; attempt <= LOAD_ATTEMPTS; attempt++) {
+    try {
+      return loadAttr(program).call(operation, COMMAND.PROG_LOAD);
+    } catch (error) {
+      if (hasErrno(error, 'EAGAIN')) continue;
+      if (hasErrno(error, 'EPERM')) throw error;
+      break;
+    }
+  }
+  return loadWithLog(operation, program);
+}
+
+/** Pins a map, program or link at a path on bpffs. KernelError EEXIST when something is there. */
+export function pinObject(fd: number, path: string): void {
+  new BpfAttr().string(0, path).u32(8, fd).call(`pin a BPF object at ${path}`, COMMAND.OBJ_PIN);
+}
+
+/** Descriptor of a pinned object. KernelError ENOENT when there is none. */
+export function openPinned(path: string): number {
+  return new BpfAttr().string(0, path).call(`open the BPF object pinned at ${path}`, COMMAND.OBJ_GET);
+}
+
+/** BPF_OBJ_GET_INFO_BY_FD: fills the info struct of the object's kind, as far as the kernel knows it. */
+function objectInfo(fd: number, what: string, size: number): Buffer {
+  const info = Buffer.alloc(size);
+  new BpfAttr()
+    .u32(0, fd)
+    .u32(4, info.length)
+    .pointer(8, info)
+    .call(`describe a BPF ${what}`, COMMAND.OBJ_GET_INFO_BY_FD);
+  return info;
+}
+
+function nameIn(info: Buffer, offset: number): string {
+  return info.toString('latin1', offset, offset + 16).replace(/\0.*$/s, '');
+}
+
+/** struct bpf_prog_info of linux/bpf.h. */
+export function programInfo(fd: number): ProgramInfo {
+  const info = objectInfo(fd, 'program', 80);
+  return {
+    type: info.readUInt32LE(0),
+    id: info.readUInt32LE(4),
+    tag: info.toString('hex', 8, 16),
+    name: nameIn(info, 64),
+  };
+}
+
+/** struct bpf_map_info of linux/bpf.h. */
+export function mapInfo(fd: number): MapInfo {
+  const info = objectInfo(fd, 'map', 40);
+  return {
+    type: info.readUInt32LE(0),
+    id: info.readUInt32LE(4),
+    keySize: info.readUInt32LE(8),
+    valueSize: info.readUInt32LE(12),
+    maxEntries: info.readUInt32LE(16),
+    flags: info.readUInt32LE(20),
+    name: nameIn(info, 24),
+  };
+}
+
+/** Descriptor of a loaded program by its id. KernelError ENOENT when it is gone. */
+export function programFdById(id: number): number {
+  return new BpfAttr().u32(0, id).call(`open BPF program ${id}`, COMMAND.PROG_GET_FD_BY_ID);
+}
+
+/** `enum bpf_attach_type` of linux/bpf.h. */
+const ATTACH_TYPE = { ingress: 46, egress: 47 } as const;
+
+/** BPF_F_BEFORE without a relative: in front of all others. */
+const BPF_F_BEFORE = 1 << 3;
+
+/** A tcx hook of a device of the calling thread's network namespace. */
+export interface TcxPlace {
+  readonly ifindex: number;
+  readonly hook: keyof typeof ATTACH_TYPE;
+}
+
+/** What the kernel says of a tcx link. */
+export interface LinkInfo {
+  readonly id: number;
+  readonly programId: number;
+  /** 0 once the device is gone. */
+  readonly ifindex: number;
+}
+
+/** Attaches a program in front of all others and returns the link's descriptor; the link ends with its last reference. */
+export function createTcxLink({
+  programFd,
+  ifindex,
+  hook,
+}: TcxPlace & { readonly programFd: number }): number {
+  return new BpfAttr()
+    .u32(0, programFd)
+    .u32(4, ifindex)
+    .u32(8, ATTACH_TYPE[hook])
+    .u32(12, BPF_F_BEFORE)
+    .call(`attach a program to tcx ${hook} of interface ${ifindex}`, COMMAND.LINK_CREATE);
+}
+
+/** Replaces the program of a link without a gap. */
+export function updateLink(linkFd: number, programFd: number): void {
+  new BpfAttr()
+    .u32(0, linkFd)
+    .u32(4, programFd)
+    .call('replace the program of a BPF link', COMMAND.LINK_UPDATE);
+}
+
+/** struct bpf_link_info of linux/bpf.h, for a tcx link. */
+export function linkInfo(fd: number): LinkInfo {
+  const info = objectInfo(fd, 'link', 24);
+  return { id: info.readUInt32LE(4), programId: info.readUInt32LE(8), ifindex: info.readUInt32LE(16) };
+}
+
+/** The kernel's BPF_MPROG_MAX: no tcx hook holds more. */
+const TCX_PROGRAMS_MAX = 64;
+
+/** Ids of the programs at a tcx hook, in the order in which they run. KernelError EINVAL before Linux 6.6. */
+export function queryTcx(ifindex: number, hook: TcxPlace['hook']): number[] {
+  const ids = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+  const attr = new BpfAttr()
+    .u32(0, ifindex)
+    .u32(4, ATTACH_TYPE[hook])
+    .pointer(16, ids)
+    .u32(24, TCX_PROGRAMS_MAX);
+  try {
+    attr.call(`list the programs at tcx ${hook} of interface ${ifindex}`, COMMAND.PROG_QUERY);
+  } catch (error) {
+    // A hook that never had a program.
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+  return Array.from({ length: attr.readU32(24) }, (_, index) => ids.readUInt32LE(index * 4));
+}
+
+/** The loopback device, which every network namespace has. */
+const LOOPBACK_IFINDEX = 1;
+
+/** Whether the kernel has tcx links (Linux 6.6), found by asking for one hook's programs. */
+export function isTcxSupported(): boolean {
+  try {
+    queryTcx(LOOPBACK_IFINDEX, 'egress');
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError && error.errno === 'EINVAL') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,193 @@
+// A compiled BPF object as data: programs with their instructions, the maps they want, and where the maps'
+// descriptors go. The same on every machine; helper/kernel/bpf-loader.ts turns it into kernel objects.
+
+import { parseBtf, resolveType, sizeOfType, type BtfTypes } from './btf.ts';
+import {
+  parseElf,
+  relocationsOf,
+  STT_FUNC,
+  type ElfObject,
+  type ElfRelocation,
+  type ElfSymbol,
+} from './elf.ts';
+
+/** A map that the object defines in its section `.maps`. */
+export interface BpfMapDefinition {
+  readonly name: string;
+  /** `enum bpf_map_type` of linux/bpf.h. */
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** BPF_F_* of linux/bpf.h. */
+  readonly flags: number;
+}
+
+/** An instruction that loads the address of a map. */
+export interface BpfMapReference {
+  /** Index of the instruction in its program. */
+  readonly instruction: number;
+  readonly mapName: string;
+}
+
+/** A program of the object. */
+export interface BpfProgram {
+  readonly name: string;
+  /** The ELF section, which says by convention what the program attaches to: `tc`. */
+  readonly section: string;
+  /** struct bpf_insn[], 8 bytes each. */
+  readonly instructions: Buffer;
+  readonly mapReferences: readonly BpfMapReference[];
+}
+
+/** What an object file contains. */
+export interface BpfObject {
+  readonly license: string;
+  readonly maps: readonly BpfMapDefinition[];
+  readonly programs: readonly BpfProgram[];
+}
+
+const EM_BPF = 247;
+/** Relocation of a 64-bit immediate load, the only kind that podpace's programs have. */
+const R_BPF_64_64 = 1;
+const INSTRUCTION_SIZE = 8;
+/** BPF_LD | BPF_IMM | BPF_DW: first byte of a 64-bit immediate load, which takes two instructions. */
+const LOAD_IMMEDIATE_64 = 0x18;
+/** src_reg value that makes the immediate a map's descriptor. */
+const BPF_PSEUDO_MAP_FD = 1;
+
+const MAPS_SECTION = '.maps';
+
+/** Attributes of a map definition that `__uint()` gives: the length of an array that a pointer points to. */
+function mapAttribute(types: BtfTypes, typeId: number): number {
+  const pointer = resolveType(types, typeId);
+  const array = pointer.kind === 'pointer' ? resolveType(types, pointer.typeId) : pointer;
+  if (array.kind !== 'array') throw new RangeError('map attribute is not of the form int (*)[N]');
+  return array.length;
+}
+
+/** Size of what `__type()` gives: a pointer to the key's or the value's type. */
+function pointedSize(types: BtfTypes, typeId: number): number {
+  const pointer = resolveType(types, typeId);
+  if (pointer.kind !== 'pointer') throw new RangeError('map key or value is not of the form TYPE *');
+  return sizeOfType(types, pointer.typeId);
+}
+
+function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDefinition {
+  const definition = resolveType(types, typeId);
+  if (definition.kind !== 'struct') throw new RangeError(`map "${name}" is not a struct`);
+  const map = { name, type: 0, keySize: 0, valueSize: 0, maxEntries: 0, flags: 0 };
+  for (const member of definition.members) {
+    switch (member.name) {
+      case 'type':
+        map.type = mapAttribute(types, member.typeId);
+        break;
+      case 'max_entries':
+        map.maxEntries = mapAttribute(types, member.typeId);
+        break;
+      case 'map_flags':
+        map.flags = mapAttribute(types, member.typeId);
+        break;
+      case 'key':
+        map.keySize = pointedSize(types, member.typeId);
+        break;
+      case 'value':
+        map.valueSize = pointedSize(types, member.typeId);
+        break;
+      default:
+        throw new RangeError(`map "${name}" has the attribute "${member.name}", which is not known`);
+    }
+  }
+  return map;
+}
+
+function mapDefinitions(elf: ElfObject): BpfMapDefinition[] {
+  const btf = elf.sections.find((section) => section.name === '.BTF');
+  if (btf === undefined) throw new RangeError('no section .BTF: compile with -g');
+  const types = parseBtf(btf.content);
+  const maps: BpfMapDefinition[] = [];
+  for (const type of types) {
+    if (type.kind !== 'section' || type.name !== MAPS_SECTION) continue;
+    for (const id of type.variableIds) {
+      const variable = resolveType(types, id);
+      if (variable.kind !== 'variable') throw new RangeError(`BTF type ${id} is not a variable`);
+      maps.push(mapDefinition(types, variable.name, variable.typeId));
+    }
+  }
+  return maps;
+}
+
+function mapReference(elf: ElfObject, program: ElfSymbol, relocation: ElfRelocation): BpfMapReference {
+  const { symbol } = relocation;
+  const place = `relocation at ${relocation.offset} of "${program.name}"`;
+  if (relocation.type !== R_BPF_64_64) throw new RangeError(`${place} is of type ${relocation.type}`);
+  if (elf.sections[symbol.sectionIndex]?.name !== MAPS_SECTION) {
+    throw new RangeError(`${place} wants "${symbol.name}", which is not a map`);
+  }
+  const offset = relocation.offset - program.offset;
+  if (offset % INSTRUCTION_SIZE !== 0) throw new RangeError(`${place} is not at an instruction`);
+  return { instruction: offset / INSTRUCTION_SIZE, mapName: symbol.name };
+}
+
+function programOf(elf: ElfObject, symbol: ElfSymbol): BpfProgram {
+  const section = elf.sections[symbol.sectionIndex];
+  if (section === undefined) throw new RangeError(`program "${symbol.name}" is in no section`);
+  const end = symbol.offset + symbol.sizeBytes;
+  if (end > section.content.length || symbol.sizeBytes % INSTRUCTION_SIZE !== 0) {
+    throw new RangeError(`program "${symbol.name}" does not fit its section`);
+  }
+  const mapReferences = relocationsOf(elf, symbol.sectionIndex)
+    .filter(({ offset }) => offset >= symbol.offset && offset < end)
+    .map((relocation) => mapReference(elf, symbol, relocation));
+  return {
+    name: symbol.name,
+    section: section.name,
+    instructions: section.content.subarray(symbol.offset, end),
+    mapReferences,
+  };
+}
+
+function licenseOf(elf: ElfObject): string {
+  const section = elf.sections.find(({ name }) => name === 'license');
+  if (section === undefined) throw new RangeError('no section license');
+  return section.content.toString('latin1').replace(/\0.*$/s, '');
+}
+
+/**
+ * Reads an object file that clang wrote with `-target bpf -g`.
+ * Throws an Error that says what is wrong when the file is none, is cut short, or uses what podpace's programs do
+ * not: calls between programs, global data.
+ */
+export function parseBpfObject(file: Buffer): BpfObject {
+  try {
+    const elf = parseElf(file);
+    if (elf.machine !== EM_BPF) throw new RangeError(`machine ${elf.machine} is not BPF`);
+    const programs = elf.symbols
+      .filter(({ type }) => type === STT_FUNC)
+      .map((symbol) => programOf(elf, symbol));
+    return { license: licenseOf(elf), maps: mapDefinitions(elf), programs };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Error(`Cannot read the BPF object: ${error.message}`, { cause: error });
+  }
+}
+
+/**
+ * The program's instructions with the maps' descriptors in place (a copy).
+ * Throws an Error when a map it refers to is not in `mapFds`.
+ */
+export function linkMaps(program: BpfProgram, mapFds: ReadonlyMap<string, number>): Buffer {
+  const instructions = Buffer.from(program.instructions);
+  for (const { instruction, mapName } of program.mapReferences) {
+    const fd = mapFds.get(mapName);
+    if (fd === undefined) throw new Error(`Cannot link program "${program.name}": no map "${mapName}"`);
+    const at = instruction * INSTRUCTION_SIZE;
+    if (instructions[at] !== LOAD_IMMEDIATE_64) {
+      throw new Error(`Cannot link program "${program.name}": instruction ${instruction} loads no address`);
+    }
+    const destination = instructions.readUInt8(at + 1) & 0x0f;
+    instructions.writeUInt8((BPF_PSEUDO_MAP_FD << 4) | destination, at + 1);
+    instructions.writeInt32LE(fd, at + 4);
+  }
+  return instructions;
+}

@@ -1,0 +1,177 @@
+// BPF Type Format, as far as map definitions need it: the kernel's linux/btf.h and Documentation/bpf/btf.rst.
+// Pure: bytes in, types out.
+
+import { sliceOf, stringAt } from './elf.ts';
+
+/** A member of a struct, or a variable of a section. */
+export interface BtfMember {
+  readonly name: string;
+  readonly typeId: number;
+}
+
+/** One type. Only what a map definition can be made of is told apart; all else is `other`. */
+export type BtfType =
+  | { readonly kind: 'int'; readonly sizeBytes: number }
+  | { readonly kind: 'pointer'; readonly typeId: number }
+  | { readonly kind: 'array'; readonly typeId: number; readonly length: number }
+  | { readonly kind: 'struct'; readonly sizeBytes: number; readonly members: readonly BtfMember[] }
+  /** typedef, const, volatile, restrict, type tag: another name of a type. */
+  | { readonly kind: 'alias'; readonly typeId: number }
+  | { readonly kind: 'variable'; readonly name: string; readonly typeId: number }
+  | { readonly kind: 'section'; readonly name: string; readonly variableIds: readonly number[] }
+  | { readonly kind: 'other' };
+
+/** All types of an object; a type's id is its index. */
+export type BtfTypes = readonly BtfType[];
+
+const BTF_MAGIC = 0xeb9f;
+
+/** `enum` of BTF_KIND_* in linux/btf.h. */
+const KIND = {
+  INT: 1,
+  PTR: 2,
+  ARRAY: 3,
+  STRUCT: 4,
+  UNION: 5,
+  ENUM: 6,
+  FWD: 7,
+  TYPEDEF: 8,
+  VOLATILE: 9,
+  CONST: 10,
+  RESTRICT: 11,
+  FUNC: 12,
+  FUNC_PROTO: 13,
+  VAR: 14,
+  DATASEC: 15,
+  FLOAT: 16,
+  DECL_TAG: 17,
+  TYPE_TAG: 18,
+  ENUM64: 19,
+} as const;
+
+/** struct btf_type: name offset, info, then size or type. */
+const TYPE_SIZE = 12;
+
+/** Bytes that follow struct btf_type, for each kind; `vlen` is the count in its info. */
+function tailSize(kind: number, vlen: number): number {
+  switch (kind) {
+    case KIND.INT:
+    case KIND.VAR:
+    case KIND.DECL_TAG:
+      return 4;
+    case KIND.ARRAY:
+      return 12;
+    case KIND.STRUCT:
+    case KIND.UNION:
+    case KIND.DATASEC:
+    case KIND.ENUM64:
+      return vlen * 12;
+    case KIND.ENUM:
+    case KIND.FUNC_PROTO:
+      return vlen * 8;
+    case KIND.PTR:
+    case KIND.FWD:
+    case KIND.TYPEDEF:
+    case KIND.VOLATILE:
+    case KIND.CONST:
+    case KIND.RESTRICT:
+    case KIND.FUNC:
+    case KIND.FLOAT:
+    case KIND.TYPE_TAG:
+      return 0;
+    default:
+      throw new RangeError(`BTF kind ${kind} is not known`);
+  }
+}
+
+interface RawType {
+  readonly kind: number;
+  readonly name: string;
+  readonly sizeOrType: number;
+  readonly vlen: number;
+  readonly tail: Buffer;
+}
+
+function decodeType(raw: RawType, strings: Buffer): BtfType {
+  const entries = Array.from({ length: raw.vlen }, (_, index) => index * 12);
+  switch (raw.kind) {
+    case KIND.INT:
+      return { kind: 'int', sizeBytes: raw.sizeOrType };
+    case KIND.PTR:
+      return { kind: 'pointer', typeId: raw.sizeOrType };
+    case KIND.ARRAY:
+      return { kind: 'array', typeId: raw.tail.readUInt32LE(0), length: raw.tail.readUInt32LE(8) };
+    case KIND.STRUCT:
+      return {
+        kind: 'struct',
+        sizeBytes: raw.sizeOrType,
+        members: entries.map((at) => ({
+          name: stringAt(strings, raw.tail.readUInt32LE(at)),
+          typeId: raw.tail.readUInt32LE(at + 4),
+        })),
+      };
+    case KIND.TYPEDEF:
+    case KIND.VOLATILE:
+    case KIND.CONST:
+    case KIND.RESTRICT:
+    case KIND.TYPE_TAG:
+      return { kind: 'alias', typeId: raw.sizeOrType };
+    case KIND.VAR:
+      return { kind: 'variable', name: raw.name, typeId: raw.sizeOrType };
+    case KIND.DATASEC:
+      return { kind: 'section', name: raw.name, variableIds: entries.map((at) => raw.tail.readUInt32LE(at)) };
+    default:
+      return { kind: 'other' };
+  }
+}
+
+/** Reads the section `.BTF`. Throws RangeError when it is none or is cut short. */
+export function parseBtf(section: Buffer): BtfTypes {
+  if (section.readUInt16LE(0) !== BTF_MAGIC) throw new RangeError('no BTF header');
+  const headerLength = section.readUInt32LE(4);
+  const typeBytes = sliceOf(section, headerLength + section.readUInt32LE(8), section.readUInt32LE(12));
+  const strings = sliceOf(section, headerLength + section.readUInt32LE(16), section.readUInt32LE(20));
+
+  // Type 0 is void and is not in the file.
+  const types: BtfType[] = [{ kind: 'other' }];
+  for (let at = 0; at < typeBytes.length;) {
+    const info = typeBytes.readUInt32LE(at + 4);
+    const kind = (info >>> 24) & 0x1f;
+    const vlen = info & 0xffff;
+    const tail = sliceOf(typeBytes, at + TYPE_SIZE, tailSize(kind, vlen));
+    const name = stringAt(strings, typeBytes.readUInt32LE(at));
+    const raw = { kind, name, sizeOrType: typeBytes.readUInt32LE(at + 8), vlen, tail };
+    types.push(decodeType(raw, strings));
+    at += TYPE_SIZE + tail.length;
+  }
+  return types;
+}
+
+/** The type with this id, aliases followed. Throws RangeError when there is none or they lead in a circle. */
+export function resolveType(types: BtfTypes, typeId: number): BtfType {
+  let id = typeId;
+  for (let step = 0; step < types.length; step++) {
+    const type = types[id];
+    if (type === undefined) break;
+    if (type.kind !== 'alias') return type;
+    id = type.typeId;
+  }
+  throw new RangeError(`BTF type ${typeId} is not defined`);
+}
+
+/** Bytes of a value of this type. Throws RangeError for types that have no size of their own. */
+export function sizeOfType(types: BtfTypes, typeId: number, depth = 0): number {
+  const type = resolveType(types, typeId);
+  switch (type.kind) {
+    case 'int':
+    case 'struct':
+      return type.sizeBytes;
+    case 'pointer':
+      return 8;
+    case 'array':
+      if (depth === types.length) throw new RangeError(`BTF type ${typeId} contains itself`);
+      return type.length * sizeOfType(types, type.typeId, depth + 1);
+    default:
+      throw new RangeError(`BTF type ${typeId} has no size`);
+  }
+}
