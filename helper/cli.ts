@@ -1,0 +1,153 @@
+// The operator's commands. Every one that asks the helper goes through its socket and takes --json.
+
+import fs from 'node:fs';
+import net from 'node:net';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { connectHelper, HelperError, type Helper } from '../cni/client.ts';
+import { ConfigError, DEFAULT_CONFIG, DEFAULT_SOCKET, parseConfigFile, readSettings, type HelperConfig } from './config.ts';
+import { bpffsOf, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
+import { probe } from './probe.ts';
+import type { Method, Methods } from './protocol/messages.ts';
+import { renderList, renderProbe, renderStatus } from './render.ts';
+import { VERSION } from './version.ts';
+
+/** The edges of the process, so that the whole CLI runs in a test. */
+export interface CliEdges {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+}
+
+interface QueryOptions {
+  readonly socket: string;
+  readonly json?: true;
+}
+
+interface RunFlags {
+  readonly config?: string;
+  readonly [flag: string]: unknown;
+}
+
+const CALL_DEADLINE_MS = 10_000;
+
+function helperAt(socketPath: string): Helper {
+  return connectHelper({ connect: async (path) => net.connect(path) }, socketPath);
+}
+
+function logTo(edges: CliEdges): Log {
+  return (level, message) => edges.stderr(`${new Date().toISOString()} ${level} ${message}\n`);
+}
+
+/** Settings of `run`, `probe` and `uninstall`: defaults, then the file, then flags. */
+function loadConfig({ config, ...flags }: RunFlags): HelperConfig {
+  let fromFile: Partial<HelperConfig> = {};
+  if (config !== undefined) {
+    let text: string;
+    try {
+      text = fs.readFileSync(config, 'utf8');
+    } catch (error) {
+      throw new ConfigError(`Cannot read the configuration: ${(error as Error).message}`);
+    }
+    try {
+      fromFile = parseConfigFile(text);
+    } catch (error) {
+      throw new ConfigError(`Cannot use ${config}: ${(error as Error).message}`);
+    }
+  }
+  return { ...DEFAULT_CONFIG, ...fromFile, ...readSettings(flags) };
+}
+
+function collect(value: string, previous: readonly string[] | undefined): string[] {
+  if (value === '') throw new InvalidArgumentError('It must be the name of an interface.');
+  return [...(previous ?? []), value];
+}
+
+function addSettings(command: Command): Command {
+  return command
+    .option('--config <file>', 'JSON file with these settings; flags win over it')
+    .option('--socket <path>', `unix socket of the helper (default: ${DEFAULT_CONFIG.socket})`)
+    .option('--state-dir <path>', `where records are kept (default: ${DEFAULT_CONFIG.stateDir})`)
+    .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
+    .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
+    .option('--horizon-ms <number>', `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`)
+    .option('--reconcile-seconds <number>', `pause between repairs (default: ${DEFAULT_CONFIG.reconcileSeconds})`);
+}
+
+function print(edges: CliEdges, isJson: boolean | undefined, result: object, text: string): void {
+  edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text}\n`);
+}
+
+function addQuery<M extends Method>(
+  program: Command,
+  edges: CliEdges,
+  method: M & ('status' | 'list'),
+  description: string,
+  render: (result: Methods[M]['result']) => string,
+): void {
+  program
+    .command(method)
+    .description(description)
+    .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
+    .option('--json', 'print JSON')
+    .action(async ({ socket, json }: QueryOptions) => {
+      const result = await helperAt(socket).request(method, {}, CALL_DEADLINE_MS);
+      print(edges, json, result, render(result));
+    });
+}
+
+async function uninstall(flags: RunFlags, edges: CliEdges): Promise<Methods['uninstall']['result']> {
+  const config = loadConfig(flags);
+  try {
+    return await helperAt(config.socket).request('uninstall', {}, CALL_DEADLINE_MS);
+  } catch (error) {
+    if (!(error instanceof HelperError && error.isAbsent)) throw error;
+    const control = openControl(config, logTo(edges));
+    const result = await control.shaper.uninstall();
+    removeTraces(config, control);
+    return result;
+  }
+}
+
+function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
+  const program = new Command('podpaced');
+  program
+    .description('Holds the bandwidth caps of the pods on this node')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({ writeOut: edges.stdout, writeErr: edges.stderr });
+  addSettings(program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after')).action(
+    async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)),
+  );
+  addQuery(program, edges, 'status', 'exits, health and problems', renderStatus);
+  addQuery(program, edges, 'list', 'every capped pod', renderList);
+  addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
+      const config = loadConfig(flags);
+      const result = await probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) });
+      print(edges, json, result, renderProbe(result));
+      if (result.items.some(({ ok }) => !ok)) setExitCode(1);
+    });
+  addSettings(program.command('uninstall').description('take every cap off the node and put back what stood there'))
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
+      const result = await uninstall(flags, edges);
+      const exits = result.restoredExits.length === 0 ? 'nothing' : result.restoredExits.join(', ');
+      print(edges, json, result, `Detached ${result.detached} pods; restored ${exits}`);
+    });
+  return program;
+}
+
+/** Runs one command line (without the program's name). Returns the exit code; every failure is one line. */
+export async function runCli(argv: readonly string[], edges: CliEdges): Promise<number> {
+  let exitCode = 0;
+  try {
+    const program = buildProgram(edges, (code) => (exitCode = code));
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode;
+    const remedy = error instanceof HelperError && error.details !== undefined ? `; ${error.details}` : '';
+    edges.stderr(`podpaced: ${(error as Error).message}${remedy}`.replaceAll('\n', ' ').trimEnd() + '\n');
+    return error instanceof ConfigError ? 2 : 1;
+  }
+}

@@ -1,0 +1,88 @@
+// How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
+
+import { DEFAULT_HORIZON_NS } from './shaping/rates.ts';
+
+export interface HelperConfig {
+  readonly socket: string;
+  readonly stateDir: string;
+  readonly pinDir: string;
+  /** Names of uplinks; `auto` stands for the devices of the default routes. */
+  readonly uplink: readonly string[];
+  readonly horizonMs: number;
+  /** Pause between two repairs of what somebody else changed. */
+  readonly reconcileSeconds: number;
+}
+
+export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
+
+export const DEFAULT_CONFIG: HelperConfig = {
+  socket: DEFAULT_SOCKET,
+  stateDir: '/run/podpace',
+  pinDir: '/sys/fs/bpf/podpace',
+  uplink: ['auto'],
+  horizonMs: DEFAULT_HORIZON_NS / 1_000_000,
+  reconcileSeconds: 10,
+};
+
+/** A setting that cannot be used; the message names it, its value and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+function absolutePath(name: string, value: unknown): string {
+  if (typeof value === 'string' && value.startsWith('/')) return value;
+  throw new ConfigError(`"${name}" must be an absolute path, got ${JSON.stringify(value)}`);
+}
+
+function numberIn(name: string, value: unknown, least: number, most: number): number {
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (typeof number === 'number' && number >= least && number <= most) return number;
+  throw new ConfigError(`"${name}" must be a number from ${least} to ${most}, got ${JSON.stringify(value)}`);
+}
+
+function names(name: string, value: unknown): string[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  if (list.length > 0 && list.every((entry) => typeof entry === 'string' && /^[^\s/:]{1,15}$/.test(entry))) {
+    return list as string[];
+  }
+  throw new ConfigError(`"${name}" must be interface names or "auto", got ${JSON.stringify(value)}`);
+}
+
+/** fq itself drops beyond its own horizon of 10 s (net/sched/sch_fq.c): departures must stay well below it. */
+const MAX_HORIZON_MS = 2000;
+
+const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperConfig[K] } = {
+  socket: (value) => absolutePath('socket', value),
+  stateDir: (value) => absolutePath('stateDir', value),
+  pinDir: (value) => absolutePath('pinDir', value),
+  uplink: (value) => names('uplink', value),
+  horizonMs: (value) => numberIn('horizonMs', value, 1, MAX_HORIZON_MS),
+  reconcileSeconds: (value) => numberIn('reconcileSeconds', value, 1, 3600),
+};
+
+/** Settings from a file's JSON or from flags, checked. Throws ConfigError for an unknown key or a bad value. */
+export function readSettings(settings: Readonly<Record<string, unknown>>): Partial<HelperConfig> {
+  const known: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(settings)) {
+    if (value === undefined) continue;
+    if (!Object.hasOwn(READERS, key)) {
+      throw new ConfigError(`Unknown setting "${key}": the settings are ${Object.keys(READERS).join(', ')}`);
+    }
+    known[key] = READERS[key as keyof HelperConfig](value);
+  }
+  return known;
+}
+
+/** The content of a configuration file. Throws ConfigError when it is no JSON object or has a bad setting. */
+export function parseConfigFile(text: string): Partial<HelperConfig> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new ConfigError(`Not JSON: ${(error as Error).message}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigError('The configuration must be a JSON object');
+  }
+  return readSettings(value as Record<string, unknown>);
+}

@@ -1,0 +1,114 @@
+// `podpaced run`: loads the datapath, brings the node to its recorded state, serves the socket, repairs from time
+// to time. Ending it leaves all shaping in place.
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { HelperConfig } from './config.ts';
+import { createHandler } from './handler.ts';
+import { ensureBpffs } from './kernel/bpffs.ts';
+import { probe } from './probe.ts';
+import { listen } from './server.ts';
+import { Datapath } from './shaping/datapath.ts';
+import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
+import { Shaper } from './shaping/shaper.ts';
+import { Store } from './shaping/store.ts';
+import { VERSION } from './version.ts';
+
+export type LogLevel = 'info' | 'warn' | 'error';
+export type Log = (level: LogLevel, message: string) => void;
+
+const REQUEST_DEADLINE_MS = 9_000;
+const IDLE_TIMEOUT_MS = 30_000;
+
+/** The shaper over this node's kernel, with what has to be closed afterwards. */
+export interface Control {
+  readonly shaper: Shaper;
+  readonly store: Store;
+  readonly datapath: Datapath;
+}
+
+/** Mount point of the bpffs that holds a pin directory: its parent, as /sys/fs/bpf is of /sys/fs/bpf/podpace. */
+export function bpffsOf(pinDir: string): string {
+  return path.dirname(pinDir);
+}
+
+/** Loads the programs and opens the records. Throws when this is no node that can be capped, saying why. */
+export function openControl(config: HelperConfig, log: Log): Control {
+  if (process.getuid?.() !== 0) throw new Error('podpaced must run as root');
+  if (!isKernelSupported(os.release())) {
+    throw new Error(`Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`);
+  }
+  ensureBpffs(bpffsOf(config.pinDir));
+  const store = new Store(config.stateDir, (message) => log('warn', message));
+  const datapath = new Datapath({ pins: config.pinDir, state: config.stateDir });
+  const options = { uplinks: config.uplink, horizonNs: config.horizonMs * 1_000_000, log };
+  return { shaper: new Shaper(datapath, store, options), store, datapath };
+}
+
+/** Removes pins and records; call after `uninstall` has taken everything off the node. */
+export function removeTraces(config: HelperConfig, { store, datapath }: Control): void {
+  datapath.close();
+  fs.rmSync(config.pinDir, { recursive: true, force: true });
+  fs.rmSync(path.join(config.stateDir, 'hooks'), { recursive: true, force: true });
+  store.removeIfEmpty();
+}
+
+/** Reports problems when they change, not every time they are seen. */
+function problemReporter(log: Log): (problems: readonly string[]) => void {
+  let reported = new Set<string>();
+  return (problems) => {
+    const current = new Set(problems);
+    for (const problem of current) if (!reported.has(problem)) log('error', problem);
+    for (const problem of reported) if (!current.has(problem)) log('info', `Solved: ${problem}`);
+    reported = current;
+  };
+}
+
+function untilSignal(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Runs until SIGTERM, SIGINT or an uninstall. */
+export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
+  const stopping = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+  const control = openControl(config, log);
+  const { shaper, datapath } = control;
+  let isUninstalled = false;
+  const handler = createHandler({
+    shaper,
+    version: VERSION,
+    kernel: os.release(),
+    horizonNs: config.horizonMs * 1_000_000,
+    startedAt: new Date(),
+    probe: () => probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) }),
+    stop: () => {
+      isUninstalled = true;
+      setImmediate(() => stopping.abort());
+    },
+    log,
+  });
+  const report = problemReporter(log);
+  const repair = async (): Promise<void> => {
+    try {
+      report(await shaper.reconcile());
+    } catch (error) {
+      report([(error as Error).message]);
+    }
+  };
+  await repair();
+  const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
+  const server = await listen(handler, { socketPath: config.socket, ...timing });
+  log('info', `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`);
+  const timer = setInterval(() => void repair(), config.reconcileSeconds * 1000);
+  await untilSignal(stopping.signal);
+  clearInterval(timer);
+  server.close();
+  if (isUninstalled) removeTraces(config, control);
+  else datapath.close();
+  log('info', isUninstalled ? 'uninstalled' : 'stopped; caps stay in force');
+}

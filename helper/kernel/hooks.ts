@@ -1,0 +1,198 @@
+// Where programs stand: the ingress and egress hooks of a device.
+//
+// Kernels from 6.6 on take BPF links on tcx; they are pinned, so they outlive the helper and die with the device.
+// Older ones take a cls_bpf filter under a clsact qdisc. Either way the programs of others keep their place.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { createTcxLink, isTcxSupported, linkInfo, openPinned, pinObject, queryTcx, updateLink } from './bpf.ts';
+import { hasErrno } from './errors.ts';
+import { deleteFilter, ensureClsact, listBpfFilters, removeClsact, replaceBpfFilter, type TcHook } from './filters.ts';
+import type { RtSocket } from './rtnetlink.ts';
+
+/** A place for a program. */
+export interface Place {
+  readonly ifindex: number;
+  readonly hook: TcHook;
+}
+
+/** A program as far as attaching needs it. */
+export interface AttachableProgram {
+  readonly fd: number;
+  readonly name: string;
+}
+
+/** Our filter's place among others: first, with a handle by which it is known again. */
+const FILTER_PRIORITY = 1;
+const FILTER_HANDLE = 0x7070;
+
+/** The programs that podpace has at device hooks. */
+export interface Hooks {
+  /** How programs are attached on this kernel. */
+  readonly kind: 'tcx' | 'clsact';
+  /** Id of podpace's program at a place; undefined when there is none. */
+  attachedProgramId(place: Place): Promise<number | undefined>;
+  /** Puts a program at a place, replacing podpace's former one there without a gap. */
+  attach(place: Place, program: AttachableProgram): Promise<void>;
+  /** Takes podpace's program away; does nothing when there is none. */
+  detach(place: Place): Promise<void>;
+  /** Devices at whose hooks podpace has left something, living or not. */
+  knownPlaces(): Place[];
+}
+
+/** The way of this kernel. `directory` is on bpffs and holds the pinned links; `rt` is a socket of the node. */
+export function openHooks(rt: RtSocket, directory: string, markDirectory: string): Hooks {
+  return isTcxSupported() ? new TcxHooks(directory) : new ClsactHooks(rt, markDirectory);
+}
+
+function placeFromName(name: string): Place[] {
+  const match = /^(\d+)-(ingress|egress)$/.exec(name);
+  if (match === null) return [];
+  return [{ ifindex: Number(match[1]), hook: match[2] === 'ingress' ? 'ingress' : 'egress' }];
+}
+
+function nameOfPlace({ ifindex, hook }: Place): string {
+  return `${ifindex}-${hook}`;
+}
+
+function placesIn(directory: string): Place[] {
+  return fs.existsSync(directory) ? fs.readdirSync(directory).flatMap(placeFromName) : [];
+}
+
+class TcxHooks implements Hooks {
+  readonly kind = 'tcx';
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  #pin(place: Place): string {
+    return path.join(this.#directory, nameOfPlace(place));
+  }
+
+  /** Descriptor of the pinned link when it is still attached to its device; a dead pin is removed. */
+  #openLink(place: Place): number | undefined {
+    let fd: number;
+    try {
+      fd = openPinned(this.#pin(place));
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+    if (linkInfo(fd).ifindex === place.ifindex) return fd;
+    fs.closeSync(fd);
+    fs.rmSync(this.#pin(place), { force: true });
+    return undefined;
+  }
+
+  async attachedProgramId(place: Place): Promise<number | undefined> {
+    const fd = this.#openLink(place);
+    if (fd === undefined) return undefined;
+    try {
+      const { programId } = linkInfo(fd);
+      return queryTcx(place.ifindex, place.hook).includes(programId) ? programId : undefined;
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  async attach(place: Place, program: AttachableProgram): Promise<void> {
+    const existing = this.#openLink(place);
+    if (existing !== undefined) {
+      try {
+        updateLink(existing, program.fd);
+      } finally {
+        fs.closeSync(existing);
+      }
+      return;
+    }
+    fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    const fd = createTcxLink({ programFd: program.fd, ...place });
+    try {
+      pinObject(fd, this.#pin(place));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  async detach(place: Place): Promise<void> {
+    fs.rmSync(this.#pin(place), { force: true });
+  }
+
+  knownPlaces(): Place[] {
+    return placesIn(this.#directory);
+  }
+}
+
+class ClsactHooks implements Hooks {
+  readonly kind = 'clsact';
+  readonly #rt: RtSocket;
+  /** One empty file per place, and `<ifindex>-clsact` where the clsact qdisc itself is ours to remove. */
+  readonly #directory: string;
+
+  constructor(rt: RtSocket, directory: string) {
+    this.#rt = rt;
+    this.#directory = directory;
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  #mark(name: string): string {
+    return path.join(this.#directory, name);
+  }
+
+  async attachedProgramId({ ifindex, hook }: Place): Promise<number | undefined> {
+    try {
+      const filters = await listBpfFilters(this.#rt, ifindex, hook);
+      return filters.find(({ handle, priority }) => handle === FILTER_HANDLE && priority === FILTER_PRIORITY)
+        ?.programId;
+    } catch (error) {
+      if (hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) return undefined;
+      throw error;
+    }
+  }
+
+  async attach(place: Place, program: AttachableProgram): Promise<void> {
+    const { ifindex } = place;
+    if (await ensureClsact(this.#rt, ifindex)) fs.writeFileSync(this.#mark(`${ifindex}-clsact`), '');
+    fs.writeFileSync(this.#mark(nameOfPlace(place)), '');
+    const filter = { ...place, priority: FILTER_PRIORITY, handle: FILTER_HANDLE };
+    await replaceBpfFilter(this.#rt, { ...filter, programFd: program.fd, name: program.name });
+  }
+
+  async detach(place: Place): Promise<void> {
+    const { ifindex } = place;
+    if ((await this.attachedProgramId(place)) !== undefined) {
+      await deleteFilter(this.#rt, { ...place, priority: FILTER_PRIORITY, handle: FILTER_HANDLE });
+    }
+    fs.rmSync(this.#mark(nameOfPlace(place)), { force: true });
+    const clsactMark = this.#mark(`${ifindex}-clsact`);
+    const isLast = !this.knownPlaces().some((other) => other.ifindex === ifindex);
+    if (!isLast || !fs.existsSync(clsactMark)) return;
+    if (!(await this.#hasFilters(ifindex))) await this.#removeClsact(ifindex);
+    fs.rmSync(clsactMark, { force: true });
+  }
+
+  knownPlaces(): Place[] {
+    return placesIn(this.#directory);
+  }
+
+  async #hasFilters(ifindex: number): Promise<boolean> {
+    for (const hook of ['ingress', 'egress'] as const) {
+      try {
+        if ((await listBpfFilters(this.#rt, ifindex, hook)).length > 0) return true;
+      } catch (error) {
+        if (!hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) throw error;
+      }
+    }
+    return false;
+  }
+
+  async #removeClsact(ifindex: number): Promise<void> {
+    try {
+      await removeClsact(this.#rt, ifindex);
+    } catch (error) {
+      if (!hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) throw error;
+    }
+  }
+}

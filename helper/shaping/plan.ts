@@ -1,0 +1,195 @@
+// From what should be and what is to what must be done. Pure: the same input gives the same steps, and a plan made
+// after its own steps were applied is empty.
+//
+// Order matters in one way: an attachment never passes through a state in which its traffic is classified and
+// nobody schedules its departures, nor the reverse of what it had. So configuration comes before the entry that
+// points at it, exits before classifiers; and on the way down classifiers go first, exits last.
+
+import { AGGREGATE_ID_NONE, type AggregateConfig, type HostInterface } from '../wire/aggregate.ts';
+import { hasOurRoot, planExitQdiscs, type ObservedExit, type QdiscStep } from './exit-qdiscs.ts';
+import { aggregateConfigOf } from './rates.ts';
+import type { AttachmentRecord, ExitRecord } from './records.ts';
+
+/** The three programs of bpf/podpace.bpf.c. */
+export type ProgramName = 'classify' | 'depart' | 'deliver';
+
+export type Hook = 'ingress' | 'egress';
+
+/** A program's place. */
+export interface Attachpoint {
+  readonly ifindex: number;
+  readonly hook: Hook;
+}
+
+export interface Desired {
+  readonly attachments: readonly AttachmentRecord[];
+  /** Exits that must enforce egress caps; empty when no attachment has one. */
+  readonly exitIndexes: readonly number[];
+  readonly horizonNs: number;
+}
+
+/** What the kernel holds, of the devices in question only: a plan says nothing about any other device. */
+export interface Observed {
+  /** Every exit candidate and every host interface of an attachment, by index; a vanished one is absent. */
+  readonly devices: ReadonlyMap<number, ObservedExit>;
+  /** Which of our current programs stands at a place; `stale` is one of ours that is not the loaded one. */
+  readonly programs: ReadonlyMap<string, ProgramName | 'stale'>;
+  /** Configured aggregates among those that the attachments use. */
+  readonly configs: ReadonlyMap<number, AggregateConfig>;
+  readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
+  readonly exitRecords: readonly ExitRecord[];
+}
+
+export type Step =
+  | QdiscStep
+  | { readonly kind: 'restore-root'; readonly exit: ExitRecord; readonly isStillOurs: boolean }
+  | { readonly kind: 'write-config'; readonly aggregateId: number; readonly config: AggregateConfig }
+  | { readonly kind: 'write-host-interface'; readonly ifindex: number; readonly entry: HostInterface }
+  | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
+  | ({ readonly kind: 'attach'; readonly program: ProgramName } & Attachpoint)
+  | ({ readonly kind: 'detach' } & Attachpoint);
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** By device index: why caps cannot be enforced there. */
+  readonly problems: ReadonlyMap<number, string>;
+}
+
+/** Name of a place in `Observed.programs`. */
+export function placeOf({ ifindex, hook }: Attachpoint): string {
+  return `${ifindex}/${hook}`;
+}
+
+/** The place that `placeOf` named. */
+export function attachpointOf(place: string): Attachpoint {
+  const [ifindex, hook] = place.split('/');
+  return { ifindex: Number(ifindex), hook: hook === 'ingress' ? 'ingress' : 'egress' };
+}
+
+/** Every program that must stand somewhere. */
+export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
+  const programs = new Map<string, ProgramName>();
+  for (const ifindex of desired.exitIndexes) programs.set(placeOf({ ifindex, hook: 'egress' }), 'depart');
+  for (const attachment of desired.attachments) {
+    const ifindex = attachment.hostInterfaceIndex;
+    if (attachment.egressAggregateId !== undefined) {
+      programs.set(placeOf({ ifindex, hook: 'ingress' }), 'classify');
+    }
+    if (attachment.ingressAggregateId !== undefined) {
+      programs.set(placeOf({ ifindex, hook: 'egress' }), 'deliver');
+    }
+  }
+  return programs;
+}
+
+/** The aggregates of an attachment with their configuration. */
+export function desiredConfigs(attachment: AttachmentRecord, horizonNs: number): [number, AggregateConfig][] {
+  const { caps, egressAggregateId, ingressAggregateId } = attachment;
+  const configs: [number, AggregateConfig][] = [];
+  if (caps.egress !== undefined && egressAggregateId !== undefined) {
+    configs.push([egressAggregateId, aggregateConfigOf(caps.egress, horizonNs)]);
+  }
+  if (caps.ingress !== undefined && ingressAggregateId !== undefined) {
+    configs.push([ingressAggregateId, aggregateConfigOf(caps.ingress, horizonNs)]);
+  }
+  return configs;
+}
+
+/** The map entry of an attachment's host interface. */
+export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
+  const { egressAggregateId, ingressAggregateId } = attachment;
+  return { egressId: egressAggregateId ?? AGGREGATE_ID_NONE, ingressId: ingressAggregateId ?? AGGREGATE_ID_NONE };
+}
+
+/** Devices that must hold packets until their departure: the exits, and host interfaces with an ingress cap. */
+export function shapedDevices(desired: Desired): Set<number> {
+  const ingress = desired.attachments.filter(({ ingressAggregateId }) => ingressAggregateId !== undefined);
+  return new Set([...desired.exitIndexes, ...ingress.map(({ hostInterfaceIndex }) => hostInterfaceIndex)]);
+}
+
+function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boolean {
+  return a?.rateBytesPerSec === b.rateBytesPerSec && a.horizonNs === b.horizonNs && a.burstNs === b.burstNs;
+}
+
+function configSteps(desired: Desired, observed: Observed): Step[] {
+  return desired.attachments
+    .flatMap((attachment) => desiredConfigs(attachment, desired.horizonNs))
+    .filter(([aggregateId, config]) => !isSameConfig(observed.configs.get(aggregateId), config))
+    .map(([aggregateId, config]) => ({ kind: 'write-config', aggregateId, config }));
+}
+
+function hostInterfaceSteps(desired: Desired, observed: Observed): Step[] {
+  return desired.attachments.flatMap((attachment): Step[] => {
+    const entry = hostInterfaceOf(attachment);
+    const ifindex = attachment.hostInterfaceIndex;
+    const found = observed.hostInterfaces.get(ifindex);
+    const isRight = found?.egressId === entry.egressId && found.ingressId === entry.ingressId;
+    return isRight ? [] : [{ kind: 'write-host-interface', ifindex, entry }];
+  });
+}
+
+function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {
+  return [...programs].flatMap(([place, program]): Step[] => {
+    const point = attachpointOf(place);
+    if (point.hook !== hook || !observed.devices.has(point.ifindex)) return [];
+    return observed.programs.get(place) === program ? [] : [{ kind: 'attach', program, ...point }];
+  });
+}
+
+function detachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {
+  return [...observed.programs.keys()]
+    .filter((place) => !programs.has(place))
+    .map(attachpointOf)
+    .filter((point) => point.hook === hook)
+    .map((point) => ({ kind: 'detach', ...point }));
+}
+
+/** Host interface entries that no attachment owns any more. */
+function orphanSteps(desired: Desired, observed: Observed): Step[] {
+  const owned = new Set(desired.attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+  return [...observed.hostInterfaces.keys()]
+    .filter((ifindex) => !owned.has(ifindex))
+    .map((ifindex) => ({ kind: 'remove-host-interface', ifindex }));
+}
+
+/** Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it stays. */
+function restoreSteps(shaped: ReadonlySet<number>, observed: Observed): Step[] {
+  return observed.exitRecords
+    .filter(({ ifindex }) => !shaped.has(ifindex))
+    .map((exit) => {
+      const device = observed.devices.get(exit.ifindex);
+      return { kind: 'restore-root', exit, isStillOurs: device !== undefined && hasOurRoot(device) };
+    });
+}
+
+/** Everything that turns `observed` into `desired`. Steps for devices that are not there are left out. */
+export function plan(desired: Desired, observed: Observed): Plan {
+  const programs = desiredPrograms(desired);
+  const recorded = new Set(observed.exitRecords.map(({ ifindex }) => ifindex));
+  const shaped = shapedDevices(desired);
+  const problems = new Map<number, string>();
+  const qdiscSteps: Step[] = [];
+  for (const ifindex of shaped) {
+    const device = observed.devices.get(ifindex);
+    if (device === undefined) continue;
+    const { steps, problem } = planExitQdiscs(device, recorded.has(ifindex));
+    qdiscSteps.push(...steps);
+    if (problem !== undefined) problems.set(ifindex, problem);
+  }
+  // Without its qdisc a device would not hold packets, and the departure step would be a policer: worse than nothing.
+  for (const ifindex of problems.keys()) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+  return {
+    steps: [
+      ...configSteps(desired, observed),
+      ...qdiscSteps,
+      ...hostInterfaceSteps(desired, observed),
+      ...attachSteps(programs, observed, 'egress'),
+      ...attachSteps(programs, observed, 'ingress'),
+      ...detachSteps(programs, observed, 'ingress'),
+      ...orphanSteps(desired, observed),
+      ...detachSteps(programs, observed, 'egress'),
+      ...restoreSteps(shaped, observed),
+    ],
+    problems,
+  };
+}

@@ -1,0 +1,48 @@
+// What a plan that is not empty means to an operator: each outstanding step is something that is missing now. Pure.
+
+import { qdiscProblems } from './exit-qdiscs.ts';
+import type { Observed, Plan, ProgramName, Step } from './plan.ts';
+
+const ROLES: Readonly<Record<ProgramName, string>> = {
+  classify: 'classifier',
+  depart: 'departure program',
+  deliver: 'departure program for ingress',
+};
+
+function nameOf(observed: Observed, ifindex: number): string {
+  return observed.devices.get(ifindex)?.name ?? `the interface with index ${ifindex}`;
+}
+
+function problemOf(step: Step, observed: Observed): string | undefined {
+  switch (step.kind) {
+    case 'attach': {
+      const place = `${nameOf(observed, step.ifindex)} (${step.hook})`;
+      const found = observed.programs.get(`${step.ifindex}/${step.hook}`);
+      return found === 'stale'
+        ? `The ${ROLES[step.program]} on ${place} is of another podpaced`
+        : `The ${ROLES[step.program]} is missing on ${place}`;
+    }
+    case 'write-config':
+      return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
+    case 'write-host-interface':
+      return `${nameOf(observed, step.ifindex)} is not known to the classifier`;
+    // Qdiscs are told of per device, below; what is left over disturbs no cap.
+    case 'set-root':
+    case 'set-leaf':
+    case 'record-exit':
+    case 'restore-root':
+    case 'remove-host-interface':
+    case 'detach':
+      return undefined;
+  }
+}
+
+/** Every reason why a cap is not enforced as it should be; empty when all are. */
+export function problemsOf(plan: Plan, observed: Observed, shaped: ReadonlySet<number>): string[] {
+  const missing = plan.steps.flatMap((step) => problemOf(step, observed) ?? []);
+  const qdiscs = [...shaped].flatMap((ifindex) => {
+    const device = observed.devices.get(ifindex);
+    return device === undefined ? [] : qdiscProblems(device);
+  });
+  return [...missing, ...qdiscs];
+}

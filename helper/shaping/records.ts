@@ -1,0 +1,42 @@
+// What the helper remembers on disk because the kernel cannot hold it: which attachment owns which interface and
+// aggregates, and what stood on an exit before. Pure data; store.ts reads and writes it.
+
+import type { AttachmentKey, Caps } from '../protocol/messages.ts';
+
+/** Changes with every incompatible change of a record. */
+export const RECORD_VERSION = 1;
+
+export interface AttachmentRecord extends AttachmentKey {
+  readonly network: string;
+  readonly hostInterface: string;
+  readonly hostInterfaceIndex: number;
+  readonly sandbox: string;
+  readonly caps: Caps;
+  /** Aggregate of the egress cap; absent without one. */
+  readonly egressAggregateId?: number;
+  readonly ingressAggregateId?: number;
+}
+
+/** A qdisc as it has to be put back. `options` are the raw TCA_OPTIONS in base64. */
+export interface FormerQdisc {
+  readonly kind: string;
+  readonly handle: number;
+  readonly parent: number;
+  readonly options: string;
+}
+
+export interface ExitRecord {
+  readonly ifindex: number;
+  readonly name: string;
+  /** Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its leaves. */
+  readonly formerQdiscs: readonly FormerQdisc[];
+}
+
+/** Identifies an attachment in maps and file names; both parts are restricted to file-name characters by CNI. */
+export function keyOf(key: AttachmentKey): string {
+  return `${key.containerId}:${key.ifname}`;
+}
+
+export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
+  return a.containerId === b.containerId && a.ifname === b.ifname;
+}

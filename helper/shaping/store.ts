@@ -1,0 +1,95 @@
+// The helper's records as files under the state directory (a tmpfs: they are worth nothing after a reboot).
+// A rename makes each change whole; a file that cannot be read is moved aside and reported, never guessed at.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { hasErrno } from '../kernel/errors.ts';
+import type { AttachmentKey } from '../protocol/messages.ts';
+import { keyOf, RECORD_VERSION, type AttachmentRecord, type ExitRecord } from './records.ts';
+
+type Kind = 'attachments' | 'exits';
+
+export class Store {
+  readonly #directory: string;
+  readonly #warn: (message: string) => void;
+
+  /** Makes the directory, readable by root only. `warn` hears of files that cannot be understood. */
+  constructor(directory: string, warn: (message: string) => void) {
+    this.#directory = directory;
+    this.#warn = warn;
+    for (const kind of ['attachments', 'exits'] as const) {
+      fs.mkdirSync(path.join(directory, kind), { recursive: true, mode: 0o700 });
+    }
+  }
+
+  readAttachments(): AttachmentRecord[] {
+    return this.#readAll<AttachmentRecord>('attachments');
+  }
+
+  readExits(): ExitRecord[] {
+    return this.#readAll<ExitRecord>('exits');
+  }
+
+  writeAttachment(record: AttachmentRecord): void {
+    this.#write('attachments', keyOf(record), record);
+  }
+
+  writeExit(record: ExitRecord): void {
+    this.#write('exits', String(record.ifindex), record);
+  }
+
+  removeAttachment(key: AttachmentKey): void {
+    fs.rmSync(this.#file('attachments', keyOf(key)), { force: true });
+  }
+
+  removeExit(ifindex: number): void {
+    fs.rmSync(this.#file('exits', String(ifindex)), { force: true });
+  }
+
+  /** Takes the directories away when they are empty (uninstall). */
+  removeIfEmpty(): void {
+    for (const directory of ['attachments', 'exits', '.']) {
+      try {
+        fs.rmdirSync(path.join(this.#directory, directory));
+      } catch (error) {
+        if (!hasErrno(error, 'ENOTEMPTY', 'ENOENT', 'EEXIST', 'EBUSY')) throw error;
+      }
+    }
+  }
+
+  #file(kind: Kind, name: string): string {
+    return path.join(this.#directory, kind, `${name}.json`);
+  }
+
+  #write(kind: Kind, name: string, record: object): void {
+    const file = this.#file(kind, name);
+    const staged = `${file}.new`;
+    fs.writeFileSync(staged, `${JSON.stringify({ recordVersion: RECORD_VERSION, ...record })}\n`, { mode: 0o600 });
+    fs.renameSync(staged, file);
+  }
+
+  #readAll<T>(kind: Kind): T[] {
+    const directory = path.join(this.#directory, kind);
+    const names = fs.readdirSync(directory).filter((name) => name.endsWith('.json'));
+    return names.flatMap((name) => {
+      const record = this.#readOne(path.join(directory, name));
+      return record === undefined ? [] : [record as T];
+    });
+  }
+
+  #readOne(file: string): object | undefined {
+    try {
+      const { recordVersion, ...record } = JSON.parse(fs.readFileSync(file, 'utf8')) as { recordVersion: unknown };
+      if (recordVersion === RECORD_VERSION) return record;
+      this.#setAside(file, `its record version is ${String(recordVersion)}, this podpaced knows ${RECORD_VERSION}`);
+    } catch (error) {
+      this.#setAside(file, (error as Error).message);
+    }
+    return undefined;
+  }
+
+  #setAside(file: string, reason: string): void {
+    fs.renameSync(file, `${file}.unreadable`);
+    this.#warn(`Cannot read the record ${file}: ${reason}; it was moved aside to ${file}.unreadable`);
+  }
+}

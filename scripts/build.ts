@@ -1,0 +1,72 @@
+// ./scripts/build: the BPF object by clang, then dist/podpace and dist/podpaced: one bundle each, packed with the
+// native addons into a Node single executable. Does only what is out of date.
+
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { build as bundle } from 'esbuild';
+import { assetSourcePath, type AssetName } from '../helper/kernel/assets.ts';
+import { buildBpf } from './lib/bpf-build.ts';
+import { ensurePackages } from './lib/debian.ts';
+import { packageSets } from './lib/needs.ts';
+import { buildDirectory, projectRoot } from './lib/paths.ts';
+import { step } from './lib/progress.ts';
+import { packExecutable } from './lib/pack.ts';
+
+interface Executable {
+  readonly name: string;
+  readonly entry: string;
+  readonly assets: readonly AssetName[];
+}
+
+const EXECUTABLES: readonly Executable[] = [
+  { name: 'podpace', entry: 'cni/main.ts', assets: ['koffi.node', 'netlink.node'] },
+  { name: 'podpaced', entry: 'helper/main.ts', assets: ['koffi.node', 'netlink.node', 'podpace.bpf.o'] },
+];
+
+/** One CommonJS file with everything in it, since a single executable can require nothing but Node's own modules. */
+async function bundleEntry({ name, entry }: Executable): Promise<string> {
+  const outfile = path.join(buildDirectory, 'bundle', `${name}.cjs`);
+  await bundle({
+    entryPoints: [path.join(projectRoot, entry)],
+    outfile,
+    bundle: true,
+    minify: true,
+    keepNames: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node24',
+    // Lazy parts stay lazy, as functions inside the bundle: the executable's loader has no import().
+    supported: { 'dynamic-import': false },
+    alias: { 'node-gyp-build': path.join(projectRoot, 'helper/kernel/netlink-addon.cts') },
+    // Only the source tree has directories; inside the executable assets come from the blob.
+    define: { 'import.meta.dirname': '"/"' },
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  return outfile;
+}
+
+function digestOf(files: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(fs.readFileSync(file)).update('\0');
+  return hash.digest('hex');
+}
+
+async function buildExecutable(executable: Executable): Promise<void> {
+  const main = await bundleEntry(executable);
+  const assets = Object.fromEntries(
+    executable.assets.map((name) => [name, path.join(projectRoot, assetSourcePath(name))]),
+  );
+  const output = path.join(projectRoot, 'dist', executable.name);
+  const stamp = path.join(buildDirectory, 'bundle', `${executable.name}.stamp`);
+  const digest = digestOf([main, ...Object.values(assets), process.execPath]);
+  const isCurrent = fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
+  if (isCurrent) return;
+  await step(`packing dist/${executable.name}`, () => packExecutable({ main, assets, output }));
+  fs.writeFileSync(stamp, digest);
+}
+
+await ensurePackages(packageSets.build);
+await buildBpf();
+for (const executable of EXECUTABLES) await buildExecutable(executable);
