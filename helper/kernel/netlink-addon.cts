@@ -1,0 +1,11 @@
+// Stands in for the module `node-gyp-build` in the executables, where the netlink package's addon is an asset
+// and not a file beside the package. netlink/dist/raw.js requires it and calls what it gets, which an ES module's
+// default export could not be: hence CommonJS.
+
+type Assets = typeof import('./assets.ts', { with: { 'resolution-mode': 'import' } });
+
+/** Loads the netlink package's addon. */
+module.exports = function loadNetlinkAddon(): unknown {
+  const { loadAddon } = require('./assets.ts') as Assets;
+  return loadAddon('netlink.node');
+};
