@@ -161,11 +161,8 @@ departure_inline __u64 departure_schedule(const struct aggregate_config *config,
 
 	for (attempt = 0; attempt < CHARGE_ATTEMPTS; attempt++) {
 		start = t_last > earliest ? t_last : earliest;
-		if (start > now && start - now >= horizon_ns) {
-			if (!departure_out_of_order(rate, t_last, now))
-				return DEPARTURE_DROP;
-			start = now + horizon_ns - 1;
-		}
+		if (start > now && start - now >= horizon_ns)
+			goto late;
 		found = compare_and_swap(clock->t_last, t_last, start + charge.ns);
 		if (found == t_last)
 			goto charged;
@@ -178,6 +175,14 @@ departure_inline __u64 departure_schedule(const struct aggregate_config *config,
 		fetch_and_add(clock->t_last, -charge.ns);
 		return DEPARTURE_DROP;
 	}
+	goto charged;
+
+late:
+	if (!departure_out_of_order(rate, t_last, now))
+		return DEPARTURE_DROP;
+	start = now + horizon_ns - 1;
+	if (compare_and_swap(clock->t_last, t_last, start + charge.ns) != t_last)
+		return DEPARTURE_DROP;
 charged:
 	if (charge.fraction)
 		departure_settle(clock, charge.fraction);
