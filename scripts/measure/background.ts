@@ -1,0 +1,76 @@
+// Programs that run beside the lab: servers of the load, the helper, the holder of the mount namespace.
+
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+
+const GRACE_MS = 5_000;
+const READY_TIMEOUT_MS = 30_000;
+const OUTPUT_TAIL_CHARACTERS = 2_000;
+
+/** A program that this process has started and will end. */
+export class BackgroundProcess {
+  readonly pid: number;
+  readonly #shown: string;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+  #output = '';
+
+  private constructor(child: ChildProcess, pid: number, shown: string) {
+    this.#child = child;
+    this.pid = pid;
+    this.#shown = shown;
+    this.#exited = new Promise((resolve) => child.once('exit', () => resolve()));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#output = (this.#output + text).slice(-OUTPUT_TAIL_CHARACTERS);
+      });
+    }
+  }
+
+  /**
+   * Starts a program in a session of its own, so that Ctrl-C at the terminal reaches only this process, which then
+   * ends its programs in order. Should this process be killed outright, the kernel ends the program (pdeathsig).
+   */
+  static async start(command: string, args: readonly string[]): Promise<BackgroundProcess> {
+    const shown = [command, ...args].join(' ');
+    const child = spawn('setpriv', ['--pdeathsig', 'TERM', command, ...args], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', () => resolve());
+      child.once('error', (error) => reject(new Error(`Cannot start ${shown}: ${error.message}`)));
+    });
+    if (child.pid === undefined) throw new Error(`Cannot start ${shown}: it has no process id`);
+    return new BackgroundProcess(child, child.pid, shown);
+  }
+
+  get #ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /**
+   * Waits until `isReady` says so; it is given the end of what the program has written.
+   * @throws Error with that output when the program ends before, or is not ready within 30 s.
+   */
+  async ready(isReady: (output: string) => boolean, signal?: AbortSignal): Promise<void> {
+    const deadline = performance.now() + READY_TIMEOUT_MS;
+    while (!isReady(this.#output)) {
+      signal?.throwIfAborted();
+      if (this.#ended) throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#output.trim()}`);
+      if (performance.now() > deadline) {
+        throw new Error(`Cannot go on: ${this.#shown} is not ready after 30 s: ${this.#output.trim()}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Ends the program: SIGTERM, and SIGKILL after 5 s. Nothing happens when it has ended already. */
+  async stop(): Promise<void> {
+    if (this.#ended) return;
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), GRACE_MS);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,156 @@
+// One panel of the report's chart: rate over time on a logarithmic axis, as an SVG element that needs nothing from
+// outside. Colours are CSS variables of the page, so that it follows the reader's light or dark setting; what a line
+// is, is told by its label and its stroke as well. Pure.
+
+/** Escapes text for HTML and SVG content and attribute values. */
+export function escapeText(text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
+}
+
+/** A line of the chart. */
+export interface Line {
+  /** CSS class that gives colour and stroke: the page's style sheet knows `podpace` and `tbf`. */
+  readonly style: 'podpace' | 'tbf';
+  readonly label: string;
+  /** Where the label stands: above the line's highest point or below its middle. */
+  readonly labelSide: 'above' | 'below';
+  /** Mbit/s, one value per interval. */
+  readonly ratesMbit: readonly number[];
+}
+
+export interface Panel {
+  /** Says what the panel shows to those who cannot see it. */
+  readonly description: string;
+  readonly capMbit?: number;
+  readonly lines: readonly Line[];
+  readonly intervalMs: number;
+  readonly axis: LogAxis;
+}
+
+/** Ends of a logarithmic axis, both powers of ten, in Mbit/s. */
+export interface LogAxis {
+  readonly least: number;
+  readonly most: number;
+}
+
+const WIDTH = 400;
+const HEIGHT = 290;
+const PLOT = { left: 68, right: WIDTH - 12, top: 12, bottom: HEIGHT - 46 };
+
+/** The decades that hold every cap with a decade of room below, and every rate with room for a label above. */
+export function logAxis(capsMbit: readonly number[], ratesMbit: readonly number[]): LogAxis {
+  const lowest = Math.min(...capsMbit, 10) / 10;
+  const highest = Math.max(...capsMbit, ...ratesMbit, 100) * 2;
+  return { least: 10 ** Math.floor(Math.log10(lowest)), most: 10 ** Math.ceil(Math.log10(highest)) };
+}
+
+/** Vertical position of a rate; what is below the axis (silence, on a logarithmic axis) stands on its foot. */
+function yOf(axis: LogAxis, rateMbit: number): number {
+  const clamped = Math.min(Math.max(rateMbit, axis.least), axis.most);
+  const share = Math.log10(clamped / axis.least) / Math.log10(axis.most / axis.least);
+  return PLOT.bottom - share * (PLOT.bottom - PLOT.top);
+}
+
+function xOf(seconds: number, spanSeconds: number): number {
+  return PLOT.left + (seconds / spanSeconds) * (PLOT.right - PLOT.left);
+}
+
+const coordinate = (value: number): string => value.toFixed(1);
+
+function text(x: number, y: number, classes: string, content: string, anchor = 'start'): string {
+  return `<text x="${coordinate(x)}" y="${coordinate(y)}" class="${classes}" text-anchor="${anchor}">${escapeText(content)}</text>`;
+}
+
+function rule(x1: number, y1: number, x2: number, y2: number, classes: string): string {
+  const [a, b, c, d] = [x1, y1, x2, y2].map(coordinate);
+  return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" class="${classes}"/>`;
+}
+
+/** 1000 is written `1 000`: thousands apart, in the way that no country reads as a decimal point. */
+function thousands(value: number): string {
+  return String(value).replaceAll(/\B(?=(\d{3})+$)/g, '\u202f');
+}
+
+function rateAxis(axis: LogAxis): string {
+  const parts: string[] = [];
+  for (let decade = axis.least; decade <= axis.most; decade *= 10) {
+    const y = yOf(axis, decade);
+    parts.push(rule(PLOT.left, y, PLOT.right, y, 'grid'));
+    parts.push(text(PLOT.left - 8, y + 4, 'tick', thousands(decade), 'end'));
+    for (let step = 2; step < 10 && decade < axis.most; step += 1) {
+      const minor = yOf(axis, decade * step);
+      parts.push(rule(PLOT.left - 4, minor, PLOT.left, minor, 'axis'));
+    }
+  }
+  const middle = (PLOT.top + PLOT.bottom) / 2;
+  const title = 'rate on the wire, Mbit/s';
+  parts.push(
+    `<text transform="translate(13 ${coordinate(middle)}) rotate(-90)" class="title" text-anchor="middle">${title}</text>`,
+  );
+  return parts.join('');
+}
+
+function timeAxis(spanSeconds: number): string {
+  const parts = [rule(PLOT.left, PLOT.bottom, PLOT.right, PLOT.bottom, 'axis')];
+  const step = spanSeconds > 12 ? 5 : 1;
+  for (let second = 0; second <= spanSeconds; second += step) {
+    const x = xOf(second, spanSeconds);
+    parts.push(rule(x, PLOT.bottom, x, PLOT.bottom + 5, 'axis'));
+    parts.push(text(x, PLOT.bottom + 19, 'tick', String(second), 'middle'));
+  }
+  const middle = (PLOT.left + PLOT.right) / 2;
+  parts.push(text(middle, HEIGHT - 8, 'title', 'seconds since the first data frame', 'middle'));
+  return parts.join('');
+}
+
+/** The value in the middle of the sorted values. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+}
+
+function linePath(panel: Panel, line: Line, spanSeconds: number): string {
+  const points = line.ratesMbit.map((rate, index) => {
+    const x = xOf(((index + 0.5) * panel.intervalMs) / 1000, spanSeconds);
+    return `${coordinate(x)},${coordinate(yOf(panel.axis, rate))}`;
+  });
+  return `<polyline points="${points.join(' ')}" class="line ${line.style}"/>`;
+}
+
+function lineLabel(panel: Panel, line: Line): string {
+  const y =
+    line.labelSide === 'above'
+      ? yOf(panel.axis, Math.max(...line.ratesMbit, panel.axis.least)) - 9
+      : yOf(panel.axis, median(line.ratesMbit)) + 24;
+  const inside = Math.min(Math.max(y, PLOT.top + 12), PLOT.bottom - 6);
+  return text(PLOT.left + 8, inside, `label ${line.style}`, line.label);
+}
+
+function capLine(panel: Panel, capMbit: number): string {
+  const y = yOf(panel.axis, capMbit);
+  return (
+    rule(PLOT.left, y, PLOT.right, y, 'cap') +
+    text(PLOT.right - 4, y + 24, 'label cap-label', `cap: ${capMbit} Mbit/s`, 'end')
+  );
+}
+
+/** Draws a panel. Lines are drawn in their order, the cap above them, the labels on top of all. */
+export function drawPanel(panel: Panel): string {
+  const intervals = Math.max(1, ...panel.lines.map((line) => line.ratesMbit.length));
+  const spanSeconds = (intervals * panel.intervalMs) / 1000;
+  return [
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeText(panel.description)}">`,
+    rateAxis(panel.axis),
+    timeAxis(spanSeconds),
+    ...panel.lines.map((line) => linePath(panel, line, spanSeconds)),
+    panel.capMbit === undefined ? '' : capLine(panel, panel.capMbit),
+    ...panel.lines.map((line) => lineLabel(panel, line)),
+    '</svg>',
+  ].join('');
+}

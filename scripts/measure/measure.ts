@@ -1,0 +1,152 @@
+// The measuring itself: one system on a fresh test bed, every load in turn.
+
+import { step } from '../lib/progress.ts';
+import { attachCounter } from './counter.ts';
+import type { Counter } from './counter.ts';
+import { SCENARIOS } from './limits.ts';
+import type { Scenario, System } from './limits.ts';
+import { receive, startServer } from './load.ts';
+import type { Trace } from './report.ts';
+import { firstSecondMbit, ratesMbit } from './series.ts';
+import { addPod, startSystem } from './systems.ts';
+import { makeTestBed, UPLINK } from './testbed.ts';
+import type { TestBed } from './testbed.ts';
+import { UndoStack } from './undo.ts';
+
+/** How long each load lasts, in seconds. */
+export interface Durations {
+  /** One pod with a cap, by itself. */
+  readonly capped: number;
+  /** The pod without a cap, by itself. */
+  readonly uncapped: number;
+  /** All pods at once. */
+  readonly together: number;
+}
+
+/** What a run needs from outside. */
+export interface MeasureOptions {
+  readonly durations: Durations;
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+  /** Ends the run early. */
+  readonly signal: AbortSignal;
+}
+
+/** A trace, with the congestion control that the pod's TCP used. */
+export interface Measured {
+  readonly trace: Trace;
+  readonly congestionControl: string;
+}
+
+interface Load {
+  readonly title: string;
+  readonly seconds: number;
+  readonly scenarios: readonly Scenario[];
+}
+
+/**
+ * The loads, in rounds. Each round has pods that have never sent before: a token bucket that an earlier load has
+ * emptied would take minutes to fill again.
+ */
+function roundsOf({ capped, uncapped, together }: Durations): Load[][] {
+  const byItself: Load[] = [
+    { title: '10 Mbit/s cap', seconds: capped, scenarios: ['10M'] },
+    { title: '100 Mbit/s cap', seconds: capped, scenarios: ['100M'] },
+    { title: 'no cap', seconds: uncapped, scenarios: ['uncapped'] },
+  ];
+  const atOnce: readonly Scenario[] = ['together-10M', 'together-100M', 'together-uncapped'];
+  return [byItself, [{ title: 'all three at once', seconds: together, scenarios: atOnce }]];
+}
+
+/** A pod is named after the scenario in which it is loaded by itself. */
+function podOf(scenario: Scenario): Scenario {
+  return SCENARIOS.find((each) => scenario === `together-${each}`) ?? scenario;
+}
+
+/** A system on its test bed, with the means to measure it. */
+interface Bench {
+  readonly system: System;
+  readonly bed: TestBed<Scenario>;
+  readonly counter: Counter;
+  readonly cnitool: string;
+  readonly signal: AbortSignal;
+}
+
+/** Lets the pods of a load send at the same time, and reads what they put on the wire. */
+async function measureLoad(
+  bench: Bench,
+  load: Load,
+  addresses: ReadonlyMap<Scenario, string>,
+): Promise<Measured[]> {
+  const { system, bed, counter, signal } = bench;
+  counter.reset();
+  const addressOf = (scenario: Scenario): string => addresses.get(podOf(scenario)) ?? '';
+  const results = await Promise.all(
+    load.scenarios.map((scenario) => receive(bed.peer, addressOf(scenario), load.seconds, signal)),
+  );
+  const series = counter.read();
+  return load.scenarios.map((scenario, index) => {
+    const result = results[index];
+    const wire = series.get(addressOf(scenario));
+    if (result === undefined || wire === undefined) {
+      throw new Error(
+        `Cannot measure ${scenario} with ${system}: the peer saw no frame from ${addressOf(scenario)}`,
+      );
+    }
+    const { goodputMbit, retransmits, congestionControl } = result;
+    const trace = {
+      scenario,
+      system,
+      goodputMbit,
+      firstSecondMbit: firstSecondMbit(wire),
+      retransmits,
+      ratesMbit: ratesMbit(wire, load.seconds * 1000),
+    };
+    return { trace, congestionControl };
+  });
+}
+
+/** Adds the pods, puts the loads on them one after the other, and takes the pods away. */
+async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measured[]> {
+  const { system, bed, cnitool, signal } = bench;
+  const undo = new UndoStack();
+  try {
+    const addresses = new Map<Scenario, string>();
+    for (const [scenario, netns] of bed.pods) {
+      signal.throwIfAborted();
+      addresses.set(scenario, await addPod(system, bed, { netns, scenario }, cnitool, undo));
+      await startServer(netns, undo, signal);
+    }
+    const measured: Measured[] = [];
+    for (const load of loads) {
+      signal.throwIfAborted();
+      const title = `${system}: ${load.title}, ${load.seconds} s`;
+      measured.push(...(await step(title, () => measureLoad(bench, load, addresses))));
+    }
+    return measured;
+  } finally {
+    await undo.run();
+  }
+}
+
+/**
+ * Makes a node by one system, puts every load on its pods, and takes all of it away again.
+ * Throws what went wrong; also then nothing is left behind.
+ */
+export async function measureSystem(system: System, options: MeasureOptions): Promise<Measured[]> {
+  const { durations, cnitool, signal } = options;
+  const undo = new UndoStack();
+  try {
+    const pods = SCENARIOS.filter((scenario) => podOf(scenario) === scenario);
+    const bed = await makeTestBed(pods, undo, signal);
+    const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
+    await startSystem(system, bed, undo, signal);
+    const measured: Measured[] = [];
+    for (const loads of roundsOf(durations)) {
+      measured.push(...(await measureRound({ system, bed, counter, cnitool, signal }, loads)));
+    }
+    return measured;
+  } finally {
+    await undo.run();
+  }
+}

@@ -1,0 +1,49 @@
+// What was on the wire over time, and the figures that are read from it. Pure.
+
+/** Length of one interval of a series; test/bpf/count.bpf.c counts in the same (INTERVAL_NS). */
+export const INTERVAL_MS = 100;
+
+const INTERVALS_PER_SECOND = 1000 / INTERVAL_MS;
+
+/** Bytes on the wire in each interval of INTERVAL_MS since a pod's first data frame; index 0 begins with that frame. */
+export type WireBytes = readonly number[];
+
+/** One count of test/bpf/count.bpf.c. */
+export interface IntervalCount {
+  /** IPv4 address of the sender, in text form. */
+  readonly source: string;
+  readonly interval: number;
+  readonly bytes: number;
+}
+
+/** Sorts counts by sender; an interval in which nothing was counted holds 0. */
+export function seriesBySource(counts: Iterable<IntervalCount>): Map<string, WireBytes> {
+  const bySource = new Map<string, number[]>();
+  for (const { source, interval, bytes } of counts) {
+    const series = bySource.get(source) ?? [];
+    bySource.set(source, series);
+    while (series.length <= interval) series.push(0);
+    series[interval] = (series[interval] ?? 0) + bytes;
+  }
+  return bySource;
+}
+
+/** Mbit/s of `bytes` in `milliseconds`. */
+export function mbitPerSec(bytes: number, milliseconds: number): number {
+  return (bytes * 8) / 1000 / milliseconds;
+}
+
+/** Mean rate on the wire in the first second from the first data frame, in Mbit/s. */
+export function firstSecondMbit(series: WireBytes): number {
+  const bytes = series.slice(0, INTERVALS_PER_SECOND).reduce((sum, value) => sum + value, 0);
+  return mbitPerSec(bytes, 1000);
+}
+
+/**
+ * Rate on the wire in each interval, in Mbit/s, for a load that lasted `durationMs`: what came after its end
+ * (retransmissions, the closing of the connections) is cut off, and silence before it is shown as 0.
+ */
+export function ratesMbit(series: WireBytes, durationMs: number): number[] {
+  const length = Math.floor(durationMs / INTERVAL_MS);
+  return Array.from({ length }, (_, index) => mbitPerSec(series[index] ?? 0, INTERVAL_MS));
+}

@@ -1,0 +1,90 @@
+// The systems under comparison: how each is started on the node, and how a pod is added by it.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { projectRoot } from '../lib/paths.ts';
+import { capture } from '../lib/process.ts';
+import { BackgroundProcess } from './background.ts';
+import { capMbit } from './limits.ts';
+import type { Scenario, System } from './limits.ts';
+import type { TestBed } from './testbed.ts';
+import type { UndoStack } from './undo.ts';
+
+/** What containerd passes as burst when nobody sets one: 2^32 - 1 bits. */
+const CONTAINERD_BURST_BITS = 4_294_967_295;
+
+const HELPER_SOCKET = '/run/podpace/helper.sock';
+
+/** Both use the conflist as the file has it: the node's own mounts make every path in it private. */
+const CONFLISTS: Readonly<Record<System, string>> = {
+  podpace: path.join(projectRoot, 'conf/10-podpace.conflist'),
+  tbf: path.join(projectRoot, 'scripts/measure/tbf.conflist'),
+};
+
+const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
+
+/** The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod without a cap. */
+export function capabilityArguments(scenario: Scenario): string {
+  const cap = capMbit(scenario);
+  if (cap === undefined) return '{}';
+  const bandwidth = {
+    IngressRate: 0,
+    IngressBurst: 0,
+    EgressRate: cap * 1_000_000,
+    EgressBurst: CONTAINERD_BURST_BITS,
+  };
+  return JSON.stringify({ bandwidth });
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+/** The pod's first IPv4 address in the result of ADD. Throws Error with the result when there is none. */
+export function addressOf(result: string): string {
+  const ips = field(JSON.parse(result), 'ips');
+  for (const ip of Array.isArray(ips) ? ips : []) {
+    const address = field(ip, 'address');
+    if (typeof address === 'string' && address.includes('.')) return address.split('/')[0] ?? address;
+  }
+  throw new Error(`Cannot find the pod's IPv4 address in the result of ADD: ${result}`);
+}
+
+/** Starts what the system needs on the node: podpace its helper, the other nothing. */
+export async function startSystem(
+  system: System,
+  bed: TestBed<Scenario>,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<void> {
+  if (system === 'tbf') return;
+  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run');
+  const helper = await BackgroundProcess.start(command, args);
+  undo.defer('end podpaced', () => helper.stop());
+  await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);
+}
+
+/**
+ * Adds a pod with the cap of its scenario, and returns its IPv4 address; the pod is taken away again by `undo`.
+ * @throws CommandError with the words of cnitool and the plugins.
+ */
+export async function addPod(
+  system: System,
+  bed: TestBed<Scenario>,
+  pod: { readonly netns: string; readonly scenario: Scenario },
+  cnitool: string,
+  undo: UndoStack,
+): Promise<string> {
+  const conflist = CONFLISTS[system];
+  const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
+  const env = {
+    CNI_PATH: PLUGIN_PATH,
+    NETCONFPATH: path.dirname(conflist),
+    CAP_ARGS: capabilityArguments(pod.scenario),
+    CNI_IFNAME: 'eth0',
+  };
+  undo.defer(`take the pod in ${pod.netns} away`, async () => {
+    await capture(...bed.onNode(cnitool, 'del', network, pod.netns), { env });
+  });
+  return addressOf(await capture(...bed.onNode(cnitool, 'add', network, pod.netns), { env }));
+}

@@ -1,0 +1,23 @@
+import test from 'ava';
+import { addressOf, capabilityArguments } from '../../../../scripts/measure/systems.ts';
+
+test('caps are spelled as containerd spells them, with the burst that it passes', (t) => {
+  t.is(
+    capabilityArguments('together-10M'),
+    '{"bandwidth":{"IngressRate":0,"IngressBurst":0,"EgressRate":10000000,"EgressBurst":4294967295}}',
+  );
+});
+
+test('a pod without a cap has no bandwidth argument', (t) => {
+  t.is(capabilityArguments('uncapped'), '{}');
+});
+
+test("the pod's IPv4 address is found beside others", (t) => {
+  const ips = [{ address: 'fd00::5/64' }, { address: '10.88.0.5/24', gateway: '10.88.0.1' }];
+  t.is(addressOf(JSON.stringify({ cniVersion: '1.0.0', ips })), '10.88.0.5');
+});
+
+test('a result without an IPv4 address is told with the result', (t) => {
+  t.throws(() => addressOf('{"ips":[{"address":"fd00::5/64"}]}'), { message: /fd00::5/ });
+  t.throws(() => addressOf('{}'), { message: /Cannot find the pod's IPv4 address/ });
+});
