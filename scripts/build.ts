@@ -61,12 +61,13 @@ async function buildExecutable(executable: Executable): Promise<void> {
   const output = path.join(projectRoot, 'dist', executable.name);
   const stamp = path.join(buildDirectory, 'bundle', `${executable.name}.stamp`);
   const digest = digestOf([main, ...Object.values(assets), process.execPath]);
-  const isCurrent = fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
+  const isCurrent =
+    fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
   if (isCurrent) return;
   await step(`packing dist/${executable.name}`, () => packExecutable({ main, assets, output }));
   fs.writeFileSync(stamp, digest);
 }
 
 await ensurePackages(packageSets.build);
-await buildBpf();
+buildBpf();
 for (const executable of EXECUTABLES) await buildExecutable(executable);

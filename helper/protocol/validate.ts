@@ -1,17 +1,7 @@
 // Is a message what it claims to be? Each function returns the value with its type, or throws ShapeError that names
 // the field, what was expected and what came.
 
-import type {
-  AttachmentKey,
-  AttachParams,
-  Cap,
-  Caps,
-  ErrorCode,
-  GcParams,
-  Method,
-  Methods,
-  ProtocolError,
-} from './messages.ts';
+import type { AttachmentKey, AttachParams, Cap, Caps, GcParams, Method, Methods } from './messages.ts';
 
 /** A message with a field that is missing or of the wrong kind. */
 export class ShapeError extends Error {
@@ -53,7 +43,8 @@ function cniNameOf(fields: Fields, name: string): string {
 
 function ifnameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
-  const isName = value.length <= MAX_IFNAME_LENGTH && !/[/:\s]/.test(value) && value !== '.' && value !== '..';
+  const isName =
+    value.length <= MAX_IFNAME_LENGTH && !/[/:\s]/.test(value) && value !== '.' && value !== '..';
   if (!isName) fail(name, 'an interface name', value);
   return value;
 }
@@ -117,7 +108,9 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
 };
 
 /** A request whose method and parameters belong together. */
-export type ParsedRequest = { [M in Method]: { readonly method: M; readonly params: Methods[M]['params'] } }[Method];
+export type ParsedRequest = {
+  [M in Method]: { readonly method: M; readonly params: Methods[M]['params'] };
+}[Method];
 
 /** Version of a message, which decides whether the rest can be understood at all. */
 export function versionOf(message: unknown): number {
@@ -126,38 +119,11 @@ export function versionOf(message: unknown): number {
   return version;
 }
 
+/** The request in a message of our own version. Throws ShapeError. */
 export function parseRequest(message: unknown): ParsedRequest {
   const fields = fieldsOf(message, 'message');
   const method = stringOf(fields, 'method');
   if (!Object.hasOwn(PARAMS, method)) fail('method', `one of ${Object.keys(PARAMS).join(', ')}`, method);
   const params = PARAMS[method as Method](fieldsOf(fields['params'], 'params'));
   return { method, params } as ParsedRequest;
-}
-
-const ERROR_CODES: ReadonlySet<string> = new Set<ErrorCode>([
-  'bad-request',
-  'protocol-version',
-  'unenforceable',
-  'not-found',
-  'check-failed',
-  'busy',
-  'internal',
-]);
-
-/** The error of a response, or undefined when it carries a result. */
-export function errorOf(message: unknown): ProtocolError | undefined {
-  const { error } = fieldsOf(message, 'message');
-  if (error === undefined) return undefined;
-  const fields = fieldsOf(error, 'error');
-  const code = stringOf(fields, 'code');
-  const base = {
-    code: ERROR_CODES.has(code) ? (code as ErrorCode) : 'internal',
-    message: stringOf(fields, 'message'),
-  } as const;
-  return fields['remedy'] === undefined ? base : { ...base, remedy: stringOf(fields, 'remedy') };
-}
-
-/** The result of a response that carries no error. Its fields are the sender's word: same version, same shape. */
-export function resultOf<M extends Method>(message: unknown): Methods[M]['result'] {
-  return fieldsOf(fieldsOf(message, 'message')['result'], 'result') as unknown as Methods[M]['result'];
 }

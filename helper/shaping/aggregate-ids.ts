@@ -17,7 +17,10 @@ export function aggregateIdsInUse(attachments: Iterable<AttachmentRecord>): Set<
  * The next free id after `previous`, going round. Going round keeps a just-freed id unused for long, so that a
  * packet still under way with it can never be charged to a newcomer. Undefined when all are taken.
  */
-export function nextAggregateId(inUse: ReadonlySet<number>, previous: number | undefined): number | undefined {
+export function nextAggregateId(
+  inUse: ReadonlySet<number>,
+  previous: number | undefined,
+): number | undefined {
   const count = AGGREGATE_ID_MAX - AGGREGATE_ID_MIN + 1;
   const first = previous === undefined ? 0 : previous - AGGREGATE_ID_MIN + 1;
   for (let step = 0; step < count; step += 1) {

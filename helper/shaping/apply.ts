@@ -52,7 +52,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
       return replaceQdisc(datapath.rt, { ifindex: step.ifindex, parent: step.parent, kind: 'fq', options });
     }
     case 'attach':
-      return datapath.hooks.attach({ ifindex: step.ifindex, hook: step.hook }, datapath.program(step.program));
+      return datapath.hooks.attach(
+        { ifindex: step.ifindex, hook: step.hook },
+        datapath.program(step.program),
+      );
     case 'detach':
       return datapath.hooks.detach({ ifindex: step.ifindex, hook: step.hook });
     case 'restore-root':

@@ -33,7 +33,11 @@ export class Datapath {
   constructor(directories: { pins: string; state: string }) {
     this.#loaded = loadPodpace(directories.pins);
     this.rt = RtSocket.open();
-    this.hooks = openHooks(this.rt, path.join(directories.pins, 'links'), path.join(directories.state, 'hooks'));
+    this.hooks = openHooks(
+      this.rt,
+      path.join(directories.pins, 'links'),
+      path.join(directories.state, 'hooks'),
+    );
   }
 
   program(name: ProgramName): LoadedPodpace['programs'][ProgramName] {
@@ -47,13 +51,21 @@ export class Datapath {
 
   /** Configuration of an aggregate; undefined when the entry is unused. */
   readConfig(aggregateId: number): AggregateConfig | undefined {
-    const value = lookupElement(this.#loaded.maps.aggregateConfig, encodeAggregateKey(aggregateId), AGGREGATE_CONFIG_SIZE);
+    const value = lookupElement(
+      this.#loaded.maps.aggregateConfig,
+      encodeAggregateKey(aggregateId),
+      AGGREGATE_CONFIG_SIZE,
+    );
     const config = value === undefined ? undefined : decodeAggregateConfig(value);
     return config === undefined || config.rateBytesPerSec === 0n ? undefined : config;
   }
 
   writeConfig(aggregateId: number, config: AggregateConfig): void {
-    updateElement(this.#loaded.maps.aggregateConfig, encodeAggregateKey(aggregateId), encodeAggregateConfig(config));
+    updateElement(
+      this.#loaded.maps.aggregateConfig,
+      encodeAggregateKey(aggregateId),
+      encodeAggregateConfig(config),
+    );
   }
 
   /** Makes an aggregate unused: no configuration, clock at zero. */
@@ -64,7 +76,11 @@ export class Datapath {
   }
 
   readHostInterface(ifindex: number): HostInterface | undefined {
-    const value = lookupElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE);
+    const value = lookupElement(
+      this.#loaded.maps.hostInterfaces,
+      encodeInterfaceKey(ifindex),
+      HOST_INTERFACE_SIZE,
+    );
     return value === undefined ? undefined : decodeHostInterface(value);
   }
 

@@ -92,7 +92,9 @@ function wrongLeaves(exit: ObservedExit): number[] {
 function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
   const root = rootOf(exit);
   if (root === undefined) return [];
-  const leaves = exit.qdiscs.filter(({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0);
+  const leaves = exit.qdiscs.filter(
+    ({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0,
+  );
   if (root.handle === 0 && leaves.length === 0) return [];
   return [root, ...leaves].map(({ kind, handle, parent, options }) => ({ kind, handle, parent, options }));
 }

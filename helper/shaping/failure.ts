@@ -23,7 +23,11 @@ export function toProtocolError(error: unknown): ProtocolError {
   }
   if (hasErrno(error, 'EPERM', 'EACCES')) {
     const message = error instanceof Error ? error.message : String(error);
-    return { code: 'internal', message, remedy: 'run podpaced as root with CAP_NET_ADMIN, CAP_BPF and CAP_SYS_ADMIN' };
+    return {
+      code: 'internal',
+      message,
+      remedy: 'run podpaced as root with CAP_NET_ADMIN, CAP_BPF and CAP_SYS_ADMIN',
+    };
   }
   return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
 }

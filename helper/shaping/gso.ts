@@ -29,6 +29,9 @@ export async function limitGso(
     }
   } catch (error) {
     const reason = (error as Error).message;
-    log('warn', `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}: ${reason}; the cap holds, in larger steps`);
+    log(
+      'warn',
+      `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}: ${reason}; the cap holds, in larger steps`,
+    );
   }
 }

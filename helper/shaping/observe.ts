@@ -64,7 +64,9 @@ export async function observe(
   return {
     devices,
     programs: await observePrograms(datapath, indexes),
-    configs: new Map(configs.flatMap(([id, config]) => (config === undefined ? [] : [[id, config] as const]))),
+    configs: new Map(
+      configs.flatMap(([id, config]) => (config === undefined ? [] : [[id, config] as const])),
+    ),
     hostInterfaces: new Map(hostInterfaces),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };

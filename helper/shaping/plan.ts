@@ -98,7 +98,10 @@ export function desiredConfigs(attachment: AttachmentRecord, horizonNs: number):
 /** The map entry of an attachment's host interface. */
 export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
   const { egressAggregateId, ingressAggregateId } = attachment;
-  return { egressId: egressAggregateId ?? AGGREGATE_ID_NONE, ingressId: ingressAggregateId ?? AGGREGATE_ID_NONE };
+  return {
+    egressId: egressAggregateId ?? AGGREGATE_ID_NONE,
+    ingressId: ingressAggregateId ?? AGGREGATE_ID_NONE,
+  };
 }
 
 /** Devices that must hold packets until their departure: the exits, and host interfaces with an ingress cap. */

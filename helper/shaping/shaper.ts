@@ -87,7 +87,11 @@ export class Shaper {
       const problems = this.#problemsOf(await this.#view([record]));
       if (problems.length === 0) return;
       const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
-      throw new ShapingError('check-failed', `The cap of ${name} is not enforced: ${problems.join('; ')}`, remedy);
+      throw new ShapingError(
+        'check-failed',
+        `The cap of ${name} is not enforced: ${problems.join('; ')}`,
+        remedy,
+      );
     });
   }
 
@@ -96,7 +100,9 @@ export class Shaper {
     return this.#exclusively(async () => {
       const stale = this.#store
         .readAttachments()
-        .filter((record) => record.network === network && !valid.some((key) => isSameAttachment(key, record)));
+        .filter(
+          (record) => record.network === network && !valid.some((key) => isSameAttachment(key, record)),
+        );
       for (const record of stale) await this.#remove(record);
       return stale.map(({ containerId, ifname }) => ({ containerId, ifname }));
     });
@@ -147,7 +153,8 @@ export class Shaper {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       const restoredExits = this.#store.readExits().map(({ name }) => name);
-      for (const { containerId, ifname } of attachments) this.#store.removeAttachment({ containerId, ifname });
+      for (const { containerId, ifname } of attachments)
+        this.#store.removeAttachment({ containerId, ifname });
       const view = await this.#view([]);
       for (const step of view.plan.steps) await this.#apply(step, view.observed);
       return { restoredExits, detached: attachments.length };
@@ -178,7 +185,8 @@ export class Shaper {
       if (cap === undefined) return undefined;
       if (formerId !== undefined) return formerId;
       const id = nextAggregateId(inUse, this.#lastAggregateId);
-      if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
+      if (id === undefined)
+        throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
       inUse.add(id);
       this.#lastAggregateId = id;
       this.#datapath.clearAggregate(id);
@@ -236,7 +244,10 @@ export class Shaper {
     for (const record of this.#store.readAttachments()) {
       const link = await findLink(this.#datapath.rt, { index: record.hostInterfaceIndex });
       if (link !== undefined) continue;
-      this.#options.log('info', `${record.hostInterface} is gone: forgetting ${record.containerId}/${record.ifname}`);
+      this.#options.log(
+        'info',
+        `${record.hostInterface} is gone: forgetting ${record.containerId}/${record.ifname}`,
+      );
       await this.#remove(record);
     }
   }
@@ -252,7 +263,11 @@ export class Shaper {
     const exitIndexes = needsExits ? uplinks.map(({ index }) => index) : [];
     const desired: Desired = { attachments: scope, exitIndexes, horizonNs: this.#options.horizonNs };
     const exitRecords = this.#store.readExits();
-    const indexes = new Set([...exitIndexes, ...scope.map((record) => record.hostInterfaceIndex), ...alsoIndexes]);
+    const indexes = new Set([
+      ...exitIndexes,
+      ...scope.map((record) => record.hostInterfaceIndex),
+      ...alsoIndexes,
+    ]);
     const elsewhere = new Set(all.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
     for (const { ifindex } of exitRecords) if (!elsewhere.has(ifindex)) indexes.add(ifindex);
     if (scope.length === all.length) {
@@ -267,7 +282,9 @@ export class Shaper {
   #problemsOf(view: View): string[] {
     const problems = problemsOf(view.plan, view.observed, view.shaped);
     for (const name of view.missingUplinks) problems.push(`The uplink "${name}" is not there`);
-    const needsExit = view.desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined);
+    const needsExit = view.desired.attachments.some(
+      ({ egressAggregateId }) => egressAggregateId !== undefined,
+    );
     if (needsExit && view.desired.exitIndexes.length === 0) problems.push('The node has no uplink');
     for (const { hostInterface, hostInterfaceIndex } of view.desired.attachments) {
       if (!view.observed.devices.has(hostInterfaceIndex)) problems.push(`${hostInterface} is gone`);
@@ -291,7 +308,9 @@ function exitStatus(uplink: Link, { observed, desired }: View): ExitStatus {
   const isUsed = desired.exitIndexes.includes(uplink.index);
   const qdiscs = device?.qdiscs ?? [];
   const root = qdiscs.find(({ parent }) => parent === 0xffff_ffff);
-  const leaves = qdiscs.filter(({ parent }) => parent !== 0xffff_ffff && parent >>> 16 === (root?.handle ?? 0) >>> 16);
+  const leaves = qdiscs.filter(
+    ({ parent }) => parent !== 0xffff_ffff && parent >>> 16 === (root?.handle ?? 0) >>> 16,
+  );
   return {
     name: uplink.name,
     ifindex: uplink.index,

@@ -64,7 +64,9 @@ export class Store {
   #write(kind: Kind, name: string, record: object): void {
     const file = this.#file(kind, name);
     const staged = `${file}.new`;
-    fs.writeFileSync(staged, `${JSON.stringify({ recordVersion: RECORD_VERSION, ...record })}\n`, { mode: 0o600 });
+    fs.writeFileSync(staged, `${JSON.stringify({ recordVersion: RECORD_VERSION, ...record })}\n`, {
+      mode: 0o600,
+    });
     fs.renameSync(staged, file);
   }
 
@@ -79,9 +81,14 @@ export class Store {
 
   #readOne(file: string): object | undefined {
     try {
-      const { recordVersion, ...record } = JSON.parse(fs.readFileSync(file, 'utf8')) as { recordVersion: unknown };
+      const { recordVersion, ...record } = JSON.parse(fs.readFileSync(file, 'utf8')) as {
+        recordVersion: unknown;
+      };
       if (recordVersion === RECORD_VERSION) return record;
-      this.#setAside(file, `its record version is ${String(recordVersion)}, this podpaced knows ${RECORD_VERSION}`);
+      this.#setAside(
+        file,
+        `its record version is ${String(recordVersion)}, this podpaced knows ${RECORD_VERSION}`,
+      );
     } catch (error) {
       this.#setAside(file, (error as Error).message);
     }

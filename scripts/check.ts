@@ -1,0 +1,48 @@
+// npm run check: types, lint with the layer rule, format, unused code. Every check runs; any failure fails.
+
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { ensurePackages } from './lib/debian.ts';
+import { projectRoot } from './lib/paths.ts';
+import { say } from './lib/progress.ts';
+
+interface Check {
+  readonly title: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+function bin(name: string): string {
+  return path.join(projectRoot, 'node_modules', '.bin', name);
+}
+
+function cSources(): string[] {
+  return fs.globSync(['bpf/*.{c,h}', 'test/**/*.{c,h}', 'scripts/**/*.{c,h}'], { cwd: projectRoot });
+}
+
+/** Node's tools are scripts: they run on the pinned Node, first in PATH, and not on whatever the machine has. */
+const environment = {
+  ...process.env,
+  PATH: `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+};
+
+await ensurePackages(['clang-format']);
+const checks: readonly Check[] = [
+  { title: 'types', command: bin('tsc'), args: ['-p', '.'] },
+  {
+    title: 'lint',
+    command: bin('oxlint'),
+    args: ['-c', 'scripts/oxlint.json', '--type-aware', '--deny-warnings'],
+  },
+  { title: 'format', command: bin('prettier'), args: ['--check', '--log-level', 'warn', '.'] },
+  { title: 'C format', command: 'clang-format', args: ['--dry-run', '-Werror', ...cSources()] },
+  { title: 'unused code', command: bin('knip'), args: ['--no-progress'] },
+];
+
+const failed = checks.filter(({ title, command, args }) => {
+  const { status } = spawnSync(command, args, { cwd: projectRoot, stdio: 'inherit', env: environment });
+  say(`${title}: ${status === 0 ? 'ok' : 'FAILED'}`);
+  return status !== 0;
+});
+process.exitCode = failed.length === 0 ? 0 : 1;

@@ -1,0 +1,96 @@
+// Runs test files with AVA and counts what its TAP stream says.
+
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { projectRoot } from './paths.ts';
+import { say } from './progress.ts';
+
+export interface Tally {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export interface AvaOptions {
+  /** Stands before each line about these tests. */
+  readonly label: string;
+  /** Files at a time. */
+  readonly concurrency: number;
+  /** False: a skipped test is a failed one. */
+  readonly allowSkips: boolean;
+}
+
+export function addTallies(a: Tally, b: Tally): Tally {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+}
+
+/** One result line of TAP (testanything.org, version 13); undefined for every other line. */
+export function parseTapLine(
+  line: string,
+): { readonly outcome: keyof Tally; readonly title: string } | undefined {
+  const match = /^(ok|not ok) \d+ - (.*)$/.exec(line);
+  if (match === null) return undefined;
+  const [, verdict, title = ''] = match;
+  const directive = /^(.*?) # (SKIP|TODO)\b/i.exec(title);
+  if (directive !== null) return { outcome: 'skipped', title: directive[1] ?? title };
+  return { outcome: verdict === 'ok' ? 'passed' : 'failed', title };
+}
+
+/** Follows a TAP stream: counts, and passes failures on with the block that explains them. */
+class TapFollower {
+  readonly counts = { passed: 0, failed: 0, skipped: 0 };
+  readonly #options: AvaOptions;
+  #isInFailure = false;
+
+  constructor(options: AvaOptions) {
+    this.#options = options;
+  }
+
+  take(line: string): void {
+    const result = parseTapLine(line);
+    if (result === undefined) {
+      if (this.#isInFailure) process.stderr.write(`${line}\n`);
+      return;
+    }
+    const isRefusedSkip = result.outcome === 'skipped' && !this.#options.allowSkips;
+    const outcome = isRefusedSkip ? 'failed' : result.outcome;
+    this.counts[outcome] += 1;
+    this.#isInFailure = outcome === 'failed';
+    if (outcome === 'failed')
+      say(`${this.#options.label}: FAILED ${result.title}${isRefusedSkip ? ' (skipped)' : ''}`);
+  }
+}
+
+/** Runs files, each in a process of its own. A run that ends badly without a failed test counts as one failure. */
+export async function runAva(files: readonly string[], options: AvaOptions): Promise<Tally> {
+  const startMs = performance.now();
+  if (files.length === 0) {
+    say(`${options.label}: no test files`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const cli = path.join(projectRoot, 'node_modules/ava/entrypoints/cli.js');
+  const args = [cli, '--tap', '--concurrency', String(options.concurrency), ...files];
+  const ava = spawn(process.execPath, args, { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] });
+  const follower = new TapFollower(options);
+  const heartbeat = setInterval(() => {
+    say(`${options.label}: ${follower.counts.passed} passed, ${follower.counts.failed} failed so far`);
+  }, 20_000);
+  const ended = new Promise<number | null>((resolve, reject) => {
+    ava.on('error', reject);
+    ava.on('close', (status) => resolve(status));
+  });
+  for await (const line of createInterface({ input: ava.stdout })) follower.take(line);
+  const status = await ended;
+  clearInterval(heartbeat);
+  const { counts } = follower;
+  if (status !== 0 && counts.failed === 0) {
+    say(`${options.label}: AVA ended with status ${status} without a failed test`);
+    counts.failed += 1;
+  }
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
+  say(
+    `${options.label}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`,
+  );
+  return counts;
+}

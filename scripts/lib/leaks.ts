@@ -1,0 +1,55 @@
+// What tests might leave on a machine: compared before and after, anything new is a leak.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+
+/** Everything of the machine that a test could forget, by kind and name. */
+export type MachineState = ReadonlySet<string>;
+
+function namesIn(directory: string, kind: string): string[] {
+  try {
+    return fs.readdirSync(directory).map((name) => `${kind} ${directory}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
+/** Processes that tests start, by what they are. A child that is ending is no leak: zombies have no command line. */
+function helperProcesses(): string[] {
+  return fs.readdirSync('/proc').flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+      return /podpaced|iperf3|cnitool|qemu-system|virtiofsd/.test(command)
+        ? [`process ${pid} (${command})`]
+        : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function links(): string[] {
+  return JSON.parse(execFileSync('ip', ['-j', 'link'], { encoding: 'utf8' })).map(
+    ({ ifname }: { ifname: string }) => `link ${ifname}`,
+  ) as string[];
+}
+
+/** Namespaces, links, pins, processes and files, as they are now. */
+export function observeMachine(): MachineState {
+  return new Set([
+    ...namesIn('/run/netns', 'namespace'),
+    ...namesIn('/sys/fs/bpf', 'pin'),
+    ...namesIn('/run/podpace', 'file'),
+    ...namesIn('/var/lib/cni/networks', 'file'),
+    ...namesIn('/var/lib/cni/results', 'file'),
+    ...namesIn('/tmp', 'file').filter((entry) => entry.includes('/tmp/pp-')),
+    ...links(),
+    ...helperProcesses(),
+  ]);
+}
+
+/** What is there now and was not before. */
+export function findLeaks(before: MachineState, after: MachineState): string[] {
+  return [...after].filter((entry) => !before.has(entry));
+}

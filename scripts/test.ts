@@ -1,0 +1,100 @@
+// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel 6.12|6.1] [--list]: all tests, or one tier. Ends in a line `N passed, N failed`.
+//
+// unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf, netns and vm in them.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensurePackages } from './lib/debian.ts';
+import { findLeaks, observeMachine } from './lib/leaks.ts';
+import { packageSets } from './lib/needs.ts';
+import { projectRoot } from './lib/paths.ts';
+import { run } from './lib/process.ts';
+import { say } from './lib/progress.ts';
+import { addTallies, runAva, type Tally } from './lib/ava.ts';
+
+const TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
+type Tier = (typeof TIERS)[number];
+
+/** The kernels of the vm tier: the newest that Debian 12 offers, and the oldest that podpace supports. */
+const KERNELS = ['6.12', '6.1'] as const;
+
+/** What a VM runs: everything that asks the kernel. */
+const VM_TIERS: readonly Tier[] = ['bpf', 'netns', 'vm'];
+const VM_CPUS = '2';
+const VM_TIMEOUT_SECONDS = '1200';
+
+function filesOf(tier: Tier): string[] {
+  return fs.globSync(`test/${tier}/**/*.test.ts`, { cwd: projectRoot }).toSorted();
+}
+
+/** Runs the files of a tier on the kernel that this process runs on. What they leave behind is a failure. */
+async function runHere(tier: Tier, allowSkips: boolean): Promise<Tally> {
+  const before = observeMachine();
+  const tally = await runAva(filesOf(tier), {
+    label: tier,
+    concurrency: tier === 'unit' ? 2 : 1,
+    allowSkips,
+  });
+  const leaks = findLeaks(before, observeMachine());
+  for (const leak of leaks) say(`${tier}: left behind: ${leak}`);
+  return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
+}
+
+/** Runs this script again inside a VM; what it counted comes back through a file under build/. */
+async function runInVm(kernel: string): Promise<Tally> {
+  const result = path.join(projectRoot, 'build', `test-vm-${kernel}-${process.pid}.json`);
+  fs.rmSync(result, { force: true });
+  say(`vm: tests on Linux ${kernel} in a VM`);
+  const vm = ['--kernel', kernel, '--cpus', VM_CPUS, '--timeout', VM_TIMEOUT_SECONDS, '--'];
+  const inside = [path.join(projectRoot, 'scripts/test'), '--inside-vm', '--result', result];
+  try {
+    await run(path.join(projectRoot, 'scripts/vm'), [...vm, ...inside]);
+  } catch (error) {
+    if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
+  }
+  if (!fs.existsSync(result)) return { passed: 0, failed: 1, skipped: 0 };
+  const tally = JSON.parse(fs.readFileSync(result, 'utf8')) as Tally;
+  fs.rmSync(result);
+  return tally;
+}
+
+async function runTier(tier: Tier, kernels: readonly string[]): Promise<Tally> {
+  if (tier !== 'vm') return runHere(tier, true);
+  let total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  for (const kernel of kernels) total = addTallies(total, await runInVm(kernel));
+  return total;
+}
+
+async function runInside(result: string): Promise<Tally> {
+  let total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  for (const tier of VM_TIERS) total = addTallies(total, await runHere(tier, tier !== 'vm'));
+  fs.writeFileSync(result, JSON.stringify(total));
+  return total;
+}
+
+const { values } = parseArgs({
+  options: {
+    tier: { type: 'string' },
+    kernel: { type: 'string', multiple: true },
+    'inside-vm': { type: 'boolean', default: false },
+    result: { type: 'string' },
+  },
+});
+const tiers = values.tier === undefined ? TIERS : TIERS.filter((tier) => tier === values.tier);
+if (tiers.length === 0) {
+  say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);
+  process.exit(2);
+}
+
+let total: Tally = { passed: 0, failed: 0, skipped: 0 };
+if (values['inside-vm']) {
+  total = await runInside(values.result ?? '/dev/null');
+} else {
+  await ensurePackages([...packageSets.build, ...packageSets.vm, ...packageSets.lab]);
+  await run(path.join(projectRoot, 'scripts/build'), []);
+  for (const tier of tiers) total = addTallies(total, await runTier(tier, values.kernel ?? KERNELS));
+}
+if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
+if (!values['inside-vm']) process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

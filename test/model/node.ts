@@ -1,0 +1,63 @@
+// A node in memory: what the steps of a plan do to what is observed. Used to prove properties of plans.
+
+import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
+import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
+
+const TC_H_ROOT = 0xffff_ffff;
+
+type Devices = Observed['devices'];
+
+function withQdiscs(
+  devices: Devices,
+  ifindex: number,
+  change: (qdiscs: readonly ObservedQdisc[]) => ObservedQdisc[],
+): Devices {
+  const device = devices.get(ifindex);
+  if (device === undefined) return devices;
+  return new Map([...devices, [ifindex, { ...device, qdiscs: change(device.qdiscs) }]]);
+}
+
+function without<K, V>(map: ReadonlyMap<K, V>, key: K): Map<K, V> {
+  return new Map([...map].filter(([candidate]) => candidate !== key));
+}
+
+const ourFq = { kind: 'fq', options: '', fq: LEAF_FQ_OPTIONS };
+
+/** The node after one step. */
+export function applyToModel(node: Observed, step: Step): Observed {
+  switch (step.kind) {
+    case 'write-config':
+      return { ...node, configs: new Map([...node.configs, [step.aggregateId, step.config]]) };
+    case 'write-host-interface':
+      return { ...node, hostInterfaces: new Map([...node.hostInterfaces, [step.ifindex, step.entry]]) };
+    case 'remove-host-interface':
+      return { ...node, hostInterfaces: without(node.hostInterfaces, step.ifindex) };
+    case 'attach':
+      return { ...node, programs: new Map([...node.programs, [placeOf(step), step.program]]) };
+    case 'detach':
+      return { ...node, programs: without(node.programs, placeOf(step)) };
+    case 'record-exit':
+      return { ...node, exitRecords: [...node.exitRecords, step.exit] };
+    case 'set-root': {
+      const root = { handle: ROOT_HANDLE, parent: TC_H_ROOT };
+      const qdisc = step.qdisc === 'fq' ? { ...root, ...ourFq } : { ...root, kind: 'mq', options: '' };
+      return { ...node, devices: withQdiscs(node.devices, step.ifindex, () => [qdisc]) };
+    }
+    case 'set-leaf': {
+      const leaf = { ...ourFq, handle: 0x8001_0000, parent: step.parent };
+      const keep = (qdiscs: readonly ObservedQdisc[]) =>
+        qdiscs.filter(({ parent }) => parent !== step.parent);
+      return {
+        ...node,
+        devices: withQdiscs(node.devices, step.ifindex, (qdiscs) => [...keep(qdiscs), leaf]),
+      };
+    }
+    case 'restore-root': {
+      const exitRecords = node.exitRecords.filter(({ ifindex }) => ifindex !== step.exit.ifindex);
+      if (!step.isStillOurs) return { ...node, exitRecords };
+      const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
+      const former = step.exit.formerQdiscs.length === 0 ? [noqueue] : [...step.exit.formerQdiscs];
+      return { ...node, exitRecords, devices: withQdiscs(node.devices, step.exit.ifindex, () => former) };
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import test from 'ava';
+import fc from 'fast-check';
+import {
+  hasOurRoot,
+  qdiscProblems,
+  type ObservedExit,
+  type ObservedQdisc,
+} from '../../../../helper/shaping/exit-qdiscs.ts';
+import {
+  desiredPrograms,
+  plan,
+  shapedDevices,
+  type Desired,
+  type Observed,
+  type Step,
+} from '../../../../helper/shaping/plan.ts';
+import { problemsOf } from '../../../../helper/shaping/problems.ts';
+import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import { applyToModel } from '../../../model/node.ts';
+
+const TC_H_ROOT = 0xffff_ffff;
+const UPLINKS = [2, 3] as const;
+const HOST_INTERFACES = [10, 11, 12] as const;
+
+const root = (kind: string, handle: number): ObservedQdisc => ({
+  kind,
+  handle,
+  parent: TC_H_ROOT,
+  options: '',
+});
+const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel'].map((kind) => root(kind, 0));
+const chosenRoots = ['fq_codel', 'pfifo', 'sfq'].map((kind) => root(kind, 0x1_0000));
+const foreignRoots = ['htb', 'tbf', 'cake', 'netem'].map((kind) => root(kind, 0x1_0000));
+
+function device(ifindex: number, qdisc: ObservedQdisc, numTxQueues: number): ObservedExit {
+  return { ifindex, name: `dev${ifindex}`, numTxQueues, qdiscs: [qdisc] };
+}
+
+function attachment(ifindex: number, hasEgress: boolean, hasIngress: boolean): AttachmentRecord {
+  return {
+    containerId: `c${ifindex}`,
+    ifname: 'eth0',
+    network: 'pods',
+    hostInterface: `dev${ifindex}`,
+    hostInterfaceIndex: ifindex,
+    sandbox: '/run/netns/x',
+    caps: {
+      ...(hasEgress ? { egress: { rateBitsPerSec: 1_000_000 * ifindex } } : {}),
+      ...(hasIngress ? { ingress: { rateBitsPerSec: 2_000_000 * ifindex } } : {}),
+    },
+    ...(hasEgress ? { egressAggregateId: 4096 + 2 * ifindex } : {}),
+    ...(hasIngress ? { ingressAggregateId: 4097 + 2 * ifindex } : {}),
+  };
+}
+
+const attachments = fc
+  .subarray([...HOST_INTERFACES])
+  .chain((indexes) =>
+    fc.tuple(...indexes.map((ifindex) => fc.tuple(fc.constant(ifindex), fc.boolean(), fc.boolean()))),
+  )
+  .map((list) => list.map(([ifindex, hasEgress, hasIngress]) => attachment(ifindex, hasEgress, hasIngress)));
+
+const desires = fc
+  .record({ attachments, horizonNs: fc.constantFrom(20_000_000, 50_000_000) })
+  .map((desired): Desired => ({
+    ...desired,
+    exitIndexes: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
+      ? [...UPLINKS]
+      : [],
+  }));
+
+/** A fresh node, or one that other desires were applied to before: whatever a helper may find. */
+function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
+  const uplinks = fc.tuple(
+    ...UPLINKS.map((ifindex) =>
+      fc.tuple(fc.constant(ifindex), fc.constantFrom(...roots), fc.constantFrom(1, 4)),
+    ),
+  );
+  const fresh = uplinks.map((list): Observed => ({
+    devices: new Map([
+      ...list.map(([ifindex, qdisc, queues]) => [ifindex, device(ifindex, qdisc, queues)] as const),
+      ...HOST_INTERFACES.map((ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const),
+    ]),
+    programs: new Map(),
+    configs: new Map(),
+    hostInterfaces: new Map(),
+    exitRecords: [],
+  }));
+  return fc
+    .tuple(fresh, fc.array(fc.tuple(desires, fc.nat(20)), { maxLength: 3 }))
+    .map(([node, history]) =>
+      history.reduce(
+        (state, [desired, steps]) => apply(state, plan(desired, state).steps.slice(0, steps)),
+        node,
+      ),
+    );
+}
+
+function apply(node: Observed, steps: readonly Step[]): Observed {
+  return steps.reduce(applyToModel, node);
+}
+
+function sorted(map: ReadonlyMap<string, string>): string[] {
+  return [...map].map(([place, program]) => `${place} ${program}`).toSorted();
+}
+
+test('a plan leads to what is desired, and then there is nothing left to do', (t) => {
+  fc.assert(
+    fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
+      const after = apply(node, plan(desired, node).steps);
+      t.deepEqual(plan(desired, after).steps, []);
+      t.deepEqual(problemsOf(plan(desired, after), after, shapedDevices(desired)), []);
+      t.deepEqual(sorted(after.programs), sorted(desiredPrograms(desired)));
+      for (const ifindex of shapedDevices(desired))
+        t.deepEqual(qdiscProblems(after.devices.get(ifindex)!), []);
+    }),
+  );
+});
+
+test('a plan that stops after any step is finished by the next one', (t) => {
+  fc.assert(
+    fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, fc.nat(30), (node, desired, stop) => {
+      const partly = apply(node, plan(desired, node).steps.slice(0, stop));
+      const after = apply(partly, plan(desired, partly).steps);
+      t.deepEqual(plan(desired, after).steps, []);
+    }),
+  );
+});
+
+test('with nothing desired every qdisc that stood there before is back', (t) => {
+  fc.assert(
+    fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
+      const none: Desired = { attachments: [], exitIndexes: [], horizonNs: 50_000_000 };
+      const clean = apply(node, plan(none, node).steps);
+      const used = apply(clean, plan(desired, clean).steps);
+      const after = apply(used, plan(none, used).steps);
+      t.deepEqual(after.exitRecords, []);
+      t.is(after.programs.size, 0);
+      t.is(after.hostInterfaces.size, 0);
+      for (const device of after.devices.values()) t.false(hasOurRoot(device));
+      for (const ifindex of UPLINKS) {
+        const before = clean.devices.get(ifindex)!.qdiscs[0]!;
+        if (before.handle !== 0) t.deepEqual(after.devices.get(ifindex)!.qdiscs[0], before);
+      }
+    }),
+  );
+});
+
+test('no step leaves a classified packet without its departure program or its configuration', (t) => {
+  fc.assert(
+    fc.property(nodes(defaultRoots), desires, (node, desired) => {
+      const kept = desired.attachments.filter(({ hostInterfaceIndex, egressAggregateId }) => {
+        return (
+          egressAggregateId !== undefined && node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined
+        );
+      });
+      let state = node;
+      for (const step of plan(desired, node).steps) {
+        state = applyToModel(state, step);
+        for (const { hostInterfaceIndex, egressAggregateId } of kept) {
+          if (state.programs.get(`${hostInterfaceIndex}/ingress`) !== 'classify') continue;
+          t.true(state.configs.has(egressAggregateId!));
+          t.is(state.hostInterfaces.get(hostInterfaceIndex)?.egressId, egressAggregateId);
+          for (const uplink of UPLINKS) t.is(state.programs.get(`${uplink}/egress`), 'depart');
+        }
+      }
+    }),
+  );
+});
+
+test('what somebody configured on purpose is left alone, and nothing is policed there', (t) => {
+  fc.assert(
+    fc.property(nodes(foreignRoots), desires, (node, desired) => {
+      const { steps, problems } = plan(desired, node);
+      const after = apply(node, steps);
+      for (const ifindex of desired.exitIndexes) {
+        t.regex(problems.get(ifindex) ?? '', /root qdisc that somebody configured/);
+        t.deepEqual(after.devices.get(ifindex), node.devices.get(ifindex));
+        t.false(after.programs.has(`${ifindex}/egress`));
+      }
+    }),
+  );
+});
+
+test('a root qdisc that took the place of ours is not removed', (t) => {
+  const desired: Desired = {
+    attachments: [attachment(10, true, false)],
+    exitIndexes: [2],
+    horizonNs: 50_000_000,
+  };
+  const none: Desired = { attachments: [], exitIndexes: [], horizonNs: 50_000_000 };
+  const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
+  const used = apply(node!, plan(desired, node!).steps);
+  const replaced = { ...used, devices: new Map([...used.devices, [2, device(2, root('htb', 0x1_0000), 4)]]) };
+  const restore = plan(none, replaced).steps.find(
+    (step) => step.kind === 'restore-root' && step.exit.ifindex === 2,
+  );
+  t.like(restore, { isStillOurs: false });
+});
+
+test('each missing piece is a problem that names the device', (t) => {
+  const desired: Desired = {
+    attachments: [attachment(10, true, true)],
+    exitIndexes: [2],
+    horizonNs: 50_000_000,
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const node = { ...fresh!, devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]) };
+  const whole = apply(node, plan(desired, node).steps);
+  const problems = (state: Observed): string =>
+    problemsOf(plan(desired, state), state, shapedDevices(desired)).join('\n');
+  t.is(problems(whole), '');
+  for (const [place, name] of [
+    ['10/ingress', 'classifier'],
+    ['2/egress', 'departure program'],
+    ['10/egress', 'departure program for ingress'],
+  ] as const) {
+    const programs = new Map([...whole.programs].filter(([candidate]) => candidate !== place));
+    t.regex(
+      problems({ ...whole, programs }),
+      new RegExp(`The ${name} is missing on dev${place.split('/')[0]}`),
+    );
+  }
+  const uplink = whole.devices.get(2)!;
+  const withoutLeaf = { ...uplink, qdiscs: uplink.qdiscs.filter(({ parent }) => parent !== 0x7070_0002) };
+  t.regex(
+    problems({ ...whole, devices: new Map([...whole.devices, [2, withoutLeaf]]) }),
+    /dev2 queue 2 has the leaf qdisc none/,
+  );
+  t.regex(problems({ ...whole, configs: new Map() }), /no configuration/);
+  t.regex(problems({ ...whole, hostInterfaces: new Map() }), /dev10 is not known to the classifier/);
+});
