@@ -1,0 +1,35 @@
+import { capture, CommandError } from './process.ts';
+
+const emulators: Readonly<Record<string, string>> = { x64: 'qemu-system-x86', arm64: 'qemu-system-arm' };
+
+/** Debian packages by what they are needed for; give one set, or several joined, to `ensurePackages`. */
+export const packageSets = {
+  /** Compiling the BPF programs and looking into the object file. */
+  build: ['clang', 'llvm'],
+  /** Booting a Debian kernel over this machine's files. */
+  vm: [
+    emulators[process.arch] ?? 'qemu-system',
+    'qemu-system-common',
+    'busybox-static',
+    'kmod',
+    'iproute2',
+    'util-linux',
+  ],
+  /** Building cnitool, running the CNI plugins of others, making namespaces and measuring between them. */
+  lab: ['golang-go', 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
+} as const satisfies Record<string, readonly string[]>;
+
+/**
+ * Whether the running kernel offers the fq qdisc: puts one on the loopback device of a network namespace that is
+ * gone when the command ends. Needs root and iproute2; throws CommandError when `tc` cannot be run at all.
+ */
+export async function hasSchFq(): Promise<boolean> {
+  try {
+    await capture('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']);
+    return true;
+  } catch (error) {
+    // tc's status 2 is the kernel's refusal; anything else means that the question was not put.
+    if (error instanceof CommandError && error.status === 2) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,59 @@
+import type { Kernel } from '../kernels.ts';
+
+/** How QEMU executes the guest's instructions. */
+export type Accelerator = 'kvm' | 'tcg';
+
+/** The virtual machine as QEMU is told. */
+export interface MachineSettings {
+  accelerator: Accelerator;
+  cpus: number;
+  memoryMib: number;
+  kernel: Kernel;
+  initramfsPath: string;
+  /** Unix socket on which virtiofsd waits. */
+  fileSystemSocket: string;
+  consoleLogPath: string;
+}
+
+interface Platform {
+  emulator: string;
+  machine: string;
+  console: string;
+}
+
+/** First of the inherited descriptors that become the ports 1, 2 and 3: stdout, stderr, control. */
+export const firstPortFd = 3;
+const PORT_NAMES = ['stdout', 'stderr', 'control'];
+
+const PLATFORMS: Readonly<Record<string, Platform>> = {
+  x64: { emulator: 'qemu-system-x86_64', machine: 'q35', console: 'ttyS0' },
+  arm64: { emulator: 'qemu-system-aarch64', machine: 'virt', console: 'ttyAMA0' },
+};
+
+/** The QEMU command line. Throws an Error on a processor for which no machine is described. */
+export function qemuCommand(settings: MachineSettings): string[] {
+  const platform = PLATFORMS[process.arch];
+  if (platform === undefined)
+    throw new Error(`Cannot describe a VM for ${process.arch}: use x86_64 or aarch64`);
+  const memory = `${settings.memoryMib}M`;
+  return [
+    platform.emulator,
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ...['-machine', `${platform.machine},memory-backend=memory`],
+    ...['-accel', settings.accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'],
+    ...['-cpu', 'max', '-smp', String(settings.cpus), '-m', memory],
+    // virtiofsd reads and writes the guest's memory, so that must be a file both can map.
+    ...['-object', `memory-backend-memfd,id=memory,size=${memory},share=on`],
+    ...['-chardev', `socket,id=files,path=${settings.fileSystemSocket}`],
+    ...['-device', 'vhost-user-fs-pci,chardev=files,tag=machine'],
+    ...['-device', 'virtio-serial-pci'],
+    ...PORT_NAMES.flatMap((name, index) => [
+      ...['-chardev', `socket,id=${name},fd=${firstPortFd + index}`],
+      ...['-device', `virtserialport,chardev=${name},name=${name},nr=${index + 1}`],
+    ]),
+    ...['-chardev', `file,id=console,path=${settings.consoleLogPath}`, '-serial', 'chardev:console'],
+    ...['-kernel', settings.kernel.imagePath, '-initrd', settings.initramfsPath],
+    // quiet panic=-1 with -no-reboot: a guest that cannot go on ends QEMU at once.
+    ...['-append', `console=${platform.console} quiet panic=-1`],
+  ];
+}
