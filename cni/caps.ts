@@ -1,0 +1,100 @@
+// Caps as runtimes pass them. Two places, four keys, any case of letters; the meaning of zeros and the first words
+// of the errors are those of the reference bandwidth plugin, which podpace replaces.
+
+import type { Cap, Caps } from '../helper/protocol/messages.ts';
+import { field, hasField, isRawNumber, optionalObject, show } from './json.ts';
+import { CniError, ErrorCode, type JsonObject } from './types.ts';
+
+/** Rates outside are refused: the same range containerd accepts in the pod's annotations. */
+export const MIN_RATE_BITS_PER_SEC = 1000;
+export const MAX_RATE_BITS_PER_SEC = 1e15;
+
+/** The reference plugin keeps bytes of burst in 32 bits and refuses a burst that fills them. */
+const BURST_LIMIT_BITS = (2 ** 32 - 1) * 8;
+
+const KEYS = ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst'] as const;
+type Key = (typeof KEYS)[number];
+
+/** Where the caps stand: at the top level, or in what the runtime added. */
+interface Source {
+  readonly object: JsonObject;
+  /** Put before a key in errors. */
+  readonly prefix: string;
+}
+
+function invalid(message: string, remedy: string): CniError {
+  return new CniError(ErrorCode.invalidConfig, message, remedy);
+}
+
+/** The top level wins entirely as soon as any of the four keys is there, even with a zero. */
+function capsSource(config: JsonObject): Source | undefined {
+  if (KEYS.some((key) => hasField(config, key))) return { object: config, prefix: '' };
+  const runtimeConfig = optionalObject(config, 'runtimeConfig', 'runtimeConfig');
+  if (runtimeConfig === undefined) return undefined;
+  const object = optionalObject(runtimeConfig, 'bandwidth', 'runtimeConfig.bandwidth');
+  return object === undefined ? undefined : { object, prefix: 'runtimeConfig.bandwidth.' };
+}
+
+/** The number of bits under a key; an absent or null one is 0. Beyond 2^53 it is Infinity: every limit refuses it. */
+function bits(source: Source, key: Key): number {
+  const value = field(source.object, key);
+  if (value === undefined || value === null) return 0;
+  const isNegative =
+    typeof value === 'number' ? value < 0 : isRawNumber(value) && show(value).startsWith('-');
+  if (isRawNumber(value) && !isNegative) return Infinity;
+  if (typeof value === 'number' && Number.isInteger(value) && !isNegative) return value;
+  throw invalid(
+    `Cannot use ${source.prefix}${key}: it is ${show(value)}, not a whole number of bits`,
+    `write ${key} as a JSON number without sign, fraction or quotes`,
+  );
+}
+
+function parseDirection(source: Source, direction: 'ingress' | 'egress'): Cap | undefined {
+  const [rateKey, burstKey] = [`${direction}Rate`, `${direction}Burst`] as const;
+  const rateBitsPerSec = bits(source, rateKey);
+  const burstBits = bits(source, burstKey);
+  const values =
+    `${source.prefix}${rateKey} is ${show(field(source.object, rateKey) ?? 0)} and ` +
+    `${source.prefix}${burstKey} is ${show(field(source.object, burstKey) ?? 0)}`;
+  if (rateBitsPerSec === 0 && burstBits === 0) return undefined;
+  if (burstBits === 0) {
+    throw invalid(`if rate is set, burst must also be set: ${values}`, `set ${burstKey}, in bits`);
+  }
+  if (rateBitsPerSec === 0) {
+    throw invalid(
+      `if burst is set, rate must also be set: ${values}`,
+      `set ${rateKey}, in bits per second, or leave ${burstKey} out`,
+    );
+  }
+  if (burstBits >= BURST_LIMIT_BITS) {
+    throw invalid(
+      `burst cannot be more than 4GB: ${values}`,
+      `set ${burstKey}, in bits, below ${BURST_LIMIT_BITS}`,
+    );
+  }
+  if (rateBitsPerSec < MIN_RATE_BITS_PER_SEC || rateBitsPerSec > MAX_RATE_BITS_PER_SEC) {
+    throw invalid(
+      `Cannot cap at ${show(field(source.object, rateKey))} bit/s: ${values}`,
+      `set ${rateKey} between ${MIN_RATE_BITS_PER_SEC} and ${MAX_RATE_BITS_PER_SEC} bits per second`,
+    );
+  }
+  return { rateBitsPerSec, burstBits };
+}
+
+/**
+ * The caps of a network configuration: empty when there are none. Zeros mean no cap in that direction, as containerd
+ * sends them. Bursts are passed on as they are, placeholders of the runtimes included: the helper clamps them.
+ * Throws CniError 7 that names the key, its value and the remedy.
+ */
+export function parseCaps(config: JsonObject): Caps {
+  const source = capsSource(config);
+  if (source === undefined) return {};
+  const ingress = parseDirection(source, 'ingress');
+  const egress = parseDirection(source, 'egress');
+  return { ...(egress === undefined ? {} : { egress }), ...(ingress === undefined ? {} : { ingress }) };
+}
+
+/** True when there is something to enforce. */
+export function hasCaps(caps: Caps): boolean {
+  return caps.egress !== undefined || caps.ingress !== undefined;
+}

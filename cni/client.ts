@@ -1,0 +1,218 @@
+// The helper as the plugin sees it: one request, one answer, one connection, one deadline. Everything that can
+// go wrong on the way becomes one CNI error that names the socket, the cause and what to do.
+
+import type { Socket } from 'node:net';
+import { encodeLine, FrameError, LineReader } from '../helper/protocol/frame.ts';
+import {
+  PROTOCOL_VERSION,
+  type AttachmentKey,
+  type Method,
+  type Methods,
+  type ProtocolError,
+  type Request,
+} from '../helper/protocol/messages.ts';
+import type { Edges } from './edges.ts';
+import { show } from './json.ts';
+import { CniError, ErrorCode, isJsonObject } from './types.ts';
+
+const START_HELPER =
+  'start podpaced on this node (podpaced run), or correct "socket" in the network configuration';
+const SAME_RELEASE = 'install podpace and podpaced of the same release';
+
+/** A request that did not get its result. */
+export class HelperError extends CniError {
+  /** True when nothing listens at the socket: no request can have had an effect. */
+  readonly isAbsent: boolean;
+
+  constructor(code: number, message: string, details: string | undefined, isAbsent = false) {
+    super(code, message, details);
+    this.isAbsent = isAbsent;
+  }
+}
+
+/** Codes of the protocol's errors (helper/protocol/messages.ts) as codes of CNI errors (types.ts). */
+const CODES: Readonly<Record<ProtocolError['code'], number>> = {
+  'bad-request': ErrorCode.helperProtocol,
+  'protocol-version': ErrorCode.helperProtocol,
+  unenforceable: ErrorCode.unenforceable,
+  'not-found': ErrorCode.checkFailed,
+  'check-failed': ErrorCode.checkFailed,
+  busy: ErrorCode.tryAgainLater,
+  internal: ErrorCode.kernelRefused,
+};
+
+/** How long a request may take. */
+export interface Patience {
+  /** For everything: connecting, sending, the answer. */
+  readonly deadlineMs: number;
+  /** Ends the request at once, with CniError 107. */
+  readonly signal?: AbortSignal;
+}
+
+function connectError(socketPath: string, error: NodeJS.ErrnoException): HelperError {
+  const isAbsent = error.code === 'ENOENT' || error.code === 'ECONNREFUSED';
+  const cause = isAbsent ? 'no helper listens there' : 'connecting failed';
+  return new HelperError(
+    ErrorCode.tryAgainLater,
+    `Cannot reach the helper at ${socketPath}: ${cause} (${error.code ?? error.message})`,
+    START_HELPER,
+    isAbsent,
+  );
+}
+
+function silent(socketPath: string, method: Method, deadlineMs: number): HelperError {
+  return new HelperError(
+    ErrorCode.tryAgainLater,
+    `Cannot ${method} through the helper at ${socketPath}: no answer within ${deadlineMs} ms`,
+    'see the log of podpaced; restart it if it hangs (caps go on being enforced meanwhile)',
+  );
+}
+
+function closedEarly(socketPath: string, method: Method, cause: string): HelperError {
+  return new HelperError(
+    ErrorCode.tryAgainLater,
+    `Cannot ${method} through the helper at ${socketPath}: it closed the connection ${cause}`,
+    'see the log of podpaced and try again',
+  );
+}
+
+function garbage(socketPath: string, what: string): HelperError {
+  return new HelperError(
+    ErrorCode.helperProtocol,
+    `Cannot understand the helper at ${socketPath}: ${what}`,
+    `${SAME_RELEASE}, and check that "socket" is podpaced's`,
+  );
+}
+
+function isProtocolError(value: unknown): value is ProtocolError {
+  if (!isJsonObject(value)) return false;
+  const { code, message, remedy } = value;
+  return (
+    typeof code === 'string' &&
+    Object.hasOwn(CODES, code) &&
+    typeof message === 'string' &&
+    (remedy === undefined || typeof remedy === 'string')
+  );
+}
+
+function isStrings(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+}
+
+function isAttachmentKeys(value: unknown): value is readonly AttachmentKey[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (entry) =>
+        isJsonObject(entry) &&
+        typeof entry['containerId'] === 'string' &&
+        typeof entry['ifname'] === 'string',
+    )
+  );
+}
+
+/** Looks at the fields of a result that the plugin reads; the others are the operator's commands' business. */
+function isResult(method: Method, value: unknown): boolean {
+  if (!isJsonObject(value)) return false;
+  if (method === 'attach') return isStrings(value['degraded']);
+  if (method === 'gc') return isAttachmentKeys(value['removed']);
+  return method !== 'status' || isStrings(value['problems']);
+}
+
+/** The result in a response. Throws HelperError for an error response and for what is no response. */
+function readResponse<M extends Method>(
+  socketPath: string,
+  method: M,
+  response: unknown,
+): Methods[M]['result'] {
+  if (!isJsonObject(response)) throw garbage(socketPath, `it answered ${show(response)}`);
+  const { version, error, result } = response;
+  if (version !== PROTOCOL_VERSION) {
+    throw new HelperError(
+      ErrorCode.helperProtocol,
+      `Cannot talk to the helper at ${socketPath}: it speaks protocol version ${show(version)}, podpace speaks ${PROTOCOL_VERSION}`,
+      SAME_RELEASE,
+    );
+  }
+  if (isProtocolError(error)) {
+    const action = `Cannot ${method} through the helper at ${socketPath}`;
+    throw new HelperError(CODES[error.code], `${action}: ${error.message}`, error.remedy);
+  }
+  if (!isResult(method, result)) throw garbage(socketPath, `it answered ${show(response)}`);
+  return result as Methods[M]['result'];
+}
+
+/** Sends the line and resolves with the first message that comes back. */
+function converse(socket: Socket, socketPath: string, method: Method, line: Buffer): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const reader = new LineReader();
+    let isConnected = false;
+    socket.on('connect', () => {
+      isConnected = true;
+      socket.write(line);
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk);
+        const message = reader.next();
+        if (message !== undefined) resolve(message);
+      } catch (error) {
+        reject(error instanceof FrameError ? garbage(socketPath, error.message) : (error as Error));
+      }
+    });
+    socket.on('error', (error) =>
+      reject(
+        isConnected ? closedEarly(socketPath, method, `(${error.message})`) : connectError(socketPath, error),
+      ),
+    );
+    socket.on('close', () =>
+      reject(
+        closedEarly(
+          socketPath,
+          method,
+          reader.isMidLine ? 'in the middle of its answer' : 'without an answer',
+        ),
+      ),
+    );
+  });
+}
+
+/** Rejects when the patience is over, and resolves never. `release` ends it. */
+function impatience(socketPath: string, method: Method, { deadlineMs, signal }: Patience) {
+  let release = (): void => undefined;
+  const over = new Promise<never>((_, reject) => {
+    const timer = setTimeout(() => reject(silent(socketPath, method, deadlineMs)), deadlineMs);
+    const stop = (): void => reject(signal?.reason as Error);
+    signal?.addEventListener('abort', stop);
+    release = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stop);
+    };
+  });
+  return { over, release };
+}
+
+/**
+ * Sends one request to the helper that listens at `socketPath` and returns its result. Throws HelperError, at the
+ * deadline at the latest.
+ */
+export async function askHelper<M extends Method>(
+  edges: Edges,
+  socketPath: string,
+  method: M,
+  params: Methods[M]['params'],
+  patience: Patience,
+): Promise<Methods[M]['result']> {
+  const message: Request<M> = { version: PROTOCOL_VERSION, method, params };
+  const line = encodeLine(message);
+  patience.signal?.throwIfAborted();
+  const socket = await edges.connect(socketPath);
+  const { over, release } = impatience(socketPath, method, patience);
+  try {
+    const response = await Promise.race([converse(socket, socketPath, method, line), over]);
+    return readResponse(socketPath, method, response);
+  } finally {
+    release();
+    socket.destroy();
+  }
+}

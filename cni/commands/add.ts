@@ -1,0 +1,118 @@
+// ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps enforced. Either all of
+// it happens or nothing stays.
+
+import { hasCaps, parseCaps } from '../caps.ts';
+import { ipamType, parseSettings, previousResult } from '../config.ts';
+import type { Edges } from '../edges.ts';
+import { enforceCaps, type Enforcement } from '../enforce.ts';
+import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
+import { parsePreviousResult, printResult } from '../result.ts';
+import type { Invocation } from '../skel.ts';
+import { CniError, ErrorCode, type CniResult, type JsonObject } from '../types.ts';
+import { Undo } from '../undo.ts';
+import type { Pair } from '../wiring/pair.ts';
+import type { WiringPlan } from '../wiring/plan.ts';
+
+/** What every step of ADD needs. */
+interface Addition extends Enforcement {
+  readonly undo: Undo;
+  /** Fires when the runtime gives up: the next step does not begin. */
+  readonly signal: AbortSignal;
+}
+
+function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ipam: CniResult): JsonObject {
+  const result: CniResult = {
+    interfaces: [
+      { name: host.name, mac: host.mac, mtu: host.mtu },
+      { name: pod.name, mac: pod.mac, mtu: pod.mtu, sandbox: call.netns },
+    ],
+    ips: plan.ips.map((ip) => ({ ...ip, interface: 1 })),
+    ...(ipam.routes === undefined ? {} : { routes: ipam.routes }),
+    ...(ipam.dns === undefined ? {} : { dns: ipam.dns }),
+  };
+  return printResult(result, call.cniVersion);
+}
+
+/** Main plugin: asks IPAM, creates and configures the pair. */
+async function addPod(addition: Addition, type: string): Promise<JsonObject> {
+  const { edges, call, settings, undo, signal } = addition;
+  const { delegate, findPlugin, parseIpamResult } = await import('../ipam.ts');
+  const { planWiring } = await import('../wiring/plan.ts');
+  const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent } =
+    await import('../wiring/pair.ts');
+  const { withSession } = await import('../wiring/session.ts');
+  const kernel = await edges.loadKernel();
+  const ipam = findPlugin(type, call.path);
+  return withSession(kernel, call.netns, (session) =>
+    undoOnFailure(addition, async () => {
+      // Before IPAM: a second ADD must not release the address of the first while it is taken back.
+      await requireAbsent(session, call);
+      undo.push('release the address', () => delegate(edges, call, ipam, 'DEL'));
+      const answer = await delegate(edges, call, ipam, 'ADD', signal);
+      const addresses = parseIpamResult(answer, call, type);
+      const plan = planWiring(addresses.ips ?? [], addresses.routes ?? []);
+      undo.push('delete the pair', () => deletePair(kernel, session.node, call));
+      await createPair(session, call, settings.mtu ?? (await defaultRouteMtu(session)));
+      const pair = await configurePair(session, call, plan);
+      signal.throwIfAborted();
+      await enforceCaps(addition, pair.host.name, undo, signal);
+      return podResult(addition, pair, plan, addresses);
+    }),
+  );
+}
+
+/** Chained plugin: the interface is there, only the caps are ours. Without caps there is nothing to do. */
+async function addCaps(addition: Addition, previous: unknown): Promise<JsonObject> {
+  const { edges, call, caps, undo, signal } = addition;
+  const { raw, result } = parsePreviousResult(previous, call.cniVersion);
+  if (!hasCaps(caps)) return raw;
+  const { findHostInterface, requireContainerInterface } = await import('../wiring/host-interface.ts');
+  const { withSession } = await import('../wiring/session.ts');
+  requireContainerInterface(result, call.ifname);
+  const kernel = await edges.loadKernel();
+  const host = await withSession(kernel, call.netns, (session) => findHostInterface(session, call.ifname));
+  return undoOnFailure(addition, async () => {
+    await enforceCaps(addition, host.name, undo, signal);
+    return raw;
+  });
+}
+
+async function undoOnFailure<T>({ undo, signal }: Addition, fn: () => Promise<T>): Promise<T> {
+  try {
+    const result = await fn();
+    signal.throwIfAborted();
+    return result;
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+/** Runs ADD and returns its result in the input's version. */
+export async function add(edges: Edges, call: Invocation): Promise<JsonObject> {
+  if (isOwnNetns(call)) throw ownNetnsError(call);
+  const addition: Addition = {
+    edges,
+    call,
+    settings: parseSettings(call.config),
+    caps: parseCaps(call.config),
+    undo: new Undo(edges),
+    signal: edges.watchTermination(),
+  };
+  const type = ipamType(call.config);
+  const previous = previousResult(call.config);
+  if (previous === undefined && type !== undefined) return addPod(addition, type);
+  if (previous !== undefined && type === undefined) return addCaps(addition, previous);
+  if (type === undefined) {
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      'no plugin name provided: there is neither ipam.type nor prevResult',
+      'set ipam.type (for instance "host-local") to make interfaces, or chain podpace after a plugin that does',
+    );
+  }
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `Cannot use ipam ${JSON.stringify(type)} in a chain: the plugin before podpace has made the interface`,
+    'remove ipam from the entry of podpace, or make podpace the first plugin',
+  );
+}

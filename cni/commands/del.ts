@@ -1,0 +1,65 @@
+// DEL: takes away what ADD made, as much as there is of it. It may come without netns, prevResult, helper or valid
+// caps, and any number of times.
+
+import { hasCaps, parseCaps } from '../caps.ts';
+import { HelperError } from '../client.ts';
+import { ipamType, socketOrDefault } from '../config.ts';
+import { note, type Edges } from '../edges.ts';
+import { detach } from '../enforce.ts';
+import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
+import type { Invocation } from '../skel.ts';
+
+/** False only when the configuration says so clearly: then nobody misses a helper that is not there. */
+function mayHaveCaps(call: Invocation): boolean {
+  try {
+    return hasCaps(parseCaps(call.config));
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * The helper is asked even without caps, since a runtime need not repeat them in DEL. Its failure does not keep the pod
+ * from going: the helper drops what belongs to interfaces that are gone.
+ */
+async function detachBestEffort(edges: Edges, call: Invocation): Promise<void> {
+  try {
+    await detach(edges, call, socketOrDefault(call.config));
+  } catch (error) {
+    const isExpected = error instanceof HelperError && error.isAbsent && !mayHaveCaps(call);
+    if (!isExpected) note(edges, `${(error as Error).message} (DEL goes on)`);
+  }
+}
+
+async function deletePair(edges: Edges, call: Invocation): Promise<void> {
+  const pairs = await import('../wiring/pair.ts');
+  const kernel = await edges.loadKernel();
+  const node = kernel.openSocket();
+  try {
+    await pairs.deletePair(kernel, node, call);
+  } finally {
+    node.close();
+  }
+}
+
+/** An ipam that cannot be read got no pod as far as IPAM, so there is no address to release. */
+function ipamTypeOrNote(edges: Edges, call: Invocation): string | undefined {
+  try {
+    return ipamType(call.config);
+  } catch (error) {
+    note(edges, `${(error as Error).message} (DEL goes on without IPAM)`);
+    return undefined;
+  }
+}
+
+/** Runs DEL. The link goes before its address, which could otherwise be given to another pod while it is in use. */
+export async function del(edges: Edges, call: Invocation): Promise<undefined> {
+  await detachBestEffort(edges, call);
+  const type = ipamTypeOrNote(edges, call);
+  if (type !== undefined) {
+    const { delegate, findPlugin } = await import('../ipam.ts');
+    await deletePair(edges, call);
+    await delegate(edges, call, findPlugin(type, call.path), 'DEL');
+  }
+  if (isOwnNetns(call)) throw ownNetnsError(call);
+}

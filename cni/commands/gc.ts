@@ -1,0 +1,67 @@
+// GC: removes what belongs to attachments that are gone, as much as possible, and reports what went wrong at the end.
+
+import { askHelper, HelperError } from '../client.ts';
+import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
+import { note, type Edges } from '../edges.ts';
+import type { Invocation } from '../skel.ts';
+import { CniError, ErrorCode } from '../types.ts';
+
+const GC_DEADLINE_MS = 10_000;
+
+async function collectAtHelper(
+  edges: Edges,
+  call: Invocation,
+  valid: readonly ValidAttachment[],
+): Promise<void> {
+  const { network, config } = call;
+  try {
+    await askHelper(edges, socketOrDefault(config), 'gc', { network, valid }, { deadlineMs: GC_DEADLINE_MS });
+  } catch (error) {
+    // A node whose pods have no caps needs no helper.
+    if (!(error instanceof HelperError && error.isAbsent)) throw error;
+    note(edges, `${error.message} (GC goes on)`);
+  }
+}
+
+async function collectPairs(
+  edges: Edges,
+  call: Invocation,
+  valid: readonly ValidAttachment[],
+): Promise<void> {
+  const { deleteStrayPairs } = await import('../wiring/pair.ts');
+  const kernel = await edges.loadKernel();
+  const node = kernel.openSocket();
+  try {
+    const removed = await deleteStrayPairs(kernel, node, call.network, valid);
+    if (removed.length > 0) note(edges, `GC removed stray host interfaces ${removed.join(', ')}`);
+  } finally {
+    node.close();
+  }
+}
+
+async function collectAtIpam(edges: Edges, call: Invocation, type: string): Promise<void> {
+  const { delegate, findPlugin } = await import('../ipam.ts');
+  await delegate(edges, call, findPlugin(type, call.path), 'GC');
+}
+
+/** One error that says all of them, with the code of the first. */
+function combine(errors: readonly Error[]): Error | undefined {
+  const [first] = errors;
+  if (first === undefined || errors.length === 1) return first;
+  const code = first instanceof CniError ? first.code : ErrorCode.internal;
+  return new CniError(code, errors.map(({ message }) => message).join('; '));
+}
+
+/** Runs GC. Without the list of those that live, nothing of ours is taken for stale; IPAM decides for itself. */
+export async function gc(edges: Edges, call: Invocation): Promise<undefined> {
+  const valid = validAttachments(call.config);
+  const type = ipamType(call.config);
+  const steps: (() => Promise<void>)[] = [];
+  if (valid !== undefined) steps.push(() => collectAtHelper(edges, call, valid));
+  if (valid !== undefined && type !== undefined) steps.push(() => collectPairs(edges, call, valid));
+  if (type !== undefined) steps.push(() => collectAtIpam(edges, call, type));
+  const errors: Error[] = [];
+  for (const step of steps) await step().catch((error: unknown) => errors.push(error as Error));
+  const error = combine(errors);
+  if (error !== undefined) throw error;
+}

@@ -1,0 +1,31 @@
+// Where the plugin touches its process. Everything else takes these as a parameter, so that a test can run
+// the whole plugin in its own process and see every edge.
+
+import type { Socket } from 'node:net';
+import type { Kernel } from './wiring/kernel.ts';
+
+/** The environment variables of the process. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface Edges {
+  readonly env: Environment;
+  /** Effective user id. */
+  readonly euid: number;
+  /** All of stdin. Stops reading once more than `limitBytes` have come, and returns what there is by then. */
+  readStdin(limitBytes: number): Promise<Buffer>;
+  /** Throws when the reader is gone (EPIPE). */
+  writeStdout(text: string): void;
+  /** Never throws: a note that nobody can read is lost. */
+  writeStderr(text: string): void;
+  /** A unix stream socket on its way to being connected. */
+  connect(path: string): Promise<Socket>;
+  /** The operations of the kernel, loaded when first asked for: VERSION and chained pass-through need none. */
+  loadKernel(): Promise<Kernel>;
+  /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */
+  watchTermination(): AbortSignal;
+}
+
+/** Writes a note for the log of the runtime. */
+export function note(edges: Edges, text: string): void {
+  edges.writeStderr(`podpace: ${text}\n`);
+}

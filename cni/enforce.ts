@@ -1,0 +1,89 @@
+// Asks the helper to enforce an attachment's caps, and decides what its refusal means.
+
+import type { AttachParams, Caps } from '../helper/protocol/messages.ts';
+import { hasCaps } from './caps.ts';
+import { askHelper, HelperError } from './client.ts';
+import type { Settings } from './config.ts';
+import { note, type Edges } from './edges.ts';
+import type { Invocation } from './skel.ts';
+import { ErrorCode } from './types.ts';
+import type { Undo } from './undo.ts';
+
+/** Deadlines in milliseconds: ADD must end well before the runtime's own, DEL must not keep a pod from going. */
+const ATTACH_DEADLINE_MS = 10_000;
+const CHECK_DEADLINE_MS = 10_000;
+const DETACH_DEADLINE_MS = 3_000;
+
+/** What ADD and CHECK know about the caps of an attachment. */
+export interface Enforcement {
+  readonly edges: Edges;
+  readonly call: Invocation;
+  readonly settings: Settings;
+  readonly caps: Caps;
+}
+
+function attachParams({ call, caps }: Enforcement, hostInterface: string): AttachParams {
+  const { containerId, ifname, network, netns } = call;
+  return { network, containerId, ifname, hostInterface, sandbox: netns, caps };
+}
+
+/** Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr. */
+async function tolerate({ edges, settings }: Enforcement, request: () => Promise<void>): Promise<void> {
+  try {
+    await request();
+  } catch (error) {
+    if (!(error instanceof HelperError) || settings.onUnenforceable === 'fail') throw error;
+    const remedy = error.details === undefined ? '' : `; ${error.details}`;
+    note(edges, `WARNING: the cap is not enforced (onUnenforceable is allow): ${error.message}${remedy}`);
+  }
+}
+
+/** Detaches at the helper, which is no error when nobody listens. Throws HelperError. */
+export async function detach(edges: Edges, call: Invocation, socket: string): Promise<void> {
+  const { containerId, ifname } = call;
+  await askHelper(edges, socket, 'detach', { containerId, ifname }, { deadlineMs: DETACH_DEADLINE_MS });
+}
+
+/**
+ * Has the caps enforced; without caps the helper is not asked. Throws HelperError, unless the configuration allows pods
+ * without their cap.
+ */
+export async function enforceCaps(
+  enforcement: Enforcement,
+  hostInterface: string,
+  undo: Undo,
+  signal: AbortSignal,
+): Promise<void> {
+  const { edges, call, settings, caps } = enforcement;
+  if (!hasCaps(caps)) return;
+  undo.push('detach at the helper', () => detachUnlessAbsent(edges, call, settings.socket));
+  await tolerate(enforcement, async () => {
+    const params = attachParams(enforcement, hostInterface);
+    const patience = { deadlineMs: ATTACH_DEADLINE_MS, signal };
+    const { degraded } = await askHelper(edges, settings.socket, 'attach', params, patience);
+    if (degraded.length === 0) return;
+    throw new HelperError(
+      ErrorCode.unenforceable,
+      `Cannot enforce the cap of interface "${call.ifname}": ${degraded.join('; ')}`,
+      'run "podpaced probe" on this node, or set onUnenforceable to "allow"',
+    );
+  });
+}
+
+async function detachUnlessAbsent(edges: Edges, call: Invocation, socket: string): Promise<void> {
+  try {
+    await detach(edges, call, socket);
+  } catch (error) {
+    // Nobody listened, so nothing was attached.
+    if (!(error instanceof HelperError && error.isAbsent)) throw error;
+  }
+}
+
+/** Has the helper look whether everything that enforces the caps is in place. Throws HelperError. */
+export async function checkCaps(enforcement: Enforcement, hostInterface: string): Promise<void> {
+  const { edges, settings } = enforcement;
+  const params = attachParams(enforcement, hostInterface);
+  await tolerate(enforcement, async () => {
+    await askHelper(edges, settings.socket, 'check', params, { deadlineMs: CHECK_DEADLINE_MS });
+  });
+}

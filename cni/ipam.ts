@@ -1,0 +1,185 @@
+// Delegation to an IPAM plugin: found, run and read as the reference library does it (pkg/invoke).
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Edges } from './edges.ts';
+import { parseJson, show } from './json.ts';
+import { parseResult, resultVersion } from './result.ts';
+import type { Command, Invocation } from './skel.ts';
+import { CniError, ErrorCode, isJsonObject, type CniResult } from './types.ts';
+
+/** Largest answer of a delegate, in bytes. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+
+/** A plugin that is being replaced gives ETXTBSY for a moment; the reference library waits this often, this long. */
+const BUSY_RETRIES = 5;
+const BUSY_DELAY_MS = 1000;
+
+interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** As Go words it: `exit status 1`, `signal: killed`; undefined for success. */
+  readonly failure: string | undefined;
+}
+
+/**
+ * Path of a plugin: the first directory of CNI_PATH that has a regular file of that name.
+ * Throws CniError 7 with the reference library's texts.
+ */
+export function findPlugin(type: string, cniPath: string): string {
+  if (type === '') throw new CniError(ErrorCode.invalidConfig, 'no plugin name provided', 'set ipam.type');
+  if (type.includes('/') || type.includes('\0')) {
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `invalid plugin name: ${type}`,
+      'ipam.type is a file name without directory',
+    );
+  }
+  const directories = cniPath.split(':').filter((directory) => directory !== '');
+  for (const directory of directories) {
+    const file = path.join(directory, type);
+    if (isRegularFile(file)) return file;
+  }
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `failed to find plugin "${type}" in path [${directories.join(' ')}]`,
+    `install the IPAM plugin "${type}" into one of these directories, or correct ipam.type`,
+  );
+}
+
+function isRegularFile(file: string): boolean {
+  try {
+    return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    // A directory of CNI_PATH that cannot be searched (ENOTDIR, EACCES) holds no plugin for us, as in Go.
+    return false;
+  }
+}
+
+function describeExit(code: number | null, signal: NodeJS.Signals | null): string | undefined {
+  if (signal !== null) return `signal: ${signal}`;
+  return code === 0 ? undefined : `exit status ${code}`;
+}
+
+/** Collects a child's run. Rejects when it cannot be started, or answers without end. */
+async function collect(
+  edges: Edges,
+  child: ChildProcess,
+  stdin: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<Outcome> {
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  let bytes = 0;
+  child.stdout?.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes <= MAX_ANSWER_BYTES) stdout.push(chunk);
+    else child.kill('SIGKILL');
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    edges.writeStderr(chunk.toString('utf8'));
+    if (stderr.length < 64) stderr.push(chunk);
+  });
+  const stop = (): void => void child.kill('SIGTERM');
+  signal?.addEventListener('abort', stop);
+  // A delegate need not read its stdin (host-local's VERSION does not): EPIPE is no failure.
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(stdin);
+  const failure = await new Promise<string | undefined>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, killedBy) => resolve(describeExit(code, killedBy)));
+  }).finally(() => signal?.removeEventListener('abort', stop));
+  return {
+    stdout: Buffer.concat(stdout).toString('utf8'),
+    stderr: Buffer.concat(stderr).toString('utf8'),
+    failure: bytes > MAX_ANSWER_BYTES ? `it answered more than ${MAX_ANSWER_BYTES} bytes` : failure,
+  };
+}
+
+async function execute(
+  edges: Edges,
+  file: string,
+  command: Command,
+  stdin: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<Outcome> {
+  const env = { ...edges.env, CNI_COMMAND: command };
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const child = spawn(file, [], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+      return await collect(edges, child, stdin, signal);
+    } catch (error) {
+      const isBusy = (error as NodeJS.ErrnoException).code === 'ETXTBSY';
+      if (isBusy && attempt < BUSY_RETRIES) {
+        await delay(BUSY_DELAY_MS);
+        continue;
+      }
+      throw new CniError(
+        ErrorCode.internal,
+        `Cannot run ${file}: ${(error as Error).message}`,
+        'the IPAM plugin must be an executable file for this machine',
+      );
+    }
+  }
+}
+
+/** The delegate's own error where it printed one; else one in the words of the reference library. */
+function delegateError({ stdout, stderr, failure }: Outcome): CniError {
+  const internal = (message: string): CniError => new CniError(ErrorCode.internal, message);
+  if (stdout.trim() === '') {
+    if (stderr === '') return internal(`netplugin failed with no error message: ${failure}`);
+    return internal(`netplugin failed: ${JSON.stringify(stderr)}: ${failure}`);
+  }
+  try {
+    const answer = parseJson(stdout);
+    if (isJsonObject(answer) && typeof answer['code'] === 'number') {
+      const { code, msg, details } = answer;
+      return new CniError(
+        code as number,
+        typeof msg === 'string' ? msg : '',
+        typeof details === 'string' ? details : undefined,
+      );
+    }
+  } catch {
+    // Told below, with the text.
+  }
+  return internal(`netplugin failed but error parsing its diagnostic message ${JSON.stringify(stdout)}`);
+}
+
+/**
+ * Runs the IPAM plugin `file` with the whole environment and stdin byte for byte; its stderr goes to ours. Returns what it
+ * printed. Throws its error unwrapped. `signal` stops it.
+ */
+export async function delegate(
+  edges: Edges,
+  call: Invocation,
+  file: string,
+  command: Command,
+  signal?: AbortSignal,
+): Promise<string> {
+  signal?.throwIfAborted();
+  const outcome = await execute(edges, file, command, call.stdin, signal);
+  signal?.throwIfAborted();
+  if (outcome.failure !== undefined) throw delegateError(outcome);
+  return outcome.stdout;
+}
+
+/** What IPAM ADD gave. Throws CniError 6 when it is no result, 7 when a field of it is wrong. */
+export function parseIpamResult(stdout: string, call: Invocation, type: string): CniResult {
+  let answer: unknown;
+  try {
+    answer = parseJson(stdout);
+  } catch (error) {
+    throw new CniError(
+      ErrorCode.decodingFailure,
+      `Cannot read the answer of IPAM plugin "${type}": ${(error as Error).message}: ${show(stdout)}`,
+    );
+  }
+  const path = `the answer of IPAM plugin "${type}"`;
+  if (!isJsonObject(answer)) {
+    throw new CniError(ErrorCode.decodingFailure, `Cannot use ${path}: it is ${show(answer)}, not an object`);
+  }
+  return parseResult(answer, resultVersion(answer, call.cniVersion, path), path);
+}

@@ -1,0 +1,30 @@
+// The kernel operations that wiring uses, in one object: a test can fail the n-th of them.
+
+import { addAddress, listAddresses } from '../../helper/kernel/addresses.ts';
+import { changeLink, createVethPair, deleteLink, findLink, listLinks } from '../../helper/kernel/links.ts';
+import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
+import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
+import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { writeSysctl } from '../../helper/kernel/sysctl.ts';
+
+/** The kernel of this node. */
+export const nodeKernel = {
+  openNetns,
+  openSocket: (netns?: NetNamespace): RtSocket => RtSocket.open(netns),
+  findLink,
+  listLinks,
+  createVethPair,
+  changeLink,
+  deleteLink,
+  addAddress,
+  listAddresses,
+  addRoute,
+  listRoutes,
+  /** Sets a parameter in `netns`, or in the plugin's own namespace. */
+  writeSysctl: (name: string, value: string, netns?: NetNamespace): void => {
+    if (netns === undefined) writeSysctl(name, value);
+    else inNetns(netns, () => writeSysctl(name, value));
+  },
+};
+
+export type Kernel = typeof nodeKernel;

@@ -1,0 +1,184 @@
+// Makes and removes the veth pair of a pod.
+
+import { hasErrno } from '../../helper/kernel/errors.ts';
+import type { Link } from '../../helper/kernel/links.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { CniError, ErrorCode } from '../types.ts';
+import type { Kernel } from './kernel.ts';
+import { aliasPrefix, hostInterfaceAlias, hostInterfaceName, type Attachment } from './names.ts';
+import type { PlannedRoute, WiringPlan } from './plan.ts';
+import type { Session } from './session.ts';
+
+/** MTU where there is no default route to take it from, in bytes. */
+const DEFAULT_MTU_BYTES = 1500;
+
+/** Of linux/rtnetlink.h. */
+const RT_SCOPE_LINK = 253;
+const RT_TABLE_MAIN = 254;
+
+/** Both ends of a pod's pair. */
+export interface Pair {
+  readonly host: Link;
+  readonly pod: Link;
+}
+
+function exists(name: string, where: string, remedy: string): CniError {
+  return new CniError(
+    ErrorCode.interfaceExists,
+    `Cannot create interface "${name}": it exists already ${where}`,
+    remedy,
+  );
+}
+
+/** Throws CniError 105 when either name of the pair is taken. */
+export async function requireAbsent(
+  { kernel, node, pod, netns }: Session,
+  attachment: Attachment,
+): Promise<void> {
+  const { ifname, containerId } = attachment;
+  if ((await kernel.findLink(pod, { name: ifname })) !== undefined) {
+    throw exists(ifname, `in ${netns.path}`, 'run DEL for this attachment first, or set another CNI_IFNAME');
+  }
+  const hostName = hostInterfaceName(attachment);
+  if ((await kernel.findLink(node, { name: hostName })) !== undefined) {
+    throw exists(
+      hostName,
+      `on the node, for interface "${ifname}" of container ${containerId}`,
+      'run DEL for this attachment first',
+    );
+  }
+}
+
+/** MTU of the device that the default route leads over, in bytes: IPv4's, else IPv6's, else 1500. */
+export async function defaultRouteMtu({ kernel, node }: Pick<Session, 'kernel' | 'node'>): Promise<number> {
+  for (const family of [4, 6] as const) {
+    const routes = await kernel.listRoutes(node, { family, table: RT_TABLE_MAIN });
+    const [best] = routes
+      .filter(({ destination, ifindex }) => destination.endsWith('/0') && ifindex !== undefined)
+      .sort((left, right) => (left.priority ?? 0) - (right.priority ?? 0));
+    if (best?.ifindex === undefined) continue;
+    const device = await kernel.findLink(node, { index: best.ifindex });
+    if (device !== undefined) return device.mtu;
+  }
+  return DEFAULT_MTU_BYTES;
+}
+
+async function requireLink(kernel: Kernel, rt: RtSocket, name: string): Promise<Link> {
+  const link = await kernel.findLink(rt, { name });
+  if (link !== undefined) return link;
+  throw new CniError(
+    ErrorCode.kernelRefused,
+    `Cannot use interface "${name}": it vanished after it was created`,
+    'another program removes or renames interfaces on this node',
+  );
+}
+
+/** Creates the pair, each end in its namespace and both down. On failure nothing is left. */
+export async function createPair(session: Session, attachment: Attachment, mtu: number): Promise<void> {
+  const { kernel, node, netns } = session;
+  await kernel.createVethPair(node, {
+    name: hostInterfaceName(attachment),
+    alias: hostInterfaceAlias(attachment),
+    mtu,
+    peer: { name: attachment.ifname, netns },
+  });
+}
+
+async function addRoutes(
+  kernel: Kernel,
+  rt: RtSocket,
+  ifindex: number,
+  routes: readonly PlannedRoute[],
+): Promise<void> {
+  for (const route of routes) await kernel.addRoute(rt, { ...route, ifindex });
+}
+
+async function configureHost({ kernel, node }: Session, link: Link, plan: WiringPlan): Promise<void> {
+  if (plan.hasIpv6) kernel.writeSysctl(`net/ipv6/conf/${link.name}/disable_ipv6`, '0');
+  await kernel.changeLink(node, link.index, { up: true });
+  for (const { address, prefixLength } of plan.hostAddresses) {
+    // A link-local IPv4 gateway must not become the source of packets that leave the node.
+    const scope = address.startsWith('169.254.') ? { scope: RT_SCOPE_LINK } : {};
+    await kernel.addAddress(node, { ifindex: link.index, address, prefixLength, noDad: true, ...scope });
+  }
+  await addRoutes(kernel, node, link.index, plan.hostRoutes);
+}
+
+async function configurePod({ kernel, pod, netns }: Session, link: Link, plan: WiringPlan): Promise<void> {
+  if (plan.hasIpv6) {
+    // Some runtimes switch IPv6 off in new namespaces; an address that IPAM gave says that it is wanted.
+    kernel.writeSysctl(`net/ipv6/conf/${link.name}/disable_ipv6`, '0', netns);
+  }
+  await kernel.changeLink(pod, link.index, { up: true });
+  for (const { address, prefixLength } of plan.podAddresses) {
+    await kernel.addAddress(pod, {
+      ifindex: link.index,
+      address,
+      prefixLength,
+      noPrefixRoute: true,
+      noDad: true,
+    });
+  }
+  await addRoutes(kernel, pod, link.index, plan.podRoutes);
+}
+
+/** Lets the node forward for the pod; parameters that are right already are not written. */
+function enableForwarding(kernel: Kernel, plan: WiringPlan): void {
+  if (plan.hasIpv4) kernel.writeSysctl('net/ipv4/ip_forward', '1');
+  if (plan.hasIpv6) kernel.writeSysctl('net/ipv6/conf/all/forwarding', '1');
+}
+
+/** Switches both ends on and gives them what the plan says. */
+export async function configurePair(
+  session: Session,
+  attachment: Attachment,
+  plan: WiringPlan,
+): Promise<Pair> {
+  const { kernel, node, pod } = session;
+  const pair = {
+    host: await requireLink(kernel, node, hostInterfaceName(attachment)),
+    pod: await requireLink(kernel, pod, attachment.ifname),
+  };
+  await configureHost(session, pair.host, plan);
+  await configurePod(session, pair.pod, plan);
+  enableForwarding(kernel, plan);
+  return pair;
+}
+
+/** Deletes an interface; true when there was one. One that vanishes meanwhile is as good as deleted. */
+async function deleteIfThere(kernel: Kernel, rt: RtSocket, link: Link | undefined): Promise<boolean> {
+  if (link === undefined) return false;
+  try {
+    await kernel.deleteLink(rt, link.index);
+  } catch (error) {
+    if (!hasErrno(error, 'ENODEV')) throw error;
+  }
+  return true;
+}
+
+/**
+ * Removes the pair by its host interface, with which the pod's end goes; the pod's namespace need not exist. A host
+ * interface that was renamed is found by its alias. Not there is as good as removed.
+ */
+export async function deletePair(kernel: Kernel, node: RtSocket, attachment: Attachment): Promise<void> {
+  const named = await kernel.findLink(node, { name: hostInterfaceName(attachment) });
+  if (await deleteIfThere(kernel, node, named)) return;
+  const alias = hostInterfaceAlias(attachment);
+  const renamed = (await kernel.listLinks(node)).find((link) => link.alias === alias);
+  await deleteIfThere(kernel, node, renamed);
+}
+
+/** Removes the pairs of a network whose attachment is not among `valid`. Returns the host interfaces removed. */
+export async function deleteStrayPairs(
+  kernel: Kernel,
+  node: RtSocket,
+  network: string,
+  valid: readonly Omit<Attachment, 'network'>[],
+): Promise<string[]> {
+  const prefix = aliasPrefix(network);
+  const wanted = new Set(valid.map((attachment) => hostInterfaceAlias({ network, ...attachment })));
+  const links = await kernel.listLinks(node);
+  const strays = links.filter(({ alias }) => alias?.startsWith(prefix) === true && !wanted.has(alias));
+  for (const link of strays) await deleteIfThere(kernel, node, link);
+  return strays.map(({ name }) => name);
+}

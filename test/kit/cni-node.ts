@@ -1,0 +1,86 @@
+// A node of its own for a test of the CNI plugin: a network namespace that plays the node, others that play pods.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { nodeKernel, type Kernel } from '../../cni/wiring/kernel.ts';
+import type { NetNamespace } from '../../helper/kernel/netns.ts';
+import { temporaryDirectory } from './fake-helper.ts';
+
+let counter = 0;
+
+/** Creates a named network namespace that is gone after the test; returns its path. */
+export function makeNetns(t: ExecutionContext, role: string): string {
+  counter += 1;
+  const name = `pp-${process.pid}-${counter}-${role}`;
+  t.teardown(() => deleteNetns(`/run/netns/${name}`));
+  execFileSync('ip', ['netns', 'add', name]);
+  return `/run/netns/${name}`;
+}
+
+/** Deletes a namespace; not there is as good. */
+export function deleteNetns(netns: string): void {
+  if (fs.existsSync(netns)) execFileSync('ip', ['netns', 'delete', path.basename(netns)]);
+}
+
+/** Runs `ip` in a namespace and returns what it printed. */
+export function ip(netns: string, ...args: string[]): string {
+  return execFileSync('ip', ['-n', path.basename(netns), ...args], { encoding: 'utf8' });
+}
+
+/** Runs a command in a namespace and returns its output; throws when it fails. */
+export function inside(netns: string, file: string, ...args: string[]): string {
+  return execFileSync('nsenter', [`--net=${netns}`, file, ...args], { encoding: 'utf8' });
+}
+
+/** True when a packet from a namespace reaches the address: its TCP refuses the connection, and says so at once. */
+export function reaches(netns: string, address: string): boolean {
+  const script = `exec 3<>/dev/tcp/${address}/9`;
+  const { stderr } = spawnSync('nsenter', [`--net=${netns}`, 'timeout', '3', 'bash', '-c', script], {
+    encoding: 'utf8',
+  });
+  return stderr.includes('Connection refused');
+}
+
+/** The kernel as a plugin sees it whose own namespace is `node`. */
+export function kernelOfNode(node: NetNamespace): Kernel {
+  return {
+    ...nodeKernel,
+    openSocket: (netns) => nodeKernel.openSocket(netns ?? node),
+    writeSysctl: (name, value, netns) => nodeKernel.writeSysctl(name, value, netns ?? node),
+  };
+}
+
+export interface TestNode {
+  /** Path of the namespace that plays the node. */
+  readonly netns: string;
+  readonly kernel: Kernel;
+  /** host-local's files. */
+  readonly dataDir: string;
+}
+
+/** Makes a node without any device but lo. */
+export function makeNode(t: ExecutionContext): TestNode {
+  const dataDir = temporaryDirectory(t);
+  const netns = makeNetns(t, 'node');
+  ip(netns, 'link', 'set', 'lo', 'up');
+  const open = nodeKernel.openNetns(netns);
+  t.teardown(() => open.close());
+  return { netns, kernel: kernelOfNode(open), dataDir };
+}
+
+/** What a node and its IPAM hold, to see that a command left nothing behind. */
+export function snapshot({ netns, dataDir }: TestNode): string {
+  const addresses = fs
+    .readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\d+\.\d+$|:/.test(file) && !file.includes('last_reserved_ip'))
+    .sort();
+  return [
+    ip(netns, '-o', 'link').replaceAll(/ qlen \d+/g, ''),
+    ip(netns, '-o', 'addr'),
+    ip(netns, 'route', 'show', 'table', 'all'),
+    ip(netns, '-6', 'route', 'show', 'table', 'all'),
+    ...addresses,
+  ].join('\n');
+}

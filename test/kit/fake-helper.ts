@@ -1,0 +1,88 @@
+// A helper that does what the test's script says: it speaks the protocol, or fails to in a chosen way.
+
+import fs from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { encodeLine, LineReader } from '../../helper/protocol/frame.ts';
+import {
+  PROTOCOL_VERSION,
+  type Method,
+  type ProtocolError,
+  type Request,
+} from '../../helper/protocol/messages.ts';
+
+/** Answers one request by writing to the connection. */
+export type Script = (request: Request, connection: Socket) => void;
+
+export interface FakeHelper {
+  readonly socketPath: string;
+  /** Every request that came, in order. */
+  readonly requests: readonly Request[];
+  methods(): Method[];
+}
+
+const RESULTS: Readonly<Record<Method, unknown>> = {
+  attach: { degraded: [] },
+  detach: {},
+  check: {},
+  gc: { removed: [] },
+  status: { problems: [] },
+  list: { attachments: [] },
+  probe: { items: [] },
+  uninstall: { restoredExits: [], detached: 0 },
+};
+
+/** Answers every method as a healthy helper does. */
+export const healthy: Script = (request, connection) => {
+  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: RESULTS[request.method] }));
+};
+
+/** Refuses one method with an error of the protocol; the others are answered as by a healthy helper. */
+export function refuses(method: Method, error: ProtocolError): Script {
+  return (request, connection) => {
+    if (request.method === method) connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
+    else healthy(request, connection);
+  };
+}
+
+/** A directory that is gone after the test. */
+export function temporaryDirectory(t: ExecutionContext): string {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
+  t.teardown(() => fs.rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function serve(server: Server, socketPath: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(socketPath, () => resolve());
+  });
+}
+
+/** Starts a helper that ends with the test. */
+export async function startFakeHelper(t: ExecutionContext, script: Script = healthy): Promise<FakeHelper> {
+  const socketPath = path.join(temporaryDirectory(t), 'helper.sock');
+  const requests: Request[] = [];
+  const connections = new Set<Socket>();
+  const server = createServer((connection) => {
+    connections.add(connection);
+    const reader = new LineReader();
+    connection.on('error', () => undefined);
+    connection.on('close', () => connections.delete(connection));
+    connection.on('data', (chunk) => {
+      reader.push(chunk);
+      const request = reader.next() as Request | undefined;
+      if (request === undefined) return;
+      requests.push(request);
+      script(request, connection);
+    });
+  });
+  t.teardown(() => {
+    for (const connection of connections) connection.destroy();
+    server.close();
+  });
+  await serve(server, socketPath);
+  return { socketPath, requests, methods: () => requests.map(({ method }) => method) };
+}

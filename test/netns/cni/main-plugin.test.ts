@@ -1,0 +1,392 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { JsonObject } from '../../../cni/types.ts';
+import {
+  deleteNetns,
+  inside,
+  ip,
+  makeNetns,
+  makeNode,
+  reaches,
+  snapshot,
+  type TestNode,
+} from '../../kit/cni-node.ts';
+import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
+import { callPlugin, type Answer, type Outcome } from '../../kit/plugin.ts';
+
+const CAPS = { ingressRate: 0, ingressBurst: 0, egressRate: 10_000_000, egressBurst: 4294967295 };
+
+interface Pod {
+  readonly node: TestNode;
+  readonly sandbox: string;
+  config: JsonObject;
+}
+
+const V4 = [{ subnet: '10.91.0.0/24' }];
+const V6 = [{ subnet: 'fd91::/64' }];
+const V4_ROUTES = [{ dst: '0.0.0.0/0' }];
+const V6_ROUTES = [{ dst: '::/0' }];
+
+function config(node: TestNode, ranges: object[], routes: object[], more: JsonObject = {}): JsonObject {
+  return {
+    cniVersion: '1.0.0',
+    name: 'pods',
+    type: 'podpace',
+    ipam: { type: 'host-local', dataDir: node.dataDir, ranges: ranges.map((range) => [range]), routes },
+    ...more,
+  };
+}
+
+function makePod(
+  t: ExecutionContext,
+  ranges: object[] = V4,
+  routes: object[] = V4_ROUTES,
+  more?: JsonObject,
+): Pod {
+  const node = makeNode(t);
+  return { node, sandbox: makeNetns(t, 'pod'), config: config(node, ranges, routes, more) };
+}
+
+function call(
+  pod: Pod,
+  command: string,
+  more: JsonObject = {},
+  env: Record<string, string> = {},
+): Promise<Outcome> {
+  return callPlugin({
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: 'c1',
+      CNI_NETNS: pod.sandbox,
+      CNI_IFNAME: 'eth0',
+      CNI_PATH: '/usr/lib/cni',
+      ...env,
+    },
+    stdin: { ...pod.config, ...more },
+    kernel: pod.node.kernel,
+  });
+}
+
+async function succeed(t: ExecutionContext, outcome: Promise<Outcome>): Promise<Answer> {
+  const { status, stdout, stderr, answer } = await outcome;
+  t.is(status, 0, `${stdout}${stderr}`);
+  return answer ?? {};
+}
+
+async function fail(
+  t: ExecutionContext,
+  outcome: Promise<Outcome>,
+  code: number,
+  text: RegExp,
+): Promise<Answer> {
+  const { status, stdout, answer } = await outcome;
+  t.is(status, 1, stdout);
+  t.is(answer?.code, code, stdout);
+  t.regex(answer?.msg ?? '', text);
+  return answer ?? {};
+}
+
+test('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  const result = await succeed(t, call(pod, 'ADD'));
+  t.is(result.cniVersion, '1.0.0');
+  t.is(result.interfaces?.length, 2);
+  t.regex(result.interfaces?.[0]?.name ?? '', /^pod[0-9a-f]{12}$/);
+  t.like(result.interfaces?.[1], { name: 'eth0', sandbox: pod.sandbox });
+  t.deepEqual(result.ips, [{ interface: 1, address: '10.91.0.2/24', gateway: '10.91.0.1' }]);
+  t.deepEqual(result.routes, [{ dst: '0.0.0.0/0' }]);
+  t.regex(ip(pod.sandbox, 'route'), /^default via 10\.91\.0\.1 dev eth0/m);
+  t.regex(ip(pod.node.netns, 'route'), /^10\.91\.0\.2 dev pod/m);
+  t.regex(ip(pod.node.netns, 'link'), /alias podpace:pods\/c1\/eth0/);
+  t.true(reaches(pod.sandbox, '10.91.0.1'));
+  await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+  await succeed(t, call(pod, 'DEL', { prevResult: result }));
+  t.is(snapshot(pod.node), before);
+  await succeed(t, call(pod, 'DEL'));
+  await succeed(t, call(pod, 'DEL', {}, { CNI_NETNS: '' }));
+});
+
+test('two pods of one subnet reach each other through the node', async (t) => {
+  const pod = makePod(t);
+  const other = { ...pod, sandbox: makeNetns(t, 'pod') };
+  await succeed(t, call(pod, 'ADD'));
+  const result = await succeed(t, call(other, 'ADD', {}, { CNI_CONTAINERID: 'c2' }));
+  const address = result.ips?.[0]?.address.split('/')[0] ?? '';
+  t.true(reaches(pod.sandbox, address));
+});
+
+test('an IPv6 pod is reachable at once', async (t) => {
+  const pod = makePod(t, V6, V6_ROUTES);
+  // As some runtimes leave it.
+  inside(pod.sandbox, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
+  const result = await succeed(t, call(pod, 'ADD'));
+  t.deepEqual(result.ips, [{ interface: 1, address: 'fd91::2/64', gateway: 'fd91::1' }]);
+  t.true(reaches(pod.sandbox, 'fd91::1'));
+  t.regex(ip(pod.sandbox, '-6', 'route'), /^default via fd91::1 dev eth0/m);
+  await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+});
+
+test('a dual-stack pod, in every version of the specification', async (t) => {
+  for (const cniVersion of ['0.3.0', '0.3.1', '0.4.0', '1.0.0']) {
+    const pod = makePod(t, [...V4, ...V6], [...V4_ROUTES, ...V6_ROUTES], { cniVersion });
+    const result = await succeed(t, call(pod, 'ADD'));
+    t.is(result.cniVersion, cniVersion);
+    t.deepEqual(
+      result.ips?.map(({ version }) => version),
+      cniVersion === '1.0.0' ? [undefined, undefined] : ['4', '6'],
+    );
+    t.true(reaches(pod.sandbox, '10.91.0.1'));
+    t.true(reaches(pod.sandbox, 'fd91::1'));
+    if (cniVersion >= '0.4.0') await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+    await succeed(t, call(pod, 'DEL', { prevResult: result }));
+  }
+});
+
+test('the MTU is the given one, else that of the default route', async (t) => {
+  const given = makePod(t, V4, V4_ROUTES, { mtu: 1380 });
+  await succeed(t, call(given, 'ADD'));
+  t.regex(ip(given.sandbox, 'link', 'show', 'eth0'), /mtu 1380/);
+  t.regex(ip(given.node.netns, 'link'), /pod[0-9a-f]+@.*mtu 1380/);
+
+  const derived = makePod(t);
+  const { netns } = derived.node;
+  ip(netns, 'link', 'add', 'up0', 'mtu', '1450', 'type', 'veth', 'peer', 'up1');
+  ip(netns, 'link', 'set', 'up1', 'up');
+  ip(netns, 'addr', 'add', '192.0.2.2/24', 'dev', 'up0');
+  ip(netns, 'link', 'set', 'up0', 'up');
+  ip(netns, 'route', 'add', 'default', 'via', '192.0.2.1');
+  await succeed(t, call(derived, 'ADD'));
+  t.regex(ip(derived.sandbox, 'link', 'show', 'eth0'), /mtu 1450/);
+
+  const none = makePod(t);
+  await succeed(t, call(none, 'ADD'));
+  t.regex(ip(none.sandbox, 'link', 'show', 'eth0'), /mtu 1500/);
+});
+
+test('an interface that exists is left alone, and so is its address', async (t) => {
+  const pod = makePod(t);
+  await succeed(t, call(pod, 'ADD'));
+  const before = snapshot(pod.node);
+  await fail(t, call(pod, 'ADD'), 105, /interface "eth0": it exists already in \/run\/netns/);
+  t.is(snapshot(pod.node), before);
+  t.notThrows(() => ip(pod.sandbox, 'link', 'show', 'eth0'));
+});
+
+test("the node's own namespace is never a pod's", async (t) => {
+  const pod = makePod(t);
+  const own = { CNI_NETNS: '/proc/self/ns/net' };
+  await fail(
+    t,
+    call(pod, 'ADD', {}, own),
+    8,
+    /plugin's netns and netns from CNI_NETNS should not be the same/,
+  );
+  await fail(t, call(pod, 'DEL', {}, own), 8, /plugin's netns/);
+});
+
+test('a namespace that is gone or none', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  await fail(
+    t,
+    call(pod, 'ADD', {}, { CNI_NETNS: '/run/netns/pp-none' }),
+    4,
+    /failed to open netns "\/run\/netns\/pp-none"/,
+  );
+  await fail(t, call(pod, 'ADD', {}, { CNI_NETNS: '/etc/hostname' }), 4, /failed to open netns/);
+  await succeed(t, call(pod, 'DEL', {}, { CNI_NETNS: '/etc/hostname' }));
+  t.is(snapshot(pod.node), before);
+});
+
+test('DEL after the namespace is gone releases the address', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  await succeed(t, call(pod, 'ADD'));
+  deleteNetns(pod.sandbox);
+  await succeed(t, call(pod, 'DEL'));
+  t.is(snapshot(pod.node), before);
+});
+
+test('DEL finds a host interface that was renamed', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  const result = await succeed(t, call(pod, 'ADD'));
+  const host = result.interfaces?.[0]?.name ?? '';
+  ip(pod.node.netns, 'link', 'set', host, 'down');
+  ip(pod.node.netns, 'link', 'set', host, 'name', 'renamed0');
+  await succeed(t, call(pod, 'DEL'));
+  t.is(snapshot(pod.node), before);
+});
+
+test('DEL succeeds with caps, prevResult and keys that nobody can read', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  await succeed(t, call(pod, 'ADD'));
+  const nonsense = {
+    prevResult: 'x',
+    ingressRate: 'fast',
+    runtimeConfig: { bandwidth: 'x' },
+    socket: 5,
+    device: [],
+    mtu: -1,
+  };
+  await succeed(t, call(pod, 'DEL', nonsense));
+  t.is(snapshot(pod.node), before);
+});
+
+test('ADD with caps asks the helper, DEL detaches', async (t) => {
+  const pod = makePod(t);
+  const helper = await startFakeHelper(t);
+  const more = { socket: helper.socketPath, runtimeConfig: { bandWidth: CAPS } };
+  const result = await succeed(t, call(pod, 'ADD', more));
+  t.like(helper.requests[0], { version: 1, method: 'attach' });
+  t.deepEqual(helper.requests[0]?.params, {
+    network: 'pods',
+    containerId: 'c1',
+    ifname: 'eth0',
+    hostInterface: result.interfaces?.[0]?.name,
+    sandbox: pod.sandbox,
+    caps: { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } },
+  });
+  await succeed(t, call(pod, 'CHECK', { ...more, prevResult: result }));
+  await succeed(t, call(pod, 'DEL', more));
+  t.deepEqual(helper.methods(), ['attach', 'check', 'detach']);
+});
+
+test('a pod without caps never asks the helper in ADD', async (t) => {
+  const pod = makePod(t);
+  const helper = await startFakeHelper(t);
+  const zeros = { IngressRate: 0, IngressBurst: 0, EgressRate: 0, EgressBurst: 0 };
+  await succeed(t, call(pod, 'ADD', { socket: helper.socketPath, runtimeConfig: { bandwidth: zeros } }));
+  t.deepEqual(helper.methods(), []);
+});
+
+test('a refused cap undoes everything, or is a loud warning', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  const error = { code: 'unenforceable', message: 'this kernel has no sch_fq', remedy: 'load it' } as const;
+  const helper = await startFakeHelper(t, refuses('attach', error));
+  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: CAPS } };
+  const answer = await fail(t, call(pod, 'ADD', more), 100, /no sch_fq/);
+  t.is(answer.details, 'load it');
+  t.is(snapshot(pod.node), before);
+  t.deepEqual(helper.methods(), ['attach', 'detach']);
+  t.notRegex(ip(pod.sandbox, 'link'), /eth0/);
+
+  const outcome = await call(pod, 'ADD', { ...more, onUnenforceable: 'allow' });
+  t.is(outcome.status, 0);
+  t.regex(outcome.stderr, /WARNING: the cap is not enforced .*no sch_fq; load it/);
+});
+
+test('an absent helper fails ADD with caps and leaves nothing', async (t) => {
+  const pod = makePod(t);
+  const before = snapshot(pod.node);
+  const more = { socket: '/run/pp-none.sock', runtimeConfig: { bandwidth: CAPS } };
+  const answer = await fail(t, call(pod, 'ADD', more), 11, /Cannot reach the helper at \/run\/pp-none\.sock/);
+  t.regex(answer.details ?? '', /start podpaced/);
+  t.is(snapshot(pod.node), before);
+  const del = await call(pod, 'DEL', more);
+  t.is(del.status, 0);
+  t.regex(del.stderr, /DEL goes on/);
+});
+
+test('IPAM errors are passed on unwrapped and leave nothing', async (t) => {
+  const pod = makePod(t, [{ subnet: '10.91.0.0/30' }]);
+  await succeed(t, call(pod, 'ADD'));
+  const other = { ...pod, sandbox: makeNetns(t, 'pod') };
+  const before = snapshot(pod.node);
+  await fail(
+    t,
+    call(other, 'ADD', {}, { CNI_CONTAINERID: 'c2' }),
+    999,
+    /^failed to allocate for range 0: no IP addresses/,
+  );
+  t.is(snapshot(pod.node), before);
+});
+
+test('a missing IPAM plugin', async (t) => {
+  const pod = makePod(t);
+  const more = { ipam: { type: 'nonesuch' } };
+  await fail(t, call(pod, 'ADD', more), 7, /^failed to find plugin "nonesuch" in path \[\/usr\/lib\/cni\]$/);
+  await fail(t, call(pod, 'DEL', more), 7, /^failed to find plugin/);
+});
+
+test('a pod whose IPAM names no gateway gets a link-local one', async (t) => {
+  const node = makeNode(t);
+  const addresses = [{ address: '10.92.0.5/32' }, { address: 'fd92::5/128' }];
+  const ipam = { type: 'static', addresses, routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }] };
+  const pod = { node, sandbox: makeNetns(t, 'pod'), config: { cniVersion: '1.0.0', name: 'pods', ipam } };
+  const result = await succeed(t, call(pod, 'ADD'));
+  t.deepEqual(
+    result.ips?.map(({ gateway }) => gateway),
+    ['169.254.1.1', 'fe80::1'],
+  );
+  t.true(reaches(pod.sandbox, '169.254.1.1'));
+  t.true(reaches(node.netns, 'fd92::5'));
+  await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+});
+
+test('routes keep what the specification lets IPAM say', async (t) => {
+  const routes = [{ dst: '0.0.0.0/0' }, { dst: '198.51.100.7/24', gw: '10.91.0.1' }];
+  const pod = makePod(t, V4, routes);
+  await succeed(t, call(pod, 'ADD'));
+  t.regex(ip(pod.sandbox, 'route'), /^198\.51\.100\.0\/24 via 10\.91\.0\.1 dev eth0/m);
+});
+
+const DAMAGES: readonly [what: string, damage: (pod: Pod, host: string) => void, text: RegExp][] = [
+  ['interface', ({ sandbox }) => ip(sandbox, 'link', 'delete', 'eth0'), /Cannot find interface "eth0"/],
+  ['address', ({ sandbox }) => ip(sandbox, 'addr', 'flush', 'dev', 'eth0'), /address 10\.91\.0\.2\/24/],
+  [
+    'route',
+    ({ sandbox }) => ip(sandbox, 'route', 'delete', 'default'),
+    /route to 0\.0\.0\.0\/0 via 10\.91\.0\.1/,
+  ],
+  [
+    'host interface',
+    ({ node }, host) => {
+      ip(node.netns, 'link', 'set', host, 'down');
+      ip(node.netns, 'link', 'set', host, 'name', 'other0');
+    },
+    /host interface "pod/,
+  ],
+  [
+    'host address',
+    ({ node }, host) => ip(node.netns, 'addr', 'flush', 'dev', host),
+    /address 10\.91\.0\.1\/32/,
+  ],
+  [
+    'host route',
+    ({ node }) => ip(node.netns, 'route', 'delete', '10.91.0.2/32'),
+    /route to 10\.91\.0\.2\/32/,
+  ],
+  ['state', ({ sandbox }) => ip(sandbox, 'link', 'set', 'eth0', 'down'), /in the state up/],
+  [
+    'hardware address',
+    ({ sandbox }) => ip(sandbox, 'link', 'set', 'eth0', 'address', '02:00:00:00:00:01'),
+    /hardware address/,
+  ],
+];
+
+for (const [what, damage, text] of DAMAGES) {
+  test(`CHECK notices a missing ${what}`, async (t) => {
+    const pod = makePod(t);
+    const result = await succeed(t, call(pod, 'ADD'));
+    damage(pod, result.interfaces?.[0]?.name ?? '');
+    await fail(t, call(pod, 'CHECK', { prevResult: result }), 103, text);
+  });
+}
+
+test('CHECK passes on what IPAM and the helper miss', async (t) => {
+  const pod = makePod(t);
+  const error = { code: 'check-failed', message: 'the leaf qdisc of eth0 is missing' } as const;
+  const helper = await startFakeHelper(t, refuses('check', error));
+  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: CAPS } };
+  const prevResult = await succeed(t, call(pod, 'ADD', more));
+  await fail(t, call(pod, 'CHECK', { ...more, prevResult }), 103, /leaf qdisc of eth0 is missing/);
+  fs.rmSync(path.join(pod.node.dataDir, 'pods', '10.91.0.2'));
+  await fail(t, call(pod, 'CHECK', { ...more, prevResult }), 999, /host-local: Failed to find address/);
+  await fail(t, call(pod, 'CHECK', more), 7, /Required prevResult missing/);
+});
