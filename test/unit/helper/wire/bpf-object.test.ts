@@ -1,0 +1,116 @@
+import fs from 'node:fs';
+import test from 'ava';
+import fc from 'fast-check';
+import {
+  linkMaps,
+  parseBpfObject,
+  type BpfObject,
+  type BpfProgram,
+} from '../../../../helper/wire/bpf-object.ts';
+import { parseElf } from '../../../../helper/wire/elf.ts';
+import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
+
+let file: Buffer;
+let object: BpfObject;
+
+test.before(() => {
+  file = fs.readFileSync(buildBpf());
+  object = parseBpfObject(file);
+});
+
+function programNamed(name: string): BpfProgram {
+  const program = object.programs.find((candidate) => candidate.name === name);
+  if (program === undefined) throw new Error(`no program ${name}`);
+  return program;
+}
+
+test('the maps are those that the helper shares with the datapath', (t) => {
+  const byName = object.maps.toSorted((a, b) => a.name.localeCompare(b.name));
+  const array = { type: 2, keySize: 4, maxEntries: 16_384, flags: 0 };
+  t.deepEqual(byName, [
+    { ...array, name: 'aggregate_clock', valueSize: 64 },
+    { ...array, name: 'aggregate_config', valueSize: 16 },
+    { ...array, name: 'host_interfaces', type: 1, valueSize: 8 },
+  ]);
+});
+
+test('the programs are those that the helper attaches, under a licence that the kernel takes', (t) => {
+  const names = object.programs.map(({ name, section }) => [section, name]).toSorted();
+  t.deepEqual(names, [
+    ['tc', 'podpace_classify'],
+    ['tc', 'podpace_deliver'],
+    ['tc', 'podpace_depart'],
+  ]);
+  t.is(object.license, 'Dual BSD/GPL');
+});
+
+test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
+  const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
+  t.deepEqual(mapsOf('podpace_classify'), ['host_interfaces']);
+  t.deepEqual(mapsOf('podpace_depart'), ['aggregate_config', 'aggregate_clock']);
+  t.deepEqual(mapsOf('podpace_deliver'), ['host_interfaces', 'aggregate_config', 'aggregate_clock']);
+  for (const { instructions } of object.programs) {
+    // BPF_JMP | BPF_EXIT and BPF_JMP | BPF_JA of linux/bpf.h.
+    t.true([0x95, 0x05].includes(instructions.readUInt8(instructions.length - 8)));
+  }
+});
+
+test('linking puts each map into its instruction and changes nothing else', (t) => {
+  const program = programNamed('podpace_deliver');
+  const fds = new Map([
+    ['host_interfaces', 7],
+    ['aggregate_config', 8],
+    ['aggregate_clock', 9],
+  ]);
+  const linked = linkMaps(program, fds);
+  for (const { instruction, mapName } of program.mapReferences) {
+    const at = instruction * 8;
+    t.is(linked.readUInt8(at + 1) >> 4, 1);
+    t.is(linked.readInt32LE(at + 4), fds.get(mapName) ?? -1);
+    program.instructions.copy(linked, at, at, at + 8);
+  }
+  t.deepEqual(linked, program.instructions);
+});
+
+test('a program is not linked without its maps', (t) => {
+  t.throws(() => linkMaps(programNamed('podpace_classify'), new Map()), {
+    message: 'Cannot link program "podpace_classify": no map "host_interfaces"',
+  });
+});
+
+test('any part of an object, and any damage to it, gives an object or an error that says so', (t) => {
+  const damaged = fc
+    .tuple(
+      fc.integer({ min: 0, max: file.length }),
+      fc.array(fc.tuple(fc.nat({ max: file.length - 1 }), fc.nat({ max: 255 })), { maxLength: 20 }),
+      // Damage where it hurts: file header and section headers.
+      fc.array(fc.tuple(fc.nat({ max: 63 }), fc.nat({ max: 255 })), { maxLength: 2 }),
+    )
+    .map(([length, anywhere, header]) => {
+      const copy = Buffer.from(file);
+      for (const [at, byte] of [...anywhere, ...header]) copy.writeUInt8(byte, at);
+      return length % 2 === 0 ? copy : copy.subarray(0, length);
+    });
+  fc.assert(
+    fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 256 }).map(Buffer.from)), (bytes) => {
+      try {
+        return parseBpfObject(bytes).programs.length >= 0;
+      } catch (error) {
+        return error instanceof Error && error.message.startsWith('Cannot read the BPF object: ');
+      }
+    }),
+    { numRuns: 1000 },
+  );
+  t.pass();
+});
+
+test('an object of another machine is refused', (t) => {
+  const other = Buffer.from(file);
+  other.writeUInt16LE(62, 18);
+  t.throws(() => parseBpfObject(other), { message: 'Cannot read the BPF object: machine 62 is not BPF' });
+});
+
+test('an ELF file that is cut short is refused', (t) => {
+  t.throws(() => parseElf(file.subarray(0, 63)), { instanceOf: RangeError, message: /ELF header/ });
+  t.throws(() => parseElf(file.subarray(0, 1000)), { instanceOf: RangeError });
+});
