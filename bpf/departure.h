@@ -183,6 +183,8 @@ late:
 	if (!departure_out_of_order(rate, t_last, now))
 		return DEPARTURE_DROP;
 	start = now + horizon_ns - 1;
+	if (start < earliest)
+		start = earliest;
 	if (compare_and_swap(clock->t_last, t_last, start + charge.ns) != t_last)
 		return DEPARTURE_DROP;
 charged:

@@ -76,7 +76,7 @@ export function schedule(config: Config, clock: Clock, packet: Packet): Outcome 
   let startNs = max(clock.lastNs, earliestNs);
   if (startNs > nowNs && startNs - nowNs >= horizonNs) {
     if (clock.lastNs - nowNs <= aheadMaxNs(rateBytesPerSec)) return { departureNs: undefined, clock };
-    startNs = nowNs + horizonNs - 1n;
+    startNs = max(nowNs + horizonNs - 1n, earliestNs);
   }
   const next = charged(startNs, clock.prepaid, chargeUnits(rateBytesPerSec, wireLen));
   return { departureNs: max(startNs, nowNs), clock: next };

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes no queue_mapping and does not
+ * give it back; this program sets it and goes on, by a tail call, into the program under test.
+ *
+ * It takes its orders from skb->cb, which a test run hands over: see struct orders. To look at the packet after the
+ * program under test, a test runs this one twice over the same packet: the second time it only reports.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include "../../bpf/helpers.h"
+
+static long (*const bpf_tail_call)(void *skb, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;
+
+/* Indexes into skb->cb. */
+enum orders {
+	QUEUE_MAPPING,
+	TSTAMP_LOW,
+	TSTAMP_HIGH,
+	REPORT, /* 0: run always; 1: run, then report; 2: report queue_mapping in skb->mark */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} under_test SEC(".maps");
+
+SEC("tc")
+int enter(struct __sk_buff *skb)
+{
+	if (skb->cb[REPORT] == 2) {
+		skb->mark = skb->queue_mapping;
+		return TC_ACT_OK;
+	}
+	if (skb->cb[REPORT])
+		skb->cb[REPORT] = 2;
+	skb->queue_mapping = skb->cb[QUEUE_MAPPING];
+	skb->tstamp = (__u64)skb->cb[TSTAMP_HIGH] << 32 | skb->cb[TSTAMP_LOW];
+	bpf_tail_call(skb, &under_test, 0);
+	return TC_ACT_STOLEN; /* the tail call failed */
+}
+
+char enter_license[] SEC("license") = "Dual BSD/GPL";
