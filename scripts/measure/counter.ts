@@ -52,7 +52,7 @@ export function decodeCount(key: Buffer, value: Buffer): IntervalCount {
 }
 
 function emptyMap(fd: number, keySize: number): void {
-  for (const key of [...mapKeys(fd, keySize)]) deleteElement(fd, key);
+  for (const key of mapKeys(fd, keySize)) deleteElement(fd, key);
 }
 
 /** Loads the program; what it holds of the kernel's is let go by `undo`. */

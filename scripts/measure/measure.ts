@@ -9,9 +9,10 @@ import { receive, startServer } from './load.ts';
 import type { Trace } from './report.ts';
 import { firstSecondMbit, ratesMbit } from './series.ts';
 import { addPod, startSystem } from './systems.ts';
-import { makeTestBed, UPLINK } from './testbed.ts';
+import { makeTestBed } from './testbed.ts';
 import type { TestBed } from './testbed.ts';
 import { UndoStack } from './undo.ts';
+import { UPLINK } from './uplink.ts';
 
 /** How long each load lasts, in seconds. */
 export interface Durations {
@@ -115,7 +116,6 @@ async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measu
     for (const [scenario, netns] of bed.pods) {
       signal.throwIfAborted();
       addresses.set(scenario, await addPod(system, bed, { netns, scenario }, cnitool, undo));
-      await startServer(netns, undo, signal);
     }
     const measured: Measured[] = [];
     for (const load of loads) {
@@ -141,6 +141,7 @@ export async function measureSystem(system: System, options: MeasureOptions): Pr
     const bed = await makeTestBed(pods, undo, signal);
     const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
     await startSystem(system, bed, undo, signal);
+    for (const netns of bed.pods.values()) await startServer(netns, undo, signal);
     const measured: Measured[] = [];
     for (const loads of roundsOf(durations)) {
       measured.push(...(await measureRound({ system, bed, counter, cnitool, signal }, loads)));

@@ -5,16 +5,8 @@
 import fs from 'node:fs';
 import { capture } from '../lib/process.ts';
 import { BackgroundProcess } from './background.ts';
+import { joinByUplink } from './uplink.ts';
 import type { UndoStack } from './undo.ts';
-
-/** The uplink's name on both sides. */
-export const UPLINK = 'uplink';
-
-/** As on a small cloud machine; more than one makes podpace use `mq`. */
-const UPLINK_QUEUES = 4;
-
-const NODE_ADDRESS = '198.51.100.1'; // TEST-NET-2 of RFC 5737
-const PEER_ADDRESS = '198.51.100.2';
 
 /** Folders that the mount namespace covers. */
 const PRIVATE_FOLDERS = ['/var/lib/cni', '/run/podpace'];
@@ -36,43 +28,14 @@ export function inNamespace(netns: string, command: string, ...args: string[]): 
   return ['nsenter', [`--net=${netns}`, command, ...args]];
 }
 
-async function addNamespace(name: string, undo: UndoStack): Promise<string> {
-  undo.defer(`delete the network namespace "${name}"`, async () => {
-    if (fs.existsSync(`/run/netns/${name}`)) await capture('ip', ['netns', 'delete', name]);
+/** Makes namespaces by one command: where starting a process is slow, it adds up. Returns their paths. */
+async function addNamespaces(names: readonly string[], undo: UndoStack): Promise<string[]> {
+  undo.defer(`delete the network namespaces ${names.join(', ')}`, async () => {
+    const made = names.filter((name) => fs.existsSync(`/run/netns/${name}`));
+    await capture('sh', ['-c', made.map((name) => `ip netns delete ${name}`).join('; ')]);
   });
-  await capture('ip', ['netns', 'add', name]);
-  return `/run/netns/${name}`;
-}
-
-async function joinByUplink(node: string, peer: string): Promise<void> {
-  const queues = ['numtxqueues', String(UPLINK_QUEUES), 'numrxqueues', String(UPLINK_QUEUES)];
-  const onNode = (...args: string[]) => capture(...inNamespace(node, 'ip', ...args));
-  const onPeer = (...args: string[]) => capture(...inNamespace(peer, 'ip', ...args));
-  await onNode(
-    'link',
-    'add',
-    UPLINK,
-    ...queues,
-    'type',
-    'veth',
-    'peer',
-    'name',
-    UPLINK,
-    ...queues,
-    'netns',
-    peer,
-  );
-  for (const [ip, address] of [
-    [onNode, NODE_ADDRESS],
-    [onPeer, PEER_ADDRESS],
-  ] as const) {
-    await ip('address', 'add', `${address}/24`, 'dev', UPLINK);
-    await ip('link', 'set', 'lo', 'up');
-    await ip('link', 'set', UPLINK, 'up');
-  }
-  await onNode('route', 'add', 'default', 'via', PEER_ADDRESS);
-  await onPeer('route', 'add', 'default', 'via', NODE_ADDRESS);
-  await capture(...inNamespace(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward'));
+  await capture('sh', ['-c', names.map((name) => `ip netns add ${name}`).join(' && ')]);
+  return names.map((name) => `/run/netns/${name}`);
 }
 
 /** Makes a folder to mount on, unless it is there; what was made is removed again. */
@@ -114,14 +77,10 @@ export async function makeTestBed<Pod extends string>(
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<TestBed<Pod>> {
-  const prefix = `pp-${process.pid}`;
-  const node = await addNamespace(`${prefix}-node`, undo);
-  const peer = await addNamespace(`${prefix}-peer`, undo);
-  const pods = new Map<Pod, string>();
-  for (const name of podNames) {
-    signal.throwIfAborted();
-    pods.set(name, await addNamespace(`${prefix}-${name}`, undo));
-  }
+  const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${name}`);
+  const [node = '', peer = '', ...podPaths] = await addNamespaces(names, undo);
+  const pods = new Map(podNames.map((name, index) => [name, podPaths[index] ?? '']));
+  signal.throwIfAborted();
   await joinByUplink(node, peer);
   signal.throwIfAborted();
   // Last, so that the copy of the mount table has the namespaces' files in it.

@@ -4,12 +4,10 @@ import { capture } from '../../../../scripts/lib/process.ts';
 import { BackgroundProcess } from '../../../../scripts/measure/background.ts';
 import { attachCounter, compileCounter } from '../../../../scripts/measure/counter.ts';
 import type { Counter } from '../../../../scripts/measure/counter.ts';
-import { inNamespace, makeTestBed, UPLINK } from '../../../../scripts/measure/testbed.ts';
+import { inNamespace, makeTestBed } from '../../../../scripts/measure/testbed.ts';
 import type { TestBed } from '../../../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../../../scripts/measure/undo.ts';
-
-const NODE_ADDRESS = '198.51.100.1';
-const PEER_ADDRESS = '198.51.100.2';
+import { NODE_ADDRESS, PEER_ADDRESS, UPLINK } from '../../../../scripts/measure/uplink.ts';
 
 /** Ethernet, IPv4, and UDP or TCP with the timestamp option: what a frame is longer than its payload. */
 const UDP_FRAME_OVERHEAD_BYTES = 14 + 20 + 8;
