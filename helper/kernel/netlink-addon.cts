@@ -2,10 +2,10 @@
 // and not a file beside the package. netlink/dist/raw.js requires it and calls what it gets, which an ES module's
 // default export could not be: hence CommonJS.
 
-type Assets = typeof import('./assets.ts', { with: { 'resolution-mode': 'import' } });
+import type * as Assets from './assets.ts' with { 'resolution-mode': 'import' };
 
 /** Loads the netlink package's addon. */
 module.exports = function loadNetlinkAddon(): unknown {
-  const { loadAddon } = require('./assets.ts') as Assets;
+  const { loadAddon } = require('./assets.ts') as typeof Assets;
   return loadAddon('netlink.node');
 };

@@ -11,6 +11,7 @@ import { isNetworkNamespace, setNetworkNamespace } from './ffi.ts';
 
 /** An open network namespace; it lives at least until `close`. */
 export interface NetNamespace {
+  /** Throws KernelError EBADF once it is closed: by then the number may belong to another file. */
   readonly fd: number;
   /** Path by which it was opened. */
   readonly path: string;
@@ -70,21 +71,26 @@ export function inNetns<T>(netns: NetNamespace, fn: () => T): T {
 }
 
 class OpenNetns implements NetNamespace {
-  readonly fd: number;
   readonly path: string;
   readonly inode: bigint;
-  #isOpen = true;
+  #fd: number | undefined;
 
   constructor(fd: number, path: string) {
-    this.fd = fd;
+    this.#fd = fd;
     this.path = path;
     this.inode = fs.fstatSync(fd, { bigint: true }).ino;
   }
 
+  get fd(): number {
+    if (this.#fd !== undefined) return this.#fd;
+    throw new KernelError(`use network namespace "${this.path}"`, 'EBADF', 'it was closed');
+  }
+
   close(): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    fs.closeSync(this.fd);
+    if (this.#fd === undefined) return;
+    const fd = this.#fd;
+    this.#fd = undefined;
+    fs.closeSync(fd);
   }
 }
 

@@ -2,15 +2,7 @@
 // (struct nlattr of linux/netlink.h). The codec is the netlink package's; this file adds what it lacks: typed
 // errors, and numbers that must have the width their kernel header gives them.
 
-import {
-  AttrStream,
-  parseAttributes,
-  putString,
-  putU16,
-  putU32,
-  putU64,
-  putU8,
-} from 'netlink/dist/structs.js';
+import { AttrStream, parseAttributes, putString, putU32, putU8 } from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';
 
 /** Bytes that are no such message, attribute or object. The message says what was expected and what came. */
@@ -59,11 +51,6 @@ export class Attributes {
     return this.#sized(type, 4)?.readInt32LE();
   }
 
-  /** An unsigned number of 64 bits. */
-  u64(type: number): bigint | undefined {
-    return this.#sized(type, 8)?.readBigUInt64LE();
-  }
-
   /** Text up to the first NUL; the kernel ends most strings with one, but not all. */
   string(type: number): string | undefined {
     const value = this.#values.get(type);
@@ -103,16 +90,8 @@ export class AttributeWriter {
     this.#push(type, value === undefined ? undefined : putU8(value));
   }
 
-  u16(type: number, value: number | undefined): void {
-    this.#push(type, value === undefined ? undefined : putU16(value));
-  }
-
   u32(type: number, value: number | undefined): void {
     this.#push(type, value === undefined ? undefined : putU32(value));
-  }
-
-  u64(type: number, value: bigint | undefined): void {
-    this.#push(type, value === undefined ? undefined : putU64(value));
   }
 
   /** Text with its NUL. Throws RangeError when the text holds a NUL itself, for the kernel would cut it there. */

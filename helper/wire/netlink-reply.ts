@@ -64,7 +64,7 @@ export class ReplyCollector {
   #finish(message: NetlinkMessage): Reply {
     const status = { messages: this.#messages, isInterrupted: this.#isInterrupted };
     const detail = extendedAckText(message);
-    const errno = message.data.length < 4 ? 0 : -message.data.readInt32LE();
+    const errno = message.data.length < 4 ? 0 : Math.abs(message.data.readInt32LE());
     return detail === undefined ? { ...status, errno } : { ...status, errno, detail };
   }
 }

@@ -27,6 +27,8 @@ export const RT_TABLE_MAIN = 254;
 /** RTN_UNICAST: the type of an ordinary route. */
 export const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
+const RTN_UNSPEC = 0;
+const RTPROT_UNSPEC = 0;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -97,23 +99,28 @@ export function encodeRouteQuery(family: 4 | 6): Buffer {
 
 /** Adds a route. Throws RangeError when an address or the destination is none. */
 export function encodeNewRoute(route: Route): Buffer {
-  return encodeRoute(route, route.scope ?? defaultScope(route));
+  const type = route.type ?? RTN_UNICAST;
+  return encodeRoute(route, { protocol: RTPROT_BOOT, type, scope: route.scope ?? defaultScope(route) });
 }
 
-/** Deletes the route that matches everything `route` names. */
+/** Deletes the route that matches everything `route` names, whoever added it. */
 export function encodeOldRoute(route: Route): Buffer {
-  return encodeRoute(route, route.scope ?? RT_SCOPE_NOWHERE);
+  const type = route.type ?? RTN_UNSPEC;
+  return encodeRoute(route, { protocol: RTPROT_UNSPEC, type, scope: route.scope ?? RT_SCOPE_NOWHERE });
 }
 
-function encodeRoute(route: Route, scope: number): Buffer {
+function encodeRoute(
+  route: Route,
+  { protocol, scope, type }: { readonly protocol: number; readonly scope: number; readonly type: number },
+): Buffer {
   const { family, address, prefixLength } = parseDestination(route.destination);
   const header = Buffer.alloc(RTMSG_BYTES);
   header.writeUInt8(family, 0);
   header.writeUInt8(prefixLength, 1);
   header.writeUInt8(route.table < 256 ? route.table : 0, 4);
-  header.writeUInt8(RTPROT_BOOT, 5);
+  header.writeUInt8(protocol, 5);
   header.writeUInt8(scope, 6);
-  header.writeUInt8(route.type ?? RTN_UNICAST, 7);
+  header.writeUInt8(type, 7);
   header.writeUInt32LE(route.onlink === true ? RTNH_F_ONLINK : 0, 8);
   return encodePayload(header, (attributes) => {
     attributes.bytes(RTA_DST, prefixLength === 0 ? undefined : address);
