@@ -1,0 +1,57 @@
+// Network namespaces for tests: made for one test, gone after it, also when it fails.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import type { ExecutionContext } from 'ava';
+import { openNetns } from '../../helper/kernel/netns.ts';
+import type { NetNamespace } from '../../helper/kernel/netns.ts';
+import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+
+/** A namespace with a netlink socket in it, and iproute2 as a witness of what is there. */
+export interface TestNetns {
+  readonly name: string;
+  readonly netns: NetNamespace;
+  readonly rt: RtSocket;
+  /** Runs `ip -n NAME ARGUMENTS`. */
+  readonly ip: (...args: string[]) => string;
+  /** Runs `ip -n NAME -j ARGUMENTS` and gives its objects. */
+  readonly ipJson: (...args: string[]) => Record<string, unknown>[];
+  /** Runs `tc -n NAME ARGUMENTS`. */
+  readonly tc: (...args: string[]) => string;
+  /** Runs `tc -n NAME -j ARGUMENTS` and gives its objects. */
+  readonly tcJson: (...args: string[]) => Record<string, unknown>[];
+}
+
+let made = 0;
+
+/** Makes a namespace named after this process. */
+export function makeNetns(t: ExecutionContext): TestNetns {
+  made++;
+  const name = `pp-${process.pid}-${made}`;
+  const run = (command: string, args: string[]): string =>
+    execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  t.teardown(() => {
+    if (fs.existsSync(`/run/netns/${name}`)) run('ip', ['netns', 'delete', name]);
+  });
+  run('ip', ['netns', 'add', name]);
+  const netns = openNetns(`/run/netns/${name}`);
+  t.teardown(() => netns.close());
+  const rt = RtSocket.open(netns);
+  t.teardown(() => rt.close());
+  const json = (command: string, args: string[]): Record<string, unknown>[] =>
+    JSON.parse(run(command, ['-n', name, '-j', ...args]) || '[]') as Record<string, unknown>[];
+  return {
+    name,
+    netns,
+    rt,
+    ip: (...args) => run('ip', ['-n', name, ...args]),
+    ipJson: (...args) => json('ip', args),
+    tc: (...args) => run('tc', ['-n', name, ...args]),
+    tcJson: (...args) => json('tc', args),
+  };
+}
+
+/** Descriptors that this process has open. */
+export function openDescriptors(): number {
+  return fs.readdirSync('/proc/self/fd').length;
+}

@@ -1,0 +1,167 @@
+import fs from 'node:fs';
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { addressOf, bpf } from '../../../../helper/kernel/ffi.ts';
+import {
+  deleteFilter,
+  ensureClsact,
+  listBpfFilters,
+  removeClsact,
+  replaceBpfFilter,
+} from '../../../../helper/kernel/filters.ts';
+import { findLink } from '../../../../helper/kernel/links.ts';
+import { makeNetns } from '../../../kit/netns.ts';
+import type { TestNetns } from '../../../kit/netns.ts';
+
+const BPF_PROG_LOAD = 5;
+const BPF_PROG_TYPE_SCHED_CLS = 3;
+
+/** Loads `r0 = -1; exit` (TC_ACT_UNSPEC), with as many useless instructions before it as make its tag another. */
+function loadProgram(t: ExecutionContext, padding = 0): number {
+  const pad = 'b701000000000000'.repeat(padding);
+  const instructions = Buffer.from(`${pad}b7000000ffffffff9500000000000000`, 'hex');
+  const license = Buffer.from('GPL\0');
+  const attr = Buffer.alloc(48);
+  attr.writeUInt32LE(BPF_PROG_TYPE_SCHED_CLS, 0);
+  attr.writeUInt32LE(instructions.length / 8, 4);
+  attr.writeBigUInt64LE(addressOf(instructions), 8);
+  attr.writeBigUInt64LE(addressOf(license), 16);
+  const fd = bpf('load program', BPF_PROG_LOAD, attr);
+  t.teardown(() => fs.closeSync(fd));
+  return fd;
+}
+
+/** What the kernel says of a program's descriptor: its id and its tag. */
+function programIdentity(fd: number): { programId: number; programTag: string } {
+  const text = fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+  const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(text)?.[1] ?? '';
+  return { programId: Number(field('prog_id')), programTag: field('prog_tag') };
+}
+
+async function addPair({ rt, ip }: TestNetns): Promise<number> {
+  ip('link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right');
+  return (await findLink(rt, { name: 'left' }))?.index ?? 0;
+}
+
+test('ensureClsact makes the qdisc once, removeClsact removes it', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  t.true(await ensureClsact(netns.rt, ifindex));
+  t.false(await ensureClsact(netns.rt, ifindex));
+  t.true(netns.tc('qdisc', 'show', 'dev', 'left').includes('qdisc clsact ffff: parent ffff:fff1'));
+  await removeClsact(netns.rt, ifindex);
+  t.false(netns.tc('qdisc', 'show', 'dev', 'left').includes('clsact'));
+  await t.throwsAsync(removeClsact(netns.rt, ifindex), { instanceOf: KernelError, message: /at clsact/ });
+});
+
+test('ensureClsact says that an ingress qdisc stands in its place', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  netns.tc('qdisc', 'add', 'dev', 'left', 'ingress');
+  await t.throwsAsync(ensureClsact(netns.rt, ifindex), {
+    instanceOf: KernelError,
+    message: /EEXIST \(qdisc "ingress" stands in its place\)/,
+  });
+});
+
+test('ensureClsact says ENODEV for no interface', async (t) => {
+  const { rt } = makeNetns(t);
+  const error = await t.throwsAsync(ensureClsact(rt, 4711), { instanceOf: KernelError, message: /4711/ });
+  t.is(error?.errno, 'ENODEV');
+});
+
+test('replaceBpfFilter puts a program at a hook, as tc shows', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const programFd = loadProgram(t);
+  await ensureClsact(netns.rt, ifindex);
+  await replaceBpfFilter(netns.rt, {
+    ifindex,
+    hook: 'egress',
+    priority: 50,
+    handle: 1,
+    programFd,
+    name: 'depart',
+  });
+  const identity = programIdentity(programFd);
+  t.deepEqual(await listBpfFilters(netns.rt, ifindex, 'egress'), [
+    { priority: 50, protocol: 3, handle: 1, name: 'depart', directAction: true, ...identity },
+  ]);
+  t.deepEqual(await listBpfFilters(netns.rt, ifindex, 'ingress'), []);
+  const shown = netns
+    .tcJson('filter', 'show', 'dev', 'left', 'egress')
+    .find(({ options }) => options !== undefined);
+  t.like(shown, { protocol: 'all', pref: 50, kind: 'bpf' });
+  t.like(shown?.['options'], { bpf_name: 'depart', 'direct-action': true });
+});
+
+test('replaceBpfFilter exchanges the program and keeps priority and handle', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  await ensureClsact(netns.rt, ifindex);
+  const filter = { ifindex, hook: 'ingress', priority: 50, handle: 7, name: 'classify' } as const;
+  const programs = [loadProgram(t), loadProgram(t, 3)];
+  for (const programFd of programs) {
+    await replaceBpfFilter(netns.rt, { ...filter, programFd });
+    const filters = await listBpfFilters(netns.rt, ifindex, 'ingress');
+    t.is(filters.length, 1);
+    t.like(filters[0], { priority: 50, handle: 7, ...programIdentity(programFd) });
+  }
+});
+
+test('listBpfFilters leaves out other kinds, and gives the order in which they run', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const programFd = loadProgram(t);
+  await ensureClsact(netns.rt, ifindex);
+  const u32 = ['protocol', 'ip', 'u32', 'match', 'u32', '0', '0'];
+  netns.tc('filter', 'add', 'dev', 'left', 'egress', 'prio', '5', ...u32);
+  for (const priority of [9, 3]) {
+    const filter = { ifindex, hook: 'egress', priority, handle: 1, programFd, name: `p${priority}` } as const;
+    await replaceBpfFilter(netns.rt, filter);
+  }
+  t.deepEqual(
+    (await listBpfFilters(netns.rt, ifindex, 'egress')).map(({ name }) => name),
+    ['p3', 'p9'],
+  );
+});
+
+test('deleteFilter removes one filter and leaves the others', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const programFd = loadProgram(t);
+  await ensureClsact(netns.rt, ifindex);
+  for (const handle of [1, 2]) {
+    const filter = { ifindex, hook: 'egress', priority: 50, handle, programFd, name: `h${handle}` } as const;
+    await replaceBpfFilter(netns.rt, filter);
+  }
+  const first = { ifindex, hook: 'egress', priority: 50, handle: 1 } as const;
+  await deleteFilter(netns.rt, first);
+  t.deepEqual(
+    (await listBpfFilters(netns.rt, ifindex, 'egress')).map(({ name }) => name),
+    ['h2'],
+  );
+  const error = await t.throwsAsync(deleteFilter(netns.rt, first), { instanceOf: KernelError });
+  t.is(error?.errno, 'ENOENT');
+  t.is(error?.operation, `delete the filter at egress of interface ${ifindex} with priority 50 and handle 1`);
+});
+
+test('filters without a clsact qdisc: none to list, none to put', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  t.deepEqual(await listBpfFilters(netns.rt, ifindex, 'egress'), []);
+  const filter = {
+    ifindex,
+    hook: 'egress',
+    priority: 50,
+    handle: 1,
+    programFd: loadProgram(t),
+    name: 'depart',
+  } as const;
+  const error = await t.throwsAsync(replaceBpfFilter(netns.rt, filter), {
+    instanceOf: KernelError,
+    message: /"depart"/,
+  });
+  t.is(error?.errno, 'EINVAL');
+});

@@ -1,0 +1,29 @@
+import test from 'ava';
+import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { findLink } from '../../../../helper/kernel/links.ts';
+import { addNeighbour } from '../../../../helper/kernel/neighbours.ts';
+import { makeNetns } from '../../../kit/netns.ts';
+
+test('addNeighbour adds a permanent entry, and replaces one', async (t) => {
+  const { rt, ip, ipJson } = makeNetns(t);
+  ip('link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right');
+  ip('link', 'set', 'left', 'up');
+  const ifindex = (await findLink(rt, { name: 'left' }))?.index ?? 0;
+  await addNeighbour(rt, { ifindex, address: '169.254.1.1', mac: '02:00:00:00:00:01' });
+  await addNeighbour(rt, { ifindex, address: '169.254.1.1', mac: '02:00:00:00:00:02' });
+  await addNeighbour(rt, { ifindex, address: 'fe80::1', mac: '02:00:00:00:00:03' });
+  t.deepEqual(ipJson('neighbour', 'show', 'dev', 'left', 'nud', 'permanent'), [
+    { dst: '169.254.1.1', lladdr: '02:00:00:00:00:02', state: ['PERMANENT'] },
+    { dst: 'fe80::1', lladdr: '02:00:00:00:00:03', state: ['PERMANENT'] },
+  ]);
+});
+
+test('addNeighbour says ENODEV for no interface', async (t) => {
+  const { rt } = makeNetns(t);
+  const neighbour = { ifindex: 4711, address: '10.0.0.1', mac: '02:00:00:00:00:01' };
+  const error = await t.throwsAsync(addNeighbour(rt, neighbour), {
+    instanceOf: KernelError,
+    message: /4711/,
+  });
+  t.is(error?.errno, 'ENODEV');
+});

@@ -1,0 +1,129 @@
+import test from 'ava';
+import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { findLink } from '../../../../helper/kernel/links.ts';
+import { addRoute, deleteRoute, listRoutes } from '../../../../helper/kernel/routes.ts';
+import type { Route } from '../../../../helper/kernel/routes.ts';
+import { makeNetns } from '../../../kit/netns.ts';
+import type { TestNetns } from '../../../kit/netns.ts';
+
+async function addPair({ rt, ip }: TestNetns): Promise<number> {
+  ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'far');
+  ip('link', 'set', 'far', 'addrgenmode', 'none', 'up');
+  ip('link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
+  ip('address', 'add', '10.0.0.2/24', 'dev', 'eth0');
+  ip('address', 'add', 'fd00::2/64', 'dev', 'eth0', 'nodad');
+  return (await findLink(rt, { name: 'eth0' }))?.index ?? 0;
+}
+
+test('addRoute adds what ip then shows', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const { rt, ipJson } = netns;
+  await addRoute(rt, { destination: '0.0.0.0/0', gateway: '10.0.0.1', table: 254, mtu: 1400, advmss: 1360 });
+  await addRoute(rt, { destination: '::/0', gateway: 'fd00::1', table: 254, priority: 77 });
+  await addRoute(rt, { destination: '169.254.1.1/32', ifindex, table: 254, source: '10.0.0.2' });
+  await addRoute(rt, {
+    destination: '192.0.2.0/24',
+    gateway: '198.51.100.1',
+    ifindex,
+    onlink: true,
+    table: 1000,
+  });
+  await addRoute(rt, { destination: '198.51.100.0/24', gateway: 'fd00::1', ifindex, table: 254 });
+  t.like(ipJson('route', 'show', 'default')[0], {
+    gateway: '10.0.0.1',
+    dev: 'eth0',
+    metrics: [{ mtu: 1400, advmss: 1360 }],
+  });
+  t.like(ipJson('-6', 'route', 'show', 'default')[0], { gateway: 'fd00::1', metric: 77 });
+  t.like(ipJson('route', 'show', '169.254.1.1')[0], { dev: 'eth0', scope: 'link', prefsrc: '10.0.0.2' });
+  t.like(ipJson('route', 'show', 'table', '1000')[0], { dst: '192.0.2.0/24', flags: ['onlink'] });
+  t.like(ipJson('route', 'show', '198.51.100.0/24')[0], { via: { family: 'inet6', host: 'fd00::1' } });
+});
+
+test('listRoutes gives what was added', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const routes: Route[] = [
+    { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 1000, mtu: 1400, scope: 0, type: 1 },
+    {
+      destination: '172.16.0.0/12',
+      ifindex,
+      table: 1000,
+      priority: 5,
+      scope: 253,
+      type: 1,
+      source: '10.0.0.2',
+    },
+    { destination: 'fd01::/48', gateway: 'fd00::1', ifindex, table: 1000, priority: 9, scope: 0, type: 1 },
+    {
+      destination: '203.0.113.0/24',
+      gateway: '198.51.100.1',
+      ifindex,
+      onlink: true,
+      table: 1000,
+      scope: 0,
+      type: 1,
+    },
+  ];
+  for (const route of routes) await addRoute(netns.rt, route);
+  const listed = await listRoutes(netns.rt, { table: 1000 });
+  for (const route of routes)
+    t.deepEqual(
+      listed.find(({ destination }) => destination === route.destination),
+      route,
+    );
+  t.is(listed.length, routes.length);
+});
+
+test('listRoutes gives as many of each family and table as ip', async (t) => {
+  const netns = makeNetns(t);
+  await addPair(netns);
+  const all = await listRoutes(netns.rt);
+  const ipv4 = netns.ipJson('-4', 'route', 'show', 'table', 'all').length;
+  const ipv6 = netns.ipJson('-6', 'route', 'show', 'table', 'all').length;
+  t.is((await listRoutes(netns.rt, { family: 4 })).length, ipv4);
+  t.is((await listRoutes(netns.rt, { family: 6 })).length, ipv6);
+  t.is(all.length, ipv4 + ipv6);
+  t.is((await listRoutes(netns.rt, { family: 4, table: 254 })).length, netns.ipJson('route').length);
+  t.deepEqual(await listRoutes(netns.rt, { table: 4711 }), []);
+});
+
+test('listRoutes gives a route with several next hops without any', async (t) => {
+  const netns = makeNetns(t);
+  await addPair(netns);
+  netns.ip('route', 'add', '192.0.2.0/24', 'nexthop', 'via', '10.0.0.3', 'nexthop', 'via', '10.0.0.4');
+  const route = (await listRoutes(netns.rt, { family: 4 })).find(
+    ({ destination }) => destination === '192.0.2.0/24',
+  );
+  t.deepEqual(route, { destination: '192.0.2.0/24', table: 254, scope: 0, type: 1 });
+});
+
+test('deleteRoute removes a route as it was listed, and says ESRCH for none', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const route = { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 254 };
+  await addRoute(netns.rt, route);
+  for (const listed of await listRoutes(netns.rt, { table: 254 })) await deleteRoute(netns.rt, listed);
+  t.deepEqual(await listRoutes(netns.rt, { table: 254 }), []);
+  const error = await t.throwsAsync(deleteRoute(netns.rt, route), { instanceOf: KernelError });
+  t.is(error?.errno, 'ESRCH');
+  t.is(error?.operation, `delete route to 0.0.0.0/0 via 10.0.0.1 over interface ${ifindex} in table 254`);
+});
+
+test('addRoute says EEXIST, ENODEV and ENETUNREACH, and names the route', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const route = { destination: '192.0.2.0/24', ifindex, table: 254 };
+  await addRoute(netns.rt, route);
+  const faults = [
+    ['EEXIST', route],
+    ['ENODEV', { ...route, ifindex: 4711 }],
+    ['ENETUNREACH', { ...route, gateway: '203.0.113.1', destination: '10.9.0.0/16' }],
+  ] as const;
+  for (const [errno, faulty] of faults) {
+    const error = await t.throwsAsync(addRoute(netns.rt, faulty), { instanceOf: KernelError });
+    t.is(error?.errno, errno);
+    t.true(error?.message.includes(faulty.destination));
+  }
+});

@@ -1,0 +1,51 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { Attributes } from '../../../../helper/wire/attributes.ts';
+import { decodeLink, encodeLinkChange, encodeVethPair } from '../../../../helper/wire/link-message.ts';
+import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
+import { decodesAnything } from '../../../kit/wire.ts';
+
+const IFINFOMSG_BYTES = 16;
+
+test('decodeLink returns what encodeLinkChange wrote', (t) => {
+  const change = fc.record({
+    index: fc.nat(0x7fff_ffff),
+    up: fc.boolean(),
+    attributes: partial({
+      name: text,
+      mtu: u32,
+      mac,
+      alias: text,
+      gsoMaxSizeBytes: u32,
+      gsoMaxSegs: u32,
+      numTxQueues: u32,
+      numRxQueues: u32,
+    }),
+  });
+  fc.assert(
+    fc.property(change, ({ index, up, attributes }) => {
+      const link = decodeLink(encodeLinkChange(index, { ...attributes, up }));
+      t.like(link, { index, up, ...attributes });
+    }),
+  );
+});
+
+test('decodeLink takes any bytes', (t) => {
+  decodesAnything(t, decodeLink, IFINFOMSG_BYTES);
+});
+
+test('encodeLinkChange leaves the flags alone when it is not told', (t) => {
+  t.is(encodeLinkChange(5, {}).readUInt32LE(12), 0);
+  t.is(encodeLinkChange(5, { up: false }).readUInt32LE(12), 1);
+  t.is(encodeLinkChange(5, { up: false }).readUInt32LE(8), 0);
+});
+
+test('encodeVethPair nests the whole description of the other end', (t) => {
+  const payload = encodeVethPair({ name: 'host', mtu: 1400 }, { name: 'eth0', mtu: 1300, netnsFd: 9 });
+  const info = Attributes.decode(payload.subarray(IFINFOMSG_BYTES)).nested(18);
+  t.is(info?.string(1), 'veth');
+  const peer = info?.nested(2)?.bytes(1) ?? Buffer.alloc(0);
+  t.like(decodeLink(peer), { name: 'eth0', mtu: 1300 });
+  t.is(Attributes.decode(peer.subarray(IFINFOMSG_BYTES)).u32(28), 9);
+  t.like(decodeLink(payload), { name: 'host', mtu: 1400, kind: 'veth' });
+});
