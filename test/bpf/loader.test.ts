@@ -1,0 +1,164 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { KernelError } from '../../helper/kernel/errors.ts';
+import {
+  createMap,
+  deleteElement,
+  loadProgram,
+  lookupElement,
+  MAP_TYPE,
+  mapInfo,
+  mapKeys,
+  openPinned,
+  pinObject,
+  programFdById,
+  programInfo,
+  PROG_TYPE_SCHED_CLS,
+  updateElement,
+} from '../../helper/kernel/bpf.ts';
+import { loadPodpace, type LoadedPodpace } from '../../helper/kernel/bpf-loader.ts';
+import { ensureBpffs, isBpffs } from '../../helper/kernel/bpffs.ts';
+import { AGGREGATE_ID_MIN, encodeAggregateConfig, encodeAggregateKey } from '../../helper/wire/aggregate.ts';
+import { buildBpf } from '../../scripts/lib/bpf-build.ts';
+import { temporaryBpffs } from '../kit/datapath.ts';
+
+test.before(() => {
+  buildBpf();
+});
+
+function load(t: ExecutionContext, directory: string): LoadedPodpace {
+  const loaded = loadPodpace(directory);
+  t.teardown(() => {
+    for (const fd of Object.values(loaded.maps)) fs.closeSync(fd);
+    for (const { fd } of Object.values(loaded.programs)) fs.closeSync(fd);
+  });
+  return loaded;
+}
+
+function closing(t: ExecutionContext, fd: number): number {
+  t.teardown(() => fs.closeSync(fd));
+  return fd;
+}
+
+function openDescriptors(): number {
+  return fs.readdirSync('/proc/self/fd').length;
+}
+
+function newMap(t: ExecutionContext, type: number, maxEntries: number): number {
+  return closing(t, createMap({ type, name: 'test', keySize: 4, valueSize: 8, maxEntries, flags: 0 }));
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+test('maps and programs are loaded and pinned by name', (t) => {
+  const directory = path.join(temporaryBpffs(t), 'podpace');
+  const { maps, programs } = load(t, directory);
+  t.deepEqual(fs.readdirSync(directory).toSorted(), [
+    'aggregate_clock',
+    'aggregate_config',
+    'host_interfaces',
+    'podpace_classify',
+    'podpace_deliver',
+    'podpace_depart',
+  ]);
+  t.is(mapInfo(maps.aggregateConfig).valueSize, 16);
+  t.is(mapInfo(maps.aggregateClock).valueSize, 64);
+  t.is(mapInfo(maps.hostInterfaces).maxEntries, 16_384);
+  const { fd, id, tag } = programs.classify;
+  t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });
+  const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));
+  t.is(programInfo(pinned).id, programs.depart.id);
+});
+
+test('loading again keeps the maps with what they hold, and loads the same programs afresh', (t) => {
+  const directory = path.join(temporaryBpffs(t), 'podpace');
+  const first = load(t, directory);
+  const key = encodeAggregateKey(AGGREGATE_ID_MIN + 3);
+  const value = encodeAggregateConfig({ rateBytesPerSec: 1_250_000, horizonNs: 50_000_000, burstNs: 0 });
+  updateElement(first.maps.aggregateConfig, key, value);
+
+  const second = load(t, directory);
+  t.is(mapInfo(second.maps.aggregateConfig).id, mapInfo(first.maps.aggregateConfig).id);
+  t.deepEqual(lookupElement(second.maps.aggregateConfig, key, 16), value);
+  t.not(second.programs.depart.id, first.programs.depart.id);
+  t.is(second.programs.depart.tag, first.programs.depart.tag);
+  const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));
+  t.is(programInfo(pinned).id, second.programs.depart.id);
+});
+
+test('a pinned map of another shape is refused by name, and nothing stays open', (t) => {
+  const directory = path.join(temporaryBpffs(t), 'podpace');
+  fs.mkdirSync(directory);
+  const pin = path.join(directory, 'aggregate_clock');
+  const shape = { type: MAP_TYPE.ARRAY, name: 'other', keySize: 4, valueSize: 8, maxEntries: 7, flags: 0 };
+  const other = closing(t, createMap(shape));
+  pinObject(other, pin);
+
+  const before = openDescriptors();
+  t.throws(() => loadPodpace(directory), {
+    message:
+      `Cannot use the map pinned at ${pin}: its valueSize is 8, not 64, maxEntries is 7, not 16384: it is of another ` +
+      'version of podpace; run `podpaced uninstall`, then start again',
+  });
+  t.is(openDescriptors(), before);
+});
+
+test('a refused program says what the verifier said', (t) => {
+  // r0 = *(u64 *)(r1 + 4096); exit: reads behind the context.
+  const instructions = Buffer.from('7910001000000000' + '9500000000000000', 'hex');
+  const program = { type: PROG_TYPE_SCHED_CLS, name: 'bad', license: 'GPL', instructions };
+  const error = t.throws(() => loadProgram(program), { instanceOf: KernelError });
+  t.is(error?.operation, 'load BPF program "bad"');
+  t.is(error?.errno, 'EACCES');
+  t.regex(error?.detail ?? '', /invalid bpf_context access off=4096/);
+});
+
+test('elements are written, listed and deleted', (t) => {
+  const map = newMap(t, MAP_TYPE.HASH, 100);
+  t.deepEqual([...mapKeys(map, 4)], []);
+  for (let key = 0; key < 100; key++) updateElement(map, u32(key), Buffer.alloc(8, key));
+  const keys = [...mapKeys(map, 4)].map((key) => key.readUInt32LE()).toSorted((a, b) => a - b);
+  t.deepEqual(
+    keys,
+    Array.from({ length: 100 }, (_, key) => key),
+  );
+  t.true(deleteElement(map, u32(42)));
+  t.false(deleteElement(map, u32(42)));
+  t.is(lookupElement(map, u32(42), 8), undefined);
+  t.deepEqual(lookupElement(map, u32(41), 8), Buffer.alloc(8, 41));
+  updateElement(map, u32(42), Buffer.alloc(8));
+  t.throws(() => updateElement(map, u32(100), Buffer.alloc(8)), {
+    instanceOf: KernelError,
+    message: /E2BIG/,
+  });
+});
+
+test('a map may be emptied while its keys are walked', (t) => {
+  const map = newMap(t, MAP_TYPE.HASH, 50);
+  for (let key = 0; key < 50; key++) updateElement(map, u32(key), Buffer.alloc(8));
+  for (const key of mapKeys(map, 4)) t.true(deleteElement(map, key));
+  t.deepEqual([...mapKeys(map, 4)], []);
+});
+
+test('what is not there is ENOENT', (t) => {
+  const directory = temporaryBpffs(t);
+  t.throws(() => openPinned(path.join(directory, 'nothing')), { instanceOf: KernelError, message: /ENOENT/ });
+  t.throws(() => programFdById(0x7fff_fff0), { instanceOf: KernelError, message: /ENOENT/ });
+});
+
+test('bpffs is mounted once, and only where a directory is', (t) => {
+  const directory = temporaryBpffs(t);
+  t.true(isBpffs(directory));
+  ensureBpffs(directory);
+  const mounts = fs.readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  t.is(mounts.filter((line) => line.includes(` ${directory} `)).length, 1);
+  t.false(isBpffs('/proc'));
+  t.false(isBpffs('/nonexistent'));
+  const error = t.throws(() => ensureBpffs('/nonexistent'), { instanceOf: KernelError, message: /ENOENT/ });
+  t.regex(error?.message ?? '', /mount -t bpf bpf \/nonexistent/);
+});
