@@ -3,8 +3,15 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { connectHelper, HelperError, type Helper } from '../cni/client.ts';
-import { ConfigError, DEFAULT_CONFIG, DEFAULT_SOCKET, parseConfigFile, readSettings, type HelperConfig } from './config.ts';
+import { askHelper, HelperError } from '../cni/client.ts';
+import {
+  ConfigError,
+  DEFAULT_CONFIG,
+  DEFAULT_SOCKET,
+  parseConfigFile,
+  readSettings,
+  type HelperConfig,
+} from './config.ts';
 import { bpffsOf, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
 import { probe } from './probe.ts';
 import type { Method, Methods } from './protocol/messages.ts';
@@ -29,8 +36,13 @@ interface RunFlags {
 
 const CALL_DEADLINE_MS = 10_000;
 
-function helperAt(socketPath: string): Helper {
-  return connectHelper({ connect: async (path) => net.connect(path) }, socketPath);
+function ask<M extends Method>(
+  socketPath: string,
+  method: M,
+  params: Methods[M]['params'],
+): Promise<Methods[M]['result']> {
+  const edges = { connect: async (path: string) => net.connect(path) };
+  return askHelper(edges, socketPath, method, params, { deadlineMs: CALL_DEADLINE_MS });
 }
 
 function logTo(edges: CliEdges): Log {
@@ -69,7 +81,10 @@ function addSettings(command: Command): Command {
     .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
     .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
     .option('--horizon-ms <number>', `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`)
-    .option('--reconcile-seconds <number>', `pause between repairs (default: ${DEFAULT_CONFIG.reconcileSeconds})`);
+    .option(
+      '--reconcile-seconds <number>',
+      `pause between repairs (default: ${DEFAULT_CONFIG.reconcileSeconds})`,
+    );
 }
 
 function print(edges: CliEdges, isJson: boolean | undefined, result: object, text: string): void {
@@ -89,7 +104,7 @@ function addQuery<M extends Method>(
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON')
     .action(async ({ socket, json }: QueryOptions) => {
-      const result = await helperAt(socket).request(method, {}, CALL_DEADLINE_MS);
+      const result = await ask(socket, method, {});
       print(edges, json, result, render(result));
     });
 }
@@ -97,7 +112,7 @@ function addQuery<M extends Method>(
 async function uninstall(flags: RunFlags, edges: CliEdges): Promise<Methods['uninstall']['result']> {
   const config = loadConfig(flags);
   try {
-    return await helperAt(config.socket).request('uninstall', {}, CALL_DEADLINE_MS);
+    return await ask(config.socket, 'uninstall', {});
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
     const control = openControl(config, logTo(edges));
@@ -114,9 +129,9 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .version(VERSION)
     .exitOverride()
     .configureOutput({ writeOut: edges.stdout, writeErr: edges.stderr });
-  addSettings(program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after')).action(
-    async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)),
-  );
+  addSettings(
+    program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after'),
+  ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
   addQuery(program, edges, 'status', 'exits, health and problems', renderStatus);
   addQuery(program, edges, 'list', 'every capped pod', renderList);
   addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))
@@ -127,7 +142,9 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
       print(edges, json, result, renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });
-  addSettings(program.command('uninstall').description('take every cap off the node and put back what stood there'))
+  addSettings(
+    program.command('uninstall').description('take every cap off the node and put back what stood there'),
+  )
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const result = await uninstall(flags, edges);

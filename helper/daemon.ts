@@ -37,7 +37,9 @@ export function bpffsOf(pinDir: string): string {
 export function openControl(config: HelperConfig, log: Log): Control {
   if (process.getuid?.() !== 0) throw new Error('podpaced must run as root');
   if (!isKernelSupported(os.release())) {
-    throw new Error(`Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`);
+    throw new Error(
+      `Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`,
+    );
   }
   ensureBpffs(bpffsOf(config.pinDir));
   const store = new Store(config.stateDir, (message) => log('warn', message));
@@ -50,7 +52,9 @@ export function openControl(config: HelperConfig, log: Log): Control {
 export function removeTraces(config: HelperConfig, { store, datapath }: Control): void {
   datapath.close();
   fs.rmSync(config.pinDir, { recursive: true, force: true });
-  fs.rmSync(path.join(config.stateDir, 'hooks'), { recursive: true, force: true });
+  for (const name of ['hooks', 'addons']) {
+    fs.rmSync(path.join(config.stateDir, name), { recursive: true, force: true });
+  }
   store.removeIfEmpty();
 }
 
@@ -103,7 +107,10 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
-  log('info', `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`);
+  log(
+    'info',
+    `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
+  );
   const timer = setInterval(() => void repair(), config.reconcileSeconds * 1000);
   await untilSignal(stopping.signal);
   clearInterval(timer);

@@ -34,7 +34,10 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
   };
 }
 
-async function perform(request: ParsedRequest, context: HandlerContext): Promise<Methods[keyof Methods]['result']> {
+async function perform(
+  request: ParsedRequest,
+  context: HandlerContext,
+): Promise<Methods[keyof Methods]['result']> {
   const { shaper } = context;
   switch (request.method) {
     case 'attach':

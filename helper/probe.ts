@@ -63,7 +63,11 @@ function tryKernel(): Finding {
   return { ok: false, found: release, remedy: `use Linux ${MINIMUM_KERNEL} or newer` };
 }
 
-async function item(name: string, remedy: string, find: () => Finding | Promise<Finding>): Promise<ProbeItem> {
+async function item(
+  name: string,
+  remedy: string,
+  find: () => Finding | Promise<Finding>,
+): Promise<ProbeItem> {
   try {
     return { name, ...(await find()) };
   } catch (error) {
@@ -78,7 +82,10 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     await item('privileges', root, tryRoot),
     await item('kernel', `use Linux ${MINIMUM_KERNEL} or newer`, tryKernel),
     await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tryFq),
-    await item('BPF attachment', root, () => ({ ok: true, found: isTcxSupported() ? 'tcx links' : 'clsact filters' })),
+    await item('BPF attachment', root, () => ({
+      ok: true,
+      found: isTcxSupported() ? 'tcx links' : 'clsact filters',
+    })),
     await item('bpffs', `mount -t bpf bpf ${options.bpffs}`, () => tryBpffs(options.bpffs)),
     await item('uplink', 'name the uplink with --uplink', () => tryUplinks(options.uplinks)),
   ];

@@ -9,7 +9,12 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
   }
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
   return lines.join('\n');
 }
 
@@ -23,7 +28,8 @@ export function renderStatus(status: StatusResult): string {
   const names = (enforcing.length > 0 ? enforcing : status.exits.map(({ name }) => name)).join(' ');
   const exits = status.exits.map((exit) => {
     const leaves = [...new Set(exit.leafQdiscs)].join('+');
-    const qdisc = leaves === '' ? exit.rootQdisc : `${exit.rootQdisc} with ${exit.leafQdiscs.length} ${leaves}`;
+    const qdisc =
+      leaves === '' ? exit.rootQdisc : `${exit.rootQdisc} with ${exit.leafQdiscs.length} ${leaves}`;
     return [`  ${exit.name}`, `${exit.queues} queues`, qdisc, exit.departureProgram ? 'capping' : 'idle'];
   });
   const lines = [
@@ -33,10 +39,15 @@ export function renderStatus(status: StatusResult): string {
       ['Attachments:', String(status.attachments)],
       ['Horizon:', `${status.horizonNs / 1_000_000} ms`],
       ['Kernel:', status.kernel],
-      ['Version:', `${status.version} (protocol ${status.protocolVersion}), running since ${status.startedAt}`],
+      [
+        'Version:',
+        `${status.version} (protocol ${status.protocolVersion}), running since ${status.startedAt}`,
+      ],
     ]),
     ...(exits.length === 0 ? ['Exits:             none found'] : ['Exits:', renderTable(exits)]),
-    ...(status.problems.length === 0 ? [] : ['Problems:', ...status.problems.map((problem) => `  ${problem}`)]),
+    ...(status.problems.length === 0
+      ? []
+      : ['Problems:', ...status.problems.map((problem) => `  ${problem}`)]),
   ];
   return lines.join('\n');
 }

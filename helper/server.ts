@@ -28,7 +28,10 @@ async function withDeadline(work: Promise<Response>, deadlineMs: number): Promis
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Response>((resolve) => {
     const message = `No answer within ${deadlineMs} ms`;
-    timer = setTimeout(() => resolve(errorResponse({ code: 'busy', message, remedy: 'try again' })), deadlineMs);
+    timer = setTimeout(
+      () => resolve(errorResponse({ code: 'busy', message, remedy: 'try again' })),
+      deadlineMs,
+    );
   });
   try {
     return await Promise.race([work, late]);
@@ -94,11 +97,14 @@ async function isAlive(socketPath: string): Promise<boolean> {
 export async function listen(handler: Handler, options: ServerOptions): Promise<net.Server> {
   const { socketPath } = options;
   if (fs.existsSync(socketPath)) {
-    if (await isAlive(socketPath)) throw new Error(`Cannot listen on ${socketPath}: another podpaced is serving it`);
+    if (await isAlive(socketPath))
+      throw new Error(`Cannot listen on ${socketPath}: another podpaced is serving it`);
     fs.rmSync(socketPath);
   }
   fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o755 });
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => serveConnection(socket, handler, options));
+  const server = net.createServer({ allowHalfOpen: true }, (socket) =>
+    serveConnection(socket, handler, options),
+  );
   server.maxConnections = MAX_CONNECTIONS;
   const formerMask = process.umask(0o177);
   try {

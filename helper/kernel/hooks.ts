@@ -5,9 +5,24 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { createTcxLink, isTcxSupported, linkInfo, openPinned, pinObject, queryTcx, updateLink } from './bpf.ts';
+import {
+  createTcxLink,
+  isTcxSupported,
+  linkInfo,
+  openPinned,
+  pinObject,
+  queryTcx,
+  updateLink,
+} from './bpf.ts';
 import { hasErrno } from './errors.ts';
-import { deleteFilter, ensureClsact, listBpfFilters, removeClsact, replaceBpfFilter, type TcHook } from './filters.ts';
+import {
+  deleteFilter,
+  ensureClsact,
+  listBpfFilters,
+  removeClsact,
+  replaceBpfFilter,
+  type TcHook,
+} from './filters.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 /** A place for a program. */

@@ -27,4 +27,3 @@ export async function withScratchNetns<T>(use: (netns: NetNamespace) => Promise<
     netns.close();
   }
 }
-

@@ -57,7 +57,7 @@ export class Datapath {
       AGGREGATE_CONFIG_SIZE,
     );
     const config = value === undefined ? undefined : decodeAggregateConfig(value);
-    return config === undefined || config.rateBytesPerSec === 0n ? undefined : config;
+    return config === undefined || config.rateBytesPerSec === 0 ? undefined : config;
   }
 
   writeConfig(aggregateId: number, config: AggregateConfig): void {

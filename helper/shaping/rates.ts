@@ -30,7 +30,7 @@ export function burstNsOf(cap: Cap): number {
 /** What the datapath is told for a cap. Bytes per second are rounded down: rounding never exceeds the cap. */
 export function aggregateConfigOf(cap: Cap, horizonNs: number): AggregateConfig {
   return {
-    rateBytesPerSec: BigInt(Math.floor(cap.rateBitsPerSec / 8)),
+    rateBytesPerSec: Math.floor(cap.rateBitsPerSec / 8),
     horizonNs,
     burstNs: burstNsOf(cap),
   };

@@ -129,8 +129,9 @@ export class Shaper {
   status(): Promise<{ exits: ExitStatus[]; problems: string[]; attachments: number }> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const view = await this.#view(attachments);
       const { uplinks } = await findUplinks(this.#datapath.rt, this.#options.uplinks);
+      const uplinkIndexes = uplinks.map(({ index }) => index);
+      const view = await this.#view(attachments, uplinkIndexes);
       const problems = attachments.length === 0 ? [] : this.#problemsOf(view);
       const exits = uplinks.map((uplink) => exitStatus(uplink, view));
       return { exits, problems, attachments: attachments.length };

@@ -1,0 +1,110 @@
+// A podpaced of the test's own: the built executable, in a namespace that plays the node, with private directories.
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
+import { askHelper } from '../../cni/client.ts';
+import type { AttachParams, Caps, Method, Methods } from '../../helper/protocol/messages.ts';
+import type { TestNetns } from './netns.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+export const PODPACED = path.join(ROOT, 'dist/podpaced');
+
+const START_DEADLINE_MS = 20_000;
+const CALL_DEADLINE_MS = 20_000;
+
+let started = 0;
+
+export interface TestHelper {
+  readonly socket: string;
+  readonly stateDir: string;
+  readonly pinDir: string;
+  /** Everything it wrote. */
+  log(): string;
+  ask<M extends Method>(method: M, params: Methods[M]['params']): Promise<Methods[M]['result']>;
+  /** Sends a signal and waits for the end. */
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+/** Directories for one helper and its successors, gone after the test. */
+export interface HelperDirectories {
+  readonly run: string;
+  readonly pins: string;
+}
+
+export function makeHelperDirectories(t: ExecutionContext): HelperDirectories {
+  started += 1;
+  const run = `/tmp/pp-${process.pid}-${started}`;
+  const pins = `/sys/fs/bpf/pp-${process.pid}-${started}`;
+  t.teardown(() => {
+    fs.rmSync(run, { recursive: true, force: true });
+    fs.rmSync(pins, { recursive: true, force: true });
+  });
+  fs.mkdirSync(run);
+  return { run, pins };
+}
+
+/** Starts `podpaced run` and waits until it serves. */
+export async function startHelper(
+  t: ExecutionContext,
+  node: TestNetns,
+  directories: HelperDirectories,
+  flags: readonly string[] = [],
+): Promise<TestHelper> {
+  const socket = path.join(directories.run, 'helper.sock');
+  const stateDir = path.join(directories.run, 'state');
+  const settings = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', directories.pins];
+  const command = [`--net=/run/netns/${node.name}`, PODPACED, 'run', ...settings, ...flags];
+  const child = spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const ended = new Promise<void>((resolve) => {
+    child.on('close', () => resolve());
+  });
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
+    await ended;
+  };
+  t.teardown(() => end('SIGKILL'));
+  const deadlineMs = performance.now() + START_DEADLINE_MS;
+  while (!output.includes('serves')) {
+    if (child.exitCode !== null || performance.now() > deadlineMs)
+      throw new Error(`podpaced does not serve: ${output}`);
+    await sleep(20);
+  }
+  const edges = { connect: async (file: string) => net.connect(file) };
+  return {
+    socket,
+    stateDir,
+    pinDir: directories.pins,
+    log: () => output,
+    ask: (method, params) => askHelper(edges, socket, method, params, { deadlineMs: CALL_DEADLINE_MS }),
+    end,
+  };
+}
+
+/** A pair of interfaces as a CNI plugin leaves it: `name` on the node, `eth0` in a sandbox of its own. */
+export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void {
+  node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox.name);
+  node.ip('link', 'set', name, 'up');
+  sandbox.ip('link', 'set', 'eth0', 'up');
+}
+
+/** Parameters of an attach or check. */
+export function paramsOf(hostInterface: string, sandbox: TestNetns, caps: Caps): AttachParams {
+  const key = { containerId: `c-${hostInterface}`, ifname: 'eth0', network: 'pods' };
+  return { ...key, hostInterface, sandbox: `/run/netns/${sandbox.name}`, caps };
+}
+
+/** A veth pair that joins node and peer as the node's uplink, with a default route through it. */
+export function addUplink(node: TestNetns, peer: TestNetns, name: string, queues: number): void {
+  const count = ['numtxqueues', String(queues), 'numrxqueues', String(queues)];
+  node.ip('link', 'add', name, ...count, 'type', 'veth', 'peer', 'name', name, ...count, 'netns', peer.name);
+  node.ip('address', 'add', '198.51.100.1/24', 'dev', name);
+  peer.ip('address', 'add', '198.51.100.2/24', 'dev', name);
+  for (const side of [node, peer]) side.ip('link', 'set', name, 'up');
+  node.ip('route', 'add', 'default', 'via', '198.51.100.2');
+}

@@ -1,0 +1,294 @@
+// Attach, check, detach and repair on a kernel that can hold packets: what stands on the devices afterwards.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { HelperError } from '../../../cni/client.ts';
+import {
+  addPod,
+  addUplink,
+  makeHelperDirectories,
+  paramsOf,
+  PODPACED,
+  startHelper,
+  type TestHelper,
+} from '../../kit/helper.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+
+const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
+/** Long enough that no repair gets between a test's damage and its check. */
+const NO_REPAIR = ['--reconcile-seconds', '3600'];
+
+interface Scene {
+  readonly node: TestNetns;
+  readonly sandbox: TestNetns;
+  readonly helper: TestHelper;
+}
+
+async function makeScene(t: ExecutionContext, queues = 4): Promise<Scene> {
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', queues);
+  return { node, sandbox, helper: await startHelper(t, node, makeHelperDirectories(t), NO_REPAIR) };
+}
+
+/** Kinds of a device's qdiscs, root first, without the handles that the kernel draws. */
+function kinds(node: TestNetns, device: string): string {
+  const own = node
+    .tcJson('qdisc', 'show', 'dev', device)
+    .filter(({ kind }) => kind !== 'clsact' && kind !== 'ingress');
+  return own
+    .map(({ kind, handle, root }) => `${String(kind)}${root === true ? ` root ${String(handle)}` : ''}`)
+    .join(', ');
+}
+
+const CAPPED = 'mq root 7070:, fq, fq, fq, fq';
+
+test.serial('the first cap puts fq under the uplink, the last one takes it away', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t);
+  t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(kinds(node, 'uplink'), CAPPED);
+  const status = await helper.ask('status', {});
+  t.is(status.state, 'ok');
+  t.like(status.exits[0], { name: 'uplink', queues: 4, rootQdisc: 'mq', departureProgram: true });
+  t.deepEqual(status.exits[0]?.leafQdiscs, ['fq', 'fq', 'fq', 'fq']);
+  const { attachments } = await helper.ask('list', {});
+  t.like(attachments[0], { hostInterface: 'pod0', problems: [] });
+  await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
+  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+  t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+  t.is((await helper.ask('status', {})).exits[0]?.departureProgram, false);
+  t.notRegex(node.tc('qdisc', 'show'), /clsact/);
+});
+
+test.serial('a single queue gets fq itself', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t, 1);
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(kinds(node, 'uplink'), 'fq root 7070:');
+  await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
+});
+
+test.serial('a qdisc that somebody chose comes back with its options', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t, 1);
+  node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'pfifo', 'limit', '77');
+  const before = node.tc('qdisc', 'show', 'dev', 'uplink');
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(kinds(node, 'uplink'), 'fq root 7070:');
+  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+  t.is(node.tc('qdisc', 'show', 'dev', 'uplink'), before);
+});
+
+test.serial('mq that somebody chose comes back with its leaves', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t);
+  node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'mq');
+  for (const queue of [1, 2, 3, 4]) {
+    node.tc(
+      'qdisc',
+      'add',
+      'dev',
+      'uplink',
+      'parent',
+      `5:${queue}`,
+      'handle',
+      `1${queue}:`,
+      'pfifo',
+      'limit',
+      `7${queue}`,
+    );
+  }
+  const lines = () => node.tc('qdisc', 'show', 'dev', 'uplink').trim().split('\n').toSorted();
+  const before = lines();
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(kinds(node, 'uplink'), CAPPED);
+  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+  t.deepEqual(lines(), before);
+});
+
+test.serial('a shaper that somebody configured is respected, and the cap refused', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t, 1);
+  node.tc(
+    'qdisc',
+    'add',
+    'dev',
+    'uplink',
+    'root',
+    'handle',
+    '1:',
+    'tbf',
+    'rate',
+    '1gbit',
+    'burst',
+    '100k',
+    'latency',
+    '1ms',
+  );
+  const before = node.tc('qdisc', 'show');
+  const error = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
+    instanceOf: HelperError,
+  });
+  t.regex(error?.message ?? '', /uplink has a tbf root qdisc that somebody configured/);
+  t.is(node.tc('qdisc', 'show'), before);
+  t.deepEqual((await helper.ask('list', {})).attachments, []);
+});
+
+const damages: readonly [string, (scene: Scene) => void, RegExp][] = [
+  [
+    'a leaf qdisc',
+    ({ node }) => node.tc('qdisc', 'replace', 'dev', 'uplink', 'parent', '7070:2', 'pfifo'),
+    /uplink queue 2 has the leaf qdisc pfifo/,
+  ],
+  [
+    'the options of a leaf',
+    ({ node }) => node.tc('qdisc', 'change', 'dev', 'uplink', 'parent', '7070:3', 'fq', 'flow_limit', '100'),
+    /uplink queue 3/,
+  ],
+  [
+    'the root qdisc',
+    ({ node }) => node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'pfifo'),
+    /uplink has the root qdisc pfifo/,
+  ],
+  ['the uplink', ({ node }) => node.ip('link', 'delete', 'uplink'), /no uplink/],
+  ['the host interface', ({ node }) => node.ip('link', 'delete', 'pod0'), /pod0 is gone/],
+];
+for (const [what, damage, expected] of damages) {
+  test.serial(`check fails without ${what}, and reconciliation brings back what can be`, async (t) => {
+    const scene = await makeScene(t);
+    const { sandbox, helper } = scene;
+    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    damage(scene);
+    const error = await t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
+      instanceOf: HelperError,
+    });
+    t.regex(error?.message ?? '', expected);
+    t.is((await helper.ask('status', {})).state, 'degraded');
+  });
+}
+
+/** Takes a program from a device as an operator's hand would, on either kind of kernel. */
+function detachByHand({ node, helper }: Scene, device: string, hook: 'ingress' | 'egress'): void {
+  const index = String(node.ipJson('link', 'show', 'dev', device)[0]?.['ifindex']);
+  const pin = `${helper.pinDir}/links/${index}-${hook}`;
+  if (fs.existsSync(pin)) fs.rmSync(pin);
+  else node.tc('filter', 'delete', 'dev', device, hook);
+}
+
+for (const [role, device, hook] of [
+  ['classifier', 'pod0', 'ingress'],
+  ['departure program', 'uplink', 'egress'],
+] as const) {
+  test.serial(`check fails without the ${role}, and a restarted helper repairs it`, async (t) => {
+    const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+    addPod(node, sandbox, 'pod0');
+    addUplink(node, peer, 'uplink', 4);
+    const directories = makeHelperDirectories(t);
+    const helper = await startHelper(t, node, directories, NO_REPAIR);
+    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    detachByHand({ node, sandbox, helper }, device, hook);
+    const error = await t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
+      instanceOf: HelperError,
+    });
+    t.regex(error?.message ?? '', new RegExp(`${role} is missing on ${device}`));
+    await helper.end('SIGTERM');
+    const successor = await startHelper(t, node, directories, NO_REPAIR);
+    await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
+    t.is((await successor.ask('status', {})).state, 'ok');
+  });
+}
+
+test.serial('what was damaged is repaired by itself', async (t) => {
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', 4);
+  const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '1']);
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'pfifo');
+  for (let attempt = 0; attempt < 50 && kinds(node, 'uplink') !== CAPPED; attempt += 1) await sleep(100);
+  t.is(kinds(node, 'uplink'), CAPPED);
+  await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
+});
+
+test.serial('caps outlive the helper, and its successor knows them', async (t) => {
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', 4);
+  const directories = makeHelperDirectories(t);
+  const helper = await startHelper(t, node, directories, NO_REPAIR);
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  await helper.end('SIGKILL');
+  t.is(kinds(node, 'uplink'), CAPPED);
+  const successor = await startHelper(t, node, directories, NO_REPAIR);
+  await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
+  t.is((await successor.ask('list', {})).attachments.length, 1);
+  await successor.end('SIGKILL');
+  node.ip('link', 'delete', 'pod0');
+  const last = await startHelper(t, node, directories, NO_REPAIR);
+  t.deepEqual((await last.ask('list', {})).attachments, []);
+  t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+});
+
+test.serial('uninstall gives the node back, with the helper running and without it', async (t) => {
+  for (const isRunning of [true, false]) {
+    const { node, sandbox, helper } = await makeScene(t);
+    const before = node.tc('qdisc', 'show');
+    await helper.ask(
+      'attach',
+      paramsOf('pod0', sandbox, { ...CAPS, ingress: { rateBitsPerSec: 5_000_000 } }),
+    );
+    t.not(node.tc('qdisc', 'show'), before);
+    if (isRunning) {
+      t.deepEqual(await helper.ask('uninstall', {}), {
+        restoredExits: ['uplink', 'pod0'].toSorted(),
+        detached: 1,
+      });
+      await helper.end('SIGTERM');
+    } else {
+      await helper.end('SIGKILL');
+      const settings = [
+        '--socket',
+        helper.socket,
+        '--state-dir',
+        helper.stateDir,
+        '--pin-dir',
+        helper.pinDir,
+      ];
+      execFileSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...settings]);
+    }
+    t.is(node.tc('qdisc', 'show'), before);
+    t.false(fs.existsSync(helper.pinDir));
+    t.false(fs.existsSync(helper.stateDir));
+    t.is(
+      spawnSync('tc', ['-n', node.name, 'filter', 'show', 'dev', 'uplink', 'egress'], { encoding: 'utf8' })
+        .stdout,
+      '',
+    );
+  }
+});
+
+test.serial('another program’s filter on the same hook stays', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t);
+  node.tc('qdisc', 'add', 'dev', 'uplink', 'clsact');
+  node.tc(
+    'filter',
+    'add',
+    'dev',
+    'uplink',
+    'egress',
+    'pref',
+    '7',
+    'u32',
+    'match',
+    'u32',
+    '0',
+    '0',
+    'action',
+    'ok',
+  );
+  const before = node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7');
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
+  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
+  t.regex(node.tc('qdisc', 'show', 'dev', 'uplink'), /clsact/);
+});
