@@ -197,7 +197,7 @@ function impatience(socketPath: string, method: Method, { deadlineMs, signal }: 
  * deadline at the latest.
  */
 export async function askHelper<M extends Method>(
-  edges: Edges,
+  edges: Pick<Edges, 'connect'>,
   socketPath: string,
   method: M,
   params: Methods[M]['params'],

@@ -76,11 +76,12 @@ export function snapshot({ netns, dataDir }: TestNode): string {
     .readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\d+\.\d+$|:/.test(file) && !file.includes('last_reserved_ip'))
     .sort();
-  return [
+  const lines = [
     ip(netns, '-o', 'link').replaceAll(/ qlen \d+/g, ''),
     ip(netns, '-o', 'addr'),
     ip(netns, 'route', 'show', 'table', 'all'),
     ip(netns, '-6', 'route', 'show', 'table', 'all'),
-    ...addresses,
-  ].join('\n');
+  ].flatMap((text) => text.split('\n'));
+  // The kernel makes link-local addresses by itself, and takes a second to settle them.
+  return [...lines.filter((line) => !/fe80::[0-9a-f]+:/.test(line)), ...addresses].join('\n');
 }

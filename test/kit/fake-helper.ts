@@ -61,9 +61,12 @@ function serve(server: Server, socketPath: string): Promise<void> {
   });
 }
 
-/** Starts a helper that ends with the test. */
-export async function startFakeHelper(t: ExecutionContext, script: Script = healthy): Promise<FakeHelper> {
-  const socketPath = path.join(temporaryDirectory(t), 'helper.sock');
+/** Starts a helper that ends with the test; it listens in a directory of its own unless told where. */
+export async function startFakeHelper(
+  t: ExecutionContext,
+  script: Script = healthy,
+  socketPath: string = path.join(temporaryDirectory(t), 'helper.sock'),
+): Promise<FakeHelper> {
   const requests: Request[] = [];
   const connections = new Set<Socket>();
   const server = createServer((connection) => {

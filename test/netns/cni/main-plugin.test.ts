@@ -1,92 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import type { JsonObject } from '../../../cni/types.ts';
-import {
-  deleteNetns,
-  inside,
-  ip,
-  makeNetns,
-  makeNode,
-  reaches,
-  snapshot,
-  type TestNode,
-} from '../../kit/cni-node.ts';
+import test from 'ava';
+import { deleteNetns, inside, ip, makeNetns, makeNode, reaches, snapshot } from '../../kit/cni-node.ts';
 import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
-import { callPlugin, type Answer, type Outcome } from '../../kit/plugin.ts';
-
-const CAPS = { ingressRate: 0, ingressBurst: 0, egressRate: 10_000_000, egressBurst: 4294967295 };
-
-interface Pod {
-  readonly node: TestNode;
-  readonly sandbox: string;
-  config: JsonObject;
-}
-
-const V4 = [{ subnet: '10.91.0.0/24' }];
-const V6 = [{ subnet: 'fd91::/64' }];
-const V4_ROUTES = [{ dst: '0.0.0.0/0' }];
-const V6_ROUTES = [{ dst: '::/0' }];
-
-function config(node: TestNode, ranges: object[], routes: object[], more: JsonObject = {}): JsonObject {
-  return {
-    cniVersion: '1.0.0',
-    name: 'pods',
-    type: 'podpace',
-    ipam: { type: 'host-local', dataDir: node.dataDir, ranges: ranges.map((range) => [range]), routes },
-    ...more,
-  };
-}
-
-function makePod(
-  t: ExecutionContext,
-  ranges: object[] = V4,
-  routes: object[] = V4_ROUTES,
-  more?: JsonObject,
-): Pod {
-  const node = makeNode(t);
-  return { node, sandbox: makeNetns(t, 'pod'), config: config(node, ranges, routes, more) };
-}
-
-function call(
-  pod: Pod,
-  command: string,
-  more: JsonObject = {},
-  env: Record<string, string> = {},
-): Promise<Outcome> {
-  return callPlugin({
-    env: {
-      PATH: process.env['PATH'] ?? '',
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: 'c1',
-      CNI_NETNS: pod.sandbox,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: '/usr/lib/cni',
-      ...env,
-    },
-    stdin: { ...pod.config, ...more },
-    kernel: pod.node.kernel,
-  });
-}
-
-async function succeed(t: ExecutionContext, outcome: Promise<Outcome>): Promise<Answer> {
-  const { status, stdout, stderr, answer } = await outcome;
-  t.is(status, 0, `${stdout}${stderr}`);
-  return answer ?? {};
-}
-
-async function fail(
-  t: ExecutionContext,
-  outcome: Promise<Outcome>,
-  code: number,
-  text: RegExp,
-): Promise<Answer> {
-  const { status, stdout, answer } = await outcome;
-  t.is(status, 1, stdout);
-  t.is(answer?.code, code, stdout);
-  t.regex(answer?.msg ?? '', text);
-  return answer ?? {};
-}
+import { BANDWIDTH, call, DUAL, fail, makePod, succeed, V4, V6, type Pod } from '../../kit/pod.ts';
 
 test('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
   const pod = makePod(t);
@@ -119,7 +36,7 @@ test('two pods of one subnet reach each other through the node', async (t) => {
 });
 
 test('an IPv6 pod is reachable at once', async (t) => {
-  const pod = makePod(t, V6, V6_ROUTES);
+  const pod = makePod(t, V6);
   // As some runtimes leave it.
   inside(pod.sandbox, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
   const result = await succeed(t, call(pod, 'ADD'));
@@ -131,7 +48,7 @@ test('an IPv6 pod is reachable at once', async (t) => {
 
 test('a dual-stack pod, in every version of the specification', async (t) => {
   for (const cniVersion of ['0.3.0', '0.3.1', '0.4.0', '1.0.0']) {
-    const pod = makePod(t, [...V4, ...V6], [...V4_ROUTES, ...V6_ROUTES], { cniVersion });
+    const pod = makePod(t, DUAL, { cniVersion });
     const result = await succeed(t, call(pod, 'ADD'));
     t.is(result.cniVersion, cniVersion);
     t.deepEqual(
@@ -146,7 +63,7 @@ test('a dual-stack pod, in every version of the specification', async (t) => {
 });
 
 test('the MTU is the given one, else that of the default route', async (t) => {
-  const given = makePod(t, V4, V4_ROUTES, { mtu: 1380 });
+  const given = makePod(t, V4, { mtu: 1380 });
   await succeed(t, call(given, 'ADD'));
   t.regex(ip(given.sandbox, 'link', 'show', 'eth0'), /mtu 1380/);
   t.regex(ip(given.node.netns, 'link'), /pod[0-9a-f]+@.*mtu 1380/);
@@ -240,7 +157,7 @@ test('DEL succeeds with caps, prevResult and keys that nobody can read', async (
 test('ADD with caps asks the helper, DEL detaches', async (t) => {
   const pod = makePod(t);
   const helper = await startFakeHelper(t);
-  const more = { socket: helper.socketPath, runtimeConfig: { bandWidth: CAPS } };
+  const more = { socket: helper.socketPath, runtimeConfig: { bandWidth: BANDWIDTH } };
   const result = await succeed(t, call(pod, 'ADD', more));
   t.like(helper.requests[0], { version: 1, method: 'attach' });
   t.deepEqual(helper.requests[0]?.params, {
@@ -269,7 +186,7 @@ test('a refused cap undoes everything, or is a loud warning', async (t) => {
   const before = snapshot(pod.node);
   const error = { code: 'unenforceable', message: 'this kernel has no sch_fq', remedy: 'load it' } as const;
   const helper = await startFakeHelper(t, refuses('attach', error));
-  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: CAPS } };
+  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: BANDWIDTH } };
   const answer = await fail(t, call(pod, 'ADD', more), 100, /no sch_fq/);
   t.is(answer.details, 'load it');
   t.is(snapshot(pod.node), before);
@@ -284,7 +201,7 @@ test('a refused cap undoes everything, or is a loud warning', async (t) => {
 test('an absent helper fails ADD with caps and leaves nothing', async (t) => {
   const pod = makePod(t);
   const before = snapshot(pod.node);
-  const more = { socket: '/run/pp-none.sock', runtimeConfig: { bandwidth: CAPS } };
+  const more = { socket: '/run/pp-none.sock', runtimeConfig: { bandwidth: BANDWIDTH } };
   const answer = await fail(t, call(pod, 'ADD', more), 11, /Cannot reach the helper at \/run\/pp-none\.sock/);
   t.regex(answer.details ?? '', /start podpaced/);
   t.is(snapshot(pod.node), before);
@@ -294,7 +211,7 @@ test('an absent helper fails ADD with caps and leaves nothing', async (t) => {
 });
 
 test('IPAM errors are passed on unwrapped and leave nothing', async (t) => {
-  const pod = makePod(t, [{ subnet: '10.91.0.0/30' }]);
+  const pod = makePod(t, { ...V4, ranges: [{ subnet: '10.91.0.0/30' }] });
   await succeed(t, call(pod, 'ADD'));
   const other = { ...pod, sandbox: makeNetns(t, 'pod') };
   const before = snapshot(pod.node);
@@ -331,7 +248,7 @@ test('a pod whose IPAM names no gateway gets a link-local one', async (t) => {
 
 test('routes keep what the specification lets IPAM say', async (t) => {
   const routes = [{ dst: '0.0.0.0/0' }, { dst: '198.51.100.7/24', gw: '10.91.0.1' }];
-  const pod = makePod(t, V4, routes);
+  const pod = makePod(t, { ...V4, routes });
   await succeed(t, call(pod, 'ADD'));
   t.regex(ip(pod.sandbox, 'route'), /^198\.51\.100\.0\/24 via 10\.91\.0\.1 dev eth0/m);
 });
@@ -383,7 +300,7 @@ test('CHECK passes on what IPAM and the helper miss', async (t) => {
   const pod = makePod(t);
   const error = { code: 'check-failed', message: 'the leaf qdisc of eth0 is missing' } as const;
   const helper = await startFakeHelper(t, refuses('check', error));
-  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: CAPS } };
+  const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: BANDWIDTH } };
   const prevResult = await succeed(t, call(pod, 'ADD', more));
   await fail(t, call(pod, 'CHECK', { ...more, prevResult }), 103, /leaf qdisc of eth0 is missing/);
   fs.rmSync(path.join(pod.node.dataDir, 'pods', '10.91.0.2'));

@@ -1,0 +1,190 @@
+// A small libcni: runs a network's plugins as processes, in the order and with the inputs the specification says.
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import type { JsonObject } from '../../cni/types.ts';
+import { makeNode, type TestNode } from './cni-node.ts';
+import { temporaryDirectory } from './fake-helper.ts';
+import type { Answer } from './plugin.ts';
+
+/** Where Debian's containernetworking-plugins are. */
+const PLUGIN_DIRECTORY = '/usr/lib/cni';
+
+export interface NetworkList {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly plugins: readonly JsonObject[];
+}
+
+export interface ProcessNode extends TestNode {
+  /** Socket that processes of the node see as /run/podpace/helper.sock. */
+  readonly socketPath: string;
+  /** host-local's files that processes of the node see as /var/lib/cni/networks. */
+  readonly dataDir: string;
+  /** CNI_PATH with podpace, run from its source, and Debian's plugins. */
+  readonly cniPath: string;
+  /** Directory that stands for the node's own ones. */
+  readonly root: string;
+}
+
+export interface Attachment {
+  readonly netns: string;
+  readonly containerId?: string;
+  readonly ifname?: string;
+  readonly capabilityArgs?: JsonObject;
+}
+
+/** How one plugin's process ended. */
+export interface Run {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Thrown when a plugin of a chain fails. */
+export class ChainError extends Error {
+  readonly answer: Answer;
+  constructor(type: string, run: Run) {
+    super(`${type}: ${run.stdout}${run.stderr}`);
+    this.answer = run.stdout === '' ? {} : (JSON.parse(run.stdout) as Answer);
+  }
+}
+
+/** Reads one of the shipped lists as it stands. */
+export function readConflist(name: string): NetworkList {
+  const file = path.join(import.meta.dirname, '../../conf', name);
+  return JSON.parse(fs.readFileSync(file, 'utf8')) as NetworkList;
+}
+
+function writePodpace(directory: string): void {
+  const main = path.join(import.meta.dirname, '../../cni/main.ts');
+  const script = `#!/bin/sh\nexec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}'\n`;
+  fs.writeFileSync(path.join(directory, 'podpace'), script, { mode: 0o755 });
+}
+
+/** A node whose /run/podpace and /var/lib belong to the test. */
+export function makeProcessNode(t: ExecutionContext): ProcessNode {
+  const root = temporaryDirectory(t);
+  for (const directory of ['bin', 'run/netns', 'run/podpace', 'lib/cni/networks']) {
+    fs.mkdirSync(path.join(root, directory), { recursive: true });
+  }
+  writePodpace(path.join(root, 'bin'));
+  return {
+    ...makeNode(t),
+    root,
+    socketPath: path.join(root, 'run/podpace/helper.sock'),
+    dataDir: path.join(root, 'lib/cni/networks'),
+    cniPath: `${path.join(root, 'bin')}:${PLUGIN_DIRECTORY}`,
+  };
+}
+
+const ENTER = [
+  'mount --rbind /run/netns "$0/run/netns"',
+  'mount --rbind "$0/run" /run',
+  'mount --bind "$0/lib" /var/lib',
+  'exec "$@"',
+].join(' && ');
+
+/** Runs a program on the node, with nothing in its environment but `env`. */
+export function runOnNode(
+  node: ProcessNode,
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+  stdin: string,
+): Promise<Run> {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const enter = ['--net=' + node.netns, 'unshare', '--mount', 'sh', '-c', ENTER, node.root];
+  const child = spawn('nsenter', [...enter, 'env', '-i', ...variables, ...argv]);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(stdin);
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status) => resolve({ status, stdout, stderr }));
+  });
+}
+
+function pluginConfig(
+  list: NetworkList,
+  plugin: JsonObject,
+  attachment: Attachment,
+  prevResult?: Answer,
+): JsonObject {
+  const { cniVersion, name } = list;
+  const capabilities = (plugin['capabilities'] ?? {}) as Record<string, boolean>;
+  const args = Object.entries(attachment.capabilityArgs ?? {}).filter(([key]) => capabilities[key]);
+  return {
+    ...plugin,
+    name,
+    cniVersion,
+    ...(args.length === 0 ? {} : { runtimeConfig: Object.fromEntries(args) }),
+    ...(prevResult === undefined ? {} : { prevResult }),
+  };
+}
+
+async function runPlugin(
+  node: ProcessNode,
+  command: string,
+  attachment: Attachment,
+  config: JsonObject,
+): Promise<Answer> {
+  const type = String(config['type']);
+  const file = node.cniPath
+    .split(':')
+    .map((directory) => path.join(directory, type))
+    .find((candidate) => fs.existsSync(candidate));
+  if (file === undefined) throw new Error(`No plugin ${type} in ${node.cniPath}`);
+  const env = {
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: attachment.containerId ?? 'c1',
+    CNI_NETNS: attachment.netns,
+    CNI_IFNAME: attachment.ifname ?? 'eth0',
+    CNI_PATH: node.cniPath,
+  };
+  const run = await runOnNode(node, [file], env, JSON.stringify(config));
+  if (run.status !== 0) throw new ChainError(type, run);
+  return run.stdout === '' ? {} : (JSON.parse(run.stdout) as Answer);
+}
+
+/** ADD of every plugin in order; returns the last one's result. */
+export async function addNetwork(
+  node: ProcessNode,
+  list: NetworkList,
+  attachment: Attachment,
+): Promise<Answer> {
+  let result: Answer | undefined;
+  for (const plugin of list.plugins) {
+    result = await runPlugin(node, 'ADD', attachment, pluginConfig(list, plugin, attachment, result));
+  }
+  return result ?? {};
+}
+
+/** DEL of every plugin, last first. */
+export async function delNetwork(
+  node: ProcessNode,
+  list: NetworkList,
+  attachment: Attachment,
+  result?: Answer,
+): Promise<void> {
+  for (const plugin of list.plugins.toReversed()) {
+    await runPlugin(node, 'DEL', attachment, pluginConfig(list, plugin, attachment, result));
+  }
+}
+
+/** CHECK of every plugin in order. */
+export async function checkNetwork(
+  node: ProcessNode,
+  list: NetworkList,
+  attachment: Attachment,
+  result: Answer,
+): Promise<void> {
+  for (const plugin of list.plugins) {
+    await runPlugin(node, 'CHECK', attachment, pluginConfig(list, plugin, attachment, result));
+  }
+}
