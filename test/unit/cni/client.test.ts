@@ -1,0 +1,192 @@
+// The helper's socket in every state it can be in.
+
+import fs from 'node:fs';
+import { connect, createServer } from 'node:net';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { askHelper, HelperError } from '../../../cni/client.ts';
+import type { Edges } from '../../../cni/edges.ts';
+import type { AttachParams } from '../../../helper/protocol/messages.ts';
+import { startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
+
+const PARAMS: AttachParams = {
+  network: 'pods',
+  containerId: 'c1',
+  ifname: 'eth0',
+  hostInterface: 'pod0',
+  sandbox: '/run/netns/x',
+  caps: { egress: { rateBitsPerSec: 1_000_000, burstBits: 4294967295 } },
+};
+
+const edges = { connect: (path: string) => Promise.resolve(connect({ path })) } as Edges;
+
+function attach(socketPath: string, deadlineMs = 5_000, params = PARAMS) {
+  return askHelper(edges, socketPath, 'attach', params, { deadlineMs });
+}
+
+async function refused(
+  t: ExecutionContext,
+  promise: Promise<unknown>,
+  code: number,
+  message: RegExp,
+  isAbsent = false,
+): Promise<void> {
+  const error = await t.throwsAsync(promise, { instanceOf: HelperError });
+  t.regex(error.message, message);
+  t.is(error.code, code);
+  t.is(error.isAbsent, isAbsent);
+  t.truthy(error.details);
+}
+
+test('a result, in one piece and byte by byte', async (t) => {
+  const whole = await startFakeHelper(t);
+  t.deepEqual(await attach(whole.socketPath), { degraded: [] });
+  t.deepEqual(whole.requests, [{ version: 1, method: 'attach', params: PARAMS }]);
+  const slow = await startFakeHelper(t, (_, connection) => {
+    const bytes = Buffer.from('{"version":1,"result":{"degraded":["no fq"]}}\n');
+    const send = (index: number): void => {
+      if (index === bytes.length) return;
+      connection.write(bytes.subarray(index, index + 1), () => setImmediate(send, index + 1));
+    };
+    send(0);
+  });
+  t.deepEqual(await attach(slow.socketPath), { degraded: ['no fq'] });
+});
+
+test('nothing there', async (t) => {
+  const socketPath = path.join(temporaryDirectory(t), 'helper.sock');
+  await refused(
+    t,
+    attach(socketPath),
+    11,
+    /^Cannot reach the helper at .*: no helper listens there \(ENOENT\)$/,
+    true,
+  );
+});
+
+test('a socket that nobody listens at, and a file that is no socket', async (t) => {
+  const directory = temporaryDirectory(t);
+  const file = path.join(directory, 'file');
+  fs.writeFileSync(file, '');
+  await refused(t, attach(file), 11, /no helper listens there \(ECONNREFUSED\)$/, true);
+});
+
+test('a helper that hangs', async (t) => {
+  const helper = await startFakeHelper(t, () => undefined);
+  const started = performance.now();
+  await refused(
+    t,
+    attach(helper.socketPath, 100),
+    11,
+    /^Cannot attach through the helper at .*: no answer within 100 ms$/,
+  );
+  t.true(performance.now() - started < 2_000);
+});
+
+test('a helper that never reads', async (t) => {
+  const socketPath = path.join(temporaryDirectory(t), 'helper.sock');
+  const server = createServer({ pauseOnConnect: true }, (connection) =>
+    t.teardown(() => connection.destroy()),
+  );
+  t.teardown(() => server.close());
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  await refused(t, attach(socketPath, 100), 11, /no answer within 100 ms$/);
+});
+
+test('a caller that is asked to stop', async (t) => {
+  const helper = await startFakeHelper(t, () => undefined);
+  const controller = new AbortController();
+  const asked = askHelper(edges, helper.socketPath, 'attach', PARAMS, {
+    deadlineMs: 5_000,
+    signal: controller.signal,
+  });
+  setTimeout(() => controller.abort(new Error('stopped')), 20);
+  await t.throwsAsync(asked, { message: 'stopped' });
+});
+
+const answers = (text: string): Script => {
+  return (_, connection) => void connection.end(text);
+};
+
+const BAD: readonly [what: string, script: Script, code: number, message: RegExp][] = [
+  ['closes at once', answers(''), 11, /closed the connection without an answer$/],
+  [
+    'closes in the middle',
+    answers('{"version":1,'),
+    11,
+    /closed the connection in the middle of its answer$/,
+  ],
+  ['drops the connection', (_, connection) => connection.destroy(), 11, /closed the connection/],
+  [
+    'answers no JSON',
+    answers('HTTP/1.1 400 Bad Request\r\n'),
+    101,
+    /^Cannot understand the helper at .*not JSON/,
+  ],
+  ['answers no object', answers('[]\n'), 101, /^Cannot understand the helper at .*: it answered \[\]$/],
+  ['answers without a result', answers('{"version":1}\n'), 101, /it answered \{"version":1\}$/],
+  ['answers another result', answers('{"version":1,"result":{"degraded":[7]}}\n'), 101, /it answered/],
+  ['answers too much', answers(`"${'x'.repeat(70_000)}"\n`), 101, /longer than 65536 bytes/],
+  [
+    'is older',
+    answers('{"version":0,"result":{}}\n'),
+    101,
+    /it speaks protocol version 0, podpace speaks 1$/,
+  ],
+  [
+    'is newer',
+    answers('{"version":2,"error":{"code":"protocol-version","message":"x"}}\n'),
+    101,
+    /version 2, podpace speaks 1$/,
+  ],
+  ['has no version', answers('{"result":{}}\n'), 101, /protocol version undefined/],
+  [
+    'has an unknown error',
+    answers('{"version":1,"error":{"code":"odd","message":"x"}}\n'),
+    101,
+    /it answered/,
+  ],
+  [
+    'has a prototype for an error',
+    answers('{"version":1,"error":{"code":"toString","message":"x"}}\n'),
+    101,
+    /it answered/,
+  ],
+];
+
+for (const [what, script, code, message] of BAD) {
+  test(`a helper that ${what}`, async (t) => {
+    const helper = await startFakeHelper(t, script);
+    await refused(t, attach(helper.socketPath), code, message);
+  });
+}
+
+const CODES = {
+  'bad-request': 101,
+  'protocol-version': 101,
+  unenforceable: 100,
+  'not-found': 103,
+  'check-failed': 103,
+  busy: 11,
+  internal: 102,
+} as const;
+
+for (const [code, expected] of Object.entries(CODES)) {
+  test(`the helper's error ${code}`, async (t) => {
+    const error = { code, message: 'this is why', remedy: 'do that' };
+    const helper = await startFakeHelper(t, answers(`${JSON.stringify({ version: 1, error })}\n`));
+    await refused(
+      t,
+      attach(helper.socketPath),
+      expected,
+      /^Cannot attach through the helper at .*: this is why$/,
+    );
+  });
+}
+
+test('a request beyond the limit is not sent', async (t) => {
+  const helper = await startFakeHelper(t);
+  const network = 'x'.repeat(70_000);
+  await t.throwsAsync(attach(helper.socketPath, 100, { ...PARAMS, network }), { instanceOf: RangeError });
+  t.deepEqual(helper.requests, []);
+});

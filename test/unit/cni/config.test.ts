@@ -1,0 +1,65 @@
+import test from 'ava';
+import { DEFAULT_SOCKET, ipamType, parseSettings, socketOrDefault } from '../../../cni/config.ts';
+import { CniError, type JsonObject } from '../../../cni/types.ts';
+
+test('what holds when nothing is said', (t) => {
+  const settings = { socket: DEFAULT_SOCKET, onUnenforceable: 'fail', mtu: undefined };
+  t.deepEqual(parseSettings({}), settings as ReturnType<typeof parseSettings>);
+  t.deepEqual(
+    parseSettings({ device: 'auto', mtu: 0, hostRouting: false, congestionControl: null }),
+    parseSettings({ Device: 'veth', onUnenforceable: 'fail', MTU: null, socket: null }),
+  );
+});
+
+test('what is said', (t) => {
+  t.deepEqual(parseSettings({ socket: '/a', onUnenforceable: 'allow', mtu: 9000 }), {
+    socket: '/a',
+    onUnenforceable: 'allow',
+    mtu: 9000,
+  });
+});
+
+const BAD: readonly [config: JsonObject, code: number, message: RegExp][] = [
+  [{ device: 'netkit' }, 2, /^Cannot use device "netkit": this version of podpace does not support it$/],
+  [{ device: 'ipvlan' }, 7, /^Cannot use device: it is "ipvlan"$/],
+  [{ device: 7 }, 7, /^Cannot use device: it is 7, not a string$/],
+  [{ hostRouting: true }, 2, /^Cannot use hostRouting true/],
+  [{ HostRouting: 'bpf' }, 2, /^Cannot use hostRouting "bpf"/],
+  [{ congestionControl: 'bbr' }, 2, /^Cannot use congestionControl "bbr"/],
+  [{ onUnenforceable: 'ignore' }, 7, /^Cannot use onUnenforceable: it is "ignore"$/],
+  [{ socket: 'helper.sock' }, 7, /^Cannot use socket: it is "helper\.sock"$/],
+  [{ socket: `/${'x'.repeat(107)}` }, 7, /^Cannot use socket/],
+  [{ socket: '/a\0b' }, 7, /^Cannot use socket/],
+  [{ socket: {} }, 7, /^Cannot use socket: it is \{\}, not a string$/],
+  [{ mtu: 67 }, 7, /^Cannot use mtu: it is 67$/],
+  [{ mtu: 65536 }, 7, /^Cannot use mtu: it is 65536$/],
+  [{ mtu: -1 }, 7, /^Cannot use mtu: it is -1, not a whole number/],
+  [{ mtu: 1500.5 }, 7, /^Cannot use mtu: it is 1500\.5, not a whole number/],
+  [{ mtu: '1500' }, 7, /^Cannot use mtu: it is "1500", not a whole number/],
+];
+
+for (const [config, code, message] of BAD) {
+  test(`refuses ${JSON.stringify(config).slice(0, 60)}`, (t) => {
+    const error = t.throws(() => parseSettings(config), { instanceOf: CniError });
+    t.is(error.code, code);
+    t.regex(error.message, message);
+  });
+}
+
+test('DEL gets a socket whatever is said', (t) => {
+  t.is(socketOrDefault({ socket: 7 }), DEFAULT_SOCKET);
+  t.is(socketOrDefault({ socket: 'relative' }), DEFAULT_SOCKET);
+  t.is(socketOrDefault({ socket: '/a' }), '/a');
+});
+
+test('an ipam without type is none', (t) => {
+  for (const config of [{}, { ipam: null }, { ipam: {} }, { ipam: { type: '' } }])
+    t.is(ipamType(config), undefined);
+  t.is(ipamType({ IPAM: { Type: 'host-local' } }), 'host-local');
+  t.throws(() => ipamType({ ipam: 'host-local' }), {
+    message: /^Cannot use ipam: it is "host-local", not an object$/,
+  });
+  t.throws(() => ipamType({ ipam: { type: 1 } }), {
+    message: /^Cannot use ipam\.type: it is 1, not a string$/,
+  });
+});
