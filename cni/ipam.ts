@@ -134,10 +134,10 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
   }
   try {
     const answer = parseJson(stdout);
-    if (isJsonObject(answer) && typeof answer['code'] === 'number') {
-      const { code, msg, details } = answer;
+    const { code, msg, details } = isJsonObject(answer) ? answer : {};
+    if (typeof code === 'number') {
       return new CniError(
-        code as number,
+        code,
         typeof msg === 'string' ? msg : '',
         typeof details === 'string' ? details : undefined,
       );

@@ -5,7 +5,7 @@ import { CniError, ErrorCode, type CniResult } from '../types.ts';
 import type { Session } from './session.ts';
 
 /** Pairs of which one end stays on the node. */
-const PAIR_KINDS: readonly (string | undefined)[] = ['veth', 'netkit'];
+const PAIR_KINDS: ReadonlySet<string | undefined> = new Set(['veth', 'netkit']);
 
 /** prevResult must list the interface in a sandbox. Throws CniError 7 in the reference plugin's words. */
 export function requireContainerInterface(result: CniResult, ifname: string): void {
@@ -40,10 +40,8 @@ function noHostInterface(ifname: string, reason: string): CniError {
  * The node-side end of the pair of which `ifname` is the pod's end. The kernel is asked, not prevResult: each end must
  * name the other. Throws CniError 103 when the pod has no such interface, 104 when it has no host interface.
  */
-export async function findHostInterface(
-  { kernel, node, pod, netns }: Session,
-  ifname: string,
-): Promise<Link> {
+export async function findHostInterface(session: Session, ifname: string): Promise<Link> {
+  const { kernel, node, pod, netns } = session;
   const inside = await kernel.findLink(pod, { name: ifname });
   if (inside === undefined) {
     throw new CniError(
@@ -52,15 +50,24 @@ export async function findHostInterface(
       'the plugin before podpace must leave the interface of CNI_IFNAME in the sandbox',
     );
   }
-  if (!PAIR_KINDS.includes(inside.kind)) {
+  if (!PAIR_KINDS.has(inside.kind)) {
     throw noHostInterface(ifname, `it is of kind ${inside.kind ?? 'unknown'} and has no host interface`);
   }
-  if (inside.linkIndex === undefined) throw noHostInterface(ifname, 'its pair is incomplete');
+  if (inside.linkIndex === undefined || inside.linkNetnsId === undefined) {
+    throw noHostInterface(ifname, `both ends of its ${inside.kind} pair are in ${netns.path}`);
+  }
   const outside = await kernel.findLink(node, { index: inside.linkIndex });
-  const isPeer = outside !== undefined && outside.kind === inside.kind && outside.linkIndex === inside.index;
+  const isPeer =
+    outside !== undefined && outside.kind === inside.kind && (await leadsTo(session, outside, inside));
   if (isPeer) return outside;
   throw noHostInterface(
     ifname,
     `the other end of its ${inside.kind} pair is not in the node's network namespace`,
   );
+}
+
+/** Indexes are unique within a namespace only: two pairs of three namespaces may well have the same ones. */
+async function leadsTo({ kernel, node, netns }: Session, outside: Link, inside: Link): Promise<boolean> {
+  if (outside.linkIndex !== inside.index || outside.linkNetnsId === undefined) return false;
+  return outside.linkNetnsId === (await kernel.netnsIdOf(node, netns));
 }

@@ -3,6 +3,7 @@
 import { addAddress, listAddresses } from '../../helper/kernel/addresses.ts';
 import { changeLink, createVethPair, deleteLink, findLink, listLinks } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
+import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
@@ -10,6 +11,7 @@ import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 /** The kernel of this node. */
 export const nodeKernel = {
   openNetns,
+  netnsIdOf,
   openSocket: (netns?: NetNamespace): RtSocket => RtSocket.open(netns),
   findLink,
   listLinks,

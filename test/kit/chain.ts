@@ -1,6 +1,6 @@
 // A small libcni: runs a network's plugins as processes, in the order and with the inputs the specification says.
 
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -84,19 +84,26 @@ const ENTER = [
   'mount --rbind /run/netns "$0/run/netns"',
   'mount --rbind "$0/run" /run',
   'mount --bind "$0/lib" /var/lib',
+  // What a plugin writes anywhere else, a hardened node would refuse.
+  'mount -o remount,bind,ro /',
   'exec "$@"',
 ].join(' && ');
 
-/** Runs a program on the node, with nothing in its environment but `env`. */
+/**
+ * Runs a program on the node, with nothing in its environment but `env` and no file system to write to but its own.
+ * `onStart` gets the process, which becomes the program.
+ */
 export function runOnNode(
   node: ProcessNode,
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
   stdin: string,
+  onStart: (child: ChildProcess) => void = () => undefined,
 ): Promise<Run> {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const enter = ['--net=' + node.netns, 'unshare', '--mount', 'sh', '-c', ENTER, node.root];
   const child = spawn('nsenter', [...enter, 'env', '-i', ...variables, ...argv]);
+  onStart(child);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));

@@ -1,8 +1,10 @@
 // The shipped network lists, as they stand, with podpace as a process and Debian's plugins around it.
 
+import type { ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import type { AttachParams } from '../../../helper/protocol/messages.ts';
 import {
   addNetwork,
   ChainError,
@@ -15,7 +17,7 @@ import {
   type ProcessNode,
 } from '../../kit/chain.ts';
 import { ip, makeNetns, reaches, snapshot } from '../../kit/cni-node.ts';
-import { healthy, startFakeHelper } from '../../kit/fake-helper.ts';
+import { healthy, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 
 /** As containerd sends it. */
 const CAPABILITY_ARGS = {
@@ -51,7 +53,8 @@ async function live(t: ExecutionContext, list: NetworkList, gateway: string): Pr
   t.true(reaches(attachment.netns, gateway));
   t.is(helper.requests.length, 1);
   t.like(helper.requests[0]?.params, { network: list.name, sandbox: attachment.netns, caps: CAPS });
-  const { hostInterface = '' } = helper.requests[0]?.params as { hostInterface?: string };
+  const [request] = helper.requests;
+  const hostInterface = request?.method === 'attach' ? (request.params as AttachParams).hostInterface : '';
   t.regex(ip(node.netns, 'link', 'show', hostInterface), /veth|pod/);
   if (list.cniVersion >= '0.4.0') await checkNetwork(node, list, attachment, result);
   await delNetwork(node, list, attachment, result);
@@ -121,6 +124,31 @@ test('a chain hands on what podpace does not know', async (t) => {
   const run = await runOnNode(node, [path.join(node.root, 'bin/podpace')], env, text);
   t.is(run.status, 0, run.stdout + run.stderr);
   t.is(run.stdout.replaceAll(/\s/g, ''), text.slice(text.indexOf('"prevResult":') + 13, -1));
+});
+
+test('SIGTERM while the helper is silent undoes ADD', async (t) => {
+  const node = makeProcessNode(t);
+  const before = snapshot(node);
+  let podpace: ChildProcess | undefined;
+  const silent: Script = (request, connection) => {
+    if (request.method === 'attach') podpace?.kill('SIGTERM');
+    else healthy(request, connection);
+  };
+  await startFakeHelper(t, silent, node.socketPath);
+  const { plugins, ...rest } = readConflist('10-podpace.conflist');
+  const config = { ...rest, ...plugins[0], egressRate: 1_000_000, egressBurst: 1_000_000 };
+  const env = {
+    CNI_COMMAND: 'ADD',
+    CNI_CONTAINERID: 'c1',
+    CNI_NETNS: makeNetns(t, 'pod'),
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: node.cniPath,
+  };
+  const argv = [path.join(node.root, 'bin/podpace')];
+  const run = await runOnNode(node, argv, env, JSON.stringify(config), (child) => (podpace = child));
+  t.is(run.status, 1, run.stderr);
+  t.like(JSON.parse(run.stdout), { code: 107, msg: 'Cannot finish: stopped by SIGTERM' });
+  t.is(snapshot(node), before);
 });
 
 test('macvlan has no host interface', async (t) => {

@@ -50,7 +50,7 @@ test('any case of letters at every level', (t) => {
   const inAnyCase = (word: string) =>
     fc
       .array(fc.boolean(), { minLength: word.length, maxLength: word.length })
-      .map((upper) => [...word].map((c, i) => (upper[i] ? c.toUpperCase() : c.toLowerCase())).join(''));
+      .map((upper) => Array.from(word, (c, i) => (upper[i] ? c.toUpperCase() : c.toLowerCase())).join(''));
   fc.assert(
     fc.property(
       inAnyCase('runtimeConfig'),

@@ -3,7 +3,6 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { MAX_STDIN_BYTES } from '../../../cni/skel.ts';
-import type { JsonObject } from '../../../cni/types.ts';
 import { callPlugin, type PluginCall } from '../../kit/plugin.ts';
 
 const VARIABLES = {
