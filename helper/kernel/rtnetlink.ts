@@ -13,7 +13,7 @@ import type { NetNamespace } from './netns.ts';
 import { openRtTransport } from './rt-transport.ts';
 import type { RtTransport } from './rt-transport.ts';
 
-/** The kernel answers at once; this long only when it is stuck on a lock. In milliseconds. */
+/** The kernel answers at once; it is silent for this long only when it is stuck on a lock. In milliseconds. */
 const DEFAULT_DEADLINE_MS = 5000;
 
 /** How often a list is asked for again when it changed while it was read. */
@@ -36,6 +36,9 @@ interface Pending {
   readonly isDump: boolean;
   readonly settle: (outcome: Reply | KernelError) => void;
   readonly operation: string;
+  readonly deadline: NodeJS.Timeout;
+  /** The deadline has passed since something was last heard. */
+  isLate: boolean;
 }
 
 /**
@@ -123,19 +126,18 @@ export class RtSocket {
     this.#sequence = (this.#sequence + 1) >>> 0;
     const sequence = this.#sequence;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => this.#fail('ETIMEDOUT', `no answer within ${this.#deadlineMs} ms`),
-        this.#deadlineMs,
-      );
       const settle = (outcome: Reply | KernelError): void => {
-        clearTimeout(timer);
+        clearTimeout(pending.deadline);
         this.#pending = undefined;
         if (!this.#isClosed) this.#transport.unref();
         if (outcome instanceof KernelError) reject(outcome);
         else if (outcome.errno === 0) resolve(outcome);
         else reject(new KernelError(operation, getSystemErrorName(-outcome.errno), outcome.detail));
       };
-      this.#pending = { collector: new ReplyCollector(sequence), isDump, settle, operation };
+      const deadline = setTimeout(() => this.#expire(pending), this.#deadlineMs);
+      const collector = new ReplyCollector(sequence);
+      const pending: Pending = { collector, isDump, settle, operation, deadline, isLate: false };
+      this.#pending = pending;
       this.#transport.ref();
       this.#send(request, Flags.REQUEST | flags | (request.flags ?? 0), sequence);
     });
@@ -149,10 +151,26 @@ export class RtSocket {
     });
   }
 
+  /**
+   * After something synchronous that took long, a deadline is seen before the answer that has been there all the
+   * time. So what has come is read first: that is done before the next immediate callback.
+   */
+  #expire(pending: Pending): void {
+    pending.isLate = true;
+    setImmediate(() => {
+      if (this.#pending === pending && pending.isLate)
+        this.#fail('ETIMEDOUT', `no answer within ${this.#deadlineMs} ms`);
+    });
+  }
+
   #receive(datagram: Buffer): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    pending.isLate = false;
+    pending.deadline.refresh();
     try {
-      const reply = this.#pending?.collector.push(datagram);
-      if (reply !== undefined) this.#pending?.settle(reply);
+      const reply = pending.collector.push(datagram);
+      if (reply !== undefined) pending.settle(reply);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#fail('EBADMSG', error.message);

@@ -172,6 +172,27 @@ test('RtSocket.execute rejects when no answer comes in time, and the late one do
   await t.notThrowsAsync(rt.execute(request('next')));
 });
 
+test('RtSocket.execute takes an answer that came in time, though the process was too busy to read it', async (t) => {
+  const transport = new FakeTransport((kernel, { seq }) => {
+    setImmediate(() => kernel.ack(seq));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40);
+  });
+  await t.notThrowsAsync(new RtSocket(transport, 20).execute(request('change')));
+});
+
+test('RtSocket.dump waits for a long list as long as parts of it come', async (t) => {
+  const transport = new FakeTransport((kernel, { seq }) => {
+    let parts = 0;
+    const timer = setInterval(() => {
+      parts++;
+      if (parts < 8) return kernel.say(seq, 16, 'part');
+      clearInterval(timer);
+      return kernel.done(seq);
+    }, 20);
+  });
+  t.is((await new RtSocket(transport, 100).dump(request('list'), utf8)).length, 7);
+});
+
 test('RtSocket believes the kernel alone', async (t) => {
   const transport = new FakeTransport((kernel, { seq }) => {
     kernel.say(seq, 16, 'fake', NLM_F_MULTI, { port: 4711, groups: 0 });
