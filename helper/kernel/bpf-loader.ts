@@ -51,7 +51,7 @@ export interface LoadedPodpace {
 const MAP_PROPERTIES = ['type', 'keySize', 'valueSize', 'maxEntries', 'flags'] as const;
 
 /** How a pinned map differs from its definition; undefined when it does not. */
-export function mapDifference(pinned: MapInfo, wanted: BpfMapDefinition): string | undefined {
+function mapDifference(pinned: MapInfo, wanted: BpfMapDefinition): string | undefined {
   const differences = MAP_PROPERTIES.filter((property) => pinned[property] !== wanted[property]).map(
     (property) => `${property} is ${pinned[property]}, not ${wanted[property]}`,
   );

@@ -171,7 +171,10 @@ export function sizeOfType(types: BtfTypes, typeId: number, depth = 0): number {
     case 'array':
       if (depth === types.length) throw new RangeError(`BTF type ${typeId} contains itself`);
       return type.length * sizeOfType(types, type.typeId, depth + 1);
-    default:
+    case 'alias':
+    case 'variable':
+    case 'section':
+    case 'other':
       throw new RangeError(`BTF type ${typeId} has no size`);
   }
 }

@@ -15,7 +15,7 @@ export interface ElfSection {
 /** A symbol of the object's symbol table. */
 export interface ElfSymbol {
   readonly name: string;
-  /** STT_FUNC, STT_OBJECT, ... */
+  /** STT_FUNC or another. */
   readonly type: number;
   readonly sectionIndex: number;
   /** Offset in its section, bytes. */
@@ -39,7 +39,7 @@ export interface ElfObject {
   readonly symbols: readonly ElfSymbol[];
 }
 
-export const STT_OBJECT = 1;
+/** Type of a symbol that names a function. */
 export const STT_FUNC = 2;
 
 const SHT_SYMTAB = 2;

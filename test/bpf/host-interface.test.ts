@@ -2,12 +2,31 @@
 
 import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
-import { temporaryBpffs, TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
+import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
+const IDLE = { lastNs: 0n, prepaid: 0n };
 const CONFIG = { rateBytesPerSec: 12_500_000, horizonNs: 50_000_000, burstNs: 0 };
 
-test('podpace_classify writes the egress aggregate, whatever the pod left there', (t) => {
-  const datapath = new TestDatapath(t, temporaryBpffs(t), 'podpace_classify');
+let datapath: TestDatapath;
+
+test.before(() => {
+  datapath = new TestDatapath();
+});
+
+test.after.always(() => {
+  datapath?.close();
+});
+
+test.beforeEach(() => {
+  datapath.setHostInterface(undefined);
+  for (const id of [AGGREGATE_ID_MIN, AGGREGATE_ID_MAX]) {
+    datapath.configure(id, CONFIG);
+    datapath.setClock(id, IDLE);
+  }
+});
+
+test.serial('podpace_classify writes the egress aggregate, whatever the pod left there', (t) => {
+  datapath.aimAt('podpace_classify');
   datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN + 7, ingressId: 0 });
   for (const queueMapping of [0, 3, AGGREGATE_ID_MIN + 8]) {
     t.is(datapath.queueMappingAfter({ queueMapping }), AGGREGATE_ID_MIN + 7);
@@ -15,19 +34,17 @@ test('podpace_classify writes the egress aggregate, whatever the pod left there'
   t.is(datapath.send({}).verdict, TC_ACT_UNSPEC);
 });
 
-test('podpace_classify lets no pod without an aggregate choose one', (t) => {
-  const datapath = new TestDatapath(t, temporaryBpffs(t), 'podpace_classify');
+test.serial('podpace_classify lets no pod without an aggregate choose one', (t) => {
+  datapath.aimAt('podpace_classify');
   t.is(datapath.queueMappingAfter({ queueMapping: AGGREGATE_ID_MIN + 8 }), 0);
   datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
   t.is(datapath.queueMappingAfter({ queueMapping: AGGREGATE_ID_MIN + 8 }), 0);
 });
 
-test('podpace_deliver paces by the ingress aggregate', (t) => {
-  const datapath = new TestDatapath(t, temporaryBpffs(t), 'podpace_deliver');
+test.serial('podpace_deliver paces by the ingress aggregate', (t) => {
+  datapath.aimAt('podpace_deliver');
   const [egressId, ingressId] = [AGGREGATE_ID_MIN, AGGREGATE_ID_MAX];
   datapath.setHostInterface({ egressId, ingressId });
-  datapath.configure(egressId, CONFIG);
-  datapath.configure(ingressId, CONFIG);
   const lastNs = process.hrtime.bigint() + 40_000_000n;
   datapath.setClock(ingressId, { lastNs, prepaid: 0n });
   t.deepEqual(datapath.send({ wireLen: 1514 }), { verdict: TC_ACT_UNSPEC, tstampNs: lastNs });
@@ -35,19 +52,17 @@ test('podpace_deliver paces by the ingress aggregate', (t) => {
   t.is(datapath.clock(egressId).lastNs, 0n);
 });
 
-test('podpace_deliver never lets a packet leave before its egress aggregate does', (t) => {
-  const datapath = new TestDatapath(t, temporaryBpffs(t), 'podpace_deliver');
+test.serial('podpace_deliver never lets a packet leave before its egress aggregate does', (t) => {
+  datapath.aimAt('podpace_deliver');
   datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MIN });
-  datapath.configure(AGGREGATE_ID_MIN, CONFIG);
   const tstampNs = process.hrtime.bigint() + 40_000_000n;
   t.is(datapath.send({ tstampNs }).tstampNs, tstampNs);
 });
 
-test('podpace_deliver leaves packets alone where no ingress cap is set', (t) => {
-  const datapath = new TestDatapath(t, temporaryBpffs(t), 'podpace_deliver');
+test.serial('podpace_deliver leaves packets alone where no ingress cap is set', (t) => {
+  datapath.aimAt('podpace_deliver');
   t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
   datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: 0 });
-  datapath.configure(AGGREGATE_ID_MIN, CONFIG);
   t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
   t.is(datapath.clock(AGGREGATE_ID_MIN).lastNs, 0n);
 });

@@ -21,11 +21,17 @@ import { loadPodpace, type LoadedPodpace } from '../../helper/kernel/bpf-loader.
 import { ensureBpffs, isBpffs } from '../../helper/kernel/bpffs.ts';
 import { AGGREGATE_ID_MIN, encodeAggregateConfig, encodeAggregateKey } from '../../helper/wire/aggregate.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
-import { temporaryBpffs } from '../kit/datapath.ts';
+import { mountTemporaryBpffs } from '../kit/datapath.ts';
 
 test.before(() => {
   buildBpf();
 });
+
+function temporaryBpffs(t: ExecutionContext): string {
+  const bpffs = mountTemporaryBpffs();
+  t.teardown(() => bpffs.remove());
+  return bpffs.directory;
+}
 
 function load(t: ExecutionContext, directory: string): LoadedPodpace {
   const loaded = loadPodpace(directory);
@@ -110,7 +116,7 @@ test('a pinned map of another shape is refused by name, and nothing stays open',
 
 test('a refused program says what the verifier said', (t) => {
   // r0 = *(u64 *)(r1 + 4096); exit: reads behind the context.
-  const instructions = Buffer.from('7910001000000000' + '9500000000000000', 'hex');
+  const instructions = Buffer.from('79100010000000009500000000000000', 'hex');
   const program = { type: PROG_TYPE_SCHED_CLS, name: 'bad', license: 'GPL', instructions };
   const error = t.throws(() => loadProgram(program), { instanceOf: KernelError });
   t.is(error?.operation, 'load BPF program "bad"');

@@ -4,8 +4,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { ExecutionContext } from 'ava';
-import { lookupElement, updateElement } from '../../helper/kernel/bpf.ts';
+import { deleteElement, lookupElement, updateElement } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
@@ -29,15 +28,30 @@ export const TC_ACT_UNSPEC = -1;
 export const TC_ACT_SHOT = 2;
 
 /** The device that a test run's packets are on: loopback. */
-export const TEST_IFINDEX = 1;
+const TEST_IFINDEX = 1;
 
-/** A directory on a bpffs of the test's own, which is unmounted when the test ends. */
-export function temporaryBpffs(t: ExecutionContext): string {
+/** A bpffs of the test's own. */
+export interface TemporaryBpffs {
+  readonly directory: string;
+  remove(): void;
+}
+
+/** Mounts a bpffs; `remove` takes it away again with all pins on it. */
+export function mountTemporaryBpffs(): TemporaryBpffs {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
-  t.teardown(() => fs.rmdirSync(directory));
-  ensureBpffs(directory);
-  t.teardown(() => execFileSync('umount', [directory]));
-  return directory;
+  try {
+    ensureBpffs(directory);
+  } catch (error) {
+    fs.rmdirSync(directory);
+    throw error;
+  }
+  return {
+    directory,
+    remove() {
+      execFileSync('umount', [directory]);
+      fs.rmdirSync(directory);
+    },
+  };
 }
 
 /** A packet for the program under test. */
@@ -75,21 +89,51 @@ export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): Te
   return { verdict: run.returnValue, tstampNs: run.contextOut.readBigUInt64LE(152) };
 }
 
-/** The programs and maps, for one test. */
+function programFd(object: LoadedObject, name: string): number {
+  const program = object.programs.get(name);
+  if (program === undefined) throw new Error(`no program ${name}`);
+  return program.fd;
+}
+
+function mapFd(object: LoadedObject, name: string): number {
+  const fd = object.maps.get(name);
+  if (fd === undefined) throw new Error(`no map ${name}`);
+  return fd;
+}
+
+/** The programs and maps, for the tests of one file. */
 export class TestDatapath {
+  readonly #undo: (() => void)[] = [];
+  readonly #bpffs: TemporaryBpffs;
   readonly #podpace: LoadedObject;
   readonly #enter: LoadedObject;
 
-  /** Loads everything below `directory`, on bpffs, and aims at one of podpace's programs. */
-  constructor(t: ExecutionContext, directory: string, program: string) {
-    this.#podpace = loadObject(parseBpfObject(fs.readFileSync(buildBpf())), path.join(directory, 'podpace'));
-    t.teardown(() => closeObject(this.#podpace));
-    const enter = buildBpfObject(path.join(import.meta.dirname, '../bpf/enter.bpf.c'));
-    this.#enter = loadObject(parseBpfObject(fs.readFileSync(enter)), path.join(directory, 'enter'));
-    t.teardown(() => closeObject(this.#enter));
+  constructor() {
+    try {
+      this.#bpffs = mountTemporaryBpffs();
+      this.#undo.unshift(() => this.#bpffs.remove());
+      this.#podpace = this.#load(buildBpf(), 'podpace');
+      this.#enter = this.#load(buildBpfObject(path.join(import.meta.dirname, '../bpf/enter.bpf.c')), 'enter');
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const undo of this.#undo) undo();
+  }
+
+  /** Where another process finds the program that sends packets. */
+  get enterPin(): string {
+    return path.join(this.#bpffs.directory, 'enter', 'enter');
+  }
+
+  /** Chooses which of podpace's programs the packets meet. */
+  aimAt(program: string): void {
     const target = Buffer.alloc(4);
-    target.writeUInt32LE(this.#programFd(this.#podpace, program));
-    updateElement(this.#mapFd(this.#enter, 'under_test'), Buffer.alloc(4), target);
+    target.writeUInt32LE(programFd(this.#podpace, program));
+    updateElement(mapFd(this.#enter, 'under_test'), Buffer.alloc(4), target);
   }
 
   configure(id: number, config: AggregateConfig): void {
@@ -98,47 +142,44 @@ export class TestDatapath {
 
   /** Any bytes, as damage would have them. */
   writeConfig(id: number, value: Buffer): void {
-    updateElement(this.#mapFd(this.#podpace, 'aggregate_config'), encodeAggregateKey(id), value);
+    updateElement(mapFd(this.#podpace, 'aggregate_config'), encodeAggregateKey(id), value);
   }
 
   setClock(id: number, clock: AggregateClock): void {
-    const map = this.#mapFd(this.#podpace, 'aggregate_clock');
+    const map = mapFd(this.#podpace, 'aggregate_clock');
     updateElement(map, encodeAggregateKey(id), encodeAggregateClock(clock));
   }
 
   clock(id: number): AggregateClock {
-    const map = this.#mapFd(this.#podpace, 'aggregate_clock');
+    const map = mapFd(this.#podpace, 'aggregate_clock');
     const value = lookupElement(map, encodeAggregateKey(id), AGGREGATE_CLOCK_SIZE);
     if (value === undefined) throw new Error(`no clock for aggregate ${id}`);
     return decodeAggregateClock(value);
   }
 
-  setHostInterface(hostInterface: HostInterface): void {
-    const map = this.#mapFd(this.#podpace, 'host_interfaces');
-    updateElement(map, encodeInterfaceKey(TEST_IFINDEX), encodeHostInterface(hostInterface));
+  /** A host interface entry for the device that the packets are on; undefined removes it. */
+  setHostInterface(hostInterface: HostInterface | undefined): void {
+    const map = mapFd(this.#podpace, 'host_interfaces');
+    const key = encodeInterfaceKey(TEST_IFINDEX);
+    if (hostInterface === undefined) deleteElement(map, key);
+    else updateElement(map, key, encodeHostInterface(hostInterface));
   }
 
   /** Sends one packet `repeat` times; the outcome is that of the last time. */
   send(packet: TestPacket, repeat = 1): TestOutcome {
-    return sendThrough(this.#programFd(this.#enter, 'enter'), packet, repeat);
+    return sendThrough(programFd(this.#enter, 'enter'), packet, repeat);
   }
 
   /** Sends one packet and returns the queue_mapping that it comes out with. */
   queueMappingAfter(packet: TestPacket): number {
-    const enterFd = this.#programFd(this.#enter, 'enter');
+    const enterFd = programFd(this.#enter, 'enter');
     const run = testRun(enterFd, { data: FRAME, context: encodeContext(packet, 1), repeat: 2 });
     return run.contextOut.readUInt32LE(8);
   }
 
-  #programFd(object: LoadedObject, name: string): number {
-    const program = object.programs.get(name);
-    if (program === undefined) throw new Error(`no program ${name}`);
-    return program.fd;
-  }
-
-  #mapFd(object: LoadedObject, name: string): number {
-    const fd = object.maps.get(name);
-    if (fd === undefined) throw new Error(`no map ${name}`);
-    return fd;
+  #load(file: string, name: string): LoadedObject {
+    const object = loadObject(parseBpfObject(fs.readFileSync(file)), path.join(this.#bpffs.directory, name));
+    this.#undo.unshift(() => closeObject(object));
+    return object;
   }
 }

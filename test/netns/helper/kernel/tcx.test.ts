@@ -26,7 +26,7 @@ const isKernelNewEnough = major > TCX_SINCE[0] || (major === TCX_SINCE[0] && min
 const testTcx = isKernelNewEnough ? test : test.skip;
 
 /** r0 = TCX_NEXT; exit. */
-const PASS = Buffer.from('b7000000ffffffff' + '9500000000000000', 'hex');
+const PASS = Buffer.from('b7000000ffffffff9500000000000000', 'hex');
 
 function newProgram(t: ExecutionContext, name: string): { fd: number; id: number } {
   const fd = loadProgram({ type: PROG_TYPE_SCHED_CLS, name, license: 'GPL', instructions: PASS });

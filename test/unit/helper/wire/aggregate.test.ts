@@ -43,7 +43,7 @@ test('an aggregate config is the struct of bpf/departure.h', (t) => {
     horizonNs: 0x06070809,
     burstNs: 0x0a0b0c0d,
   });
-  t.is(value.toString('hex'), '0504030201000000' + '09080706' + '0d0c0b0a');
+  t.is(value.toString('hex'), '0504030201000000090807060d0c0b0a');
 });
 
 test('an aggregate clock and a host interface come back as they were', (t) => {

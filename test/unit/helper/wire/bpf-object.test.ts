@@ -35,12 +35,8 @@ test('the maps are those that the helper shares with the datapath', (t) => {
 });
 
 test('the programs are those that the helper attaches, under a licence that the kernel takes', (t) => {
-  const names = object.programs.map(({ name, section }) => [section, name]).toSorted();
-  t.deepEqual(names, [
-    ['tc', 'podpace_classify'],
-    ['tc', 'podpace_deliver'],
-    ['tc', 'podpace_depart'],
-  ]);
+  const names = new Set(object.programs.map(({ name, section }) => `${section}/${name}`));
+  t.deepEqual(names, new Set(['tc/podpace_classify', 'tc/podpace_depart', 'tc/podpace_deliver']));
   t.is(object.license, 'Dual BSD/GPL');
 });
 
@@ -92,13 +88,19 @@ test('any part of an object, and any damage to it, gives an object or an error t
       return length % 2 === 0 ? copy : copy.subarray(0, length);
     });
   fc.assert(
-    fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 256 }).map(Buffer.from)), (bytes) => {
-      try {
-        return parseBpfObject(bytes).programs.length >= 0;
-      } catch (error) {
-        return error instanceof Error && error.message.startsWith('Cannot read the BPF object: ');
-      }
-    }),
+    fc.property(
+      fc.oneof(
+        damaged,
+        fc.uint8Array({ maxLength: 256 }).map((bytes) => Buffer.from(bytes)),
+      ),
+      (bytes) => {
+        try {
+          return parseBpfObject(bytes).programs.length >= 0;
+        } catch (error) {
+          return error instanceof Error && error.message.startsWith('Cannot read the BPF object: ');
+        }
+      },
+    ),
     { numRuns: 1000 },
   );
   t.pass();
