@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { aptGet, updatePackageLists, withFreshLists } from './debian.ts';
+import { unpackedKernel } from './kernel-image.ts';
 import { buildDirectory } from './paths.ts';
 import { capture } from './process.ts';
 import { step } from './progress.ts';
@@ -17,7 +18,7 @@ export interface Kernel {
   release: string;
   /** Folder with `boot/` and `lib/modules/`, as in the package. */
   directory: string;
-  /** The kernel image that QEMU loads. */
+  /** The kernel image that QEMU loads, unpacked where that is of use. */
   imagePath: string;
   /** Folder with `kernel/`, `modules.dep` and the rest. */
   modulesDirectory: string;
@@ -29,6 +30,7 @@ const METAPACKAGES: Readonly<Record<KernelSeries, readonly string[]>> = {
   '6.1': ['linux-image-cloud'],
 };
 const DEBIAN_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+const IMAGE_NAME = 'kernel';
 const kernelsDirectory = join(buildDirectory, 'kernels');
 
 /**
@@ -44,14 +46,14 @@ export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
   }
   await mkdir(kernelsDirectory, { recursive: true });
   const realPackage = await findPackage(series);
-  const release = realPackage.slice('linux-image-'.length);
-  if (!existsSync(join(kernelsDirectory, release))) {
-    await step(`Getting the Debian kernel ${release}`, () =>
-      withFreshLists(() => unpack(realPackage, release)),
+  const kernel = describeKernel(realPackage.slice('linux-image-'.length));
+  if (!existsSync(kernel.imagePath)) {
+    await step(`Getting the Debian kernel ${kernel.release}`, () =>
+      withFreshLists(() => unpack(realPackage, kernel)),
     );
   }
-  await writeFile(stamp, `${release}\n`);
-  return describeKernel(release);
+  await writeFile(stamp, `${kernel.release}\n`);
+  return kernel;
 }
 
 function describeKernel(release: string): Kernel {
@@ -59,7 +61,7 @@ function describeKernel(release: string): Kernel {
   return {
     release,
     directory,
-    imagePath: join(directory, 'boot', `vmlinuz-${release}`),
+    imagePath: join(directory, 'boot', IMAGE_NAME),
     modulesDirectory: join(directory, 'lib', 'modules', release),
   };
 }
@@ -84,7 +86,7 @@ async function findPackage(series: KernelSeries): Promise<string> {
   );
 }
 
-async function unpack(realPackage: string, release: string): Promise<void> {
+async function unpack(realPackage: string, kernel: Kernel): Promise<void> {
   // Made under a name of its own and then renamed: a second process may be doing the same.
   const scratch = await mkdtemp(join(kernelsDirectory, '.unpack-'));
   try {
@@ -94,10 +96,13 @@ async function unpack(realPackage: string, release: string): Promise<void> {
       throw new Error(`Cannot unpack ${realPackage}: apt-get download left no .deb file`);
     const tree = join(scratch, 'tree');
     await capture('dpkg-deb', ['--extract', join(scratch, archive), tree]);
-    await capture('depmod', ['--basedir', tree, release]);
-    await rename(tree, join(kernelsDirectory, release)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
-    });
+    await capture('depmod', ['--basedir', tree, kernel.release]);
+    const packedImage = await readFile(join(tree, 'boot', `vmlinuz-${kernel.release}`));
+    const image = process.arch === 'x64' ? unpackedKernel(packedImage) : undefined;
+    await writeFile(join(tree, 'boot', IMAGE_NAME), image ?? packedImage);
+    if (existsSync(kernel.imagePath)) return;
+    await rm(kernel.directory, { recursive: true, force: true });
+    await rename(tree, kernel.directory);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

@@ -64,10 +64,12 @@ async function runSession(request: VmRequest, scratch: string, children: Child[]
   // A leading control character: ordinary output never looks like the beginning of the mark.
   const endMark = `\x1e${randomBytes(16).toString('hex')}`;
 
+  // cache=always: else the guest would read every file anew at each opening. What the machine changes meanwhile may
+  // stay unseen in the guest; what the guest writes is seen on the machine at once.
   const files = new Child([
     VIRTIOFSD,
     '-o',
-    'source=/,sandbox=chroot,cache=auto',
+    'source=/,sandbox=chroot,cache=always',
     `--socket-path=${fileSystemSocket}`,
   ]);
   children.push(files);
