@@ -2,6 +2,8 @@ import { capture, CommandError } from './process.ts';
 
 const emulators: Readonly<Record<string, string>> = { x64: 'qemu-system-x86', arm64: 'qemu-system-arm' };
 
+const cnitool = ['golang-go', 'xz-utils'];
+
 /** Debian packages by what they are needed for; give one set, or several joined, to `ensurePackages`. */
 export const packageSets = {
   /** Compiling the BPF programs and looking into the object file. */
@@ -15,8 +17,10 @@ export const packageSets = {
     'iproute2',
     'util-linux',
   ],
-  /** Building cnitool, running the CNI plugins of others, making namespaces and measuring between them. */
-  lab: ['golang-go', 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
+  /** Building cnitool from its source package. */
+  cnitool,
+  /** Running the CNI plugins of others, making namespaces and measuring between them. */
+  lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
