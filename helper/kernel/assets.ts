@@ -36,7 +36,7 @@ function sourceRoot(): string {
 
 /** Content of an asset. Throws when it is missing (in the source tree: run ./scripts/build first). */
 export function readAsset(name: AssetName): Buffer {
-  if (sea.isSea()) return Buffer.from(sea.getRawAsset(name) as ArrayBuffer);
+  if (sea.isSea()) return Buffer.from(sea.getRawAsset(name));
   return fs.readFileSync(path.join(sourceRoot(), assetSourcePath(name)));
 }
 

@@ -1,0 +1,43 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { ConfigError, parseConfigFile, readSettings } from '../../../helper/config.ts';
+
+test('a file and flags are read alike', (t) => {
+  const settings = { socket: '/run/x.sock', uplink: ['eth0', 'eth1'], horizonMs: 20 };
+  t.deepEqual(parseConfigFile(JSON.stringify(settings)), settings);
+  t.deepEqual(readSettings({ horizonMs: '20', uplink: 'auto', pinDir: undefined }), {
+    horizonMs: 20,
+    uplink: ['auto'],
+  });
+});
+
+const bad: readonly [string, RegExp][] = [
+  ['{"horizonMS":20}', /Unknown setting "horizonMS": the settings are socket, stateDir/],
+  ['{"horizonMs":0}', /"horizonMs" must be a number from 1 to 2000, got 0/],
+  ['{"horizonMs":"x"}', /"horizonMs".*"x"/],
+  ['{"horizonMs":""}', /"horizonMs"/],
+  ['{"socket":"relative"}', /"socket" must be an absolute path, got "relative"/],
+  ['{"uplink":[]}', /"uplink" must be interface names or "auto", got \[\]/],
+  ['{"uplink":["a name"]}', /"uplink"/],
+  ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
+  ['[]', /must be a JSON object/],
+  ['{', /Not JSON/],
+];
+for (const [text, expected] of bad) {
+  test(`parseConfigFile refuses ${text}`, (t) => {
+    const error = t.throws(() => parseConfigFile(text), { instanceOf: ConfigError });
+    t.regex(error.message, expected);
+  });
+}
+
+test('any text gives settings or a ConfigError', (t) => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+      try {
+        t.is(typeof parseConfigFile(text), 'object');
+      } catch (error) {
+        t.true(error instanceof ConfigError);
+      }
+    }),
+  );
+});
