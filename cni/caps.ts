@@ -6,8 +6,8 @@ import { field, hasField, isRawNumber, optionalObject, show } from './json.ts';
 import { CniError, ErrorCode, type JsonObject } from './types.ts';
 
 /** Rates outside are refused: the same range containerd accepts in the pod's annotations. */
-export const MIN_RATE_BITS_PER_SEC = 1000;
-export const MAX_RATE_BITS_PER_SEC = 1e15;
+const MIN_RATE_BITS_PER_SEC = 1000;
+const MAX_RATE_BITS_PER_SEC = 1e15;
 
 /** The reference plugin keeps bytes of burst in 32 bits and refuses a burst that fills them. */
 const BURST_LIMIT_BITS = (2 ** 32 - 1) * 8;

@@ -14,7 +14,7 @@ const MIN_MTU_BYTES = 68;
 const MAX_MTU_BYTES = 65535;
 
 /** What ADD does when the node cannot hold a cap. */
-export type OnUnenforceable = 'fail' | 'allow';
+type OnUnenforceable = 'fail' | 'allow';
 
 export interface Settings {
   readonly socket: string;

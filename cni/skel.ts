@@ -34,7 +34,7 @@ export interface Invocation {
 }
 
 /** One command: returns what goes to stdout, or nothing. */
-export type CommandFunction = (edges: Edges, call: Invocation) => Promise<JsonObject | undefined>;
+type CommandFunction = (edges: Edges, call: Invocation) => Promise<JsonObject | undefined>;
 
 /** Every command, behind a function that loads its code. */
 export type CommandTable = Readonly<Record<Command, () => Promise<CommandFunction>>>;

@@ -60,7 +60,7 @@ function parseAddressBytes(what: string, text: string, whole: string, wanted: st
 }
 
 /** Canonical text of an address. Throws CniError 7 that names `what`. */
-export function canonicalAddress(what: string, text: string): string {
+function canonicalAddress(what: string, text: string): string {
   return decodeAddress(parseAddressBytes(what, text, text, 'IP address'));
 }
 

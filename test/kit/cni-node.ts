@@ -70,18 +70,28 @@ export function makeNode(t: ExecutionContext): TestNode {
   return { netns, kernel: kernelOfNode(open), dataDir };
 }
 
+/** What a namespace holds, as lines. Without what the kernel adds by itself and takes a second to settle. */
+export async function describeNetns(netns: string): Promise<string[]> {
+  const open = nodeKernel.openNetns(netns);
+  const socket = nodeKernel.openSocket(open);
+  try {
+    const links = await nodeKernel.listLinks(socket);
+    const addresses = await nodeKernel.listAddresses(socket);
+    const routes = await nodeKernel.listRoutes(socket);
+    return [...links, ...addresses, ...routes]
+      .map((object) => JSON.stringify(object))
+      .filter((line) => !/"(fe80::[0-9a-f]+:|fe80::\/64|ff00::)/.test(line));
+  } finally {
+    socket.close();
+    open.close();
+  }
+}
+
 /** What a node and its IPAM hold, to see that a command left nothing behind. */
-export function snapshot({ netns, dataDir }: TestNode): string {
+export async function snapshot({ netns, dataDir }: Pick<TestNode, 'netns' | 'dataDir'>): Promise<string> {
   const addresses = fs
     .readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\d+\.\d+$|:/.test(file) && !file.includes('last_reserved_ip'))
-    .sort();
-  const lines = [
-    ip(netns, '-o', 'link').replaceAll(/ qlen \d+/g, ''),
-    ip(netns, '-o', 'addr'),
-    ip(netns, 'route', 'show', 'table', 'all'),
-    ip(netns, '-6', 'route', 'show', 'table', 'all'),
-  ].flatMap((text) => text.split('\n'));
-  // The kernel makes link-local addresses by itself, and takes a second to settle them.
-  return [...lines.filter((line) => !/fe80::[0-9a-f]+:/.test(line)), ...addresses].join('\n');
+    .toSorted();
+  return [...(await describeNetns(netns)), ...addresses].join('\n');
 }

@@ -25,7 +25,7 @@ function name(netns: string): string {
   return netns.slice(netns.lastIndexOf('/') + 1);
 }
 
-test('the other end of a veth pair', async (t) => {
+test.serial('the other end of a veth pair', async (t) => {
   const { pod, helper } = await makeChainedPod(t);
   ip(pod.node.netns, 'link', 'add', 'host7', 'type', 'veth', 'peer', 'eth0', 'netns', name(pod.sandbox));
   await succeed(t, call(pod, 'ADD'));
@@ -36,7 +36,7 @@ test('the other end of a veth pair', async (t) => {
   t.regex(ip(pod.sandbox, 'link', 'show', 'eth0'), /eth0/, 'the pair is not ours to delete');
 });
 
-test('a pair whose other end is in a third namespace', async (t) => {
+test.serial('a pair whose other end is in a third namespace', async (t) => {
   const { pod, helper } = await makeChainedPod(t);
   const third = makeNetns(t, 'third');
   const other = makeNetns(t, 'other');
@@ -66,13 +66,13 @@ test('a pair whose other end is in a third namespace', async (t) => {
   t.deepEqual(helper.methods(), []);
 });
 
-test('a pair of which both ends are in the pod', async (t) => {
+test.serial('a pair of which both ends are in the pod', async (t) => {
   const { pod } = await makeChainedPod(t);
   ip(pod.sandbox, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'eth1');
   await fail(t, call(pod, 'ADD'), 104, /^Cannot cap interface "eth0": both ends of its veth pair are in /);
 });
 
-test('an interface of another kind', async (t) => {
+test.serial('an interface of another kind', async (t) => {
   const { pod } = await makeChainedPod(t);
   ip(pod.sandbox, 'link', 'add', 'eth0', 'type', 'bridge');
   await fail(
@@ -84,7 +84,7 @@ test('an interface of another kind', async (t) => {
   await fail(t, call(pod, 'CHECK'), 104, /of kind bridge/);
 });
 
-test('an interface that is not there', async (t) => {
+test.serial('an interface that is not there', async (t) => {
   const { pod } = await makeChainedPod(t);
   await fail(t, call(pod, 'ADD'), 103, /^Cannot find interface "eth0": it is not in \/run\/netns/);
 });

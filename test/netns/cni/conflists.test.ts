@@ -19,6 +19,9 @@ import {
 import { ip, makeNetns, reaches, snapshot } from '../../kit/cni-node.ts';
 import { healthy, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 
+/** Enough for a dozen processes where a VM emulates the processor. */
+const SLOW_MS = 300_000;
+
 /** As containerd sends it. */
 const CAPABILITY_ARGS = {
   bandwidth: {
@@ -35,19 +38,17 @@ const CAPS = {
   ingress: { rateBitsPerSec: 20_000_000, burstBits: 4294967295 },
 };
 
-/** Interfaces of pods; a bridge stays when its last pod goes. */
-function withoutBridge(node: ProcessNode): string {
-  return snapshot(node)
-    .split('\n')
-    .filter((line) => !line.includes('cni0'))
-    .join('\n');
+/** The bridge plugin leaves its bridge when the last pod goes. */
+function deleteBridge(node: ProcessNode): void {
+  if (ip(node.netns, '-br', 'link').includes('cni0')) ip(node.netns, 'link', 'delete', 'cni0');
 }
 
 async function live(t: ExecutionContext, list: NetworkList, gateway: string): Promise<void> {
+  t.timeout(SLOW_MS);
   const node = makeProcessNode(t);
   const helper = await startFakeHelper(t, healthy, node.socketPath);
   const attachment = { netns: makeNetns(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
-  const before = withoutBridge(node);
+  const before = await snapshot(node);
   const result = await addNetwork(node, list, attachment);
   t.is(result.cniVersion, list.cniVersion);
   t.true(reaches(attachment.netns, gateway));
@@ -59,18 +60,21 @@ async function live(t: ExecutionContext, list: NetworkList, gateway: string): Pr
   if (list.cniVersion >= '0.4.0') await checkNetwork(node, list, attachment, result);
   await delNetwork(node, list, attachment, result);
   await delNetwork(node, list, attachment);
-  t.is(withoutBridge(node), before);
+  deleteBridge(node);
+  t.is(await snapshot(node), before);
   t.deepEqual(
     new Set(helper.methods().slice(1)),
     new Set(list.cniVersion >= '0.4.0' ? ['check', 'detach'] : ['detach']),
   );
 }
 
-test('10-podpace.conflist', (t) => live(t, readConflist('10-podpace.conflist'), '10.85.0.1'));
-test('20-bridge-podpace.conflist', (t) => live(t, readConflist('20-bridge-podpace.conflist'), '10.86.0.1'));
-test('30-ptp-podpace.conflist', (t) => live(t, readConflist('30-ptp-podpace.conflist'), '10.87.0.1'));
+test.serial('10-podpace.conflist', (t) => live(t, readConflist('10-podpace.conflist'), '10.85.0.1'));
+test.serial('20-bridge-podpace.conflist', (t) =>
+  live(t, readConflist('20-bridge-podpace.conflist'), '10.86.0.1'),
+);
+test.serial('30-ptp-podpace.conflist', (t) => live(t, readConflist('30-ptp-podpace.conflist'), '10.87.0.1'));
 
-test('40-flannel-podpace.conflist, with the bridge that flannel delegates to', (t) => {
+test.serial('40-flannel-podpace.conflist, with the bridge that flannel delegates to', (t) => {
   const list = readConflist('40-flannel-podpace.conflist');
   // What the flannel plugin makes of its `delegate` section and of /run/flannel/subnet.env with
   // FLANNEL_NETWORK=10.244.0.0/16, FLANNEL_SUBNET=10.244.1.1/24, FLANNEL_MTU=1450, FLANNEL_IPMASQ=true.
@@ -93,7 +97,7 @@ test('40-flannel-podpace.conflist, with the bridge that flannel delegates to', (
   return live(t, { ...list, plugins: bridges }, '10.244.1.1');
 });
 
-test('a chain without caps needs no helper', async (t) => {
+test.serial('a chain without caps needs no helper', async (t) => {
   const node = makeProcessNode(t);
   const list = readConflist('20-bridge-podpace.conflist');
   const attachment = { netns: makeNetns(t, 'pod') };
@@ -102,7 +106,7 @@ test('a chain without caps needs no helper', async (t) => {
   await t.notThrowsAsync(delNetwork(node, list, attachment, result));
 });
 
-test('a chain hands on what podpace does not know', async (t) => {
+test.serial('a chain hands on what podpace does not know', async (t) => {
   const node = makeProcessNode(t);
   const prevResult = {
     cniVersion: '1.0.0',
@@ -126,9 +130,9 @@ test('a chain hands on what podpace does not know', async (t) => {
   t.is(run.stdout.replaceAll(/\s/g, ''), text.slice(text.indexOf('"prevResult":') + 13, -1));
 });
 
-test('SIGTERM while the helper is silent undoes ADD', async (t) => {
+test.serial('SIGTERM while the helper is silent undoes ADD', async (t) => {
   const node = makeProcessNode(t);
-  const before = snapshot(node);
+  const before = await snapshot(node);
   let podpace: ChildProcess | undefined;
   const silent: Script = (request, connection) => {
     if (request.method === 'attach') podpace?.kill('SIGTERM');
@@ -148,10 +152,10 @@ test('SIGTERM while the helper is silent undoes ADD', async (t) => {
   const run = await runOnNode(node, argv, env, JSON.stringify(config), (child) => (podpace = child));
   t.is(run.status, 1, run.stderr);
   t.like(JSON.parse(run.stdout), { code: 107, msg: 'Cannot finish: stopped by SIGTERM' });
-  t.is(snapshot(node), before);
+  t.is(await snapshot(node), before);
 });
 
-test('macvlan has no host interface', async (t) => {
+test.serial('macvlan has no host interface', async (t) => {
   const node = makeProcessNode(t);
   await startFakeHelper(t, healthy, node.socketPath);
   ip(node.netns, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'up1');
@@ -172,7 +176,7 @@ test('macvlan has no host interface', async (t) => {
   await delNetwork(node, list, attachment);
 });
 
-test('VERSION needs nothing, and a process writes nothing but what it must', async (t) => {
+test.serial('VERSION needs nothing, and a process writes nothing but what it must', async (t) => {
   const node = makeProcessNode(t);
   const podpace = path.join(node.root, 'bin/podpace');
   const run = await runOnNode(node, [podpace], { CNI_COMMAND: 'VERSION' }, '');

@@ -28,7 +28,7 @@ function hostInterfaces({ node }: Pod): number {
     .filter((line) => /: pod[0-9a-f]/.test(line)).length;
 }
 
-test('GC removes what no attachment claims, and asks helper and IPAM to', async (t) => {
+test.serial('GC removes what no attachment claims, and asks helper and IPAM to', async (t) => {
   const { pod, env, log } = makePod110(t);
   const helper = await startFakeHelper(t);
   const socket = helper.socketPath;
@@ -56,7 +56,7 @@ test('GC removes what no attachment claims, and asks helper and IPAM to', async 
   t.is(fs.readFileSync(log, 'utf8').match(/GC/g)?.length, 3);
 });
 
-test('GC goes on after an error and reports it', async (t) => {
+test.serial('GC goes on after an error and reports it', async (t) => {
   const { pod, env } = makePod110(
     t,
     `[ "$CNI_COMMAND" != GC ] || { echo '{"code":77,"msg":"ipam"}'; exit 1; }`,
@@ -68,7 +68,7 @@ test('GC goes on after an error and reports it', async (t) => {
   t.is(hostInterfaces(pod), 0);
 });
 
-test('GC touches nothing for a list that it cannot read', async (t) => {
+test.serial('GC touches nothing for a list that it cannot read', async (t) => {
   const { pod, env } = makePod110(t);
   await succeed(t, call(pod, 'ADD', {}, env));
   for (const list of ['all', {}, [{ containerID: 'c1' }], [7], [{ containerID: 1, ifname: 'eth0' }]]) {
@@ -77,7 +77,7 @@ test('GC touches nothing for a list that it cannot read', async (t) => {
   t.is(hostInterfaces(pod), 1);
 });
 
-test('a result of 1.1.0 carries the MTU', async (t) => {
+test.serial('a result of 1.1.0 carries the MTU', async (t) => {
   const { pod, env } = makePod110(t);
   const result = await succeed(t, call(pod, 'ADD', { mtu: 1400 }, env));
   t.deepEqual(
@@ -87,7 +87,7 @@ test('a result of 1.1.0 carries the MTU', async (t) => {
   await succeed(t, call(pod, 'CHECK', { prevResult: result, mtu: 1400 }, env));
 });
 
-test('STATUS asks IPAM, then the helper', async (t) => {
+test.serial('STATUS asks IPAM, then the helper', async (t) => {
   const { pod, env, log } = makePod110(t);
   const helper = await startFakeHelper(t);
   await succeed(t, call(pod, 'STATUS', { socket: helper.socketPath }, env));
@@ -95,7 +95,7 @@ test('STATUS asks IPAM, then the helper', async (t) => {
   t.deepEqual(helper.methods(), ['status']);
 });
 
-test('STATUS without a helper', async (t) => {
+test.serial('STATUS without a helper', async (t) => {
   const { pod, env } = makePod110(t);
   const socket = '/run/pp-none.sock';
   await fail(t, call(pod, 'STATUS', { socket }, env), 50, /Cannot reach the helper at \/run\/pp-none\.sock/);
@@ -104,7 +104,7 @@ test('STATUS without a helper', async (t) => {
   t.regex(outcome.stderr, /WARNING/);
 });
 
-test("STATUS returns IPAM's error", async (t) => {
+test.serial("STATUS returns IPAM's error", async (t) => {
   const { pod, env } = makePod110(t, `echo '{"code":51,"msg":"full"}'; exit 1`);
   const helper = await startFakeHelper(t, healthy);
   await fail(t, call(pod, 'STATUS', { socket: helper.socketPath }, env), 51, /^full$/);

@@ -5,9 +5,9 @@ import { deleteNetns, inside, ip, makeNetns, makeNode, reaches, snapshot } from 
 import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, DUAL, fail, makePod, succeed, V4, V6, type Pod } from '../../kit/pod.ts';
 
-test('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
+test.serial('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   const result = await succeed(t, call(pod, 'ADD'));
   t.is(result.cniVersion, '1.0.0');
   t.is(result.interfaces?.length, 2);
@@ -21,12 +21,12 @@ test('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
   t.true(reaches(pod.sandbox, '10.91.0.1'));
   await succeed(t, call(pod, 'CHECK', { prevResult: result }));
   await succeed(t, call(pod, 'DEL', { prevResult: result }));
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
   await succeed(t, call(pod, 'DEL'));
   await succeed(t, call(pod, 'DEL', {}, { CNI_NETNS: '' }));
 });
 
-test('two pods of one subnet reach each other through the node', async (t) => {
+test.serial('two pods of one subnet reach each other through the node', async (t) => {
   const pod = makePod(t);
   const other = { ...pod, sandbox: makeNetns(t, 'pod') };
   await succeed(t, call(pod, 'ADD'));
@@ -35,7 +35,7 @@ test('two pods of one subnet reach each other through the node', async (t) => {
   t.true(reaches(pod.sandbox, address));
 });
 
-test('an IPv6 pod is reachable at once', async (t) => {
+test.serial('an IPv6 pod is reachable at once', async (t) => {
   const pod = makePod(t, V6);
   // As some runtimes leave it.
   inside(pod.sandbox, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
@@ -46,7 +46,7 @@ test('an IPv6 pod is reachable at once', async (t) => {
   await succeed(t, call(pod, 'CHECK', { prevResult: result }));
 });
 
-test('a dual-stack pod, in every version of the specification', async (t) => {
+test.serial('a dual-stack pod, in every version of the specification', async (t) => {
   for (const cniVersion of ['0.3.0', '0.3.1', '0.4.0', '1.0.0']) {
     const pod = makePod(t, DUAL, { cniVersion });
     const result = await succeed(t, call(pod, 'ADD'));
@@ -62,7 +62,7 @@ test('a dual-stack pod, in every version of the specification', async (t) => {
   }
 });
 
-test('the MTU is the given one, else that of the default route', async (t) => {
+test.serial('the MTU is the given one, else that of the default route', async (t) => {
   const given = makePod(t, V4, { mtu: 1380 });
   await succeed(t, call(given, 'ADD'));
   t.regex(ip(given.sandbox, 'link', 'show', 'eth0'), /mtu 1380/);
@@ -83,16 +83,16 @@ test('the MTU is the given one, else that of the default route', async (t) => {
   t.regex(ip(none.sandbox, 'link', 'show', 'eth0'), /mtu 1500/);
 });
 
-test('an interface that exists is left alone, and so is its address', async (t) => {
+test.serial('an interface that exists is left alone, and so is its address', async (t) => {
   const pod = makePod(t);
   await succeed(t, call(pod, 'ADD'));
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   await fail(t, call(pod, 'ADD'), 105, /interface "eth0": it exists already in \/run\/netns/);
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
   t.notThrows(() => ip(pod.sandbox, 'link', 'show', 'eth0'));
 });
 
-test("the node's own namespace is never a pod's", async (t) => {
+test.serial("the node's own namespace is never a pod's", async (t) => {
   const pod = makePod(t);
   const own = { CNI_NETNS: '/proc/self/ns/net' };
   await fail(
@@ -104,9 +104,9 @@ test("the node's own namespace is never a pod's", async (t) => {
   await fail(t, call(pod, 'DEL', {}, own), 8, /plugin's netns/);
 });
 
-test('a namespace that is gone or none', async (t) => {
+test.serial('a namespace that is gone or none', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   await fail(
     t,
     call(pod, 'ADD', {}, { CNI_NETNS: '/run/netns/pp-none' }),
@@ -115,32 +115,32 @@ test('a namespace that is gone or none', async (t) => {
   );
   await fail(t, call(pod, 'ADD', {}, { CNI_NETNS: '/etc/hostname' }), 4, /failed to open netns/);
   await succeed(t, call(pod, 'DEL', {}, { CNI_NETNS: '/etc/hostname' }));
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
 });
 
-test('DEL after the namespace is gone releases the address', async (t) => {
+test.serial('DEL after the namespace is gone releases the address', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   await succeed(t, call(pod, 'ADD'));
   deleteNetns(pod.sandbox);
   await succeed(t, call(pod, 'DEL'));
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
 });
 
-test('DEL finds a host interface that was renamed', async (t) => {
+test.serial('DEL finds a host interface that was renamed', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   const result = await succeed(t, call(pod, 'ADD'));
   const host = result.interfaces?.[0]?.name ?? '';
   ip(pod.node.netns, 'link', 'set', host, 'down');
   ip(pod.node.netns, 'link', 'set', host, 'name', 'renamed0');
   await succeed(t, call(pod, 'DEL'));
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
 });
 
-test('DEL succeeds with caps, prevResult and keys that nobody can read', async (t) => {
+test.serial('DEL succeeds with caps, prevResult and keys that nobody can read', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   await succeed(t, call(pod, 'ADD'));
   const nonsense = {
     prevResult: 'x',
@@ -151,10 +151,10 @@ test('DEL succeeds with caps, prevResult and keys that nobody can read', async (
     mtu: -1,
   };
   await succeed(t, call(pod, 'DEL', nonsense));
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
 });
 
-test('ADD with caps asks the helper, DEL detaches', async (t) => {
+test.serial('ADD with caps asks the helper, DEL detaches', async (t) => {
   const pod = makePod(t);
   const helper = await startFakeHelper(t);
   const more = { socket: helper.socketPath, runtimeConfig: { bandWidth: BANDWIDTH } };
@@ -173,7 +173,7 @@ test('ADD with caps asks the helper, DEL detaches', async (t) => {
   t.deepEqual(helper.methods(), ['attach', 'check', 'detach']);
 });
 
-test('a pod without caps never asks the helper in ADD', async (t) => {
+test.serial('a pod without caps never asks the helper in ADD', async (t) => {
   const pod = makePod(t);
   const helper = await startFakeHelper(t);
   const zeros = { IngressRate: 0, IngressBurst: 0, EgressRate: 0, EgressBurst: 0 };
@@ -181,15 +181,15 @@ test('a pod without caps never asks the helper in ADD', async (t) => {
   t.deepEqual(helper.methods(), []);
 });
 
-test('a refused cap undoes everything, or is a loud warning', async (t) => {
+test.serial('a refused cap undoes everything, or is a loud warning', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   const error = { code: 'unenforceable', message: 'this kernel has no sch_fq', remedy: 'load it' } as const;
   const helper = await startFakeHelper(t, refuses('attach', error));
   const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: BANDWIDTH } };
   const answer = await fail(t, call(pod, 'ADD', more), 100, /no sch_fq/);
   t.is(answer.details, 'load it');
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
   t.deepEqual(helper.methods(), ['attach', 'detach']);
   t.notRegex(ip(pod.sandbox, 'link'), /eth0/);
 
@@ -198,40 +198,40 @@ test('a refused cap undoes everything, or is a loud warning', async (t) => {
   t.regex(outcome.stderr, /WARNING: the cap is not enforced .*no sch_fq; load it/);
 });
 
-test('an absent helper fails ADD with caps and leaves nothing', async (t) => {
+test.serial('an absent helper fails ADD with caps and leaves nothing', async (t) => {
   const pod = makePod(t);
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   const more = { socket: '/run/pp-none.sock', runtimeConfig: { bandwidth: BANDWIDTH } };
   const answer = await fail(t, call(pod, 'ADD', more), 11, /Cannot reach the helper at \/run\/pp-none\.sock/);
   t.regex(answer.details ?? '', /start podpaced/);
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
   const del = await call(pod, 'DEL', more);
   t.is(del.status, 0);
   t.regex(del.stderr, /DEL goes on/);
 });
 
-test('IPAM errors are passed on unwrapped and leave nothing', async (t) => {
+test.serial('IPAM errors are passed on unwrapped and leave nothing', async (t) => {
   const pod = makePod(t, { ...V4, ranges: [{ subnet: '10.91.0.0/30' }] });
   await succeed(t, call(pod, 'ADD'));
   const other = { ...pod, sandbox: makeNetns(t, 'pod') };
-  const before = snapshot(pod.node);
+  const before = await snapshot(pod.node);
   await fail(
     t,
     call(other, 'ADD', {}, { CNI_CONTAINERID: 'c2' }),
     999,
     /^failed to allocate for range 0: no IP addresses/,
   );
-  t.is(snapshot(pod.node), before);
+  t.is(await snapshot(pod.node), before);
 });
 
-test('a missing IPAM plugin', async (t) => {
+test.serial('a missing IPAM plugin', async (t) => {
   const pod = makePod(t);
   const more = { ipam: { type: 'nonesuch' } };
   await fail(t, call(pod, 'ADD', more), 7, /^failed to find plugin "nonesuch" in path \[\/usr\/lib\/cni\]$/);
   await fail(t, call(pod, 'DEL', more), 7, /^failed to find plugin/);
 });
 
-test('a pod whose IPAM names no gateway gets a link-local one', async (t) => {
+test.serial('a pod whose IPAM names no gateway gets a link-local one', async (t) => {
   const node = makeNode(t);
   const addresses = [{ address: '10.92.0.5/32' }, { address: 'fd92::5/128' }];
   const ipam = { type: 'static', addresses, routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }] };
@@ -246,7 +246,7 @@ test('a pod whose IPAM names no gateway gets a link-local one', async (t) => {
   await succeed(t, call(pod, 'CHECK', { prevResult: result }));
 });
 
-test('routes keep what the specification lets IPAM say', async (t) => {
+test.serial('routes keep what the specification lets IPAM say', async (t) => {
   const routes = [{ dst: '0.0.0.0/0' }, { dst: '198.51.100.7/24', gw: '10.91.0.1' }];
   const pod = makePod(t, { ...V4, routes });
   await succeed(t, call(pod, 'ADD'));
@@ -288,7 +288,7 @@ const DAMAGES: readonly [what: string, damage: (pod: Pod, host: string) => void,
 ];
 
 for (const [what, damage, text] of DAMAGES) {
-  test(`CHECK notices a missing ${what}`, async (t) => {
+  test.serial(`CHECK notices a missing ${what}`, async (t) => {
     const pod = makePod(t);
     const result = await succeed(t, call(pod, 'ADD'));
     damage(pod, result.interfaces?.[0]?.name ?? '');
@@ -296,7 +296,7 @@ for (const [what, damage, text] of DAMAGES) {
   });
 }
 
-test('CHECK passes on what IPAM and the helper miss', async (t) => {
+test.serial('CHECK passes on what IPAM and the helper miss', async (t) => {
   const pod = makePod(t);
   const error = { code: 'check-failed', message: 'the leaf qdisc of eth0 is missing' } as const;
   const helper = await startFakeHelper(t, refuses('check', error));
