@@ -23,7 +23,7 @@
  *   the window lie within window + burst, and the charges of all but the last of them fit in there.
  * - Departures of one aggregate never go back, since neither start nor now does. (On several CPUs: those of
  *   packets that are held. One that need not wait leaves when its CPU gets to it.)
- * - An aggregate without backlog never delays and never drops.
+ * - An aggregate without backlog never drops, and delays only what asks for it by tstamp.
  *
  * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing), or this very step
  * for the other aggregate of a packet between two pods. It moves the clock, or else packets that were all stamped
