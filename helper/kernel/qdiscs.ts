@@ -25,7 +25,11 @@ export interface Qdisc {
   readonly options: Buffer;
 }
 
-/** A class of a classful qdisc; those of `mq` are the device's transmit queues. */
+/**
+ * A class of a classful qdisc; those of `mq` are the device's transmit queues. The handle of a class is the parent
+ * of its leaf, but not below a default `mq`: that one has no major number to find it by, and has to be put again
+ * with a handle before its leaves can be replaced.
+ */
 export interface QdiscClass {
   readonly handle: number;
   readonly parent: number;

@@ -3,9 +3,11 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import type { ExecutionContext } from 'ava';
-import { openNetns } from '../../helper/kernel/netns.ts';
+import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
+import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 
 /** A namespace with a netlink socket in it, and iproute2 as a witness of what is there. */
 export interface TestNetns {
@@ -49,6 +51,25 @@ export function makeNetns(t: ExecutionContext): TestNetns {
     tc: (...args) => run('tc', ['-n', name, ...args]),
     tcJson: (...args) => json('tc', args),
   };
+}
+
+/**
+ * Makes a veth pair `left` and `right` in one namespace, both switched on; gives the index of `left`. Without
+ * processes, which take a second each in a VM without KVM. Neither end gets a link-local address by itself.
+ */
+export async function addPair({ rt, netns }: TestNetns, queues = 1): Promise<number> {
+  await createVethPair(rt, { name: 'left', mtu: 1500, peer: { name: 'right' }, numTxQueues: queues });
+  for (const name of ['left', 'right']) {
+    inNetns(netns, () => writeSysctl(`net/ipv6/conf/${name}/addr_gen_mode`, '1'));
+    await changeLink(rt, await indexOf(rt, name), { up: true });
+  }
+  return indexOf(rt, 'left');
+}
+
+async function indexOf(rt: RtSocket, name: string): Promise<number> {
+  const link = await findLink(rt, { name });
+  if (link === undefined) throw new Error(`Cannot find link "${name}"`);
+  return link.index;
 }
 
 /** Descriptors that this process has open. */

@@ -1,17 +1,8 @@
 import test from 'ava';
 import { addAddress, deleteAddress, listAddresses } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { findLink } from '../../../../helper/kernel/links.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
-import { makeNetns } from '../../../kit/netns.ts';
-import type { TestNetns } from '../../../kit/netns.ts';
-
-async function addPair({ rt, ip }: TestNetns): Promise<number> {
-  ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'far');
-  ip('link', 'set', 'far', 'addrgenmode', 'none', 'up');
-  ip('link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
-  return (await findLink(rt, { name: 'eth0' }))?.index ?? 0;
-}
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 
 test('addAddress adds what ip then shows', async (t) => {
   const netns = makeNetns(t);
@@ -19,7 +10,7 @@ test('addAddress adds what ip then shows', async (t) => {
   await addAddress(netns.rt, { ifindex, address: '10.0.0.2', prefixLength: 24 });
   await addAddress(netns.rt, { ifindex, address: 'fd00::2', prefixLength: 64, noDad: true });
   await addAddress(netns.rt, { ifindex, address: '169.254.1.1', prefixLength: 32, scope: 253 });
-  const infos = netns.ipJson('address', 'show', 'eth0')[0]?.['addr_info'] as Record<string, unknown>[];
+  const infos = netns.ipJson('address', 'show', 'left')[0]?.['addr_info'] as Record<string, unknown>[];
   t.is(infos.length, 3);
   t.like(
     infos.find(({ local }) => local === '10.0.0.2'),
@@ -51,8 +42,8 @@ test('listAddresses gives what ip shows, of one interface or of all', async (t) 
   const netns = makeNetns(t);
   const ifindex = await addPair(netns);
   netns.ip('link', 'set', 'lo', 'up');
-  netns.ip('address', 'add', '10.0.0.1', 'peer', '10.0.0.2/32', 'dev', 'eth0');
-  netns.ip('address', 'add', 'fd00::0:1/64', 'dev', 'eth0', 'nodad');
+  netns.ip('address', 'add', '10.0.0.1', 'peer', '10.0.0.2/32', 'dev', 'left');
+  netns.ip('address', 'add', 'fd00::0:1/64', 'dev', 'left', 'nodad');
   const expected = [
     { ifindex, address: '10.0.0.1', prefixLength: 32 },
     { ifindex, address: 'fd00::1', prefixLength: 64 },

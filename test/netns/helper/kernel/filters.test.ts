@@ -10,9 +10,7 @@ import {
   removeClsact,
   replaceBpfFilter,
 } from '../../../../helper/kernel/filters.ts';
-import { findLink } from '../../../../helper/kernel/links.ts';
-import { makeNetns } from '../../../kit/netns.ts';
-import type { TestNetns } from '../../../kit/netns.ts';
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 
 const BPF_PROG_LOAD = 5;
 const BPF_PROG_TYPE_SCHED_CLS = 3;
@@ -37,11 +35,6 @@ function programIdentity(fd: number): { programId: number; programTag: string } 
   const text = fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
   const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(text)?.[1] ?? '';
   return { programId: Number(field('prog_id')), programTag: field('prog_tag') };
-}
-
-async function addPair({ rt, ip }: TestNetns): Promise<number> {
-  ip('link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right');
-  return (await findLink(rt, { name: 'left' }))?.index ?? 0;
 }
 
 test('ensureClsact makes the qdisc once, removeClsact removes it', async (t) => {

@@ -1,14 +1,12 @@
 import test from 'ava';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { findLink } from '../../../../helper/kernel/links.ts';
 import { addNeighbour } from '../../../../helper/kernel/neighbours.ts';
-import { makeNetns } from '../../../kit/netns.ts';
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 
 test('addNeighbour adds a permanent entry, and replaces one', async (t) => {
-  const { rt, ip, ipJson } = makeNetns(t);
-  ip('link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right');
-  ip('link', 'set', 'left', 'up');
-  const ifindex = (await findLink(rt, { name: 'left' }))?.index ?? 0;
+  const netns = makeNetns(t);
+  const { rt, ipJson } = netns;
+  const ifindex = await addPair(netns);
   await addNeighbour(rt, { ifindex, address: '169.254.1.1', mac: '02:00:00:00:00:01' });
   await addNeighbour(rt, { ifindex, address: '169.254.1.1', mac: '02:00:00:00:00:02' });
   await addNeighbour(rt, { ifindex, address: 'fe80::1', mac: '02:00:00:00:00:03' });

@@ -1,6 +1,5 @@
 import test from 'ava';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { inNetns } from '../../../../helper/kernel/netns.ts';
 import { findLink } from '../../../../helper/kernel/links.ts';
 import {
   TC_H_ROOT,
@@ -9,17 +8,10 @@ import {
   listQdiscs,
   replaceQdisc,
 } from '../../../../helper/kernel/qdiscs.ts';
-import { makeNetns } from '../../../kit/netns.ts';
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 import type { TestNetns } from '../../../kit/netns.ts';
 
 const PFIFO_LIMIT_7 = Buffer.from('07000000', 'hex');
-
-async function addPair({ rt, ip }: TestNetns): Promise<number> {
-  ip('link', 'add', 'left', 'numtxqueues', '4', 'type', 'veth', 'peer', 'name', 'right');
-  ip('link', 'set', 'left', 'up');
-  ip('link', 'set', 'right', 'up');
-  return (await findLink(rt, { name: 'left' }))?.index ?? 0;
-}
 
 /** What `tc qdisc show` says, in our words. */
 function witness({ tcJson }: TestNetns): string[] {
@@ -44,14 +36,14 @@ async function ours(netns: TestNetns, ifindex: number): Promise<string[]> {
 
 test('listQdiscs shows the default noqueue that tc shows', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   t.deepEqual(await ours(netns, ifindex), ['noqueue 0: root']);
   t.deepEqual(await ours(netns, ifindex), witness(netns));
 });
 
 test('listQdiscs and listClasses show a configured mq with all its default leaves', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'mq' });
   const listed = await ours(netns, ifindex);
   t.is(listed.length, 5);
@@ -64,21 +56,29 @@ test('listQdiscs and listClasses show a configured mq with all its default leave
   t.true(classes.every(({ kind, leafHandle }) => kind === 'mq' && leafHandle === 0));
 });
 
-test('listQdiscs shows the mq and leaves that the kernel chose for a device by itself', async (t) => {
+test('a default mq and its leaves have no handle, and take other leaves only once mq has one', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
-  // A veth has no queue unless its queue length is set before a default qdisc is chosen.
-  netns.ip('link', 'set', 'left', 'down');
-  netns.ip('link', 'set', 'left', 'txqueuelen', '100');
-  netns.tc('qdisc', 'replace', 'dev', 'left', 'root', 'pfifo');
-  netns.tc('qdisc', 'delete', 'dev', 'left', 'root');
+  // A veth gets no queues of its own accord; an ifb does.
+  netns.ip('link', 'add', 'left', 'numtxqueues', '2', 'type', 'ifb');
   netns.ip('link', 'set', 'left', 'up');
-  t.deepEqual(await ours(netns, ifindex), witness(netns));
+  const ifindex = (await findLink(netns.rt, { name: 'left' }))?.index ?? 0;
+  const listed = await ours(netns, ifindex);
+  t.deepEqual(listed, witness(netns));
+  t.is(listed.length, 3);
+  t.true(listed.includes('mq 0: root'));
+  t.deepEqual(await listClasses(netns.rt, ifindex), [
+    { handle: 1, parent: TC_H_ROOT, leafHandle: 0, kind: 'mq' },
+    { handle: 2, parent: TC_H_ROOT, leafHandle: 0, kind: 'mq' },
+  ]);
+  const leaf = { ifindex, kind: 'pfifo' };
+  await t.throwsAsync(replaceQdisc(netns.rt, { ...leaf, parent: 1 }), { instanceOf: KernelError });
+  await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'mq' });
+  await t.notThrowsAsync(replaceQdisc(netns.rt, { ...leaf, parent: 0x10001 }));
 });
 
 test('listClasses gives the handle of every leaf under mq', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'mq' });
   for (const [index, { handle }] of (await listClasses(netns.rt, ifindex)).entries()) {
     const leaf = {
@@ -102,7 +102,7 @@ test('listClasses gives the handle of every leaf under mq', async (t) => {
 
 test('replaceQdisc replaces what stands there, and deleteQdisc brings the default back', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x50000, kind: 'pfifo' });
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x60000, kind: 'bfifo' });
   t.deepEqual(witness(netns), ['bfifo 6: root']);
@@ -112,7 +112,7 @@ test('replaceQdisc replaces what stands there, and deleteQdisc brings the defaul
 
 test('replacing the root keeps the filters under clsact', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   netns.tc('qdisc', 'add', 'dev', 'left', 'clsact');
   netns.tc('filter', 'add', 'dev', 'left', 'egress', 'protocol', 'ip', 'u32', 'match', 'u32', '0', '0');
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, kind: 'pfifo' });
@@ -121,14 +121,14 @@ test('replacing the root keeps the filters under clsact', async (t) => {
 
 test('listQdiscs without an index lists every device', async (t) => {
   const netns = makeNetns(t);
-  await addPair(netns);
+  await addPair(netns, 4);
   const names = new Set((await listQdiscs(netns.rt)).map(({ ifindex }) => ifindex));
   t.true(names.size >= 2);
 });
 
 test('qdisc errors name the kind, the interface and the place', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   const unknown = replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, kind: 'nonesuch' });
   const error = await t.throwsAsync(unknown, { instanceOf: KernelError });
   t.is(error?.operation, `put qdisc "nonesuch" on interface ${ifindex} at root`);
@@ -144,7 +144,6 @@ test('qdisc errors name the kind, the interface and the place', async (t) => {
 });
 
 test('listClasses of a device that is gone is empty', async (t) => {
-  const { rt, netns } = makeNetns(t);
+  const { rt } = makeNetns(t);
   t.deepEqual(await listClasses(rt, 4711), []);
-  t.notThrows(() => inNetns(netns, () => undefined));
 });

@@ -1,23 +1,22 @@
 import test from 'ava';
+import { addAddress } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { findLink } from '../../../../helper/kernel/links.ts';
 import { addRoute, deleteRoute, listRoutes } from '../../../../helper/kernel/routes.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
-import { makeNetns } from '../../../kit/netns.ts';
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 import type { TestNetns } from '../../../kit/netns.ts';
 
-async function addPair({ rt, ip }: TestNetns): Promise<number> {
-  ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'far');
-  ip('link', 'set', 'far', 'addrgenmode', 'none', 'up');
-  ip('link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
-  ip('address', 'add', '10.0.0.2/24', 'dev', 'eth0');
-  ip('address', 'add', 'fd00::2/64', 'dev', 'eth0', 'nodad');
-  return (await findLink(rt, { name: 'eth0' }))?.index ?? 0;
+/** A pair, of which `left` has the addresses 10.0.0.2/24 and fd00::2/64. */
+async function addPairWithAddresses(netns: TestNetns): Promise<number> {
+  const ifindex = await addPair(netns);
+  await addAddress(netns.rt, { ifindex, address: '10.0.0.2', prefixLength: 24 });
+  await addAddress(netns.rt, { ifindex, address: 'fd00::2', prefixLength: 64, noDad: true });
+  return ifindex;
 }
 
 test('addRoute adds what ip then shows', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPairWithAddresses(netns);
   const { rt, ipJson } = netns;
   await addRoute(rt, { destination: '0.0.0.0/0', gateway: '10.0.0.1', table: 254, mtu: 1400, advmss: 1360 });
   await addRoute(rt, { destination: '::/0', gateway: 'fd00::1', table: 254, priority: 77 });
@@ -32,18 +31,18 @@ test('addRoute adds what ip then shows', async (t) => {
   await addRoute(rt, { destination: '198.51.100.0/24', gateway: 'fd00::1', ifindex, table: 254 });
   t.like(ipJson('route', 'show', 'default')[0], {
     gateway: '10.0.0.1',
-    dev: 'eth0',
+    dev: 'left',
     metrics: [{ mtu: 1400, advmss: 1360 }],
   });
   t.like(ipJson('-6', 'route', 'show', 'default')[0], { gateway: 'fd00::1', metric: 77 });
-  t.like(ipJson('route', 'show', '169.254.1.1')[0], { dev: 'eth0', scope: 'link', prefsrc: '10.0.0.2' });
+  t.like(ipJson('route', 'show', '169.254.1.1')[0], { dev: 'left', scope: 'link', prefsrc: '10.0.0.2' });
   t.like(ipJson('route', 'show', 'table', '1000')[0], { dst: '192.0.2.0/24', flags: ['onlink'] });
   t.like(ipJson('route', 'show', '198.51.100.0/24')[0], { via: { family: 'inet6', host: 'fd00::1' } });
 });
 
 test('listRoutes gives what was added', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPairWithAddresses(netns);
   const routes: Route[] = [
     { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 1000, mtu: 1400, scope: 0, type: 1 },
     {
@@ -78,7 +77,7 @@ test('listRoutes gives what was added', async (t) => {
 
 test('listRoutes gives as many of each family and table as ip', async (t) => {
   const netns = makeNetns(t);
-  await addPair(netns);
+  await addPairWithAddresses(netns);
   const all = await listRoutes(netns.rt);
   const ipv4 = netns.ipJson('-4', 'route', 'show', 'table', 'all').length;
   const ipv6 = netns.ipJson('-6', 'route', 'show', 'table', 'all').length;
@@ -91,7 +90,7 @@ test('listRoutes gives as many of each family and table as ip', async (t) => {
 
 test('listRoutes gives a route with several next hops without any', async (t) => {
   const netns = makeNetns(t);
-  await addPair(netns);
+  await addPairWithAddresses(netns);
   netns.ip('route', 'add', '192.0.2.0/24', 'nexthop', 'via', '10.0.0.3', 'nexthop', 'via', '10.0.0.4');
   const route = (await listRoutes(netns.rt, { family: 4 })).find(
     ({ destination }) => destination === '192.0.2.0/24',
@@ -101,7 +100,7 @@ test('listRoutes gives a route with several next hops without any', async (t) =>
 
 test('deleteRoute removes a route as it was listed, and says ESRCH for none', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPairWithAddresses(netns);
   const route = { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 254 };
   await addRoute(netns.rt, route);
   for (const listed of await listRoutes(netns.rt, { table: 254 })) await deleteRoute(netns.rt, listed);
@@ -113,7 +112,7 @@ test('deleteRoute removes a route as it was listed, and says ESRCH for none', as
 
 test('addRoute says EEXIST, ENODEV and ENETUNREACH, and names the route', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPairWithAddresses(netns);
   const route = { destination: '192.0.2.0/24', ifindex, table: 254 };
   await addRoute(netns.rt, route);
   const faults = [

@@ -1,9 +1,7 @@
 import test from 'ava';
-import { findLink } from '../../../../helper/kernel/links.ts';
 import { TC_H_ROOT, listClasses, listQdiscs, replaceQdisc } from '../../../../helper/kernel/qdiscs.ts';
 import { decodeFqOptions, encodeFqOptions } from '../../../../helper/wire/fq.ts';
-import { makeNetns } from '../../../kit/netns.ts';
-import type { TestNetns } from '../../../kit/netns.ts';
+import { addPair, makeNetns } from '../../../kit/netns.ts';
 
 const OPTIONS = {
   limitPackets: 20_000,
@@ -17,15 +15,9 @@ const OPTIONS = {
   timerSlackNs: 10_000,
 };
 
-async function addPair({ rt, ip }: TestNetns): Promise<number> {
-  ip('link', 'add', 'left', 'numtxqueues', '4', 'type', 'veth', 'peer', 'name', 'right');
-  ip('link', 'set', 'left', 'up');
-  return (await findLink(rt, { name: 'left' }))?.index ?? 0;
-}
-
 test('fq takes the options that encodeFqOptions writes, tc shows them, decodeFqOptions reads them', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   const options = encodeFqOptions(OPTIONS);
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'fq', options });
   const text = netns.tc('qdisc', 'show', 'dev', 'left');
@@ -48,7 +40,7 @@ test('fq takes the options that encodeFqOptions writes, tc shows them, decodeFqO
 
 test('fq can stand under every class of mq, and be changed there without its handle', async (t) => {
   const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
+  const ifindex = await addPair(netns, 4);
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'mq' });
   const classes = await listClasses(netns.rt, ifindex);
   t.is(classes.length, 4);
