@@ -5,11 +5,12 @@ import { ensurePackages, requireRoot } from './lib/debian.ts';
 import { ensureKernel, kernelSeries } from './lib/kernels.ts';
 import type { KernelSeries } from './lib/kernels.ts';
 import { packageSets } from './lib/needs.ts';
+import { projectRoot } from './lib/paths.ts';
 import { say } from './lib/progress.ts';
 import { chooseAccelerator } from './lib/vm/accelerator.ts';
 import { runInVm } from './lib/vm/run.ts';
 import type { VmRequest } from './lib/vm/run.ts';
-import { guestEnvironment } from './lib/vm/guest.ts';
+import { guestEnvironment, ownFolders } from './lib/vm/guest.ts';
 
 interface Options {
   kernel: KernelSeries;
@@ -17,6 +18,8 @@ interface Options {
   memory: number;
   timeout?: number;
 }
+
+type Probe = Omit<VmRequest, 'accelerator' | 'stdout' | 'stderr'>;
 
 /** Why a run was ended from outside, and the exit status that says so. */
 class Interruption extends Error {
@@ -48,42 +51,61 @@ const program = new Command('vm')
   .passThroughOptions();
 program.parse();
 
+const interruption = watchInterruptions();
 try {
-  process.exitCode = await main(program.args, program.opts<Options>());
+  process.exitCode = await main(program.args, program.opts<Options>(), interruption);
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error));
-  process.exitCode = error instanceof Interruption ? error.status : STATUS_FAILED;
+  const cause: unknown = interruption.signal.aborted ? interruption.signal.reason : error;
+  say(cause instanceof Error ? cause.message : String(cause));
+  process.exitCode = cause instanceof Interruption ? cause.status : STATUS_FAILED;
 }
 
-async function main(command: string[], options: Options): Promise<number> {
+async function main(command: string[], options: Options, interruption: AbortController): Promise<number> {
+  const { signal } = interruption;
+  const cwd = workingDirectory();
   requireRoot('run a VM');
   await ensurePackages(packageSets.vm);
   const machine = {
     kernel: await ensureKernel(options.kernel),
     cpus: options.cpus,
     memoryMib: options.memory,
-    cwd: process.cwd(),
+    cwd,
     environment: guestEnvironment(process.env),
   };
-  const accelerator = await chooseAccelerator((signal) => boots({ ...machine, command: ['true'] }, signal));
-  const request = { ...machine, accelerator, command, stdout: process.stdout, stderr: process.stderr };
-  return await runInVm(request, interruptions(options.timeout));
+  signal.throwIfAborted();
+  const probe = { ...machine, command: ['true'] };
+  const accelerator = await chooseAccelerator((limit) => boots(probe, signal, limit));
+  signal.throwIfAborted();
+  if (options.timeout !== undefined) endLater(interruption, options.timeout);
+  const output = { stdout: process.stdout, stderr: process.stderr };
+  return await runInVm({ ...machine, ...output, accelerator, command }, signal);
 }
 
-async function boots(
-  machine: Omit<VmRequest, 'accelerator' | 'stdout' | 'stderr'>,
-  signal: AbortSignal,
-): Promise<boolean> {
+/** The caller's directory, if the VM has it too. */
+function workingDirectory(): string {
+  const directory = process.cwd();
+  const isIn = (folder: string): boolean => `${directory}/`.startsWith(`${folder}/`);
+  const hidden = ownFolders.find(isIn);
+  if (hidden === undefined || isIn(projectRoot)) return directory;
+  throw new Error(
+    `Cannot run a command in ${directory}: the VM has a ${hidden} of its own; change to another folder`,
+  );
+}
+
+/** Whether KVM runs the probe to its end within the limit. Throws the signal's reason when that is aborted. */
+async function boots(probe: Probe, signal: AbortSignal, limit: AbortSignal): Promise<boolean> {
   const [stdout, stderr] = [new PassThrough().resume(), new PassThrough().resume()];
+  const request = { ...probe, accelerator: 'kvm', stdout, stderr } as const;
   try {
-    return (await runInVm({ ...machine, accelerator: 'kvm', stdout, stderr }, signal)) === 0;
+    return (await runInVm(request, AbortSignal.any([signal, limit]))) === 0;
   } catch {
+    signal.throwIfAborted();
     return false;
   }
 }
 
-/** Aborted on Ctrl-C and the like, when nobody reads the output any more, and when the time is over. */
-function interruptions(timeoutSec: number | undefined): AbortSignal {
+/** Aborted on Ctrl-C and the like, and when nobody reads the output any more. */
+function watchInterruptions(): AbortController {
   const controller = new AbortController();
   for (const [name, status] of Object.entries(SIGNAL_STATUSES)) {
     process.on(name, () => controller.abort(new Interruption(`Ended by ${name}`, status)));
@@ -93,11 +115,12 @@ function interruptions(timeoutSec: number | undefined): AbortSignal {
       controller.abort(new Interruption('Nobody reads the output', STATUS_BROKEN_PIPE)),
     );
   }
-  if (timeoutSec !== undefined) {
-    const timeout = new Interruption(`The command did not end within ${timeoutSec} s`, STATUS_TIMEOUT);
-    setTimeout(() => controller.abort(timeout), timeoutSec * 1000).unref();
-  }
-  return controller.signal;
+  return controller;
+}
+
+function endLater(controller: AbortController, timeoutSec: number): void {
+  const reason = new Interruption(`The command did not end within ${timeoutSec} s`, STATUS_TIMEOUT);
+  setTimeout(() => controller.abort(reason), timeoutSec * 1000).unref();
 }
 
 function positiveInteger(text: string): number {

@@ -46,7 +46,8 @@ export async function withFreshLists<T>(job: () => Promise<T>): Promise<T> {
   try {
     return await job();
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
+    // No status: a signal ended it, and whoever sent that wants no second try.
+    if (!(error instanceof CommandError) || error.status === undefined) throw error;
     await updatePackageLists();
     return await job();
   }

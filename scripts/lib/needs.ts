@@ -7,7 +7,7 @@ const cnitool = ['golang-go', 'xz-utils'];
 /** Debian packages by what they are needed for; give one set, or several joined, to `ensurePackages`. */
 export const packageSets = {
   /** Compiling the BPF programs and looking into the object file. */
-  build: ['clang', 'llvm'],
+  build: ['clang', 'llvm', 'linux-libc-dev'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
     emulators[process.arch] ?? 'qemu-system',

@@ -52,6 +52,9 @@ function settingsScript(session: GuestSession): string {
     .join('');
 }
 
+/** Folders that the VM has of its own, as init.sh makes them; the machine's are not seen. */
+export const ownFolders = ['/tmp', '/run', '/proc', '/sys', '/dev'] as const;
+
 const PASSED_VARIABLES = ['PATH', 'HOME', 'TERM', 'LANG', 'CI'];
 const ADMIN_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
 

@@ -23,14 +23,15 @@ interface Platform {
   parameters: readonly string[];
 }
 
-/** First of the inherited descriptors that become the ports 1, 2 and 3: stdout, stderr, control. */
-export const firstPortFd = 3;
-const PORT_NAMES = ['stdout', 'stderr', 'control'];
+/** The guest's ports in the order of the descriptors, from 3 on, on which QEMU must inherit their stream sockets. */
+export const portNames = ['stdout', 'stderr', 'control'] as const;
+const FIRST_PORT_FD = 3;
 
 const KERNEL_PARAMETERS = [
   'quiet',
-  // With -no-reboot: a guest that cannot go on ends QEMU at once.
+  // With -no-reboot: a kernel that has gone wrong ends QEMU at once.
   'panic=-1',
+  'oops=panic',
   // Both cost an emulated processor much and protect nothing here.
   'cryptomgr.notests',
   'mitigations=off',
@@ -60,8 +61,8 @@ export function qemuCommand(settings: MachineSettings): string[] {
     ...['-chardev', `socket,id=files,path=${settings.fileSystemSocket}`],
     ...['-device', 'vhost-user-fs-pci,chardev=files,tag=machine'],
     ...['-device', 'virtio-serial-pci'],
-    ...PORT_NAMES.flatMap((name, index) => [
-      ...['-chardev', `socket,id=${name},fd=${firstPortFd + index}`],
+    ...portNames.flatMap((name, index) => [
+      ...['-chardev', `socket,id=${name},fd=${FIRST_PORT_FD + index}`],
       ...['-device', `virtserialport,chardev=${name},name=${name},nr=${index + 1}`],
     ]),
     ...['-chardev', `file,id=console,path=${settings.consoleLogPath}`, '-serial', 'chardev:console'],

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import type { Kernel } from '../kernels.ts';
 import { buildDirectory, projectRoot } from '../paths.ts';
 import { Child } from './child.ts';
 import { sessionInitramfs } from './guest.ts';
-import { qemuCommand } from './qemu.ts';
+import { portNames, qemuCommand } from './qemu.ts';
 import type { Accelerator } from './qemu.ts';
 import { relayUntil } from './relay.ts';
 
@@ -38,76 +38,80 @@ const CONSOLE_LINES = 20;
 /**
  * Boots a VM over this machine's files, runs the command in it and returns its exit status. Whatever happens, the
  * VM is gone afterwards. Throws the signal's reason when aborted, and an Error with the end of the guest's
- * console when the VM does not come up or goes down before the command has ended.
+ * console, whose log is then kept, when the VM does not come up or goes down before the command has ended.
  */
 export async function runInVm(request: VmRequest, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
   const scratch = await mkdtemp(join(tmpdir(), 'podpace-vm-'));
+  const logDirectory = join(buildDirectory, 'vm');
+  await mkdir(logDirectory, { recursive: true });
+  const consoleLogPath = join(logDirectory, `console-${process.pid}.log`);
   const children: Child[] = [];
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
+  let keepLog = false;
   try {
-    return await Promise.race([aborted, runSession(request, scratch, children)]);
+    const session = runSession({ ...request, scratch, consoleLogPath, children, signal });
+    return await Promise.race([aborted, session]);
+  } catch (error) {
+    signal.throwIfAborted();
+    keepLog = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    const tail = await consoleTail(consoleLogPath);
+    throw new Error(`Cannot run the command in a VM: ${reason}${tail}`, { cause: error });
   } finally {
     await Promise.all(children.map((child) => child.kill()));
     await rm(scratch, { recursive: true, force: true });
+    if (!keepLog) await rm(consoleLogPath, { force: true });
   }
 }
 
-async function runSession(request: VmRequest, scratch: string, children: Child[]): Promise<number> {
-  const { kernel } = request;
+/** A request with what one run of it needs besides. */
+interface Session extends VmRequest {
+  /** Folder for the files that must be there while the VM boots. */
+  scratch: string;
+  consoleLogPath: string;
+  /** Gets every process as it is started. */
+  children: Child[];
+  signal: AbortSignal;
+}
+
+async function runSession(session: Session): Promise<number> {
+  const { kernel, scratch, children } = session;
   const fileSystemSocket = join(scratch, 'files.sock');
   const initramfsPath = join(scratch, 'initramfs.cpio');
-  const logDirectory = join(buildDirectory, 'vm');
-  const consoleLogPath = join(logDirectory, `console-${process.pid}.log`);
   // A leading control character: ordinary output never looks like the beginning of the mark.
   const endMark = `\x1e${randomBytes(16).toString('hex')}`;
 
-  // cache=always: else the guest would read every file anew at each opening. What the machine changes meanwhile may
-  // stay unseen in the guest; what the guest writes is seen on the machine at once.
-  const files = new Child([
-    VIRTIOFSD,
-    '-o',
-    'source=/,sandbox=chroot,cache=always',
-    `--socket-path=${fileSystemSocket}`,
-  ]);
+  // cache=always: else the guest would read every file anew at each opening. What the machine changes meanwhile
+  // may stay unseen in the guest; what the guest writes is seen on the machine at once.
+  const sharing = 'source=/,sandbox=chroot,cache=always';
+  const files = new Child([VIRTIOFSD, '-o', sharing, `--socket-path=${fileSystemSocket}`]);
   children.push(files);
-  await mkdir(logDirectory, { recursive: true });
-  const session = await sessionInitramfs({
-    ...request,
-    endMark,
-    treeDirectory: projectRoot,
-    modulesDirectory: kernel.modulesDirectory,
-  });
-  await writeFile(initramfsPath, Buffer.concat([await ensureBaseInitramfs(kernel), session]));
+  const { modulesDirectory } = kernel;
+  const guest = await sessionInitramfs({ ...session, endMark, treeDirectory: projectRoot, modulesDirectory });
+  await writeFile(initramfsPath, Buffer.concat([await ensureBaseInitramfs(kernel), guest]));
   await waitForSocket(fileSystemSocket, files);
 
-  const machine = new Child(qemuCommand({ ...request, initramfsPath, fileSystemSocket, consoleLogPath }), 3);
+  session.signal.throwIfAborted();
+  const machine = new Child(qemuCommand({ ...session, initramfsPath, fileSystemSocket }), portNames.length);
   children.push(machine);
   const [stdout, stderr, control] = machine.ports as [Readable, Readable, Readable];
-  const died = Promise.race([machine.ended, files.ended]);
-  try {
-    const outputs = [
-      relayUntil(endMark, stdout, request.stdout),
-      relayUntil(endMark, stderr, request.stderr),
-    ];
-    const [status] = await Promise.race([
-      Promise.all([readStatus(control), ...outputs]),
-      died.then(failWith),
-    ]);
-    await rm(consoleLogPath, { force: true });
-    return status;
-  } catch (error) {
-    throw new Error(
-      `Cannot run the command in a VM: ${error instanceof Error ? error.message : String(error)}${await consoleTail(consoleLogPath)}`,
-      { cause: error },
-    );
-  }
+  // Once the guest runs nobody needs the folder, and nothing would remove it if this process were killed.
+  const onStarted = (): void => rmSync(scratch, { recursive: true, force: true });
+  const done = Promise.all([
+    readStatus(control, onStarted),
+    relayUntil(endMark, stdout, session.stdout),
+    relayUntil(endMark, stderr, session.stderr),
+  ]);
+  const died = Promise.race([machine.ended, files.ended]).then(failWith);
+  const [status] = await Promise.race([done, died]);
+  return status;
 }
 
 /** Reads the control port: `started` when the root file system stands, `ended STATUS` when all is over. */
-async function readStatus(control: Readable): Promise<number> {
+async function readStatus(control: Readable, onStarted: () => void): Promise<number> {
   const tooLate = setTimeout(() => {
     control.destroy(new Error(`the guest did not start within ${BOOT_WAIT_MS / 1000} s`));
   }, BOOT_WAIT_MS);
@@ -115,7 +119,10 @@ async function readStatus(control: Readable): Promise<number> {
     let text = '';
     for await (const chunk of control as AsyncIterable<Buffer>) {
       text += chunk.toString('latin1');
-      if (text.startsWith('started\n')) clearTimeout(tooLate);
+      if (text === 'started\n') {
+        clearTimeout(tooLate);
+        onStarted();
+      }
       const status = /^ended (\d+)\n/m.exec(text)?.[1];
       if (status !== undefined) return Number(status);
     }
