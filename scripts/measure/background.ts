@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 
 const GRACE_MS = 5_000;
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 60_000;
 const OUTPUT_TAIL_CHARACTERS = 2_000;
 
 /** A program that this process has started and will end. */
@@ -51,7 +51,7 @@ export class BackgroundProcess {
 
   /**
    * Waits until `isReady` says so; it is given the end of what the program has written.
-   * @throws Error with that output when the program ends before, or is not ready within 30 s.
+   * @throws Error with that output when the program ends before, or is not ready within 60 s.
    */
   async ready(isReady: (output: string) => boolean, signal?: AbortSignal): Promise<void> {
     const deadline = performance.now() + READY_TIMEOUT_MS;
@@ -59,7 +59,7 @@ export class BackgroundProcess {
       signal?.throwIfAborted();
       if (this.#ended) throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#output.trim()}`);
       if (performance.now() > deadline) {
-        throw new Error(`Cannot go on: ${this.#shown} is not ready after 30 s: ${this.#output.trim()}`);
+        throw new Error(`Cannot go on: ${this.#shown} is not ready after 60 s: ${this.#output.trim()}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -8,9 +8,9 @@ import type { Scenario, System } from './limits.ts';
 import { receive, startServer } from './load.ts';
 import type { Trace } from './report.ts';
 import { firstSecondMbit, ratesMbit } from './series.ts';
-import { addPod, startSystem } from './systems.ts';
+import { addPod, removePod, startSystem } from './systems.ts';
+import type { Pod, PodPlace } from './systems.ts';
 import { makeTestBed } from './testbed.ts';
-import type { TestBed } from './testbed.ts';
 import { UndoStack } from './undo.ts';
 import { UPLINK } from './uplink.ts';
 
@@ -65,11 +65,8 @@ function podOf(scenario: Scenario): Scenario {
 }
 
 /** A system on its test bed, with the means to measure it. */
-interface Bench {
-  readonly system: System;
-  readonly bed: TestBed<Scenario>;
+interface Bench extends PodPlace {
   readonly counter: Counter;
-  readonly cnitool: string;
   readonly signal: AbortSignal;
 }
 
@@ -82,8 +79,8 @@ async function measureLoad(
   const { system, bed, counter, signal } = bench;
   counter.reset();
   const addressOf = (scenario: Scenario): string => addresses.get(podOf(scenario)) ?? '';
-  const results = await Promise.all(
-    load.scenarios.map((scenario) => receive(bed.peer, addressOf(scenario), load.seconds, signal)),
+  const results = await atOnce(load.scenarios, (scenario) =>
+    receive(bed.peer, addressOf(scenario), load.seconds, signal),
   );
   const series = counter.read();
   return load.scenarios.map((scenario, index) => {
@@ -107,16 +104,25 @@ async function measureLoad(
   });
 }
 
+/** Does something with several things at once; waits for all of them before it throws the first failure. */
+async function atOnce<T, R>(things: Iterable<T>, work: (thing: T) => Promise<R>): Promise<R[]> {
+  const outcomes = await Promise.allSettled([...things].map(work));
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
+}
+
 /** Adds the pods, puts the loads on them one after the other, and takes the pods away. */
 async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measured[]> {
-  const { system, bed, cnitool, signal } = bench;
+  const { system, bed, signal } = bench;
+  const pods = Array.from(bed.pods, ([scenario, netns]): Pod => ({ scenario, netns }));
   const undo = new UndoStack();
   try {
-    const addresses = new Map<Scenario, string>();
-    for (const [scenario, netns] of bed.pods) {
-      signal.throwIfAborted();
-      addresses.set(scenario, await addPod(system, bed, { netns, scenario }, cnitool, undo));
-    }
+    signal.throwIfAborted();
+    undo.defer('take the pods away', async () => void (await atOnce(pods, (pod) => removePod(bench, pod))));
+    const added = await atOnce(pods, async (pod) => [pod.scenario, await addPod(bench, pod)] as const);
+    const addresses = new Map<Scenario, string>(added);
     const measured: Measured[] = [];
     for (const load of loads) {
       signal.throwIfAborted();
@@ -141,7 +147,7 @@ export async function measureSystem(system: System, options: MeasureOptions): Pr
     const bed = await makeTestBed(pods, undo, signal);
     const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
     await startSystem(system, bed, undo, signal);
-    for (const netns of bed.pods.values()) await startServer(netns, undo, signal);
+    await atOnce(bed.pods.values(), (netns) => startServer(netns, undo, signal));
     const measured: Measured[] = [];
     for (const loads of roundsOf(durations)) {
       measured.push(...(await measureRound({ system, bed, counter, cnitool, signal }, loads)));

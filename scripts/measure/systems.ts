@@ -64,18 +64,23 @@ export async function startSystem(
   await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);
 }
 
-/**
- * Adds a pod with the cap of its scenario, and returns its IPv4 address; the pod is taken away again by `undo`.
- * @throws CommandError with the words of cnitool and the plugins.
- */
-export async function addPod(
-  system: System,
-  bed: TestBed<Scenario>,
-  pod: { readonly netns: string; readonly scenario: Scenario },
-  cnitool: string,
-  undo: UndoStack,
-): Promise<string> {
-  const conflist = CONFLISTS[system];
+/** A pod to add: its namespace, and the scenario that tells its cap. */
+export interface Pod {
+  readonly netns: string;
+  readonly scenario: Scenario;
+}
+
+/** Where pods are added, and by what. */
+export interface PodPlace {
+  readonly system: System;
+  readonly bed: TestBed<Scenario>;
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+}
+
+/** Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints. */
+async function callPlugins(verb: 'add' | 'del', place: PodPlace, pod: Pod): Promise<string> {
+  const conflist = CONFLISTS[place.system];
   const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
   const env = {
     CNI_PATH: PLUGIN_PATH,
@@ -83,8 +88,15 @@ export async function addPod(
     CAP_ARGS: capabilityArguments(pod.scenario),
     CNI_IFNAME: 'eth0',
   };
-  undo.defer(`take the pod in ${pod.netns} away`, async () => {
-    await capture(...bed.onNode(cnitool, 'del', network, pod.netns), { env });
-  });
-  return addressOf(await capture(...bed.onNode(cnitool, 'add', network, pod.netns), { env }));
+  return await capture(...place.bed.onNode(place.cnitool, verb, network, pod.netns), { env });
+}
+
+/** Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with cnitool's words. */
+export async function addPod(place: PodPlace, pod: Pod): Promise<string> {
+  return addressOf(await callPlugins('add', place, pod));
+}
+
+/** Takes a pod away; also one whose adding failed. Throws CommandError with cnitool's words. */
+export async function removePod(place: PodPlace, pod: Pod): Promise<void> {
+  await callPlugins('del', place, pod);
 }
