@@ -13,8 +13,8 @@ import type { TestNetns } from './netns.ts';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const PODPACED = path.join(ROOT, 'dist/podpaced');
 
-const START_DEADLINE_MS = 20_000;
-const CALL_DEADLINE_MS = 20_000;
+const START_DEADLINE_MS = 60_000;
+const CALL_DEADLINE_MS = 30_000;
 
 let started = 0;
 

@@ -153,7 +153,7 @@ const damages: readonly [string, (scene: Scene) => void, RegExp][] = [
   ['the host interface', ({ node }) => node.ip('link', 'delete', 'pod0'), /pod0 is gone/],
 ];
 for (const [what, damage, expected] of damages) {
-  test.serial(`check fails without ${what}, and reconciliation brings back what can be`, async (t) => {
+  test.serial(`check and status tell of the loss of ${what}`, async (t) => {
     const scene = await makeScene(t);
     const { sandbox, helper } = scene;
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
