@@ -6,12 +6,14 @@ import {
   RTM_GETQDISC,
   RTM_GETTCLASS,
   RTM_NEWQDISC,
+  TC_H_CLSACT,
+  TC_H_ROOT,
   decodeTcObject,
   encodeTcRequest,
 } from '../wire/tc-message.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
-export { TC_H_CLSACT, TC_H_ROOT } from '../wire/tc-message.ts';
+export { TC_H_ROOT } from '../wire/tc-message.ts';
 
 /** A qdisc of a device. */
 export interface Qdisc {
@@ -91,8 +93,8 @@ export function listClasses(rt: RtSocket, ifindex: number): Promise<QdiscClass[]
 
 /** A handle as tc writes it: `1:`, `1:2`, `root`, `clsact`. */
 function formatHandle(handle: number): string {
-  if (handle === 0xffffffff) return 'root';
-  if (handle === 0xfffffff1) return 'clsact';
+  if (handle === TC_H_ROOT) return 'root';
+  if (handle === TC_H_CLSACT) return 'clsact';
   const minor = handle & 0xffff;
   return `${(handle >>> 16).toString(16)}:${minor === 0 ? '' : minor.toString(16)}`;
 }

@@ -13,7 +13,7 @@ import {
 import type { Route } from '../wire/route-message.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
-export { RTN_UNICAST, RT_TABLE_MAIN } from '../wire/route-message.ts';
+export { RT_TABLE_MAIN } from '../wire/route-message.ts';
 export type { Route } from '../wire/route-message.ts';
 
 /** Which routes to list; all tables and both families when nothing is said. */
