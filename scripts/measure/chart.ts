@@ -16,8 +16,8 @@ export interface Line {
   /** CSS class that gives colour and stroke: the page's style sheet knows `podpace` and `tbf`. */
   readonly style: 'podpace' | 'tbf';
   readonly label: string;
-  /** Where the label stands: above the line's highest point or below its middle. */
-  readonly labelSide: 'above' | 'below';
+  /** Where the label stands: above all lines, or below them. */
+  readonly labelPlace: 'above' | 'below';
   /** Mbit/s, one value per interval. */
   readonly ratesMbit: readonly number[];
 }
@@ -39,6 +39,8 @@ export interface LogAxis {
 
 const WIDTH = 400;
 const HEIGHT = 290;
+/** Part of the panel's width that the longest label takes. */
+const LABEL_SHARE = 0.45;
 const PLOT = { left: 68, right: WIDTH - 12, top: 12, bottom: HEIGHT - 46 };
 
 /** The decades that hold every cap with a decade of room below, and every rate with room for a label above. */
@@ -107,14 +109,6 @@ function timeAxis(spanSeconds: number): string {
   return parts.join('');
 }
 
-/** The value in the middle of the sorted values. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
-}
-
 function linePath(panel: Panel, line: Line, spanSeconds: number): string {
   const points = line.ratesMbit.map((rate, index) => {
     const x = xOf(((index + 0.5) * panel.intervalMs) / 1000, spanSeconds);
@@ -123,20 +117,32 @@ function linePath(panel: Panel, line: Line, spanSeconds: number): string {
   return `<polyline points="${points.join(' ')}" class="line ${line.style}"/>`;
 }
 
-function lineLabel(panel: Panel, line: Line): string {
+/** Rates of all lines in the part of the time that a label at that side of the panel covers. */
+function ratesBeside(panel: Panel, side: 'left' | 'right'): number[] {
+  return panel.lines.flatMap(({ ratesMbit }) => {
+    const covered = Math.ceil(ratesMbit.length * LABEL_SHARE);
+    return side === 'left' ? ratesMbit.slice(0, covered) : ratesMbit.slice(-covered);
+  });
+}
+
+/** A label's height: clear of every line, and inside the panel. */
+function labelY(panel: Panel, side: 'left' | 'right', place: 'above' | 'below'): number {
+  const rates = ratesBeside(panel, side);
   const y =
-    line.labelSide === 'above'
-      ? yOf(panel.axis, Math.max(...line.ratesMbit, panel.axis.least)) - 9
-      : yOf(panel.axis, median(line.ratesMbit)) + 24;
-  const inside = Math.min(Math.max(y, PLOT.top + 12), PLOT.bottom - 6);
-  return text(PLOT.left + 8, inside, `label ${line.style}`, line.label);
+    place === 'above' ? yOf(panel.axis, Math.max(...rates)) - 10 : yOf(panel.axis, Math.min(...rates)) + 20;
+  return Math.min(Math.max(y, PLOT.top + 12), PLOT.bottom - 6);
+}
+
+function lineLabel(panel: Panel, line: Line): string {
+  const y = labelY(panel, 'left', line.labelPlace);
+  return text(PLOT.left + 8, y, `label ${line.style}`, line.label);
 }
 
 function capLine(panel: Panel, capMbit: number): string {
   const y = yOf(panel.axis, capMbit);
   return (
     rule(PLOT.left, y, PLOT.right, y, 'cap') +
-    text(PLOT.right - 4, y + 24, 'label cap-label', `cap: ${capMbit} Mbit/s`, 'end')
+    text(PLOT.right - 4, labelY(panel, 'right', 'below'), 'label cap-label', `cap: ${capMbit} Mbit/s`, 'end')
   );
 }
 

@@ -121,7 +121,9 @@ async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measu
   try {
     signal.throwIfAborted();
     undo.defer('take the pods away', async () => void (await atOnce(pods, (pod) => removePod(bench, pod))));
-    const added = await atOnce(pods, async (pod) => [pod.scenario, await addPod(bench, pod)] as const);
+    const added = await step(`${system}: adding ${pods.length} pods`, () =>
+      atOnce(pods, async (pod) => [pod.scenario, await addPod(bench, pod)] as const),
+    );
     const addresses = new Map<Scenario, string>(added);
     const measured: Measured[] = [];
     for (const load of loads) {
@@ -135,23 +137,27 @@ async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measu
   }
 }
 
+/** A node with its peer and servers, on which pods can be added by the system. */
+async function makeBench(system: System, options: MeasureOptions, undo: UndoStack): Promise<Bench> {
+  const { cnitool, signal } = options;
+  const pods = SCENARIOS.filter((scenario) => podOf(scenario) === scenario);
+  const bed = await makeTestBed(pods, undo, signal);
+  const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
+  await startSystem(system, bed, undo, signal);
+  await atOnce(bed.pods.values(), (netns) => startServer(netns, undo, signal));
+  return { system, bed, counter, cnitool, signal };
+}
+
 /**
  * Makes a node by one system, puts every load on its pods, and takes all of it away again.
  * Throws what went wrong; also then nothing is left behind.
  */
 export async function measureSystem(system: System, options: MeasureOptions): Promise<Measured[]> {
-  const { durations, cnitool, signal } = options;
   const undo = new UndoStack();
   try {
-    const pods = SCENARIOS.filter((scenario) => podOf(scenario) === scenario);
-    const bed = await makeTestBed(pods, undo, signal);
-    const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
-    await startSystem(system, bed, undo, signal);
-    await atOnce(bed.pods.values(), (netns) => startServer(netns, undo, signal));
+    const bench = await step(`${system}: making a node and a peer`, () => makeBench(system, options, undo));
     const measured: Measured[] = [];
-    for (const loads of roundsOf(durations)) {
-      measured.push(...(await measureRound({ system, bed, counter, cnitool, signal }, loads)));
-    }
+    for (const loads of roundsOf(options.durations)) measured.push(...(await measureRound(bench, loads)));
     return measured;
   } finally {
     await undo.run();

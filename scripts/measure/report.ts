@@ -112,7 +112,7 @@ function panel(run: LabRun, scenario: Scenario, axis: LogAxis): string {
     lines: traces.map(({ system, ratesMbit }) => ({
       style: system,
       label: SYSTEM_NAMES[system],
-      labelSide: system === 'podpace' ? 'below' : 'above',
+      labelPlace: system === 'podpace' ? 'below' : 'above',
       ratesMbit,
     })),
     intervalMs: INTERVAL_MS,
@@ -163,9 +163,9 @@ svg text.cap-label { fill: var(--ink); }
 .grid { stroke: var(--faint); }
 .axis { stroke: var(--soft); }
 .line { fill: none; stroke-linejoin: round; stroke-linecap: round; }
-.line.podpace { stroke: var(--podpace); stroke-width: 4; }
+.line.podpace { stroke: var(--podpace); stroke-width: 5; stroke-opacity: .6; }
 .line.tbf { stroke: var(--tbf); stroke-width: 2; stroke-dasharray: 6 4; }
-.cap { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 1 4; stroke-linecap: round; }
+.cap { stroke: var(--ink); stroke-width: 1.25; stroke-dasharray: 1 3; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .3rem 1.25rem .3rem 0; text-align: left; border-bottom: 1px solid var(--faint); }

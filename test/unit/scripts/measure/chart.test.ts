@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { drawPanel, escapeText, logAxis, median } from '../../../../scripts/measure/chart.ts';
+import { drawPanel, escapeText, logAxis } from '../../../../scripts/measure/chart.ts';
 import type { Panel } from '../../../../scripts/measure/chart.ts';
 
 const rate = fc.double({ min: 0, max: 100_000, noNaN: true });
@@ -9,7 +9,7 @@ function panelOf(ratesMbit: readonly number[]): Panel {
   return {
     description: 'Pod capped at 10 Mbit/s',
     capMbit: 10,
-    lines: [{ style: 'podpace', label: 'podpace', labelSide: 'below', ratesMbit }],
+    lines: [{ style: 'podpace', label: 'podpace', labelPlace: 'below', ratesMbit }],
     intervalMs: 100,
     axis: logAxis([10], ratesMbit),
   };
@@ -68,8 +68,17 @@ test('text cannot become markup', (t) => {
   t.is(escapeText('a < b & "c"'), 'a &lt; b &amp; &quot;c&quot;');
 });
 
-test('the median is between the halves', (t) => {
-  t.is(median([3, 1, 2]), 2);
-  t.is(median([4, 1, 2, 3]), 2.5);
-  t.is(median([]), 0);
+test('labels keep clear of the lines that they stand beside', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ min: 8, max: 2000, noNaN: true }), { minLength: 3, maxLength: 60 }),
+      (rates) => {
+        const svg = drawPanel(panelOf(rates));
+        const covered = heights(svg).slice(0, Math.ceil(rates.length * 0.45));
+        const label = Number(/y="([\d.]+)" class="label podpace"/.exec(svg)?.[1]);
+        // 13 px is the height of the letters.
+        t.true(label - 13 >= Math.max(...covered));
+      },
+    ),
+  );
 });
