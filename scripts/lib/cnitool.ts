@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { aptGet, ensurePackages, updatePackageLists } from './debian.ts';
+import { aptGet, ensurePackages, requireDebian, updatePackageLists } from './debian.ts';
 import { packageSets } from './needs.ts';
 import { buildDirectory } from './paths.ts';
 import { capture } from './process.ts';
@@ -18,6 +18,7 @@ const cnitoolPath = join(toolsDirectory, 'cnitool');
  */
 export async function ensureCnitool(): Promise<string> {
   if (existsSync(cnitoolPath)) return cnitoolPath;
+  requireDebian('get the source of cnitool');
   await ensurePackages(packageSets.cnitool);
   await mkdir(toolsDirectory, { recursive: true });
   const scratch = await mkdtemp(join(toolsDirectory, '.cnitool-'));

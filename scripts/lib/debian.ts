@@ -1,11 +1,12 @@
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
+import { packageContents } from './needs.ts';
 import { capture, CommandError, succeeds } from './process.ts';
 import type { RunOptions } from './process.ts';
 import { say, step } from './progress.ts';
 
 /** Commands of a Debian system that provisioning is built on. */
-const REQUIRED_COMMANDS = ['apt-get', 'apt-cache', 'dpkg-query', 'dpkg-deb'];
+const DEBIAN_COMMANDS = ['apt-get', 'apt-cache', 'dpkg-query', 'dpkg-deb'];
 
 /** Nothing may ask: not debconf, not dpkg about configuration files, not needrestart. */
 const QUIET_ENVIRONMENT = {
@@ -55,15 +56,15 @@ export async function withFreshLists<T>(job: () => Promise<T>): Promise<T> {
 
 /**
  * Installs those of the named Debian packages that are missing, without recommended ones and without asking.
- * Throws an Error that names the packages when this is no Debian system or this process is not root.
+ * On another distribution installs nothing, and throws an Error that names each command or file that is missing.
+ * Throws an Error too when something is to be installed and this process is not root.
  */
 export async function ensurePackages(packages: readonly string[]): Promise<void> {
-  const absentCommands = REQUIRED_COMMANDS.filter((command) => !isOnPath(command));
-  if (absentCommands.length > 0) {
-    throw new Error(
-      `Cannot install packages: this system has no ${absentCommands.join(', ')}; ` +
-        `use Debian 12, or install what its packages ${packages.join(', ')} contain and put it on PATH`,
-    );
+  if (!isDebian()) {
+    const absent = packages.filter((name) => !isPresent(packageContents[name] ?? name));
+    if (absent.length === 0) return;
+    const wanted = absent.map((name) => `${packageContents[name] ?? name} (in Debian's package ${name})`);
+    throw new Error(`Cannot install what is missing without Debian's apt-get; install ${wanted.join(', ')}`);
   }
   const missing = await missingPackages(packages);
   if (missing.length === 0) return;
@@ -78,10 +79,16 @@ export async function ensurePackages(packages: readonly string[]): Promise<void>
 }
 
 /** Those of the packages that dpkg does not know as installed, in the order given. */
-export async function missingPackages(packages: readonly string[]): Promise<string[]> {
+async function missingPackages(packages: readonly string[]): Promise<string[]> {
   const known = await capture('dpkg-query', ['--show', '--showformat=${Package} ${db:Status-Status}\\n']);
   const lines = new Set(known.split('\n'));
   return packages.filter((name) => !lines.has(`${name} installed`));
+}
+
+/** Throws an Error naming the action where packages cannot be fetched, on another distribution than Debian. */
+export function requireDebian(action: string): void {
+  if (!isDebian())
+    throw new Error(`Cannot ${action}: this system has no ${DEBIAN_COMMANDS.join(', ')}; use Debian 12`);
 }
 
 /** Throws an Error naming the action unless this process is root. */
@@ -89,17 +96,13 @@ export function requireRoot(action: string): void {
   if (process.getuid?.() !== 0) throw new Error(`Cannot ${action}: not root; run this again with sudo`);
 }
 
-/** Whether a command of that name is found on PATH, or where Debian keeps administrators' commands. */
-export function isOnPath(command: string): boolean {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-  return folders.some((folder) => isExecutable(join(folder, command)));
+function isDebian(): boolean {
+  return DEBIAN_COMMANDS.every(isPresent);
 }
 
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+/** Whether an absolute path is there, or a command is, on PATH or where administrators' commands are kept. */
+function isPresent(pathOrCommand: string): boolean {
+  if (isAbsolute(pathOrCommand)) return existsSync(pathOrCommand);
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => existsSync(join(folder, pathOrCommand)));
 }

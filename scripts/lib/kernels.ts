@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { aptGet, updatePackageLists, withFreshLists } from './debian.ts';
+import { aptGet, requireDebian, updatePackageLists, withFreshLists } from './debian.ts';
 import { unpackedKernel } from './kernel-image.ts';
 import { buildDirectory } from './paths.ts';
 import { capture } from './process.ts';
@@ -44,6 +44,7 @@ export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
     const kernel = describeKernel((await readFile(stamp, 'utf8')).trim());
     if (existsSync(kernel.imagePath)) return kernel;
   }
+  requireDebian(`get a Debian kernel ${series}`);
   await mkdir(kernelsDirectory, { recursive: true });
   const realPackage = await findPackage(series);
   const kernel = describeKernel(realPackage.slice('linux-image-'.length));

@@ -6,8 +6,8 @@ const cnitool = ['golang-go', 'xz-utils'];
 
 /** Debian packages by what they are needed for; give one set, or several joined, to `ensurePackages`. */
 export const packageSets = {
-  /** Compiling the BPF programs and looking into the object file. */
-  build: ['clang', 'llvm', 'linux-libc-dev'],
+  /** Compiling the BPF programs. */
+  build: ['clang', 'linux-libc-dev'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
     emulators[process.arch] ?? 'qemu-system',
@@ -22,6 +22,26 @@ export const packageSets = {
   /** Running the CNI plugins of others, making namespaces and measuring between them. */
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
 } as const satisfies Record<string, readonly string[]>;
+
+/**
+ * What each of these packages brings, by which its like is known on another distribution: a command, or a path
+ * from the root.
+ */
+export const packageContents: Readonly<Record<string, string>> = {
+  clang: 'clang',
+  'linux-libc-dev': '/usr/include/linux/bpf.h',
+  'qemu-system-x86': 'qemu-system-x86_64',
+  'qemu-system-arm': 'qemu-system-aarch64',
+  'qemu-system-common': '/usr/lib/qemu/virtiofsd',
+  'busybox-static': '/bin/busybox',
+  kmod: 'depmod',
+  iproute2: 'tc',
+  'util-linux': 'setpriv',
+  'golang-go': 'go',
+  'xz-utils': 'xz',
+  'containernetworking-plugins': '/usr/lib/cni/host-local',
+  iperf3: 'iperf3',
+};
 
 /**
  * Whether the running kernel offers the fq qdisc: puts one on the loopback device of a network namespace that is

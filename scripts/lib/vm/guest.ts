@@ -55,15 +55,13 @@ function settingsScript(session: GuestSession): string {
 /** Folders that the VM has of its own, as init.sh makes them; the machine's are not seen. */
 export const ownFolders = ['/tmp', '/run', '/proc', '/sys', '/dev'] as const;
 
-const PASSED_VARIABLES = ['PATH', 'HOME', 'TERM', 'LANG', 'CI'];
+const PASSED_VARIABLES: ReadonlySet<string> = new Set(['PATH', 'HOME', 'TERM', 'LANG', 'CI']);
 const ADMIN_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
 
 /** The variables that a command in the VM gets: a few of the caller's and all named PODPACE_*. */
 export function guestEnvironment(callers: NodeJS.ProcessEnv): Record<string, string> {
   const passed = Object.entries(callers).flatMap(([name, value]) =>
-    value !== undefined && (PASSED_VARIABLES.includes(name) || name.startsWith('PODPACE_'))
-      ? [[name, value]]
-      : [],
+    value !== undefined && (PASSED_VARIABLES.has(name) || name.startsWith('PODPACE_')) ? [[name, value]] : [],
   );
   const environment: Record<string, string> = { HOME: '/root', PATH: '', ...Object.fromEntries(passed) };
   const folders = environment['PATH']?.split(':').filter(Boolean) ?? [];
