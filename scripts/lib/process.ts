@@ -8,7 +8,7 @@ export interface RunOptions {
   cwd?: string;
   /** Added to this process's environment. */
   env?: Readonly<Record<string, string>>;
-  /** Called with every line of stdout and stderr that is captured, as it comes. */
+  /** Called with the lines of captured output as they come, to show progress; a long one may come in pieces. */
   onLine?: (line: string) => void;
 }
 
