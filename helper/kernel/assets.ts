@@ -4,7 +4,6 @@
 // before dlopen can take it, so it is unpacked once into a directory that only root can write. When run from
 // the source tree (tests, scripts) the same files are taken from node_modules and build/.
 
-import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import sea from 'node:sea';
@@ -40,17 +39,17 @@ export function readAsset(name: AssetName): Buffer {
   return fs.readFileSync(path.join(sourceRoot(), assetSourcePath(name)));
 }
 
-function isTrusted(file: string, digest: string): boolean {
+/** True when a file is what it must be, byte for byte, and nobody but root could have made or can change it. */
+function isTrusted(file: string, content: Buffer): boolean {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isFile() || stat.uid !== process.getuid?.()) return false;
-  if ((stat.mode & 0o022) !== 0) return false;
-  return createHash('sha256').update(fs.readFileSync(file)).digest('hex') === digest;
+  return (stat.mode & 0o022) === 0 && stat.size === content.length && fs.readFileSync(file).equals(content);
 }
 
-/** Puts an addon into a directory, once for every content; returns its path. A rename makes it appear whole. */
-function unpackInto(directory: string, name: AssetName, content: Buffer, digest: string): string {
-  const file = path.join(directory, `${digest.slice(0, 16)}-${name}`);
-  if (isTrusted(file, digest)) return file;
+/** Puts an addon into a directory, unless it is there; returns its path. A rename makes it appear whole. */
+function unpackInto(directory: string, name: AssetName, content: Buffer): string {
+  const file = path.join(directory, name);
+  if (isTrusted(file, content)) return file;
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const staged = `${file}.${process.pid}`;
   fs.writeFileSync(staged, content, { mode: 0o500 });
@@ -69,11 +68,10 @@ export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
     return module.exports;
   }
   const content = readAsset(name);
-  const digest = createHash('sha256').update(content).digest('hex');
   const failures: string[] = [];
   for (const directory of ADDON_DIRECTORIES) {
     try {
-      process.dlopen(module, unpackInto(directory, name, content, digest));
+      process.dlopen(module, unpackInto(directory, name, content));
       return module.exports;
     } catch (error) {
       failures.push(`${directory}: ${(error as Error).message}`);
