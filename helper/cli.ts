@@ -14,7 +14,7 @@ import {
 } from './config.ts';
 import { bpffsOf, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
 import { probe } from './probe.ts';
-import type { Method, Methods } from './protocol/messages.ts';
+import type { AttachmentStatus, ListResult, Method, Methods } from './protocol/messages.ts';
 import { renderList, renderProbe, renderStatus } from './render.ts';
 import { VERSION } from './version.ts';
 
@@ -91,20 +91,31 @@ function print(edges: CliEdges, isJson: boolean | undefined, result: object, tex
   edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text}\n`);
 }
 
-function addQuery<M extends Method>(
+async function listAll(socket: string): Promise<ListResult> {
+  const attachments: AttachmentStatus[] = [];
+  let page: ListResult = await ask(socket, 'list', {});
+  attachments.push(...page.attachments);
+  while (page.next !== undefined) {
+    page = await ask(socket, 'list', { after: page.next });
+    attachments.push(...page.attachments);
+  }
+  return { attachments };
+}
+
+function addQuery<R extends object>(
   program: Command,
   edges: CliEdges,
-  method: M & ('status' | 'list'),
-  description: string,
-  render: (result: Methods[M]['result']) => string,
+  { name, description }: { readonly name: string; readonly description: string },
+  query: (socket: string) => Promise<R>,
+  render: (result: R) => string,
 ): void {
   program
-    .command(method)
+    .command(name)
     .description(description)
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON')
     .action(async ({ socket, json }: QueryOptions) => {
-      const result = await ask(socket, method, {});
+      const result = await query(socket);
       print(edges, json, result, render(result));
     });
 }
@@ -132,8 +143,9 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addSettings(
     program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after'),
   ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
-  addQuery(program, edges, 'status', 'exits, health and problems', renderStatus);
-  addQuery(program, edges, 'list', 'every capped pod', renderList);
+  const status = { name: 'status', description: 'exits, health and problems' };
+  addQuery(program, edges, status, (socket) => ask(socket, 'status', {}), renderStatus);
+  addQuery(program, edges, { name: 'list', description: 'every capped pod' }, listAll, renderList);
   addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {

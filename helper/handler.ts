@@ -19,6 +19,15 @@ export interface HandlerContext {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
+/** A node on which everything is wrong must still fit into one message. */
+const MAX_PROBLEMS = 50;
+
+function shorten(problems: readonly string[]): string[] {
+  const rest = problems.length - MAX_PROBLEMS;
+  const shown = problems.slice(0, MAX_PROBLEMS).map((problem) => problem.slice(0, 500));
+  return rest > 0 ? [...shown, `and ${rest} more, see podpaced list`] : shown;
+}
+
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
   const { exits, problems, attachments } = await context.shaper.status();
   return {
@@ -26,7 +35,7 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     protocolVersion: PROTOCOL_VERSION,
     kernel: context.kernel,
     state: problems.length === 0 ? 'ok' : 'degraded',
-    problems,
+    problems: shorten(problems),
     exits,
     attachments,
     horizonNs: context.horizonNs,
@@ -50,11 +59,11 @@ async function perform(
       await shaper.check(request.params);
       return {};
     case 'gc':
-      return { removed: await shaper.gc(request.params.network, request.params.valid) };
+      return { removed: await shaper.gc(request.params) };
     case 'status':
       return statusOf(context);
     case 'list':
-      return { attachments: await shaper.list() };
+      return shaper.list(request.params);
     case 'probe':
       return context.probe();
     case 'uninstall': {

@@ -4,9 +4,28 @@ import { askHelper, HelperError } from '../client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import type { Invocation } from '../skel.ts';
+import { keyOf, type AttachmentKey, type GcParams } from '../../helper/protocol/messages.ts';
 import { CniError, ErrorCode } from '../types.ts';
 
 const GC_DEADLINE_MS = 10_000;
+
+/** Attachments in one request: a message has 64 KiB, and an attachment seldom more than 120 bytes. */
+const PART_LENGTH = 200;
+
+/** The list in parts that fit into messages, each for a range of keys; together they cover every key. */
+export function partsOf(valid: readonly AttachmentKey[]): Omit<GcParams, 'network'>[] {
+  const sorted = valid.map((key) => [keyOf(key), key] as const).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const starts = Array.from(
+    { length: Math.max(1, Math.ceil(sorted.length / PART_LENGTH)) },
+    (_, part) => part * PART_LENGTH,
+  );
+  return starts.map((start) => {
+    const end = start + PART_LENGTH;
+    const [from, to] = [start === 0 ? undefined : sorted[start]?.[0], sorted[end]?.[0]];
+    const part = sorted.slice(start, end).map(([, { containerId, ifname }]) => ({ containerId, ifname }));
+    return { valid: part, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
+  });
+}
 
 async function collectAtHelper(
   edges: Edges,
@@ -15,7 +34,15 @@ async function collectAtHelper(
 ): Promise<void> {
   const { network, config } = call;
   try {
-    await askHelper(edges, socketOrDefault(config), 'gc', { network, valid }, { deadlineMs: GC_DEADLINE_MS });
+    for (const part of partsOf(valid)) {
+      await askHelper(
+        edges,
+        socketOrDefault(config),
+        'gc',
+        { network, ...part },
+        { deadlineMs: GC_DEADLINE_MS },
+      );
+    }
   } catch (error) {
     // A node whose pods have no caps needs no helper.
     if (!(error instanceof HelperError && error.isAbsent)) throw error;

@@ -34,6 +34,11 @@ export interface AttachParams extends AttachmentKey {
   readonly caps: Caps;
 }
 
+/** Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16 units. */
+export function keyOf({ containerId, ifname }: AttachmentKey): string {
+  return `${containerId}:${ifname}`;
+}
+
 export interface AttachResult {
   /** Why a cap is not enforced although the call succeeded; empty when everything is. */
   readonly degraded: readonly string[];
@@ -41,9 +46,17 @@ export interface AttachResult {
 
 export interface CheckParams extends AttachParams {}
 
+/**
+ * Attachments of a network that are to stay. A long list comes in parts, since a message is limited: then each part
+ * speaks of the attachments from `from` up to but not including `to` only, in the order of `keyOf`.
+ */
 export interface GcParams {
   readonly network: string;
   readonly valid: readonly AttachmentKey[];
+  /** Absent in the first part. */
+  readonly from?: string;
+  /** Absent in the last part. */
+  readonly to?: string;
 }
 
 /** State of one exit as `status` reports it. */
@@ -81,8 +94,17 @@ export interface AttachmentStatus extends AttachParams {
   readonly problems: readonly string[];
 }
 
+/** `list` answers in pages, since a message is limited. */
+export interface ListParams {
+  /** `next` of the page before; absent for the first. */
+  readonly after?: string;
+}
+
 export interface ListResult {
+  /** In the order of `keyOf`. */
   readonly attachments: readonly AttachmentStatus[];
+  /** Key of the last one here, when more follow. */
+  readonly next?: string;
 }
 
 /** One thing that `probe` looked for. */
@@ -115,7 +137,7 @@ export interface Methods {
   check: { params: CheckParams; result: Record<string, never> };
   gc: { params: GcParams; result: GcResult };
   status: { params: Record<string, never>; result: StatusResult };
-  list: { params: Record<string, never>; result: ListResult };
+  list: { params: ListParams; result: ListResult };
   probe: { params: Record<string, never>; result: ProbeResult };
   uninstall: { params: Record<string, never>; result: UninstallResult };
 }

@@ -75,13 +75,13 @@ function capsOf(value: unknown): Caps {
   };
 }
 
-function keyOf(fields: Fields): AttachmentKey {
+function attachmentKeyOf(fields: Fields): AttachmentKey {
   return { containerId: cniNameOf(fields, 'containerId'), ifname: ifnameOf(fields, 'ifname') };
 }
 
 function attachParamsOf(fields: Fields): AttachParams {
   return {
-    ...keyOf(fields),
+    ...attachmentKeyOf(fields),
     network: cniNameOf(fields, 'network'),
     hostInterface: ifnameOf(fields, 'hostInterface'),
     sandbox: stringOf(fields, 'sandbox'),
@@ -92,17 +92,22 @@ function attachParamsOf(fields: Fields): AttachParams {
 function gcParamsOf(fields: Fields): GcParams {
   const { valid } = fields;
   if (!Array.isArray(valid)) fail('valid', 'an array', valid);
-  const keys = valid.map((entry: unknown, index) => keyOf(fieldsOf(entry, `valid[${index}]`)));
-  return { network: cniNameOf(fields, 'network'), valid: keys };
+  const keys = valid.map((entry: unknown, index) => attachmentKeyOf(fieldsOf(entry, `valid[${index}]`)));
+  return {
+    network: cniNameOf(fields, 'network'),
+    valid: keys,
+    ...(fields['from'] === undefined ? {} : { from: stringOf(fields, 'from') }),
+    ...(fields['to'] === undefined ? {} : { to: stringOf(fields, 'to') }),
+  };
 }
 
 const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params'] } = {
   attach: attachParamsOf,
-  detach: keyOf,
+  detach: attachmentKeyOf,
   check: attachParamsOf,
   gc: gcParamsOf,
   status: () => ({}),
-  list: () => ({}),
+  list: (fields) => (fields['after'] === undefined ? {} : { after: stringOf(fields, 'after') }),
   probe: () => ({}),
   uninstall: () => ({}),
 };

@@ -32,11 +32,6 @@ export interface ExitRecord {
   readonly formerQdiscs: readonly FormerQdisc[];
 }
 
-/** Identifies an attachment in maps and file names; both parts are restricted to file-name characters by CNI. */
-export function keyOf(key: AttachmentKey): string {
-  return `${key.containerId}:${key.ifname}`;
-}
-
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.containerId === b.containerId && a.ifname === b.ifname;
 }

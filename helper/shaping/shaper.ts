@@ -3,7 +3,16 @@
 // a crash between two steps or a hand that changed something are all the same case: plan again, apply again.
 
 import { findLink, type Link } from '../kernel/links.ts';
-import type { AttachmentKey, AttachParams, AttachmentStatus, Cap, ExitStatus } from '../protocol/messages.ts';
+import {
+  keyOf,
+  type AttachmentKey,
+  type AttachParams,
+  type Cap,
+  type ExitStatus,
+  type GcParams,
+  type ListParams,
+  type ListResult,
+} from '../protocol/messages.ts';
 import { nextAggregateId, aggregateIdsInUse } from './aggregate-ids.ts';
 import { applyStep } from './apply.ts';
 import type { Datapath } from './datapath.ts';
@@ -15,6 +24,9 @@ import { placeOf, plan, shapedDevices, type Desired, type Observed, type Plan, t
 import { problemsOf } from './problems.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
+
+/** Attachments in one answer of `list`: each takes some hundred bytes of a message's 64 KiB. */
+const LIST_PAGE_LENGTH = 50;
 
 export interface ShaperOptions {
   /** Names of uplinks; `auto` stands for the devices of the default routes. */
@@ -95,14 +107,15 @@ export class Shaper {
     });
   }
 
-  /** Removes every attachment of a network that is not in `valid`; returns those removed. */
-  gc(network: string, valid: readonly AttachmentKey[]): Promise<AttachmentKey[]> {
+  /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
+  gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
     return this.#exclusively(async () => {
-      const stale = this.#store
-        .readAttachments()
-        .filter(
-          (record) => record.network === network && !valid.some((key) => isSameAttachment(key, record)),
-        );
+      const staying = new Set(valid.map(keyOf));
+      const stale = this.#store.readAttachments().filter((record) => {
+        const key = keyOf(record);
+        const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
+        return record.network === network && isAskedFor && !staying.has(key);
+      });
       for (const record of stale) await this.#remove(record);
       return stale.map(({ containerId, ifname }) => ({ containerId, ifname }));
     });
@@ -138,14 +151,23 @@ export class Shaper {
     });
   }
 
-  /** Every attachment with what is wrong with it. */
-  list(): Promise<AttachmentStatus[]> {
+  /** A page of attachments, each with what is wrong with it. */
+  list({ after }: ListParams): Promise<ListResult> {
     return this.#exclusively(async () => {
-      const statuses: AttachmentStatus[] = [];
-      for (const record of this.#store.readAttachments()) {
-        statuses.push({ ...record, problems: this.#problemsOf(await this.#view([record])) });
-      }
-      return statuses;
+      const rest = this.#store
+        .readAttachments()
+        .filter((record) => after === undefined || keyOf(record) > after);
+      const page = rest.slice(0, LIST_PAGE_LENGTH);
+      const view = await this.#view(page);
+      const attachments = page.map((record) => {
+        const desired = { ...view.desired, attachments: [record] };
+        const own = { desired, plan: plan(desired, view.observed), shaped: shapedDevices(desired) };
+        return { ...record, problems: this.#problemsOf({ ...view, ...own }) };
+      });
+      const last = page.at(-1);
+      return rest.length === page.length || last === undefined
+        ? { attachments }
+        : { attachments, next: keyOf(last) };
     });
   }
 

@@ -4,8 +4,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { hasErrno } from '../kernel/errors.ts';
-import type { AttachmentKey } from '../protocol/messages.ts';
-import { keyOf, RECORD_VERSION, type AttachmentRecord, type ExitRecord } from './records.ts';
+import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
+import { RECORD_VERSION, type AttachmentRecord, type ExitRecord } from './records.ts';
 
 type Kind = 'attachments' | 'exits';
 
@@ -22,8 +22,12 @@ export class Store {
     }
   }
 
+  /** In the order of their keys. */
   readAttachments(): AttachmentRecord[] {
-    return this.#readAll<AttachmentRecord>('attachments');
+    const records = this.#readAll<AttachmentRecord>('attachments').map(
+      (record) => [keyOf(record), record] as const,
+    );
+    return records.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
   }
 
   readExits(): ExitRecord[] {
