@@ -4,10 +4,14 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
+import { build } from 'esbuild';
 import type { JsonObject } from '../../cni/types.ts';
 import { makeNode, type TestNode } from './cni-node.ts';
 import { temporaryDirectory } from './fake-helper.ts';
 import type { Answer } from './plugin.ts';
+
+/** The project's folder. */
+const ROOT = path.join(import.meta.dirname, '../..');
 
 /** Where Debian's containernetworking-plugins are. */
 const PLUGIN_DIRECTORY = '/usr/lib/cni';
@@ -23,7 +27,7 @@ export interface ProcessNode extends TestNode {
   readonly socketPath: string;
   /** host-local's files that processes of the node see as /var/lib/cni/networks. */
   readonly dataDir: string;
-  /** CNI_PATH with podpace, run from its source, and Debian's plugins. */
+  /** CNI_PATH with podpace and Debian's plugins. */
   readonly cniPath: string;
   /** Directory that stands for the node's own ones. */
   readonly root: string;
@@ -54,23 +58,36 @@ export class ChainError extends Error {
 
 /** Reads one of the shipped lists as it stands. */
 export function readConflist(name: string): NetworkList {
-  const file = path.join(import.meta.dirname, '../../conf', name);
+  const file = path.join(ROOT, 'conf', name);
   return JSON.parse(fs.readFileSync(file, 'utf8')) as NetworkList;
 }
 
-function writePodpace(directory: string): void {
-  const main = path.join(import.meta.dirname, '../../cni/main.ts');
-  const script = `#!/bin/sh\nexec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}'\n`;
+/** The plugin in one file, as it is shipped but for Node around it: starts ten times faster than its source. */
+async function writePodpace(directory: string): Promise<void> {
+  const outfile = path.join(directory, 'podpace.cjs');
+  await build({
+    entryPoints: [path.join(ROOT, 'cni/main.ts')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    supported: { 'dynamic-import': false },
+    // Native addons are looked for relative to helper/kernel/.
+    define: { 'import.meta.dirname': JSON.stringify(path.join(ROOT, 'helper/kernel')) },
+    alias: { 'node-gyp-build': path.join(ROOT, 'helper/kernel/netlink-addon.cts') },
+    logLevel: 'warning',
+  });
+  const script = `#!/bin/sh\nexec '${process.execPath}' '${outfile}'\n`;
   fs.writeFileSync(path.join(directory, 'podpace'), script, { mode: 0o755 });
 }
 
 /** A node whose /run/podpace and /var/lib belong to the test. */
-export function makeProcessNode(t: ExecutionContext): ProcessNode {
+export async function makeProcessNode(t: ExecutionContext): Promise<ProcessNode> {
   const root = temporaryDirectory(t);
   for (const directory of ['bin', 'run/netns', 'run/podpace', 'lib/cni/networks']) {
     fs.mkdirSync(path.join(root, directory), { recursive: true });
   }
-  writePodpace(path.join(root, 'bin'));
+  await writePodpace(path.join(root, 'bin'));
   return {
     ...makeNode(t),
     root,

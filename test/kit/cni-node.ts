@@ -34,13 +34,27 @@ export function inside(netns: string, file: string, ...args: string[]): string {
   return execFileSync('nsenter', [`--net=${netns}`, file, ...args], { encoding: 'utf8' });
 }
 
+/** Connects without asking any resolver, and prints why it could not. */
+const CONNECT = `
+  my ($address) = @ARGV;
+  my $family = $address =~ /:/ ? AF_INET6 : AF_INET;
+  my $bytes = inet_pton($family, $address);
+  alarm 5;
+  socket(my $socket, $family, SOCK_STREAM, 0) or die;
+  connect($socket, $family == AF_INET6 ? pack_sockaddr_in6(9, $bytes) : pack_sockaddr_in(9, $bytes)) or print $!;
+`;
+
 /** True when a packet from a namespace reaches the address: its TCP refuses the connection, and says so at once. */
 export function reaches(netns: string, address: string): boolean {
-  const script = `exec 3<>/dev/tcp/${address}/9`;
-  const { stderr } = spawnSync('nsenter', [`--net=${netns}`, 'timeout', '3', 'bash', '-c', script], {
-    encoding: 'utf8',
-  });
-  return stderr.includes('Connection refused');
+  const argv = [
+    `--net=${netns}`,
+    'perl',
+    '-MSocket=:DEFAULT,inet_pton,pack_sockaddr_in6',
+    '-e',
+    CONNECT,
+    address,
+  ];
+  return spawnSync('nsenter', argv, { encoding: 'utf8' }).stdout === 'Connection refused';
 }
 
 /** The kernel as a plugin sees it whose own namespace is `node`. */

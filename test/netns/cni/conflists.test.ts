@@ -45,7 +45,7 @@ function deleteBridge(node: ProcessNode): void {
 
 async function live(t: ExecutionContext, list: NetworkList, gateway: string): Promise<void> {
   t.timeout(SLOW_MS);
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   const helper = await startFakeHelper(t, healthy, node.socketPath);
   const attachment = { netns: makeNetns(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
   const before = await snapshot(node);
@@ -98,7 +98,7 @@ test.serial('40-flannel-podpace.conflist, with the bridge that flannel delegates
 });
 
 test.serial('a chain without caps needs no helper', async (t) => {
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   const list = readConflist('20-bridge-podpace.conflist');
   const attachment = { netns: makeNetns(t, 'pod') };
   const result = await addNetwork(node, list, attachment);
@@ -107,7 +107,7 @@ test.serial('a chain without caps needs no helper', async (t) => {
 });
 
 test.serial('a chain hands on what podpace does not know', async (t) => {
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   const prevResult = {
     cniVersion: '1.0.0',
     interfaces: [{ name: 'eth0', sandbox: '/run/netns/x', vendor: { big: 1 } }],
@@ -131,7 +131,7 @@ test.serial('a chain hands on what podpace does not know', async (t) => {
 });
 
 test.serial('SIGTERM while the helper is silent undoes ADD', async (t) => {
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   const before = await snapshot(node);
   let podpace: ChildProcess | undefined;
   const silent: Script = (request, connection) => {
@@ -156,7 +156,7 @@ test.serial('SIGTERM while the helper is silent undoes ADD', async (t) => {
 });
 
 test.serial('macvlan has no host interface', async (t) => {
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   await startFakeHelper(t, healthy, node.socketPath);
   ip(node.netns, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'up1');
   ip(node.netns, 'link', 'set', 'up0', 'up');
@@ -177,7 +177,7 @@ test.serial('macvlan has no host interface', async (t) => {
 });
 
 test.serial('VERSION needs nothing, and a process writes nothing but what it must', async (t) => {
-  const node = makeProcessNode(t);
+  const node = await makeProcessNode(t);
   const podpace = path.join(node.root, 'bin/podpace');
   const run = await runOnNode(node, [podpace], { CNI_COMMAND: 'VERSION' }, '');
   t.deepEqual(JSON.parse(run.stdout), {
