@@ -4,6 +4,7 @@
 // interface as a single address, the pod reaches the gateway directly and everything else, its own subnet included,
 // through it. So pods of one subnet need no common layer 2, and the node routes between them.
 
+import IPCIDR from 'ip-cidr';
 import { decodeAddress, encodeAddress } from '../../helper/wire/ip-address.ts';
 import type { Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type CniRoute, type IpConfig } from '../types.ts';
@@ -51,39 +52,31 @@ function invalid(what: string, value: string, wanted: string): CniError {
   );
 }
 
-function parseAddressBytes(what: string, text: string, whole: string, wanted: string): Buffer {
-  try {
-    return encodeAddress(text);
-  } catch {
-    throw invalid(what, whole, wanted);
-  }
-}
-
 /** Canonical text of an address. Throws CniError 7 that names `what`. */
-function canonicalAddress(what: string, text: string): string {
-  return decodeAddress(parseAddressBytes(what, text, text, 'IP address'));
+function canonicalAddress(what: string, text: string, wanted = 'IP address'): string {
+  try {
+    return decodeAddress(encodeAddress(text));
+  } catch {
+    throw invalid(what, text, wanted);
+  }
 }
 
 /** Parses `address/length`. Throws CniError 7 that names `what`. */
 export function parseCidr(what: string, text: string): Cidr {
-  const [base = '', length = '', ...rest] = text.split('/');
   const wanted = 'IP address with prefix length';
-  const bytes = parseAddressBytes(what, base, text, wanted);
-  const fullLength = bytes.length === 4 ? 32 : 128;
-  const prefixLength = Number(length);
-  if (!/^\d{1,3}$/.test(length) || prefixLength > fullLength || rest.length > 0) {
-    throw invalid(what, text, wanted);
-  }
-  const network = bytes.map((byte, index) => {
-    const bitsHere = Math.min(8, Math.max(0, prefixLength - index * 8));
-    return byte & (0xff << (8 - bitsHere));
-  });
+  const [base = '', ...rest] = text.split('/');
+  const cidr = `${canonicalAddress(what, base, wanted)}/${rest.join('/')}`;
+  if (!IPCIDR.isValidCIDR(cidr)) throw invalid(what, text, wanted);
+  const { address, addressStart } = new IPCIDR(cidr);
+  const family = familyOf(cidr);
+  // ip-cidr takes an IPv4-mapped IPv6 address for the IPv4 one; on a wire it is neither.
+  if (address.v4 !== (family === 4)) throw invalid(what, text, wanted);
   return {
-    family: fullLength === 32 ? 4 : 6,
-    address: decodeAddress(bytes),
-    prefixLength,
-    network: decodeAddress(Buffer.from(network)),
-    fullLength,
+    family,
+    address: address.correctForm(),
+    prefixLength: address.subnetMask,
+    network: addressStart.correctForm(),
+    fullLength: family === 4 ? 32 : 128,
   };
 }
 
