@@ -49,8 +49,7 @@ struct {
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
 					 __u64 flags) = (void *)BPF_FUNC_map_update_elem;
 
-static inline __attribute__((always_inline)) __u64 wire_length(const struct __sk_buff *skb,
-							       __u32 header_bytes)
+static inline __attribute__((always_inline)) __u64 wire_length(const struct __sk_buff *skb, __u32 header_bytes)
 {
 	__u32 segments = skb->gso_segs;
 

@@ -5,7 +5,7 @@ import { encodeLine } from '../../../../helper/protocol/frame.ts';
 import { keyOf } from '../../../../helper/protocol/messages.ts';
 
 const hex = (size: number) =>
-  fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: size, maxLength: size });
+  fc.string({ unit: fc.constantFrom('0', '9', 'a', 'f'), minLength: size, maxLength: size });
 const keys = fc.record({ containerId: hex(64), ifname: fc.constantFrom('eth0', 'net1') });
 
 test('the parts of a list cover every key once and hold all that is valid', (t) => {
