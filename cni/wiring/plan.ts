@@ -52,20 +52,27 @@ function invalid(what: string, value: string, wanted: string): CniError {
   );
 }
 
-/** Canonical text of an address. Throws CniError 7 that names `what`. */
-function canonicalAddress(what: string, text: string, wanted = 'IP address'): string {
+/** Canonical text of an address; undefined for what is none. */
+function canonicalText(text: string): string | undefined {
   try {
     return decodeAddress(encodeAddress(text));
   } catch {
-    throw invalid(what, text, wanted);
+    return undefined;
   }
+}
+
+/** Canonical text of an address. Throws CniError 7 that names `what`. */
+function canonicalAddress(what: string, text: string): string {
+  const canonical = canonicalText(text);
+  if (canonical === undefined) throw invalid(what, text, 'IP address');
+  return canonical;
 }
 
 /** Parses `address/length`. Throws CniError 7 that names `what`. */
 export function parseCidr(what: string, text: string): Cidr {
   const wanted = 'IP address with prefix length';
   const [base = '', ...rest] = text.split('/');
-  const cidr = `${canonicalAddress(what, base, wanted)}/${rest.join('/')}`;
+  const cidr = `${canonicalText(base)}/${rest.join('/')}`;
   if (!IPCIDR.isValidCIDR(cidr)) throw invalid(what, text, wanted);
   const { address, addressStart } = new IPCIDR(cidr);
   const family = familyOf(cidr);
