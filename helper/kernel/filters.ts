@@ -75,6 +75,14 @@ export function listBpfFilters(rt: RtSocket, ifindex: number, hook: TcHook): Pro
   return rt.dump({ operation, type: RTM_GETTFILTER, payload }, decodeBpfFilter);
 }
 
+/** Whether anybody has a filter of any kind at a hook. Rejects with KernelError EINVAL when there is no clsact qdisc. */
+export async function hasFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<boolean> {
+  const operation = `list ${hook} filters of interface ${ifindex}`;
+  const payload = encodeTcRequest({ ifindex, parent: hookParent(hook) });
+  const filters = await rt.dump({ operation, type: RTM_GETTFILTER, payload }, (message) => message);
+  return filters.length > 0;
+}
+
 /**
  * Runs the program behind `programFd` at a hook, in place of the one that had the same priority and handle: no
  * packet goes without either. Rejects with KernelError EINVAL when there is no clsact qdisc.

@@ -18,6 +18,7 @@ import { hasErrno } from './errors.ts';
 import {
   deleteFilter,
   ensureClsact,
+  hasFilters,
   listBpfFilters,
   removeClsact,
   replaceBpfFilter,
@@ -55,9 +56,16 @@ export interface Hooks {
   knownPlaces(): Place[];
 }
 
-/** The way of this kernel. `directory` is on bpffs and holds the pinned links; `rt` is a socket of the node. */
-export function openHooks(rt: RtSocket, directory: string, markDirectory: string): Hooks {
-  return isTcxSupported() ? new TcxHooks(directory) : new ClsactHooks(rt, markDirectory);
+/**
+ * Attaches in the way of this kernel, or in the one that is asked for. `links` is a directory on bpffs for pinned
+ * links, `marks` one for notes on what filters were made; `rt` is a socket of the node.
+ */
+export function openHooks(
+  rt: RtSocket,
+  { links, marks }: { readonly links: string; readonly marks: string },
+  kind: Hooks['kind'] = isTcxSupported() ? 'tcx' : 'clsact',
+): Hooks {
+  return kind === 'tcx' ? new TcxHooks(links) : new ClsactHooks(rt, marks);
 }
 
 function placeFromName(name: string): Place[] {
@@ -195,7 +203,7 @@ class ClsactHooks implements Hooks {
   async #hasFilters(ifindex: number): Promise<boolean> {
     for (const hook of ['ingress', 'egress'] as const) {
       try {
-        if ((await listBpfFilters(this.#rt, ifindex, hook)).length > 0) return true;
+        if (await hasFilters(this.#rt, ifindex, hook)) return true;
       } catch (error) {
         if (!hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) throw error;
       }

@@ -33,11 +33,8 @@ export class Datapath {
   constructor(directories: { pins: string; state: string }) {
     this.#loaded = loadPodpace(directories.pins);
     this.rt = RtSocket.open();
-    this.hooks = openHooks(
-      this.rt,
-      path.join(directories.pins, 'links'),
-      path.join(directories.state, 'hooks'),
-    );
+    const links = path.join(directories.pins, 'links');
+    this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
   }
 
   program(name: ProgramName): LoadedPodpace['programs'][ProgramName] {
