@@ -29,7 +29,7 @@ interface Bench {
   readonly netns: TestNetns;
   readonly ifindex: number;
   /** Runs an operation whose system calls belong to the namespace's devices. */
-  run<T>(operation: (hooks: Hooks) => Promise<T>): Promise<T>;
+  readonly run: <T>(operation: (hooks: Hooks) => Promise<T>) => Promise<T>;
 }
 
 async function makeBench(t: ExecutionContext, kind: Hooks['kind']): Promise<Bench> {
