@@ -4,8 +4,9 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { HelperConfig } from './config.ts';
+import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
+import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ensureBpffs } from './kernel/bpffs.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
@@ -52,9 +53,9 @@ export function openControl(config: HelperConfig, log: Log): Control {
 export function removeTraces(config: HelperConfig, { store, datapath }: Control): void {
   datapath.close();
   fs.rmSync(config.pinDir, { recursive: true, force: true });
-  for (const name of ['hooks', 'addons']) {
-    fs.rmSync(path.join(config.stateDir, name), { recursive: true, force: true });
-  }
+  fs.rmSync(path.join(config.stateDir, 'hooks'), { recursive: true, force: true });
+  // One cache serves all executables of the node, so only the node's own helper takes it away.
+  if (config.stateDir === DEFAULT_CONFIG.stateDir) removeUnpackedAddons();
   store.removeIfEmpty();
 }
 

@@ -81,3 +81,8 @@ export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
     `Cannot load ${name}: one of these directories must be writable by root and not mounted noexec: ${failures.join('; ')}`,
   );
 }
+
+/** Removes what loadAddon has unpacked; a process that has it loaded keeps it. */
+export function removeUnpackedAddons(): void {
+  for (const directory of ADDON_DIRECTORIES) fs.rmSync(directory, { recursive: true, force: true });
+}
