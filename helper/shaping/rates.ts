@@ -27,11 +27,24 @@ export function burstNsOf(cap: Cap): number {
   return burstNs > BigInt(MAX_BURST_NS) ? MAX_BURST_NS : Number(burstNs);
 }
 
+/** A queue below this many full frames makes TCP wait for retransmission timers instead of sending. */
+const MIN_HORIZON_FRAMES = 16;
+const FULL_FRAME_BYTES = 1514;
+
+/** Where stretching ends. fq drops beyond its own horizon of 10 s, the map holds 4.3 s. */
+const MAX_HORIZON_NS = 2_000_000_000;
+
+/** The horizon of one cap: the node's, stretched at low rates until some full frames fit below it. */
+export function horizonNsOf(rateBitsPerSec: number, nodeHorizonNs: number): number {
+  const framesNs = Math.ceil((MIN_HORIZON_FRAMES * FULL_FRAME_BYTES * 8 * 1e9) / rateBitsPerSec);
+  return Math.max(nodeHorizonNs, Math.min(framesNs, MAX_HORIZON_NS));
+}
+
 /** What the datapath is told for a cap. Bytes per second are rounded down: rounding never exceeds the cap. */
-export function aggregateConfigOf(cap: Cap, horizonNs: number): AggregateConfig {
+export function aggregateConfigOf(cap: Cap, nodeHorizonNs: number): AggregateConfig {
   return {
     rateBytesPerSec: Math.floor(cap.rateBitsPerSec / 8),
-    horizonNs,
+    horizonNs: horizonNsOf(cap.rateBitsPerSec, nodeHorizonNs),
     burstNs: burstNsOf(cap),
   };
 }

@@ -7,6 +7,7 @@ import {
   DEFAULT_HORIZON_NS,
   formatRate,
   gsoLimitOf,
+  horizonNsOf,
   MAX_BURST_NS,
   UNLIMITED_GSO,
 } from '../../../../helper/shaping/rates.ts';
@@ -42,6 +43,22 @@ test('bytes per second never exceed the cap in bits', (t) => {
       t.true(rateBytesPerSec * 8 <= rateBitsPerSec);
       t.true(rateBytesPerSec * 8 > rateBitsPerSec - 8);
     }),
+  );
+});
+
+test("the horizon is the node's, stretched at low caps until TCP can keep some frames queued", (t) => {
+  t.is(horizonNsOf(10_000_000, DEFAULT_HORIZON_NS), DEFAULT_HORIZON_NS);
+  t.is(horizonNsOf(1_000_000, DEFAULT_HORIZON_NS), 193_792_000);
+  t.is(horizonNsOf(1000, DEFAULT_HORIZON_NS), 2_000_000_000);
+  fc.assert(
+    fc.property(
+      rates,
+      fc.integer({ min: 1_000_000, max: 2_000_000_000 }),
+      (rateBitsPerSec, nodeHorizonNs) => {
+        const horizonNs = horizonNsOf(rateBitsPerSec, nodeHorizonNs);
+        t.true(horizonNs >= nodeHorizonNs && horizonNs <= 2_000_000_000);
+      },
+    ),
   );
 });
 
