@@ -3,6 +3,7 @@
 import { hasErrno } from '../../helper/kernel/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { RT_TABLE_MAIN } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode } from '../types.ts';
 import type { Kernel } from './kernel.ts';
 import { aliasPrefix, hostInterfaceAlias, hostInterfaceName, type Attachment } from './names.ts';
@@ -14,7 +15,6 @@ const DEFAULT_MTU_BYTES = 1500;
 
 /** Of linux/rtnetlink.h. */
 const RT_SCOPE_LINK = 253;
-const RT_TABLE_MAIN = 254;
 
 /** Both ends of a pod's pair. */
 export interface Pair {

@@ -6,7 +6,7 @@
 
 import IPCIDR from 'ip-cidr';
 import { decodeAddress, encodeAddress } from '../../helper/wire/ip-address.ts';
-import type { Route } from '../../helper/wire/route-message.ts';
+import { RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type CniRoute, type IpConfig } from '../types.ts';
 
 /** Gateways of pods whose IPAM names none: link-local, so that they collide with nothing. */
@@ -14,7 +14,6 @@ const DEFAULT_GATEWAY = { 4: '169.254.1.1', 6: 'fe80::1' } as const;
 
 /** Of linux/rtnetlink.h. */
 const RT_SCOPE_LINK = 253;
-const RT_TABLE_MAIN = 254;
 
 export interface PlannedAddress {
   readonly address: string;

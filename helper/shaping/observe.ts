@@ -5,6 +5,7 @@ import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
 import { listRoutes } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
+import { RT_TABLE_MAIN, RTN_UNICAST } from '../wire/route-message.ts';
 import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
 import { desiredConfigs, placeOf, type Desired, type Hook, type Observed, type ProgramName } from './plan.ts';
@@ -74,9 +75,6 @@ export async function observe(
 
 const DEFAULT_DESTINATIONS: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
 
-/** RT_TABLE_MAIN of linux/rtnetlink.h. */
-const RT_TABLE_MAIN = 254;
-
 /**
  * The node's uplinks: the devices named, or with `auto` those of the main table's default routes.
  * `missing` are names that no device has.
@@ -95,8 +93,10 @@ export async function findUplinks(
     else found.add(link.index);
   }
   if (wanted.includes('auto')) {
-    for (const { destination, ifindex } of await listRoutes(rt, { table: RT_TABLE_MAIN })) {
-      if (ifindex !== undefined && DEFAULT_DESTINATIONS.has(destination)) found.add(ifindex);
+    for (const { destination, ifindex, type } of await listRoutes(rt, { table: RT_TABLE_MAIN })) {
+      // "unreachable default" names the loopback device: no way off the node.
+      if (ifindex === undefined || type !== RTN_UNICAST) continue;
+      if (DEFAULT_DESTINATIONS.has(destination)) found.add(ifindex);
     }
   }
   return { uplinks: links.filter(({ index }) => found.has(index)), missing };

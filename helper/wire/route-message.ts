@@ -24,7 +24,7 @@ const RTM_F_CLONED = 0x200;
 
 /** RT_TABLE_MAIN: where routes stand unless they say otherwise. */
 export const RT_TABLE_MAIN = 254;
-const RTN_UNICAST = 1;
+export const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
 const RTN_UNSPEC = 0;
 const RTPROT_UNSPEC = 0;
