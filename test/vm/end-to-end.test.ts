@@ -13,8 +13,9 @@ import { UPLINK } from '../../scripts/measure/uplink.ts';
 const cnitool = path.join(buildDirectory, 'tools/cnitool');
 const signal = new AbortController().signal;
 
-/** Payload of a full frame: what a cap that is held and used gives as goodput. */
-const PAYLOAD_SHARE = 1448 / 1514;
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
 
 test.serial('caps set through the conflist hold on the wire, alone and together', async (t) => {
   t.timeout(300_000);
@@ -28,15 +29,16 @@ test.serial('caps set through the conflist hold on the wire, alone and together'
     ['together-100M', 100],
   ] as const) {
     const trace = traces.get(scenario);
-    t.truthy(trace, scenario);
-    t.true(
-      (trace?.firstSecondMbit ?? Infinity) <= 1.05 * capMbit,
-      `${scenario}: first second ${trace?.firstSecondMbit}`,
-    );
-    t.true(
-      (trace?.goodputMbit ?? Infinity) <= 1.005 * PAYLOAD_SHARE * capMbit,
-      `${scenario}: ${trace?.goodputMbit}`,
-    );
+    const rates = trace?.ratesMbit ?? [Infinity];
+    // Frames at the peer say what was sent; iperf3's own clock is too coarse for that over three seconds.
+    t.true(mean(rates) <= 1.005 * capMbit, `${scenario}: ${mean(rates)} Mbit/s on the wire`);
+    for (const [start] of rates.entries()) {
+      const second = rates.slice(start, start + 10);
+      t.true(
+        second.length < 10 || mean(second) <= 1.05 * capMbit,
+        `${scenario}: ${mean(second)} in one second`,
+      );
+    }
     // An emulated processor that is shared with another virtual machine leaves part of a cap unused.
     t.true((trace?.goodputMbit ?? 0) >= 0.7 * capMbit, `${scenario}: ${trace?.goodputMbit}`);
   }
