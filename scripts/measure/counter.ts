@@ -18,7 +18,7 @@ import { linkMaps, parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpfObject } from '../lib/bpf-build.ts';
 import { buildDirectory, projectRoot } from '../lib/paths.ts';
 import { seriesBySource } from './series.ts';
-import type { IntervalCount, WireBytes } from './series.ts';
+import type { ByteSeries, IntervalCount } from './series.ts';
 import type { UndoStack } from './undo.ts';
 
 /** Where `compileCounter` puts the program. */
@@ -33,8 +33,10 @@ const COUNT_BYTES = 8;
 export interface Counter {
   /** Forgets everything; the next full frame of a sender begins its series. */
   reset(): void;
-  /** What has been counted since the last reset, by the sender's IPv4 address. */
-  read(): Map<string, WireBytes>;
+  /** Frames since the last reset, by the sender's IPv4 address. */
+  readWire(): Map<string, ByteSeries>;
+  /** The payload in those frames. */
+  readPayload(): Map<string, ByteSeries>;
 }
 
 /** Compiles the program, unless that has been done. Throws Error; clang's messages go to stderr. */
@@ -42,7 +44,7 @@ export function compileCounter(): void {
   buildBpfObject(path.join(projectRoot, 'test/bpf/count.bpf.c'));
 }
 
-/** One element of the map `wire_bytes`: struct interval and the bytes on the wire. */
+/** One element of the maps `wire_bytes` and `payload_bytes`: struct interval and a count. */
 export function decodeCount(key: Buffer, value: Buffer): IntervalCount {
   return {
     source: key.subarray(0, SOURCE_BYTES).join('.'),
@@ -55,8 +57,22 @@ function emptyMap(fd: number, keySize: number): void {
   for (const key of mapKeys(fd, keySize)) deleteElement(fd, key);
 }
 
+function readSeries(fd: number): Map<string, ByteSeries> {
+  const counts: IntervalCount[] = [];
+  for (const key of mapKeys(fd, INTERVAL_KEY_BYTES)) {
+    const value = lookupElement(fd, key, COUNT_BYTES);
+    if (value !== undefined) counts.push(decodeCount(key, value));
+  }
+  return seriesBySource(counts);
+}
+
 /** Loads the program; what it holds of the kernel's is let go by `undo`. */
-function loadCounter(undo: UndoStack): { programFd: number; firstFrame: number; wireBytes: number } {
+function loadCounter(undo: UndoStack): {
+  programFd: number;
+  firstFrame: number;
+  wireBytes: number;
+  payloadBytes: number;
+} {
   const { programs, maps, license } = parseBpfObject(fs.readFileSync(COUNTER_OBJECT));
   const keep = (fd: number): number => {
     undo.defer("close the counter's descriptors", () => fs.closeSync(fd));
@@ -64,8 +80,10 @@ function loadCounter(undo: UndoStack): { programFd: number; firstFrame: number; 
   };
   const fds = new Map(maps.map((map) => [map.name, keep(createMap(map))]));
   const [program] = programs;
-  const [firstFrame, wireBytes] = [fds.get('first_frame'), fds.get('wire_bytes')];
-  if (program === undefined || firstFrame === undefined || wireBytes === undefined) {
+  const firstFrame = fds.get('first_frame');
+  const [wireBytes, payloadBytes] = [fds.get('wire_bytes'), fds.get('payload_bytes')];
+  const isWhole = firstFrame !== undefined && wireBytes !== undefined && payloadBytes !== undefined;
+  if (program === undefined || !isWhole) {
     throw new Error(
       `Cannot count frames: ${COUNTER_OBJECT} lacks the program or a map; delete it and start again`,
     );
@@ -74,7 +92,7 @@ function loadCounter(undo: UndoStack): { programFd: number; firstFrame: number; 
   const programFd = keep(
     loadProgram({ type: PROG_TYPE_SCHED_CLS, name: program.name, license, instructions }),
   );
-  return { programFd, firstFrame, wireBytes };
+  return { programFd, firstFrame, wireBytes, payloadBytes };
 }
 
 /**
@@ -84,7 +102,7 @@ export async function attachCounter(
   place: { readonly netns: string; readonly device: string },
   undo: UndoStack,
 ): Promise<Counter> {
-  const { programFd, firstFrame, wireBytes } = loadCounter(undo);
+  const { programFd, firstFrame, wireBytes, payloadBytes } = loadCounter(undo);
   const netns = openNetns(place.netns);
   const rt = RtSocket.open(netns);
   try {
@@ -101,15 +119,9 @@ export async function attachCounter(
   return {
     reset(): void {
       emptyMap(firstFrame, SOURCE_BYTES);
-      emptyMap(wireBytes, INTERVAL_KEY_BYTES);
+      for (const map of [wireBytes, payloadBytes]) emptyMap(map, INTERVAL_KEY_BYTES);
     },
-    read(): Map<string, WireBytes> {
-      const counts: IntervalCount[] = [];
-      for (const key of mapKeys(wireBytes, INTERVAL_KEY_BYTES)) {
-        const value = lookupElement(wireBytes, key, COUNT_BYTES);
-        if (value !== undefined) counts.push(decodeCount(key, value));
-      }
-      return seriesBySource(counts);
-    },
+    readWire: () => readSeries(wireBytes),
+    readPayload: () => readSeries(payloadBytes),
   };
 }

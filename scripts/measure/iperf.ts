@@ -2,8 +2,6 @@
 
 /** One run of iperf3 between a sender and a receiver. */
 export interface IperfResult {
-  /** Payload that the receiver got, per second of the run, connection set-up left out. */
-  readonly goodputMbit: number;
   /** Segments that the sender's TCP sent again. */
   readonly retransmits: number;
   /** Congestion control of the sender, for instance `cubic`. */
@@ -32,15 +30,11 @@ export function parseIperf(json: string): IperfResult {
   }
   const failure = property(report, 'error');
   if (typeof failure === 'string') throw new Error(`Cannot measure: iperf3 says: ${failure}`);
-  const bitsPerSec = property(report, 'end', 'sum_received', 'bits_per_second');
   const retransmits = property(report, 'end', 'sum_sent', 'retransmits');
   const congestionControl = property(report, 'end', 'sender_tcp_congestion');
-  if (typeof bitsPerSec !== 'number')
-    throw new Error("Cannot read iperf3's report: it has no end.sum_received.bits_per_second");
   if (typeof retransmits !== 'number')
     throw new Error("Cannot read iperf3's report: it has no end.sum_sent.retransmits");
   return {
-    goodputMbit: bitsPerSec / 1e6,
     retransmits,
     congestionControl: typeof congestionControl === 'string' ? congestionControl : 'unknown',
   };

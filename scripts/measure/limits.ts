@@ -21,7 +21,7 @@ export type System = (typeof SYSTEMS)[number];
 export interface Measurement {
   readonly scenario: Scenario;
   readonly system: System;
-  /** Payload received per second, over the whole load. */
+  /** Payload in the frames that reached the peer, per second. */
   readonly goodputMbit: number;
   /** Rate on the wire in the first second from the first data frame. */
   readonly firstSecondMbit: number;

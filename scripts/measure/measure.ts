@@ -7,7 +7,7 @@ import { SCENARIOS } from './limits.ts';
 import type { Scenario, System } from './limits.ts';
 import { receive, startServer } from './load.ts';
 import type { Trace } from './report.ts';
-import { firstSecondMbit, ratesMbit } from './series.ts';
+import { firstSecondMbit, meanMbit, ratesMbit } from './series.ts';
 import { addPod, removePod, startSystem } from './systems.ts';
 import type { Pod, PodPlace } from './systems.ts';
 import { makeTestBed } from './testbed.ts';
@@ -82,20 +82,21 @@ async function measureLoad(
   const results = await atOnce(load.scenarios, (scenario) =>
     receive(bed.peer, addressOf(scenario), load.seconds, signal),
   );
-  const series = counter.read();
+  const [wireSeries, payloadSeries] = [counter.readWire(), counter.readPayload()];
   return load.scenarios.map((scenario, index) => {
     const result = results[index];
-    const wire = series.get(addressOf(scenario));
-    if (result === undefined || wire === undefined) {
+    const wire = wireSeries.get(addressOf(scenario));
+    const payload = payloadSeries.get(addressOf(scenario));
+    if (result === undefined || wire === undefined || payload === undefined) {
       throw new Error(
         `Cannot measure ${scenario} with ${system}: the peer saw no frame from ${addressOf(scenario)}`,
       );
     }
-    const { goodputMbit, retransmits, congestionControl } = result;
+    const { retransmits, congestionControl } = result;
     const trace = {
       scenario,
       system,
-      goodputMbit,
+      goodputMbit: meanMbit(payload, load.seconds * 1000),
       firstSecondMbit: firstSecondMbit(wire),
       retransmits,
       ratesMbit: ratesMbit(wire, load.seconds * 1000),

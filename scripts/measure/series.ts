@@ -5,8 +5,8 @@ export const INTERVAL_MS = 100;
 
 const INTERVALS_PER_SECOND = 1000 / INTERVAL_MS;
 
-/** Bytes on the wire in each interval of INTERVAL_MS since a pod's first data frame; index 0 begins with that frame. */
-export type WireBytes = readonly number[];
+/** Bytes in each interval of INTERVAL_MS since a pod's first data frame; index 0 begins with that frame. */
+export type ByteSeries = readonly number[];
 
 /** One count of test/bpf/count.bpf.c. */
 export interface IntervalCount {
@@ -17,7 +17,7 @@ export interface IntervalCount {
 }
 
 /** Sorts counts by sender; an interval in which nothing was counted holds 0. */
-export function seriesBySource(counts: Iterable<IntervalCount>): Map<string, WireBytes> {
+export function seriesBySource(counts: Iterable<IntervalCount>): Map<string, ByteSeries> {
   const bySource = new Map<string, number[]>();
   for (const { source, interval, bytes } of counts) {
     const series = bySource.get(source) ?? [];
@@ -34,16 +34,25 @@ export function mbitPerSec(bytes: number, milliseconds: number): number {
 }
 
 /** Mean rate on the wire in the first second from the first data frame, in Mbit/s. */
-export function firstSecondMbit(series: WireBytes): number {
+export function firstSecondMbit(series: ByteSeries): number {
   const bytes = series.slice(0, INTERVALS_PER_SECOND).reduce((sum, value) => sum + value, 0);
   return mbitPerSec(bytes, 1000);
+}
+
+/**
+ * Mean rate over a load that lasted `durationMs`, in Mbit/s. The last interval is left out: the client's clock may
+ * have begun before the first data frame came, and then the load ends within it.
+ */
+export function meanMbit(series: ByteSeries, durationMs: number): number {
+  const rates = ratesMbit(series, durationMs - INTERVAL_MS);
+  return rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
 }
 
 /**
  * Rate on the wire in each interval, in Mbit/s, for a load that lasted `durationMs`: what came after its end
  * (retransmissions, the closing of the connections) is cut off, and silence before it is shown as 0.
  */
-export function ratesMbit(series: WireBytes, durationMs: number): number[] {
+export function ratesMbit(series: ByteSeries, durationMs: number): number[] {
   const length = Math.floor(durationMs / INTERVAL_MS);
   return Array.from({ length }, (_, index) => mbitPerSec(series[index] ?? 0, INTERVAL_MS));
 }

@@ -46,25 +46,25 @@ struct {
 	__type(value, __u64); /* bytes on the wire */
 } wire_bytes SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct interval);
+	__type(value, __u64); /* bytes of payload in those frames */
+} payload_bytes SEC(".maps");
+
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
 					 __u64 flags) = (void *)BPF_FUNC_map_update_elem;
 
-static inline __attribute__((always_inline)) __u64 wire_length(const struct __sk_buff *skb, __u32 header_bytes)
-{
-	__u32 segments = skb->gso_segs;
-
-	return segments > 1 ? skb->len + (__u64)(segments - 1) * header_bytes : skb->len;
-}
-
 /* Adds to an interval, making it when this is its first frame; any CPU may be first. */
-static inline __attribute__((always_inline)) void add(const struct interval *key, __u64 bytes)
+static inline __attribute__((always_inline)) void add(void *map, const struct interval *key, __u64 bytes)
 {
-	__u64 *total = bpf_map_lookup_elem(&wire_bytes, key);
+	__u64 *total = bpf_map_lookup_elem(map, key);
 	__u64 zero = 0;
 
 	if (!total) {
-		bpf_map_update_elem(&wire_bytes, key, &zero, BPF_NOEXIST);
-		total = bpf_map_lookup_elem(&wire_bytes, key);
+		bpf_map_update_elem(map, key, &zero, BPF_NOEXIST);
+		total = bpf_map_lookup_elem(map, key);
 		if (!total)
 			return;
 	}
@@ -77,7 +77,7 @@ int count(struct __sk_buff *skb)
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = data;
 	struct iphdr *ip = data + sizeof(*eth);
-	__u32 header_bytes = sizeof(*eth);
+	__u32 header_bytes = sizeof(*eth), segments = skb->gso_segs ? skb->gso_segs : 1;
 	struct interval key = {};
 	__u64 now, bytes, *first;
 
@@ -93,7 +93,7 @@ int count(struct __sk_buff *skb)
 	} else if (ip->protocol == IPPROTO_UDP) {
 		header_bytes += sizeof(struct udphdr);
 	}
-	bytes = wire_length(skb, header_bytes);
+	bytes = skb->len + (__u64)(segments - 1) * header_bytes;
 
 	now = bpf_ktime_get_ns();
 	key.source = ip->saddr;
@@ -108,7 +108,8 @@ int count(struct __sk_buff *skb)
 	}
 	/* Another CPU's first frame may be a moment younger than this one. */
 	key.number = now > *first ? (now - *first) / INTERVAL_NS : 0;
-	add(&key, bytes);
+	add(&wire_bytes, &key, bytes);
+	add(&payload_bytes, &key, bytes - (__u64)segments * header_bytes);
 	return TC_ACT_UNSPEC;
 }
 

@@ -6,6 +6,7 @@ import { attachCounter, compileCounter } from '../../../../scripts/measure/count
 import type { Counter } from '../../../../scripts/measure/counter.ts';
 import { inNamespace, makeTestBed } from '../../../../scripts/measure/testbed.ts';
 import type { TestBed } from '../../../../scripts/measure/testbed.ts';
+import type { ByteSeries } from '../../../../scripts/measure/series.ts';
 import { UndoStack } from '../../../../scripts/measure/undo.ts';
 import { NODE_ADDRESS, PEER_ADDRESS, UPLINK } from '../../../../scripts/measure/uplink.ts';
 
@@ -36,8 +37,12 @@ function script(netns: string, source: string): [string, string[]] {
   return inNamespace(netns, process.execPath, '--eval', source);
 }
 
+function sumOf(series: Map<string, ByteSeries>): number {
+  return (series.get(NODE_ADDRESS) ?? []).reduce((sum, bytes) => sum + bytes, 0);
+}
+
 function countedBytes(counter: Counter): number {
-  return (counter.read().get(NODE_ADDRESS) ?? []).reduce((sum, bytes) => sum + bytes, 0);
+  return sumOf(counter.readWire());
 }
 
 test.serial('datagrams count with all their headers, and short ones before them do not count', async (t) => {
@@ -57,6 +62,7 @@ test.serial('datagrams count with all their headers, and short ones before them 
     await send([100, 1400, 1400, 200]);
     const expected = 1400 + 1400 + 200 + 3 * UDP_FRAME_OVERHEAD_BYTES;
     t.is(countedBytes(counter), expected);
+    t.is(sumOf(counter.readPayload()), 1400 + 1400 + 200);
     counter.reset();
     t.is(countedBytes(counter), 0);
     await send([100, 1400]);
@@ -81,6 +87,8 @@ test.serial('a packet that the device is to segment counts the headers of every 
       ),
     );
     const expected = (payloadBytes / TCP_PAYLOAD_BYTES) * (TCP_PAYLOAD_BYTES + TCP_FRAME_OVERHEAD_BYTES);
+    // The first frame of 1400 bytes starts the count: all of the data and nothing else has payload.
+    t.is(sumOf(counter.readPayload()), payloadBytes);
     const excess = countedBytes(counter) / expected - 1;
     t.true(
       excess > -0.001 && excess < 0.01,

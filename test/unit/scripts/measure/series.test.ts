@@ -4,6 +4,7 @@ import {
   firstSecondMbit,
   INTERVAL_MS,
   mbitPerSec,
+  meanMbit,
   ratesMbit,
   seriesBySource,
 } from '../../../../scripts/measure/series.ts';
@@ -66,4 +67,9 @@ test('the first second is the mean of its rates', (t) => {
 test('rates last exactly as long as the load: silence is 0 and what came later is left out', (t) => {
   t.deepEqual(ratesMbit([125_000], 300), [10, 0, 0]);
   t.deepEqual(ratesMbit([125_000, 125_000, 125_000], 200), [10, 10]);
+});
+
+test('the mean is over whole intervals, without the one in which the load ends', (t) => {
+  t.is(meanMbit([125_000, 125_000, 125_000, 10], 400), 10);
+  t.is(meanMbit([125_000], 300), 5);
 });
