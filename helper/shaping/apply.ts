@@ -3,14 +3,12 @@
 import { hasErrno } from '../kernel/errors.ts';
 import { deleteQdisc, replaceQdisc } from '../kernel/qdiscs.ts';
 import { encodeFqOptions } from '../wire/fq.ts';
+import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE } from './exit-qdiscs.ts';
 import type { Step } from './plan.ts';
 import type { ExitRecord } from './records.ts';
 import type { Store } from './store.ts';
-
-/** TC_H_ROOT of linux/pkt_sched.h. */
-const TC_H_ROOT = 0xffff_ffff;
 
 /** Puts back what stood on an exit. Without a record of its own the kernel's default comes by itself. */
 async function restoreRoot(datapath: Datapath, exit: ExitRecord): Promise<void> {

@@ -4,13 +4,11 @@
 // configured on purpose is not ours to replace: such an exit is reported and the cap refused.
 
 import type { FqOptions } from '../wire/fq.ts';
+import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { ExitRecord, FormerQdisc } from './records.ts';
 
 /** Handle of every root qdisc that podpace makes, major 7070: how it is known again. */
 export const ROOT_HANDLE = 0x7070_0000;
-
-/** TC_H_ROOT of linux/pkt_sched.h. */
-const TC_H_ROOT = 0xffff_ffff;
 
 /**
  * Limits at which fq never drops what a clock has charged. fq holds at most horizon x rate bytes per aggregate; the

@@ -14,6 +14,7 @@ import {
   type ListResult,
 } from '../protocol/messages.ts';
 import { nextAggregateId, aggregateIdsInUse } from './aggregate-ids.ts';
+import { TC_H_ROOT } from '../wire/tc-message.ts';
 import { applyStep } from './apply.ts';
 import type { Datapath } from './datapath.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
@@ -330,9 +331,9 @@ function exitStatus(uplink: Link, { observed, desired }: View): ExitStatus {
   const device = observed.devices.get(uplink.index);
   const isUsed = desired.exitIndexes.includes(uplink.index);
   const qdiscs = device?.qdiscs ?? [];
-  const root = qdiscs.find(({ parent }) => parent === 0xffff_ffff);
+  const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
   const leaves = qdiscs.filter(
-    ({ parent }) => parent !== 0xffff_ffff && parent >>> 16 === (root?.handle ?? 0) >>> 16,
+    ({ parent }) => parent !== TC_H_ROOT && parent >>> 16 === (root?.handle ?? 0) >>> 16,
   );
   return {
     name: uplink.name,

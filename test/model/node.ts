@@ -1,9 +1,8 @@
 // A node in memory: what the steps of a plan do to what is observed. Used to prove properties of plans.
 
+import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
 import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
-
-const TC_H_ROOT = 0xffff_ffff;
 
 type Devices = Observed['devices'];
 

@@ -15,10 +15,10 @@ import {
   type Step,
 } from '../../../../helper/shaping/plan.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
+import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { applyToModel } from '../../../model/node.ts';
 
-const TC_H_ROOT = 0xffff_ffff;
 const UPLINKS = [2, 3] as const;
 const HOST_INTERFACES = [10, 11, 12] as const;
 
