@@ -87,8 +87,9 @@ test.serial('a packet that the device is to segment counts the headers of every 
       ),
     );
     const expected = (payloadBytes / TCP_PAYLOAD_BYTES) * (TCP_PAYLOAD_BYTES + TCP_FRAME_OVERHEAD_BYTES);
-    // The first frame of 1400 bytes starts the count: all of the data and nothing else has payload.
-    t.is(sumOf(counter.readPayload()), payloadBytes);
+    // All of the data, and what TCP sent again without need on a slow machine.
+    const payload = sumOf(counter.readPayload());
+    t.true(payload >= payloadBytes && payload < 1.01 * payloadBytes, `${payload} bytes of payload`);
     const excess = countedBytes(counter) / expected - 1;
     t.true(
       excess > -0.001 && excess < 0.01,
