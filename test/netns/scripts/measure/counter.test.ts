@@ -86,15 +86,12 @@ test.serial('a packet that the device is to segment counts the headers of every 
         `require('node:net').connect(9, '${PEER_ADDRESS}').end(Buffer.alloc(${payloadBytes}));`,
       ),
     );
-    const expected = (payloadBytes / TCP_PAYLOAD_BYTES) * (TCP_PAYLOAD_BYTES + TCP_FRAME_OVERHEAD_BYTES);
-    // All of the data, and what TCP sent again without need on a slow machine.
+    // TCP may have sent some of it twice; what belongs to each segment is the same then.
     const payload = sumOf(counter.readPayload());
-    t.true(payload >= payloadBytes && payload < 1.01 * payloadBytes, `${payload} bytes of payload`);
-    const excess = countedBytes(counter) / expected - 1;
-    t.true(
-      excess > -0.001 && excess < 0.01,
-      `counted ${(excess * 100).toFixed(2)} % more than the frames hold`,
-    );
+    t.true(payload >= payloadBytes, `${payload} bytes of payload`);
+    const headers = countedBytes(counter) - payload;
+    const expected = (payload / TCP_PAYLOAD_BYTES) * TCP_FRAME_OVERHEAD_BYTES;
+    t.true(Math.abs(headers / expected - 1) < 0.02, `${headers} bytes of headers, ${expected} expected`);
   });
 });
 
