@@ -17,6 +17,7 @@ export const COMMAND = {
   PROG_GET_FD_BY_ID: 13,
   OBJ_GET_INFO_BY_FD: 15,
   PROG_QUERY: 16,
+  BTF_LOAD: 18,
   LINK_CREATE: 28,
   LINK_UPDATE: 29,
 } as const;

@@ -7,7 +7,9 @@ import { linkMaps, parseBpfObject, type BpfMapDefinition, type BpfObject } from 
 import { readAsset } from './assets.ts';
 import {
   createMap,
+  loadBtf,
   loadProgram,
+  MAP_TYPE,
   mapInfo,
   openPinned,
   pinObject,
@@ -37,7 +39,8 @@ export interface LoadedObject {
 export interface LoadedPodpace {
   readonly maps: {
     readonly aggregateConfig: number;
-    readonly aggregateClock: number;
+    readonly aggregateState: number;
+    readonly aggregateCounters: number;
     readonly hostInterfaces: number;
   };
   readonly programs: {
@@ -75,8 +78,18 @@ function reuseMap(pin: string, definition: BpfMapDefinition): number | undefined
   );
 }
 
-function createPinnedMap(pin: string, definition: BpfMapDefinition): number {
-  const fd = createMap(definition);
+/** Map types that know what keys and values are made of; others, such as arrays of programs, refuse to be told. */
+const TYPED_MAPS: ReadonlySet<number> = new Set([
+  MAP_TYPE.HASH,
+  MAP_TYPE.ARRAY,
+  MAP_TYPE.PERCPU_HASH,
+  MAP_TYPE.PERCPU_ARRAY,
+]);
+
+function createPinnedMap(pin: string, definition: BpfMapDefinition, btfFd: number): number {
+  const { keyTypeId, valueTypeId } = definition;
+  const types = TYPED_MAPS.has(definition.type) ? { btfFd, keyTypeId, valueTypeId } : undefined;
+  const fd = createMap(definition, types);
   try {
     pinObject(fd, pin);
     return fd;
@@ -94,14 +107,25 @@ function replacePin(fd: number, pin: string): void {
   fs.renameSync(staged, pin);
 }
 
-function loadInto(object: BpfObject, directory: string, opened: number[]): LoadedObject {
+function openMaps(object: BpfObject, directory: string, opened: number[]): Map<string, number> {
   const maps = new Map<string, number>();
-  for (const definition of object.maps) {
-    const pin = path.join(directory, definition.name);
-    const fd = reuseMap(pin, definition) ?? createPinnedMap(pin, definition);
-    opened.push(fd);
-    maps.set(definition.name, fd);
+  // Maps that are made hold the types on their own.
+  const btfFd = loadBtf(object.btf);
+  try {
+    for (const definition of object.maps) {
+      const pin = path.join(directory, definition.name);
+      const fd = reuseMap(pin, definition) ?? createPinnedMap(pin, definition, btfFd);
+      opened.push(fd);
+      maps.set(definition.name, fd);
+    }
+  } finally {
+    fs.closeSync(btfFd);
   }
+  return maps;
+}
+
+function loadInto(object: BpfObject, directory: string, opened: number[]): LoadedObject {
+  const maps = openMaps(object, directory, opened);
   const programs = new Map<string, LoadedProgram>();
   for (const program of object.programs) {
     const fd = loadProgram({
@@ -154,7 +178,8 @@ export function loadPodpace(pinDirectory: string): LoadedPodpace {
   return {
     maps: {
       aggregateConfig: required(maps, 'aggregate_config'),
-      aggregateClock: required(maps, 'aggregate_clock'),
+      aggregateState: required(maps, 'aggregate_state'),
+      aggregateCounters: required(maps, 'aggregate_counters'),
       hostInterfaces: required(maps, 'host_interfaces'),
     },
     programs: {

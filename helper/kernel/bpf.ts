@@ -2,10 +2,14 @@
 // that the caller closes with fs.closeSync.
 
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { possibleCpus } from './cpus.ts';
 import { hasErrno, KernelError } from './errors.ts';
 
 /** `enum bpf_map_type` of linux/bpf.h, as far as used. */
-export const MAP_TYPE = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3 } as const;
+export const MAP_TYPE = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6 } as const;
+
+/** Flag of lookupElement: copies the value while holding the bpf_spin_lock in it. EINVAL when it has none. */
+export const BPF_F_LOCK = 4;
 
 /** `enum bpf_prog_type`: a program for the tc hooks. */
 export const PROG_TYPE_SCHED_CLS = 3;
@@ -19,6 +23,14 @@ export interface MapAttributes {
   readonly valueSize: number;
   readonly maxEntries: number;
   readonly flags: number;
+}
+
+/** Types of a map's keys and values: what a lock in a value needs, and bpftool prints values by. */
+export interface MapTypes {
+  /** Descriptor of the BTF that holds the types. */
+  readonly btfFd: number;
+  readonly keyTypeId: number;
+  readonly valueTypeId: number;
 }
 
 /** What the kernel says of a map. */
@@ -45,9 +57,23 @@ export interface ProgramInfo {
   readonly type: number;
 }
 
-/** Creates a map and returns its descriptor. */
-export function createMap(map: MapAttributes): number {
+/** Loads types into the kernel and returns their descriptor. KernelError with the kernel's log when it refuses. */
+export function loadBtf(btf: Buffer): number {
+  const log = Buffer.alloc(LOG_SIZE);
   return new BpfAttr()
+    .pointer(0, btf)
+    .pointer(8, log)
+    .u32(16, btf.length)
+    .u32(20, log.length)
+    .u32(24, 1)
+    .call('load BTF', COMMAND.BTF_LOAD, () => logText(log));
+}
+
+/** Creates a map and returns its descriptor. */
+export function createMap(map: MapAttributes, types?: MapTypes): number {
+  const attr = new BpfAttr();
+  if (types !== undefined) attr.u32(48, types.btfFd).u32(52, types.keyTypeId).u32(56, types.valueTypeId);
+  return attr
     .u32(0, map.type)
     .u32(4, map.keySize)
     .u32(8, map.valueSize)
@@ -62,16 +88,29 @@ function elementAttr(fd: number, key: Buffer, value: Buffer): BpfAttr {
   return new BpfAttr().u32(0, fd).pointer(8, key).pointer(16, value);
 }
 
-/** The value under a key; undefined when there is none. `valueSize` must be the map's. */
-export function lookupElement(fd: number, key: Buffer, valueSize: number): Buffer | undefined {
+/** The value under a key; undefined when there is none. `valueSize` must be the map's. `flags` is 0 or BPF_F_LOCK. */
+export function lookupElement(fd: number, key: Buffer, valueSize: number, flags = 0): Buffer | undefined {
   const value = Buffer.alloc(valueSize);
   try {
-    elementAttr(fd, key, value).call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
+    elementAttr(fd, key, value)
+      .u64(24, BigInt(flags))
+      .call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
     return value;
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+/**
+ * The values under a key of a per-CPU map, one for each CPU that the kernel may ever have, in the order of their
+ * numbers; undefined when there is none. `valueSize` must be the map's.
+ */
+export function lookupPerCpu(fd: number, key: Buffer, valueSize: number): Buffer[] | undefined {
+  const stride = Math.ceil(valueSize / 8) * 8;
+  const all = lookupElement(fd, key, stride * possibleCpus().length);
+  if (all === undefined) return undefined;
+  return possibleCpus().map((_, index) => all.subarray(index * stride, index * stride + valueSize));
 }
 
 /** Writes a value under a key. `flags` are BPF_ANY (0), BPF_NOEXIST, BPF_EXIST of linux/bpf.h. */
@@ -130,18 +169,19 @@ function loadAttr(program: ProgramAttributes): BpfAttr {
     .name(48, program.name);
 }
 
+function logText(log: Buffer): string {
+  const end = log.indexOf(0);
+  const text = log.toString('latin1', 0, end < 0 ? log.length : end).trim();
+  return text.length > LOG_TAIL_CHARS ? `...${text.slice(-LOG_TAIL_CHARS)}` : text;
+}
+
 function loadWithLog(operation: string, program: ProgramAttributes): number {
   const log = Buffer.alloc(LOG_SIZE);
-  const detail = (): string => {
-    const end = log.indexOf(0);
-    const text = log.toString('latin1', 0, end < 0 ? log.length : end).trim();
-    return text.length > LOG_TAIL_CHARS ? `...${text.slice(-LOG_TAIL_CHARS)}` : text;
-  };
   return loadAttr(program)
     .u32(24, 1)
     .u32(28, log.length)
     .pointer(32, log)
-    .call(operation, COMMAND.PROG_LOAD, detail);
+    .call(operation, COMMAND.PROG_LOAD, () => logText(log));
 }
 
 /**

@@ -15,24 +15,56 @@ export const RATE_MAX_BYTES_PER_SEC = 125_000_000_000_000;
 export const DURATION_MAX_NS = 0xffff_ffff;
 
 /** Bytes of a value of the map aggregate_config. */
-export const AGGREGATE_CONFIG_SIZE = 16;
-/** Bytes of a value of the map aggregate_clock. */
-export const AGGREGATE_CLOCK_SIZE = 64;
+export const AGGREGATE_CONFIG_SIZE = 32;
+/** Bytes of one CPU's value of the map aggregate_counters. */
+export const AGGREGATE_COUNTERS_SIZE = 208;
+/** Where the clock stands in a value of the map aggregate_state, behind its lock. */
+export const AGGREGATE_CLOCK_OFFSET = 8;
 /** Bytes of a value of the map host_interfaces. */
 export const HOST_INTERFACE_SIZE = 8;
+
+/** Buckets of the sojourn histogram. */
+export const SOJOURN_BUCKETS = 16;
 
 /** struct aggregate_config: how an aggregate is paced. A rate of 0 marks an entry that is not in use. */
 export interface AggregateConfig {
   readonly rateBytesPerSec: number;
   readonly horizonNs: number;
-  readonly burstNs: number;
+  /** Credit that idleness earns for any packet. */
+  readonly idleCreditNs: number;
+  /** Further credit, for packets of sparse flows only. Both together are the burst. */
+  readonly sparseCreditNs: number;
+  /** Sojourn that the AQM tolerates; 0 turns it off. */
+  readonly targetNs: number;
+  /** How long the sojourn may stay above the target before the AQM acts. */
+  readonly intervalNs: number;
 }
 
-/** struct aggregate_clock: until when the aggregate has been charged. */
+/** The start of struct aggregate_state: until when the aggregate has been charged, monotonic. */
 export interface AggregateClock {
   readonly lastNs: bigint;
-  /** In 2^-16 ns; only the low 16 bits mean anything. */
-  readonly prepaid: bigint;
+}
+
+/** The counters of struct aggregate_counters, in its order. */
+const COUNTER_NAMES = [
+  'packets',
+  'bytes',
+  'delayed',
+  'sparse',
+  'ceMarked',
+  'droppedHorizon',
+  'droppedAqm',
+  'droppedFlow',
+  'repaired',
+] as const;
+
+/** Words in front of the histogram: the counters and a reserved one. */
+const SOJOURN_WORD = 10;
+
+/** struct aggregate_counters: what became of an aggregate's packets, of one CPU or of several together. */
+export interface AggregateCounters extends Readonly<Record<(typeof COUNTER_NAMES)[number], bigint>> {
+  /** Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes the rest. */
+  readonly sojourn: readonly bigint[];
 }
 
 /** struct host_interface: the aggregates of the pod behind a host interface. */
@@ -51,7 +83,7 @@ function requireLength(what: string, value: Buffer, length: number): void {
   throw new RangeError(`Cannot decode ${what}: ${value.length} bytes, expected ${length}`);
 }
 
-/** Key of the maps aggregate_config and aggregate_clock. Throws RangeError for an id out of range. */
+/** Key of the maps whose names begin with aggregate. Throws RangeError for an id out of range. */
 export function encodeAggregateKey(id: number): Buffer {
   requireRange('aggregate id', id, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
   const key = Buffer.alloc(4);
@@ -59,15 +91,18 @@ export function encodeAggregateKey(id: number): Buffer {
   return key;
 }
 
+/** The words of struct aggregate_config behind the rate, in its order; a reserved one follows. */
+const DURATION_NAMES = ['horizonNs', 'idleCreditNs', 'sparseCreditNs', 'targetNs', 'intervalNs'] as const;
+
 /** Value of the map aggregate_config. Throws RangeError when a number is out of range. */
 export function encodeAggregateConfig(config: AggregateConfig): Buffer {
   requireRange('rateBytesPerSec', config.rateBytesPerSec, 0, RATE_MAX_BYTES_PER_SEC);
-  requireRange('horizonNs', config.horizonNs, 0, DURATION_MAX_NS);
-  requireRange('burstNs', config.burstNs, 0, DURATION_MAX_NS);
   const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
   value.writeBigUInt64LE(BigInt(config.rateBytesPerSec), 0);
-  value.writeUInt32LE(config.horizonNs, 8);
-  value.writeUInt32LE(config.burstNs, 12);
+  for (const [index, name] of DURATION_NAMES.entries()) {
+    requireRange(name, config[name], 0, DURATION_MAX_NS);
+    value.writeUInt32LE(config[name], 8 + index * 4);
+  }
   return value;
 }
 
@@ -80,22 +115,43 @@ export function decodeAggregateConfig(value: Buffer): AggregateConfig {
   return {
     rateBytesPerSec: Number(value.readBigUInt64LE(0)),
     horizonNs: value.readUInt32LE(8),
-    burstNs: value.readUInt32LE(12),
+    idleCreditNs: value.readUInt32LE(12),
+    sparseCreditNs: value.readUInt32LE(16),
+    targetNs: value.readUInt32LE(20),
+    intervalNs: value.readUInt32LE(24),
   };
 }
 
-/** Value of the map aggregate_clock. All zeroes is the clock of an aggregate that never sent. */
-export function encodeAggregateClock(clock: AggregateClock): Buffer {
-  const value = Buffer.alloc(AGGREGATE_CLOCK_SIZE);
-  value.writeBigUInt64LE(clock.lastNs, 0);
-  value.writeBigUInt64LE(clock.prepaid, 8);
-  return value;
+/** Reads the clock in a value of aggregate_state, whatever follows it there. */
+export function decodeAggregateClock(value: Buffer): AggregateClock {
+  if (value.length < AGGREGATE_CLOCK_OFFSET + 8) {
+    throw new RangeError(`Cannot decode aggregate state: ${value.length} bytes hold no clock`);
+  }
+  return { lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK_OFFSET) };
 }
 
-/** Reads a value of aggregate_clock. */
-export function decodeAggregateClock(value: Buffer): AggregateClock {
-  requireLength('aggregate clock', value, AGGREGATE_CLOCK_SIZE);
-  return { lastNs: value.readBigUInt64LE(0), prepaid: value.readBigUInt64LE(8) };
+/** Reads one CPU's value of aggregate_counters. */
+export function decodeAggregateCounters(value: Buffer): AggregateCounters {
+  requireLength('aggregate counters', value, AGGREGATE_COUNTERS_SIZE);
+  const word = (index: number): bigint => value.readBigUInt64LE(index * 8);
+  const counters = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, word(index)]));
+  return {
+    ...(counters as Record<(typeof COUNTER_NAMES)[number], bigint>),
+    sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) => word(SOJOURN_WORD + bucket)),
+  };
+}
+
+/** The counters of several CPUs together; all zero for none. */
+export function sumAggregateCounters(values: readonly AggregateCounters[]): AggregateCounters {
+  const sum = (pick: (counters: AggregateCounters) => bigint): bigint =>
+    values.reduce((total, counters) => total + pick(counters), 0n);
+  const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, sum((each) => each[name])]));
+  return {
+    ...(counters as Record<(typeof COUNTER_NAMES)[number], bigint>),
+    sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) =>
+      sum((each) => each.sojourn[bucket] ?? 0n),
+    ),
+  };
 }
 
 /** Key of the map host_interfaces. */

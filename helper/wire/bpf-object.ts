@@ -1,7 +1,7 @@
 // A compiled BPF object as data: programs with their instructions, the maps they want, and where the maps'
 // descriptors go. The same on every machine; helper/kernel/bpf-loader.ts turns it into kernel objects.
 
-import { parseBtf, resolveType, sizeOfType, type BtfTypes } from './btf.ts';
+import { parseBtf, placeSections, resolveType, sizeOfType, type BtfTypes } from './btf.ts';
 import {
   parseElf,
   relocationsOf,
@@ -21,6 +21,9 @@ export interface BpfMapDefinition {
   readonly maxEntries: number;
   /** BPF_F_* of linux/bpf.h. */
   readonly flags: number;
+  /** Types of key and value in the object's BTF. */
+  readonly keyTypeId: number;
+  readonly valueTypeId: number;
 }
 
 /** An instruction that loads the address of a map. */
@@ -43,6 +46,8 @@ export interface BpfProgram {
 /** What an object file contains. */
 export interface BpfObject {
   readonly license: string;
+  /** The types as the kernel takes them. */
+  readonly btf: Buffer;
   readonly maps: readonly BpfMapDefinition[];
   readonly programs: readonly BpfProgram[];
 }
@@ -66,17 +71,18 @@ function mapAttribute(types: BtfTypes, typeId: number): number {
   return array.length;
 }
 
-/** Size of what `__type()` gives: a pointer to the key's or the value's type. */
-function pointedSize(types: BtfTypes, typeId: number): number {
+/** The type that `__type()` gives: it is written as a pointer to the key's or the value's type. */
+function pointedType(types: BtfTypes, typeId: number): number {
   const pointer = resolveType(types, typeId);
   if (pointer.kind !== 'pointer') throw new RangeError('map key or value is not of the form TYPE *');
-  return sizeOfType(types, pointer.typeId);
+  return pointer.typeId;
 }
 
 function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDefinition {
   const definition = resolveType(types, typeId);
   if (definition.kind !== 'struct') throw new RangeError(`map "${name}" is not a struct`);
-  const map = { name, type: 0, keySize: 0, valueSize: 0, maxEntries: 0, flags: 0 };
+  const sizes = { keySize: 0, valueSize: 0, maxEntries: 0 };
+  const map = { name, type: 0, ...sizes, flags: 0, keyTypeId: 0, valueTypeId: 0 };
   for (const member of definition.members) {
     switch (member.name) {
       case 'type':
@@ -89,10 +95,12 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDef
         map.flags = mapAttribute(types, member.typeId);
         break;
       case 'key':
-        map.keySize = pointedSize(types, member.typeId);
+        map.keyTypeId = pointedType(types, member.typeId);
+        map.keySize = sizeOfType(types, map.keyTypeId);
         break;
       case 'value':
-        map.valueSize = pointedSize(types, member.typeId);
+        map.valueTypeId = pointedType(types, member.typeId);
+        map.valueSize = sizeOfType(types, map.valueTypeId);
         break;
       default:
         throw new RangeError(`map "${name}" has the attribute "${member.name}", which is not known`);
@@ -101,10 +109,20 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDef
   return map;
 }
 
-function mapDefinitions(elf: ElfObject): BpfMapDefinition[] {
+function btfOf(elf: ElfObject): Buffer {
   const btf = elf.sections.find((section) => section.name === '.BTF');
   if (btf === undefined) throw new RangeError('no section .BTF: compile with -g');
-  const types = parseBtf(btf.content);
+  const indexOf = (name: string): number => elf.sections.findIndex((section) => section.name === name);
+  return placeSections(btf.content, {
+    sizeOf: (name) => elf.sections[indexOf(name)]?.content.length,
+    offsetOf: (name, variable) => {
+      const index = indexOf(name);
+      return elf.symbols.find((symbol) => symbol.sectionIndex === index && symbol.name === variable)?.offset;
+    },
+  });
+}
+
+function mapDefinitions(types: BtfTypes): BpfMapDefinition[] {
   const maps: BpfMapDefinition[] = [];
   for (const type of types) {
     if (type.kind !== 'section' || type.name !== MAPS_SECTION) continue;
@@ -165,7 +183,8 @@ export function parseBpfObject(file: Buffer): BpfObject {
     const programs = elf.symbols
       .filter(({ type }) => type === STT_FUNC)
       .map((symbol) => programOf(elf, symbol));
-    return { license: licenseOf(elf), maps: mapDefinitions(elf), programs };
+    const btf = btfOf(elf);
+    return { license: licenseOf(elf), btf, maps: mapDefinitions(parseBtf(btf)), programs };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Error(`Cannot read the BPF object: ${error.message}`, { cause: error });

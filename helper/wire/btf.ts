@@ -84,11 +84,15 @@ function tailSize(kind: number, vlen: number): number {
   }
 }
 
+/** One type as it stands in the section. */
 interface RawType {
   readonly kind: number;
   readonly name: string;
   readonly sizeOrType: number;
   readonly vlen: number;
+  /** struct btf_type itself; a view, as `tail` is. */
+  readonly header: Buffer;
+  /** What follows struct btf_type. */
   readonly tail: Buffer;
 }
 
@@ -125,26 +129,72 @@ function decodeType(raw: RawType, strings: Buffer): BtfType {
   }
 }
 
-/** Reads the section `.BTF`. Throws RangeError when it is none or is cut short. */
-export function parseBtf(section: Buffer): BtfTypes {
+function rawTypesOf(section: Buffer): { raw: RawType[]; strings: Buffer } {
   if (section.readUInt16LE(0) !== BTF_MAGIC) throw new RangeError('no BTF header');
   const headerLength = section.readUInt32LE(4);
   const typeBytes = sliceOf(section, headerLength + section.readUInt32LE(8), section.readUInt32LE(12));
   const strings = sliceOf(section, headerLength + section.readUInt32LE(16), section.readUInt32LE(20));
-
-  // Type 0 is void and is not in the file.
-  const types: BtfType[] = [{ kind: 'other' }];
+  const raw: RawType[] = [];
   for (let at = 0; at < typeBytes.length;) {
-    const info = typeBytes.readUInt32LE(at + 4);
+    const header = sliceOf(typeBytes, at, TYPE_SIZE);
+    const info = header.readUInt32LE(4);
     const kind = (info >>> 24) & 0x1f;
     const vlen = info & 0xffff;
     const tail = sliceOf(typeBytes, at + TYPE_SIZE, tailSize(kind, vlen));
-    const name = stringAt(strings, typeBytes.readUInt32LE(at));
-    const raw = { kind, name, sizeOrType: typeBytes.readUInt32LE(at + 8), vlen, tail };
-    types.push(decodeType(raw, strings));
+    const name = stringAt(strings, header.readUInt32LE(0));
+    raw.push({ kind, name, sizeOrType: header.readUInt32LE(8), vlen, header, tail });
     at += TYPE_SIZE + tail.length;
   }
-  return types;
+  return { raw, strings };
+}
+
+/** Reads the section `.BTF`. Throws RangeError when it is none or is cut short. */
+export function parseBtf(section: Buffer): BtfTypes {
+  const { raw, strings } = rawTypesOf(section);
+  // Type 0 is void and is not in the file.
+  return [{ kind: 'other' }, ...raw.map((type) => decodeType(type, strings))];
+}
+
+/** struct btf_var_secinfo: type, offset, size. */
+const VARIABLE_SIZE = 12;
+
+/** Where the linker, had there been one, would have put the variables of the sections. */
+export interface SectionLayout {
+  /** Bytes of a section; undefined when the object has none of this name. */
+  sizeOf(section: string): number | undefined;
+  /** Offset of a variable in its section; undefined when it is not there. */
+  offsetOf(section: string, variable: string): number | undefined;
+}
+
+function placeVariables(section: RawType, layout: SectionLayout, types: BtfTypes): void {
+  const sizeBytes = layout.sizeOf(section.name);
+  if (sizeBytes === undefined) throw new RangeError(`no section ${section.name}`);
+  section.header.writeUInt32LE(sizeBytes, 8);
+  const entries = Array.from({ length: section.vlen }, (_, index) => {
+    const entry = Buffer.from(section.tail.subarray(index * VARIABLE_SIZE, (index + 1) * VARIABLE_SIZE));
+    const variable = resolveType(types, entry.readUInt32LE(0));
+    if (variable.kind !== 'variable') throw new RangeError(`a member of ${section.name} is no variable`);
+    const offset = layout.offsetOf(section.name, variable.name);
+    if (offset === undefined) throw new RangeError(`no symbol ${variable.name} in ${section.name}`);
+    entry.writeUInt32LE(offset, 4);
+    return entry;
+  });
+  // The kernel wants them in the order of their offsets.
+  entries.sort((a, b) => a.readUInt32LE(4) - b.readUInt32LE(4));
+  Buffer.concat(entries).copy(section.tail);
+}
+
+/**
+ * The section `.BTF` as the kernel takes it (a copy). The compiler leaves sizes of sections and offsets of their
+ * variables at 0, for a linker or loader to fill in. Throws RangeError when the layout lacks one of them.
+ */
+export function placeSections(section: Buffer, layout: SectionLayout): Buffer {
+  const placed = Buffer.from(section);
+  const types = parseBtf(placed);
+  for (const type of rawTypesOf(placed).raw) {
+    if (type.kind === KIND.DATASEC) placeVariables(type, layout, types);
+  }
+  return placed;
 }
 
 /** The type with this id, aliases followed. Throws RangeError when there is none or they lead in a circle. */

@@ -1,20 +1,22 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
+  AGGREGATE_COUNTERS_SIZE,
   AGGREGATE_ID_MAX,
   AGGREGATE_ID_MIN,
   AGGREGATE_ID_NONE,
   decodeAggregateClock,
   decodeAggregateConfig,
+  decodeAggregateCounters,
   decodeHostInterface,
   decodeInterfaceKey,
   DURATION_MAX_NS,
-  encodeAggregateClock,
   encodeAggregateConfig,
   encodeAggregateKey,
   encodeHostInterface,
   encodeInterfaceKey,
   RATE_MAX_BYTES_PER_SEC,
+  sumAggregateCounters,
 } from '../../../../helper/wire/aggregate.ts';
 
 const durations = fc.integer({ min: 0, max: DURATION_MAX_NS });
@@ -28,7 +30,10 @@ test('an aggregate config comes back as it was', (t) => {
   const configs = fc.record({
     rateBytesPerSec: fc.integer({ min: 0, max: RATE_MAX_BYTES_PER_SEC }),
     horizonNs: durations,
-    burstNs: durations,
+    idleCreditNs: durations,
+    sparseCreditNs: durations,
+    targetNs: durations,
+    intervalNs: durations,
   });
   fc.assert(
     fc.property(configs, (config) => {
@@ -41,17 +46,52 @@ test('an aggregate config is the struct of bpf/departure.h', (t) => {
   const value = encodeAggregateConfig({
     rateBytesPerSec: 0x0102030405,
     horizonNs: 0x06070809,
-    burstNs: 0x0a0b0c0d,
+    idleCreditNs: 0x0a0b0c0d,
+    sparseCreditNs: 0x0e0f1011,
+    targetNs: 0x12131415,
+    intervalNs: 0x16171819,
   });
-  t.is(value.toString('hex'), '0504030201000000090807060d0c0b0a');
+  t.is(value.toString('hex'), '0504030201000000090807060d0c0b0a11100f0e151413121918171600000000');
 });
 
-test('an aggregate clock and a host interface come back as they were', (t) => {
+test('the clock of an aggregate is the word behind its lock, whatever follows', (t) => {
   fc.assert(
-    fc.property(fc.record({ lastNs: u64, prepaid: u64 }), (clock) => {
-      t.deepEqual(decodeAggregateClock(encodeAggregateClock(clock)), clock);
+    fc.property(u64, fc.uint8Array({ maxLength: 64 }), (lastNs, rest) => {
+      const value = Buffer.concat([Buffer.alloc(16, 0xff), rest]);
+      value.writeBigUInt64LE(lastNs, 8);
+      t.deepEqual(decodeAggregateClock(value), { lastNs });
     }),
   );
+  t.throws(() => decodeAggregateClock(Buffer.alloc(15)), { instanceOf: RangeError, message: /15 bytes/ });
+});
+
+test('counters are the words of struct aggregate_counters, and add up over the CPUs', (t) => {
+  const value = Buffer.alloc(AGGREGATE_COUNTERS_SIZE);
+  for (let word = 0; word < 26; word += 1) value.writeBigUInt64LE(1n << BigInt(word), word * 8);
+  const one = decodeAggregateCounters(value);
+  const { sojourn, ...counters } = one;
+  t.deepEqual(counters, {
+    packets: 1n,
+    bytes: 2n,
+    delayed: 4n,
+    sparse: 8n,
+    ceMarked: 16n,
+    droppedHorizon: 32n,
+    droppedAqm: 64n,
+    droppedFlow: 128n,
+    repaired: 256n,
+  });
+  t.is(sojourn.length, 16);
+  t.is(sojourn[0], 1n << 10n);
+  t.is(sojourn[15], 1n << 25n);
+  const three = sumAggregateCounters([one, one, one]);
+  t.is(three.droppedFlow, 384n);
+  t.is(three.sojourn[15], 3n << 25n);
+  t.is(sumAggregateCounters([]).packets, 0n);
+  t.throws(() => decodeAggregateCounters(Buffer.alloc(200)), { message: /200 bytes, expected 208/ });
+});
+
+test('a host interface comes back as it was', (t) => {
   fc.assert(
     fc.property(fc.record({ egressId: ids, ingressId: ids }), (hostInterface) => {
       t.deepEqual(decodeHostInterface(encodeHostInterface(hostInterface)), hostInterface);
@@ -66,7 +106,8 @@ test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
 });
 
 test('what the datapath cannot hold is refused by name', (t) => {
-  const config = { rateBytesPerSec: 125, horizonNs: 0, burstNs: 0 };
+  const credit = { idleCreditNs: 0, sparseCreditNs: 0 };
+  const config = { rateBytesPerSec: 125, horizonNs: 0, ...credit, targetNs: 0, intervalNs: 0 };
   for (const bad of [-1, 0.5, NaN, RATE_MAX_BYTES_PER_SEC + 1]) {
     t.throws(() => encodeAggregateConfig({ ...config, rateBytesPerSec: bad }), {
       instanceOf: RangeError,
@@ -76,8 +117,9 @@ test('what the datapath cannot hold is refused by name', (t) => {
   t.throws(() => encodeAggregateConfig({ ...config, horizonNs: DURATION_MAX_NS + 1 }), {
     message: /horizonNs/,
   });
+  t.throws(() => encodeAggregateConfig({ ...config, intervalNs: -1 }), { message: /intervalNs -1/ });
   t.throws(() => encodeAggregateKey(AGGREGATE_ID_MIN - 1), { message: /aggregate id 4095/ });
   t.throws(() => encodeHostInterface({ egressId: 1, ingressId: 0 }), { message: /egressId 1/ });
   t.throws(() => encodeInterfaceKey(0), { message: /ifindex 0/ });
-  t.throws(() => decodeAggregateConfig(Buffer.alloc(15)), { message: /15 bytes, expected 16/ });
+  t.throws(() => decodeAggregateConfig(Buffer.alloc(16)), { message: /16 bytes, expected 32/ });
 });

@@ -1,11 +1,13 @@
 import test from 'ava';
-import { parseBtf, resolveType, sizeOfType } from '../../../../helper/wire/btf.ts';
+import { parseBtf, placeSections, resolveType, sizeOfType } from '../../../../helper/wire/btf.ts';
 
 const KIND_INT = 1;
 const KIND_PTR = 2;
 const KIND_ARRAY = 3;
 const KIND_STRUCT = 4;
 const KIND_TYPEDEF = 8;
+const KIND_VAR = 14;
+const KIND_DATASEC = 15;
 const KIND_UNKNOWN = 31;
 
 function words(...values: number[]): Buffer {
@@ -16,7 +18,7 @@ function words(...values: number[]): Buffer {
 
 /** struct btf_type and what follows it. */
 function type(kind: number, nameOffset: number, sizeOrType: number, ...tail: number[]): Buffer {
-  const vlen = kind === KIND_STRUCT ? tail.length / 3 : 0;
+  const vlen = kind === KIND_STRUCT || kind === KIND_DATASEC ? tail.length / 3 : 0;
   return words(nameOffset, ((kind << 24) | vlen) >>> 0, sizeOrType, ...tail);
 }
 
@@ -64,4 +66,36 @@ test('bytes that are no BTF are refused', (t) => {
   });
   const whole = section('\0u32\0', type(KIND_INT, 1, 4, 32));
   t.throws(() => parseBtf(whole.subarray(0, whole.length - 1)), { instanceOf: RangeError });
+});
+
+test('sections get the sizes and offsets that the object gives them, in the order of their offsets', (t) => {
+  const compiled = section(
+    '\0int\0first\0second\0.maps\0',
+    type(KIND_INT, 1, 4, 32),
+    type(KIND_VAR, 5, 1, 1),
+    type(KIND_VAR, 11, 1, 1),
+    type(KIND_DATASEC, 18, 0, 3, 0, 4, 2, 0, 4),
+  );
+  const offsets: Readonly<Record<string, number>> = { first: 8, second: 32 };
+  const layout = {
+    sizeOf: (name: string) => (name === '.maps' ? 40 : undefined),
+    offsetOf: (name: string, variable: string) => (name === '.maps' ? offsets[variable] : undefined),
+  };
+  const before = Buffer.from(compiled);
+  const placed = placeSections(compiled, layout);
+  t.deepEqual(compiled, before);
+  t.deepEqual(parseBtf(placed)[4], { kind: 'section', name: '.maps', variableIds: [2, 3] });
+  const expected = type(KIND_DATASEC, 18, 40, 2, 8, 4, 3, 32, 4);
+  const at = placed.indexOf(expected);
+  t.true(at > 0);
+  expected.copy(before, at);
+  t.deepEqual(placed, before);
+  t.throws(() => placeSections(compiled, { ...layout, sizeOf: () => undefined }), {
+    instanceOf: RangeError,
+    message: /no section \.maps/,
+  });
+  t.throws(() => placeSections(compiled, { ...layout, offsetOf: () => undefined }), {
+    instanceOf: RangeError,
+    message: /no symbol second in \.maps/,
+  });
 });
