@@ -65,10 +65,21 @@ export class BackgroundProcess {
     }
   }
 
+  /** Takes the processor from the program until `resume`; a program that has ended is none the worse for it. */
+  pause(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  /** Gives the processor back. */
+  resume(): void {
+    this.#child.kill('SIGCONT');
+  }
+
   /** Ends the program: SIGTERM, and SIGKILL after 5 s. Nothing happens when it has ended already. */
   async stop(): Promise<void> {
     if (this.#ended) return;
     this.#child.kill('SIGTERM');
+    this.#child.kill('SIGCONT');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), GRACE_MS);
     await this.#exited;
     clearTimeout(timer);

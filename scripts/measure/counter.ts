@@ -1,22 +1,14 @@
 // Counts frames at the peer, by test/bpf/count.bpf.c: what was on the wire, whatever the sender believes.
 
-import fs from 'node:fs';
 import path from 'node:path';
-import {
-  createMap,
-  deleteElement,
-  loadProgram,
-  lookupElement,
-  mapKeys,
-  PROG_TYPE_SCHED_CLS,
-} from '../../helper/kernel/bpf.ts';
+import { deleteElement, lookupElement, mapKeys } from '../../helper/kernel/bpf.ts';
 import { ensureClsact, replaceBpfFilter } from '../../helper/kernel/filters.ts';
 import { findLink } from '../../helper/kernel/links.ts';
 import { openNetns } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
-import { linkMaps, parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpfObject } from '../lib/bpf-build.ts';
 import { buildDirectory, projectRoot } from '../lib/paths.ts';
+import { loadUnpinned, required } from './programs.ts';
 import { seriesBySource } from './series.ts';
 import type { ByteSeries, IntervalCount } from './series.ts';
 import type { UndoStack } from './undo.ts';
@@ -28,15 +20,18 @@ const COUNTER_OBJECT = path.join(buildDirectory, 'bpf/count.bpf.o');
 const SOURCE_BYTES = 4;
 const INTERVAL_KEY_BYTES = 8;
 const COUNT_BYTES = 8;
+const TIME_BYTES = 8;
 
 /** A counter at work. It counts as long as its namespace lives. */
 export interface Counter {
   /** Forgets everything; the next full frame of a sender begins its series. */
   reset(): void;
-  /** Frames since the last reset, by the sender's IPv4 address. */
-  readWire(): Map<string, ByteSeries>;
+  /** Frames since the last reset, by the sender's IPv4 address; in intervals of INTERVAL_MS unless told otherwise. */
+  readWire(intervalMs?: number): Map<string, ByteSeries>;
   /** The payload in those frames. */
-  readPayload(): Map<string, ByteSeries>;
+  readPayload(intervalMs?: number): Map<string, ByteSeries>;
+  /** When a sender's series began, on the monotonic clock; undefined when it has none. */
+  firstFrameNs(source: string): bigint | undefined;
 }
 
 /** Compiles the program, unless that has been done. Throws Error; clang's messages go to stderr. */
@@ -57,42 +52,13 @@ function emptyMap(fd: number, keySize: number): void {
   for (const key of mapKeys(fd, keySize)) deleteElement(fd, key);
 }
 
-function readSeries(fd: number): Map<string, ByteSeries> {
+function readSeries(fd: number, intervalMs?: number): Map<string, ByteSeries> {
   const counts: IntervalCount[] = [];
   for (const key of mapKeys(fd, INTERVAL_KEY_BYTES)) {
     const value = lookupElement(fd, key, COUNT_BYTES);
     if (value !== undefined) counts.push(decodeCount(key, value));
   }
-  return seriesBySource(counts);
-}
-
-/** Loads the program; what it holds of the kernel's is let go by `undo`. */
-function loadCounter(undo: UndoStack): {
-  programFd: number;
-  firstFrame: number;
-  wireBytes: number;
-  payloadBytes: number;
-} {
-  const { programs, maps, license } = parseBpfObject(fs.readFileSync(COUNTER_OBJECT));
-  const keep = (fd: number): number => {
-    undo.defer("close the counter's descriptors", () => fs.closeSync(fd));
-    return fd;
-  };
-  const fds = new Map(maps.map((map) => [map.name, keep(createMap(map))]));
-  const [program] = programs;
-  const firstFrame = fds.get('first_frame');
-  const [wireBytes, payloadBytes] = [fds.get('wire_bytes'), fds.get('payload_bytes')];
-  const isWhole = firstFrame !== undefined && wireBytes !== undefined && payloadBytes !== undefined;
-  if (program === undefined || !isWhole) {
-    throw new Error(
-      `Cannot count frames: ${COUNTER_OBJECT} lacks the program or a map; delete it and start again`,
-    );
-  }
-  const instructions = linkMaps(program, fds);
-  const programFd = keep(
-    loadProgram({ type: PROG_TYPE_SCHED_CLS, name: program.name, license, instructions }),
-  );
-  return { programFd, firstFrame, wireBytes, payloadBytes };
+  return seriesBySource(counts, intervalMs);
 }
 
 /**
@@ -102,7 +68,10 @@ export async function attachCounter(
   place: { readonly netns: string; readonly device: string },
   undo: UndoStack,
 ): Promise<Counter> {
-  const { programFd, firstFrame, wireBytes, payloadBytes } = loadCounter(undo);
+  const { maps, programs } = loadUnpinned(COUNTER_OBJECT, undo);
+  const programFd = required(programs, 'count');
+  const firstFrame = required(maps, 'first_frame');
+  const [wireBytes, payloadBytes] = [required(maps, 'wire_bytes'), required(maps, 'payload_bytes')];
   const netns = openNetns(place.netns);
   const rt = RtSocket.open(netns);
   try {
@@ -121,7 +90,9 @@ export async function attachCounter(
       emptyMap(firstFrame, SOURCE_BYTES);
       for (const map of [wireBytes, payloadBytes]) emptyMap(map, INTERVAL_KEY_BYTES);
     },
-    readWire: () => readSeries(wireBytes),
-    readPayload: () => readSeries(payloadBytes),
+    readWire: (intervalMs) => readSeries(wireBytes, intervalMs),
+    readPayload: (intervalMs) => readSeries(payloadBytes, intervalMs),
+    firstFrameNs: (source) =>
+      lookupElement(firstFrame, Buffer.from(source.split('.').map(Number)), TIME_BYTES)?.readBigUInt64LE(),
   };
 }

@@ -1,25 +1,37 @@
 // What was on the wire over time, and the figures that are read from it. Pure.
 
-/** Length of one interval of a series; test/bpf/count.bpf.c counts in the same (INTERVAL_NS). */
+/** Length of the intervals in which test/bpf/count.bpf.c counts (INTERVAL_NS). */
+export const COUNTED_INTERVAL_MS = 10;
+
+/** Length of one interval of a series, unless it was asked for in finer ones. */
 export const INTERVAL_MS = 100;
 
 const INTERVALS_PER_SECOND = 1000 / INTERVAL_MS;
 
-/** Bytes in each interval of INTERVAL_MS since a pod's first data frame; index 0 begins with that frame. */
+/** Bytes in each interval, of INTERVAL_MS unless said otherwise, since a pod's first data frame; index 0 begins with that frame. */
 export type ByteSeries = readonly number[];
 
 /** One count of test/bpf/count.bpf.c. */
 export interface IntervalCount {
   /** IPv4 address of the sender, in text form. */
   readonly source: string;
+  /** Number of the interval of COUNTED_INTERVAL_MS. */
   readonly interval: number;
   readonly bytes: number;
 }
 
-/** Sorts counts by sender; an interval in which nothing was counted holds 0. */
-export function seriesBySource(counts: Iterable<IntervalCount>): Map<string, ByteSeries> {
+/**
+ * Sorts counts by sender, in intervals of `intervalMs`, a multiple of COUNTED_INTERVAL_MS. An interval in which
+ * nothing was counted holds 0.
+ */
+export function seriesBySource(
+  counts: Iterable<IntervalCount>,
+  intervalMs: number = INTERVAL_MS,
+): Map<string, ByteSeries> {
+  const countedPerInterval = intervalMs / COUNTED_INTERVAL_MS;
   const bySource = new Map<string, number[]>();
-  for (const { source, interval, bytes } of counts) {
+  for (const { source, interval: counted, bytes } of counts) {
+    const interval = Math.floor(counted / countedPerInterval);
     const series = bySource.get(source) ?? [];
     bySource.set(source, series);
     while (series.length <= interval) series.push(0);

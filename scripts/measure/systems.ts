@@ -15,25 +15,43 @@ const CONTAINERD_BURST_BITS = 4_294_967_295;
 
 const HELPER_SOCKET = '/run/podpace/helper.sock';
 
-/** Both use the conflist as the file has it: the node's own mounts make every path in it private. */
-const CONFLISTS: Readonly<Record<System, string>> = {
+/**
+ * Network lists by what adds the pods; `ptp` is the plain plugin that TBF's list has as well. They are used as the files
+ * have them: the node's own mounts make every path in them private.
+ */
+const CONFLISTS = {
   podpace: path.join(projectRoot, 'conf/10-podpace.conflist'),
   tbf: path.join(projectRoot, 'scripts/measure/tbf.conflist'),
-};
+  ptp: path.join(projectRoot, 'scripts/measure/ptp.conflist'),
+} as const satisfies Record<System | 'ptp', string>;
+
+export type Network = keyof typeof CONFLISTS;
 
 const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
 
+/** A cap on what a pod sends. */
+export interface EgressCap {
+  readonly capMbit: number;
+  /** What containerd passes when absent. */
+  readonly burstBits?: number;
+}
+
 /** The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod without a cap. */
-export function capabilityArguments(scenario: Scenario): string {
-  const cap = capMbit(scenario);
+export function bandwidthArguments(cap: EgressCap | undefined): string {
   if (cap === undefined) return '{}';
   const bandwidth = {
     IngressRate: 0,
     IngressBurst: 0,
-    EgressRate: cap * 1_000_000,
-    EgressBurst: CONTAINERD_BURST_BITS,
+    EgressRate: cap.capMbit * 1_000_000,
+    EgressBurst: cap.burstBits ?? CONTAINERD_BURST_BITS,
   };
   return JSON.stringify({ bandwidth });
+}
+
+/** The capability arguments of a pod of the lab. */
+export function capabilityArguments(scenario: Scenario): string {
+  const cap = capMbit(scenario);
+  return bandwidthArguments(cap === undefined ? undefined : { capMbit: cap });
 }
 
 function field(value: unknown, name: string): unknown {
@@ -50,6 +68,29 @@ export function addressOf(result: string): string {
   throw new Error(`Cannot find the pod's IPv4 address in the result of ADD: ${result}`);
 }
 
+/** Name of the node's end of the pod's pair in the result of ADD. Throws Error with the result when there is none. */
+export function hostInterfaceOf(result: string): string {
+  const interfaces = field(JSON.parse(result), 'interfaces');
+  for (const each of Array.isArray(interfaces) ? interfaces : []) {
+    const name = field(each, 'name');
+    if (typeof name === 'string' && (field(each, 'sandbox') ?? '') === '') return name;
+  }
+  throw new Error(`Cannot find the host interface in the result of ADD: ${result}`);
+}
+
+/** Starts podpace's helper on the node and waits until it answers. */
+export async function startHelper(
+  bed: TestBed<string>,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<BackgroundProcess> {
+  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run');
+  const helper = await BackgroundProcess.start(command, args);
+  undo.defer('end podpaced', () => helper.stop());
+  await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);
+  return helper;
+}
+
 /** Starts what the system needs on the node: podpace its helper, the other nothing. */
 export async function startSystem(
   system: System,
@@ -57,11 +98,7 @@ export async function startSystem(
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<void> {
-  if (system === 'tbf') return;
-  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run');
-  const helper = await BackgroundProcess.start(command, args);
-  undo.defer('end podpaced', () => helper.stop());
-  await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);
+  if (system === 'podpace') await startHelper(bed, undo, signal);
 }
 
 /** A pod to add: its namespace, and the scenario that tells its cap. */
@@ -78,25 +115,46 @@ export interface PodPlace {
   readonly cnitool: string;
 }
 
-/** Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints. */
-async function callPlugins(verb: 'add' | 'del', place: PodPlace, pod: Pod): Promise<string> {
-  const conflist = CONFLISTS[place.system];
+/** One call of a network's plugins. */
+export interface PluginCall {
+  readonly verb: 'add' | 'del';
+  readonly network: Network;
+  readonly bed: TestBed<string>;
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+  /** The pod's namespace. */
+  readonly netns: string;
+  /** CAP_ARGS: what bandwidthArguments returns. */
+  readonly capabilityArguments: string;
+}
+
+/** Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints. Throws CommandError. */
+export async function callPlugins(call: PluginCall): Promise<string> {
+  const conflist = CONFLISTS[call.network];
   const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
   const env = {
     CNI_PATH: PLUGIN_PATH,
     NETCONFPATH: path.dirname(conflist),
-    CAP_ARGS: capabilityArguments(pod.scenario),
+    CAP_ARGS: call.capabilityArguments,
     CNI_IFNAME: 'eth0',
   };
-  return await capture(...place.bed.onNode(place.cnitool, verb, network, pod.netns), { env });
+  return await capture(...call.bed.onNode(call.cnitool, call.verb, network, call.netns), { env });
+}
+
+function callOf(
+  verb: 'add' | 'del',
+  { system, bed, cnitool }: PodPlace,
+  { netns, scenario }: Pod,
+): PluginCall {
+  return { verb, network: system, bed, cnitool, netns, capabilityArguments: capabilityArguments(scenario) };
 }
 
 /** Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with cnitool's words. */
 export async function addPod(place: PodPlace, pod: Pod): Promise<string> {
-  return addressOf(await callPlugins('add', place, pod));
+  return addressOf(await callPlugins(callOf('add', place, pod)));
 }
 
 /** Takes a pod away; also one whose adding failed. Throws CommandError with cnitool's words. */
 export async function removePod(place: PodPlace, pod: Pod): Promise<void> {
-  await callPlugins('del', place, pod);
+  await callPlugins(callOf('del', place, pod));
 }

@@ -89,15 +89,17 @@ async function holdMounts(undo: UndoStack, signal: AbortSignal): Promise<Backgro
 }
 
 /**
- * Makes a node, a peer and namespaces for pods; what it makes is on `undo` before it is there.
+ * Makes a node, a peer and namespaces for pods; what it makes is on `undo` before it is there. `label` tells the
+ * namespaces of several test beds of one process apart.
  * Needs root, iproute2 and util-linux; throws CommandError with their words.
  */
 export async function makeTestBed<Pod extends string>(
   podNames: readonly Pod[],
   undo: UndoStack,
   signal: AbortSignal,
+  label = '',
 ): Promise<TestBed<Pod>> {
-  const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${name}`);
+  const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${label}${name}`);
   const [node = '', peer = '', ...podPaths] = await addNamespaces(names, undo);
   const pods = new Map(podNames.map((name, index) => [name, podPaths[index] ?? '']));
   signal.throwIfAborted();

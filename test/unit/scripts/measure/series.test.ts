@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
+  COUNTED_INTERVAL_MS,
   firstSecondMbit,
   INTERVAL_MS,
   mbitPerSec,
@@ -22,12 +23,18 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 
 test('counts are sorted by sender, and an interval without frames holds 0', (t) => {
   const series = seriesBySource([
-    { source: '10.0.0.1', interval: 2, bytes: 30 },
+    { source: '10.0.0.1', interval: 29, bytes: 30 },
     { source: '10.0.0.2', interval: 0, bytes: 7 },
     { source: '10.0.0.1', interval: 0, bytes: 10 },
+    { source: '10.0.0.1', interval: 9, bytes: 5 },
   ]);
-  t.deepEqual(series.get('10.0.0.1'), [10, 0, 30]);
+  t.deepEqual(series.get('10.0.0.1'), [15, 0, 30]);
   t.deepEqual(series.get('10.0.0.2'), [7]);
+});
+
+test('a series can be had in the intervals that were counted', (t) => {
+  const counts = [0, 2, 1].map((interval) => ({ source: '10.0.0.1', interval, bytes: interval + 1 }));
+  t.deepEqual(seriesBySource(counts, COUNTED_INTERVAL_MS).get('10.0.0.1'), [1, 2, 3]);
 });
 
 test('no byte is lost or counted twice, in whatever order counts come', (t) => {
