@@ -33,6 +33,7 @@ export class HelperError extends CniError {
 /** Codes of the protocol's errors (helper/protocol/messages.ts) as codes of CNI errors (types.ts). */
 const CODES: Readonly<Record<ProtocolError['code'], number>> = {
   'bad-request': ErrorCode.helperProtocol,
+  'bad-value': ErrorCode.invalidConfig,
   'protocol-version': ErrorCode.helperProtocol,
   unenforceable: ErrorCode.unenforceable,
   'not-found': ErrorCode.checkFailed,

@@ -8,14 +8,18 @@ import {
   ConfigError,
   DEFAULT_CONFIG,
   DEFAULT_SOCKET,
+  mergeConfig,
   parseConfigFile,
   readSettings,
   type HelperConfig,
 } from './config.ts';
-import { bpffsOf, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
+import { bpffsOf, discardMaps, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
 import { probe } from './probe.ts';
-import type { AttachmentStatus, ListResult, Method, Methods } from './protocol/messages.ts';
-import { renderList, renderProbe, renderStatus } from './render.ts';
+import type { AttachmentKey, ListResult, Method, Methods } from './protocol/messages.ts';
+import { renderCounters, renderList, renderProbe, renderSet, renderStatus } from './render.ts';
+import { selectAttachment } from './select.ts';
+import { parseSetFlags, type SetFlags } from './set-flags.ts';
+import { UnitError } from './shaping/units.ts';
 import { VERSION } from './version.ts';
 
 /** The edges of the process, so that the whole CLI runs in a test. */
@@ -65,7 +69,7 @@ function loadConfig({ config, ...flags }: RunFlags): HelperConfig {
       throw new ConfigError(`Cannot use ${config}: ${(error as Error).message}`);
     }
   }
-  return { ...DEFAULT_CONFIG, ...fromFile, ...readSettings(flags) };
+  return mergeConfig(fromFile, readSettings(flags));
 }
 
 function collect(value: string, previous: readonly string[] | undefined): string[] {
@@ -82,24 +86,43 @@ function addSettings(command: Command): Command {
     .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
     .option('--horizon-ms <number>', `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`)
     .option(
+      '--aqm-target-ms <number>',
+      `queueing time that the AQM tolerates, or off (default: ${DEFAULT_CONFIG.aqmTargetMs})`,
+    )
+    .option(
+      '--aqm-interval-ms <number>',
+      `how long it may last before the AQM acts (default: ${DEFAULT_CONFIG.aqmIntervalMs})`,
+    )
+    .option(
       '--reconcile-seconds <number>',
       `pause between repairs (default: ${DEFAULT_CONFIG.reconcileSeconds})`,
     );
 }
 
-function print(edges: CliEdges, isJson: boolean | undefined, result: object, text: string): void {
-  edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text}\n`);
+function print(edges: CliEdges, isJson: boolean | undefined, result: object, text: () => string): void {
+  edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text()}\n`);
 }
 
-async function listAll(socket: string): Promise<ListResult> {
-  const attachments: AttachmentStatus[] = [];
-  let page: ListResult = await ask(socket, 'list', {});
-  attachments.push(...page.attachments);
+/** All pages of an answer that comes in pages. */
+async function allPages<T>(
+  askPage: (after: { after?: string }) => Promise<{ attachments: readonly T[]; next?: string }>,
+): Promise<{ attachments: T[] }> {
+  let page = await askPage({});
+  const attachments = [...page.attachments];
   while (page.next !== undefined) {
-    page = await ask(socket, 'list', { after: page.next });
+    page = await askPage({ after: page.next });
     attachments.push(...page.attachments);
   }
   return { attachments };
+}
+
+function listAll(socket: string): Promise<ListResult> {
+  return allPages((after) => ask(socket, 'list', after));
+}
+
+async function select(socket: string, selector: string): Promise<AttachmentKey> {
+  const { containerId, ifname } = selectAttachment(selector, (await listAll(socket)).attachments);
+  return { containerId, ifname };
 }
 
 function addQuery<R extends object>(
@@ -116,7 +139,50 @@ function addQuery<R extends object>(
     .option('--json', 'print JSON')
     .action(async ({ socket, json }: QueryOptions) => {
       const result = await query(socket);
-      print(edges, json, result, render(result));
+      print(edges, json, result, () => render(result));
+    });
+}
+
+function addSet(program: Command, edges: CliEdges): void {
+  program
+    .command('set')
+    .description('change how a running pod is capped, at once; "default" takes an earlier change back')
+    .argument('<container[/interface]>', 'id of the container or its beginning, see podpaced list')
+    .option('--egress', 'what the pod sends')
+    .option('--ingress', 'what the pod receives')
+    .option('--rate <rate>', 'bits per second: 800k, 10M, 2.5G')
+    .option('--burst <bits>', 'what may leave at once after idleness: 100k, 8M')
+    .option('--horizon <duration>', 'longest wait of a packet: 50ms')
+    .option('--aqm-target <duration>', 'queueing time that the AQM tolerates: 5ms, or off')
+    .option('--aqm-interval <duration>', 'how long it may last before the AQM acts: 100ms')
+    .option('--reset', 'take all earlier changes back first')
+    .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
+    .option('--json', 'print JSON')
+    .action(async (selector: string, options: QueryOptions & SetFlags) => {
+      const request = parseSetFlags(options);
+      const key = await select(options.socket, selector);
+      const result = await ask(options.socket, 'set', { ...key, ...request });
+      print(edges, options.json, { ...key, direction: request.direction, ...result }, () =>
+        renderSet(key, request.direction, result),
+      );
+    });
+}
+
+function addCounters(program: Command, edges: CliEdges): void {
+  program
+    .command('counters')
+    .description('what became of the packets of capped pods, and how long they wait')
+    .argument('[container[/interface]]', 'this pod only: id of the container or its beginning')
+    .option('--per-cpu', 'with --json: each CPU by itself too')
+    .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
+    .option('--json', 'print JSON')
+    .action(async (selector: string | undefined, options: QueryOptions & { perCpu?: true }) => {
+      const { socket, json, perCpu = false } = options;
+      const result =
+        selector === undefined
+          ? await allPages((after) => ask(socket, 'counters', { ...after, perCpu }))
+          : await ask(socket, 'counters', { only: await select(socket, selector), perCpu });
+      print(edges, json, result, () => renderCounters(result));
     });
 }
 
@@ -126,6 +192,7 @@ async function uninstall(flags: RunFlags, edges: CliEdges): Promise<Methods['uni
     return await ask(config.socket, 'uninstall', {});
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
+    discardMaps(config);
     const control = openControl(config, logTo(edges));
     const result = await control.shaper.uninstall();
     removeTraces(config, control);
@@ -146,12 +213,14 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   const status = { name: 'status', description: 'exits, health and problems' };
   addQuery(program, edges, status, (socket) => ask(socket, 'status', {}), renderStatus);
   addQuery(program, edges, { name: 'list', description: 'every capped pod' }, listAll, renderList);
+  addCounters(program, edges);
+  addSet(program, edges);
   addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const config = loadConfig(flags);
       const result = await probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) });
-      print(edges, json, result, renderProbe(result));
+      print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });
   addSettings(
@@ -161,7 +230,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const result = await uninstall(flags, edges);
       const exits = result.restoredExits.length === 0 ? 'nothing' : result.restoredExits.join(', ');
-      print(edges, json, result, `Detached ${result.detached} pods; restored ${exits}`);
+      print(edges, json, result, () => `Detached ${result.detached} pods; restored ${exits}`);
     });
   return program;
 }
@@ -177,6 +246,6 @@ export async function runCli(argv: readonly string[], edges: CliEdges): Promise<
     if (error instanceof CommanderError) return error.exitCode;
     const remedy = error instanceof HelperError && error.details !== undefined ? `; ${error.details}` : '';
     edges.stderr(`podpaced: ${(error as Error).message}${remedy}`.replaceAll('\n', ' ').trimEnd() + '\n');
-    return error instanceof ConfigError ? 2 : 1;
+    return error instanceof ConfigError || error instanceof UnitError ? 2 : 1;
   }
 }

@@ -1,6 +1,7 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
-import { DEFAULT_HORIZON_NS } from './shaping/rates.ts';
+import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
+import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
 
 export interface HelperConfig {
   readonly socket: string;
@@ -8,10 +9,17 @@ export interface HelperConfig {
   readonly pinDir: string;
   /** Names of uplinks; `auto` stands for the devices of the default routes. */
   readonly uplink: readonly string[];
+  /** Longest wait of a packet. */
   readonly horizonMs: number;
+  /** Queueing time that the AQM tolerates; 0, written also as `off`, turns it off. */
+  readonly aqmTargetMs: number;
+  /** How long it may stay above the target before the AQM acts. */
+  readonly aqmIntervalMs: number;
   /** Pause between two repairs of what somebody else changed. */
   readonly reconcileSeconds: number;
 }
+
+const NS_PER_MS = 1_000_000;
 
 export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
 
@@ -20,7 +28,9 @@ export const DEFAULT_CONFIG: HelperConfig = {
   stateDir: '/run/podpace',
   pinDir: '/sys/fs/bpf/podpace',
   uplink: ['auto'],
-  horizonMs: DEFAULT_HORIZON_NS / 1_000_000,
+  horizonMs: DEFAULTS.horizonNs / NS_PER_MS,
+  aqmTargetMs: DEFAULTS.aqmTargetNs / NS_PER_MS,
+  aqmIntervalMs: DEFAULTS.aqmIntervalNs / NS_PER_MS,
   reconcileSeconds: 10,
 };
 
@@ -48,15 +58,16 @@ function names(name: string, value: unknown): string[] {
   throw new ConfigError(`"${name}" must be interface names or "auto", got ${JSON.stringify(value)}`);
 }
 
-/** fq itself drops beyond its own horizon of 10 s (net/sched/sch_fq.c): departures must stay well below it. */
-const MAX_HORIZON_MS = 2000;
-
 const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperConfig[K] } = {
   socket: (value) => absolutePath('socket', value),
   stateDir: (value) => absolutePath('stateDir', value),
   pinDir: (value) => absolutePath('pinDir', value),
   uplink: (value) => names('uplink', value),
-  horizonMs: (value) => numberIn('horizonMs', value, 1, MAX_HORIZON_MS),
+  horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
+  aqmTargetMs: (value) =>
+    value === 'off' ? 0 : numberIn('aqmTargetMs', value, 0, MAX_HORIZON_NS / NS_PER_MS),
+  aqmIntervalMs: (value) =>
+    numberIn('aqmIntervalMs', value, MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
   reconcileSeconds: (value) => numberIn('reconcileSeconds', value, 1, 3600),
 };
 
@@ -85,4 +96,24 @@ export function parseConfigFile(text: string): Partial<HelperConfig> {
     throw new ConfigError('The configuration must be a JSON object');
   }
   return readSettings(value as Record<string, unknown>);
+}
+
+/** How caps are paced on a node of this configuration, in whole nanoseconds. */
+export function nodeDefaultsOf({ horizonMs, aqmTargetMs, aqmIntervalMs }: HelperConfig): NodeDefaults {
+  return {
+    horizonNs: Math.round(horizonMs * NS_PER_MS),
+    aqmTargetNs: Math.round(aqmTargetMs * NS_PER_MS),
+    aqmIntervalNs: Math.round(aqmIntervalMs * NS_PER_MS),
+  };
+}
+
+/** The whole configuration; later settings win. Throws ConfigError when settings contradict each other. */
+export function mergeConfig(...settings: readonly Partial<HelperConfig>[]): HelperConfig {
+  const config: HelperConfig = Object.assign({}, DEFAULT_CONFIG, ...settings) as HelperConfig;
+  const contradiction = contradictionIn(nodeDefaultsOf(config));
+  if (contradiction === undefined) return config;
+  throw new ConfigError(
+    `Cannot use horizonMs ${config.horizonMs}, aqmTargetMs ${config.aqmTargetMs} and aqmIntervalMs ` +
+      `${config.aqmIntervalMs} together: ${contradiction}`,
+  );
 }

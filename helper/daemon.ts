@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
+import { DEFAULT_CONFIG, nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
 import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ensureBpffs } from './kernel/bpffs.ts';
@@ -18,6 +18,9 @@ import { VERSION } from './version.ts';
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
+
+/** Pause between two looks at the maps: a damaged entry is in force for so long at most. */
+const MAP_REPAIR_MS = 2_000;
 
 const REQUEST_DEADLINE_MS = 9_000;
 const IDLE_TIMEOUT_MS = 30_000;
@@ -45,8 +48,25 @@ export function openControl(config: HelperConfig, log: Log): Control {
   ensureBpffs(bpffsOf(config.pinDir));
   const store = new Store(config.stateDir, (message) => log('warn', message));
   const datapath = new Datapath({ pins: config.pinDir, state: config.stateDir });
-  const options = { uplinks: config.uplink, horizonNs: config.horizonMs * 1_000_000, log };
-  return { shaper: new Shaper(datapath, store, options), store, datapath };
+  const shaper = new Shaper({
+    datapath,
+    store,
+    uplinks: config.uplink,
+    defaults: nodeDefaultsOf(config),
+    log,
+  });
+  return { shaper, store, datapath };
+}
+
+/**
+ * Takes the pins of maps and programs away, so that openControl makes them anew: what is about to be uninstalled may be
+ * of another version. What is attached goes on until then.
+ */
+export function discardMaps({ pinDir }: HelperConfig): void {
+  if (!fs.existsSync(pinDir)) return;
+  for (const entry of fs.readdirSync(pinDir, { withFileTypes: true })) {
+    if (entry.isFile()) fs.rmSync(path.join(pinDir, entry.name));
+  }
 }
 
 /** Removes pins and records; call after `uninstall` has taken everything off the node. */
@@ -88,7 +108,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     shaper,
     version: VERSION,
     kernel: os.release(),
-    horizonNs: config.horizonMs * 1_000_000,
+    defaults: nodeDefaultsOf(config),
     startedAt: new Date(),
     probe: () => probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) }),
     stop: () => {
@@ -105,6 +125,13 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
       report([(error as Error).message]);
     }
   };
+  const repairMaps = async (): Promise<void> => {
+    try {
+      await shaper.reconcileMaps();
+    } catch (error) {
+      log('error', `Cannot repair the maps: ${(error as Error).message}`);
+    }
+  };
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
@@ -112,9 +139,12 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     'info',
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
-  const timer = setInterval(() => void repair(), config.reconcileSeconds * 1000);
+  const timers = [
+    setInterval(() => void repair(), config.reconcileSeconds * 1000),
+    setInterval(() => void repairMaps(), MAP_REPAIR_MS),
+  ];
   await untilSignal(stopping.signal);
-  clearInterval(timer);
+  for (const timer of timers) clearInterval(timer);
   server.close();
   if (isUninstalled) removeTraces(config, control);
   else datapath.close();

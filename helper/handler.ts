@@ -1,17 +1,28 @@
 // From a message to what the shaper does, and back.
 
-import { PROTOCOL_VERSION, type Methods, type Response, type StatusResult } from './protocol/messages.ts';
+import {
+  PROTOCOL_VERSION,
+  type EffectiveCap,
+  type Methods,
+  type Response,
+  type SetParams,
+  type SetResult,
+  type StatusResult,
+} from './protocol/messages.ts';
 import { parseRequest, ShapeError, versionOf, type ParsedRequest } from './protocol/validate.ts';
 import type { Handler } from './server.ts';
+import { nameOf } from './shaping/effective.ts';
 import { toProtocolError } from './shaping/failure.ts';
+import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './shaping/shaper.ts';
+import { formatRate } from './shaping/units.ts';
 
 /** What the handler needs besides the shaper. */
 export interface HandlerContext {
   readonly shaper: Shaper;
   readonly version: string;
   readonly kernel: string;
-  readonly horizonNs: number;
+  readonly defaults: NodeDefaults;
   readonly startedAt: Date;
   readonly probe: () => Promise<Methods['probe']['result']>;
   /** Ends the helper after the answer has gone out. */
@@ -38,9 +49,17 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     problems: shorten(problems),
     exits,
     attachments,
-    horizonNs: context.horizonNs,
+    ...context.defaults,
     startedAt: context.startedAt.toISOString(),
   };
+}
+
+function describeSet(params: SetParams, { before, after }: SetResult): string {
+  const rateOf = (cap: EffectiveCap | undefined): string =>
+    cap === undefined ? 'no cap' : formatRate(cap.rateBitsPerSec);
+  return `Set ${params.direction} of ${nameOf(params)}: ${rateOf(before)} to ${rateOf(after)}, changed by hand: ${
+    after?.changed.join(', ') ?? ''
+  }`;
 }
 
 async function perform(
@@ -64,6 +83,13 @@ async function perform(
       return statusOf(context);
     case 'list':
       return shaper.list(request.params);
+    case 'set': {
+      const result = await shaper.set(request.params);
+      context.log('info', describeSet(request.params, result));
+      return result;
+    }
+    case 'counters':
+      return shaper.counters(request.params);
     case 'probe':
       return context.probe();
     case 'uninstall': {

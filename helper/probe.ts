@@ -2,7 +2,7 @@
 // kernel's abilities are tried in a namespace of the probe's own.
 
 import os from 'node:os';
-import { isTcxSupported } from './kernel/bpf.ts';
+import { isTcxSupported } from './kernel/tcx.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { findLink } from './kernel/links.ts';
 import { replaceQdisc, TC_H_ROOT } from './kernel/qdiscs.ts';

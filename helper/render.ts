@@ -1,7 +1,20 @@
 // What the operator's commands print. Pure: results in, text out.
 
-import type { AttachmentStatus, Cap, ListResult, ProbeResult, StatusResult } from './protocol/messages.ts';
-import { formatRate } from './shaping/rates.ts';
+import type {
+  AttachmentCounters,
+  AttachmentKey,
+  AttachmentStatus,
+  CountersResult,
+  DirectionCounters,
+  EffectiveCap,
+  ListResult,
+  ProbeResult,
+  SetResult,
+  StatusResult,
+} from './protocol/messages.ts';
+import { sojournQuantileNs } from './shaping/counters.ts';
+import { DIRECTIONS, nameOf } from './shaping/effective.ts';
+import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
 
 /** Columns padded to their widest cell, two spaces apart, no blanks at line ends. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
@@ -18,8 +31,17 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
   return lines.join('\n');
 }
 
-function renderCap(cap: Cap | undefined): string {
-  return cap === undefined ? '-' : formatRate(cap.rateBitsPerSec);
+function renderCap(cap: EffectiveCap | undefined): string {
+  if (cap === undefined) return '-';
+  return `${formatRate(cap.rateBitsPerSec)}${cap.changed.length === 0 ? '' : ' (set)'}`;
+}
+
+function renderAqm({
+  aqmTargetNs,
+  aqmIntervalNs,
+}: Pick<EffectiveCap, 'aqmTargetNs' | 'aqmIntervalNs'>): string {
+  if (aqmTargetNs === 0) return 'off';
+  return `target ${formatDuration(aqmTargetNs)}, interval ${formatDuration(aqmIntervalNs)}`;
 }
 
 /** The answer of `podpaced status`. */
@@ -37,7 +59,8 @@ export function renderStatus(status: StatusResult): string {
       ['BandwidthManager:', `EDT with BPF  [${names}]`],
       ['State:', status.state === 'ok' ? 'ok' : 'DEGRADED: not every cap is enforced'],
       ['Attachments:', String(status.attachments)],
-      ['Horizon:', `${status.horizonNs / 1_000_000} ms`],
+      ['Horizon:', formatDuration(status.horizonNs)],
+      ['AQM:', renderAqm(status)],
       ['Kernel:', status.kernel],
       [
         'Version:',
@@ -53,14 +76,14 @@ export function renderStatus(status: StatusResult): string {
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {
-  const { containerId, ifname, network, hostInterface, caps, problems } = attachment;
+  const { containerId, ifname, network, hostInterface, effective, problems } = attachment;
   return [
     containerId,
     ifname,
     network,
     hostInterface,
-    renderCap(caps.egress),
-    renderCap(caps.ingress),
+    renderCap(effective.egress),
+    renderCap(effective.ingress),
     problems.length === 0 ? 'enforced' : `NOT ENFORCED: ${problems.join('; ')}`,
   ];
 }
@@ -70,6 +93,70 @@ export function renderList({ attachments }: ListResult): string {
   if (attachments.length === 0) return 'No pod on this node has a cap';
   const head = ['CONTAINER', 'INTERFACE', 'NETWORK', 'HOST INTERFACE', 'EGRESS', 'INGRESS', 'STATE'];
   return renderTable([head, ...attachments.map(attachmentRow)]);
+}
+
+function settingRow(
+  title: string,
+  render: (cap: EffectiveCap) => string,
+  { before, after }: SetResult,
+): string[] {
+  const cells = [before, after].map((cap) => (cap === undefined ? '-' : render(cap)));
+  return [title, ...cells];
+}
+
+/** The answer of `podpaced set`: every setting before and after. */
+export function renderSet(key: AttachmentKey, direction: string, result: SetResult): string {
+  return renderTable([
+    [`${nameOf(key)} ${direction}`, 'BEFORE', 'AFTER'],
+    settingRow('rate', ({ rateBitsPerSec }) => formatRate(rateBitsPerSec), result),
+    settingRow('burst', ({ burstNs }) => formatDuration(burstNs), result),
+    settingRow('horizon', ({ horizonNs }) => formatDuration(horizonNs), result),
+    settingRow('AQM', renderAqm, result),
+    settingRow('set by hand', ({ changed }) => changed.join(', ') || 'nothing', result),
+  ]);
+}
+
+function renderQuantile({ total }: DirectionCounters, share: number): string {
+  const boundNs = sojournQuantileNs(total, share);
+  return boundNs === undefined ? '-' : `<${formatDuration(boundNs)}`;
+}
+
+function counterRows(attachment: AttachmentCounters): string[][] {
+  return DIRECTIONS.flatMap((direction) => {
+    const counters = attachment[direction];
+    if (counters === undefined) return [];
+    const { total, backlogNs } = counters;
+    const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } = total;
+    return [
+      [
+        attachment.containerId,
+        attachment.ifname,
+        direction,
+        String(packets),
+        formatBytes(bytes),
+        String(delayed),
+        String(sparse),
+        String(ceMarked),
+        String(droppedHorizon),
+        String(droppedAqm),
+        String(droppedFlow),
+        renderQuantile(counters, 0.5),
+        renderQuantile(counters, 0.99),
+        formatDuration(backlogNs),
+      ],
+    ];
+  });
+}
+
+const COUNTER_COLUMNS = [
+  ...['CONTAINER', 'INTERFACE', 'DIRECTION', 'PACKETS', 'BYTES', 'DELAYED', 'SPARSE', 'CE'],
+  ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
+];
+
+/** The answer of `podpaced counters`. */
+export function renderCounters({ attachments }: CountersResult): string {
+  if (attachments.length === 0) return 'No pod on this node has a cap';
+  return renderTable([COUNTER_COLUMNS, ...attachments.flatMap(counterRows)]);
 }
 
 /** The answer of `podpaced probe`. */

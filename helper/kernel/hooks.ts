@@ -5,15 +5,8 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import {
-  createTcxLink,
-  isTcxSupported,
-  linkInfo,
-  openPinned,
-  pinObject,
-  queryTcx,
-  updateLink,
-} from './bpf.ts';
+import { openPinned, pinObject } from './bpf.ts';
+import { createTcxLink, isTcxSupported, linkInfo, queryTcx, updateLink } from './tcx.ts';
 import { hasErrno } from './errors.ts';
 import {
   deleteFilter,

@@ -8,7 +8,7 @@ export const PROTOCOL_VERSION = 1;
 export interface Cap {
   /** Bits per second on the wire (layer 2 without preamble and checksum). */
   readonly rateBitsPerSec: number;
-  /** Bits that may leave at once after idleness; absent means the default (DESIGN: 1 ms of the rate). */
+  /** Bits that may leave at once after idleness; absent means 1 ms of the rate. */
   readonly burstBits?: number;
 }
 
@@ -17,6 +17,36 @@ export interface Caps {
   readonly egress?: Cap;
   readonly ingress?: Cap;
 }
+
+export type Direction = 'egress' | 'ingress';
+
+/**
+ * What `set` may change of one direction of a running attachment. What is absent is as ADD asked, or else as the node
+ * is configured.
+ */
+export interface CapChanges {
+  readonly rateBitsPerSec?: number;
+  readonly burstBits?: number;
+  /** Taken as it is: the node's horizon is stretched at low rates, this one is not. */
+  readonly horizonNs?: number;
+  /** 0 turns the AQM off. */
+  readonly aqmTargetNs?: number;
+  readonly aqmIntervalNs?: number;
+}
+
+/** Changes of either direction. */
+export type ChangedCaps = { readonly [D in Direction]?: CapChanges };
+
+/** How one direction is paced, everything taken into account. */
+export interface EffectiveCap extends Required<Omit<CapChanges, 'burstBits'>> {
+  /** Time at the rate that may leave at once after idleness. */
+  readonly burstNs: number;
+  /** What `set` has changed of it. */
+  readonly changed: readonly (keyof CapChanges)[];
+}
+
+/** Directions that are capped. */
+export type EffectiveCaps = { readonly [D in Direction]?: EffectiveCap };
 
 /** What ADD creates and DEL removes: names one attachment on the node. */
 export interface AttachmentKey {
@@ -83,6 +113,9 @@ export interface StatusResult {
   readonly exits: readonly ExitStatus[];
   readonly attachments: number;
   readonly horizonNs: number;
+  /** 0: off. */
+  readonly aqmTargetNs: number;
+  readonly aqmIntervalNs: number;
   readonly startedAt: string;
 }
 
@@ -91,7 +124,74 @@ export interface AttachmentStatus extends AttachParams {
   readonly hostInterfaceIndex: number;
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
+  /** What `set` has changed of `caps`, which are as ADD asked. */
+  readonly changes?: ChangedCaps;
+  readonly effective: EffectiveCaps;
   readonly problems: readonly string[];
+}
+
+export interface SetParams extends AttachmentKey {
+  readonly direction: Direction;
+  /** Forget all earlier changes first. */
+  readonly reset?: boolean;
+  /** `null` forgets an earlier change. */
+  readonly changes: { readonly [K in keyof CapChanges]?: number | null };
+}
+
+/** The direction before and after; absent when it was or is not capped. */
+export interface SetResult {
+  readonly before?: EffectiveCap;
+  readonly after?: EffectiveCap;
+}
+
+/** What became of an aggregate's packets since it got its cap. Exact below 2^53, beyond rounded by less than 10^-15. */
+export interface Counters {
+  /** Accepted. */
+  readonly packets: number;
+  /** Accepted, wire length. */
+  readonly bytes: number;
+  /** Accepted, but not to leave at once. */
+  readonly delayed: number;
+  /** Accepted, of sparse flows: ahead of the bulk. */
+  readonly sparse: number;
+  readonly ceMarked: number;
+  readonly droppedHorizon: number;
+  readonly droppedAqm: number;
+  readonly droppedFlow: number;
+  /** Times that a damaged clock was put right. */
+  readonly repaired: number;
+  /** Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes the rest. */
+  readonly sojourn: readonly number[];
+}
+
+/** Counters of one direction of an attachment. */
+export interface DirectionCounters {
+  readonly total: Counters;
+  /** By CPU number, what is not 0, without the histogram; only when asked for. */
+  readonly perCpu?: Readonly<Record<string, Partial<Omit<Counters, 'sojourn'>>>>;
+  /** How long a packet of the bulk that comes now would wait. */
+  readonly backlogNs: number;
+}
+
+/** One attachment in the answer of `counters`. */
+export interface AttachmentCounters extends AttachmentKey {
+  readonly hostInterface: string;
+  readonly egress?: DirectionCounters;
+  readonly ingress?: DirectionCounters;
+}
+
+/** `counters` answers in pages, as `list` does. */
+export interface CountersParams extends ListParams {
+  /** This attachment only. */
+  readonly only?: AttachmentKey;
+  readonly perCpu?: boolean;
+}
+
+export interface CountersResult {
+  /** In the order of `keyOf`. */
+  readonly attachments: readonly AttachmentCounters[];
+  /** Key of the last one here, when more follow. */
+  readonly next?: string;
 }
 
 /** `list` answers in pages, since a message is limited. */
@@ -138,6 +238,8 @@ export interface Methods {
   gc: { params: GcParams; result: GcResult };
   status: { params: Record<string, never>; result: StatusResult };
   list: { params: ListParams; result: ListResult };
+  set: { params: SetParams; result: SetResult };
+  counters: { params: CountersParams; result: CountersResult };
   probe: { params: Record<string, never>; result: ProbeResult };
   uninstall: { params: Record<string, never>; result: UninstallResult };
 }
@@ -147,6 +249,7 @@ export type Method = keyof Methods;
 /**
  * Causes a caller may act on.
  * - `bad-request`: the message itself is wrong; a bug or another version.
+ * - `bad-value`: what `set` asks for cannot be; nothing was changed.
  * - `protocol-version`: the two sides speak different versions.
  * - `unenforceable`: this node cannot hold the cap (no sch_fq, no uplink, kernel too old, foreign qdisc).
  * - `not-found`: the interface or the attachment is not there.
@@ -155,7 +258,14 @@ export type Method = keyof Methods;
  * - `internal`: anything else, with the kernel's own words.
  */
 export type ErrorCode =
-  'bad-request' | 'protocol-version' | 'unenforceable' | 'not-found' | 'check-failed' | 'busy' | 'internal';
+  | 'bad-request'
+  | 'bad-value'
+  | 'protocol-version'
+  | 'unenforceable'
+  | 'not-found'
+  | 'check-failed'
+  | 'busy'
+  | 'internal';
 
 export interface ProtocolError {
   readonly code: ErrorCode;

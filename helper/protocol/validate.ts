@@ -1,7 +1,19 @@
 // Is a message what it claims to be? Each function returns the value with its type, or throws ShapeError that names
 // the field, what was expected and what came.
 
-import type { AttachmentKey, AttachParams, Cap, Caps, GcParams, Method, Methods } from './messages.ts';
+import { CAP_RANGES } from './ranges.ts';
+import type {
+  AttachmentKey,
+  AttachParams,
+  Cap,
+  CapChanges,
+  Caps,
+  CountersParams,
+  GcParams,
+  Method,
+  Methods,
+  SetParams,
+} from './messages.ts';
 
 /** A message with a field that is missing or of the wrong kind. */
 export class ShapeError extends Error {
@@ -49,22 +61,21 @@ function ifnameOf(fields: Fields, name: string): string {
   return value;
 }
 
-/** Rates that the datapath's arithmetic covers, in bits per second: 1 kbit/s to 1 Pbit/s, as the runtimes allow. */
-export const MIN_RATE_BITS_PER_SEC = 1000;
-export const MAX_RATE_BITS_PER_SEC = 1_000_000_000_000_000;
+function integerOf(value: unknown, name: string, least: number, most: number): number {
+  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) {
+    return value as number;
+  }
+  const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+  fail(name, `an integer ${range}`, value);
+}
 
 function capOf(value: unknown, name: string): Cap {
-  const { rateBitsPerSec, burstBits } = fieldsOf(value, name);
-  const isRate =
-    Number.isSafeInteger(rateBitsPerSec) &&
-    (rateBitsPerSec as number) >= MIN_RATE_BITS_PER_SEC &&
-    (rateBitsPerSec as number) <= MAX_RATE_BITS_PER_SEC;
-  if (!isRate) fail(`${name}.rateBitsPerSec`, 'an integer from 1000 to 1000000000000000', rateBitsPerSec);
-  if (burstBits === undefined) return { rateBitsPerSec: rateBitsPerSec as number };
-  if (!Number.isSafeInteger(burstBits) || (burstBits as number) < 0) {
-    fail(`${name}.burstBits`, 'an integer of at least 0', burstBits);
-  }
-  return { rateBitsPerSec: rateBitsPerSec as number, burstBits: burstBits as number };
+  const fields = fieldsOf(value, name);
+  const [least, most] = CAP_RANGES.rateBitsPerSec;
+  const rateBitsPerSec = integerOf(fields['rateBitsPerSec'], `${name}.rateBitsPerSec`, least, most);
+  if (fields['burstBits'] === undefined) return { rateBitsPerSec };
+  const burstBits = integerOf(fields['burstBits'], `${name}.burstBits`, 0, Number.MAX_SAFE_INTEGER);
+  return { rateBitsPerSec, burstBits };
 }
 
 function capsOf(value: unknown): Caps {
@@ -101,6 +112,45 @@ function gcParamsOf(fields: Fields): GcParams {
   };
 }
 
+function booleanOf(fields: Fields, name: string): boolean {
+  const value = fields[name];
+  if (typeof value !== 'boolean') fail(name, 'true or false', value);
+  return value;
+}
+
+function changesOf(value: unknown): SetParams['changes'] {
+  const changes: { -readonly [K in keyof CapChanges]: number | null } = {};
+  for (const [name, change] of Object.entries(fieldsOf(value, 'changes'))) {
+    if (!Object.hasOwn(CAP_RANGES, name)) {
+      fail('changes', `of ${Object.keys(CAP_RANGES).join(', ')}`, name);
+    }
+    const field = name as keyof CapChanges;
+    const [least, most] = CAP_RANGES[field];
+    changes[field] = change === null ? null : integerOf(change, `changes.${name}`, least, most);
+  }
+  return changes;
+}
+
+function setParamsOf(fields: Fields): SetParams {
+  const { direction } = fields;
+  if (direction !== 'egress' && direction !== 'ingress') fail('direction', 'egress or ingress', direction);
+  return {
+    ...attachmentKeyOf(fields),
+    direction,
+    ...(fields['reset'] === undefined ? {} : { reset: booleanOf(fields, 'reset') }),
+    changes: changesOf(fields['changes']),
+  };
+}
+
+function countersParamsOf(fields: Fields): CountersParams {
+  const { after, only, perCpu } = fields;
+  return {
+    ...(after === undefined ? {} : { after: stringOf(fields, 'after') }),
+    ...(only === undefined ? {} : { only: attachmentKeyOf(fieldsOf(only, 'only')) }),
+    ...(perCpu === undefined ? {} : { perCpu: booleanOf(fields, 'perCpu') }),
+  };
+}
+
 const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params'] } = {
   attach: attachParamsOf,
   detach: attachmentKeyOf,
@@ -108,6 +158,8 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
   gc: gcParamsOf,
   status: () => ({}),
   list: (fields) => (fields['after'] === undefined ? {} : { after: stringOf(fields, 'after') }),
+  set: setParamsOf,
+  counters: countersParamsOf,
   probe: () => ({}),
   uninstall: () => ({}),
 };

@@ -1,13 +1,25 @@
 // The loaded programs and maps together with the sockets to reach the node: what observing and applying act on.
 
-import { deleteElement, lookupElement, mapKeys, updateElement } from '../kernel/bpf.ts';
+import path from 'node:path';
+import {
+  BPF_F_LOCK,
+  deleteElement,
+  lookupElement,
+  lookupPerCpu,
+  mapInfo,
+  mapKeys,
+  updateElement,
+} from '../kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
+import { possibleCpus } from '../kernel/cpus.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
-  AGGREGATE_CLOCK_SIZE,
   AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNTERS_SIZE,
+  decodeAggregateClock,
   decodeAggregateConfig,
+  decodeAggregateCounters,
   decodeHostInterface,
   decodeInterfaceKey,
   encodeAggregateConfig,
@@ -16,15 +28,17 @@ import {
   encodeInterfaceKey,
   HOST_INTERFACE_SIZE,
   type AggregateConfig,
+  type AggregateCounters,
   type HostInterface,
 } from '../wire/aggregate.ts';
-import path from 'node:path';
 import type { ProgramName } from './plan.ts';
 
 export class Datapath {
   readonly rt: RtSocket;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
+  /** Bytes of a value of aggregate_state, which only the datapath understands whole. */
+  readonly #stateSize: number;
 
   /**
    * Loads the programs, reusing compatible pinned maps, so that clocks and configuration outlive the helper.
@@ -32,6 +46,7 @@ export class Datapath {
    */
   constructor(directories: { pins: string; state: string }) {
     this.#loaded = loadPodpace(directories.pins);
+    this.#stateSize = mapInfo(this.#loaded.maps.aggregateState).valueSize;
     this.rt = RtSocket.open();
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
@@ -46,15 +61,12 @@ export class Datapath {
     return (['classify', 'depart', 'deliver'] as const).find((name) => this.program(name).id === id);
   }
 
-  /** Configuration of an aggregate; undefined when the entry is unused. */
-  readConfig(aggregateId: number): AggregateConfig | undefined {
-    const value = lookupElement(
-      this.#loaded.maps.aggregateConfig,
-      encodeAggregateKey(aggregateId),
-      AGGREGATE_CONFIG_SIZE,
-    );
-    const config = value === undefined ? undefined : decodeAggregateConfig(value);
-    return config === undefined || config.rateBytesPerSec === 0 ? undefined : config;
+  /** Configuration of an aggregate, as it stands in the map. */
+  readConfig(aggregateId: number): AggregateConfig {
+    const map = this.#loaded.maps.aggregateConfig;
+    const value = lookupElement(map, encodeAggregateKey(aggregateId), AGGREGATE_CONFIG_SIZE);
+    // Every element of an array is there.
+    return decodeAggregateConfig(value ?? Buffer.alloc(AGGREGATE_CONFIG_SIZE));
   }
 
   writeConfig(aggregateId: number, config: AggregateConfig): void {
@@ -65,11 +77,29 @@ export class Datapath {
     );
   }
 
-  /** Makes an aggregate unused: no configuration, clock at zero. */
+  /** Makes an aggregate unused: no configuration, no state, no counters. The datapath makes the latter afresh. */
   clearAggregate(aggregateId: number): void {
     const key = encodeAggregateKey(aggregateId);
     updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
-    updateElement(this.#loaded.maps.aggregateClock, key, Buffer.alloc(AGGREGATE_CLOCK_SIZE));
+    deleteElement(this.#loaded.maps.aggregateState, key);
+    deleteElement(this.#loaded.maps.aggregateCounters, key);
+  }
+
+  /** How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was ever sent. */
+  readBacklogNs(aggregateId: number): number {
+    const map = this.#loaded.maps.aggregateState;
+    const value = lookupElement(map, encodeAggregateKey(aggregateId), this.#stateSize, BPF_F_LOCK);
+    if (value === undefined) return 0;
+    const aheadNs = decodeAggregateClock(value).lastNs - process.hrtime.bigint();
+    return aheadNs > 0n ? Number(aheadNs) : 0;
+  }
+
+  /** Counters of an aggregate by CPU number, for all possible CPUs; empty when nothing was ever sent. */
+  readCounters(aggregateId: number): Map<number, AggregateCounters> {
+    const map = this.#loaded.maps.aggregateCounters;
+    const values = lookupPerCpu(map, encodeAggregateKey(aggregateId), AGGREGATE_COUNTERS_SIZE) ?? [];
+    const cpus = possibleCpus();
+    return new Map(values.map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]));
   }
 
   readHostInterface(ifindex: number): HostInterface | undefined {

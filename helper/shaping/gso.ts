@@ -3,24 +3,24 @@
 import { changeLink, findLink } from '../kernel/links.ts';
 import { openNetns } from '../kernel/netns.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
-import { gsoLimitOf } from './rates.ts';
+import { gsoLimitOf, UNLIMITED_GSO } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
 
-/** Limits the GSO size of a pod's interface to about 1 ms of its egress cap. */
+/** Limits the GSO size of a pod's interface to about 1 ms of its egress cap; without one it is unlimited. */
 export async function limitGso(
   record: AttachmentRecord,
+  rateBitsPerSec: number | undefined,
   mtuBytes: number,
   log: (level: 'warn', message: string) => void,
 ): Promise<void> {
-  const { egress } = record.caps;
-  if (egress === undefined) return;
+  const limit = rateBitsPerSec === undefined ? UNLIMITED_GSO : gsoLimitOf(rateBitsPerSec, mtuBytes);
   try {
     const netns = openNetns(record.sandbox);
     try {
       const rt = RtSocket.open(netns);
       try {
         const link = await findLink(rt, { name: record.ifname });
-        if (link !== undefined) await changeLink(rt, link.index, gsoLimitOf(egress.rateBitsPerSec, mtuBytes));
+        if (link !== undefined) await changeLink(rt, link.index, limit);
       } finally {
         rt.close();
       }

@@ -8,7 +8,14 @@ import { decodeFqOptions } from '../wire/fq.ts';
 import { RT_TABLE_MAIN, RTN_UNICAST } from '../wire/route-message.ts';
 import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
-import { desiredConfigs, placeOf, type Desired, type Hook, type Observed, type ProgramName } from './plan.ts';
+import {
+  placeOf,
+  type Desired,
+  type Hook,
+  type Observed,
+  type ObservedMaps,
+  type ProgramName,
+} from './plan.ts';
 import type { ExitRecord } from './records.ts';
 
 const HOOKS: readonly Hook[] = ['ingress', 'egress'];
@@ -47,6 +54,21 @@ async function observePrograms(
   return programs;
 }
 
+/** What the maps hold of the aggregates of `desired` and of some devices. */
+export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
+  const ids = desired.attachments.flatMap(({ egressAggregateId, ingressAggregateId }) =>
+    [egressAggregateId, ingressAggregateId].filter((id) => id !== undefined),
+  );
+  const hostInterfaces = [...indexes].flatMap((ifindex) => {
+    const entry = datapath.readHostInterface(ifindex);
+    return entry === undefined ? [] : [[ifindex, entry] as const];
+  });
+  return {
+    configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
+    hostInterfaces: new Map(hostInterfaces),
+  };
+}
+
 /** Everything a plan for `desired` needs to know about the devices `indexes`. */
 export async function observe(
   datapath: Datapath,
@@ -54,21 +76,10 @@ export async function observe(
   indexes: ReadonlySet<number>,
   exitRecords: readonly ExitRecord[],
 ): Promise<Observed> {
-  const devices = await observeDevices(datapath.rt, indexes);
-  const configs = desired.attachments
-    .flatMap((attachment) => desiredConfigs(attachment, desired.horizonNs))
-    .map(([aggregateId]) => [aggregateId, datapath.readConfig(aggregateId)] as const);
-  const hostInterfaces = [...indexes].flatMap((ifindex) => {
-    const entry = datapath.readHostInterface(ifindex);
-    return entry === undefined ? [] : [[ifindex, entry] as const];
-  });
   return {
-    devices,
+    ...observeMaps(datapath, desired, indexes),
+    devices: await observeDevices(datapath.rt, indexes),
     programs: await observePrograms(datapath, indexes),
-    configs: new Map(
-      configs.flatMap(([id, config]) => (config === undefined ? [] : [[id, config] as const])),
-    ),
-    hostInterfaces: new Map(hostInterfaces),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };
 }

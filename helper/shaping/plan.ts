@@ -7,7 +7,8 @@
 
 import { AGGREGATE_ID_NONE, type AggregateConfig, type HostInterface } from '../wire/aggregate.ts';
 import { hasOurRoot, planExitQdiscs, type ObservedExit, type QdiscStep } from './exit-qdiscs.ts';
-import { aggregateConfigOf } from './rates.ts';
+import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
+import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord, ExitRecord } from './records.ts';
 
 /** The three programs of bpf/podpace.bpf.c. */
@@ -25,18 +26,22 @@ export interface Desired {
   readonly attachments: readonly AttachmentRecord[];
   /** Exits that must enforce egress caps; empty when no attachment has one. */
   readonly exitIndexes: readonly number[];
-  readonly horizonNs: number;
+  readonly defaults: NodeDefaults;
+}
+
+/** What the maps hold, of the attachments in question. */
+export interface ObservedMaps {
+  /** Of the aggregates that the attachments use; a rate of 0 is an entry that is not in use. */
+  readonly configs: ReadonlyMap<number, AggregateConfig>;
+  readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
 }
 
 /** What the kernel holds, of the devices in question only: a plan says nothing about any other device. */
-export interface Observed {
+export interface Observed extends ObservedMaps {
   /** Every exit candidate and every host interface of an attachment, by index; a vanished one is absent. */
   readonly devices: ReadonlyMap<number, ObservedExit>;
   /** Which of our current programs stands at a place; `stale` is one of ours that is not the loaded one. */
   readonly programs: ReadonlyMap<string, ProgramName | 'stale'>;
-  /** Configured aggregates among those that the attachments use. */
-  readonly configs: ReadonlyMap<number, AggregateConfig>;
-  readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   readonly exitRecords: readonly ExitRecord[];
 }
 
@@ -83,16 +88,15 @@ export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
 }
 
 /** The aggregates of an attachment with their configuration. */
-export function desiredConfigs(attachment: AttachmentRecord, horizonNs: number): [number, AggregateConfig][] {
-  const { caps, egressAggregateId, ingressAggregateId } = attachment;
-  const configs: [number, AggregateConfig][] = [];
-  if (caps.egress !== undefined && egressAggregateId !== undefined) {
-    configs.push([egressAggregateId, aggregateConfigOf(caps.egress, horizonNs)]);
-  }
-  if (caps.ingress !== undefined && ingressAggregateId !== undefined) {
-    configs.push([ingressAggregateId, aggregateConfigOf(caps.ingress, horizonNs)]);
-  }
-  return configs;
+export function desiredConfigs(
+  attachment: AttachmentRecord,
+  defaults: NodeDefaults,
+): [number, AggregateConfig][] {
+  return DIRECTIONS.flatMap((direction): [number, AggregateConfig][] => {
+    const id = aggregateIdOf(attachment, direction);
+    const cap = effectiveCapIn(attachment, direction, defaults);
+    return id === undefined || cap === undefined ? [] : [[id, aggregateConfigOf(cap)]];
+  });
 }
 
 /** The map entry of an attachment's host interface. */
@@ -111,17 +115,18 @@ export function shapedDevices(desired: Desired): Set<number> {
 }
 
 function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boolean {
-  return a?.rateBytesPerSec === b.rateBytesPerSec && a.horizonNs === b.horizonNs && a.burstNs === b.burstNs;
+  if (a === undefined) return false;
+  return (Object.keys(b) as (keyof AggregateConfig)[]).every((name) => a[name] === b[name]);
 }
 
-function configSteps(desired: Desired, observed: Observed): Step[] {
+function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments
-    .flatMap((attachment) => desiredConfigs(attachment, desired.horizonNs))
+    .flatMap((attachment) => desiredConfigs(attachment, desired.defaults))
     .filter(([aggregateId, config]) => !isSameConfig(observed.configs.get(aggregateId), config))
     .map(([aggregateId, config]) => ({ kind: 'write-config', aggregateId, config }));
 }
 
-function hostInterfaceSteps(desired: Desired, observed: Observed): Step[] {
+function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments.flatMap((attachment): Step[] => {
     const entry = hostInterfaceOf(attachment);
     const ifindex = attachment.hostInterfaceIndex;
@@ -129,6 +134,11 @@ function hostInterfaceSteps(desired: Desired, observed: Observed): Step[] {
     const isRight = found?.egressId === entry.egressId && found.ingressId === entry.ingressId;
     return isRight ? [] : [{ kind: 'write-host-interface', ifindex, entry }];
   });
+}
+
+/** Entries of the maps that are not as they have to be: the part of a plan that can be had without asking netlink. */
+export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
+  return [...configSteps(desired, observed), ...hostInterfaceSteps(desired, observed)];
 }
 
 function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {

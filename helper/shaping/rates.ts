@@ -1,10 +1,25 @@
 // From caps as operators write them (bits) to what the datapath reads (bytes and nanoseconds).
 
-import type { Cap } from '../protocol/messages.ts';
+import type { Cap, CapChanges, EffectiveCap } from '../protocol/messages.ts';
+import { MAX_HORIZON_NS, MAX_INTERVAL_NS } from '../protocol/ranges.ts';
 import type { AggregateConfig } from '../wire/aggregate.ts';
+import { formatDuration } from './units.ts';
 
-/** How far ahead of now a departure may lie before the packet is dropped. */
-export const DEFAULT_HORIZON_NS = 50_000_000;
+/** How caps are paced for which `set` says nothing else. */
+export interface NodeDefaults {
+  /** How far ahead of now a departure may lie before the packet is dropped. */
+  readonly horizonNs: number;
+  /** Queueing time that the AQM tolerates; 0 turns it off. */
+  readonly aqmTargetNs: number;
+  /** How long it may stay above the target before the AQM acts. */
+  readonly aqmIntervalNs: number;
+}
+
+export const DEFAULTS: NodeDefaults = {
+  horizonNs: 50_000_000,
+  aqmTargetNs: 5_000_000,
+  aqmIntervalNs: 100_000_000,
+};
 
 /** Credit that idleness earns when no burst is set: 1 ms of the rate. */
 export const DEFAULT_BURST_NS = 1_000_000;
@@ -27,25 +42,86 @@ export function burstNsOf(cap: Cap): number {
   return burstNs > BigInt(MAX_BURST_NS) ? MAX_BURST_NS : Number(burstNs);
 }
 
-/** A queue below this many full frames makes TCP wait for retransmission timers instead of sending. */
-const MIN_HORIZON_FRAMES = 16;
+/** Most of a burst is kept for sparse flows, which cannot build a queue with it, up to this much. */
+const MAX_SPARSE_CREDIT_NS = 750_000;
+
 const FULL_FRAME_BYTES = 1514;
 
-/** Where stretching ends. fq drops beyond its own horizon of 10 s, the map holds 4.3 s. */
-const MAX_HORIZON_NS = 2_000_000_000;
+function framesNs(count: number, rateBitsPerSec: number): number {
+  return Math.ceil((count * FULL_FRAME_BYTES * 8 * 1e9) / rateBitsPerSec);
+}
+
+/** A queue below this many full frames makes TCP wait for retransmission timers instead of sending. */
+const MIN_HORIZON_FRAMES = 16;
 
 /** The horizon of one cap: the node's, stretched at low rates until some full frames fit below it. */
 export function horizonNsOf(rateBitsPerSec: number, nodeHorizonNs: number): number {
-  const framesNs = Math.ceil((MIN_HORIZON_FRAMES * FULL_FRAME_BYTES * 8 * 1e9) / rateBitsPerSec);
-  return Math.max(nodeHorizonNs, Math.min(framesNs, MAX_HORIZON_NS));
+  const stretchedNs = Math.min(framesNs(MIN_HORIZON_FRAMES, rateBitsPerSec), MAX_HORIZON_NS);
+  return Math.max(nodeHorizonNs, stretchedNs);
+}
+
+/** Below this many full frames in the queue a signal would empty it: CoDel's rule of one frame, for a paced one. */
+const MIN_TARGET_FRAMES = 4;
+const MAX_STRETCHED_TARGET_NS = (MAX_HORIZON_NS * MIN_TARGET_FRAMES) / MIN_HORIZON_FRAMES;
+
+/** The AQM's target for one cap: the node's, stretched at low rates, and always below the cap's horizon. */
+export function aqmTargetNsOf(rateBitsPerSec: number, nodeTargetNs: number, horizonNs: number): number {
+  if (nodeTargetNs === 0) return 0;
+  const stretchedNs = Math.min(framesNs(MIN_TARGET_FRAMES, rateBitsPerSec), MAX_STRETCHED_TARGET_NS);
+  const targetNs = Math.max(nodeTargetNs, stretchedNs);
+  return targetNs < horizonNs ? targetNs : Math.floor(horizonNs / 2);
+}
+
+/** An interval of fewer targets would judge the queue before a reaction to the last signal can show. */
+const MIN_INTERVAL_TARGETS = 4;
+
+/**
+ * How a cap is paced: as it was asked for, as it was changed since, and as the node is configured, in this order of
+ * weight from the last. Undefined when neither asks for a rate.
+ */
+export function effectiveCapOf(
+  asked: Cap | undefined,
+  changes: CapChanges,
+  defaults: NodeDefaults,
+): EffectiveCap | undefined {
+  const rateBitsPerSec = changes.rateBitsPerSec ?? asked?.rateBitsPerSec;
+  if (rateBitsPerSec === undefined) return undefined;
+  const burstBits = changes.burstBits ?? asked?.burstBits;
+  const horizonNs = changes.horizonNs ?? horizonNsOf(rateBitsPerSec, defaults.horizonNs);
+  const aqmTargetNs = changes.aqmTargetNs ?? aqmTargetNsOf(rateBitsPerSec, defaults.aqmTargetNs, horizonNs);
+  const stretchedNs = Math.min(aqmTargetNs * MIN_INTERVAL_TARGETS, MAX_INTERVAL_NS);
+  return {
+    rateBitsPerSec,
+    burstNs: burstNsOf(burstBits === undefined ? { rateBitsPerSec } : { rateBitsPerSec, burstBits }),
+    horizonNs,
+    aqmTargetNs,
+    aqmIntervalNs: changes.aqmIntervalNs ?? Math.max(defaults.aqmIntervalNs, stretchedNs),
+    changed: Object.keys(changes) as (keyof CapChanges)[],
+  };
+}
+
+/** Why horizon, target and interval cannot go together; undefined when they can. */
+export function contradictionIn({ horizonNs, aqmTargetNs, aqmIntervalNs }: NodeDefaults): string | undefined {
+  if (aqmTargetNs === 0) return undefined;
+  if (aqmTargetNs >= horizonNs) {
+    return `the AQM target ${formatDuration(aqmTargetNs)} is not below the horizon ${formatDuration(horizonNs)}`;
+  }
+  if (aqmIntervalNs < aqmTargetNs) {
+    return `the AQM interval ${formatDuration(aqmIntervalNs)} is below the target ${formatDuration(aqmTargetNs)}`;
+  }
+  return undefined;
 }
 
 /** What the datapath is told for a cap. Bytes per second are rounded down: rounding never exceeds the cap. */
-export function aggregateConfigOf(cap: Cap, nodeHorizonNs: number): AggregateConfig {
+export function aggregateConfigOf(cap: EffectiveCap): AggregateConfig {
+  const sparseCreditNs = Math.min(Math.floor((cap.burstNs * 3) / 4), MAX_SPARSE_CREDIT_NS);
   return {
     rateBytesPerSec: Math.floor(cap.rateBitsPerSec / 8),
-    horizonNs: horizonNsOf(cap.rateBitsPerSec, nodeHorizonNs),
-    burstNs: burstNsOf(cap),
+    horizonNs: cap.horizonNs,
+    idleCreditNs: cap.burstNs - sparseCreditNs,
+    sparseCreditNs,
+    targetNs: cap.aqmTargetNs,
+    intervalNs: cap.aqmIntervalNs,
   };
 }
 
@@ -71,16 +147,4 @@ export function gsoLimitOf(rateBitsPerSec: number, mtuBytes: number): GsoLimit {
   const wanted = gsoMaxSegs * mtuBytes + TCP_HEADER_RESERVE_BYTES;
   if (wanted >= UNLIMITED_GSO.gsoMaxSizeBytes) return UNLIMITED_GSO;
   return { gsoMaxSegs, gsoMaxSizeBytes: wanted };
-}
-
-/** A rate for people: the largest unit that keeps it exact to three digits after the point. */
-export function formatRate(bitsPerSec: number): string {
-  const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s', 'Pbit/s'] as const;
-  let value = bitsPerSec;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${Number(value.toFixed(3))} ${units[unit]}`;
 }

@@ -1,7 +1,7 @@
 // What the helper remembers on disk because the kernel cannot hold it: which attachment owns which interface and
 // aggregates, and what stood on an exit before. Pure data; store.ts reads and writes it.
 
-import type { AttachmentKey, Caps } from '../protocol/messages.ts';
+import type { AttachmentKey, Caps, ChangedCaps } from '../protocol/messages.ts';
 
 /** Changes with every incompatible change of a record. */
 export const RECORD_VERSION = 1;
@@ -11,8 +11,11 @@ export interface AttachmentRecord extends AttachmentKey {
   readonly hostInterface: string;
   readonly hostInterfaceIndex: number;
   readonly sandbox: string;
+  /** As ADD asked for them. */
   readonly caps: Caps;
-  /** Aggregate of the egress cap; absent without one. */
+  /** What `set` has changed since. */
+  readonly changes?: ChangedCaps;
+  /** Aggregate of the effective egress cap; absent without one. */
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
 }

@@ -7,55 +7,48 @@ import {
   keyOf,
   type AttachmentKey,
   type AttachParams,
-  type Cap,
-  type ExitStatus,
+  type CountersParams,
+  type CountersResult,
   type GcParams,
   type ListParams,
   type ListResult,
+  type SetParams,
+  type SetResult,
 } from '../protocol/messages.ts';
 import { nextAggregateId, aggregateIdsInUse } from './aggregate-ids.ts';
-import { TC_H_ROOT } from '../wire/tc-message.ts';
 import { applyStep } from './apply.ts';
-import type { Datapath } from './datapath.ts';
-import { qdiscProblems } from './exit-qdiscs.ts';
+import { aggregateIdOf, applySet, DIRECTIONS, effectiveCapIn, nameOf } from './effective.ts';
 import { qdiscFailure, ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
-import { findUplinks, observe } from './observe.ts';
-import { placeOf, plan, shapedDevices, type Desired, type Observed, type Plan, type Step } from './plan.ts';
-import { problemsOf } from './problems.ts';
+import { observeMaps } from './observe.ts';
+import { planMaps, type Observed, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
-import type { Store } from './store.ts';
+import { repairOf } from './repairs.ts';
+import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } from './reports.ts';
+import { takeView, viewProblems, type Node } from './view.ts';
 
-/** Attachments in one answer of `list`: each takes some hundred bytes of a message's 64 KiB. */
-const LIST_PAGE_LENGTH = 50;
-
-export interface ShaperOptions {
-  /** Names of uplinks; `auto` stands for the devices of the default routes. */
-  readonly uplinks: readonly string[];
-  readonly horizonNs: number;
+export interface ShaperOptions extends Node {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
-interface View {
-  readonly desired: Desired;
-  readonly observed: Observed;
-  readonly plan: Plan;
-  readonly shaped: ReadonlySet<number>;
-  readonly missingUplinks: readonly string[];
-}
-
 export class Shaper {
-  readonly #datapath: Datapath;
-  readonly #store: Store;
   readonly #options: ShaperOptions;
   #lastAggregateId: number | undefined;
+  /** The first time round, the maps may rightly be of another configuration. */
+  #hasReconciled = false;
   /** Tail of the queue of operations: they run one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(datapath: Datapath, store: Store, options: ShaperOptions) {
-    this.#datapath = datapath;
-    this.#store = store;
+  constructor(options: ShaperOptions) {
     this.#options = options;
+  }
+
+  get #datapath(): Node['datapath'] {
+    return this.#options.datapath;
+  }
+
+  get #store(): Node['store'] {
+    return this.#options.store;
   }
 
   /** Caps an attachment; called again for the same one it changes its caps. Undoes itself when it fails. */
@@ -69,15 +62,24 @@ export class Shaper {
       for (const stale of others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index)) {
         await this.#remove(stale);
       }
-      const record = this.#newRecord(params, link, former, before);
-      this.#store.writeAttachment(record);
-      try {
-        await this.#enforce(record, former);
-        await limitGso(record, link.mtu, this.#options.log);
-      } catch (error) {
-        await this.#undoAttach(record, former);
-        throw error;
-      }
+      const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
+      const asked = { containerId, ifname, network, hostInterface, sandbox, caps };
+      await this.#replace(former, { ...asked, hostInterfaceIndex: link.index }, link.mtu);
+    });
+  }
+
+  /** Changes one direction of a running attachment, or nothing at all when it fails. */
+  set(params: SetParams): Promise<SetResult> {
+    return this.#exclusively(async () => {
+      const former = knownAttachment(this.#store, params);
+      const link = await findLink(this.#datapath.rt, { index: former.hostInterfaceIndex });
+      if (link === undefined) throw new ShapingError('not-found', `${former.hostInterface} is gone`);
+      const { defaults } = this.#options;
+      const next = applySet(former, params, defaults);
+      await this.#replace(former, next, link.mtu);
+      const before = effectiveCapIn(former, params.direction, defaults);
+      const after = effectiveCapIn(next, params.direction, defaults);
+      return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
     });
   }
 
@@ -93,11 +95,11 @@ export class Shaper {
   check(params: AttachParams): Promise<void> {
     return this.#exclusively(async () => {
       const record = this.#store.readAttachments().find((candidate) => isSameAttachment(candidate, params));
-      const name = `${params.containerId}/${params.ifname}`;
+      const name = nameOf(params);
       if (record === undefined) {
         throw new ShapingError('check-failed', `No cap is known for ${name}`, 'add the pod again');
       }
-      const problems = this.#problemsOf(await this.#view([record]));
+      const problems = viewProblems(await takeView(this.#options, [record]));
       if (problems.length === 0) return;
       const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
       throw new ShapingError(
@@ -125,51 +127,54 @@ export class Shaper {
   /** Brings the whole node to its desired state; returns what could not be done. */
   reconcile(): Promise<string[]> {
     return this.#exclusively(async () => {
+      this.#store.refresh();
       await this.#dropVanished();
-      const view = await this.#view(this.#store.readAttachments());
+      const attachments = this.#store.readAttachments();
+      const view = await takeView(this.#options, attachments);
       const failures: string[] = [];
       for (const step of view.plan.steps) {
         try {
+          this.#tellOfRepair(step, attachments, view.observed);
           await this.#apply(step, view.observed);
         } catch (error) {
           failures.push((error as Error).message);
         }
       }
+      this.#hasReconciled = true;
       return [...failures, ...view.plan.problems.values()];
     });
   }
 
-  /** Exits and outstanding problems, as they are now. */
-  status(): Promise<{ exits: ExitStatus[]; problems: string[]; attachments: number }> {
+  /**
+   * Puts right what somebody damaged in the maps: the part of reconciling that costs two system calls for each
+   * attachment and direction, and so can be done often.
+   */
+  reconcileMaps(): Promise<void> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const { uplinks } = await findUplinks(this.#datapath.rt, this.#options.uplinks);
-      const uplinkIndexes = uplinks.map(({ index }) => index);
-      const view = await this.#view(attachments, uplinkIndexes);
-      const problems = attachments.length === 0 ? [] : this.#problemsOf(view);
-      const exits = uplinks.map((uplink) => exitStatus(uplink, view));
-      return { exits, problems, attachments: attachments.length };
+      const desired = { attachments, exitIndexes: [], defaults: this.#options.defaults };
+      const indexes = attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
+      const observed = observeMaps(this.#datapath, desired, indexes);
+      for (const step of planMaps(desired, observed)) {
+        this.#tellOfRepair(step, attachments, observed);
+        await applyStep(this.#datapath, this.#store, step);
+      }
     });
   }
 
+  /** Exits and outstanding problems, as they are now. */
+  status(): Promise<NodeStatus> {
+    return this.#exclusively(() => statusOf(this.#options));
+  }
+
   /** A page of attachments, each with what is wrong with it. */
-  list({ after }: ListParams): Promise<ListResult> {
-    return this.#exclusively(async () => {
-      const rest = this.#store
-        .readAttachments()
-        .filter((record) => after === undefined || keyOf(record) > after);
-      const page = rest.slice(0, LIST_PAGE_LENGTH);
-      const view = await this.#view(page);
-      const attachments = page.map((record) => {
-        const desired = { ...view.desired, attachments: [record] };
-        const own = { desired, plan: plan(desired, view.observed), shaped: shapedDevices(desired) };
-        return { ...record, problems: this.#problemsOf({ ...view, ...own }) };
-      });
-      const last = page.at(-1);
-      return rest.length === page.length || last === undefined
-        ? { attachments }
-        : { attachments, next: keyOf(last) };
-    });
+  list(params: ListParams): Promise<ListResult> {
+    return this.#exclusively(() => listPage(this.#options, params));
+  }
+
+  /** A page of attachments with their counters, or those of one. */
+  counters(params: CountersParams): Promise<CountersResult> {
+    return this.#exclusively(async () => countersPage(this.#options, params));
   }
 
   /** Takes everything of podpace off the node and puts back what stood there. */
@@ -179,7 +184,7 @@ export class Shaper {
       const restoredExits = this.#store.readExits().map(({ name }) => name);
       for (const { containerId, ifname } of attachments)
         this.#store.removeAttachment({ containerId, ifname });
-      const view = await this.#view([]);
+      const view = await takeView(this.#options, []);
       for (const step of view.plan.steps) await this.#apply(step, view.observed);
       return { restoredExits, detached: attachments.length };
     });
@@ -198,41 +203,69 @@ export class Shaper {
     throw new ShapingError('not-found', `No interface "${hostInterface}" on this node`, remedy);
   }
 
-  #newRecord(
-    params: AttachParams,
-    link: Link,
+  /**
+   * Puts a record in force in place of the former one of the same attachment, or leaves everything as it was.
+   * Aggregates that it goes on using keep their clocks.
+   */
+  async #replace(
     former: AttachmentRecord | undefined,
-    all: readonly AttachmentRecord[],
-  ): AttachmentRecord {
-    const inUse = aggregateIdsInUse(all);
-    const idFor = (cap: Cap | undefined, formerId: number | undefined): number | undefined => {
-      if (cap === undefined) return undefined;
-      if (formerId !== undefined) return formerId;
-      const id = nextAggregateId(inUse, this.#lastAggregateId);
-      if (id === undefined)
-        throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
-      inUse.add(id);
-      this.#lastAggregateId = id;
-      this.#datapath.clearAggregate(id);
-      return id;
-    };
-    const egressAggregateId = idFor(params.caps.egress, former?.egressAggregateId);
-    const ingressAggregateId = idFor(params.caps.ingress, former?.ingressAggregateId);
-    const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
-    return {
-      ...{ containerId, ifname, network, hostInterface, sandbox, caps },
-      hostInterfaceIndex: link.index,
-      ...(egressAggregateId === undefined ? {} : { egressAggregateId }),
-      ...(ingressAggregateId === undefined ? {} : { ingressAggregateId }),
-    };
+    wanted: AttachmentRecord,
+    mtuBytes: number,
+  ): Promise<void> {
+    const record = this.#withAggregates(wanted, former);
+    this.#store.writeAttachment(record);
+    try {
+      await this.#enforce(record, former);
+    } catch (error) {
+      await this.#undoReplace(record, former);
+      throw error;
+    }
+    this.#giveBack(former, record);
+    const { defaults, log } = this.#options;
+    const rate = effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec;
+    const formerRate =
+      former === undefined ? undefined : effectiveCapIn(former, 'egress', defaults)?.rateBitsPerSec;
+    if (rate !== undefined || formerRate !== undefined) await limitGso(record, rate, mtuBytes, log);
+  }
+
+  /** The record with an aggregate for each direction that has a cap, those of the former record where it had any. */
+  #withAggregates(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
+    const inUse = aggregateIdsInUse(this.#store.readAttachments());
+    const ids = DIRECTIONS.flatMap((direction) => {
+      if (effectiveCapIn(wanted, direction, this.#options.defaults) === undefined) return [];
+      const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);
+      const id = formerId ?? this.#takeAggregateId(inUse);
+      return [[`${direction}AggregateId`, id] as const];
+    });
+    const { egressAggregateId: _egress, ingressAggregateId: _ingress, ...rest } = wanted;
+    return { ...rest, ...Object.fromEntries(ids) };
+  }
+
+  #takeAggregateId(inUse: Set<number>): number {
+    const id = nextAggregateId(inUse, this.#lastAggregateId);
+    if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
+    inUse.add(id);
+    this.#lastAggregateId = id;
+    this.#datapath.clearAggregate(id);
+    return id;
+  }
+
+  /** Clears the aggregates that `former` has and `present` has not. */
+  #giveBack(former: AttachmentRecord | undefined, present: AttachmentRecord | undefined): void {
+    if (former === undefined) return;
+    for (const direction of DIRECTIONS) {
+      const id = aggregateIdOf(former, direction);
+      const isKept = present !== undefined && aggregateIdOf(present, direction) === id;
+      if (id !== undefined && !isKept) this.#datapath.clearAggregate(id);
+    }
   }
 
   async #enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     const formerIndex = former === undefined ? [] : [former.hostInterfaceIndex];
-    const view = await this.#view([record], formerIndex);
+    const view = await takeView(this.#options, [record], formerIndex);
     const [problem] = view.plan.problems.values();
     if (problem !== undefined) throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
-    if (record.caps.egress !== undefined && view.desired.exitIndexes.length === 0) {
+    if (record.egressAggregateId !== undefined && view.desired.exitIndexes.length === 0) {
       const names = view.missingUplinks.length === 0 ? '' : ` (no device ${view.missingUplinks.join(', ')})`;
       throw new ShapingError(
         'unenforceable',
@@ -243,24 +276,23 @@ export class Shaper {
     for (const step of view.plan.steps) await this.#apply(step, view.observed);
   }
 
-  async #undoAttach(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
+  async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     try {
       if (former === undefined) return await this.#remove(record);
       this.#store.writeAttachment(former);
       await this.#enforce(former, record);
+      this.#giveBack(record, former);
     } catch (error) {
-      this.#options.log('error', `Cannot undo a failed attach: ${(error as Error).message}`);
+      this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
     }
   }
 
   /** Forgets an attachment first, then takes away what the rest does not need. */
   async #remove(record: AttachmentRecord): Promise<void> {
     this.#store.removeAttachment(record);
-    const view = await this.#view([], [record.hostInterfaceIndex]);
+    const view = await takeView(this.#options, [], [record.hostInterfaceIndex]);
     for (const step of view.plan.steps) await this.#apply(step, view.observed);
-    for (const id of [record.egressAggregateId, record.ingressAggregateId]) {
-      if (id !== undefined) this.#datapath.clearAggregate(id);
-    }
+    this.#giveBack(record, undefined);
   }
 
   /** Attachments whose host interface is gone have lost everything that could be capped. */
@@ -268,52 +300,14 @@ export class Shaper {
     for (const record of this.#store.readAttachments()) {
       const link = await findLink(this.#datapath.rt, { index: record.hostInterfaceIndex });
       if (link !== undefined) continue;
-      this.#options.log(
-        'info',
-        `${record.hostInterface} is gone: forgetting ${record.containerId}/${record.ifname}`,
-      );
+      this.#options.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
       await this.#remove(record);
     }
   }
 
-  /**
-   * Desired and observed state of some attachments and of the exits, which always answer for all attachments.
-   * With all attachments in it, the view also takes in every device where something of ours was ever left.
-   */
-  async #view(scope: readonly AttachmentRecord[], alsoIndexes: readonly number[] = []): Promise<View> {
-    const all = this.#store.readAttachments();
-    const needsExits = all.some(({ egressAggregateId }) => egressAggregateId !== undefined);
-    const { uplinks, missing } = await findUplinks(this.#datapath.rt, this.#options.uplinks);
-    const exitIndexes = needsExits ? uplinks.map(({ index }) => index) : [];
-    const desired: Desired = { attachments: scope, exitIndexes, horizonNs: this.#options.horizonNs };
-    const exitRecords = this.#store.readExits();
-    const indexes = new Set([
-      ...exitIndexes,
-      ...scope.map((record) => record.hostInterfaceIndex),
-      ...alsoIndexes,
-    ]);
-    const elsewhere = new Set(all.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
-    for (const { ifindex } of exitRecords) if (!elsewhere.has(ifindex)) indexes.add(ifindex);
-    if (scope.length === all.length) {
-      for (const { ifindex } of this.#datapath.hooks.knownPlaces()) indexes.add(ifindex);
-      for (const ifindex of this.#datapath.hostInterfaceIndexes()) indexes.add(ifindex);
-    }
-    const observed = await observe(this.#datapath, desired, indexes, exitRecords);
-    const shaped = shapedDevices(desired);
-    return { desired, observed, plan: plan(desired, observed), shaped, missingUplinks: missing };
-  }
-
-  #problemsOf(view: View): string[] {
-    const problems = problemsOf(view.plan, view.observed, view.shaped);
-    for (const name of view.missingUplinks) problems.push(`The uplink "${name}" is not there`);
-    const needsExit = view.desired.attachments.some(
-      ({ egressAggregateId }) => egressAggregateId !== undefined,
-    );
-    if (needsExit && view.desired.exitIndexes.length === 0) problems.push('The node has no uplink');
-    for (const { hostInterface, hostInterfaceIndex } of view.desired.attachments) {
-      if (!view.observed.devices.has(hostInterfaceIndex)) problems.push(`${hostInterface} is gone`);
-    }
-    return problems;
+  #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
+    const repair = repairOf(step, attachments, observed);
+    if (repair !== undefined) this.#options.log(this.#hasReconciled ? 'warn' : 'info', repair);
   }
 
   async #apply(step: Step, observed: Observed): Promise<void> {
@@ -325,23 +319,4 @@ export class Shaper {
       throw qdiscFailure(error, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
     }
   }
-}
-
-function exitStatus(uplink: Link, { observed, desired }: View): ExitStatus {
-  const device = observed.devices.get(uplink.index);
-  const isUsed = desired.exitIndexes.includes(uplink.index);
-  const qdiscs = device?.qdiscs ?? [];
-  const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
-  const leaves = qdiscs.filter(
-    ({ parent }) => parent !== TC_H_ROOT && parent >>> 16 === (root?.handle ?? 0) >>> 16,
-  );
-  return {
-    name: uplink.name,
-    ifindex: uplink.index,
-    queues: uplink.numTxQueues,
-    rootQdisc: root?.kind ?? 'none',
-    leafQdiscs: leaves.map(({ kind }) => kind),
-    departureProgram: observed.programs.get(placeOf({ ifindex: uplink.index, hook: 'egress' })) === 'depart',
-    problems: isUsed && device !== undefined ? qdiscProblems(device) : [],
-  };
 }

@@ -12,6 +12,8 @@ type Kind = 'attachments' | 'exits';
 export class Store {
   readonly #directory: string;
   readonly #warn: (message: string) => void;
+  /** As the files are; absent when they have to be read. */
+  #attachments: AttachmentRecord[] | undefined;
 
   /** Makes the directory, readable by root only. `warn` hears of files that cannot be understood. */
   constructor(directory: string, warn: (message: string) => void) {
@@ -22,12 +24,15 @@ export class Store {
     }
   }
 
-  /** In the order of their keys. */
-  readAttachments(): AttachmentRecord[] {
-    const records = this.#readAll<AttachmentRecord>('attachments').map(
-      (record) => [keyOf(record), record] as const,
-    );
-    return records.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
+  /** In the order of their keys. The files are read again after each change through this store and each `refresh`. */
+  readAttachments(): readonly AttachmentRecord[] {
+    this.#attachments ??= this.#readAttachmentFiles();
+    return this.#attachments;
+  }
+
+  /** Has the files read again: somebody may have removed or damaged one. */
+  refresh(): void {
+    this.#attachments = undefined;
   }
 
   readExits(): ExitRecord[] {
@@ -35,6 +40,7 @@ export class Store {
   }
 
   writeAttachment(record: AttachmentRecord): void {
+    this.refresh();
     this.#write('attachments', keyOf(record), record);
   }
 
@@ -43,6 +49,7 @@ export class Store {
   }
 
   removeAttachment(key: AttachmentKey): void {
+    this.refresh();
     fs.rmSync(this.#file('attachments', keyOf(key)), { force: true });
   }
 
@@ -72,6 +79,13 @@ export class Store {
       mode: 0o600,
     });
     fs.renameSync(staged, file);
+  }
+
+  #readAttachmentFiles(): AttachmentRecord[] {
+    const records = this.#readAll<AttachmentRecord>('attachments').map(
+      (record) => [keyOf(record), record] as const,
+    );
+    return records.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
   }
 
   #readAll<T>(kind: Kind): T[] {

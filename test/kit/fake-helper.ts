@@ -30,6 +30,8 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
   gc: { removed: [] },
   status: { problems: [] },
   list: { attachments: [] },
+  set: {},
+  counters: { attachments: [] },
   probe: { items: [] },
   uninstall: { restoredExits: [], detached: 0 },
 };

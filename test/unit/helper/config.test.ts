@@ -1,6 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { ConfigError, parseConfigFile, readSettings } from '../../../helper/config.ts';
+import {
+  ConfigError,
+  mergeConfig,
+  nodeDefaultsOf,
+  parseConfigFile,
+  readSettings,
+} from '../../../helper/config.ts';
 
 test('a file and flags are read alike', (t) => {
   const settings = { socket: '/run/x.sock', uplink: ['eth0', 'eth1'], horizonMs: 20 };
@@ -17,6 +23,9 @@ const bad: readonly [string, RegExp][] = [
   ['{"horizonMs":"x"}', /"horizonMs".*"x"/],
   ['{"horizonMs":""}', /"horizonMs"/],
   ['{"socket":"relative"}', /"socket" must be an absolute path, got "relative"/],
+  ['{"aqmTargetMs":-1}', /"aqmTargetMs" must be a number from 0 to 2000, got -1/],
+  ['{"aqmTargetMs":"on"}', /"aqmTargetMs".*"on"/],
+  ['{"aqmIntervalMs":5000}', /"aqmIntervalMs" must be a number from 1 to 4000/],
   ['{"uplink":[]}', /"uplink" must be interface names or "auto", got \[\]/],
   ['{"uplink":["a name"]}', /"uplink"/],
   ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
@@ -29,6 +38,24 @@ for (const [text, expected] of bad) {
     t.regex(error.message, expected);
   });
 }
+
+test('later settings win, and the whole must fit together', (t) => {
+  const config = mergeConfig({ horizonMs: 20, aqmTargetMs: 2 }, { horizonMs: 30 });
+  t.deepEqual(nodeDefaultsOf(config), {
+    horizonNs: 30_000_000,
+    aqmTargetNs: 2_000_000,
+    aqmIntervalNs: 100_000_000,
+  });
+  t.is(mergeConfig(readSettings({ aqmTargetMs: 'off', horizonMs: '1' })).aqmTargetMs, 0);
+  t.throws(() => mergeConfig({ horizonMs: 5 }), {
+    instanceOf: ConfigError,
+    message: /horizonMs 5, aqmTargetMs 5 .*target 5 ms is not below the horizon 5 ms/,
+  });
+  t.throws(() => mergeConfig({ aqmIntervalMs: 4 }), {
+    instanceOf: ConfigError,
+    message: /interval 4 ms is below the target 5 ms/,
+  });
+});
 
 test('any text gives settings or a ConfigError', (t) => {
   fc.assert(

@@ -1,6 +1,13 @@
 import test from 'ava';
-import type { ExitStatus, StatusResult } from '../../../helper/protocol/messages.ts';
-import { renderList, renderProbe, renderStatus, renderTable } from '../../../helper/render.ts';
+import type { EffectiveCap, ExitStatus, StatusResult } from '../../../helper/protocol/messages.ts';
+import {
+  renderCounters,
+  renderList,
+  renderProbe,
+  renderSet,
+  renderStatus,
+  renderTable,
+} from '../../../helper/render.ts';
 
 const exit: ExitStatus = {
   name: 'eth0',
@@ -20,7 +27,18 @@ const status: StatusResult = {
   exits: [exit],
   attachments: 7,
   horizonNs: 50_000_000,
+  aqmTargetNs: 5_000_000,
+  aqmIntervalNs: 100_000_000,
   startedAt: '2026-01-01T00:00:00.000Z',
+};
+
+const cap: EffectiveCap = {
+  rateBitsPerSec: 10_000_000,
+  burstNs: 1_000_000,
+  horizonNs: 50_000_000,
+  aqmTargetNs: 5_000_000,
+  aqmIntervalNs: 100_000_000,
+  changed: [],
 };
 
 test('renderTable aligns columns and leaves no blanks at line ends', (t) => {
@@ -38,6 +56,8 @@ test('renderStatus has the line that operators look for', (t) => {
   t.true(lines.includes('BandwidthManager:  EDT with BPF  [eth0]'));
   t.true(lines.includes('  eth0  4 queues  mq with 4 fq  capping'));
   t.notRegex(renderStatus(status), /DEGRADED|Problems/);
+  t.regex(lines.join('\n'), /Horizon: +50 ms\nAQM: +target 5 ms, interval 100 ms\n/);
+  t.regex(renderStatus({ ...status, aqmTargetNs: 0 }), /AQM: +off/);
 });
 
 test('renderStatus is loud about what is not enforced', (t) => {
@@ -58,10 +78,14 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     hostInterface: 'pod0',
     hostInterfaceIndex: 3,
     sandbox: '/run/netns/x',
-    caps: { egress: { rateBitsPerSec: 10_000_000 } },
+    caps: { egress: { rateBitsPerSec: 20_000_000 } },
+    effective: { egress: { ...cap, changed: ['rateBitsPerSec'] as const } },
     problems: ['pod0 is gone'],
   };
-  t.regex(renderList({ attachments: [attachment] }), /pod0 +10 Mbit\/s +- +NOT ENFORCED: pod0 is gone/);
+  t.regex(
+    renderList({ attachments: [attachment] }),
+    /pod0 +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
+  );
   t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });
 
@@ -71,4 +95,50 @@ test('renderProbe names what is missing and the remedy', (t) => {
     { name: 'kernel', ok: true, found: '6.12' },
   ];
   t.is(renderProbe({ items }), 'MISSING  sch_fq  no such qdisc; modprobe sch_fq\nok       kernel  6.12');
+});
+
+test('renderSet shows every setting before and after', (t) => {
+  const after: EffectiveCap = {
+    ...cap,
+    rateBitsPerSec: 5_000_000,
+    aqmTargetNs: 0,
+    changed: ['rateBitsPerSec', 'aqmTargetNs'],
+  };
+  const key = { containerId: 'abc', ifname: 'eth0' };
+  t.is(
+    renderSet(key, 'egress', { before: cap, after }),
+    [
+      'abc/eth0 egress  BEFORE                        AFTER',
+      'rate             10 Mbit/s                     5 Mbit/s',
+      'burst            1 ms                          1 ms',
+      'horizon          50 ms                         50 ms',
+      'AQM              target 5 ms, interval 100 ms  off',
+      'set by hand      nothing                       rateBitsPerSec, aqmTargetNs',
+    ].join('\n'),
+  );
+  t.regex(renderSet(key, 'ingress', { after }), /rate +- +5 Mbit/);
+});
+
+test('renderCounters shows drops by cause, waits from the histogram, and the backlog', (t) => {
+  const sojourn = [90, 0, 9, 1, ...Array.from({ length: 12 }, () => 0)];
+  const drops = { droppedHorizon: 11, droppedAqm: 12, droppedFlow: 13 };
+  const total = {
+    packets: 100,
+    bytes: 150_000,
+    delayed: 10,
+    sparse: 4,
+    ceMarked: 3,
+    ...drops,
+    repaired: 0,
+    sojourn,
+  };
+  const attachment = { containerId: 'abc', ifname: 'eth0', hostInterface: 'pod0' };
+  const egress = { total, backlogNs: 1_500_000 };
+  const [head, row] = renderCounters({ attachments: [{ ...attachment, egress }] })
+    .split('\n')
+    .map((line) => line.split(/ {2,}/));
+  t.deepEqual(head?.slice(-6), ['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'WAIT P50', 'WAIT P99', 'BACKLOG']);
+  const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13'];
+  t.deepEqual(row, ['abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
+  t.is(renderCounters({ attachments: [] }), 'No pod on this node has a cap');
 });

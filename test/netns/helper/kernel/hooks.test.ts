@@ -2,12 +2,8 @@
 
 import fs from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
-import {
-  isTcxSupported,
-  loadProgram,
-  PROG_TYPE_SCHED_CLS,
-  programInfo,
-} from '../../../../helper/kernel/bpf.ts';
+import { loadProgram, PROG_TYPE_SCHED_CLS, programInfo } from '../../../../helper/kernel/bpf.ts';
+import { isTcxSupported } from '../../../../helper/kernel/tcx.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { hasFilters } from '../../../../helper/kernel/filters.ts';
 import { openHooks, type Hooks, type Place } from '../../../../helper/kernel/hooks.ts';

@@ -3,16 +3,14 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import test, { type ExecutionContext } from 'ava';
+import { loadProgram, programInfo, PROG_TYPE_SCHED_CLS } from '../../../../helper/kernel/bpf.ts';
 import {
   createTcxLink,
   isTcxSupported,
   linkInfo,
-  loadProgram,
-  programInfo,
-  PROG_TYPE_SCHED_CLS,
   queryTcx,
   updateLink,
-} from '../../../../helper/kernel/bpf.ts';
+} from '../../../../helper/kernel/tcx.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
 import { inNetns, type NetNamespace } from '../../../../helper/kernel/netns.ts';
 import { makeScratchNetns } from '../../../../helper/kernel/scratch-netns.ts';

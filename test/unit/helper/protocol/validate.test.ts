@@ -23,6 +23,25 @@ test('parseRequest drops fields that the protocol does not know', (t) => {
   t.deepEqual(params, { containerId: 'a', ifname: 'b' });
 });
 
+test('parseRequest takes set and counters', (t) => {
+  const key = { containerId: 'abc', ifname: 'eth0' };
+  const set = {
+    ...key,
+    direction: 'egress',
+    reset: true,
+    changes: { rateBitsPerSec: 5000, horizonNs: null },
+  };
+  t.deepEqual(parseRequest({ method: 'set', params: set }).params, set);
+  const counters = { after: 'abc:eth0', only: key, perCpu: true };
+  t.deepEqual(parseRequest({ method: 'counters', params: counters }).params, counters);
+  t.deepEqual(parseRequest({ method: 'counters', params: {} }).params, {});
+});
+
+const setOf = (changes: unknown, direction = 'egress') => ({
+  method: 'set',
+  params: { containerId: 'abc', ifname: 'eth0', direction, changes },
+});
+
 const bad: readonly [string, object, RegExp][] = [
   ['an unknown method', { method: 'reboot', params: {} }, /"method".*"reboot"/],
   ['a method of Object.prototype', { method: 'toString', params: {} }, /"method"/],
@@ -67,6 +86,17 @@ const bad: readonly [string, object, RegExp][] = [
     { method: 'attach', params: { ...attach, caps: { egress: { rateBitsPerSec: 1000, burstBits: -1 } } } },
     /burstBits.*-1/,
   ],
+  ['a set of no direction', setOf({}, 'both'), /"direction".*"both"/],
+  ['a set without changes', setOf(undefined), /"changes".*nothing/],
+  ['a set of something else', setOf({ rate: 5000 }), /"changes".*rateBitsPerSec.*"rate"/],
+  ['a set to a rate below 1 kbit/s', setOf({ rateBitsPerSec: 999 }), /rateBitsPerSec.*from 1000.*999/],
+  ['a set to a rate above 1 Pbit/s', setOf({ rateBitsPerSec: 1e15 + 1 }), /rateBitsPerSec/],
+  ['a set to no number', setOf({ rateBitsPerSec: NaN }), /rateBitsPerSec/],
+  ['a set to a negative burst', setOf({ burstBits: -1 }), /burstBits.*-1/],
+  ['a set to an endless horizon', setOf({ horizonNs: 2_000_000_001 }), /horizonNs.*to 2000000000/],
+  ['a set to a fractional target', setOf({ aqmTargetNs: 0.5 }), /aqmTargetNs.*0\.5/],
+  ['a set to an interval of 0', setOf({ aqmIntervalNs: 0 }), /aqmIntervalNs/],
+  ['counters per something', { method: 'counters', params: { perCpu: 'yes' } }, /"perCpu".*yes/],
   ['valid that is no list', { method: 'gc', params: { network: 'n', valid: {} } }, /"valid"/],
   [
     'valid with a bad entry',

@@ -9,11 +9,13 @@ import {
 import {
   desiredPrograms,
   plan,
+  planMaps,
   shapedDevices,
   type Desired,
   type Observed,
   type Step,
 } from '../../../../helper/shaping/plan.ts';
+import { DEFAULTS, type NodeDefaults } from '../../../../helper/shaping/rates.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
@@ -60,14 +62,16 @@ const attachments = fc
   )
   .map((list) => list.map(([ifindex, hasEgress, hasIngress]) => attachment(ifindex, hasEgress, hasIngress)));
 
-const desires = fc
-  .record({ attachments, horizonNs: fc.constantFrom(20_000_000, 50_000_000) })
-  .map((desired): Desired => ({
-    ...desired,
-    exitIndexes: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
-      ? [...UPLINKS]
-      : [],
-  }));
+const defaults = fc
+  .constantFrom(20_000_000, 50_000_000)
+  .map((horizonNs): NodeDefaults => ({ ...DEFAULTS, horizonNs }));
+
+const desires = fc.record({ attachments, defaults }).map((desired): Desired => ({
+  ...desired,
+  exitIndexes: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
+    ? [...UPLINKS]
+    : [],
+}));
 
 /** A fresh node, or one that other desires were applied to before: whatever a helper may find. */
 function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
@@ -130,7 +134,7 @@ test('a plan that stops after any step is finished by the next one', (t) => {
 test('with nothing desired every qdisc that stood there before is back', (t) => {
   fc.assert(
     fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
-      const none: Desired = { attachments: [], exitIndexes: [], horizonNs: 50_000_000 };
+      const none: Desired = { attachments: [], exitIndexes: [], defaults: DEFAULTS };
       const clean = apply(node, plan(none, node).steps);
       const used = apply(clean, plan(desired, clean).steps);
       const after = apply(used, plan(none, used).steps);
@@ -186,9 +190,9 @@ test('a root qdisc that took the place of ours is not removed', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, false)],
     exitIndexes: [2],
-    horizonNs: 50_000_000,
+    defaults: DEFAULTS,
   };
-  const none: Desired = { attachments: [], exitIndexes: [], horizonNs: 50_000_000 };
+  const none: Desired = { attachments: [], exitIndexes: [], defaults: DEFAULTS };
   const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
   const used = apply(node!, plan(desired, node!).steps);
   const replaced = { ...used, devices: new Map([...used.devices, [2, device(2, root('htb', 0x1_0000), 4)]]) };
@@ -202,7 +206,7 @@ test('each missing piece is a problem that names the device', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, true)],
     exitIndexes: [2],
-    horizonNs: 50_000_000,
+    defaults: DEFAULTS,
   };
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const node = { ...fresh!, devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]) };
@@ -229,4 +233,23 @@ test('each missing piece is a problem that names the device', (t) => {
   );
   t.regex(problems({ ...whole, configs: new Map() }), /no configuration/);
   t.regex(problems({ ...whole, hostInterfaces: new Map() }), /dev10 is not known to the classifier/);
+});
+
+test('every damage to a map entry is found and put right, also without a look at the devices', (t) => {
+  const desired: Desired = {
+    attachments: [attachment(10, true, true)],
+    exitIndexes: [2],
+    defaults: DEFAULTS,
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const whole = apply(fresh!, plan(desired, fresh!).steps);
+  t.deepEqual(planMaps(desired, whole), []);
+  const [id] = whole.configs.keys();
+  const config = whole.configs.get(id!)!;
+  for (const name of Object.keys(config) as (keyof typeof config)[]) {
+    const damaged = { ...whole, configs: new Map([...whole.configs, [id!, { ...config, [name]: 0 }]]) };
+    t.deepEqual(planMaps(desired, damaged), [{ kind: 'write-config', aggregateId: id!, config }]);
+    t.deepEqual(planMaps(desired, apply(damaged, planMaps(desired, damaged))), []);
+  }
+  t.is(planMaps(desired, { ...whole, hostInterfaces: new Map() }).length, 1);
 });

@@ -1,18 +1,37 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { CapChanges } from '../../../../helper/protocol/messages.ts';
+import { CAP_RANGES } from '../../../../helper/protocol/ranges.ts';
 import {
   aggregateConfigOf,
+  aqmTargetNsOf,
   burstNsOf,
+  contradictionIn,
   DEFAULT_BURST_NS,
-  DEFAULT_HORIZON_NS,
-  formatRate,
+  DEFAULTS,
+  effectiveCapOf,
   gsoLimitOf,
   horizonNsOf,
   MAX_BURST_NS,
   UNLIMITED_GSO,
+  type NodeDefaults,
 } from '../../../../helper/shaping/rates.ts';
 
 const rates = fc.integer({ min: 1000, max: 10 ** 15 });
+
+/** Every configuration that podpaced starts with. */
+const nodeDefaults = fc
+  .tuple(
+    fc.integer({ min: 1_000_000, max: 2_000_000_000 }),
+    fc.integer({ min: 0, max: 1_999_999_999 }),
+    fc.integer({ min: 1_000_000, max: 4_000_000_000 }),
+  )
+  .map(([horizonNs, aqmTargetNs, aqmIntervalNs]): NodeDefaults => ({ horizonNs, aqmTargetNs, aqmIntervalNs }))
+  .filter((defaults) => contradictionIn(defaults) === undefined);
+
+function configOf(rateBitsPerSec: number, changes: CapChanges = {}, defaults = DEFAULTS) {
+  return aggregateConfigOf(effectiveCapOf({ rateBitsPerSec }, changes, defaults)!);
+}
 
 test('burstNsOf takes the bursts that runtimes send when none was set as none', (t) => {
   for (const burstBits of [4294967295, 34359738359, 2147483647, 0]) {
@@ -38,7 +57,7 @@ test('a burst never exceeds the ceiling, whatever the cap', (t) => {
 test('bytes per second never exceed the cap in bits', (t) => {
   fc.assert(
     fc.property(rates, (rateBitsPerSec) => {
-      const { rateBytesPerSec } = aggregateConfigOf({ rateBitsPerSec }, DEFAULT_HORIZON_NS);
+      const { rateBytesPerSec } = configOf(rateBitsPerSec);
       t.true(rateBytesPerSec > 0);
       t.true(rateBytesPerSec * 8 <= rateBitsPerSec);
       t.true(rateBytesPerSec * 8 > rateBitsPerSec - 8);
@@ -47,9 +66,9 @@ test('bytes per second never exceed the cap in bits', (t) => {
 });
 
 test("the horizon is the node's, stretched at low caps until TCP can keep some frames queued", (t) => {
-  t.is(horizonNsOf(10_000_000, DEFAULT_HORIZON_NS), DEFAULT_HORIZON_NS);
-  t.is(horizonNsOf(1_000_000, DEFAULT_HORIZON_NS), 193_792_000);
-  t.is(horizonNsOf(1000, DEFAULT_HORIZON_NS), 2_000_000_000);
+  t.is(horizonNsOf(10_000_000, DEFAULTS.horizonNs), DEFAULTS.horizonNs);
+  t.is(horizonNsOf(1_000_000, DEFAULTS.horizonNs), 193_792_000);
+  t.is(horizonNsOf(1000, DEFAULTS.horizonNs), 2_000_000_000);
   fc.assert(
     fc.property(
       rates,
@@ -76,9 +95,86 @@ test('gsoLimitOf holds a packet to about 1 ms of the rate and always lets one se
   );
 });
 
-test('formatRate takes the largest unit', (t) => {
-  t.is(formatRate(1000), '1 kbit/s');
-  t.is(formatRate(10_000_000), '10 Mbit/s');
-  t.is(formatRate(1_234_567), '1.235 Mbit/s');
-  t.is(formatRate(10 ** 15), '1 Pbit/s');
+test('the configuration of an ordinary cap is the documented one', (t) => {
+  t.deepEqual(configOf(100_000_000), {
+    rateBytesPerSec: 12_500_000,
+    horizonNs: 50_000_000,
+    idleCreditNs: 250_000,
+    sparseCreditNs: 750_000,
+    targetNs: 5_000_000,
+    intervalNs: 100_000_000,
+  });
+});
+
+test('of a burst three quarters are for sparse flows, up to 750 us', (t) => {
+  const creditsOf = (burstBits: number): [number, number] => {
+    const { idleCreditNs, sparseCreditNs } = configOf(10_000_000, { burstBits });
+    return [idleCreditNs, sparseCreditNs];
+  };
+  t.deepEqual(creditsOf(4000), [100_000, 300_000]);
+  t.deepEqual(creditsOf(10_000), [250_000, 750_000]);
+  t.deepEqual(creditsOf(100_000), [9_250_000, 750_000]);
+  t.deepEqual(creditsOf(8_000_000), [19_250_000, 750_000]);
+});
+
+test('target and interval are stretched at low caps, to four frames and four targets', (t) => {
+  t.is(aqmTargetNsOf(10_000_000, DEFAULTS.aqmTargetNs, 50_000_000), 5_000_000);
+  t.like(configOf(1_000_000), { targetNs: 48_448_000, intervalNs: 193_792_000 });
+  t.like(configOf(1000), { horizonNs: 2_000_000_000, targetNs: 500_000_000, intervalNs: 2_000_000_000 });
+});
+
+test('with nothing changed, no rate and no configuration of the node contradict themselves', (t) => {
+  fc.assert(
+    fc.property(rates, nodeDefaults, (rateBitsPerSec, defaults) => {
+      const cap = effectiveCapOf({ rateBitsPerSec }, {}, defaults)!;
+      t.is(contradictionIn(cap), undefined);
+      t.deepEqual(cap.changed, []);
+      const config = aggregateConfigOf(cap);
+      for (const value of Object.values(config)) t.true(Number.isSafeInteger(value) && value >= 0);
+      t.is(config.targetNs === 0, defaults.aqmTargetNs === 0);
+    }),
+  );
+});
+
+test('what was changed is taken as it is, and told', (t) => {
+  const asked = { rateBitsPerSec: 1_000_000, burstBits: 5000 };
+  const changes = { horizonNs: 20_000_000, aqmTargetNs: 0 };
+  t.like(effectiveCapOf(asked, changes, DEFAULTS), {
+    rateBitsPerSec: 1_000_000,
+    burstNs: 5_000_000,
+    horizonNs: 20_000_000,
+    aqmTargetNs: 0,
+    aqmIntervalNs: 100_000_000,
+    changed: ['horizonNs', 'aqmTargetNs'],
+  });
+  t.is(effectiveCapOf(asked, { horizonNs: 20_000_000 }, DEFAULTS)?.aqmTargetNs, 10_000_000);
+  t.is(effectiveCapOf(undefined, { rateBitsPerSec: 5000 }, DEFAULTS)?.rateBitsPerSec, 5000);
+  t.is(effectiveCapOf(undefined, { horizonNs: 5_000_000 }, DEFAULTS), undefined);
+});
+
+test('whatever is changed, it fits the map or is refused', (t) => {
+  const field = (name: keyof CapChanges) => {
+    const [min, max] = CAP_RANGES[name];
+    return fc.option(
+      fc.maxSafeInteger().map((value) => Math.min(max, Math.max(min, value))),
+      { nil: undefined },
+    );
+  };
+  const changes = fc.record({
+    rateBitsPerSec: field('rateBitsPerSec'),
+    burstBits: field('burstBits'),
+    horizonNs: field('horizonNs'),
+    aqmTargetNs: field('aqmTargetNs'),
+    aqmIntervalNs: field('aqmIntervalNs'),
+  });
+  fc.assert(
+    fc.property(rates, changes, nodeDefaults, (rateBitsPerSec, wanted, defaults) => {
+      const set = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+      const cap = effectiveCapOf({ rateBitsPerSec }, set, defaults)!;
+      if (contradictionIn(cap) !== undefined) return;
+      const { targetNs, horizonNs, intervalNs, ...rest } = aggregateConfigOf(cap);
+      t.true(targetNs < horizonNs && intervalNs >= targetNs && intervalNs <= 0xffff_ffff);
+      t.true(rest.rateBytesPerSec > 0 && rest.idleCreditNs + rest.sparseCreditNs <= MAX_BURST_NS);
+    }),
+  );
 });

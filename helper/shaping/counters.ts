@@ -1,0 +1,52 @@
+// Counters of the datapath as the protocol sends them. Pure.
+
+import type { Counters, DirectionCounters } from '../protocol/messages.ts';
+import { sumAggregateCounters, type AggregateCounters } from '../wire/aggregate.ts';
+
+function countersOf({ sojourn, ...words }: AggregateCounters): Counters {
+  const { packets, bytes, delayed, sparse, ceMarked } = words;
+  const { droppedHorizon, droppedAqm, droppedFlow, repaired } = words;
+  return {
+    packets: Number(packets),
+    bytes: Number(bytes),
+    delayed: Number(delayed),
+    sparse: Number(sparse),
+    ceMarked: Number(ceMarked),
+    droppedHorizon: Number(droppedHorizon),
+    droppedAqm: Number(droppedAqm),
+    droppedFlow: Number(droppedFlow),
+    repaired: Number(repaired),
+    sojourn: sojourn.map(Number),
+  };
+}
+
+/** Counters of one aggregate, from those of its CPUs. */
+export function directionCountersOf(
+  byCpu: ReadonlyMap<number, AggregateCounters>,
+  backlogNs: number,
+  isPerCpu: boolean,
+): DirectionCounters {
+  const total = countersOf(sumAggregateCounters([...byCpu.values()]));
+  if (!isPerCpu) return { total, backlogNs };
+  const perCpu: Record<string, Record<string, number>> = {};
+  for (const [cpu, counters] of byCpu) {
+    const { sojourn: _histogram, ...words } = countersOf(counters);
+    const seen = Object.entries(words).filter(([, count]) => count !== 0);
+    if (seen.length > 0) perCpu[cpu] = Object.fromEntries(seen);
+  }
+  return { total, perCpu, backlogNs };
+}
+
+/**
+ * The time that a share of the accepted packets waited less than, in ns, from the histogram: exact to a factor of two.
+ * Undefined when no packet was accepted.
+ */
+export function sojournQuantileNs({ sojourn }: Counters, share: number): number | undefined {
+  const total = sojourn.reduce((sum, count) => sum + count, 0);
+  let below = 0;
+  for (const [bucket, count] of sojourn.entries()) {
+    below += count;
+    if (count > 0 && below >= total * share) return 2 ** (16 + bucket);
+  }
+  return undefined;
+}
