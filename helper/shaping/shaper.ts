@@ -15,13 +15,13 @@ import {
   type SetParams,
   type SetResult,
 } from '../protocol/messages.ts';
-import { nextAggregateId, aggregateIdsInUse } from './aggregate-ids.ts';
+import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
-import { aggregateIdOf, applySet, DIRECTIONS, effectiveCapIn, nameOf } from './effective.ts';
+import { applySet, effectiveCapIn, nameOf } from './effective.ts';
 import { qdiscFailure, ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
 import { observeMaps } from './observe.ts';
-import { planMaps, type Observed, type ObservedMaps, type Step } from './plan.ts';
+import { desiredConfigs, planMaps, type Observed, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { repairOf } from './repairs.ts';
 import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } from './reports.ts';
@@ -33,7 +33,7 @@ export interface ShaperOptions extends Node {
 
 export class Shaper {
   readonly #options: ShaperOptions;
-  #lastAggregateId: number | undefined;
+  readonly #aggregates: Aggregates;
   /** The first time round, the maps may rightly be of another configuration. */
   #hasReconciled = false;
   /** Tail of the queue of operations: they run one after the other. */
@@ -41,6 +41,7 @@ export class Shaper {
 
   constructor(options: ShaperOptions) {
     this.#options = options;
+    this.#aggregates = new Aggregates(options);
   }
 
   get #datapath(): Node['datapath'] {
@@ -64,7 +65,9 @@ export class Shaper {
       }
       const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
       const asked = { containerId, ifname, network, hostInterface, sandbox, caps };
-      await this.#replace(former, { ...asked, hostInterfaceIndex: link.index }, link.mtu);
+      const wanted = { ...asked, hostInterfaceIndex: link.index };
+      const record = await this.#replace(former, wanted, (next) => this.#enforce(next, former));
+      await this.#limitGso(former, record, link.mtu);
     });
   }
 
@@ -75,8 +78,10 @@ export class Shaper {
       const link = await findLink(this.#datapath.rt, { index: former.hostInterfaceIndex });
       if (link === undefined) throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
-      const next = applySet(former, params, defaults);
-      await this.#replace(former, next, link.mtu);
+      const next = await this.#replace(former, applySet(former, params, defaults), (record) =>
+        hasSameAggregates(former, record) ? this.#writeConfigs(record) : this.#enforce(record, former),
+      );
+      await this.#limitGso(former, next, link.mtu);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
       return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
@@ -210,54 +215,29 @@ export class Shaper {
   async #replace(
     former: AttachmentRecord | undefined,
     wanted: AttachmentRecord,
-    mtuBytes: number,
-  ): Promise<void> {
-    const record = this.#withAggregates(wanted, former);
+    enforce: (record: AttachmentRecord) => Promise<void>,
+  ): Promise<AttachmentRecord> {
+    const record = this.#aggregates.assign(wanted, former);
     this.#store.writeAttachment(record);
     try {
-      await this.#enforce(record, former);
+      await enforce(record);
     } catch (error) {
       await this.#undoReplace(record, former);
       throw error;
     }
-    this.#giveBack(former, record);
+    this.#aggregates.giveBack(former, record);
+    return record;
+  }
+
+  async #limitGso(
+    former: AttachmentRecord | undefined,
+    record: AttachmentRecord,
+    mtuBytes: number,
+  ): Promise<void> {
     const { defaults, log } = this.#options;
     const rate = effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec;
-    const formerRate =
-      former === undefined ? undefined : effectiveCapIn(former, 'egress', defaults)?.rateBitsPerSec;
-    if (rate !== undefined || formerRate !== undefined) await limitGso(record, rate, mtuBytes, log);
-  }
-
-  /** The record with an aggregate for each direction that has a cap, those of the former record where it had any. */
-  #withAggregates(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
-    const inUse = aggregateIdsInUse(this.#store.readAttachments());
-    const ids = DIRECTIONS.flatMap((direction) => {
-      if (effectiveCapIn(wanted, direction, this.#options.defaults) === undefined) return [];
-      const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);
-      const id = formerId ?? this.#takeAggregateId(inUse);
-      return [[`${direction}AggregateId`, id] as const];
-    });
-    const { egressAggregateId: _egress, ingressAggregateId: _ingress, ...rest } = wanted;
-    return { ...rest, ...Object.fromEntries(ids) };
-  }
-
-  #takeAggregateId(inUse: Set<number>): number {
-    const id = nextAggregateId(inUse, this.#lastAggregateId);
-    if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
-    inUse.add(id);
-    this.#lastAggregateId = id;
-    this.#datapath.clearAggregate(id);
-    return id;
-  }
-
-  /** Clears the aggregates that `former` has and `present` has not. */
-  #giveBack(former: AttachmentRecord | undefined, present: AttachmentRecord | undefined): void {
-    if (former === undefined) return;
-    for (const direction of DIRECTIONS) {
-      const id = aggregateIdOf(former, direction);
-      const isKept = present !== undefined && aggregateIdOf(present, direction) === id;
-      if (id !== undefined && !isKept) this.#datapath.clearAggregate(id);
-    }
+    if (rate === undefined && former?.egressAggregateId === undefined) return;
+    await limitGso(record, rate, mtuBytes, log);
   }
 
   async #enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
@@ -276,12 +256,19 @@ export class Shaper {
     for (const step of view.plan.steps) await this.#apply(step, view.observed);
   }
 
+  /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */
+  async #writeConfigs(record: AttachmentRecord): Promise<void> {
+    for (const [aggregateId, config] of desiredConfigs(record, this.#options.defaults)) {
+      this.#datapath.writeConfig(aggregateId, config);
+    }
+  }
+
   async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     try {
       if (former === undefined) return await this.#remove(record);
       this.#store.writeAttachment(former);
       await this.#enforce(former, record);
-      this.#giveBack(record, former);
+      this.#aggregates.giveBack(record, former);
     } catch (error) {
       this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
     }
@@ -292,7 +279,7 @@ export class Shaper {
     this.#store.removeAttachment(record);
     const view = await takeView(this.#options, [], [record.hostInterfaceIndex]);
     for (const step of view.plan.steps) await this.#apply(step, view.observed);
-    this.#giveBack(record, undefined);
+    this.#aggregates.giveBack(record, undefined);
   }
 
   /** Attachments whose host interface is gone have lost everything that could be capped. */
@@ -307,7 +294,7 @@ export class Shaper {
 
   #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
     const repair = repairOf(step, attachments, observed);
-    if (repair !== undefined) this.#options.log(this.#hasReconciled ? 'warn' : 'info', repair);
+    if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
   }
 
   async #apply(step: Step, observed: Observed): Promise<void> {

@@ -7,7 +7,14 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { askHelper } from '../../cni/client.ts';
-import type { AttachParams, Caps, Method, Methods } from '../../helper/protocol/messages.ts';
+import {
+  keyOf,
+  type AttachParams,
+  type Caps,
+  type Method,
+  type Methods,
+} from '../../helper/protocol/messages.ts';
+import { RECORD_VERSION, type AttachmentRecord } from '../../helper/shaping/records.ts';
 import type { TestNetns } from './netns.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -91,6 +98,30 @@ export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void 
   node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox.name);
   node.ip('link', 'set', name, 'up');
   sandbox.ip('link', 'set', 'eth0', 'up');
+}
+
+/**
+ * Leaves the record of an attachment for a helper that is started later, as a former one would have. That helper has
+ * it in its maps and programs also where a kernel without sch_fq would refuse to attach it. Returns the ifindex.
+ */
+export function leaveRecord(
+  node: TestNetns,
+  { run }: HelperDirectories,
+  { caps, ...params }: AttachParams,
+): number {
+  const hostInterfaceIndex = Number(node.ipJson('link', 'show', 'dev', params.hostInterface)[0]?.['ifindex']);
+  const record: AttachmentRecord = {
+    ...params,
+    caps,
+    hostInterfaceIndex,
+    ...(caps.egress === undefined ? {} : { egressAggregateId: 5000 + 2 * hostInterfaceIndex }),
+    ...(caps.ingress === undefined ? {} : { ingressAggregateId: 5001 + 2 * hostInterfaceIndex }),
+  };
+  const directory = path.join(run, 'state', 'attachments');
+  fs.mkdirSync(directory, { recursive: true });
+  const file = path.join(directory, `${keyOf(params)}.json`);
+  fs.writeFileSync(file, JSON.stringify({ recordVersion: RECORD_VERSION, ...record }));
+  return hostInterfaceIndex;
 }
 
 /** Parameters of an attach or check. */

@@ -1,0 +1,56 @@
+// Which aggregates an attachment has: they are handed out with its caps and given back with them, empty both times.
+
+import { aggregateIdsInUse, nextAggregateId } from './aggregate-ids.ts';
+import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
+import { ShapingError } from './failure.ts';
+import type { AttachmentRecord } from './records.ts';
+import type { Node } from './view.ts';
+
+/** True when both directions have the same aggregate, or none, in both records. */
+export function hasSameAggregates(a: AttachmentRecord, b: AttachmentRecord): boolean {
+  return DIRECTIONS.every((direction) => aggregateIdOf(a, direction) === aggregateIdOf(b, direction));
+}
+
+export class Aggregates {
+  readonly #node: Node;
+  #lastId: number | undefined;
+
+  constructor(node: Node) {
+    this.#node = node;
+  }
+
+  /**
+   * The record with an aggregate for each direction that has a cap, those of the former record where it had any.
+   * Throws ShapingError `unenforceable` when there are no more.
+   */
+  assign(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
+    const { store, defaults } = this.#node;
+    const inUse = aggregateIdsInUse(store.readAttachments());
+    const ids = DIRECTIONS.flatMap((direction) => {
+      if (effectiveCapIn(wanted, direction, defaults) === undefined) return [];
+      const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);
+      return [[`${direction}AggregateId`, formerId ?? this.#take(inUse)] as const];
+    });
+    const { egressAggregateId: _egress, ingressAggregateId: _ingress, ...rest } = wanted;
+    return { ...rest, ...Object.fromEntries(ids) };
+  }
+
+  /** Clears the aggregates that `former` has and `present` has not. */
+  giveBack(former: AttachmentRecord | undefined, present: AttachmentRecord | undefined): void {
+    if (former === undefined) return;
+    for (const direction of DIRECTIONS) {
+      const id = aggregateIdOf(former, direction);
+      const isKept = present !== undefined && aggregateIdOf(present, direction) === id;
+      if (id !== undefined && !isKept) this.#node.datapath.clearAggregate(id);
+    }
+  }
+
+  #take(inUse: Set<number>): number {
+    const id = nextAggregateId(inUse, this.#lastId);
+    if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
+    inUse.add(id);
+    this.#lastId = id;
+    this.#node.datapath.clearAggregate(id);
+    return id;
+  }
+}
