@@ -57,16 +57,20 @@ export interface ProgramInfo {
   readonly type: number;
 }
 
-/** Loads types into the kernel and returns their descriptor. KernelError with the kernel's log when it refuses. */
+/**
+ * Loads types into the kernel and returns their descriptor. Throws KernelError whose detail is the end of the kernel's
+ * log, which is asked for only after a refusal: it lists all types.
+ */
 export function loadBtf(btf: Buffer): number {
-  const log = Buffer.alloc(LOG_SIZE);
-  return new BpfAttr()
-    .pointer(0, btf)
-    .pointer(8, log)
-    .u32(16, btf.length)
-    .u32(20, log.length)
-    .u32(24, 1)
-    .call('load BTF', COMMAND.BTF_LOAD, () => logText(log));
+  const loading = (): BpfAttr => new BpfAttr().pointer(0, btf).u32(16, btf.length);
+  try {
+    return loading().call('load BTF', COMMAND.BTF_LOAD);
+  } catch (error) {
+    if (hasErrno(error, 'EPERM')) throw error;
+    const log = Buffer.alloc(LOG_SIZE);
+    const withLog = loading().pointer(8, log).u32(20, log.length).u32(24, 1);
+    return withLog.call('load BTF', COMMAND.BTF_LOAD, () => logText(log));
+  }
 }
 
 /** Creates a map and returns its descriptor. */

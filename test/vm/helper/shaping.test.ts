@@ -228,6 +228,32 @@ test.serial('caps outlive the helper, and its successor knows them', async (t) =
   t.is(kinds(node, 'uplink'), 'noqueue root 0:');
 });
 
+test.serial('set changes a cap in force, gives a direction a new one and takes it away again', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t);
+  const key = { containerId: 'c-pod0', ifname: 'eth0' };
+  const params = paramsOf('pod0', sandbox, CAPS);
+  await helper.ask('attach', params);
+  const uplinkBefore = node.tc('qdisc', 'show', 'dev', 'uplink');
+  const pod0Before = kinds(node, 'pod0');
+  const changed = { ...key, direction: 'egress', changes: { rateBitsPerSec: 5_000_000 } } as const;
+  t.like((await helper.ask('set', changed)).after, { rateBitsPerSec: 5_000_000 });
+  t.is(node.tc('qdisc', 'show', 'dev', 'uplink'), uplinkBefore);
+  await helper.ask('check', params);
+  await helper.ask('set', { ...key, direction: 'ingress', changes: { rateBitsPerSec: 1_000_000 } });
+  t.regex(kinds(node, 'pod0'), /^(mq|fq) root 7070:/);
+  await helper.ask('check', params);
+  t.like((await helper.ask('list', {})).attachments[0], { caps: CAPS, problems: [] });
+  await helper.ask('set', { ...key, direction: 'ingress', reset: true, changes: {} });
+  t.is(kinds(node, 'pod0'), pod0Before);
+  await helper.ask('attach', params);
+  const { attachments } = await helper.ask('list', {});
+  t.like(attachments[0], {
+    effective: { egress: { rateBitsPerSec: 10_000_000, changed: [] } },
+    problems: [],
+  });
+  t.is(attachments[0]?.changes, undefined);
+});
+
 test.serial('uninstall gives the node back, with the helper running and without it', async (t) => {
   for (const isRunning of [true, false]) {
     const { node, sandbox, helper } = await makeScene(t);

@@ -7,8 +7,13 @@ import {
   type BpfObject,
   type BpfProgram,
 } from '../../../../helper/wire/bpf-object.ts';
+import { MAP_TYPE } from '../../../../helper/kernel/bpf.ts';
+import { AGGREGATE_CONFIG_SIZE, AGGREGATE_COUNTERS_SIZE } from '../../../../helper/wire/aggregate.ts';
 import { parseElf } from '../../../../helper/wire/elf.ts';
 import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
+
+/** Of linux/bpf.h. */
+const BPF_F_NO_PREALLOC = 1;
 
 let file: Buffer;
 let object: BpfObject;
@@ -25,13 +30,28 @@ function programNamed(name: string): BpfProgram {
 }
 
 test('the maps are those that the helper shares with the datapath', (t) => {
-  const byName = object.maps.toSorted((a, b) => a.name.localeCompare(b.name));
-  const array = { type: 2, keySize: 4, maxEntries: 16_384, flags: 0 };
-  t.deepEqual(byName, [
-    { ...array, name: 'aggregate_clock', valueSize: 64 },
-    { ...array, name: 'aggregate_config', valueSize: 16 },
-    { ...array, name: 'host_interfaces', type: 1, valueSize: 8 },
-  ]);
+  const maps = new Map(object.maps.map(({ name, ...map }) => [name, map]));
+  const names = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  t.deepEqual([...maps.keys()].toSorted(), [...names, 'host_interfaces']);
+  const shape = { keySize: 4, maxEntries: 16_384 };
+  t.like(maps.get('aggregate_config'), {
+    ...shape,
+    type: MAP_TYPE.ARRAY,
+    flags: 0,
+    valueSize: AGGREGATE_CONFIG_SIZE,
+  });
+  const hash = { ...shape, type: MAP_TYPE.HASH, flags: BPF_F_NO_PREALLOC };
+  t.like(maps.get('host_interfaces'), { ...hash, valueSize: 8 });
+  t.like(maps.get('aggregate_state'), hash);
+  const perCpu = { ...hash, type: MAP_TYPE.PERCPU_HASH, valueSize: AGGREGATE_COUNTERS_SIZE };
+  t.like(maps.get('aggregate_counters'), perCpu);
+  for (const { keyTypeId, valueTypeId } of maps.values()) t.true(keyTypeId > 0 && valueTypeId > 0);
+});
+
+test('the types are placed: every map has a slot of its own in its section', (t) => {
+  const compiled = parseElf(file).sections.find(({ name }) => name === '.BTF')!.content;
+  t.is(object.btf.length, compiled.length);
+  t.notDeepEqual(object.btf, compiled);
 });
 
 test('the programs are those that the helper attaches, under a licence that the kernel takes', (t) => {
@@ -43,8 +63,9 @@ test('the programs are those that the helper attaches, under a licence that the 
 test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
   const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
   t.deepEqual(mapsOf('podpace_classify'), ['host_interfaces']);
-  t.deepEqual(mapsOf('podpace_depart'), ['aggregate_config', 'aggregate_clock']);
-  t.deepEqual(mapsOf('podpace_deliver'), ['host_interfaces', 'aggregate_config', 'aggregate_clock']);
+  const scheduling = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), scheduling);
+  t.deepEqual([...new Set(mapsOf('podpace_deliver'))].toSorted(), [...scheduling, 'host_interfaces']);
   for (const { instructions } of object.programs) {
     // BPF_JMP | BPF_EXIT and BPF_JMP | BPF_JA of linux/bpf.h.
     t.true([0x95, 0x05].includes(instructions.readUInt8(instructions.length - 8)));
@@ -53,11 +74,7 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
 
 test('linking puts each map into its instruction and changes nothing else', (t) => {
   const program = programNamed('podpace_deliver');
-  const fds = new Map([
-    ['host_interfaces', 7],
-    ['aggregate_config', 8],
-    ['aggregate_clock', 9],
-  ]);
+  const fds = new Map(object.maps.map(({ name }, index) => [name, index + 7]));
   const linked = linkMaps(program, fds);
   for (const { instruction, mapName } of program.mapReferences) {
     const at = instruction * 8;

@@ -1,0 +1,73 @@
+// Maps of the datapath in the kernel: values with a lock, values of each CPU.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import {
+  BPF_F_LOCK,
+  deleteElement,
+  loadBtf,
+  lookupElement,
+  lookupPerCpu,
+  mapInfo,
+  updateElement,
+} from '../../../../helper/kernel/bpf.ts';
+import { loadPodpace, type LoadedPodpace } from '../../../../helper/kernel/bpf-loader.ts';
+import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
+import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
+import { KernelError } from '../../../../helper/kernel/errors.ts';
+import {
+  AGGREGATE_CLOCK_OFFSET,
+  AGGREGATE_COUNTERS_SIZE,
+  decodeAggregateClock,
+} from '../../../../helper/wire/aggregate.ts';
+import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
+
+const KEY = Buffer.alloc(4);
+const MARK = 0x0102_0304_0506_0708n;
+
+function load(t: ExecutionContext): LoadedPodpace['maps'] {
+  buildBpf();
+  ensureBpffs('/sys/fs/bpf');
+  const pins = path.join('/sys/fs/bpf', `pp-${process.pid}-maps-${Math.trunc(performance.now())}`);
+  t.teardown(() => fs.rmSync(pins, { recursive: true, force: true }));
+  const { maps, programs } = loadPodpace(pins);
+  t.teardown(() => {
+    for (const fd of Object.values(maps)) fs.closeSync(fd);
+    for (const { fd } of Object.values(programs)) fs.closeSync(fd);
+  });
+  return maps;
+}
+
+test('a value with a lock is read while it is held', (t) => {
+  const { aggregateState, aggregateConfig } = load(t);
+  const { valueSize } = mapInfo(aggregateState);
+  t.is(lookupElement(aggregateState, KEY, valueSize, BPF_F_LOCK), undefined);
+  const value = Buffer.alloc(valueSize);
+  value.writeBigUInt64LE(MARK, AGGREGATE_CLOCK_OFFSET);
+  updateElement(aggregateState, KEY, value);
+  const found = lookupElement(aggregateState, KEY, valueSize, BPF_F_LOCK);
+  t.deepEqual(decodeAggregateClock(found!), { lastNs: MARK });
+  t.true(deleteElement(aggregateState, KEY));
+  const size = mapInfo(aggregateConfig).valueSize;
+  t.throws(() => lookupElement(aggregateConfig, KEY, size, BPF_F_LOCK), {
+    instanceOf: KernelError,
+    message: /EINVAL/,
+  });
+});
+
+test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
+  const { aggregateCounters } = load(t);
+  t.is(lookupPerCpu(aggregateCounters, KEY, AGGREGATE_COUNTERS_SIZE), undefined);
+  const cpus = possibleCpus();
+  const written = cpus.map((cpu) => Buffer.alloc(AGGREGATE_COUNTERS_SIZE, cpu + 1));
+  updateElement(aggregateCounters, KEY, Buffer.concat(written));
+  t.deepEqual(lookupPerCpu(aggregateCounters, KEY, AGGREGATE_COUNTERS_SIZE), written);
+});
+
+test('types that the kernel refuses are an error with its words', (t) => {
+  const btf = Buffer.alloc(24);
+  btf.writeUInt32LE(0x0001_eb9f, 0);
+  btf.writeUInt32LE(24, 4);
+  t.throws(() => loadBtf(btf), { instanceOf: KernelError, message: /Cannot load BTF: EINVAL.*No data/s });
+});
