@@ -5,90 +5,183 @@
  * DOC: Theory of operation
  *
  * An aggregate is a virtual link of its rate. Its clock, t_last, says when that link has sent everything that
- * was charged to it. For a packet at the time now:
+ * was charged to it. A packet at the time now gets the next slot on the link:
  *
- *	start     = max(t_last, now - burst, tstamp)	transmission begins on the virtual link
- *	departure = max(start, now)			the packet is held until then
- *	t_last    = start + charge			charge: the packet's wire length divided by the rate
+ *	ready  = max(now, tstamp)
+ *	start  = max(t_last, ready - idle_credit)	where its slot begins
+ *	t_last = start + charge				charge: the packet's wire length divided by the rate
  *
- * - A packet waits for the backlog before it and never for itself. (A 64 KB GSO packet takes 52 ms at
- *   10 Mbit/s. A step that adds the packet's own time first would drop it at a horizon of 50 ms, for ever.)
- * - Idle time earns credit, but never more than burst: the clock is taken to lag behind now by at most that.
- * - The packet is dropped, and nothing charged, when it would have to wait for the horizon or longer.
+ * and departs in one of two lanes.
+ *
+ * Slot lane. departure = max(start, ready). A packet waits for the backlog before it and never for itself. (A 64 KB
+ * GSO packet takes 52 ms at 10 Mbit/s. A step that adds the packet's own time first would drop it at a horizon of
+ * 50 ms, for ever.) Idle time earns credit, but never more than idle_credit.
+ *
+ * Sparse lane. The packet of a sparse flow departs before its slot: at once, as a rule. It is charged all the same,
+ * so it is the bulk flows that come after it which wait for it. Such a packet is a loan, paid back when its slot
+ * comes. Loans that are out add up to at most sparse_credit: with more, a packet departs when enough of
+ * the older ones have been paid back. So hundreds of sparse flows that together offer more than the rate get the rate.
  *
  * What holds, whatever the packets are:
  *
- * - Bytes that depart in any window <= rate * (window + burst) + one packet. Proof: successive starts lie at
- *   least one charge apart, and start <= departure <= start + burst. Hence the starts of all that departs within
- *   the window lie within window + burst, and the charges of all but the last of them fit in there.
- * - Departures of one aggregate never go back, since neither start nor now does. (On several CPUs: those of
- *   packets that are held. One that need not wait leaves when its CPU gets to it.)
- * - An aggregate without backlog never drops, and delays only what asks for it by tstamp.
+ * - Bytes that depart in any window <= rate * (window + idle_credit + sparse_credit) + one packet. Proof: slots do not
+ *   overlap. What departs from the slot lane in [a, b] starts within [a - idle_credit, b], since start <= departure <=
+ *   start + idle_credit. What departs from the sparse lane in it and has its slot before b starts within [a, b];
+ *   the rest of the sparse lane are the loans that are out at b.
+ * - Departures of one flow never go back. Slots do not, nor do the sparse lane's departures; a flow enters the sparse
+ *   lane only when that does not overtake what it has in the slot lane, and a slot is never before a loan of
+ *   the same flow. (On several CPUs: for packets in the order in which they take the lock.)
+ * - An aggregate without backlog neither drops nor delays, except as tstamp asks for it.
+ * - A packet that is dropped leaves the clock alone. One that departs waits for less than the horizon.
+ *
+ * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb another's. A flow is
+ * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate, and well below the share that each flow has
+ * when bulk flows are many. The table is set-associative. When a set is full of flows that have packets yet to depart,
+ * the flows that come on top share one entry: they count as one flow until its last packet has left. Forgetting
+ * an entry is only ever done when nothing of it is still to depart, so order never depends on the table's size.
+ *
+ * AQM. EDT knows at enqueue how long a packet will queue (start - ready). When that has been above the target for an
+ * interval, a signal is due, and then more, ever closer, as in CoDel (RFC 8289): the n-th comes interval / sqrt(n)
+ * later, times 1.13, and sooner the more bulk flows there are. A signal is a CE mark for a packet that can carry one and
+ * a drop for any other. It goes to a flow that queues at least half as long as the aggregate at its fair share of the
+ * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. Halfway to the horizon one signal
+ * per round trip through the queue is due at once: slow start would be at the horizon before the interval is over.
+ *
+ * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows. While the aggregate
+ * queues beyond the target, a flow whose own clock has reached the horizon is dropped: a UDP flood gets its
+ * share and not its neighbours'. Nothing is dropped for fairness on a link that has time left.
  *
  * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing), or this very step
- * for the other aggregate of a packet between two pods. It moves the clock, or else packets that were all stamped
- * for one instant could leave as a burst there. It counts only when it lies ahead of now, by less than
- * the longest horizon: a value of another clock than the monotonic one (a receive timestamp, CLOCK_TAI) is decades
- * away. Going by the value instead of __sk_buff->tstamp_type is on purpose: a stamp written by a BPF program at the
- * egress hook leaves the type as it was, so the type does not tell our stamps, or another EDT program's, from none.
+ * for the other aggregate of a packet between two pods. It moves the clock when it is ahead of the slot by more than
+ * the idle credit, or else packets that were all stamped for one instant could leave as a burst there. It counts only
+ * when it lies ahead of now, by less than the longest horizon: a value of another clock than the monotonic one (a
+ * receive timestamp, CLOCK_TAI) is decades away. Going by the value instead of __sk_buff->tstamp_type is on purpose: a
+ * stamp written by a BPF program at the egress hook leaves the type as it was, so the type does not tell our stamps,
+ * or another EDT program's, from none.
  *
  * Rounding. The clock counts whole nanoseconds; a 64-byte packet takes half of one at 1 Tbit/s. A charge of
  * CHARGE_COARSE_NS or more is rounded up, which costs less than 0.1 % of the rate. A smaller one pays its
- * fraction in units of 2^-16 ns out of the clock's second word, prepaid, which a whole nanosecond of t_last refills.
+ * fraction in units of 2^-16 ns out of `prepaid`, which a whole nanosecond of t_last refills.
  * Either way t_last is never less than the exact sum of the charges: rounding never exceeds the cap.
  *
  * Ranges. Any wire length that fits 32 bits, times 10^9, fits 63 bits. Rates go up to RATE_MAX (1 Pbit/s); more
  * counts as that. With t_last in nanoseconds since boot nothing wraps for 200 years, idle or not.
  *
- * Several CPUs. The clock advances by compare-and-exchange: what a packet was granted is what it was charged, and
- * a drop touches nothing. Each failed attempt means that another CPU succeeded. After CHARGE_ATTEMPTS of them
- * the packet adds its charge without looking and departs at what it found there. It is still charged in full. What
- * may be lost is credit or a tstamp: the clock is not pulled up to now - burst or to tstamp. The first was done by
- * those who won, a few instructions ago, with a now that is older by as much; the second bunches this one packet.
+ * Several CPUs. The caller holds the aggregate's lock around the step: a few dozen nanoseconds, shared by nobody but
+ * the packets of one direction of one pod. So a packet is charged what it was granted, on any number of CPUs.
  *
- * Repair. A legitimate clock is ahead of now by less than the horizon at which its last packet was accepted, plus
- * that packet's own time, and the latter can be long: 64 KB at 1 kbit/s take 524 s. So only a clock that is ahead by
- * more than the longest horizon plus the time of the largest packet at the present rate is out of order: damaged, or
- * left by a rate that was much lower. It is pulled back to just below now + horizon, which is where the
- * last packet in the qdisc may stand, so that nothing overtakes. A rate of zero means an unused entry: nothing is paced.
+ * Repair. Maps can be damaged by hand. A rate of zero stands for the last good one; horizon, credits and interval are
+ * held to their ranges. t_last is kept twice: when the two differ the earlier one is true. When both are out of reach
+ * of any packet that could have been accepted at the present rate, the clock is pulled back to just below the
+ * horizon, which is where the last packet in the qdisc may stand. Times of flows and loans that lie beyond the clock
+ * are ignored.
  */
 #ifndef PODPACE_DEPARTURE_H
 #define PODPACE_DEPARTURE_H
 
 #include <linux/types.h>
 
-/* What the helper sets: value of the map aggregate_config. */
-struct aggregate_config {
-	__u64 rate_bytes_per_sec;
-	__u32 horizon_ns;
-	__u32 burst_ns;
-};
-
-/* What only the departure step writes: value of the map aggregate_clock, one cache line apart. */
-struct aggregate_clock {
-	__u64 t_last; /* monotonic ns: the virtual link is busy until then */
-	__u64 prepaid; /* low 16 bits: the part of t_last's last nanosecond that nobody used yet, in 2^-16 ns */
-	__u64 reserved[6];
-};
-
-/* Returned in place of a departure time. */
-#define DEPARTURE_DROP (~0ULL)
-
 #define RATE_MAX 125000000000000ULL /* bytes per second: 1 Pbit/s */
-#define HORIZON_MAX_NS 0xffffffffULL /* what horizon_ns can say */
+#define HORIZON_MIN_NS 1000000U
+#define HORIZON_MAX_NS 0xffffffffU /* what horizon_ns can say */
+#define CREDIT_MAX_NS 20000000U
+#define INTERVAL_MIN_NS 1000000U
 #define WIRE_LEN_MAX (1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
-#define CHARGE_COARSE_NS 1024
-#define CHARGE_ATTEMPTS 16
 
+#define CHARGE_COARSE_NS 1024
 #define FRACTION_SHIFT 16
-#define FRACTION_MASK ((1U << FRACTION_SHIFT) - 1)
+
+#define FLOW_SETS 16
+#define FLOW_WAYS 8
+#define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
+#define SPARSE_ALLOWANCE_NS 2000000U /* and may send this long at SPARSE_DIVISOR times as much */
+#define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
+#define SMALL_WIRE_LEN 256 /* acknowledgements, SYNs, most of DNS: exempt from signals */
+
+#define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
+#define SIGNAL_COUNT_MAX (1U << 20)
+#define BULK_FLOWS_MAX 65535
 
 #define departure_inline static inline __attribute__((always_inline))
 #define read_once(word) (*(const volatile typeof(word) *)&(word))
-#define fetch_and_add(word, value) __sync_fetch_and_add(&(word), value)
-#ifndef compare_and_swap /* a test puts another CPU in between */
-#define compare_and_swap(word, old, new) __sync_val_compare_and_swap(&(word), old, new)
-#endif
+#define write_once(word, value) (*(volatile typeof(word) *)&(word) = (value))
+/* What is in memory is read again: the verifier then forgets on which way it came there, and follows one, not all. */
+#define departure_forget_paths() __asm__ volatile("" ::: "memory")
+
+/* What the helper sets, at any time: value of the map aggregate_config. */
+struct aggregate_config {
+	__u64 rate_bytes_per_sec;
+	__u32 horizon_ns;
+	__u32 idle_credit_ns;
+	__u32 sparse_credit_ns;
+	__u32 target_ns; /* 0: neither AQM nor fairness */
+	__u32 interval_ns;
+	__u32 reserved;
+};
+
+/* One flow. All times are monotonic ns. */
+struct departure_flow {
+	__u64 last; /* its latest departure */
+	__u64 sparse_clock; /* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
+	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then */
+	__u32 round; /* in which it was last counted as a bulk flow */
+	__u32 reserved;
+};
+
+struct departure_flow_set {
+	__u32 tags[FLOW_WAYS]; /* hash of the flow, never 0 */
+	struct departure_flow ways[FLOW_WAYS];
+	struct departure_flow shared; /* of those that found all ways busy */
+};
+
+/* What only the departure step writes, under the aggregate's lock. All zero is a valid beginning. */
+struct departure_state {
+	__u64 t_last; /* monotonic ns: the virtual link is busy until then */
+	__u64 t_last_copy;
+	struct aggregate_config config; /* the settings in force: those of the map, in range */
+	__u32 prepaid; /* the part of t_last's last nanosecond that nobody used yet, in 2^-16 ns */
+
+	__u32 bulk_flows; /* counted in this round */
+	__u32 flows; /* bulk flows that share the rate: of this round or the one before, at least 1 */
+	__u32 round;
+	__u64 round_end;
+
+	__u64 signal_at; /* when the next signal is due; 0: not queueing beyond the target */
+	__u64 signal_last;
+	__u32 signal_spacing;
+	__u32 signal_count;
+
+	__u64 loans[LOAN_PARTS]; /* slot with which a part of the sparse credit is paid back */
+	__u32 loan_part; /* index of the part that was filled last */
+	__u32 loan_rest; /* ns of the part after it that are lent */
+	__u32 loan_credit; /* the sparse credit that the parts are of */
+	__u32 victim; /* way that makes room for another flow */
+
+	struct departure_flow_set sets[FLOW_SETS];
+};
+
+struct departure_packet {
+	__u64 now; /* monotonic */
+	__u64 tstamp; /* departure time asked for before, or anything that is none */
+	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
+	__u32 flow_hash;
+	__u32 ecn_capable;
+};
+
+enum departure_verdict {
+	DEPART,
+	DEPART_SPARSE, /* before its slot */
+	DEPART_MARKED, /* to be marked CE */
+	DROP_HORIZON,
+	DROP_AQM,
+	DROP_FLOW, /* more than its share */
+};
+
+struct departure {
+	__u64 sojourn; /* ns from now until it departs */
+	__u32 verdict;
+	__u32 repaired; /* something was damaged */
+};
 
 /* How long the virtual link is busy with a packet: ns + fraction * 2^-16, rounded up. */
 struct departure_charge {
@@ -96,9 +189,24 @@ struct departure_charge {
 	__u32 fraction; /* 0 .. 2^16 */
 };
 
-departure_inline struct departure_charge departure_charge(__u64 rate_bytes_per_sec, __u32 wire_len)
+departure_inline __u64 departure_max(__u64 a, __u64 b)
 {
-	__u64 rate = rate_bytes_per_sec < RATE_MAX ? rate_bytes_per_sec : RATE_MAX;
+	return a > b ? a : b;
+}
+
+departure_inline __u64 departure_min(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+/* a - b, but at least 0: how far a lies ahead of b. */
+departure_inline __u64 departure_ahead(__u64 a, __u64 b)
+{
+	return a > b ? a - b : 0;
+}
+
+departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire_len)
+{
 	__u64 byte_ns = (__u64)wire_len * 1000000000;
 	struct departure_charge charge = { .ns = byte_ns / rate };
 	__u64 rest = byte_ns - charge.ns * rate;
@@ -110,87 +218,322 @@ departure_inline struct departure_charge departure_charge(__u64 rate_bytes_per_s
 	return charge;
 }
 
-/* Pays the fraction of a charge whose whole nanoseconds are on the clock already. */
-departure_inline void departure_settle(struct aggregate_clock *clock, __u32 fraction)
+/* Takes over the settings; whatever stands in the map, those in force are in range. Returns 0 without any rate. */
+departure_inline __u64 departure_adopt(struct departure_state *state, const struct aggregate_config *map,
+				       __u32 *repaired)
 {
-	__u64 prepaid = fetch_and_add(clock->prepaid, -(__u64)fraction);
+	struct aggregate_config *config = &state->config;
+	__u64 rate = read_once(map->rate_bytes_per_sec);
 
-	if ((prepaid & FRACTION_MASK) < fraction)
-		fetch_and_add(clock->t_last, 1);
-}
-
-/* Before this the packet cannot start, however idle the aggregate is: credit is bounded, and tstamp is kept. */
-departure_inline __u64 departure_earliest(__u64 now, __u64 tstamp, __u32 burst_ns)
-{
-	if (tstamp > now && tstamp - now <= HORIZON_MAX_NS)
-		return tstamp;
-	return now > burst_ns ? now - burst_ns : 0;
+	if (rate)
+		config->rate_bytes_per_sec = departure_min(rate, RATE_MAX);
+	else
+		*repaired = 1;
+	config->horizon_ns = departure_max(read_once(map->horizon_ns), HORIZON_MIN_NS);
+	config->idle_credit_ns = departure_min(read_once(map->idle_credit_ns), CREDIT_MAX_NS);
+	config->sparse_credit_ns = departure_min(read_once(map->sparse_credit_ns), CREDIT_MAX_NS);
+	config->target_ns = read_once(map->target_ns);
+	config->interval_ns = departure_max(read_once(map->interval_ns), INTERVAL_MIN_NS);
+	departure_forget_paths();
+	return config->rate_bytes_per_sec;
 }
 
 /* No packet that was ever accepted can have set the clock this far ahead, not at the present rate. */
-departure_inline int departure_out_of_order(__u64 rate_bytes_per_sec, __u64 t_last, __u64 now)
+departure_inline int departure_out_of_reach(__u64 rate, __u64 t_last, __u64 now)
 {
-	struct departure_charge largest = departure_charge(rate_bytes_per_sec, WIRE_LEN_MAX);
+	return departure_ahead(t_last, now) > HORIZON_MAX_NS + departure_charge(rate, WIRE_LEN_MAX).ns + 1;
+}
 
-	return t_last > now && t_last - now > HORIZON_MAX_NS + largest.ns + 1;
+/* Bulk flows are counted in rounds. */
+departure_inline void departure_start_round(struct departure_state *state, __u64 now)
+{
+	__u32 round_ns = state->config.interval_ns;
+
+	if (now < state->round_end && state->round_end - now <= round_ns)
+		return;
+	state->flows = 1;
+	if (now < state->round_end + round_ns && state->bulk_flows)
+		state->flows = state->bulk_flows;
+	state->bulk_flows = 0;
+	state->round++;
+	state->round_end = now + round_ns;
+}
+
+departure_inline void departure_count_bulk(struct departure_state *state, struct departure_flow *flow)
+{
+	if (flow->round == state->round || state->bulk_flows == BULK_FLOWS_MAX)
+		return;
+	flow->round = state->round;
+	state->bulk_flows++;
+	if (state->flows < state->bulk_flows)
+		state->flows = state->bulk_flows;
+}
+
+/* The latest departure of a flow, as far as it can be true. */
+departure_inline __u64 departure_flow_last(const struct departure_state *state, const struct departure_flow *flow)
+{
+	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
+}
+
+/* The entry of a flow that has none: a way that is quiet, best one that owes nothing, or else the shared entry. */
+departure_inline struct departure_flow *departure_admit_flow(struct departure_state *state,
+							     struct departure_flow_set *set, __u32 tag, __u64 now)
+{
+	struct departure_flow *flow;
+	__u32 way, victim;
+
+	/* It may be one of those that share, and have something yet to depart. */
+	if (departure_flow_last(state, &set->shared) > now)
+		return &set->shared;
+	write_once(state->victim, FLOW_WAYS);
+	for (way = 0; way < FLOW_WAYS; way++) {
+		flow = &set->ways[way];
+		if (departure_flow_last(state, flow) > now)
+			continue;
+		if (read_once(state->victim) == FLOW_WAYS || (flow->sparse_clock <= now && flow->fair_clock <= now))
+			write_once(state->victim, way);
+	}
+	victim = read_once(state->victim);
+	if (victim >= FLOW_WAYS)
+		return &set->shared;
+	set->tags[victim] = tag;
+	set->ways[victim] = (struct departure_flow){ 0 };
+	return &set->ways[victim];
+}
+
+departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
+{
+	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
+	__u32 tag = hash | FLOW_SETS; /* not 0, and nothing of the set's index */
+	__u32 way, difference, is_other, found = 0, is_found = 0;
+
+	/* Without branches: eight of them would be 256 ways for the verifier. */
+	for (way = 0; way < FLOW_WAYS; way++) {
+		difference = set->tags[way] ^ tag;
+		is_other = (difference | -difference) >> 31;
+		found |= way & (is_other - 1);
+		is_found |= is_other ^ 1;
+	}
+	if (is_found)
+		return &set->ways[found & (FLOW_WAYS - 1)];
+	return departure_admit_flow(state, set, tag, now);
+}
+
+/* Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind than memory_ns. */
+departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns, __u64 divisor, __u64 memory_ns)
+{
+	__u64 busy_ns = departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
+
+	return departure_min(departure_max(clock, now) + busy_ns, now + memory_ns);
+}
+
+/* Begins with another sparse credit. If there was one before, it is out until the present backlog has left. */
+departure_inline void departure_reset_loans(struct departure_state *state)
+{
+	__u32 part;
+
+	for (part = 0; part < LOAN_PARTS; part++)
+		if (state->loan_credit)
+			state->loans[part] = state->t_last;
+	state->loan_part = 0;
+	state->loan_rest = 0;
+	state->loan_credit = state->config.sparse_credit_ns;
+}
+
+/* What a loan comes to: whole nanoseconds. */
+departure_inline __u64 departure_loan(__u64 charge_ns)
+{
+	return charge_ns + 1;
+}
+
+/*
+ * When a packet may depart in the sparse lane: as soon as the loans that are out, with its own, fit the credit. The
+ * parts that it fills must have been paid back since they were filled LOAN_PARTS parts ago. Never: ~0.
+ */
+departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 charge_ns, __u32 *repaired)
+{
+	__u64 lent, paid_back;
+	__u32 part_ns;
+
+	if (state->loan_credit != state->config.sparse_credit_ns)
+		departure_reset_loans(state);
+	part_ns = state->loan_credit / LOAN_PARTS;
+	if (!part_ns || departure_loan(charge_ns) > (__u64)part_ns * (LOAN_PARTS - 1))
+		return ~0ULL;
+	lent = state->loan_rest + departure_loan(charge_ns);
+	paid_back = state->loans[(state->loan_part + (lent + part_ns - 1) / part_ns) & (LOAN_PARTS - 1)];
+	if (paid_back <= state->t_last)
+		return paid_back;
+	departure_reset_loans(state);
+	*repaired = 1;
+	return ~0ULL;
+}
+
+/* Takes a loan that is paid back with the slot at start. */
+departure_inline void departure_take_loan(struct departure_state *state, __u64 charge_ns, __u64 start)
+{
+	__u64 lent = state->loan_rest + departure_loan(charge_ns);
+	__u32 part_ns = state->loan_credit / LOAN_PARTS;
+	__u32 part;
+
+	for (part = 0; part < LOAN_PARTS && lent >= part_ns; part++) {
+		lent -= part_ns;
+		state->loan_part++;
+		state->loans[state->loan_part & (LOAN_PARTS - 1)] = start;
+	}
+	state->loan_rest = lent;
+}
+
+/* Whether the AQM owes somebody a signal. */
+departure_inline int departure_signal_due(struct departure_state *state, __u64 now, __u64 queue_ns)
+{
+	__u32 interval_ns = state->config.interval_ns;
+
+	if (queue_ns < state->config.target_ns) {
+		state->signal_at = 0;
+		return 0;
+	}
+	if (!state->signal_at || state->signal_at > now + interval_ns) {
+		state->signal_at = now + interval_ns / state->flows;
+		/* Soon after the last time it begins where it was, at half the pace; the count is its square. */
+		if (!state->signal_spacing || now - state->signal_last > 16ULL * interval_ns) {
+			state->signal_count = 1;
+			state->signal_spacing = interval_ns;
+		} else {
+			state->signal_count = state->signal_count / 4 + 1;
+			state->signal_spacing = departure_min(2ULL * state->signal_spacing, interval_ns);
+		}
+	}
+	return now >= state->signal_at ||
+	       (queue_ns >= state->config.horizon_ns / 2 && now - state->signal_last >= queue_ns);
+}
+
+/* The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 / sqrt(n). */
+departure_inline void departure_signal_given(struct departure_state *state, __u64 now)
+{
+	state->signal_last = now;
+	if (state->signal_count < SIGNAL_COUNT_MAX)
+		state->signal_count++;
+	state->signal_spacing -= state->signal_spacing / (2 * (state->signal_count + 1));
+	state->signal_at = now + state->signal_spacing / state->flows;
+}
+
+/* Puts the clock right when someone has damaged it. */
+departure_inline void departure_check_clock(struct departure_state *state, __u32 *repaired)
+{
+	if (state->t_last == state->t_last_copy)
+		return;
+	state->t_last = departure_min(state->t_last, state->t_last_copy);
+	state->t_last_copy = state->t_last;
+	*repaired = 1;
+}
+
+/* Moves the clock behind the slot that begins at start. */
+departure_inline void departure_occupy(struct departure_state *state, __u64 start, struct departure_charge charge)
+{
+	state->prepaid &= (1U << FRACTION_SHIFT) - 1;
+	state->t_last = start + charge.ns;
+	if (state->prepaid < charge.fraction) {
+		state->prepaid += 1U << FRACTION_SHIFT;
+		state->t_last++;
+	}
+	state->prepaid -= charge.fraction;
+	state->t_last_copy = state->t_last;
+}
+
+/* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
+departure_inline __u32 departure_slot_verdict(struct departure_state *state, const struct departure_packet *packet,
+					      const struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
+{
+	const struct aggregate_config *config = &state->config;
+	__u64 fair_ns = departure_ahead(flow->fair_clock, packet->now);
+	int is_small = packet->wire_len <= SMALL_WIRE_LEN;
+
+	/* Small packets find room where others do not. */
+	if (wait_ns >= config->horizon_ns - (is_small ? 0 : config->horizon_ns / 16))
+		return DROP_HORIZON;
+	if (!config->target_ns)
+		return DEPART;
+	if (queue_ns >= config->target_ns && fair_ns >= config->horizon_ns)
+		return DROP_FLOW;
+	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2)
+		return DEPART;
+	departure_signal_given(state, packet->now);
+	return packet->ecn_capable ? DEPART_MARKED : DROP_AQM;
+}
+
+/* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
+departure_inline void departure_charge_flow(struct departure_state *state, struct departure_flow *flow, __u64 now,
+					    __u64 charge_ns, __u64 time)
+{
+	__u64 flows = state->flows;
+	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */
+	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
+
+	flow->last = time;
+	flow->sparse_clock =
+		departure_flow_clock(flow->sparse_clock, now, charge_ns,
+				     departure_max(SPARSE_DIVISOR, flows + flows / 2), SPARSE_MEMORY_NS);
+	flow->fair_clock = departure_flow_clock(flow->fair_clock, now, charge_ns, flows,
+						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }
 
 /*
  * departure_schedule() - Charge a packet to its aggregate and find its departure time
- * @config:	the aggregate's rate, horizon and burst; the helper may change them at any time
- * @clock:	the aggregate's clock, shared by all CPUs
- * @now:	monotonic time
- * @tstamp:	departure time asked for before, or anything that is none
- * @wire_len:	bytes as the link sees them, headers of GSO segments included
+ * @map:	the aggregate's settings; the helper may change them at any time
+ * @state:	the aggregate's clock, AQM and flows; the caller holds their lock
+ * @packet:	the packet
  *
- * Return: the departure time, at most @now when the packet may leave at once; DEPARTURE_DROP when it lies at
- * the horizon or beyond, and then nothing is charged
+ * Return: when it departs, or why it is dropped
  */
-departure_inline __u64 departure_schedule(const struct aggregate_config *config, struct aggregate_clock *clock,
-					  __u64 now, __u64 tstamp, __u32 wire_len)
+departure_inline struct departure departure_schedule(const struct aggregate_config *map,
+						     struct departure_state *state,
+						     const struct departure_packet *packet)
 {
-	__u64 rate = read_once(config->rate_bytes_per_sec);
-	__u32 horizon_ns = read_once(config->horizon_ns);
-	__u64 earliest = departure_earliest(now, tstamp, read_once(config->burst_ns));
-	__u64 start, t_last, found;
+	struct departure departure = { .verdict = DEPART };
+	__u64 rate = departure_adopt(state, map, &departure.repaired);
+	__u64 now = packet->now;
+	__u64 ready =
+		departure_ahead(packet->tstamp, now) <= HORIZON_MAX_NS ? departure_max(packet->tstamp, now) : now;
 	struct departure_charge charge;
-	int attempt;
+	struct departure_flow *flow;
+	__u64 start, last, time;
 
 	if (!rate)
-		return now;
-	charge = departure_charge(rate, wire_len);
-	t_last = read_once(clock->t_last);
+		return departure;
+	charge = departure_charge(rate, packet->wire_len);
+	departure_check_clock(state, &departure.repaired);
+	departure_start_round(state, now);
+	flow = departure_find_flow(state, packet->flow_hash, now);
+	last = departure_flow_last(state, flow);
+	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 
-	for (attempt = 0; attempt < CHARGE_ATTEMPTS; attempt++) {
-		start = t_last > earliest ? t_last : earliest;
-		if (start > now && start - now >= horizon_ns)
-			goto late;
-		found = compare_and_swap(clock->t_last, t_last, start + charge.ns);
-		if (found == t_last)
+	if (start > ready && departure_ahead(flow->sparse_clock, now) <= SPARSE_ALLOWANCE_NS) {
+		time = departure_max(ready, departure_loan_time(state, charge.ns, &departure.repaired));
+		if (last <= time && time < start && time - now < state->config.horizon_ns) {
+			departure_take_loan(state, charge.ns, start);
+			departure.verdict = DEPART_SPARSE;
 			goto charged;
-		t_last = found;
+		}
 	}
 
-	t_last = fetch_and_add(clock->t_last, charge.ns);
-	start = t_last > earliest ? t_last : earliest;
-	if (start > now && start - now >= horizon_ns) {
-		fetch_and_add(clock->t_last, -charge.ns);
-		return DEPARTURE_DROP;
+	time = departure_max(departure_max(start, ready), last);
+	departure.verdict = departure_slot_verdict(state, packet, flow, departure_ahead(start, ready), time - now);
+	if (departure.verdict == DROP_HORIZON && departure_out_of_reach(rate, state->t_last, now)) {
+		start = now + state->config.horizon_ns - 1;
+		time = start;
+		departure.verdict = DEPART;
+		departure.repaired = 1;
 	}
-	goto charged;
-
-late:
-	if (!departure_out_of_order(rate, t_last, now))
-		return DEPARTURE_DROP;
-	start = now + horizon_ns - 1;
-	if (start < earliest)
-		start = earliest;
-	if (compare_and_swap(clock->t_last, t_last, start + charge.ns) != t_last)
-		return DEPARTURE_DROP;
+	if (departure.verdict > DEPART_MARKED)
+		return departure;
+	if (start > ready)
+		departure_count_bulk(state, flow);
 charged:
-	if (charge.fraction)
-		departure_settle(clock, charge.fraction);
-	return start > now ? start : now;
+	departure_occupy(state, start, charge);
+	departure_charge_flow(state, flow, now, charge.ns, time);
+	departure.sojourn = time - now;
+	return departure;
 }
 
 #endif

@@ -22,10 +22,35 @@
 #define AGGREGATE_ID_MIN 4096
 #define AGGREGATE_COUNT 16384
 
+#define SOJOURN_BUCKETS 16
+#define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
+
 /* Aggregates of a host interface; 0 is none. */
 struct host_interface {
 	__u32 egress_id;
 	__u32 ingress_id;
+};
+
+struct aggregate_state {
+	struct bpf_spin_lock lock;
+	struct departure_state departures;
+	struct departure latest; /* what the latest packet was told */
+	__u64 latest_at; /* and when; monotonic ns */
+};
+
+/* Of one CPU. */
+struct aggregate_counters {
+	__u64 packets; /* that departed or will */
+	__u64 bytes; /* wire length of these */
+	__u64 delayed;
+	__u64 sparse; /* departed before their slot */
+	__u64 ce_marked;
+	__u64 dropped_horizon;
+	__u64 dropped_aqm;
+	__u64 dropped_flow;
+	__u64 repaired;
+	__u64 reserved;
+	__u64 sojourn[SOJOURN_BUCKETS]; /* packets by departure - now: below 2^16 ns, 2^17 ns, ... */
 };
 
 struct {
@@ -35,38 +60,152 @@ struct {
 	__type(value, struct aggregate_config);
 } aggregate_config SEC(".maps");
 
+/* Entries come with an aggregate's first packet and go with the aggregate: memory follows the number of pods. */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, AGGREGATE_COUNT);
 	__type(key, __u32);
-	__type(value, struct aggregate_clock);
-} aggregate_clock SEC(".maps");
+	__type(value, struct aggregate_state);
+} aggregate_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, AGGREGATE_COUNT);
+	__type(key, __u32);
+	__type(value, struct aggregate_counters);
+} aggregate_counters SEC(".maps");
+
+/* Zeros to begin with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8[sizeof(struct aggregate_state)]);
+} aggregate_blank SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, AGGREGATE_COUNT);
 	__type(key, __u32);
 	__type(value, struct host_interface);
 } host_interfaces SEC(".maps");
 
-static inline __attribute__((always_inline)) int schedule_departure(struct __sk_buff *skb, __u32 id)
+#define inline_always static inline __attribute__((always_inline))
+
+/* Makes an aggregate's entry in a map, unless another CPU was first or there is no memory. */
+inline_always void make_entry(void *map, const __u32 *index)
+{
+	__u32 only = 0;
+	const void *blank = bpf_map_lookup_elem(&aggregate_blank, &only);
+
+	if (blank)
+		bpf_map_update_elem(map, index, blank, BPF_NOEXIST);
+}
+
+/* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6 header. */
+inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
+{
+	__u8 second;
+
+	if (bpf_skb_load_bytes_relative(skb, 1, &second, sizeof(second), BPF_HDR_START_NET))
+		return 0;
+	if (skb->protocol == ETHER_TYPE_IPV4)
+		return second & 3;
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return second >> 4 & 3;
+	return 0;
+}
+
+/* Which bucket: how many bits a sojourn has beyond the first bucket's. */
+inline_always __u32 sojourn_bucket(__u64 sojourn_ns)
+{
+	__u32 scaled = sojourn_ns >> SOJOURN_SHIFT;
+	__u32 bucket = 0;
+
+	if (scaled >= 1U << (SOJOURN_BUCKETS - 1))
+		return SOJOURN_BUCKETS - 1;
+	if (scaled >> 8) {
+		bucket += 8;
+		scaled >>= 8;
+	}
+	if (scaled >> 4) {
+		bucket += 4;
+		scaled >>= 4;
+	}
+	if (scaled >> 2) {
+		bucket += 2;
+		scaled >>= 2;
+	}
+	return bucket + (scaled > 1 ? 2 : scaled);
+}
+
+inline_always void count(struct aggregate_counters *counters, const struct departure *departure, __u32 wire_len)
+{
+	counters->repaired += departure->repaired;
+	if (departure->verdict == DROP_HORIZON) {
+		counters->dropped_horizon++;
+	} else if (departure->verdict == DROP_AQM) {
+		counters->dropped_aqm++;
+	} else if (departure->verdict == DROP_FLOW) {
+		counters->dropped_flow++;
+	} else {
+		counters->packets++;
+		counters->bytes += wire_len;
+		counters->delayed += departure->sojourn > 0;
+		counters->sparse += departure->verdict == DEPART_SPARSE;
+		counters->ce_marked += departure->verdict == DEPART_MARKED;
+		counters->sojourn[sojourn_bucket(departure->sojourn) & (SOJOURN_BUCKETS - 1)]++;
+	}
+}
+
+inline_always int schedule_departure(struct __sk_buff *skb, __u32 id)
 {
 	const struct aggregate_config *config;
-	struct aggregate_clock *clock;
+	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	struct departure departure;
+	struct aggregate_state *state;
+	struct aggregate_counters *counters;
 	__u32 index = id - AGGREGATE_ID_MIN;
-	__u64 now, departure;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
-	clock = bpf_map_lookup_elem(&aggregate_clock, &index);
-	if (!config || !clock)
+	if (!config)
 		return TC_ACT_UNSPEC;
+	state = bpf_map_lookup_elem(&aggregate_state, &index);
+	counters = bpf_map_lookup_elem(&aggregate_counters, &index);
+	if (!state || !counters) {
+		if (!read_once(config->rate_bytes_per_sec))
+			return TC_ACT_UNSPEC;
+		make_entry(&aggregate_state, &index);
+		make_entry(&aggregate_counters, &index);
+		state = bpf_map_lookup_elem(&aggregate_state, &index);
+		counters = bpf_map_lookup_elem(&aggregate_counters, &index);
+		if (!state || !counters)
+			return TC_ACT_UNSPEC;
+	}
 
-	now = bpf_ktime_get_ns();
-	departure = departure_schedule(config, clock, now, skb->tstamp, skb->wire_len);
-	if (departure == DEPARTURE_DROP)
+	packet.flow_hash = bpf_get_hash_recalc(skb);
+	packet.now = bpf_ktime_get_ns();
+	/* Without a backlog nothing is marked; that another CPU makes one just now costs one mark. */
+	if (read_once(state->departures.t_last) > packet.now)
+		packet.ecn_capable = is_ecn_capable(skb);
+
+	bpf_spin_lock(&state->lock);
+	state->latest = departure_schedule(config, &state->departures, &packet);
+	state->latest_at = packet.now;
+	departure_forget_paths();
+	departure = state->latest;
+	bpf_spin_unlock(&state->lock);
+
+	count(counters, &departure, packet.wire_len);
+	if (departure.verdict > DEPART_MARKED)
 		return TC_ACT_SHOT;
-	if (departure > now)
-		skb->tstamp = departure;
+	if (departure.verdict == DEPART_MARKED)
+		bpf_skb_ecn_set_ce(skb);
+	if (departure.sojourn)
+		skb->tstamp = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 

@@ -3,8 +3,9 @@
  * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes no queue_mapping and does not
  * give it back; this program sets it and goes on, by a tail call, into the program under test.
  *
- * It takes its orders from skb->cb, which a test run hands over: see struct orders. To look at the packet after the
- * program under test, a test runs this one twice over the same packet: the second time it only reports.
+ * It takes its orders from skb->cb, which a test run hands over: see enum orders. There it also leaves the packet's flow
+ * hash. To look at the packet after the program under test, a test runs this one twice over the same packet: the
+ * second time it only reports.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -19,6 +20,7 @@ enum orders {
 	TSTAMP_LOW,
 	TSTAMP_HIGH,
 	REPORT, /* 0: run always; 1: run, then report; 2: report queue_mapping in skb->mark */
+	FLOW_HASH, /* written here */
 };
 
 struct {
@@ -37,6 +39,7 @@ int enter(struct __sk_buff *skb)
 	}
 	if (skb->cb[REPORT])
 		skb->cb[REPORT] = 2;
+	skb->cb[FLOW_HASH] = bpf_get_hash_recalc(skb);
 	skb->queue_mapping = skb->cb[QUEUE_MAPPING];
 	skb->tstamp = (__u64)skb->cb[TSTAMP_HIGH] << 32 | skb->cb[TSTAMP_LOW];
 	bpf_tail_call(skb, &under_test, 0);

@@ -7,12 +7,20 @@ import type { Readable, Writable } from 'node:stream';
 import test from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
-import { chargeUnits } from '../model/departure.ts';
+import { chargeOf } from '../model/departure.ts';
 
 const ID = AGGREGATE_ID_MIN;
 const SENDERS = 4;
 const PACKETS_EACH = 100_000;
 const UNITS_PER_NS = 1n << 16n;
+
+const CONFIG = {
+  horizonNs: 0xffff_ffffn,
+  idleCreditNs: 0n,
+  sparseCreditNs: 0n,
+  targetNs: 0n,
+  intervalNs: 100_000_000n,
+};
 
 type Sender = ChildProcessByStdio<Writable, Readable, null>;
 
@@ -46,13 +54,13 @@ test.after.always(async () => {
 
 for (const count of [1, 2, SENDERS]) {
   for (const [rateBytesPerSec, wireLen] of [
-    [12_500_000_000, 1514],
-    [125_000_000_000, 64],
+    [12_500_000_000n, 1514],
+    [125_000_000_000n, 64],
   ] as const) {
     test.serial(
       `${count} senders of ${wireLen} bytes at ${rateBytesPerSec} bytes/s are charged exactly`,
       async (t) => {
-        datapath.configure(ID, { rateBytesPerSec, horizonNs: 0xffff_ffff, burstNs: 0 });
+        datapath.configure(ID, { ...CONFIG, rateBytesPerSec });
         // Far enough ahead that no packet meets an idle clock, near enough that none meets the horizon.
         const lastNs = process.hrtime.bigint() + 4_000_000_000n;
         datapath.setClock(ID, { lastNs, prepaid: 0n });
@@ -63,8 +71,8 @@ for (const count of [1, 2, SENDERS]) {
         t.deepEqual(new Set(await Promise.all(answers)), new Set([String(TC_ACT_UNSPEC)]));
 
         const after = datapath.clock(ID);
-        const units = BigInt(count * PACKETS_EACH) * chargeUnits(BigInt(rateBytesPerSec), BigInt(wireLen));
-        t.is(after.lastNs * UNITS_PER_NS - (after.prepaid & 0xffffn), lastNs * UNITS_PER_NS + units);
+        const units = BigInt(count * PACKETS_EACH) * chargeOf(rateBytesPerSec, BigInt(wireLen)).units;
+        t.is(after.lastNs * UNITS_PER_NS - after.prepaid, lastNs * UNITS_PER_NS + units);
       },
     );
   }

@@ -4,8 +4,14 @@ import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
-const IDLE = { lastNs: 0n, prepaid: 0n };
-const CONFIG = { rateBytesPerSec: 12_500_000, horizonNs: 50_000_000, burstNs: 0 };
+const CONFIG = {
+  rateBytesPerSec: 12_500_000n,
+  horizonNs: 50_000_000n,
+  idleCreditNs: 0n,
+  sparseCreditNs: 0n,
+  targetNs: 0n,
+  intervalNs: 100_000_000n,
+};
 
 let datapath: TestDatapath;
 
@@ -21,7 +27,7 @@ test.beforeEach(() => {
   datapath.setHostInterface(undefined);
   for (const id of [AGGREGATE_ID_MIN, AGGREGATE_ID_MAX]) {
     datapath.configure(id, CONFIG);
-    datapath.setClock(id, IDLE);
+    datapath.forget(id);
   }
 });
 

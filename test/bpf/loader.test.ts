@@ -19,7 +19,13 @@ import {
 } from '../../helper/kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs, isBpffs } from '../../helper/kernel/bpffs.ts';
-import { AGGREGATE_ID_MIN, encodeAggregateConfig, encodeAggregateKey } from '../../helper/wire/aggregate.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_ID_MIN,
+  encodeAggregateConfig,
+  encodeAggregateKey,
+} from '../../helper/wire/aggregate.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
 import { mountTemporaryBpffs } from '../kit/datapath.ts';
 
@@ -65,15 +71,17 @@ test('maps and programs are loaded and pinned by name', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
   const { maps, programs } = load(t, directory);
   t.deepEqual(fs.readdirSync(directory).toSorted(), [
-    'aggregate_clock',
+    'aggregate_blank',
     'aggregate_config',
+    'aggregate_counters',
+    'aggregate_state',
     'host_interfaces',
     'podpace_classify',
     'podpace_deliver',
     'podpace_depart',
   ]);
-  t.is(mapInfo(maps.aggregateConfig).valueSize, 16);
-  t.is(mapInfo(maps.aggregateClock).valueSize, 64);
+  t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);
+  t.is(mapInfo(maps.aggregateCounters).valueSize, AGGREGATE_COUNTERS_SIZE);
   t.is(mapInfo(maps.hostInterfaces).maxEntries, 16_384);
   const { fd, id, tag } = programs.classify;
   t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });
@@ -85,12 +93,15 @@ test('loading again keeps the maps with what they hold, and loads the same progr
   const directory = path.join(temporaryBpffs(t), 'podpace');
   const first = load(t, directory);
   const key = encodeAggregateKey(AGGREGATE_ID_MIN + 3);
-  const value = encodeAggregateConfig({ rateBytesPerSec: 1_250_000, horizonNs: 50_000_000, burstNs: 0 });
+  const value = encodeAggregateConfig({
+    ...{ rateBytesPerSec: 1_250_000, horizonNs: 50_000_000, idleCreditNs: 250_000, sparseCreditNs: 750_000 },
+    ...{ targetNs: 5_000_000, intervalNs: 100_000_000 },
+  });
   updateElement(first.maps.aggregateConfig, key, value);
 
   const second = load(t, directory);
   t.is(mapInfo(second.maps.aggregateConfig).id, mapInfo(first.maps.aggregateConfig).id);
-  t.deepEqual(lookupElement(second.maps.aggregateConfig, key, 16), value);
+  t.deepEqual(lookupElement(second.maps.aggregateConfig, key, AGGREGATE_CONFIG_SIZE), value);
   t.not(second.programs.depart.id, first.programs.depart.id);
   t.is(second.programs.depart.tag, first.programs.depart.tag);
   const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));
@@ -100,7 +111,7 @@ test('loading again keeps the maps with what they hold, and loads the same progr
 test('a pinned map of another shape is refused by name, and nothing stays open', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
   fs.mkdirSync(directory);
-  const pin = path.join(directory, 'aggregate_clock');
+  const pin = path.join(directory, 'aggregate_config');
   const shape = { type: MAP_TYPE.ARRAY, name: 'other', keySize: 4, valueSize: 8, maxEntries: 7, flags: 0 };
   const other = closing(t, createMap(shape));
   pinObject(other, pin);
@@ -108,7 +119,7 @@ test('a pinned map of another shape is refused by name, and nothing stays open',
   const before = openDescriptors();
   t.throws(() => loadPodpace(directory), {
     message:
-      `Cannot use the map pinned at ${pin}: its valueSize is 8, not 64, maxEntries is 7, not 16384: it is of another ` +
+      `Cannot use the map pinned at ${pin}: its valueSize is 8, not 32, maxEntries is 7, not 16384: it is of another ` +
       'version of podpace; run `podpaced uninstall`, then start again',
   });
   t.is(openDescriptors(), before);

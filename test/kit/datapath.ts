@@ -4,24 +4,31 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { deleteElement, lookupElement, updateElement } from '../../helper/kernel/bpf.ts';
+import {
+  deleteElement,
+  lookupElement,
+  lookupPerCpu,
+  mapInfo,
+  updateElement,
+} from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import {
-  AGGREGATE_CLOCK_SIZE,
-  decodeAggregateClock,
-  encodeAggregateClock,
-  encodeAggregateConfig,
+  AGGREGATE_CLOCK_OFFSET,
+  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNTERS_SIZE,
+  decodeAggregateCounters,
   encodeAggregateKey,
   encodeHostInterface,
   encodeInterfaceKey,
-  type AggregateClock,
-  type AggregateConfig,
+  sumAggregateCounters,
+  type AggregateCounters,
   type HostInterface,
 } from '../../helper/wire/aggregate.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
+import type { Clock, Config } from '../model/departure.ts';
 
 /** Verdicts of linux/pkt_cls.h. */
 export const TC_ACT_UNSPEC = -1;
@@ -60,6 +67,10 @@ export interface TestPacket {
   readonly tstampNs?: bigint;
   /** At most 65536: a test run takes no more. */
   readonly wireLen?: number;
+  /** Number of a flow: packets of one flow have the same addresses and ports. */
+  readonly flow?: number;
+  /** The two ECN bits of the IP header. */
+  readonly ecn?: number;
 }
 
 /** What became of it. */
@@ -68,11 +79,51 @@ export interface TestOutcome {
   readonly tstampNs: bigint;
 }
 
-const FRAME = Buffer.alloc(60);
+/** What became of it, and what only shows on the packet. */
+export interface TestDetails extends TestOutcome {
+  readonly flowHash: number;
+  readonly ecn: number;
+}
+
+/** An aggregate's entry in aggregate_state, as far as tests know it: bpf/podpace.bpf.c, struct aggregate_state. */
+export interface AggregateState {
+  readonly clock: Clock;
+  /** What the latest packet was told, and when. */
+  readonly latest: {
+    readonly nowNs: bigint;
+    readonly sojournNs: bigint;
+    /** enum departure_verdict. */
+    readonly verdict: number;
+    readonly isRepaired: boolean;
+  };
+}
+
+/** Offsets in struct aggregate_state: those of struct departure_state, behind the lock, and from the end. */
+const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK_OFFSET + 8;
+const PREPAID_OFFSET = AGGREGATE_CLOCK_OFFSET + 16 + AGGREGATE_CONFIG_SIZE;
+const LATEST_FROM_END = 24;
+
+const ECN_OFFSET = 15;
+const PROTOCOL_UDP = 17;
+
+/** An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much longer. */
+function frameOf({ flow = 0, ecn = 0 }: TestPacket): Buffer {
+  const frame = Buffer.alloc(60);
+  frame.writeUInt16BE(0x0800, 12);
+  frame[14] = 0x45;
+  frame[ECN_OFFSET] = ecn;
+  frame.writeUInt16BE(frame.length - 14, 16);
+  frame[22] = 64;
+  frame[23] = PROTOCOL_UDP;
+  frame.writeUInt32BE(0x0a00_0001, 26);
+  frame.writeUInt32BE(0x0a00_0002, 30);
+  frame.writeUInt32BE(flow, 34);
+  return frame;
+}
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
-  { queueMapping = 0, tstampNs = 0n, wireLen = FRAME.length }: TestPacket,
+  { queueMapping = 0, tstampNs = 0n, wireLen = 60 }: TestPacket,
   report: number,
 ): Buffer {
   const context = Buffer.alloc(192);
@@ -83,10 +134,15 @@ function encodeContext(
   return context;
 }
 
-/** Sends one packet `repeat` times through a loaded `enter`. The outcome is that of the last time. */
-export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): TestOutcome {
-  const run = testRun(enterFd, { data: FRAME, context: encodeContext(packet, 0), repeat });
-  return { verdict: run.returnValue, tstampNs: run.contextOut.readBigUInt64LE(152) };
+/** Sends one packet `repeat` times through a loaded `enter`. What became of it is that of the last time. */
+export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): TestDetails {
+  const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, 0), repeat });
+  return {
+    verdict: run.returnValue,
+    tstampNs: run.contextOut.readBigUInt64LE(152),
+    flowHash: run.contextOut.readUInt32LE(64),
+    ecn: (run.dataOut[ECN_OFFSET] ?? 0) & 3,
+  };
 }
 
 function programFd(object: LoadedObject, name: string): number {
@@ -136,8 +192,14 @@ export class TestDatapath {
     updateElement(mapFd(this.#enter, 'under_test'), Buffer.alloc(4), target);
   }
 
-  configure(id: number, config: AggregateConfig): void {
-    this.writeConfig(id, encodeAggregateConfig(config));
+  /** Settings with any numbers that fit their fields. */
+  configure(id: number, config: Config): void {
+    const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
+    const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;
+    value.writeBigUInt64LE(rateBytesPerSec);
+    for (const [index, ns] of [horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs].entries())
+      value.writeUInt32LE(Number(ns), 8 + index * 4);
+    this.writeConfig(id, value);
   }
 
   /** Any bytes, as damage would have them. */
@@ -145,16 +207,50 @@ export class TestDatapath {
     updateElement(mapFd(this.#podpace, 'aggregate_config'), encodeAggregateKey(id), value);
   }
 
-  setClock(id: number, clock: AggregateClock): void {
-    const map = mapFd(this.#podpace, 'aggregate_clock');
-    updateElement(map, encodeAggregateKey(id), encodeAggregateClock(clock));
+  /** Forgets an aggregate's clock, flows and counters. */
+  forget(id: number): void {
+    for (const map of ['aggregate_state', 'aggregate_counters'])
+      deleteElement(mapFd(this.#podpace, map), encodeAggregateKey(id));
   }
 
-  clock(id: number): AggregateClock {
-    const map = mapFd(this.#podpace, 'aggregate_clock');
-    const value = lookupElement(map, encodeAggregateKey(id), AGGREGATE_CLOCK_SIZE);
-    if (value === undefined) throw new Error(`no clock for aggregate ${id}`);
-    return decodeAggregateClock(value);
+  /** Writes an aggregate's clock, and the copy of it: the same, when it is not given. All else is as it was. */
+  setClock(id: number, clock: Clock, copyNs = clock.lastNs): void {
+    const value = this.#stateValue(id) ?? Buffer.alloc(this.#stateSize);
+    value.writeBigUInt64LE(clock.lastNs, AGGREGATE_CLOCK_OFFSET);
+    value.writeBigUInt64LE(copyNs, CLOCK_COPY_OFFSET);
+    value.writeUInt32LE(Number(clock.prepaid), PREPAID_OFFSET);
+    updateElement(mapFd(this.#podpace, 'aggregate_state'), encodeAggregateKey(id), value);
+  }
+
+  /** Undefined before the first packet. */
+  state(id: number): AggregateState | undefined {
+    const value = this.#stateValue(id);
+    if (value === undefined) return undefined;
+    const latest = value.subarray(-LATEST_FROM_END);
+    return {
+      clock: {
+        lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK_OFFSET),
+        prepaid: BigInt(value.readUInt32LE(PREPAID_OFFSET)),
+      },
+      latest: {
+        nowNs: latest.readBigUInt64LE(16),
+        sojournNs: latest.readBigUInt64LE(0),
+        verdict: latest.readUInt32LE(8),
+        isRepaired: latest.readUInt32LE(12) === 1,
+      },
+    };
+  }
+
+  /** At zero before the first packet. */
+  clock(id: number): Clock {
+    return this.state(id)?.clock ?? { lastNs: 0n, prepaid: 0n };
+  }
+
+  /** Of all CPUs together. */
+  counters(id: number): AggregateCounters {
+    const map = mapFd(this.#podpace, 'aggregate_counters');
+    const values = lookupPerCpu(map, encodeAggregateKey(id), AGGREGATE_COUNTERS_SIZE) ?? [];
+    return sumAggregateCounters(values.map(decodeAggregateCounters));
   }
 
   /** A host interface entry for the device that the packets are on; undefined removes it. */
@@ -167,14 +263,27 @@ export class TestDatapath {
 
   /** Sends one packet `repeat` times; the outcome is that of the last time. */
   send(packet: TestPacket, repeat = 1): TestOutcome {
+    const { verdict, tstampNs } = this.sendForDetails(packet, repeat);
+    return { verdict, tstampNs };
+  }
+
+  sendForDetails(packet: TestPacket, repeat = 1): TestDetails {
     return sendThrough(programFd(this.#enter, 'enter'), packet, repeat);
   }
 
   /** Sends one packet and returns the queue_mapping that it comes out with. */
   queueMappingAfter(packet: TestPacket): number {
     const enterFd = programFd(this.#enter, 'enter');
-    const run = testRun(enterFd, { data: FRAME, context: encodeContext(packet, 1), repeat: 2 });
+    const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, 1), repeat: 2 });
     return run.contextOut.readUInt32LE(8);
+  }
+
+  get #stateSize(): number {
+    return mapInfo(mapFd(this.#podpace, 'aggregate_state')).valueSize;
+  }
+
+  #stateValue(id: number): Buffer | undefined {
+    return lookupElement(mapFd(this.#podpace, 'aggregate_state'), encodeAggregateKey(id), this.#stateSize);
   }
 
   #load(file: string, name: string): LoadedObject {

@@ -1,22 +1,37 @@
-// The oracle of the departure step: what bpf/departure.h must do, said again in integers without bounds. Time on
-// the virtual link is counted in units of 2^-16 ns here, so that the header's two words are one number.
+// The oracle of the departure step: what bpf/departure.h must do, said again in integers without bounds.
+
+import { FlowTable, type Flow } from './flow-table.ts';
 
 const NS_PER_SEC = 1_000_000_000n;
 const UNITS_PER_NS = 1n << 16n;
 const COARSE_NS = 1024n;
 
 export const RATE_MAX_BYTES_PER_SEC = 125_000_000_000_000n;
+export const HORIZON_MIN_NS = 1_000_000n;
 export const HORIZON_MAX_NS = 0xffff_ffffn;
+export const CREDIT_MAX_NS = 20_000_000n;
+export const INTERVAL_MIN_NS = 1_000_000n;
 export const WIRE_LEN_MAX = 1n << 21n;
+export const SMALL_WIRE_LEN = 256n;
+const SPARSE_DIVISOR = 8n;
+const SPARSE_ALLOWANCE_NS = 2_000_000n;
+const SPARSE_MEMORY_NS = 100_000_000n;
+const LOAN_PARTS = 16n;
+const SIGNAL_COUNT_MAX = 1n << 20n;
+const BULK_FLOWS_MAX = 65_535n;
 
-/** An aggregate's settings. */
+/** An aggregate's settings, as they may stand in the map. */
 export interface Config {
   readonly rateBytesPerSec: bigint;
   readonly horizonNs: bigint;
-  readonly burstNs: bigint;
+  readonly idleCreditNs: bigint;
+  readonly sparseCreditNs: bigint;
+  /** 0n: neither AQM nor fairness. */
+  readonly targetNs: bigint;
+  readonly intervalNs: bigint;
 }
 
-/** An aggregate's clock: the link is busy until lastNs, of whose last nanosecond `prepaid` units are unused. */
+/** The link is busy until lastNs, of whose last nanosecond `prepaid` units of 2^-16 ns are unused. */
 export interface Clock {
   readonly lastNs: bigint;
   readonly prepaid: bigint;
@@ -27,57 +42,285 @@ export interface Packet {
   readonly nowNs: bigint;
   readonly tstampNs: bigint;
   readonly wireLen: bigint;
+  /** 32 bits. */
+  readonly flowHash: number;
+  readonly isEcnCapable: boolean;
 }
+
+/** `enum departure_verdict`, in its order. */
+export const VERDICTS = ['depart', 'sparse', 'marked', 'drop-horizon', 'drop-aqm', 'drop-flow'] as const;
+export type Verdict = (typeof VERDICTS)[number];
 
 /** What becomes of a packet. */
 export interface Outcome {
-  /** undefined: the packet is dropped. */
-  readonly departureNs: bigint | undefined;
-  readonly clock: Clock;
+  readonly verdict: Verdict;
+  /** How long it waits; 0n for one that is dropped. */
+  readonly sojournNs: bigint;
+  readonly isRepaired: boolean;
 }
 
-function max(a: bigint, b: bigint): bigint {
+/** Whether a packet is gone. */
+export function isDrop({ verdict }: Outcome): boolean {
+  return verdict.startsWith('drop');
+}
+
+export function max(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
+}
+
+export function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }
 
 function divideUp(dividend: bigint, divisor: bigint): bigint {
   return (dividend + divisor - 1n) / divisor;
 }
 
-/** Time of a packet on the virtual link, in units; whole nanoseconds from COARSE_NS on. */
-export function chargeUnits(rateBytesPerSec: bigint, wireLen: bigint): bigint {
-  const rate = rateBytesPerSec < RATE_MAX_BYTES_PER_SEC ? rateBytesPerSec : RATE_MAX_BYTES_PER_SEC;
+/** How far a lies ahead of b. */
+function ahead(a: bigint, b: bigint): bigint {
+  return max(0n, a - b);
+}
+
+/** Time since a moment; for ever, when that has yet to come: then it was damaged. */
+function since(momentNs: bigint, nowNs: bigint): bigint {
+  return BigInt.asUintN(64, nowNs - momentNs);
+}
+
+/** Time of a packet on the virtual link. */
+export interface Charge {
+  /** In units of 2^-16 ns, rounded up; in whole nanoseconds from COARSE_NS on. */
+  readonly units: bigint;
+  /** In whole nanoseconds: rounded down below COARSE_NS, up from there on. */
+  readonly ns: bigint;
+}
+
+/** What a packet is charged. */
+export function chargeOf(rateBytesPerSec: bigint, wireLen: bigint): Charge {
   const byteNs = wireLen * NS_PER_SEC;
-  if (byteNs / rate >= COARSE_NS) return divideUp(byteNs, rate) * UNITS_PER_NS;
-  return divideUp(byteNs * UNITS_PER_NS, rate);
+  const fullNs = byteNs / rateBytesPerSec;
+  if (fullNs < COARSE_NS) return { units: divideUp(byteNs * UNITS_PER_NS, rateBytesPerSec), ns: fullNs };
+  const ns = divideUp(byteNs, rateBytesPerSec);
+  return { units: ns * UNITS_PER_NS, ns };
 }
 
-/** The clock once the link has begun with a packet at startNs. */
-function charged(startNs: bigint, prepaid: bigint, units: bigint): Clock {
-  const busyUntil = startNs * UNITS_PER_NS - prepaid + units;
-  const lastNs = divideUp(busyUntil, UNITS_PER_NS);
-  return { lastNs, prepaid: lastNs * UNITS_PER_NS - busyUntil };
+/** The settings that are in force when these stand in the map; without a rate those of before go on. */
+export function inForce(config: Config, formerRate: bigint): Config {
+  const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;
+  return {
+    rateBytesPerSec: rateBytesPerSec === 0n ? formerRate : min(rateBytesPerSec, RATE_MAX_BYTES_PER_SEC),
+    horizonNs: max(horizonNs, HORIZON_MIN_NS),
+    idleCreditNs: min(idleCreditNs, CREDIT_MAX_NS),
+    sparseCreditNs: min(sparseCreditNs, CREDIT_MAX_NS),
+    targetNs,
+    intervalNs: max(intervalNs, INTERVAL_MIN_NS),
+  };
 }
 
-/** The longest way ahead of now that a clock may be. */
-export function aheadMaxNs(rateBytesPerSec: bigint): bigint {
-  const units = chargeUnits(rateBytesPerSec, WIRE_LEN_MAX);
-  return HORIZON_MAX_NS + units / UNITS_PER_NS + 1n;
+/** A packet on its way through the step. */
+interface Passage extends Packet {
+  readonly config: Config;
+  readonly flow: Flow;
+  /** When it may leave as far as its socket is concerned. */
+  readonly readyNs: bigint;
+  readonly startNs: bigint;
+  readonly charge: Charge;
 }
 
-/** The departure step. */
-export function schedule(config: Config, clock: Clock, packet: Packet): Outcome {
-  const { rateBytesPerSec, horizonNs, burstNs } = config;
-  const { nowNs, tstampNs, wireLen } = packet;
-  if (rateBytesPerSec === 0n) return { departureNs: nowNs, clock };
+/** One aggregate: its clock, its flows, its AQM. */
+export class Aggregate {
+  #lastNs = 0n;
+  #prepaid = 0n;
+  #rate = 0n;
+  readonly #flows = new FlowTable();
 
-  const isAskedFor = tstampNs > nowNs && tstampNs - nowNs <= HORIZON_MAX_NS;
-  const earliestNs = isAskedFor ? tstampNs : max(0n, nowNs - burstNs);
-  let startNs = max(clock.lastNs, earliestNs);
-  if (startNs > nowNs && startNs - nowNs >= horizonNs) {
-    if (clock.lastNs - nowNs <= aheadMaxNs(rateBytesPerSec)) return { departureNs: undefined, clock };
-    startNs = max(nowNs + horizonNs - 1n, earliestNs);
+  #bulkFlows = 0n;
+  #sharers = 0n;
+  #round = 0;
+  #roundEndNs = 0n;
+
+  #signalAtNs = 0n;
+  #signalLastNs = 0n;
+  #signalSpacingNs = 0n;
+  #signalCount = 0n;
+
+  /** Slots with which the latest LOAN_PARTS parts of the sparse credit are paid back, the oldest first. */
+  #loans = Array.from({ length: Number(LOAN_PARTS) }, () => 0n);
+  #loanRestNs = 0n;
+  #loanCreditNs = 0n;
+  #areLoansRepaired = false;
+
+  get clock(): Clock {
+    return { lastNs: this.#lastNs, prepaid: this.#prepaid };
   }
-  const next = charged(startNs, clock.prepaid, chargeUnits(rateBytesPerSec, wireLen));
-  return { departureNs: max(startNs, nowNs), clock: next };
+
+  /** As somebody may have set it, or a test wants it. */
+  set clock({ lastNs, prepaid }: Clock) {
+    this.#lastNs = lastNs;
+    this.#prepaid = prepaid;
+  }
+
+  /** The departure step. `isDamaged`: the clock was found in two versions, this is the earlier one. */
+  schedule(map: Config, packet: Packet, isDamaged = false): Outcome {
+    const config = inForce(map, this.#rate);
+    this.#rate = config.rateBytesPerSec;
+    const isRepaired = isDamaged || map.rateBytesPerSec === 0n;
+    if (config.rateBytesPerSec === 0n) return { verdict: 'depart', sojournNs: 0n, isRepaired: true };
+    const { nowNs, tstampNs, wireLen } = packet;
+    this.#startRound(nowNs, config);
+
+    const readyNs = ahead(tstampNs, nowNs) <= HORIZON_MAX_NS ? max(tstampNs, nowNs) : nowNs;
+    const passage = {
+      ...packet,
+      config,
+      flow: this.#flows.find(packet.flowHash, nowNs, (flow) => this.#lastOf(flow)),
+      readyNs,
+      startNs: max(this.#lastNs, ahead(readyNs, config.idleCreditNs)),
+      charge: chargeOf(config.rateBytesPerSec, wireLen),
+    };
+    this.#areLoansRepaired = false;
+    const outcome = this.#sparseLane(passage) ?? this.#slotLane(passage);
+    return isRepaired || this.#areLoansRepaired ? { ...outcome, isRepaired: true } : outcome;
+  }
+
+  /** A flow's latest departure, as far as it can be true. */
+  #lastOf({ lastNs }: Flow): bigint {
+    return lastNs <= this.#lastNs + CREDIT_MAX_NS ? lastNs : 0n;
+  }
+
+  #startRound(nowNs: bigint, { intervalNs }: Config): void {
+    if (nowNs < this.#roundEndNs && this.#roundEndNs - nowNs <= intervalNs) return;
+    const isNext = nowNs < this.#roundEndNs + intervalNs;
+    this.#sharers = isNext ? max(1n, this.#bulkFlows) : 1n;
+    this.#bulkFlows = 0n;
+    this.#round += 1;
+    this.#roundEndNs = nowNs + intervalNs;
+  }
+
+  #sparseLane(passage: Passage): Outcome | undefined {
+    const { config, flow, nowNs, readyNs, startNs } = passage;
+    if (startNs <= readyNs || ahead(flow.sparseClockNs, nowNs) > SPARSE_ALLOWANCE_NS) return undefined;
+    const loanNs = passage.charge.ns + 1n;
+    const loanTimeNs = this.#loanTime(config, loanNs);
+    if (loanTimeNs === undefined) return undefined;
+    const timeNs = max(readyNs, loanTimeNs);
+    if (this.#lastOf(flow) > timeNs || timeNs >= startNs || timeNs - nowNs >= config.horizonNs)
+      return undefined;
+    this.#takeLoan(loanNs, startNs);
+    return this.#depart(passage, 'sparse', startNs, timeNs);
+  }
+
+  #loanTime({ sparseCreditNs }: Config, loanNs: bigint): bigint | undefined {
+    if (this.#loanCreditNs !== sparseCreditNs) this.#resetLoans(sparseCreditNs);
+    const partNs = sparseCreditNs / LOAN_PARTS;
+    if (partNs === 0n || loanNs > partNs * (LOAN_PARTS - 1n)) return undefined;
+    // The parts that it touches, the last one perhaps not to its end, are lent again.
+    const touched = divideUp(this.#loanRestNs + loanNs, partNs);
+    const paidBackNs = this.#loans[Number(touched) - 1];
+    if (paidBackNs === undefined || paidBackNs <= this.#lastNs) return paidBackNs;
+    this.#areLoansRepaired = true;
+    this.#resetLoans(sparseCreditNs);
+    return undefined;
+  }
+
+  /** If there was a credit before, all of it is out until the present backlog has left. */
+  #resetLoans(sparseCreditNs: bigint): void {
+    if (this.#loanCreditNs !== 0n) this.#loans = this.#loans.map(() => this.#lastNs);
+    this.#loanRestNs = 0n;
+    this.#loanCreditNs = sparseCreditNs;
+  }
+
+  #takeLoan(loanNs: bigint, startNs: bigint): void {
+    const partNs = this.#loanCreditNs / LOAN_PARTS;
+    const lentNs = this.#loanRestNs + loanNs;
+    for (let filled = lentNs / partNs; filled > 0n; filled -= 1n) {
+      this.#loans.shift();
+      this.#loans.push(startNs);
+    }
+    this.#loanRestNs = lentNs % partNs;
+  }
+
+  #slotLane(passage: Passage): Outcome {
+    const { config, flow, nowNs, readyNs, startNs } = passage;
+    const timeNs = max(max(startNs, readyNs), this.#lastOf(flow));
+    const verdict = this.#slotVerdict(passage, ahead(startNs, readyNs), timeNs - nowNs);
+    if (verdict === 'drop-horizon' && this.#isOutOfReach(config.rateBytesPerSec, nowNs)) {
+      const endNs = nowNs + config.horizonNs - 1n;
+      this.#countBulk(flow, endNs > readyNs);
+      return { ...this.#depart(passage, 'depart', endNs, endNs), isRepaired: true };
+    }
+    if (verdict.startsWith('drop')) return { verdict, sojournNs: 0n, isRepaired: false };
+    this.#countBulk(flow, startNs > readyNs);
+    return this.#depart(passage, verdict, startNs, timeNs);
+  }
+
+  #slotVerdict(
+    { config, flow, nowNs, wireLen, isEcnCapable }: Passage,
+    queueNs: bigint,
+    waitNs: bigint,
+  ): Verdict {
+    const { horizonNs, targetNs } = config;
+    const isSmall = wireLen <= SMALL_WIRE_LEN;
+    const fairNs = ahead(flow.fairClockNs, nowNs);
+    const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
+    if (waitNs >= roomNs) return 'drop-horizon';
+    if (targetNs === 0n) return 'depart';
+    if (queueNs >= targetNs && fairNs >= horizonNs) return 'drop-flow';
+    if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n) return 'depart';
+    this.#giveSignal(nowNs);
+    return isEcnCapable ? 'marked' : 'drop-aqm';
+  }
+
+  #isSignalDue({ targetNs, intervalNs, horizonNs }: Config, nowNs: bigint, queueNs: bigint): boolean {
+    if (queueNs < targetNs) {
+      this.#signalAtNs = 0n;
+      return false;
+    }
+    if (this.#signalAtNs === 0n || this.#signalAtNs > nowNs + intervalNs) {
+      this.#signalAtNs = nowNs + intervalNs / this.#sharers;
+      const isAnew = this.#signalSpacingNs === 0n || since(this.#signalLastNs, nowNs) > 16n * intervalNs;
+      this.#signalCount = isAnew ? 1n : this.#signalCount / 4n + 1n;
+      this.#signalSpacingNs = isAnew ? intervalNs : min(2n * this.#signalSpacingNs, intervalNs);
+    }
+    const isUrgent = queueNs >= horizonNs / 2n && since(this.#signalLastNs, nowNs) >= queueNs;
+    return nowNs >= this.#signalAtNs || isUrgent;
+  }
+
+  #giveSignal(nowNs: bigint): void {
+    this.#signalLastNs = nowNs;
+    this.#signalCount = max(this.#signalCount, min(this.#signalCount + 1n, SIGNAL_COUNT_MAX));
+    this.#signalSpacingNs -= this.#signalSpacingNs / (2n * (this.#signalCount + 1n));
+    this.#signalAtNs = nowNs + this.#signalSpacingNs / this.#sharers;
+  }
+
+  #isOutOfReach(rateBytesPerSec: bigint, nowNs: bigint): boolean {
+    return ahead(this.#lastNs, nowNs) > HORIZON_MAX_NS + chargeOf(rateBytesPerSec, WIRE_LEN_MAX).ns + 1n;
+  }
+
+  #countBulk(flow: Flow, isQueued: boolean): void {
+    if (!isQueued || flow.round === this.#round || this.#bulkFlows === BULK_FLOWS_MAX) return;
+    flow.round = this.#round;
+    this.#bulkFlows += 1n;
+    this.#sharers = max(this.#sharers, this.#bulkFlows);
+  }
+
+  #depart(
+    { config, flow, nowNs, charge }: Passage,
+    verdict: Verdict,
+    startNs: bigint,
+    timeNs: bigint,
+  ): Outcome {
+    const busyUntil = startNs * UNITS_PER_NS - this.#prepaid + charge.units;
+    this.#lastNs = divideUp(busyUntil, UNITS_PER_NS);
+    this.#prepaid = this.#lastNs * UNITS_PER_NS - busyUntil;
+
+    const busyNs = min(charge.ns, HORIZON_MAX_NS);
+    const divisor = max(SPARSE_DIVISOR, this.#sharers + this.#sharers / 2n);
+    const backlogNs = ahead(this.#lastNs, nowNs) * this.#sharers;
+    const carry = (clockNs: bigint, by: bigint, memoryNs: bigint): bigint =>
+      min(max(clockNs, nowNs) + busyNs * by, nowNs + memoryNs);
+    flow.lastNs = timeNs;
+    flow.sparseClockNs = carry(flow.sparseClockNs, divisor, SPARSE_MEMORY_NS);
+    flow.fairClockNs = carry(flow.fairClockNs, this.#sharers, min(backlogNs, 2n * config.horizonNs));
+    return { verdict, sojournNs: timeNs - nowNs, isRepaired: false };
+  }
 }
