@@ -53,9 +53,6 @@ struct {
 	__type(value, __u64); /* bytes of payload in those frames */
 } payload_bytes SEC(".maps");
 
-static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
-					 __u64 flags) = (void *)BPF_FUNC_map_update_elem;
-
 /* Adds to an interval, making it when this is its first frame; any CPU may be first. */
 static inline __attribute__((always_inline)) void add(void *map, const struct interval *key, __u64 bytes)
 {
