@@ -8,10 +8,12 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
+import { INTERRUPTED, interruption } from './lib/interruption.ts';
 import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
-import { CommandError, run } from './lib/process.ts';
+import { run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
+import { runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from './measure/counter.ts';
 import { judge, SYSTEMS } from './measure/limits.ts';
 import { measureSystem } from './measure/measure.ts';
@@ -25,9 +27,6 @@ const REPORT_HTML = path.join(REPORT_DIRECTORY, 'report.html');
 
 const DURATIONS: Durations = { capped: 6, uncapped: 4, together: 8 };
 const QUICK_DURATIONS: Durations = { capped: 4, uncapped: 2, together: 4 };
-
-/** As a shell reports a command that Ctrl-C has ended. */
-const INTERRUPTED = 130;
 
 interface Options {
   readonly quick?: true;
@@ -57,12 +56,6 @@ async function prepare(): Promise<void> {
   compileCounter();
 }
 
-/**
- * What QEMU 7.2 does to a guest with several emulated processors now and then: code that was just written (the guest
- * kernel's own patches, what V8 compiles) runs in its former translation on another processor. The guest panics
- * (status 125 of ./scripts/vm) or Node dies of SIGILL, SIGTRAP, SIGABRT or SIGSEGV (128 and the signal's number).
- */
-const EMULATION_FAILURES: ReadonlySet<number> = new Set([125, 132, 133, 134, 139]);
 const VM_ATTEMPTS = 3;
 
 /** The same command inside a VM whose kernel has sch_fq; the reports appear here, in the shared build directory. */
@@ -70,17 +63,7 @@ async function runInVm(options: Options): Promise<number> {
   say("this kernel has no sch_fq, so the lab runs inside a VM with Debian's kernel 6.12");
   const quick = options.quick === true ? ['--quick'] : [];
   const command = [path.join(projectRoot, 'scripts/lab'), '--prepared', ...quick];
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await run(path.join(projectRoot, 'scripts/vm'), ['--kernel', '6.12', '--cpus', '2', '--', ...command]);
-      return 0;
-    } catch (error) {
-      // For any other failure the VM's own output has told the reason.
-      if (!(error instanceof CommandError) || error.status === undefined) throw error;
-      if (!EMULATION_FAILURES.has(error.status) || attempt === VM_ATTEMPTS) return error.status;
-      say(`the emulated processors failed (status ${error.status}); starting the VM again`);
-    }
-  }
+  return await runInSturdyVm(command, VM_ATTEMPTS);
 }
 
 /** Measures both systems, one after the other, each on a node of its own. */
@@ -116,18 +99,6 @@ function report(labRun: LabRun): number {
   const conclusion = missed === 0 ? 'podpace holds every cap' : `podpace misses ${missed} of its limits`;
   process.stdout.write(`\n${conclusion}; chart: ${path.relative(process.cwd(), REPORT_HTML)}\n`);
   return missed === 0 ? 0 : 1;
-}
-
-/** A signal that is aborted when somebody wants this process to end; what has been made is then undone as usual. */
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      if (!controller.signal.aborted) say('interrupted: taking away what was made');
-      controller.abort(new Error(`Interrupted by ${name}`));
-    });
-  }
-  return controller.signal;
 }
 
 async function lab(options: Options, signal: AbortSignal): Promise<number> {

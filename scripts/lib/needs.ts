@@ -21,6 +21,8 @@ export const packageSets = {
   cnitool,
   /** Running the CNI plugins of others, making namespaces and measuring between them. */
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
+  /** What the benches run besides. */
+  bench: ['sockperf', 'coreutils', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -41,6 +43,8 @@ export const packageContents: Readonly<Record<string, string>> = {
   'xz-utils': 'xz',
   'containernetworking-plugins': '/usr/lib/cni/host-local',
   iperf3: 'iperf3',
+  sockperf: 'sockperf',
+  coreutils: 'stdbuf',
 };
 
 /**

@@ -1,0 +1,207 @@
+// The benches: podpace side by side with what others do, in one run on one kernel, each named and judged by itself.
+// Prints tables, writes build/bench/report.json and build/bench/report.html.
+// Exit status 0: podpace meets every figure; 1: it does not, or something failed; 130: interrupted.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { collectReport, htmlReport, jsonReport, latencyPicture } from './benches/report.ts';
+import type { BenchReport } from './benches/report.ts';
+import { BENCHES, NETWORK_BENCHES, scenariosOf } from './benches/names.ts';
+import type { Bench } from './benches/names.ts';
+import { readPart } from './benches/record.ts';
+import { FULL, QUICK, runBench } from './benches/run.ts';
+import { compileSteps } from './benches/step-under-test.ts';
+import { textTables } from './benches/tables.ts';
+import { ensureCnitool } from './lib/cnitool.ts';
+import { ensurePackages, requireRoot } from './lib/debian.ts';
+import { INTERRUPTED, interruption } from './lib/interruption.ts';
+import { hasSchFq, packageSets } from './lib/needs.ts';
+import { buildDirectory, projectRoot } from './lib/paths.ts';
+import { capture, run } from './lib/process.ts';
+import { say } from './lib/progress.ts';
+import { runInSturdyVm } from './lib/vm/emulation.ts';
+import { compileCounter } from './measure/counter.ts';
+
+const REPORT_DIRECTORY = path.join(buildDirectory, 'bench');
+const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');
+const REPORT_HTML = path.join(REPORT_DIRECTORY, 'report.html');
+/** What the repository keeps of the latest full run. */
+const RESULTS_DIRECTORY = path.join(projectRoot, 'test/bench/results');
+
+/** A bench goes on where a VM that failed has ended, so it may take many. */
+const VM_ATTEMPTS = 8;
+
+interface Options {
+  readonly json?: string;
+  readonly quick?: true;
+  readonly scenario?: RegExp;
+  readonly here?: true;
+  readonly keep?: true;
+  /** Everything is installed and built: the benches' own second call, inside the VM. */
+  readonly prepared?: true;
+}
+
+function parsePattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
+  const program = new Command('bench')
+    .description(
+      'Measures podpace beside the CNI bandwidth plugin (tbf), the plain departure step (edt-fifo) and no cap (none), in ' +
+        'one run on one kernel. Needs root. A full run of all benches takes about an hour.',
+    )
+    .addArgument(new Argument('<name...>', 'what to measure').choices([...BENCHES, 'all']))
+    .option('--json <file>', `write report.json to this file as well as to ${REPORT_JSON}`)
+    .option('--quick', 'short loads, one repeat: to see that it works, not for figures')
+    .option('--scenario <regex>', 'only scenarios whose names match', parsePattern)
+    .option('--here', "on this machine's own kernel, in no VM")
+    .option('--keep', `copy the reports to ${RESULTS_DIRECTORY}, as a full run of all benches does`)
+    .addOption(new Option('--prepared').hideHelp())
+    .parse();
+  const names = new Set(program.args);
+  const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
+  return { benches, options: program.opts<Options>() };
+}
+
+function partFile(bench: Bench): string {
+  return path.join(REPORT_DIRECTORY, 'parts', `${bench}.json`);
+}
+
+/** Installs what is missing and builds. Quick when there is nothing to do. */
+async function prepare(): Promise<void> {
+  await ensurePackages([...packageSets.build, ...packageSets.lab, ...packageSets.bench]);
+  await ensureCnitool();
+  await run(path.join(projectRoot, 'scripts/build'), []);
+  compileCounter();
+  compileSteps();
+}
+
+const isWanted =
+  ({ scenario }: Options) =>
+  (name: string): boolean =>
+    scenario === undefined || scenario.test(name);
+
+/** One bench, in this process. */
+async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
+  const isQuick = options.quick === true;
+  await runBench(bench, partFile(bench), {
+    cnitool: await ensureCnitool(),
+    repeats: (isQuick ? QUICK : FULL).repeats,
+    isWanted: isWanted(options),
+    isQuick,
+    signal,
+  });
+}
+
+/** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
+async function measureInVm(bench: Bench, { quick, scenario }: Options): Promise<void> {
+  const flags = [
+    ...(quick === true ? ['--quick'] : []),
+    ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
+  ];
+  const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
+  const status = await runInSturdyVm(command, VM_ATTEMPTS);
+  if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
+}
+
+/** First words of what programs say of their versions. */
+async function toolVersions(): Promise<Record<string, string>> {
+  const first = (text: string): string => text.split('\n')[0]?.trim() ?? '';
+  const revision = await capture('git', ['-C', projectRoot, 'rev-parse', '--short', 'HEAD']).catch(() => '');
+  return {
+    ...(revision !== '' && { podpace: first(revision) }),
+    iperf3: first(await capture('iperf3', ['--version'])),
+    sockperf: first(await capture('sockperf', ['--version'])).replace('sockperf, version ', ''),
+    'containernetworking-plugins': await capture('dpkg-query', [
+      '--show',
+      '--showformat=${Version}',
+      'containernetworking-plugins',
+    ]).catch(() => 'unknown'),
+  };
+}
+
+function writeReports(report: BenchReport, directory: string): void {
+  fs.mkdirSync(directory, { recursive: true });
+  fs.writeFileSync(path.join(directory, 'report.json'), jsonReport(report));
+  fs.writeFileSync(path.join(directory, 'report.html'), htmlReport(report));
+  const picture = latencyPicture(report);
+  if (picture !== undefined) fs.writeFileSync(path.join(directory, 'latency.svg'), picture);
+}
+
+/** Writes the reports of what was measured, prints tables and verdicts; returns the exit status. */
+async function conclude(benches: readonly Bench[], options: Options): Promise<number> {
+  const parts = benches.flatMap((bench) => readPart(partFile(bench)) ?? []);
+  const wanted = benches.map((bench) => ({
+    bench,
+    scenarios: scenariosOf(bench).filter(isWanted(options)),
+  }));
+  if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
+  const report = collectReport(parts, wanted, await toolVersions());
+  writeReports(report, REPORT_DIRECTORY);
+  const isFull =
+    options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
+  if (isFull || options.keep === true) writeReports(report, RESULTS_DIRECTORY);
+  if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
+
+  const measured = parts.map(({ bench }) => bench);
+  const head = `kernel ${report.kernel}, ${report.cpus} CPUs${report.quick ? ', quick: short loads, one repeat' : ''}`;
+  process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
+  for (const { met, text } of report.verdicts)
+    process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
+  const missed = report.verdicts.filter(({ met }) => !met).length;
+  const conclusion = missed === 0 ? 'podpace meets every figure' : `podpace misses ${missed} of its figures`;
+  process.stdout.write(`\n${conclusion}; report: ${path.relative(process.cwd(), REPORT_HTML)}\n`);
+  return missed === 0 ? 0 : 1;
+}
+
+async function bench(benches: readonly Bench[], options: Options, signal: AbortSignal): Promise<number> {
+  requireRoot('run a bench');
+  if (options.prepared === true) {
+    for (const name of benches) await measureHere(name, options, signal);
+    return 0;
+  }
+  fs.rmSync(REPORT_DIRECTORY, { recursive: true, force: true });
+  await prepare();
+  const hasFq = await hasSchFq();
+  const lacking = benches.filter((name) => NETWORK_BENCHES.has(name));
+  if (options.here === true && !hasFq && lacking.length > 0)
+    throw new Error(`Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`);
+  if (!hasFq && options.here !== true)
+    say("this kernel has no sch_fq, so the benches run inside VMs with Debian's kernel 6.12");
+  let failure: unknown;
+  for (const name of benches) {
+    signal.throwIfAborted();
+    try {
+      if (hasFq || options.here === true) await measureHere(name, options, signal);
+      else await measureInVm(name, options);
+    } catch (error) {
+      // What others measure is worth having nevertheless.
+      signal.throwIfAborted();
+      failure ??= error;
+      say(error instanceof Error ? error.message : String(error));
+    }
+  }
+  const status = await conclude(benches, options);
+  return failure === undefined ? status : 1;
+}
+
+async function main(): Promise<number> {
+  const { benches, options } = parseCommandLine();
+  const signal = interruption();
+  try {
+    const status = await bench(benches, options, signal);
+    return signal.aborted ? INTERRUPTED : status;
+  } catch (error) {
+    if (signal.aborted) return INTERRUPTED;
+    say(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+process.exitCode = await main();

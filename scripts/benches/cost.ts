@@ -1,0 +1,72 @@
+// What a departure step costs the processor, by the mean time of a test run.
+
+import type { CostScenario } from './names.ts';
+import type { Measured } from './record.ts';
+import { UndoStack } from '../measure/undo.ts';
+import { AGGREGATE_ID, StepUnderTest } from './step-under-test.ts';
+import type { StepName } from './step-under-test.ts';
+
+/** 1 Pbit/s: no backlog can build up, and every flow is sparse beside it. */
+const RATE_BEYOND_LOAD = 125_000_000_000_000;
+/** 1 Tbit/s: a million frames are 12 ms, so a clock that begins ahead stays there. */
+const RATE_BULK = 125_000_000_000;
+const AHEAD_NS = 1_000_000_000n;
+const FRAME_WIRE_LEN = 1514;
+const SMALL_WIRE_LEN = 64;
+
+/** Of the flow that has the clock ahead, and of the one that is sparse beside it. */
+const BULK_FLOW = 1;
+const SPARSE_FLOW = 2;
+
+/** Runs go in turns with those of a program that does nothing: one clock rate, one state of the caches. */
+const TURNS = 10;
+
+function runOnce(step: StepUnderTest, name: StepName, scenario: CostScenario, repeat: number): number {
+  switch (scenario) {
+    case 'unclassified':
+      return step.send({ id: 0, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
+    case 'bulk':
+      step.configure(RATE_BULK);
+      step.putAhead(BULK_FLOW, AHEAD_NS);
+      return step.send({ id: AGGREGATE_ID, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
+    case 'sparse':
+      step.configure(RATE_BEYOND_LOAD);
+      // The plain step knows no sparse flows: there it is a packet that meets no backlog.
+      if (name === 'podpace') step.putAhead(BULK_FLOW, AHEAD_NS);
+      return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat).durationNs;
+  }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/**
+ * One run of `packets`: what the kernel says a test run takes, and how much of that is the step's, after what a test run
+ * of a program that does nothing takes on the same way in.
+ */
+export async function measureCost(
+  name: StepName,
+  scenario: CostScenario,
+  packets: number,
+): Promise<Measured> {
+  const undo = new UndoStack();
+  try {
+    const step = StepUnderTest.load(name, undo);
+    const nothing = StepUnderTest.load('nothing', undo);
+    const repeat = Math.ceil(packets / TURNS);
+    const turns = Array.from({ length: TURNS }, () => ({
+      empty: runOnce(nothing, 'nothing', 'unclassified', repeat),
+      whole: runOnce(step, name, scenario, repeat),
+    }));
+    const [empty, whole] = [mean(turns.map((turn) => turn.empty)), mean(turns.map((turn) => turn.whole))];
+    return {
+      metrics: [
+        { metric: 'ns_per_packet', unit: 'ns', value: whole },
+        { metric: 'step_ns', unit: 'ns', value: whole - empty },
+      ],
+    };
+  } finally {
+    await undo.run();
+  }
+}

@@ -1,0 +1,161 @@
+// What podpace must show in the benches, and the comparison with what was measured. Pure.
+
+import type { Row } from '../measure/report.ts';
+import type { Bench, System } from './names.ts';
+
+/** One requirement and whether it was met. */
+export interface Verdict {
+  readonly bench: Bench;
+  readonly scenario: string;
+  readonly met: boolean;
+  /** The requirement with the figure that was measured, for a person. */
+  readonly text: string;
+}
+
+/** A default burst is 1 ms of the rate: a window of 1 s may hold that much more. */
+const BURST_SHARE = 0.001;
+const MAX_WINDOW_SHARE = 1.005 + BURST_SHARE;
+/** Of the last nanosecond of a clock a part may be charged that nobody has used yet. */
+const ROUNDING_NS = 1;
+
+/** Looks figures up. Undefined when a figure was not measured. */
+type Figures = (metric: string, system?: System, scenario?: string) => number | undefined;
+
+/** A figure and the bound that it must not cross. */
+interface Requirement {
+  readonly what: string;
+  readonly value: number | undefined;
+  readonly unit: string;
+  readonly least?: number | undefined;
+  readonly most?: number | undefined;
+}
+
+const times = (factor: number, value: number | undefined): number | undefined =>
+  value === undefined ? undefined : factor * value;
+
+const absolute = (value: number | undefined): number | undefined =>
+  value === undefined ? undefined : Math.abs(value);
+
+/** How much shorter than TBF's the 99th percentile must be. */
+const P99_PART_OF_TBF: Readonly<Record<string, number>> = {
+  '100M-cubic-1x1': 15,
+  '100M-cubic-32x8': 8,
+  '100M-bbr-1x1': 5,
+  '100M-ecn-1x1': 15,
+  '10M-cubic-1x1': 8,
+  '1G-cubic-1x1': 3,
+};
+
+function besideTbf(scenario: string, of: Figures): Requirement {
+  const part = P99_PART_OF_TBF[scenario] ?? 1;
+  const most = times(1 / part, of('rr_p99_us', 'tbf'));
+  return { what: `rr p99, 1/${part} of TBF's`, value: of('rr_p99_us'), unit: 'us', most };
+}
+
+function asIdle(of: Figures): Requirement[] {
+  return [
+    {
+      what: 'rr p99, 2 times idle',
+      value: of('rr_p99_us'),
+      unit: 'us',
+      most: times(2, of('rr_p99_us', 'none')),
+    },
+    {
+      what: 'rr p50, 1.3 times idle',
+      value: of('rr_p50_us'),
+      unit: 'us',
+      most: times(1.3, of('rr_p50_us', 'none')),
+    },
+    { what: 'cap used', value: of('cap_used_share'), unit: '', least: 0.985 },
+    { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 15_000 },
+  ];
+}
+
+function latencyRequirements(scenario: string, of: Figures): Requirement[] {
+  const requirements = [besideTbf(scenario, of)];
+  if (scenario === '100M-cubic-1x1' || scenario === '100M-ecn-1x1') requirements.push(...asIdle(of));
+  if (scenario === '100M-ecn-1x1') {
+    requirements.push(
+      { what: 'retransmits', value: of('retransmits'), unit: 'segments', most: 10 },
+      { what: 'AQM drops', value: of('aqm_drops'), unit: 'packets', most: 10 },
+    );
+  }
+  return requirements;
+}
+
+function accuracyRequirements(scenario: string, of: Figures): Requirement[] {
+  return [
+    { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
+    { what: 'mean', value: of('mean_share'), unit: '', least: scenario.startsWith('1G') ? 0.97 : 0.985 },
+  ];
+}
+
+function costRequirements(scenario: string, of: Figures): Requirement[] {
+  const plain = of('ns_per_packet', 'edt-fifo', 'bulk');
+  const value = of('ns_per_packet');
+  if (scenario === 'bulk')
+    return [{ what: "1.8 times the plain step's", value, unit: 'ns', most: times(1.8, plain) }];
+  if (scenario === 'unclassified')
+    return [{ what: "0.7 times the plain step's", value, unit: 'ns', most: times(0.7, plain) }];
+  return [];
+}
+
+function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
+  switch (bench) {
+    case 'latency':
+      return latencyRequirements(scenario, of);
+    case 'accuracy':
+      return accuracyRequirements(scenario, of);
+    case 'udp':
+      return [{ what: 'delivered', value: of('delivered_share'), unit: '', least: 0.98 }];
+    case 'exact':
+      return [{ what: 'uncharged', value: absolute(of('uncharged_ns')), unit: 'ns', most: ROUNDING_NS }];
+    case 'cost':
+      return costRequirements(scenario, of);
+    case 'live':
+      return [
+        { what: 'in force after', value: of('settle_ms'), unit: 'ms', most: 100 },
+        { what: 'reordered', value: of('reordered'), unit: 'segments', most: 0 },
+        { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
+      ];
+    case 'memory':
+      return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];
+  }
+}
+
+/** A figure with as many digits as tell it from its bound. */
+export function formatFigure(value: number): string {
+  if (Number.isInteger(value)) return String(value);
+  if (Math.abs(value) < 1e-3) return value.toExponential(2);
+  if (Math.abs(value) < 10) return value.toFixed(4).replace(/\.?0+$/, '');
+  return value.toFixed(Math.abs(value) < 1000 ? 1 : 0);
+}
+
+function judgeOne(bench: Bench, scenario: string, requirement: Requirement): Verdict {
+  const { what, value, unit, least, most } = requirement;
+  const bound = least ?? most;
+  if (value === undefined || bound === undefined)
+    return { bench, scenario, met: false, text: `${bench} ${scenario}: ${what}: not measured` };
+  const met = least === undefined ? value <= bound : value >= bound;
+  const side = least === undefined ? 'at most' : 'at least';
+  const units = unit === '' ? '' : ` ${unit}`;
+  const text = `${bench} ${scenario}: ${what}: ${formatFigure(value)}${units}, must be ${side} ${formatFigure(bound)}`;
+  return { bench, scenario, met, text };
+}
+
+/** Every requirement on podpace under the scenarios that were asked for. What was not measured is not met. */
+export function judge(
+  rows: readonly Row[],
+  wanted: readonly { readonly bench: Bench; readonly scenarios: readonly string[] }[],
+): Verdict[] {
+  return wanted.flatMap(({ bench, scenarios }) =>
+    scenarios.flatMap((scenario) => {
+      const figures: Figures = (metric, system = 'podpace', of = scenario) =>
+        rows.find(
+          (row) =>
+            row.bench === bench && row.scenario === of && row.system === system && row.metric === metric,
+        )?.value;
+      return requirementsOf(bench, scenario, figures).map((each) => judgeOne(bench, scenario, each));
+    }),
+  );
+}

@@ -1,0 +1,108 @@
+// The benches, what they measure and on which systems. The names are fixed, so that runs of different days compare.
+
+/** What stands beside each other. `edt-fifo` is the plain departure step of test/bpf/edt-fifo.bpf.c. */
+export const SYSTEMS = ['podpace', 'tbf', 'edt-fifo', 'none'] as const;
+export type System = (typeof SYSTEMS)[number];
+
+export const BENCHES = ['latency', 'accuracy', 'udp', 'exact', 'cost', 'live', 'memory'] as const;
+export type Bench = (typeof BENCHES)[number];
+
+/** Benches that send real packets, for which the kernel must have fq. */
+export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set(['latency', 'accuracy', 'udp', 'live']);
+
+/** One load of a pod under a cap, beside requests and answers. */
+export interface LatencyScenario {
+  readonly name: string;
+  readonly capMbit: number;
+  readonly congestionControl: 'cubic' | 'bbr';
+  readonly ecn: boolean;
+  readonly bulkFlows: number;
+  readonly requestFlows: number;
+  /** Of each flow. */
+  readonly requestsPerSec: number;
+}
+
+const ONE_TO_ONE = { capMbit: 100, ecn: false, bulkFlows: 1, requestFlows: 1, requestsPerSec: 500 } as const;
+
+export const LATENCY_SCENARIOS: readonly LatencyScenario[] = [
+  { ...ONE_TO_ONE, name: '100M-cubic-1x1', congestionControl: 'cubic' },
+  { ...ONE_TO_ONE, name: '100M-cubic-32x8', congestionControl: 'cubic', bulkFlows: 32, requestFlows: 8 },
+  { ...ONE_TO_ONE, name: '100M-bbr-1x1', congestionControl: 'bbr' },
+  { ...ONE_TO_ONE, name: '100M-ecn-1x1', congestionControl: 'cubic', ecn: true },
+  { ...ONE_TO_ONE, name: '10M-cubic-1x1', congestionControl: 'cubic', capMbit: 10, requestsPerSec: 200 },
+  { ...ONE_TO_ONE, name: '1G-cubic-1x1', congestionControl: 'cubic', capMbit: 1000 },
+];
+
+/** TCP flows against a cap. */
+export interface AccuracyScenario {
+  readonly name: string;
+  readonly capMbit: number;
+  readonly flows: number;
+}
+
+const CAPS = [
+  ['1M', 1],
+  ['10M', 10],
+  ['100M', 100],
+  ['1G', 1000],
+] as const;
+
+export const ACCURACY_SCENARIOS: readonly AccuracyScenario[] = CAPS.flatMap(([name, capMbit]) =>
+  [1, 16].map((flows) => ({ name: `${name}-tcp${flows}`, capMbit, flows })),
+);
+
+/** Datagrams offered at a multiple of the cap. */
+export interface UdpScenario {
+  readonly name: string;
+  readonly capMbit: number;
+  /** Payload offered. */
+  readonly offeredMbit: number;
+}
+
+export const UDP_SCENARIOS: readonly UdpScenario[] = [10, 100].flatMap((capMbit) =>
+  [1, 2].map((times) => ({ name: `${capMbit}M-${times}x`, capMbit, offeredMbit: capMbit * times })),
+);
+
+/** A cap that is changed under load. */
+export interface LiveScenario {
+  readonly name: string;
+  /** The caps in turn; the first one is the pod's from the beginning. */
+  readonly capsMbit: readonly number[];
+}
+
+export const LIVE_SCENARIOS: readonly LiveScenario[] = [{ name: '100M-10M-100M', capsMbit: [100, 10, 100] }];
+
+/** Senders at once on one aggregate. */
+export const EXACT_SCENARIOS = [
+  { name: '1-thread', senders: 1 },
+  { name: '2-threads', senders: 2 },
+  { name: '4-threads', senders: 4 },
+] as const;
+
+export const COST_SCENARIOS = ['unclassified', 'sparse', 'bulk'] as const;
+export type CostScenario = (typeof COST_SCENARIOS)[number];
+
+/** Attachments with a cap in each direction. */
+export const MEMORY_SCENARIOS = [{ name: '1000', attachments: 1000 }] as const;
+
+/** Names of a bench's scenarios, in their order. */
+export function scenariosOf(bench: Bench): readonly string[] {
+  const names = (scenarios: readonly { readonly name: string }[]): string[] =>
+    scenarios.map(({ name }) => name);
+  switch (bench) {
+    case 'latency':
+      return names(LATENCY_SCENARIOS);
+    case 'accuracy':
+      return names(ACCURACY_SCENARIOS);
+    case 'udp':
+      return names(UDP_SCENARIOS);
+    case 'live':
+      return names(LIVE_SCENARIOS);
+    case 'exact':
+      return names(EXACT_SCENARIOS);
+    case 'cost':
+      return COST_SCENARIOS;
+    case 'memory':
+      return names(MEMORY_SCENARIOS);
+  }
+}

@@ -1,0 +1,137 @@
+// Runs benches that send packets: nodes of all systems side by side, every scenario on each of them in turn.
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { say, step } from '../lib/progress.ts';
+import { UndoStack } from '../measure/undo.ts';
+import { BenchNode } from './node.ts';
+import type { Bench, System } from './names.ts';
+import type { Measured, Recorder, RunKey } from './record.ts';
+
+/** A scenario as far as every bench has it. */
+interface Scenario {
+  readonly name: string;
+}
+
+/** A node with its pod, ready for one run. */
+export interface Target {
+  readonly node: BenchNode;
+  /** The pod's IPv4 address. */
+  readonly address: string;
+  readonly signal: AbortSignal;
+}
+
+/** A bench that sends packets. */
+export interface NetworkBench<S extends Scenario> {
+  readonly name: Bench;
+  readonly systems: readonly System[];
+  readonly scenarios: readonly S[];
+  /** The pod's cap when it is added. */
+  readonly capMbit: (scenario: S) => number;
+  /** One run. */
+  readonly measure: (target: Target, scenario: S) => Promise<Measured>;
+}
+
+/** How a bench is run. */
+export interface BenchOptions {
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+  readonly repeats: number;
+  readonly isWanted: (scenario: string) => boolean;
+  readonly signal: AbortSignal;
+}
+
+const FIGURES_SHOWN = 4;
+
+/** A run's first figures in one line. */
+function describe({ metrics }: Measured): string {
+  return metrics
+    .slice(0, FIGURES_SHOWN)
+    .map(({ metric, value }) => `${metric} ${Number(value.toPrecision(4))}`)
+    .join(', ');
+}
+
+/** Says what came of a run. */
+export function sayRun(bench: Bench, { scenario, system, repeat }: RunKey, measured: Measured): void {
+  say(`${bench} ${scenario}, ${system}, run ${repeat + 1}: ${describe(measured)}`);
+}
+
+async function makeNodes(
+  systems: readonly System[],
+  options: BenchOptions,
+  undo: UndoStack,
+): Promise<BenchNode[]> {
+  const nodes: BenchNode[] = [];
+  for (const system of systems) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
+    undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
+    const nodeOptions = { cnitool: options.cnitool, folder, signal: options.signal };
+    const node = await step(`making a node for ${system}`, () => BenchNode.make(system, nodeOptions, undo));
+    node.pause();
+    nodes.push(node);
+  }
+  return nodes;
+}
+
+/** One scenario: a pod on every node, then runs on the nodes in turn, as often as asked for. */
+async function runScenario<S extends Scenario>(
+  bench: NetworkBench<S>,
+  scenario: S,
+  nodes: readonly BenchNode[],
+  { recorder, options }: { readonly recorder: Recorder; readonly options: BenchOptions },
+): Promise<void> {
+  const { signal, repeats } = options;
+  const turns = Array.from({ length: repeats }, (_, repeat) =>
+    nodes.map((node) => ({ node, repeat })),
+  ).flat();
+  const keyOf = ({ node, repeat }: (typeof turns)[number]): RunKey => ({
+    scenario: scenario.name,
+    system: node.system,
+    repeat,
+  });
+  const open = turns.filter((turn) => !recorder.has(keyOf(turn)));
+  const undo = new UndoStack();
+  try {
+    const addresses = new Map<BenchNode, string>();
+    const capMbit = bench.capMbit(scenario);
+    for (const node of new Set(open.map((turn) => turn.node))) {
+      signal.throwIfAborted();
+      undo.defer(`take the pod of ${node.system} away`, async () => {
+        node.resume();
+        await node.removePod(capMbit);
+      });
+      node.resume();
+      addresses.set(node, await node.addPod(capMbit));
+      node.pause();
+    }
+    for (const turn of open) {
+      signal.throwIfAborted();
+      const address = addresses.get(turn.node) ?? '';
+      turn.node.resume();
+      const measured = await bench.measure({ node: turn.node, address, signal }, scenario);
+      turn.node.pause();
+      recorder.add({ ...keyOf(turn), ...measured });
+      sayRun(bench.name, keyOf(turn), measured);
+    }
+  } finally {
+    await undo.run();
+  }
+}
+
+/** Runs a bench; every run is recorded as soon as it is over. Throws what went wrong; nothing is left behind. */
+export async function runNetworkBench<S extends Scenario>(
+  bench: NetworkBench<S>,
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
+  const scenarios = bench.scenarios.filter(({ name }) => options.isWanted(name));
+  if (scenarios.length === 0) return;
+  const undo = new UndoStack();
+  try {
+    const nodes = await makeNodes(bench.systems, options, undo);
+    for (const scenario of scenarios) await runScenario(bench, scenario, nodes, { recorder, options });
+  } finally {
+    await undo.run();
+  }
+}

@@ -1,0 +1,164 @@
+// A node of each system, all alike but for what holds the cap: each has a peer behind an uplink and one pod.
+
+import path from 'node:path';
+import { projectRoot } from '../lib/paths.ts';
+import { capture } from '../lib/process.ts';
+import { attachCounter } from '../measure/counter.ts';
+import type { Counter } from '../measure/counter.ts';
+import { BackgroundProcess } from '../measure/background.ts';
+import {
+  addressOf,
+  bandwidthArguments,
+  callPlugins,
+  hostInterfaceOf,
+  startHelper,
+} from '../measure/systems.ts';
+import type { EgressCap, Network } from '../measure/systems.ts';
+import { inNamespace, makeTestBed } from '../measure/testbed.ts';
+import type { TestBed } from '../measure/testbed.ts';
+import type { UndoStack } from '../measure/undo.ts';
+import { UPLINK } from '../measure/uplink.ts';
+import { startEdtFifo } from './edt-fifo.ts';
+import type { EdtFifo } from './edt-fifo.ts';
+import type { System } from './names.ts';
+import { startAnswering } from './requests.ts';
+
+/** TBF needs a burst that is set: this one delays nobody, and is 1 ms at 1 Gbit/s. */
+const TBF_BURST_BITS = 1_000_000;
+
+const NETWORKS: Readonly<Record<System, Network>> = {
+  podpace: 'podpace',
+  tbf: 'tbf',
+  'edt-fifo': 'ptp',
+  none: 'ptp',
+};
+
+/** What a node needs from outside. */
+export interface NodeOptions {
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+  /** Folder for files of its own. */
+  readonly folder: string;
+  /** Ends the making early. */
+  readonly signal: AbortSignal;
+}
+
+/** The system's own part: its processes, its caps where no plugin sets them. */
+interface Machinery {
+  readonly helper?: BackgroundProcess;
+  readonly edtFifo?: EdtFifo;
+}
+
+/** Of podpace's counters those that the benches use. */
+export interface PodCounters {
+  readonly ceMarked: number;
+  readonly droppedHorizon: number;
+  readonly droppedAqm: number;
+  readonly droppedFlow: number;
+}
+
+/** A node with one pod at a time. */
+export class BenchNode {
+  readonly system: System;
+  readonly bed: TestBed<'pod'>;
+  readonly counter: Counter;
+  readonly options: NodeOptions;
+  readonly #machinery: Machinery;
+
+  private constructor(
+    system: System,
+    bed: TestBed<'pod'>,
+    counter: Counter,
+    options: NodeOptions,
+    machinery: Machinery,
+  ) {
+    this.system = system;
+    this.bed = bed;
+    this.counter = counter;
+    this.options = options;
+    this.#machinery = machinery;
+  }
+
+  /** Makes a node, its peer with servers for bulk and requests, and starts the system. `undo` takes it all away. */
+  static async make(system: System, options: NodeOptions, undo: UndoStack): Promise<BenchNode> {
+    const { signal, folder } = options;
+    const bed = await makeTestBed(['pod'], undo, signal, `${system}-`);
+    const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
+    const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
+    const server = await BackgroundProcess.start(command, args);
+    undo.defer('end the iperf3 server', () => server.stop());
+    await server.ready((output) => output.includes('Server listening'), signal);
+    await startAnswering(bed.peer, folder, undo, signal);
+    const machinery = {
+      ...(system === 'podpace' && { helper: await startHelper(bed, undo, signal) }),
+      ...(system === 'edt-fifo' && { edtFifo: await startEdtFifo(bed.node, undo) }),
+    };
+    return new BenchNode(system, bed, counter, options, machinery);
+  }
+
+  /** Path of the pod's namespace. */
+  get pod(): string {
+    return this.bed.pods.get('pod') ?? '';
+  }
+
+  async #call(verb: 'add' | 'del', capMbit: number | undefined): Promise<string> {
+    const takesCap = this.system === 'podpace' || this.system === 'tbf';
+    const burst = this.system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
+    const cap: EgressCap | undefined = capMbit === undefined || !takesCap ? undefined : { capMbit, ...burst };
+    return await callPlugins({
+      verb,
+      network: NETWORKS[this.system],
+      bed: this.bed,
+      cnitool: this.options.cnitool,
+      netns: this.pod,
+      capabilityArguments: bandwidthArguments(cap),
+    });
+  }
+
+  /** Adds the pod with a cap, which the uncapped node disregards; returns its IPv4 address. */
+  async addPod(capMbit: number): Promise<string> {
+    const result = await this.#call('add', capMbit);
+    await this.#machinery.edtFifo?.cap(hostInterfaceOf(result), capMbit);
+    return addressOf(result);
+  }
+
+  /** Takes the pod away; also one whose adding failed. */
+  async removePod(capMbit: number): Promise<void> {
+    await this.#call('del', capMbit);
+  }
+
+  /** Runs an operator's command on the node and returns what it prints. Throws CommandError with its words. */
+  async podpaced(...args: readonly string[]): Promise<string> {
+    return await capture(...this.bed.onNode(path.join(projectRoot, 'dist/podpaced'), ...args));
+  }
+
+  /** The pod's attachment as the operator's commands name it. */
+  async attachmentKey(): Promise<string> {
+    const list = JSON.parse(await this.podpaced('list', '--json')) as {
+      readonly attachments: readonly { readonly containerId: string; readonly ifname: string }[];
+    };
+    const [attachment] = list.attachments;
+    if (attachment === undefined) throw new Error('Cannot measure podpace: it lists no attachment');
+    return `${attachment.containerId}/${attachment.ifname}`;
+  }
+
+  /** What podpace has counted of what the pod sent; undefined on the node of another system. */
+  async counters(): Promise<PodCounters | undefined> {
+    if (this.system !== 'podpace') return undefined;
+    const { attachments } = JSON.parse(await this.podpaced('counters', '--json')) as {
+      readonly attachments: readonly { readonly egress?: { readonly total: PodCounters } }[];
+    };
+    const total = attachments[0]?.egress?.total;
+    if (total === undefined) throw new Error('Cannot measure podpace: it counts nothing of the pod');
+    return total;
+  }
+
+  /** Halts the system's own processes, so that they cost others nothing while those are measured. */
+  pause(): void {
+    this.#machinery.helper?.pause();
+  }
+
+  resume(): void {
+    this.#machinery.helper?.resume();
+  }
+}

@@ -1,0 +1,31 @@
+// Runs a command in a VM, again when emulation has killed it.
+
+import path from 'node:path';
+import { projectRoot } from '../paths.ts';
+import { CommandError, run } from '../process.ts';
+import { say } from '../progress.ts';
+
+/**
+ * What QEMU 7.2 does to a guest with several emulated processors now and then: code that was just written (the guest
+ * kernel's own patches, what V8 compiles) runs in its former translation on another processor. The guest panics
+ * (status 125 of ./scripts/vm) or Node dies of SIGILL, SIGTRAP, SIGABRT or SIGSEGV (128 and the signal's number).
+ */
+const EMULATION_FAILURES: ReadonlySet<number> = new Set([125, 132, 133, 134, 139]);
+
+/**
+ * Runs a command in a VM with two processors and Debian's kernel 6.12, and returns its exit status. When the emulated
+ * processors fail it is run again, in another VM, up to `attempts` times in all.
+ */
+export async function runInSturdyVm(command: readonly string[], attempts: number): Promise<number> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await run(path.join(projectRoot, 'scripts/vm'), ['--kernel', '6.12', '--cpus', '2', '--', ...command]);
+      return 0;
+    } catch (error) {
+      // For any other failure the VM's own output has told the reason.
+      if (!(error instanceof CommandError) || error.status === undefined) throw error;
+      if (!EMULATION_FAILURES.has(error.status) || attempt === attempts) return error.status;
+      say(`the emulated processors failed (status ${error.status}); starting the VM again`);
+    }
+  }
+}
