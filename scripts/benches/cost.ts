@@ -3,7 +3,7 @@
 import type { CostScenario } from './names.ts';
 import type { Measured } from './record.ts';
 import { UndoStack } from '../measure/undo.ts';
-import { AGGREGATE_ID, StepUnderTest } from './step-under-test.ts';
+import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
 import type { StepName } from './step-under-test.ts';
 
 /** 1 Pbit/s: no backlog can build up, and every flow is sparse beside it. */
@@ -55,10 +55,13 @@ export async function measureCost(
     const step = StepUnderTest.load(name, undo);
     const nothing = StepUnderTest.load('nothing', undo);
     const repeat = Math.ceil(packets / TURNS);
-    const turns = Array.from({ length: TURNS }, () => ({
-      empty: runOnce(nothing, 'nothing', 'unclassified', repeat),
-      whole: runOnce(step, name, scenario, repeat),
-    }));
+    const turns: { readonly empty: number; readonly whole: number }[] = [];
+    for (let turn = 0; turn < TURNS; turn += 1) {
+      turns.push({
+        empty: await despiteSignals(() => runOnce(nothing, 'nothing', 'unclassified', repeat)),
+        whole: await despiteSignals(() => runOnce(step, name, scenario, repeat)),
+      });
+    }
     const [empty, whole] = [mean(turns.map((turn) => turn.empty)), mean(turns.map((turn) => turn.whole))];
     return {
       metrics: [

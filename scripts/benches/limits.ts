@@ -12,9 +12,8 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** A default burst is 1 ms of the rate: a window of 1 s may hold that much more. */
-const BURST_SHARE = 0.001;
-const MAX_WINDOW_SHARE = 1.005 + BURST_SHARE;
+/** Half a percent, and the default burst: 1 ms of the rate in a window of 1 s. */
+const MAX_WINDOW_SHARE = 1.006;
 /** Of the last nanosecond of a clock a part may be charged that nobody has used yet. */
 const ROUNDING_NS = 1;
 

@@ -13,7 +13,7 @@ import { required } from '../measure/programs.ts';
 import { UndoStack } from '../measure/undo.ts';
 import type { MEMORY_SCENARIOS } from './names.ts';
 import type { Measured } from './record.ts';
-import { StepUnderTest } from './step-under-test.ts';
+import { despiteSignals, StepUnderTest } from './step-under-test.ts';
 
 const CONFIG = {
   rateBytesPerSec: 12_500_000,
@@ -35,10 +35,10 @@ export function accountedBytes(fdinfo: string): number {
 }
 
 /** Gives an aggregate a cap and lets a packet through, after which it has all the state that it will ever have. */
-function use(step: StepUnderTest, id: number): void {
+async function use(step: StepUnderTest, id: number): Promise<void> {
   const config = required(step.maps, 'aggregate_config');
   updateElement(config, encodeAggregateKey(id), encodeAggregateConfig(CONFIG));
-  step.send({ id, flow: 1, wireLen: WIRE_LEN });
+  await despiteSignals(() => step.send({ id, flow: 1, wireLen: WIRE_LEN }));
 }
 
 /** One run. */
@@ -54,8 +54,8 @@ export async function measureMemory({ attachments }: (typeof MEMORY_SCENARIOS)[n
         key,
         encodeHostInterface({ egressId, ingressId }),
       );
-      use(step, egressId);
-      use(step, ingressId);
+      await use(step, egressId);
+      await use(step, ingressId);
     }
     const bytes = [...step.maps.values()].map((fd) =>
       accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')),

@@ -45,7 +45,7 @@ export const QUICK: Effort = {
   accuracySeconds: 4,
   udpSeconds: 3,
   phaseSeconds: 3,
-  packets: 200_000,
+  packets: 250_000,
 };
 
 /** A run of a step without a network. */

@@ -10,6 +10,7 @@ import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import type { TestRunResult } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
+import { hasErrno } from '../../helper/kernel/errors.ts';
 import {
   AGGREGATE_ID_MIN,
   decodeAggregateClock,
@@ -70,9 +71,25 @@ function contextOf({ id, tstampNs = 0n, wireLen }: StepPacket): Buffer {
   return context;
 }
 
-/** Sends one packet `repeat` times through an entrance. */
+/**
+ * Sends one packet `repeat` times through an entrance. KernelError EINTR when a signal ended it early, for instance that of
+ * a child's end; some of the packets have been sent then.
+ */
 export function sendThrough(enterFd: number, packet: StepPacket, repeat: number): TestRunResult {
   return testRun(enterFd, { data: frameOf(packet.flow), context: contextOf(packet), repeat });
+}
+
+const ATTEMPTS = 5;
+
+/** Does something that test runs are a part of, again from its beginning when a signal has ended one of them. */
+export async function despiteSignals<T>(work: () => Promise<T> | T): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!hasErrno(error, 'EINTR') || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** How an aggregate is configured and its clock read: what the two steps do not have in common. */
