@@ -21,14 +21,20 @@ import type { Wire } from './wire.ts';
 /** Until bulk flows have left slow start: nothing of this time counts, on any system. */
 const WARM_UP_SECONDS = 2;
 /** Bulk goes on for that much longer than the requests, whose program takes its time to start. */
-const SPARE_SECONDS = 2;
+const SPARE_SECONDS = 3;
 
 const ECN_SYSCTL = 'net/ipv4/tcp_ecn';
 
-function requestMetrics({ roundTripsUs, sent }: RequestReport): Metric[] {
+/** Round-trip times; when there was no answer at all, the time for which it was waited. */
+function waitsUs({ roundTripsUs, seconds }: RequestReport): readonly number[] {
+  return roundTripsUs.length === 0 ? [seconds * 1e6] : roundTripsUs;
+}
+
+function requestMetrics(report: RequestReport): Metric[] {
+  const { roundTripsUs, sent } = report;
   return [
-    { metric: 'rr_p50_us', unit: 'us', value: percentile(roundTripsUs, 50) },
-    { metric: 'rr_p99_us', unit: 'us', value: percentile(roundTripsUs, 99) },
+    { metric: 'rr_p50_us', unit: 'us', value: percentile(waitsUs(report), 50) },
+    { metric: 'rr_p99_us', unit: 'us', value: percentile(waitsUs(report), 99) },
     { metric: 'rr_lost_share', unit: '1', value: Math.max(0, 1 - roundTripsUs.length / sent) },
   ];
 }
@@ -128,7 +134,7 @@ async function measureLoaded(
       { metric: 'retransmits', unit: 'segments', value: retransmits },
       ...queueMetrics(before, await node.counters()),
     ],
-    curveUs: curveOf(requests.roundTripsUs),
+    curveUs: curveOf(waitsUs(requests)),
     ratesMbit: chartRates(wire, bulkSeconds * 1000),
   };
 }
@@ -140,7 +146,7 @@ async function measureIdle(
 ): Promise<Measured> {
   const { requestFlows: flows, requestsPerSec: perSec } = scenario;
   const requests = await runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
-  return { metrics: requestMetrics(requests), curveUs: curveOf(requests.roundTripsUs) };
+  return { metrics: requestMetrics(requests), curveUs: curveOf(waitsUs(requests)) };
 }
 
 /** The bench. On the uncapped node there is no bulk: its requests are those of an idle pod, the reference. */

@@ -74,13 +74,48 @@ async function makeNodes(
   return nodes;
 }
 
-/** One scenario: a pod on every node, then runs on the nodes in turn, as often as asked for. */
+/** One run of a scenario on a node. */
+interface Turn {
+  readonly key: RunKey;
+  readonly node: BenchNode;
+  readonly address: string;
+}
+
+/**
+ * Makes a run and records it. One that fails is told and costs no other: what it should have shown is missing in the
+ * report. Returns whether it succeeded.
+ */
+async function takeTurn<S extends Scenario>(
+  bench: NetworkBench<S>,
+  scenario: S,
+  { key, node, address }: Turn,
+  { recorder, signal }: { readonly recorder: Recorder; readonly signal: AbortSignal },
+): Promise<boolean> {
+  node.resume();
+  try {
+    const measured = await bench.measure({ node, address, signal }, scenario);
+    recorder.add({ ...key, ...measured });
+    sayRun(bench.name, key, measured);
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = error instanceof Error ? error.message : String(error);
+    say(`${bench.name} ${key.scenario}, ${key.system}, run ${key.repeat + 1} failed: ${reason}`);
+    return false;
+  } finally {
+    node.pause();
+  }
+}
+
+/**
+ * One scenario: a pod on every node, then runs on the nodes in turn, as often as asked for. Returns how many runs failed.
+ */
 async function runScenario<S extends Scenario>(
   bench: NetworkBench<S>,
   scenario: S,
   nodes: readonly BenchNode[],
   { recorder, options }: { readonly recorder: Recorder; readonly options: BenchOptions },
-): Promise<void> {
+): Promise<number> {
   const { signal, repeats } = options;
   const turns = Array.from({ length: repeats }, (_, repeat) =>
     nodes.map((node) => ({ node, repeat })),
@@ -105,15 +140,15 @@ async function runScenario<S extends Scenario>(
       addresses.set(node, await node.addPod(capMbit));
       node.pause();
     }
+    let failures = 0;
     for (const turn of open) {
       signal.throwIfAborted();
-      const address = addresses.get(turn.node) ?? '';
-      turn.node.resume();
-      const measured = await bench.measure({ node: turn.node, address, signal }, scenario);
-      turn.node.pause();
-      recorder.add({ ...keyOf(turn), ...measured });
-      sayRun(bench.name, keyOf(turn), measured);
+      const { node } = turn;
+      const address = addresses.get(node) ?? '';
+      const taken = { key: keyOf(turn), node, address };
+      if (!(await takeTurn(bench, scenario, taken, { recorder, signal }))) failures += 1;
     }
+    return failures;
   } finally {
     await undo.run();
   }
@@ -130,7 +165,11 @@ export async function runNetworkBench<S extends Scenario>(
   const undo = new UndoStack();
   try {
     const nodes = await makeNodes(bench.systems, options, undo);
-    for (const scenario of scenarios) await runScenario(bench, scenario, nodes, { recorder, options });
+    let failures = 0;
+    for (const scenario of scenarios) {
+      failures += await runScenario(bench, scenario, nodes, { recorder, options });
+    }
+    if (failures > 0) throw new Error(`Cannot report all of ${bench.name}: ${failures} runs failed`);
   } finally {
     await undo.run();
   }

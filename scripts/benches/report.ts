@@ -80,7 +80,7 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     '10 Mbit/s) at the same time, under one cap, through ordinary forwarding. A scenario is named: cap, congestion control, bulk × ' +
     'request flows. Times are whole round trips, from the first request 2 s after bulk has begun. “none” is the reference: the ' +
     'same requests of a pod without a cap and without bulk. cap_used_share: all frames of the pod at the peer over ' +
-    'the cap. bulk_rtt_us: mean smoothed round-trip time of the bulk senders.',
+    'the cap. rr_lost_share: requests without an answer, which the percentiles leave out. bulk_rtt_us: mean smoothed round-trip time of the bulk senders.',
   accuracy:
     'TCP flows (iperf3, cubic) against a cap; whole Ethernet frames counted at the peer. max_window_share: the highest of all windows of ' +
     '1 s, which begin every 100 ms from the first frame on. mean_share: from the second second to the end.',

@@ -25,15 +25,20 @@ export interface RequestReport {
   readonly seconds: number;
 }
 
-/** Reads the file that `sockperf --full-log --full-rtt` writes. Throws Error when it holds no answer. */
+/**
+ * Reads the file that `sockperf --full-log --full-rtt` writes. Without a single answer it sums up the whole run only.
+ * Throws Error when it sums up nothing.
+ */
 export function parseFullLog(text: string): RequestReport {
   const roundTripsUs = text
     .split('\n')
     .filter((line) => /^\d+,/.test(line))
     .map((line) => Number(line.split(',')[3]));
-  const summary = /\[Valid Duration\] RunTime=([\d.]+) sec; SentMessages=(\d+)/.exec(text);
-  if (roundTripsUs.length === 0 || summary === null)
-    throw new Error(`Cannot read sockperf's log: no answer in ${JSON.stringify(text.slice(0, 200))}`);
+  const summary =
+    /\[Valid Duration\] RunTime=([\d.]+) sec;.* SentMessages=(\d+)/.exec(text) ??
+    /\[Total Run\] RunTime=([\d.]+) sec;.* SentMessages=(\d+)/.exec(text);
+  if (summary === null)
+    throw new Error(`Cannot read sockperf's log: no summary in ${JSON.stringify(text.slice(0, 200))}`);
   return { roundTripsUs, seconds: Number(summary[1]), sent: Number(summary[2]) };
 }
 
