@@ -98,6 +98,9 @@
 #define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
 #define SMALL_WIRE_LEN 256 /* acknowledgements, SYNs, most of DNS: exempt from signals */
 
+#define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
+#define FULL_FRAME 1514
+
 #define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
 #define SIGNAL_COUNT_MAX (1U << 20)
 #define BULK_FLOWS_MAX 65535
@@ -456,7 +459,8 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 		return DEPART;
 	if (queue_ns >= config->target_ns && fair_ns >= config->horizon_ns)
 		return DROP_FLOW;
-	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2)
+	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2 ||
+	    fair_ns < state->flows * SPARED_FRAMES * departure_charge(config->rate_bytes_per_sec, FULL_FRAME).ns)
 		return DEPART;
 	departure_signal_given(state, packet->now);
 	return packet->ecn_capable ? DEPART_MARKED : DROP_AQM;
@@ -499,10 +503,10 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	struct departure_flow *flow;
 	__u64 start, last, time;
 
+	departure_check_clock(state, &departure.repaired);
 	if (!rate)
 		return departure;
 	charge = departure_charge(rate, packet->wire_len);
-	departure_check_clock(state, &departure.repaired);
 	departure_start_round(state, now);
 	flow = departure_find_flow(state, packet->flow_hash, now);
 	last = departure_flow_last(state, flow);

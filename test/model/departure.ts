@@ -13,6 +13,8 @@ export const CREDIT_MAX_NS = 20_000_000n;
 export const INTERVAL_MIN_NS = 1_000_000n;
 export const WIRE_LEN_MAX = 1n << 21n;
 export const SMALL_WIRE_LEN = 256n;
+const SPARED_FRAMES = 2n;
+const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
 const SPARSE_ALLOWANCE_NS = 2_000_000n;
 const SPARSE_MEMORY_NS = 100_000_000n;
@@ -266,6 +268,8 @@ export class Aggregate {
     if (targetNs === 0n) return 'depart';
     if (queueNs >= targetNs && fairNs >= horizonNs) return 'drop-flow';
     if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n) return 'depart';
+    const sparedNs = SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
+    if (fairNs < this.#sharers * sparedNs) return 'depart';
     this.#giveSignal(nowNs);
     return isEcnCapable ? 'marked' : 'drop-aqm';
   }

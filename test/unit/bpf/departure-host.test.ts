@@ -8,7 +8,6 @@ import { compileHostProgram, type HostProgram } from '../../kit/host-program.ts'
 import { histories, type Event } from '../../model/arbitraries.ts';
 import {
   Aggregate,
-  isDrop,
   min,
   VERDICTS,
   type Clock,
