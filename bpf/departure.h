@@ -47,9 +47,10 @@
  * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. Halfway to the horizon one signal
  * per round trip through the queue is due at once: slow start would be at the horizon before the interval is over.
  *
- * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows. While the aggregate
- * queues beyond the target, a flow whose own clock has reached the horizon is dropped: a UDP flood gets its
- * share and not its neighbours'. Nothing is dropped for fairness on a link that has time left.
+ * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it stands still while the
+ * link is busy with the sparse lane, whose packets these flows wait for. While the aggregate queues beyond the
+ * target, a flow whose own clock has reached the horizon is dropped: a UDP flood gets its share and not its
+ * neighbours'. Nothing is dropped for fairness on a link that has time left.
  *
  * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing), or this very step
  * for the other aggregate of a packet between two pods. It moves the clock when it is ahead of the slot by more than
@@ -126,7 +127,7 @@ struct aggregate_config {
 struct departure_flow {
 	__u64 last; /* its latest departure */
 	__u64 sparse_clock; /* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
-	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then */
+	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then, in fair time */
 	__u32 round; /* in which it was last counted as a bulk flow */
 	__u32 reserved;
 };
@@ -154,6 +155,7 @@ struct departure_state {
 	__u32 signal_spacing;
 	__u32 signal_count;
 
+	__u64 sparse_ns; /* for which the link was busy with packets of the sparse lane */
 	__u64 loans[LOAN_PARTS]; /* slot with which a part of the sparse credit is paid back */
 	__u32 loan_part; /* index of the part that was filled last */
 	__u32 loan_rest; /* ns of the part after it that are lent */
@@ -278,6 +280,21 @@ departure_inline __u64 departure_flow_last(const struct departure_state *state, 
 	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
 }
 
+/* Time as bulk flows have it: it stands still while the link is busy with packets of the sparse lane. Never below 0. */
+departure_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
+{
+	return (1ULL << 62) + now - state->sparse_ns;
+}
+
+/* How far a flow is ahead of its fair share of the rate, as far as it can be true. */
+departure_inline __u64 departure_fair_excess(const struct departure_state *state, const struct departure_flow *flow,
+					     __u64 now)
+{
+	__u64 excess_ns = departure_ahead(flow->fair_clock, departure_fair_time(state, now));
+
+	return excess_ns <= 2ULL * HORIZON_MAX_NS ? excess_ns : 0;
+}
+
 /* The entry of a flow that has none: a way that is quiet, best one that owes nothing, or else the shared entry. */
 departure_inline struct departure_flow *departure_admit_flow(struct departure_state *state,
 							     struct departure_flow_set *set, __u32 tag, __u64 now)
@@ -293,7 +310,8 @@ departure_inline struct departure_flow *departure_admit_flow(struct departure_st
 		flow = &set->ways[way];
 		if (departure_flow_last(state, flow) > now)
 			continue;
-		if (read_once(state->victim) == FLOW_WAYS || (flow->sparse_clock <= now && flow->fair_clock <= now))
+		if (read_once(state->victim) == FLOW_WAYS ||
+		    (flow->sparse_clock <= now && !departure_fair_excess(state, flow, now)))
 			write_once(state->victim, way);
 	}
 	victim = read_once(state->victim);
@@ -449,7 +467,7 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 					      const struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
 {
 	const struct aggregate_config *config = &state->config;
-	__u64 fair_ns = departure_ahead(flow->fair_clock, packet->now);
+	__u64 fair_ns = departure_fair_excess(state, flow, packet->now);
 	int is_small = packet->wire_len <= SMALL_WIRE_LEN;
 
 	/* Small packets find room where others do not. */
@@ -478,7 +496,7 @@ departure_inline void departure_charge_flow(struct departure_state *state, struc
 	flow->sparse_clock =
 		departure_flow_clock(flow->sparse_clock, now, charge_ns,
 				     departure_max(SPARSE_DIVISOR, flows + flows / 2), SPARSE_MEMORY_NS);
-	flow->fair_clock = departure_flow_clock(flow->fair_clock, now, charge_ns, flows,
+	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
 						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }
 
@@ -516,6 +534,7 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 		time = departure_max(ready, departure_loan_time(state, charge.ns, &departure.repaired));
 		if (last <= time && time < start && time - now < state->config.horizon_ns) {
 			departure_take_loan(state, charge.ns, start);
+			state->sparse_ns += charge.ns;
 			departure.verdict = DEPART_SPARSE;
 			goto charged;
 		}

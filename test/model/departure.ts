@@ -13,6 +13,7 @@ export const CREDIT_MAX_NS = 20_000_000n;
 export const INTERVAL_MIN_NS = 1_000_000n;
 export const WIRE_LEN_MAX = 1n << 21n;
 export const SMALL_WIRE_LEN = 256n;
+const FAIR_TIME_AT_BOOT = 1n << 62n;
 const SPARED_FRAMES = 2n;
 const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
@@ -145,6 +146,8 @@ export class Aggregate {
   #signalSpacingNs = 0n;
   #signalCount = 0n;
 
+  /** For which the link was busy with packets of the sparse lane. */
+  #sparseNs = 0n;
   /** Slots with which the latest LOAN_PARTS parts of the sparse credit are paid back, the oldest first. */
   #loans = Array.from({ length: Number(LOAN_PARTS) }, () => 0n);
   #loanRestNs = 0n;
@@ -174,7 +177,10 @@ export class Aggregate {
     const passage = {
       ...packet,
       config,
-      flow: this.#flows.find(packet.flowHash, nowNs, (flow) => this.#lastOf(flow)),
+      flow: this.#flows.find(packet.flowHash, nowNs, {
+        lastOf: (flow) => this.#lastOf(flow),
+        fairExcessOf: (flow) => this.#fairExcessOf(flow, nowNs),
+      }),
       readyNs,
       startNs: max(this.#lastNs, ahead(readyNs, config.idleCreditNs)),
       charge: chargeOf(config.rateBytesPerSec, wireLen),
@@ -187,6 +193,17 @@ export class Aggregate {
   /** A flow's latest departure, as far as it can be true. */
   #lastOf({ lastNs }: Flow): bigint {
     return lastNs <= this.#lastNs + CREDIT_MAX_NS ? lastNs : 0n;
+  }
+
+  /** Time as bulk flows have it: it stands still while the sparse lane is served. */
+  #fairTime(nowNs: bigint): bigint {
+    return FAIR_TIME_AT_BOOT + nowNs - this.#sparseNs;
+  }
+
+  /** How far a flow is ahead of its fair share. */
+  #fairExcessOf({ fairClockNs }: Flow, nowNs: bigint): bigint {
+    const excessNs = ahead(fairClockNs, this.#fairTime(nowNs));
+    return excessNs <= 2n * HORIZON_MAX_NS ? excessNs : 0n;
   }
 
   #startRound(nowNs: bigint, { intervalNs }: Config): void {
@@ -208,6 +225,7 @@ export class Aggregate {
     if (this.#lastOf(flow) > timeNs || timeNs >= startNs || timeNs - nowNs >= config.horizonNs)
       return undefined;
     this.#takeLoan(loanNs, startNs);
+    this.#sparseNs += passage.charge.ns;
     return this.#depart(passage, 'sparse', startNs, timeNs);
   }
 
@@ -262,7 +280,7 @@ export class Aggregate {
   ): Verdict {
     const { horizonNs, targetNs } = config;
     const isSmall = wireLen <= SMALL_WIRE_LEN;
-    const fairNs = ahead(flow.fairClockNs, nowNs);
+    const fairNs = this.#fairExcessOf(flow, nowNs);
     const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
     if (waitNs >= roomNs) return 'drop-horizon';
     if (targetNs === 0n) return 'depart';
@@ -320,11 +338,16 @@ export class Aggregate {
     const busyNs = min(charge.ns, HORIZON_MAX_NS);
     const divisor = max(SPARSE_DIVISOR, this.#sharers + this.#sharers / 2n);
     const backlogNs = ahead(this.#lastNs, nowNs) * this.#sharers;
-    const carry = (clockNs: bigint, by: bigint, memoryNs: bigint): bigint =>
-      min(max(clockNs, nowNs) + busyNs * by, nowNs + memoryNs);
+    const carry = (clockNs: bigint, timeNow: bigint, by: bigint, memoryNs: bigint): bigint =>
+      min(max(clockNs, timeNow) + busyNs * by, timeNow + memoryNs);
     flow.lastNs = timeNs;
-    flow.sparseClockNs = carry(flow.sparseClockNs, divisor, SPARSE_MEMORY_NS);
-    flow.fairClockNs = carry(flow.fairClockNs, this.#sharers, min(backlogNs, 2n * config.horizonNs));
+    flow.sparseClockNs = carry(flow.sparseClockNs, nowNs, divisor, SPARSE_MEMORY_NS);
+    flow.fairClockNs = carry(
+      flow.fairClockNs,
+      this.#fairTime(nowNs),
+      this.#sharers,
+      min(backlogNs, 2n * config.horizonNs),
+    );
     return { verdict, sojournNs: timeNs - nowNs, isRepaired: false };
   }
 }

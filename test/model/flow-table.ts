@@ -14,6 +14,13 @@ export interface Flow {
   round: number;
 }
 
+/** What an entry's times mean at present, as far as they can be true. */
+export interface Readings {
+  lastOf(flow: Flow): bigint;
+  /** How far it is ahead of its fair share. */
+  fairExcessOf(flow: Flow): bigint;
+}
+
 interface FlowSet {
   readonly ways: { tag: number; flow: Flow }[];
   readonly shared: Flow;
@@ -30,8 +37,8 @@ function newSet(): FlowSet {
 export class FlowTable {
   readonly #sets = Array.from({ length: SETS }, newSet);
 
-  /** The entry of a flow by its 32-bit hash. `lastOf` says which of the times in an entry can be true. */
-  find(hash: number, nowNs: bigint, lastOf: (flow: Flow) => bigint): Flow {
+  /** The entry of a flow by its 32-bit hash. */
+  find(hash: number, nowNs: bigint, { lastOf, fairExcessOf }: Readings): Flow {
     const { ways, shared } = this.#sets[hash % SETS] ?? newSet();
     const tag = Math.floor(hash / (2 * SETS)) + 1;
     const known = ways.find((way) => way.tag === tag);
@@ -40,7 +47,7 @@ export class FlowTable {
 
     const quiet = ways.filter(({ flow }) => lastOf(flow) <= nowNs);
     const owesNothing = ({ flow }: { flow: Flow }): boolean =>
-      flow.sparseClockNs <= nowNs && flow.fairClockNs <= nowNs;
+      flow.sparseClockNs <= nowNs && fairExcessOf(flow) === 0n;
     const victim = quiet.findLast(owesNothing) ?? quiet[0];
     if (victim === undefined) return shared;
     victim.tag = tag;
