@@ -28,9 +28,9 @@
  *   overlap. What departs from the slot lane in [a, b] starts within [a - idle_credit, b], since start <= departure <=
  *   start + idle_credit. What departs from the sparse lane in it and has its slot before b starts within [a, b];
  *   the rest of the sparse lane are the loans that are out at b.
- * - Departures of one flow never go back. Slots do not, nor do the sparse lane's departures; a flow enters the sparse
- *   lane only when that does not overtake what it has in the slot lane, and a slot is never before a loan of
- *   the same flow. (On several CPUs: for packets in the order in which they take the lock.)
+ * - Departures of one flow never go back: a packet of the sparse lane departs at the earliest with the one before it
+ *   of its flow, whichever lane that is in, and slots do not go back. (On several CPUs: for packets in the order
+ *   in which they take the lock.)
  * - An aggregate without backlog neither drops nor delays, except as tstamp asks for it.
  * - A packet that is dropped leaves the clock alone. One that departs waits for less than the horizon.
  *
@@ -531,8 +531,9 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 
 	if (start > ready && departure_ahead(flow->sparse_clock, now) <= SPARSE_ALLOWANCE_NS) {
-		time = departure_max(ready, departure_loan_time(state, charge.ns, &departure.repaired));
-		if (last <= time && time < start && time - now < state->config.horizon_ns) {
+		time = departure_max(departure_loan_time(state, charge.ns, &departure.repaired),
+				     departure_max(ready, last));
+		if (time < start && time - now < state->config.horizon_ns) {
 			departure_take_loan(state, charge.ns, start);
 			state->sparse_ns += charge.ns;
 			departure.verdict = DEPART_SPARSE;

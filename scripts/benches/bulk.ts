@@ -61,16 +61,17 @@ export function parseOffered(json: string): number {
   return rate / 1_000_000;
 }
 
-/** Runs an iperf3 client in a pod towards the peer; returns its report. `signal` ends it early. */
+/** Runs an iperf3 client in a pod towards the peer; returns its report. `signal` ends it early; `place` says where it runs. */
 export async function runIperf(
   pod: string,
   seconds: number,
   options: readonly string[],
   signal: AbortSignal,
+  place: (command: string, ...args: readonly string[]) => [string, ...string[]] = (...command) => command,
 ): Promise<string> {
   const client = ['--client', PEER_ADDRESS, '--port', IPERF_PORT, '--time', String(seconds)];
   const report = ['--json', '--interval', SAMPLE_SECONDS, '--connect-timeout', '5000'];
-  const [command, args] = inNamespace(pod, 'iperf3', ...client, ...report, ...options);
+  const [command, args] = inNamespace(pod, ...place('iperf3', ...client, ...report, ...options));
   return await new Promise<string>((resolve, reject) => {
     execFile(command, args, { signal, maxBuffer: MAX_REPORT_BYTES }, (error, stdout) => {
       // iperf3 puts the reason of a failure into its report.

@@ -11,6 +11,7 @@ import type { LatencyScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import type { PodCounters } from './node.ts';
 import type { Measured, Metric } from './record.ts';
+import { asBulk } from './processors.ts';
 import { MESSAGE_BYTES, runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
 import { curveOf, meanMbitWithin, percentile } from './statistics.ts';
@@ -101,7 +102,9 @@ async function measureLoaded(
   const bulkSeconds = WARM_UP_SECONDS + requestSeconds + SPARE_SECONDS;
   const bulkOptions = ['--parallel', String(bulkFlows), '--congestion', congestionControl];
   const ended = new AbortController();
-  const bulk = runIperf(node.pod, bulkSeconds, bulkOptions, AbortSignal.any([signal, ended.signal]));
+  const bulk = node.withBulkApart(() =>
+    runIperf(node.pod, bulkSeconds, bulkOptions, AbortSignal.any([signal, ended.signal]), asBulk),
+  );
   const measure = async (): Promise<{ requests: RequestReport; fromNs: bigint; toNs: bigint }> => {
     await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
     const fromNs = nowNs();

@@ -17,10 +17,11 @@ import type { EgressCap, Network } from '../measure/systems.ts';
 import { inNamespace, makeTestBed } from '../measure/testbed.ts';
 import type { TestBed } from '../measure/testbed.ts';
 import type { UndoStack } from '../measure/undo.ts';
-import { UPLINK } from '../measure/uplink.ts';
+import { UPLINK, UPLINK_QUEUES } from '../measure/uplink.ts';
 import { startEdtFifo } from './edt-fifo.ts';
 import type { EdtFifo } from './edt-fifo.ts';
 import type { System } from './names.ts';
+import { servedAsBulk, spreadTransmitQueues } from './processors.ts';
 import { startAnswering } from './requests.ts';
 
 /** TBF needs a burst that is set: this one delays nobody, and is 1 ms at 1 Gbit/s. */
@@ -43,8 +44,9 @@ export interface NodeOptions {
   readonly signal: AbortSignal;
 }
 
-/** The system's own part: its processes, its caps where no plugin sets them. */
+/** The system's own part: its processes, its caps where no plugin sets them; and the peer's server for bulk. */
 interface Machinery {
+  readonly bulkServer: BackgroundProcess;
   readonly helper?: BackgroundProcess;
   readonly edtFifo?: EdtFifo;
 }
@@ -89,7 +91,9 @@ export class BenchNode {
     undo.defer('end the iperf3 server', () => server.stop());
     await server.ready((output) => output.includes('Server listening'), signal);
     await startAnswering(bed.peer, folder, undo, signal);
+    for (const netns of [bed.node, bed.peer]) await spreadTransmitQueues(netns, UPLINK_QUEUES);
     const machinery = {
+      bulkServer: server,
       ...(system === 'podpace' && { helper: await startHelper(bed, undo, signal) }),
       ...(system === 'edt-fifo' && { edtFifo: await startEdtFifo(bed.node, undo) }),
     };
@@ -151,6 +155,11 @@ export class BenchNode {
     const total = attachments[0]?.egress?.total;
     if (total === undefined) throw new Error('Cannot measure podpace: it counts nothing of the pod');
     return total;
+  }
+
+  /** Runs something while the peer serves bulk on the processor of bulk only. */
+  async withBulkApart<T>(work: () => Promise<T>): Promise<T> {
+    return await servedAsBulk(this.#machinery.bulkServer.pid, work);
   }
 
   /** Halts the system's own processes, so that they cost others nothing while those are measured. */

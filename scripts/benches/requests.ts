@@ -8,6 +8,7 @@ import { BackgroundProcess } from '../measure/background.ts';
 import { inNamespace } from '../measure/testbed.ts';
 import type { UndoStack } from '../measure/undo.ts';
 import { PEER_ADDRESS } from '../measure/uplink.ts';
+import { besideNothing, firstOfAll, putSecondThreadFirst } from './processors.ts';
 
 /** Payload of a request and of its answer. */
 export const MESSAGE_BYTES = 256;
@@ -59,7 +60,7 @@ export async function startAnswering(
   fs.writeFileSync(feed, feedFile(MAX_FLOWS));
   const server = ['server', '-f', feed, '-F', 'e', '--timeout', IDLE_WAKE_UP_MS];
   // Into a pipe it would keep its messages to itself until it ends.
-  const [command, args] = inNamespace(peer, 'stdbuf', '--output=L', 'sockperf', ...server);
+  const [command, args] = inNamespace(peer, ...firstOfAll('stdbuf', '--output=L', 'sockperf', ...server));
   const process = await BackgroundProcess.start(command, args);
   undo.defer('end the sockperf server', () => process.stop());
   await process.ready((output) => output.includes('to block on socket'), signal);
@@ -87,12 +88,13 @@ export async function runRequests(
   const time = ['--time', String(seconds), '--no-rdtsc'];
   const output = ['--full-rtt', '--full-log', log];
   const client = ['under-load', '-f', feed, '-F', 'e', ...load, ...time, ...output];
-  const [command, args] = inNamespace(pod, 'sockperf', ...client);
+  const [command, args] = inNamespace(pod, ...besideNothing('sockperf', ...client));
   await new Promise<void>((resolve, reject) => {
-    execFile(command, args, { signal }, (error, stdout, stderr) => {
+    const sockperf = execFile(command, args, { signal }, (error, stdout, stderr) => {
       if (error === null) resolve();
       else reject(new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }));
     });
+    if (sockperf.pid !== undefined) putSecondThreadFirst(sockperf.pid, signal).catch(reject);
   });
   const report = parseFullLog(fs.readFileSync(log, 'utf8'));
   fs.rmSync(log);

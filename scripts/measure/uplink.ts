@@ -12,7 +12,7 @@ import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 export const UPLINK = 'uplink';
 
 /** As on a small cloud machine; more than one makes podpace use `mq`. */
-const UPLINK_QUEUES = 4;
+export const UPLINK_QUEUES = 4;
 
 /** Addresses of the two ends, of TEST-NET-2 (RFC 5737). */
 export const NODE_ADDRESS = '198.51.100.1';

@@ -221,9 +221,8 @@ export class Aggregate {
     const loanNs = passage.charge.ns + 1n;
     const loanTimeNs = this.#loanTime(config, loanNs);
     if (loanTimeNs === undefined) return undefined;
-    const timeNs = max(readyNs, loanTimeNs);
-    if (this.#lastOf(flow) > timeNs || timeNs >= startNs || timeNs - nowNs >= config.horizonNs)
-      return undefined;
+    const timeNs = max(max(readyNs, this.#lastOf(flow)), loanTimeNs);
+    if (timeNs >= startNs || timeNs - nowNs >= config.horizonNs) return undefined;
     this.#takeLoan(loanNs, startNs);
     this.#sparseNs += passage.charge.ns;
     return this.#depart(passage, 'sparse', startNs, timeNs);

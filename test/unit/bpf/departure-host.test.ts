@@ -6,14 +6,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { compileHostProgram, type HostProgram } from '../../kit/host-program.ts';
 import { histories, type Event } from '../../model/arbitraries.ts';
-import {
-  Aggregate,
-  min,
-  VERDICTS,
-  type Clock,
-  type Config,
-  type Outcome,
-} from '../../model/departure.ts';
+import { Aggregate, min, VERDICTS, type Clock, type Config, type Outcome } from '../../model/departure.ts';
 
 let program: HostProgram;
 

@@ -230,6 +230,19 @@ test('a request leaves at once, however long its pod queues, and is charged', (t
   }
 });
 
+test('a flow that had to queue once is sparse again as soon as that packet leaves', (t) => {
+  const aggregate = withBacklog(USUAL, NS_PER_SEC, 20n * NS_PER_MS);
+  const request = (nowNs: bigint, wireLen = 298n) =>
+    nowNs + aggregate.schedule(USUAL, packetAt(nowNs, { wireLen, flowHash: 2 })).sojournNs;
+  // More than a sparse flow may send at once: its last packet queues.
+  const queuedUntilNs = [1514n, 1514n, 1514n, 1514n]
+    .map((wireLen) => request(NS_PER_SEC, wireLen))
+    .reduce(max);
+  t.true(queuedUntilNs > NS_PER_SEC + 15n * NS_PER_MS);
+  t.is(request(NS_PER_SEC + 10n * NS_PER_MS), queuedUntilNs);
+  t.is(request(queuedUntilNs), queuedUntilNs);
+});
+
 test('hundreds of sparse flows that offer three times the rate get the rate', (t) => {
   const aggregate = new Aggregate();
   const leaving: bigint[] = [];
