@@ -97,7 +97,7 @@
 #define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
 #define SPARSE_ALLOWANCE_NS 2000000U /* and may send this long at SPARSE_DIVISOR times as much */
 #define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
-#define SMALL_WIRE_LEN 256 /* acknowledgements, SYNs, most of DNS: exempt from signals */
+#define SMALL_WIRE_LEN 576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
 
 #define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514

@@ -162,7 +162,7 @@ export function mapKeys(fd: number, keySize: number): Iterable<Buffer> {
 const LOG_TAIL_CHARS = 4096;
 const LOG_SIZE = 1 << 20;
 /** The verifier gives up with EAGAIN when a signal is pending. */
-const LOAD_ATTEMPTS = 5;
+const LOAD_ATTEMPTS = 20;
 
 function loadAttr(program: ProgramAttributes): BpfAttr {
   return new BpfAttr()

@@ -50,7 +50,7 @@ export class Aggregates {
     if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
     inUse.add(id);
     this.#lastId = id;
-    this.#node.datapath.clearAggregate(id);
+    this.#node.datapath.prepareAggregate(id);
     return id;
   }
 }

@@ -13,6 +13,7 @@ import {
 import { loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
 import { possibleCpus } from '../kernel/cpus.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
+import { hasErrno } from '../kernel/errors.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
@@ -77,12 +78,34 @@ export class Datapath {
     );
   }
 
-  /** Makes an aggregate unused: no configuration, no state, no counters. The datapath makes the latter afresh. */
+  /** Makes an aggregate unused: no configuration, no state, no counters. */
   clearAggregate(aggregateId: number): void {
     const key = encodeAggregateKey(aggregateId);
     updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
     deleteElement(this.#loaded.maps.aggregateState, key);
     deleteElement(this.#loaded.maps.aggregateCounters, key);
+  }
+
+  /**
+   * Makes an aggregate's state and counters, empty. The datapath makes them at the first packet if need be, but a
+   * burst of first packets can find the kernel's stock of such entries used up, and would pass unshaped.
+   */
+  prepareAggregate(aggregateId: number): void {
+    this.clearAggregate(aggregateId);
+    const { aggregateState, aggregateCounters } = this.#loaded.maps;
+    const key = encodeAggregateKey(aggregateId);
+    const perCpuSize = Math.ceil(AGGREGATE_COUNTERS_SIZE / 8) * 8 * possibleCpus().length;
+    for (const [map, size] of [
+      [aggregateState, this.#stateSize],
+      [aggregateCounters, perCpuSize],
+    ] as const) {
+      try {
+        updateElement(map, key, Buffer.alloc(size));
+      } catch (error) {
+        // The stock is being filled up again: then the first packet makes it.
+        if (!hasErrno(error, 'ENOMEM')) throw error;
+      }
+    }
   }
 
   /** How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was ever sent. */

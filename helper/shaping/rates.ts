@@ -43,7 +43,7 @@ export function burstNsOf(cap: Cap): number {
 }
 
 /** Most of a burst is kept for sparse flows, which cannot build a queue with it, up to this much. */
-const MAX_SPARSE_CREDIT_NS = 750_000;
+const MAX_SPARSE_CREDIT_NS = 875_000;
 
 const FULL_FRAME_BYTES = 1514;
 
@@ -114,7 +114,7 @@ export function contradictionIn({ horizonNs, aqmTargetNs, aqmIntervalNs }: NodeD
 
 /** What the datapath is told for a cap. Bytes per second are rounded down: rounding never exceeds the cap. */
 export function aggregateConfigOf(cap: EffectiveCap): AggregateConfig {
-  const sparseCreditNs = Math.min(Math.floor((cap.burstNs * 3) / 4), MAX_SPARSE_CREDIT_NS);
+  const sparseCreditNs = Math.min(Math.floor((cap.burstNs * 7) / 8), MAX_SPARSE_CREDIT_NS);
   return {
     rateBytesPerSec: Math.floor(cap.rateBitsPerSec / 8),
     horizonNs: cap.horizonNs,

@@ -16,9 +16,9 @@ export interface Flow {
 
 /** What an entry's times mean at present, as far as they can be true. */
 export interface Readings {
-  lastOf(flow: Flow): bigint;
+  readonly lastOf: (flow: Flow) => bigint;
   /** How far it is ahead of its fair share. */
-  fairExcessOf(flow: Flow): bigint;
+  readonly fairExcessOf: (flow: Flow) => bigint;
 }
 
 interface FlowSet {

@@ -125,8 +125,8 @@ test.serial(
     t.deepEqual(readConfig(scene, scene.ids.ingress), {
       rateBytesPerSec: 2_500_000,
       horizonNs: 30_000_000,
-      idleCreditNs: 4_250_000,
-      sparseCreditNs: 750_000,
+      idleCreditNs: 4_125_000,
+      sparseCreditNs: 875_000,
       targetNs: 5_000_000,
       intervalNs: 100_000_000,
     });

@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { loadProgram, PROG_TYPE_SCHED_CLS } from '../../../../helper/kernel/bpf.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { addressOf, bpf } from '../../../../helper/kernel/ffi.ts';
 import {
   deleteFilter,
   ensureClsact,
@@ -12,20 +12,11 @@ import {
 } from '../../../../helper/kernel/filters.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 
-const BPF_PROG_LOAD = 5;
-const BPF_PROG_TYPE_SCHED_CLS = 3;
-
 /** Loads `r0 = -1; exit` (TC_ACT_UNSPEC), with as many useless instructions before it as make its tag another. */
-function loadProgram(t: ExecutionContext, padding = 0): number {
+function load(t: ExecutionContext, padding = 0): number {
   const pad = 'b701000000000000'.repeat(padding);
   const instructions = Buffer.from(`${pad}b7000000ffffffff9500000000000000`, 'hex');
-  const license = Buffer.from('GPL\0');
-  const attr = Buffer.alloc(48);
-  attr.writeUInt32LE(BPF_PROG_TYPE_SCHED_CLS, 0);
-  attr.writeUInt32LE(instructions.length / 8, 4);
-  attr.writeBigUInt64LE(addressOf(instructions), 8);
-  attr.writeBigUInt64LE(addressOf(license), 16);
-  const fd = bpf('load program', BPF_PROG_LOAD, attr);
+  const fd = loadProgram({ type: PROG_TYPE_SCHED_CLS, name: 'pass', license: 'GPL', instructions });
   t.teardown(() => fs.closeSync(fd));
   return fd;
 }
@@ -67,7 +58,7 @@ test('ensureClsact says ENODEV for no interface', async (t) => {
 test('replaceBpfFilter puts a program at a hook, as tc shows', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPair(netns);
-  const programFd = loadProgram(t);
+  const programFd = load(t);
   await ensureClsact(netns.rt, ifindex);
   await replaceBpfFilter(netns.rt, {
     ifindex,
@@ -94,7 +85,7 @@ test('replaceBpfFilter exchanges the program and keeps priority and handle', asy
   const ifindex = await addPair(netns);
   await ensureClsact(netns.rt, ifindex);
   const filter = { ifindex, hook: 'ingress', priority: 50, handle: 7, name: 'classify' } as const;
-  const programs = [loadProgram(t), loadProgram(t, 3)];
+  const programs = [load(t), load(t, 3)];
   for (const programFd of programs) {
     await replaceBpfFilter(netns.rt, { ...filter, programFd });
     const filters = await listBpfFilters(netns.rt, ifindex, 'ingress');
@@ -106,7 +97,7 @@ test('replaceBpfFilter exchanges the program and keeps priority and handle', asy
 test('listBpfFilters leaves out other kinds, and gives the order in which they run', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPair(netns);
-  const programFd = loadProgram(t);
+  const programFd = load(t);
   await ensureClsact(netns.rt, ifindex);
   const u32 = ['protocol', 'ip', 'u32', 'match', 'u32', '0', '0'];
   netns.tc('filter', 'add', 'dev', 'left', 'egress', 'prio', '5', ...u32);
@@ -123,7 +114,7 @@ test('listBpfFilters leaves out other kinds, and gives the order in which they r
 test('deleteFilter removes one filter and leaves the others', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPair(netns);
-  const programFd = loadProgram(t);
+  const programFd = load(t);
   await ensureClsact(netns.rt, ifindex);
   for (const handle of [1, 2]) {
     const filter = { ifindex, hook: 'egress', priority: 50, handle, programFd, name: `h${handle}` } as const;
@@ -149,7 +140,7 @@ test('filters without a clsact qdisc: none to list, none to put', async (t) => {
     hook: 'egress',
     priority: 50,
     handle: 1,
-    programFd: loadProgram(t),
+    programFd: load(t),
     name: 'depart',
   } as const;
   const error = await t.throwsAsync(replaceBpfFilter(netns.rt, filter), {

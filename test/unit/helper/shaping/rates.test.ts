@@ -99,22 +99,22 @@ test('the configuration of an ordinary cap is the documented one', (t) => {
   t.deepEqual(configOf(100_000_000), {
     rateBytesPerSec: 12_500_000,
     horizonNs: 50_000_000,
-    idleCreditNs: 250_000,
-    sparseCreditNs: 750_000,
+    idleCreditNs: 125_000,
+    sparseCreditNs: 875_000,
     targetNs: 5_000_000,
     intervalNs: 100_000_000,
   });
 });
 
-test('of a burst three quarters are for sparse flows, up to 750 us', (t) => {
+test('of a burst seven eighths are for sparse flows, up to 875 us', (t) => {
   const creditsOf = (burstBits: number): [number, number] => {
     const { idleCreditNs, sparseCreditNs } = configOf(10_000_000, { burstBits });
     return [idleCreditNs, sparseCreditNs];
   };
-  t.deepEqual(creditsOf(4000), [100_000, 300_000]);
-  t.deepEqual(creditsOf(10_000), [250_000, 750_000]);
-  t.deepEqual(creditsOf(100_000), [9_250_000, 750_000]);
-  t.deepEqual(creditsOf(8_000_000), [19_250_000, 750_000]);
+  t.deepEqual(creditsOf(4000), [50_000, 350_000]);
+  t.deepEqual(creditsOf(10_000), [125_000, 875_000]);
+  t.deepEqual(creditsOf(100_000), [9_125_000, 875_000]);
+  t.deepEqual(creditsOf(8_000_000), [19_125_000, 875_000]);
 });
 
 test('target and interval are stretched at low caps, to four frames and four targets', (t) => {
