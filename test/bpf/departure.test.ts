@@ -281,12 +281,9 @@ test.serial(
 );
 
 test.serial('a clock that was written far ahead by hand neither stops the pod nor frees it', (t) => {
-  const filled = (): bigint => {
-    for (let sent = 0; sent < 300; sent++) datapath.send({ queueMapping: ID, wireLen: 1514 });
-    return datapath.clock(ID).lastNs;
-  };
+  datapath.send({ queueMapping: ID, wireLen: 1514 });
   for (const damageNs of [NS_PER_SEC, 3600n * NS_PER_SEC, 1n << 62n]) {
-    const lastNs = filled();
+    const lastNs = monotonicNs() + 20n * NS_PER_MS;
     datapath.setClock(ID, { lastNs: lastNs + damageNs, prepaid: 0n }, lastNs);
     datapath.send({ queueMapping: ID, wireLen: 100, flow: 7 });
     const { clock, latest } = datapath.state(ID) ?? t.fail();
