@@ -10,6 +10,7 @@ import { runIperf } from './bulk.ts';
 import { LIVE_SCENARIOS } from './names.ts';
 import type { LiveScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
+import { asBulk } from './processors.ts';
 import type { Measured } from './record.ts';
 import { maxWindowMbit, settleMs } from './statistics.ts';
 import type { Course } from './statistics.ts';
@@ -100,7 +101,10 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
   node.counter.reset();
   const seconds = phaseSeconds * scenario.capsMbit.length;
   const ended = new AbortController();
-  const load = runIperf(node.pod, seconds, [], AbortSignal.any([signal, ended.signal]));
+  // On one processor: a veth pair hands packets that two processors send over in any order, capped or not.
+  const load = node.withBulkApart(() =>
+    runIperf(node.pod, seconds, [], AbortSignal.any([signal, ended.signal]), asBulk),
+  );
   const change = async (): Promise<Change[]> => {
     const changes: Change[] = [];
     for (const capMbit of laterCaps) {
