@@ -325,7 +325,7 @@ departure_inline struct departure_flow *departure_admit_flow(struct departure_st
 departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
 {
 	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
-	__u32 tag = hash | FLOW_SETS; /* not 0, and nothing of the set's index */
+	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
 	__u32 way, difference, is_other, found = 0, is_found = 0;
 
 	/* Without branches: eight of them would be 256 ways for the verifier. */
@@ -361,17 +361,11 @@ departure_inline void departure_reset_loans(struct departure_state *state)
 	state->loan_credit = state->config.sparse_credit_ns;
 }
 
-/* What a loan comes to: whole nanoseconds. */
-departure_inline __u64 departure_loan(__u64 charge_ns)
-{
-	return charge_ns + 1;
-}
-
 /*
  * When a packet may depart in the sparse lane: as soon as the loans that are out, with its own, fit the credit. The
  * parts that it fills must have been paid back since they were filled LOAN_PARTS parts ago. Never: ~0.
  */
-departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 charge_ns, __u32 *repaired)
+departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 loan_ns, __u32 *repaired)
 {
 	__u64 lent, paid_back;
 	__u32 part_ns;
@@ -379,9 +373,9 @@ departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 
 	if (state->loan_credit != state->config.sparse_credit_ns)
 		departure_reset_loans(state);
 	part_ns = state->loan_credit / LOAN_PARTS;
-	if (!part_ns || departure_loan(charge_ns) > (__u64)part_ns * (LOAN_PARTS - 1))
+	if (!part_ns || loan_ns > (__u64)part_ns * (LOAN_PARTS - 1))
 		return ~0ULL;
-	lent = state->loan_rest + departure_loan(charge_ns);
+	lent = state->loan_rest + loan_ns;
 	paid_back = state->loans[(state->loan_part + (lent + part_ns - 1) / part_ns) & (LOAN_PARTS - 1)];
 	if (paid_back <= state->t_last)
 		return paid_back;
@@ -391,9 +385,9 @@ departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 
 }
 
 /* Takes a loan that is paid back with the slot at start. */
-departure_inline void departure_take_loan(struct departure_state *state, __u64 charge_ns, __u64 start)
+departure_inline void departure_take_loan(struct departure_state *state, __u64 loan_ns, __u64 start)
 {
-	__u64 lent = state->loan_rest + departure_loan(charge_ns);
+	__u64 lent = state->loan_rest + loan_ns;
 	__u32 part_ns = state->loan_credit / LOAN_PARTS;
 	__u32 part;
 
@@ -519,22 +513,23 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 		departure_ahead(packet->tstamp, now) <= HORIZON_MAX_NS ? departure_max(packet->tstamp, now) : now;
 	struct departure_charge charge;
 	struct departure_flow *flow;
-	__u64 start, last, time;
+	__u64 start, last, time, loan_ns;
 
 	departure_check_clock(state, &departure.repaired);
 	if (!rate)
 		return departure;
 	charge = departure_charge(rate, packet->wire_len);
+	loan_ns = charge.ns + 1; /* its fraction rounded up */
 	departure_start_round(state, now);
 	flow = departure_find_flow(state, packet->flow_hash, now);
 	last = departure_flow_last(state, flow);
 	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 
 	if (start > ready && departure_ahead(flow->sparse_clock, now) <= SPARSE_ALLOWANCE_NS) {
-		time = departure_max(departure_loan_time(state, charge.ns, &departure.repaired),
+		time = departure_max(departure_loan_time(state, loan_ns, &departure.repaired),
 				     departure_max(ready, last));
 		if (time < start && time - now < state->config.horizon_ns) {
-			departure_take_loan(state, charge.ns, start);
+			departure_take_loan(state, loan_ns, start);
 			state->sparse_ns += charge.ns;
 			departure.verdict = DEPART_SPARSE;
 			goto charged;

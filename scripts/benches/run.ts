@@ -14,7 +14,6 @@ import { runNetworkBench, sayRun } from './network.ts';
 import type { BenchOptions } from './network.ts';
 import { Recorder } from './record.ts';
 import type { Measured } from './record.ts';
-import { withWholeRealTime } from './real-time.ts';
 
 /** How much is measured. */
 export interface Effort {
@@ -126,9 +125,7 @@ export async function runBench(
   switch (bench) {
     case 'latency':
       await loadBbr();
-      return await withWholeRealTime(() =>
-        runNetworkBench(latencyBench(effort.requestSeconds), recorder, options),
-      );
+      return await runNetworkBench(latencyBench(effort.requestSeconds), recorder, options);
     case 'accuracy':
       return await runNetworkBench(accuracyBench(effort.accuracySeconds), recorder, options);
     case 'udp':

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
+import { USUAL_CONFIG } from '../kit/usual-config.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import { TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { configs, usualConfigs } from '../model/arbitraries.ts';
@@ -14,16 +15,6 @@ const NS_PER_SEC = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
 const UNITS_PER_NS = 1n << 16n;
 const CONGESTION_EXPERIENCED = 3;
-
-/** 100 Mbit/s with the settings that the helper gives it. */
-const CONFIG: Config = {
-  rateBytesPerSec: 12_500_000n,
-  horizonNs: 50n * NS_PER_MS,
-  idleCreditNs: 250_000n,
-  sparseCreditNs: 750_000n,
-  targetNs: 5n * NS_PER_MS,
-  intervalNs: 100n * NS_PER_MS,
-};
 
 let datapath: TestDatapath;
 
@@ -38,7 +29,7 @@ test.after.always(() => {
 
 test.beforeEach(() => {
   for (const id of [AGGREGATE_ID_MIN, ID, AGGREGATE_ID_MAX]) {
-    datapath.configure(id, CONFIG);
+    datapath.configure(id, USUAL_CONFIG);
     datapath.forget(id);
   }
 });
@@ -101,7 +92,7 @@ class Pair {
   readonly seen = new Map<string, number>();
   #oracle = new Aggregate();
   #isDamaged = false;
-  #config = CONFIG;
+  #config = USUAL_CONFIG;
 
   begin(config: Config): void {
     datapath.forget(ID);
@@ -175,12 +166,12 @@ test.serial('podpace_depart equals the oracle through whole lives of aggregates'
 test.serial('podpace_depart equals the oracle where a queue stands', (t) => {
   const pair = new Pair();
   const packet = { kind: 'packet', wireLen: 1514, tstampAheadNs: 0n } as const;
-  pair.begin(CONFIG);
+  pair.begin(USUAL_CONFIG);
   const startNs = monotonicNs();
   for (let sent = 0; sent < 500; sent++) pair.happens({ ...packet, flow: 0, ecn: 0 });
   // A little slower than the test sends.
   const rateBytesPerSec = (450n * 1514n * NS_PER_SEC) / (monotonicNs() - startNs);
-  pair.begin({ ...CONFIG, rateBytesPerSec, targetNs: 100_000n, intervalNs: NS_PER_MS });
+  pair.begin({ ...USUAL_CONFIG, rateBytesPerSec, targetNs: 100_000n, intervalNs: NS_PER_MS });
   for (let sent = 0; sent < 4000; sent++)
     t.true(pair.happens({ ...packet, flow: sent % 3, ecn: sent % 2 }), `packet ${sent}`);
   t.log(Object.fromEntries(pair.seen));
@@ -203,7 +194,7 @@ test.serial('the counters tell what the oracle told', (t) => {
       flowHash,
       isEcnCapable: packet.ecn === 1,
     };
-    const outcome = oracle.schedule(CONFIG, asSeen);
+    const outcome = oracle.schedule(USUAL_CONFIG, asSeen);
     told.set(outcome.verdict, (told.get(outcome.verdict) ?? 0) + 1);
     if (isDrop(outcome)) continue;
     bytes += packet.wireLen;
@@ -229,7 +220,7 @@ test.serial('the counters tell what the oracle told', (t) => {
 });
 
 test.serial('the histogram has a bucket for each power of two', (t) => {
-  datapath.configure(ID, { ...CONFIG, horizonNs: 0xffff_ffffn, targetNs: 0n, sparseCreditNs: 0n });
+  datapath.configure(ID, { ...USUAL_CONFIG, horizonNs: 0xffff_ffffn, targetNs: 0n, sparseCreditNs: 0n });
   datapath.send({ queueMapping: ID });
   const expected = datapath.counters(ID).sojourn.map(Number);
   for (let sojournNs = 3n << 13n; sojournNs < 1n << 32n; sojournNs += sojournNs / 24n) {
@@ -246,7 +237,7 @@ test.serial('the histogram has a bucket for each power of two', (t) => {
 test.serial('packets in a row are charged to the nanosecond', (t) => {
   const repeat = 100_000;
   for (const rateBytesPerSec of [1_250_000_000n, 125_000_000_000n, 125_000_000_000_000n]) {
-    datapath.configure(ID, { ...CONFIG, rateBytesPerSec, horizonNs: 0xffff_ffffn, targetNs: 0n });
+    datapath.configure(ID, { ...USUAL_CONFIG, rateBytesPerSec, horizonNs: 0xffff_ffffn, targetNs: 0n });
     const lastNs = monotonicNs() + 3n * NS_PER_SEC;
     datapath.setClock(ID, { lastNs, prepaid: 0n });
     datapath.send({ queueMapping: ID, wireLen: 1514 }, repeat);
@@ -258,7 +249,7 @@ test.serial('packets in a row are charged to the nanosecond', (t) => {
 
 test.serial('a packet beyond the horizon is dropped and not charged', (t) => {
   const clock = { lastNs: monotonicNs() + NS_PER_SEC, prepaid: 77n };
-  datapath.configure(ID, { ...CONFIG, sparseCreditNs: 0n });
+  datapath.configure(ID, { ...USUAL_CONFIG, sparseCreditNs: 0n });
   datapath.setClock(ID, clock);
   t.is(datapath.send({ queueMapping: ID, wireLen: 1514 }, 1000).verdict, TC_ACT_SHOT);
   t.deepEqual(datapath.clock(ID), clock);
@@ -268,13 +259,13 @@ test.serial('an aggregate that was idle since boot passes a packet at once and k
   const outcome = datapath.send({ queueMapping: ID, wireLen: 1250 });
   t.deepEqual(outcome, { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
   const { clock, latest } = datapath.state(ID) ?? t.fail();
-  t.is(clock.lastNs - 100_000n + CONFIG.idleCreditNs, latest.nowNs);
+  t.is(clock.lastNs - 100_000n + USUAL_CONFIG.idleCreditNs, latest.nowNs);
 });
 
 test.serial(
   'a 64 KB packet at 10 Mbit/s passes an idle aggregate, though it takes longer than the horizon',
   (t) => {
-    datapath.configure(ID, { ...CONFIG, rateBytesPerSec: 1_250_000n });
+    datapath.configure(ID, { ...USUAL_CONFIG, rateBytesPerSec: 1_250_000n });
     const outcome = datapath.send({ queueMapping: ID, wireLen: 65_536 });
     t.deepEqual(outcome, { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
   },
@@ -294,18 +285,18 @@ test.serial('a clock that was written far ahead by hand neither stops the pod no
 });
 
 test.serial('a clock that was written far ahead with its copy is pulled back to the horizon', (t) => {
-  datapath.configure(ID, { ...CONFIG, sparseCreditNs: 0n });
+  datapath.configure(ID, { ...USUAL_CONFIG, sparseCreditNs: 0n });
   datapath.send({ queueMapping: ID, wireLen: 1514 });
   datapath.setClock(ID, { lastNs: monotonicNs() + 3600n * NS_PER_SEC, prepaid: 0n });
   const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1514 });
   t.is(verdict, TC_ACT_UNSPEC);
-  t.true(tstampNs < monotonicNs() + CONFIG.horizonNs);
-  t.true(datapath.clock(ID).lastNs < monotonicNs() + CONFIG.horizonNs + NS_PER_MS);
+  t.true(tstampNs < monotonicNs() + USUAL_CONFIG.horizonNs);
+  t.true(datapath.clock(ID).lastNs < monotonicNs() + USUAL_CONFIG.horizonNs + NS_PER_MS);
 });
 
 test.serial('a rate of zero leaves the last good one in force', (t) => {
   datapath.send({ queueMapping: ID, wireLen: 1514 });
-  datapath.configure(ID, { ...CONFIG, rateBytesPerSec: 0n });
+  datapath.configure(ID, { ...USUAL_CONFIG, rateBytesPerSec: 0n });
   const before = datapath.clock(ID).lastNs;
   for (let sent = 0; sent < 100; sent++)
     t.is(datapath.send({ queueMapping: ID, wireLen: 1514 }).verdict, TC_ACT_UNSPEC);
@@ -345,8 +336,8 @@ test.serial('a flood of flows that collide slows no other aggregate and stays wi
     const { verdict } = datapath.send({ queueMapping: ID, wireLen: 1514, flow: sent });
     if (verdict === TC_ACT_UNSPEC) departed += 1514n;
   }
-  const elapsedNs = monotonicNs() - startNs + CONFIG.horizonNs + 2n * NS_PER_MS;
-  t.true(departed * NS_PER_SEC <= CONFIG.rateBytesPerSec * elapsedNs);
+  const elapsedNs = monotonicNs() - startNs + USUAL_CONFIG.horizonNs + 2n * NS_PER_MS;
+  t.true(departed * NS_PER_SEC <= USUAL_CONFIG.rateBytesPerSec * elapsedNs);
   t.deepEqual(datapath.send({ queueMapping: other }), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
 });
 

@@ -52,8 +52,8 @@ export const configs: fc.Arbitrary<Config> = fc.record({
 export const usualConfigs: fc.Arbitrary<Config> = fc.record({
   rateBytesPerSec: logarithmic(125_000n, 1_250_000_000n),
   horizonNs: fc.constantFrom(20_000_000n, 50_000_000n, 200_000_000n),
-  idleCreditNs: fc.constantFrom(0n, 250_000n, 5_000_000n),
-  sparseCreditNs: fc.constantFrom(0n, 750_000n, 3_000_000n),
+  idleCreditNs: fc.constantFrom(0n, 125_000n, 5_000_000n),
+  sparseCreditNs: fc.constantFrom(0n, 875_000n, 3_000_000n),
   targetNs: fc.constantFrom(0n, 1_000_000n, 5_000_000n),
   intervalNs: fc.constantFrom(10_000_000n, 100_000_000n),
 });

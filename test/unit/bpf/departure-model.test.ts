@@ -3,6 +3,7 @@
 
 import test from 'ava';
 import fc from 'fast-check';
+import { USUAL_CONFIG } from '../../kit/usual-config.ts';
 import {
   configs,
   packetSequences,
@@ -29,16 +30,6 @@ const NS_PER_SEC = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
 const UNITS_PER_NS = 1n << 16n;
 const HALF_YEAR_NS = 183n * 86_400n * NS_PER_SEC;
-
-/** 100 Mbit/s with the settings that the helper gives it. */
-const USUAL: Config = {
-  rateBytesPerSec: 12_500_000n,
-  horizonNs: 50n * NS_PER_MS,
-  idleCreditNs: 250_000n,
-  sparseCreditNs: 750_000n,
-  targetNs: 5n * NS_PER_MS,
-  intervalNs: 100n * NS_PER_MS,
-};
 
 interface Step {
   readonly packet: Packet;
@@ -174,7 +165,7 @@ test('rounding never exceeds the rate, and costs less than 0.1 % of it up to 1 T
   fc.assert(
     fc.property(upTo1Tbit, wireLengths, (rateBytesPerSec, wireLen) => {
       const count = 2000n;
-      const config = { ...USUAL, rateBytesPerSec, idleCreditNs: 0n, sparseCreditNs: 0n };
+      const config = { ...USUAL_CONFIG, rateBytesPerSec, idleCreditNs: 0n, sparseCreditNs: 0n };
       const aggregate = new Aggregate();
       aggregate.clock = { lastNs: NS_PER_SEC, prepaid: 0n };
       // Each as soon as the one before has been sent.
@@ -203,7 +194,7 @@ test('months of idleness earn the idle credit and no more', (t) => {
 });
 
 test('a 64 KB packet that takes longer than the horizon passes, and again as soon as it has been sent', (t) => {
-  const config = { ...USUAL, rateBytesPerSec: 1_250_000n, idleCreditNs: 0n, targetNs: 0n };
+  const config = { ...USUAL_CONFIG, rateBytesPerSec: 1_250_000n, idleCreditNs: 0n, targetNs: 0n };
   const aggregate = new Aggregate();
   const send = (nowNs: bigint) => aggregate.schedule(config, packetAt(nowNs, { wireLen: 65_536n }));
 
@@ -222,18 +213,18 @@ function withBacklog(config: Config, nowNs: bigint, backlogNs: bigint): Aggregat
 
 test('a request leaves at once, however long its pod queues, and is charged', (t) => {
   for (const backlogMs of [1n, 5n, 20n, 40n]) {
-    const aggregate = withBacklog(USUAL, NS_PER_SEC, backlogMs * NS_PER_MS);
+    const aggregate = withBacklog(USUAL_CONFIG, NS_PER_SEC, backlogMs * NS_PER_MS);
     const before = aggregate.clock;
-    const outcome = aggregate.schedule(USUAL, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 }));
+    const outcome = aggregate.schedule(USUAL_CONFIG, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 }));
     t.deepEqual(outcome, { verdict: 'sparse', sojournNs: 0n, isRepaired: false });
-    t.is(aggregate.clock.lastNs - before.lastNs, chargeOf(USUAL.rateBytesPerSec, 298n).ns);
+    t.is(aggregate.clock.lastNs - before.lastNs, chargeOf(USUAL_CONFIG.rateBytesPerSec, 298n).ns);
   }
 });
 
 test('a flow that had to queue once is sparse again as soon as that packet leaves', (t) => {
-  const aggregate = withBacklog(USUAL, NS_PER_SEC, 20n * NS_PER_MS);
+  const aggregate = withBacklog(USUAL_CONFIG, NS_PER_SEC, 20n * NS_PER_MS);
   const request = (nowNs: bigint, wireLen = 298n) =>
-    nowNs + aggregate.schedule(USUAL, packetAt(nowNs, { wireLen, flowHash: 2 })).sojournNs;
+    nowNs + aggregate.schedule(USUAL_CONFIG, packetAt(nowNs, { wireLen, flowHash: 2 })).sojournNs;
   // More than a sparse flow may send at once: its last packet queues.
   const queuedUntilNs = [1514n, 1514n, 1514n, 1514n]
     .map((wireLen) => request(NS_PER_SEC, wireLen))
@@ -253,12 +244,12 @@ test('hundreds of sparse flows that offer three times the rate get the rate', (t
       wireLen: 298n,
       flowHash: (sent * 7919) % 400,
     });
-    const outcome = aggregate.schedule(USUAL, packet);
+    const outcome = aggregate.schedule(USUAL_CONFIG, packet);
     if (!isDrop(outcome)) leaving.push(packet.nowNs + outcome.sojournNs - NS_PER_SEC);
   }
   const bytesPerSecond = (298n * BigInt(leaving.length) * NS_PER_SEC) / leaving.reduce(max);
-  t.true(bytesPerSecond <= (USUAL.rateBytesPerSec * 1005n) / 1000n, `${bytesPerSecond}`);
-  t.true(bytesPerSecond >= (USUAL.rateBytesPerSec * 995n) / 1000n, `${bytesPerSecond}`);
+  t.true(bytesPerSecond <= (USUAL_CONFIG.rateBytesPerSec * 1005n) / 1000n, `${bytesPerSecond}`);
+  t.true(bytesPerSecond >= (USUAL_CONFIG.rateBytesPerSec * 995n) / 1000n, `${bytesPerSecond}`);
 });
 
 /** Offers packets of flows at constant rates for a while; returns how many packets of each departed, and verdicts. */
@@ -295,7 +286,7 @@ function offer(
 test("a flood gets its share and not its neighbours'", (t) => {
   const {
     departed: [flood = 0, modest = 0],
-  } = offer(USUAL, [{ share: 4 }, { share: 0.45 }], 2000);
+  } = offer(USUAL_CONFIG, [{ share: 4 }, { share: 0.45 }], 2000);
   const offeredByModest = (0.45 * 2000 * 12_500) / 1514;
   t.true(modest > 0.97 * offeredByModest, `${modest} of ${offeredByModest}`);
   // Nothing is wasted for fairness.
@@ -303,28 +294,28 @@ test("a flood gets its share and not its neighbours'", (t) => {
 });
 
 test('floods share the rate', (t) => {
-  const { departed } = offer(USUAL, [{ share: 4 }, { share: 1 }, { share: 2 }, { share: 0.8 }], 3000);
+  const { departed } = offer(USUAL_CONFIG, [{ share: 4 }, { share: 1 }, { share: 2 }, { share: 0.8 }], 3000);
   const fair = (3000 * 12_500) / 1514 / 4;
   for (const packets of departed) t.true(packets > 0.85 * fair && packets < 1.15 * fair, String(departed));
 });
 
 test('a standing queue is signalled, by marks to those that can carry them, and the pace grows', (t) => {
-  const once = offer(USUAL, [{ share: 1.02, isEcnCapable: true }], 1000);
+  const once = offer(USUAL_CONFIG, [{ share: 1.02, isEcnCapable: true }], 1000);
   t.true((once.verdicts.get('marked') ?? 0) > 5);
   t.is(once.verdicts.get('drop-aqm'), undefined);
-  const twice = offer(USUAL, [{ share: 1.02 }], 1000);
+  const twice = offer(USUAL_CONFIG, [{ share: 1.02 }], 1000);
   t.true((twice.verdicts.get('drop-aqm') ?? 0) > 5);
   t.is(twice.verdicts.get('marked'), undefined);
 });
 
 test('small packets are never signalled', (t) => {
-  const { verdicts } = offer(USUAL, [{ share: 1.02, wireLen: SMALL_WIRE_LEN }], 1000);
+  const { verdicts } = offer(USUAL_CONFIG, [{ share: 1.02, wireLen: SMALL_WIRE_LEN }], 1000);
   t.is(verdicts.get('drop-aqm'), undefined);
   t.true((verdicts.get('drop-horizon') ?? 0) >= 0);
 });
 
 test('without a target nothing is signalled and nothing dropped below the horizon', (t) => {
-  const { verdicts } = offer({ ...USUAL, targetNs: 0n }, [{ share: 1.01 }, { share: 0.01 }], 1000);
+  const { verdicts } = offer({ ...USUAL_CONFIG, targetNs: 0n }, [{ share: 1.01 }, { share: 0.01 }], 1000);
   t.deepEqual([...verdicts.keys()].sort(), ['depart', 'sparse']);
 });
 
@@ -336,7 +327,7 @@ test('a flow in a full set of the flow table keeps its order and its cap', (t) =
   for (let sent = 0; sent < 5000; sent++) {
     const flowHash = ((sent * 13) % 40) * 32;
     const packet = packetAt(NS_PER_SEC + BigInt(sent) * 100_000n, { flowHash });
-    const outcome = aggregate.schedule(USUAL, packet);
+    const outcome = aggregate.schedule(USUAL_CONFIG, packet);
     if (isDrop(outcome)) continue;
     const departureNs = packet.nowNs + outcome.sojournNs;
     t.true(departureNs >= (latest.get(flowHash) ?? 0n));
@@ -344,5 +335,7 @@ test('a flow in a full set of the flow table keeps its order and its cap', (t) =
     shared.push(departureNs);
   }
   const elapsedNs = shared.reduce(max) - NS_PER_SEC;
-  t.true(BigInt(shared.length) * 1514n * NS_PER_SEC <= USUAL.rateBytesPerSec * (elapsedNs + 2n * NS_PER_MS));
+  t.true(
+    BigInt(shared.length) * 1514n * NS_PER_SEC <= USUAL_CONFIG.rateBytesPerSec * (elapsedNs + 2n * NS_PER_MS),
+  );
 });
