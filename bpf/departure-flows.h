@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Flows of an aggregate: the table that tells them apart, what each has sent lately, how many share the rate. */
+#ifndef PODPACE_DEPARTURE_FLOWS_H
+#define PODPACE_DEPARTURE_FLOWS_H
+
+#include "departure-state.h"
+
+/* Bulk flows are counted in rounds. */
+departure_inline void departure_start_round(struct departure_state *state, __u64 now)
+{
+	__u32 round_ns = state->config.interval_ns;
+
+	if (now < state->round_end && state->round_end - now <= round_ns)
+		return;
+	state->flows = 1;
+	if (now < state->round_end + round_ns && state->bulk_flows)
+		state->flows = state->bulk_flows;
+	state->bulk_flows = 0;
+	state->round++;
+	state->round_end = now + round_ns;
+}
+
+departure_inline void departure_count_bulk(struct departure_state *state, struct departure_flow *flow)
+{
+	if (flow->round == state->round || state->bulk_flows == BULK_FLOWS_MAX)
+		return;
+	flow->round = state->round;
+	state->bulk_flows++;
+	if (state->flows < state->bulk_flows)
+		state->flows = state->bulk_flows;
+}
+
+/* The latest departure of a flow, as far as it can be true. */
+departure_inline __u64 departure_flow_last(const struct departure_state *state, const struct departure_flow *flow)
+{
+	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
+}
+
+/* Time as bulk flows have it: it stands still while the link is busy with packets of the sparse lane. Never below 0. */
+departure_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
+{
+	return (1ULL << 62) + now - state->sparse_ns;
+}
+
+/* How far a flow is ahead of its fair share of the rate, as far as it can be true. */
+departure_inline __u64 departure_fair_excess(const struct departure_state *state, const struct departure_flow *flow,
+					     __u64 now)
+{
+	__u64 excess_ns = departure_ahead(flow->fair_clock, departure_fair_time(state, now));
+
+	return excess_ns <= 2ULL * HORIZON_MAX_NS ? excess_ns : 0;
+}
+
+/* The entry of a flow that has none: a way that is quiet, best one that owes nothing, or else the shared entry. */
+departure_inline struct departure_flow *departure_admit_flow(struct departure_state *state,
+							     struct departure_flow_set *set, __u32 tag, __u64 now)
+{
+	struct departure_flow *flow;
+	__u32 way, victim;
+
+	/* It may be one of those that share, and have something yet to depart. */
+	if (departure_flow_last(state, &set->shared) > now)
+		return &set->shared;
+	write_once(state->victim, FLOW_WAYS);
+	for (way = 0; way < FLOW_WAYS; way++) {
+		flow = &set->ways[way];
+		if (departure_flow_last(state, flow) > now)
+			continue;
+		if (read_once(state->victim) == FLOW_WAYS ||
+		    (flow->sparse_clock <= now && !departure_fair_excess(state, flow, now)))
+			write_once(state->victim, way);
+	}
+	victim = read_once(state->victim);
+	if (victim >= FLOW_WAYS)
+		return &set->shared;
+	set->tags[victim] = tag;
+	set->ways[victim] = (struct departure_flow){ 0 };
+	return &set->ways[victim];
+}
+
+departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
+{
+	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
+	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
+	__u32 way, difference, is_other, found = 0, is_found = 0;
+
+	/* Without branches: eight of them would be 256 ways for the verifier. */
+	for (way = 0; way < FLOW_WAYS; way++) {
+		difference = set->tags[way] ^ tag;
+		is_other = (difference | -difference) >> 31;
+		found |= way & (is_other - 1);
+		is_found |= is_other ^ 1;
+	}
+	if (is_found)
+		return &set->ways[found & (FLOW_WAYS - 1)];
+	return departure_admit_flow(state, set, tag, now);
+}
+
+/* Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind than memory_ns. */
+departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns, __u64 divisor, __u64 memory_ns)
+{
+	__u64 busy_ns = departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
+
+	return departure_min(departure_max(clock, now) + busy_ns, now + memory_ns);
+}
+
+/* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
+departure_inline void departure_charge_flow(struct departure_state *state, struct departure_flow *flow, __u64 now,
+					    __u64 charge_ns, __u64 time)
+{
+	__u64 flows = state->flows;
+	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */
+	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
+
+	flow->last = time;
+	flow->sparse_clock =
+		departure_flow_clock(flow->sparse_clock, now, charge_ns,
+				     departure_max(SPARSE_DIVISOR, flows + flows / 2), SPARSE_MEMORY_NS);
+	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
+						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
+}
+
+#endif

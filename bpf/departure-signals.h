@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The AQM: when a queue that stands above the target owes somebody a signal. */
+#ifndef PODPACE_DEPARTURE_SIGNALS_H
+#define PODPACE_DEPARTURE_SIGNALS_H
+
+#include "departure-state.h"
+
+/* Whether the AQM owes somebody a signal. */
+departure_inline int departure_signal_due(struct departure_state *state, __u64 now, __u64 queue_ns)
+{
+	__u32 interval_ns = state->config.interval_ns;
+
+	if (queue_ns < state->config.target_ns) {
+		state->signal_at = 0;
+		return 0;
+	}
+	if (!state->signal_at || state->signal_at > now + interval_ns) {
+		state->signal_at = now + interval_ns / state->flows;
+		/* Soon after the last time it begins where it was, at half the pace; the count is its square. */
+		if (!state->signal_spacing || now - state->signal_last > 16ULL * interval_ns) {
+			state->signal_count = 1;
+			state->signal_spacing = interval_ns;
+		} else {
+			state->signal_count = state->signal_count / 4 + 1;
+			state->signal_spacing = departure_min(2ULL * state->signal_spacing, interval_ns);
+		}
+	}
+	return now >= state->signal_at ||
+	       (queue_ns >= state->config.horizon_ns / 2 && now - state->signal_last >= queue_ns);
+}
+
+/* The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 / sqrt(n). */
+departure_inline void departure_signal_given(struct departure_state *state, __u64 now)
+{
+	state->signal_last = now;
+	if (state->signal_count < SIGNAL_COUNT_MAX)
+		state->signal_count++;
+	state->signal_spacing -= state->signal_spacing / (2 * (state->signal_count + 1));
+	state->signal_at = now + state->signal_spacing / state->flows;
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the departure step works on: settings, state, packets; and the arithmetic that all of it uses. */
+#ifndef PODPACE_DEPARTURE_STATE_H
+#define PODPACE_DEPARTURE_STATE_H
+
+#include <linux/types.h>
+
+#define RATE_MAX 125000000000000ULL /* bytes per second: 1 Pbit/s */
+#define HORIZON_MIN_NS 1000000U
+#define HORIZON_MAX_NS 0xffffffffU /* what horizon_ns can say */
+#define CREDIT_MAX_NS 20000000U
+#define INTERVAL_MIN_NS 1000000U
+#define WIRE_LEN_MAX (1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
+
+#define CHARGE_COARSE_NS 1024
+#define FRACTION_SHIFT 16
+
+#define FLOW_SETS 16
+#define FLOW_WAYS 8
+#define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
+#define SPARSE_ALLOWANCE_NS 2000000U /* and may send this long at SPARSE_DIVISOR times as much */
+#define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
+#define SMALL_WIRE_LEN 576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
+
+#define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
+#define FULL_FRAME 1514
+
+#define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
+#define SIGNAL_COUNT_MAX (1U << 20)
+#define BULK_FLOWS_MAX 65535
+
+#define departure_inline static inline __attribute__((always_inline))
+#define read_once(word) (*(const volatile typeof(word) *)&(word))
+#define write_once(word, value) (*(volatile typeof(word) *)&(word) = (value))
+/* What is in memory is read again: the verifier then forgets on which way it came there, and follows one, not all. */
+#define departure_forget_paths() __asm__ volatile("" ::: "memory")
+
+/* What the helper sets, at any time: value of the map aggregate_config. */
+struct aggregate_config {
+	__u64 rate_bytes_per_sec;
+	__u32 horizon_ns;
+	__u32 idle_credit_ns;
+	__u32 sparse_credit_ns;
+	__u32 target_ns; /* 0: neither AQM nor fairness */
+	__u32 interval_ns;
+	__u32 reserved;
+};
+
+/* One flow. All times are monotonic ns. */
+struct departure_flow {
+	__u64 last; /* its latest departure */
+	__u64 sparse_clock; /* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
+	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then, in fair time */
+	__u32 round; /* in which it was last counted as a bulk flow */
+	__u32 reserved;
+};
+
+struct departure_flow_set {
+	__u32 tags[FLOW_WAYS]; /* hash of the flow, never 0 */
+	struct departure_flow ways[FLOW_WAYS];
+	struct departure_flow shared; /* of those that found all ways busy */
+};
+
+/* What only the departure step writes, under the aggregate's lock. All zero is a valid beginning. */
+struct departure_state {
+	__u64 t_last; /* monotonic ns: the virtual link is busy until then */
+	__u64 t_last_copy;
+	struct aggregate_config config; /* the settings in force: those of the map, in range */
+	__u32 prepaid; /* the part of t_last's last nanosecond that nobody used yet, in 2^-16 ns */
+
+	__u32 bulk_flows; /* counted in this round */
+	__u32 flows; /* bulk flows that share the rate: of this round or the one before, at least 1 */
+	__u32 round;
+	__u64 round_end;
+
+	__u64 signal_at; /* when the next signal is due; 0: not queueing beyond the target */
+	__u64 signal_last;
+	__u32 signal_spacing;
+	__u32 signal_count;
+
+	__u64 sparse_ns; /* for which the link was busy with packets of the sparse lane */
+	__u64 loans[LOAN_PARTS]; /* slot with which a part of the sparse credit is paid back */
+	__u32 loan_part; /* index of the part that was filled last */
+	__u32 loan_rest; /* ns of the part after it that are lent */
+	__u32 loan_credit; /* the sparse credit that the parts are of */
+	__u32 victim; /* way that makes room for another flow */
+
+	struct departure_flow_set sets[FLOW_SETS];
+};
+
+struct departure_packet {
+	__u64 now; /* monotonic */
+	__u64 tstamp; /* departure time asked for before, or anything that is none */
+	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
+	__u32 flow_hash;
+	__u32 ecn_capable;
+};
+
+enum departure_verdict {
+	DEPART,
+	DEPART_SPARSE, /* before its slot */
+	DEPART_MARKED, /* to be marked CE */
+	DROP_HORIZON,
+	DROP_AQM,
+	DROP_FLOW, /* more than its share */
+};
+
+struct departure {
+	__u64 sojourn; /* ns from now until it departs */
+	__u32 verdict;
+	__u32 repaired; /* something was damaged */
+};
+
+/* How long the virtual link is busy with a packet: ns + fraction * 2^-16, rounded up. */
+struct departure_charge {
+	__u64 ns;
+	__u32 fraction; /* 0 .. 2^16 */
+};
+
+departure_inline __u64 departure_max(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+departure_inline __u64 departure_min(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+/* a - b, but at least 0: how far a lies ahead of b. */
+departure_inline __u64 departure_ahead(__u64 a, __u64 b)
+{
+	return a > b ? a - b : 0;
+}
+
+departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire_len)
+{
+	__u64 byte_ns = (__u64)wire_len * 1000000000;
+	struct departure_charge charge = { .ns = byte_ns / rate };
+	__u64 rest = byte_ns - charge.ns * rate;
+
+	if (charge.ns < CHARGE_COARSE_NS)
+		charge.fraction = ((rest << FRACTION_SHIFT) + rate - 1) / rate;
+	else if (rest)
+		charge.ns++;
+	return charge;
+}
+
+#endif
