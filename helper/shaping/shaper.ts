@@ -139,8 +139,8 @@ export class Shaper {
       const failures: string[] = [];
       for (const step of view.plan.steps) {
         try {
-          this.#tellOfRepair(step, attachments, view.observed);
           await this.#apply(step, view.observed);
+          this.#tellOfRepair(step, attachments, view.observed);
         } catch (error) {
           failures.push((error as Error).message);
         }
@@ -161,8 +161,8 @@ export class Shaper {
       const indexes = attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {
-        this.#tellOfRepair(step, attachments, observed);
         await applyStep(this.#datapath, this.#store, step);
+        this.#tellOfRepair(step, attachments, observed);
       }
     });
   }
