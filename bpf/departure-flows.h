@@ -30,6 +30,27 @@ departure_inline void departure_count_bulk(struct departure_state *state, struct
 		state->flows = state->bulk_flows;
 }
 
+/* A sparse flow uses less than this part of the rate. */
+departure_inline __u64 departure_sparse_divisor(const struct departure_state *state)
+{
+	return departure_max(SPARSE_DIVISOR, state->flows + state->flows / 2);
+}
+
+/*
+ * Whether a packet is one of a sparse flow: the first after a pause, or one of those that follow it within the
+ * allowance. A large one must fit into that with its whole length.
+ */
+departure_inline int departure_is_sparse(const struct departure_state *state, const struct departure_flow *flow,
+					 const struct departure_packet *packet, __u64 charge_ns)
+{
+	__u64 ahead_ns = departure_ahead(flow->sparse_clock, packet->now);
+	__u64 divisor = departure_sparse_divisor(state);
+
+	if (ahead_ns && packet->wire_len > SMALL_WIRE_LEN)
+		ahead_ns += departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
+	return ahead_ns <= SPARSE_ALLOWANCE_NS * divisor;
+}
+
 /* The latest departure of a flow, as far as it can be true. */
 departure_inline __u64 departure_flow_last(const struct departure_state *state, const struct departure_flow *flow)
 {
@@ -113,9 +134,8 @@ departure_inline void departure_charge_flow(struct departure_state *state, struc
 	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
 
 	flow->last = time;
-	flow->sparse_clock =
-		departure_flow_clock(flow->sparse_clock, now, charge_ns,
-				     departure_max(SPARSE_DIVISOR, flows + flows / 2), SPARSE_MEMORY_NS);
+	flow->sparse_clock = departure_flow_clock(flow->sparse_clock, now, charge_ns,
+						  departure_sparse_divisor(state), SPARSE_MEMORY_NS);
 	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
 						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }

@@ -18,7 +18,7 @@
 #define FLOW_SETS 16
 #define FLOW_WAYS 8
 #define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
-#define SPARSE_ALLOWANCE_NS 2000000U /* and may send this long at SPARSE_DIVISOR times as much */
+#define SPARSE_ALLOWANCE_NS 250000U /* but may fill the link for so long at once */
 #define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
 #define SMALL_WIRE_LEN 576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
 

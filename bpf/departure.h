@@ -20,7 +20,8 @@
  * Sparse lane. The packet of a sparse flow departs before its slot: at once, as a rule. It is charged all the same,
  * so it is the bulk flows that come after it which wait for it. Such a packet is a loan, paid back when its slot
  * comes. Loans that are out add up to at most sparse_credit: with more, a packet departs when enough of
- * the older ones have been paid back. So hundreds of sparse flows that together offer more than the rate get the rate.
+ * the older ones have been paid back. Half of the credit is for small packets only, and a large one never waits for
+ * credit: bulk flows that come back from a timeout would spend all of it. So hundreds of sparse flows that together offer more than the rate get the rate.
  *
  * What holds, whatever the packets are:
  *
@@ -36,7 +37,7 @@
  *
  * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb another's. A flow is
  * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate, and well below the share that each flow has
- * when bulk flows are many. The table is set-associative. When a set is full of flows that have packets yet to depart,
+ * when bulk flows are many; a few packets at once are no more than one in that. The table is set-associative. When a set is full of flows that have packets yet to depart,
  * the flows that come on top share one entry: they count as one flow until its last packet has left. Forgetting
  * an entry is only ever done when nothing of it is still to depart, so order never depends on the table's size.
  *
@@ -174,7 +175,7 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 		departure_ahead(packet->tstamp, now) <= HORIZON_MAX_NS ? departure_max(packet->tstamp, now) : now;
 	struct departure_charge charge;
 	struct departure_flow *flow;
-	__u64 start, last, time, loan_ns;
+	__u64 start, last, time, loan_ns, reserve_ns;
 
 	departure_check_clock(state, &departure.repaired);
 	if (!rate)
@@ -186,9 +187,12 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	last = departure_flow_last(state, flow);
 	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 
-	if (start > ready && departure_ahead(flow->sparse_clock, now) <= SPARSE_ALLOWANCE_NS) {
-		time = departure_max(departure_loan_time(state, loan_ns, &departure.repaired),
-				     departure_max(ready, last));
+	if (start > ready && departure_is_sparse(state, flow, packet, charge.ns)) {
+		reserve_ns = packet->wire_len > SMALL_WIRE_LEN ? state->config.sparse_credit_ns / 2 : 0;
+		time = departure_loan_time(state, loan_ns + reserve_ns, &departure.repaired);
+		if (reserve_ns && time > ready)
+			time = start;
+		time = departure_max(time, departure_max(ready, last));
 		if (time < start && time - now < state->config.horizon_ns) {
 			departure_take_loan(state, loan_ns, start);
 			state->sparse_ns += charge.ns;

@@ -17,7 +17,7 @@ const FAIR_TIME_AT_BOOT = 1n << 62n;
 const SPARED_FRAMES = 2n;
 const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
-const SPARSE_ALLOWANCE_NS = 2_000_000n;
+const SPARSE_ALLOWANCE_NS = 250_000n;
 const SPARSE_MEMORY_NS = 100_000_000n;
 const LOAN_PARTS = 16n;
 const SIGNAL_COUNT_MAX = 1n << 20n;
@@ -127,6 +127,7 @@ interface Passage extends Packet {
   readonly readyNs: bigint;
   readonly startNs: bigint;
   readonly charge: Charge;
+  readonly isSmall: boolean;
 }
 
 /** One aggregate: its clock, its flows, its AQM. */
@@ -184,6 +185,7 @@ export class Aggregate {
       readyNs,
       startNs: max(this.#lastNs, ahead(readyNs, config.idleCreditNs)),
       charge: chargeOf(config.rateBytesPerSec, wireLen),
+      isSmall: wireLen <= SMALL_WIRE_LEN,
     };
     this.#areLoansRepaired = false;
     const outcome = this.#sparseLane(passage) ?? this.#slotLane(passage);
@@ -215,12 +217,24 @@ export class Aggregate {
     this.#roundEndNs = nowNs + intervalNs;
   }
 
+  #sparseDivisor(): bigint {
+    return max(SPARSE_DIVISOR, this.#sharers + this.#sharers / 2n);
+  }
+
+  /** Whether the packet is the first after a pause of its flow, or follows it within the allowance; a large one with all of its length. */
+  #isSparse({ flow, nowNs, charge, isSmall }: Passage): boolean {
+    const aheadNs = ahead(flow.sparseClockNs, nowNs);
+    const ownNs = isSmall || aheadNs === 0n ? 0n : min(charge.ns, HORIZON_MAX_NS) * this.#sparseDivisor();
+    return aheadNs + ownNs <= SPARSE_ALLOWANCE_NS * this.#sparseDivisor();
+  }
+
   #sparseLane(passage: Passage): Outcome | undefined {
     const { config, flow, nowNs, readyNs, startNs } = passage;
-    if (startNs <= readyNs || ahead(flow.sparseClockNs, nowNs) > SPARSE_ALLOWANCE_NS) return undefined;
+    if (startNs <= readyNs || !this.#isSparse(passage)) return undefined;
     const loanNs = passage.charge.ns + 1n;
-    const loanTimeNs = this.#loanTime(config, loanNs);
-    if (loanTimeNs === undefined) return undefined;
+    const reserveNs = passage.isSmall ? 0n : config.sparseCreditNs / 2n;
+    const loanTimeNs = this.#loanTime(config, loanNs + reserveNs);
+    if (loanTimeNs === undefined || (reserveNs > 0n && loanTimeNs > readyNs)) return undefined;
     const timeNs = max(max(readyNs, this.#lastOf(flow)), loanTimeNs);
     if (timeNs >= startNs || timeNs - nowNs >= config.horizonNs) return undefined;
     this.#takeLoan(loanNs, startNs);
@@ -273,12 +287,11 @@ export class Aggregate {
   }
 
   #slotVerdict(
-    { config, flow, nowNs, wireLen, isEcnCapable }: Passage,
+    { config, flow, nowNs, isSmall, isEcnCapable }: Passage,
     queueNs: bigint,
     waitNs: bigint,
   ): Verdict {
     const { horizonNs, targetNs } = config;
-    const isSmall = wireLen <= SMALL_WIRE_LEN;
     const fairNs = this.#fairExcessOf(flow, nowNs);
     const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
     if (waitNs >= roomNs) return 'drop-horizon';
@@ -335,7 +348,7 @@ export class Aggregate {
     this.#prepaid = this.#lastNs * UNITS_PER_NS - busyUntil;
 
     const busyNs = min(charge.ns, HORIZON_MAX_NS);
-    const divisor = max(SPARSE_DIVISOR, this.#sharers + this.#sharers / 2n);
+    const divisor = this.#sparseDivisor();
     const backlogNs = ahead(this.#lastNs, nowNs) * this.#sharers;
     const carry = (clockNs: bigint, timeNow: bigint, by: bigint, memoryNs: bigint): bigint =>
       min(max(clockNs, timeNow) + busyNs * by, timeNow + memoryNs);

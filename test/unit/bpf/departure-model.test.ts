@@ -221,6 +221,40 @@ test('a request leaves at once, however long its pod queues, and is charged', (t
   }
 });
 
+/** An aggregate whose backlog of `backlogNs` is of so many flows, in turn. */
+function withBulkFlows(flows: number, nowNs: bigint, backlogNs: bigint): Aggregate {
+  const aggregate = new Aggregate();
+  const bulk = (flow: number): void => {
+    aggregate.schedule(USUAL_CONFIG, packetAt(nowNs, { flowHash: 100 + flow }));
+  };
+  for (let sent = 0; aggregate.clock.lastNs < nowNs + backlogNs; sent++) bulk(sent % flows);
+  return aggregate;
+}
+
+test('a flow may send some requests at once, however many bulk flows there are', (t) => {
+  for (const flows of [1, 4, 32, 60]) {
+    const aggregate = withBulkFlows(flows, NS_PER_SEC, 12n * NS_PER_MS);
+    const verdicts = Array.from(
+      { length: 8 },
+      () => aggregate.schedule(USUAL_CONFIG, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 })).verdict,
+    );
+    t.deepEqual([...new Set(verdicts)], ['sparse'], `${flows} bulk flows`);
+  }
+});
+
+test('large packets of sparse flows leave half of the credit to requests', (t) => {
+  const aggregate = withBulkFlows(32, NS_PER_SEC, 20n * NS_PER_MS);
+  // By then the loans that the bulk flows began with have been paid back.
+  const laterNs = NS_PER_SEC + 8n * NS_PER_MS;
+  const waitOf = (flowHash: number, wireLen: bigint) =>
+    aggregate.schedule(USUAL_CONFIG, packetAt(laterNs, { wireLen, flowHash })).sojournNs;
+  const large = Array.from({ length: 8 }, (_, flow) => waitOf(200 + flow, 1514n));
+  t.is(large[0], 0n);
+  t.true(large.at(-1)! > 10n * NS_PER_MS);
+  const requests = Array.from({ length: 8 }, (_, flow) => waitOf(300 + flow, 298n));
+  t.deepEqual([...new Set(requests)], [0n]);
+});
+
 test('a flow that had to queue once is sparse again as soon as that packet leaves', (t) => {
   const aggregate = withBacklog(USUAL_CONFIG, NS_PER_SEC, 20n * NS_PER_MS);
   const request = (nowNs: bigint, wireLen = 298n) =>
