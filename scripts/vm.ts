@@ -16,6 +16,7 @@ interface Options {
   kernel: KernelSeries;
   cpus: number;
   memory: number;
+  firstAlone: boolean;
   timeout?: number;
 }
 
@@ -42,6 +43,7 @@ const program = new Command('vm')
   .addOption(new Option('--kernel <series>', 'kernel series').choices(kernelSeries).default('6.12'))
   .option('--cpus <n>', 'virtual processors', positiveInteger, Math.min(availableParallelism(), 4))
   .option('--memory <mib>', 'memory in MiB', positiveInteger, 2048)
+  .option('--first-alone', "give the first virtual processor one of this machine's to itself", false)
   .option('--timeout <seconds>', 'end the command after so many seconds (status 124)', positiveInteger)
   .argument('<command...>', 'command and its arguments, after --')
   .addHelpText(
@@ -69,6 +71,7 @@ async function main(command: string[], options: Options, interruption: AbortCont
     kernel: await ensureKernel(options.kernel),
     cpus: options.cpus,
     memoryMib: options.memory,
+    isFirstAlone: options.firstAlone,
     cwd,
     environment: guestEnvironment(process.env),
   };

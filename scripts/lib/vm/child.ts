@@ -36,6 +36,11 @@ export class Child {
     });
   }
 
+  /** Process id; undefined when the process did not start. */
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
   /** Kills the process if it still runs and waits until it is gone. */
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL');

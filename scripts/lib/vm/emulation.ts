@@ -14,12 +14,17 @@ const EMULATION_FAILURES: ReadonlySet<number> = new Set([125, 132, 133, 134, 139
 
 /**
  * Runs a command in a VM with two processors and Debian's kernel 6.12, and returns its exit status. When the emulated
- * processors fail it is run again, in another VM, up to `attempts` times in all.
+ * processors fail it is run again, in another VM, up to `attempts` times in all. `flags` are those of ./scripts/vm.
  */
-export async function runInSturdyVm(command: readonly string[], attempts: number): Promise<number> {
+export async function runInSturdyVm(
+  command: readonly string[],
+  attempts: number,
+  flags: readonly string[] = [],
+): Promise<number> {
+  const machine = ['--kernel', '6.12', '--cpus', '2', ...flags];
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await run(path.join(projectRoot, 'scripts/vm'), ['--kernel', '6.12', '--cpus', '2', '--', ...command]);
+      await run(path.join(projectRoot, 'scripts/vm'), [...machine, '--', ...command]);
       return 0;
     } catch (error) {
       // For any other failure the VM's own output has told the reason.

@@ -59,6 +59,8 @@ export function qemuCommand(settings: MachineSettings): string[] {
   return [
     ...PROMPT_TIMERS,
     platform.emulator,
+    // The threads tell what they do by their names.
+    ...['-name', 'podpace,debug-threads=on'],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', `${platform.machine},memory-backend=memory`],
     ...['-accel', settings.accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'],
