@@ -106,7 +106,7 @@ async function measureInVm(bench: Bench, { quick, scenario }: Options): Promise<
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
   ];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
-  const status = await runInSturdyVm(command, VM_ATTEMPTS);
+  const status = await runInSturdyVm(command, VM_ATTEMPTS, ['--first-alone']);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
 }
 

@@ -4,6 +4,7 @@ import { parseOffered, runIperf } from './bulk.ts';
 import { ACCURACY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
 import type { AccuracyScenario, UdpScenario } from './names.ts';
 import type { NetworkBench } from './network.ts';
+import { watchingStalls } from './stalls.ts';
 import { maxWindowMbit, meanMbitWithin } from './statistics.ts';
 import type { Span } from './statistics.ts';
 import { chartRates, readWire } from './wire.ts';
@@ -32,7 +33,9 @@ export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
     measure: async (target, { capMbit, flows }) => {
       const { node, signal } = target;
       node.counter.reset();
-      await runIperf(node.pod, seconds, ['--parallel', String(flows)], signal);
+      const { stallMs } = await watchingStalls(() =>
+        runIperf(node.pod, seconds, ['--parallel', String(flows)], signal),
+      );
       const wire = readWire(target);
       const whole = { fromMs: 0, toMs: seconds * 1000 };
       return {
@@ -48,6 +51,7 @@ export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
             value: maxWindowMbit(wire.frames, whole, WINDOW_MS) / capMbit,
           },
         ],
+        stallMs,
         ratesMbit: chartRates(wire, seconds * 1000),
       };
     },
@@ -65,7 +69,9 @@ export function udpBench(seconds: number): NetworkBench<UdpScenario> {
       const { node, signal } = target;
       node.counter.reset();
       const options = ['--udp', '--length', DATAGRAM_BYTES, '--bitrate', `${offeredMbit}M`];
-      const report = await runIperf(node.pod, seconds, options, signal);
+      const { result: report, stallMs } = await watchingStalls(() =>
+        runIperf(node.pod, seconds, options, signal),
+      );
       const wire = readWire(target);
       const delivered = meanMbitWithin(wire.frames, settled(seconds)) / capMbit;
       return {
@@ -73,6 +79,7 @@ export function udpBench(seconds: number): NetworkBench<UdpScenario> {
           { metric: 'delivered_share', unit: '1', value: delivered },
           { metric: 'offered_mbit', unit: 'Mbit/s', value: parseOffered(report) },
         ],
+        stallMs,
         ratesMbit: chartRates(wire, seconds * 1000),
       };
     },

@@ -14,6 +14,7 @@ import type { Measured, Metric } from './record.ts';
 import { asBulk } from './processors.ts';
 import { MESSAGE_BYTES, runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
+import { watchingStalls } from './stalls.ts';
 import { curveOf, meanMbitWithin, percentile } from './statistics.ts';
 import type { Span } from './statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
@@ -32,10 +33,11 @@ function waitsUs({ roundTripsUs, seconds }: RequestReport): readonly number[] {
 }
 
 function requestMetrics(report: RequestReport): Metric[] {
-  const { roundTripsUs, sent } = report;
+  const { roundTripsUs, sent, seconds } = report;
   return [
     { metric: 'rr_p50_us', unit: 'us', value: percentile(waitsUs(report), 50) },
     { metric: 'rr_p99_us', unit: 'us', value: percentile(waitsUs(report), 99) },
+    { metric: 'rr_per_sec', unit: '1/s', value: sent / seconds },
     { metric: 'rr_lost_share', unit: '1', value: Math.max(0, 1 - roundTripsUs.length / sent) },
   ];
 }
@@ -112,13 +114,16 @@ async function measureLoaded(
     const requests = await runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
     return { requests, fromNs, toNs: nowNs() };
   };
-  const [measured, report] = await Promise.all([
-    measure().catch((error: unknown) => {
-      ended.abort();
-      throw error;
-    }),
-    bulk,
-  ]);
+  const { result, stallMs } = await watchingStalls(() =>
+    Promise.all([
+      measure().catch((error: unknown) => {
+        ended.abort();
+        throw error;
+      }),
+      bulk,
+    ]),
+  );
+  const [measured, report] = result;
   const { retransmits, meanRttUs } = parseBulk(report, WARM_UP_SECONDS);
   const wire = readWire(target);
   const span = spanOf(wire, measured, bulkSeconds);
@@ -137,6 +142,7 @@ async function measureLoaded(
       { metric: 'retransmits', unit: 'segments', value: retransmits },
       ...queueMetrics(before, await node.counters()),
     ],
+    stallMs,
     curveUs: curveOf(waitsUs(requests)),
     ratesMbit: chartRates(wire, bulkSeconds * 1000),
   };
@@ -148,8 +154,10 @@ async function measureIdle(
   seconds: number,
 ): Promise<Measured> {
   const { requestFlows: flows, requestsPerSec: perSec } = scenario;
-  const requests = await runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
-  return { metrics: requestMetrics(requests), curveUs: curveOf(waitsUs(requests)) };
+  const { result: requests, stallMs } = await watchingStalls(() =>
+    runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal),
+  );
+  return { metrics: requestMetrics(requests), stallMs, curveUs: curveOf(waitsUs(requests)) };
 }
 
 /** The bench. On the uncapped node there is no bulk: its requests are those of an idle pod, the reference. */

@@ -1,6 +1,7 @@
 // What podpace must show in the benches, and the comparison with what was measured. Pure.
 
 import type { Row } from '../measure/report.ts';
+import { LATENCY_SCENARIOS } from './names.ts';
 import type { Bench, System } from './names.ts';
 
 /** One requirement and whether it was met. */
@@ -39,6 +40,7 @@ const absolute = (value: number | undefined): number | undefined =>
 const P99_PART_OF_TBF: Readonly<Record<string, number>> = {
   '100M-cubic-1x1': 15,
   '100M-cubic-32x8': 8,
+  '100M-cubic-32x8-250': 8,
   '100M-bbr-1x1': 5,
   '100M-ecn-1x1': 15,
   '10M-cubic-1x1': 8,
@@ -68,6 +70,22 @@ function asIdle(of: Figures): Requirement[] {
     { what: 'cap used', value: of('cap_used_share'), unit: '', least: 0.985 },
     { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 15_000 },
   ];
+}
+
+/** A load counts as reached with this part of it. */
+const REACHED = 0.95;
+
+/** Says so when this machine cannot make the load of a scenario, so that its figures are those of another one; else ''. */
+function unreached(name: string, of: Figures): string {
+  const scenario = LATENCY_SCENARIOS.find((each) => each.name === name);
+  if (scenario === undefined) return '';
+  const askedPerSec = scenario.requestFlows * scenario.requestsPerSec;
+  const sentPerSec = of('rr_per_sec', 'none') ?? askedPerSec;
+  if (sentPerSec < REACHED * askedPerSec)
+    return ` (not reached: here an idle pod sends ${formatFigure(sentPerSec)} of ${askedPerSec} requests a second)`;
+  const used = of('cap_used_share', 'tbf') ?? 1;
+  if (used < REACHED) return ` (not reached: here TBF fills ${formatFigure(used)} of its cap)`;
+  return '';
 }
 
 function latencyRequirements(scenario: string, of: Figures): Requirement[] {
@@ -154,7 +172,10 @@ export function judge(
           (row) =>
             row.bench === bench && row.scenario === of && row.system === system && row.metric === metric,
         )?.value;
-      return requirementsOf(bench, scenario, figures).map((each) => judgeOne(bench, scenario, each));
+      const note = bench === 'latency' ? unreached(scenario, figures) : '';
+      return requirementsOf(bench, scenario, figures)
+        .map((each) => judgeOne(bench, scenario, each))
+        .map((verdict) => ({ ...verdict, text: verdict.text + note }));
     }),
   );
 }

@@ -12,6 +12,7 @@ import type { LiveScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import { asBulk } from './processors.ts';
 import type { Measured } from './record.ts';
+import { watchingStalls } from './stalls.ts';
 import { maxWindowMbit, settleMs } from './statistics.ts';
 import type { Course } from './statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
@@ -113,13 +114,16 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
     }
     return changes;
   };
-  const [changes] = await Promise.all([
-    change().catch((error: unknown) => {
-      ended.abort();
-      throw error;
-    }),
-    load,
-  ]);
+  const { result, stallMs } = await watchingStalls(() =>
+    Promise.all([
+      change().catch((error: unknown) => {
+        ended.abort();
+        throw error;
+      }),
+      load,
+    ]),
+  );
+  const [changes] = result;
   const wire = readWire(target, COUNTED_INTERVAL_MS);
   const endMs = seconds * 1000 - WINDOW_MS / 5;
   const phases = phasesOf((timeNs) => sinceBeginMs(wire, timeNs), firstCapMbit, changes, endMs);
@@ -133,6 +137,7 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
       { metric: 'max_window_share', unit: '1', value: maxWindowShare },
       { metric: 'command_ms', unit: 'ms', value: commandMs },
     ],
+    stallMs,
     ratesMbit: chartRates(wire, seconds * 1000),
   };
 }

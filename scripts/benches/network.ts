@@ -8,6 +8,7 @@ import { UndoStack } from '../measure/undo.ts';
 import { BenchNode } from './node.ts';
 import type { Bench, System } from './names.ts';
 import type { Measured, Recorder, RunKey } from './record.ts';
+import { MAX_STALL_MS } from './stalls.ts';
 
 /** A scenario as far as every bench has it. */
 interface Scenario {
@@ -81,6 +82,24 @@ interface Turn {
   readonly address: string;
 }
 
+/** How often a run is made at most for one in which the machine did not stand still. */
+const MAX_ATTEMPTS = 5;
+
+/** Measures, again if the machine stood still meanwhile; of several attempts the one with the shortest stall counts. */
+async function measureUndisturbed(measure: () => Promise<Measured>): Promise<Measured> {
+  let best: Measured | undefined;
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
+    const made = await measure();
+    const { stallMs = 0 } = made;
+    if (best?.stallMs === undefined || stallMs < best.stallMs) best = made;
+    if (stallMs <= MAX_STALL_MS) break;
+    say(
+      `the machine stood still for ${Math.round(stallMs)} ms: ${attempt < MAX_ATTEMPTS ? 'again' : 'going on'}`,
+    );
+  }
+  return best!;
+}
+
 /**
  * Makes a run and records it. One that fails is told and costs no other: what it should have shown is missing in the
  * report. Returns whether it succeeded.
@@ -93,7 +112,7 @@ async function takeTurn<S extends Scenario>(
 ): Promise<boolean> {
   node.resume();
   try {
-    const measured = await bench.measure({ node, address, signal }, scenario);
+    const measured = await measureUndisturbed(() => bench.measure({ node, address, signal }, scenario));
     recorder.add({ ...key, ...measured });
     sayRun(bench.name, key, measured);
     return true;

@@ -17,6 +17,8 @@ export interface Metric {
 /** What one run has to show. */
 export interface Measured {
   readonly metrics: readonly Metric[];
+  /** For how long the machine itself stood still at most meanwhile; undefined where that was not watched. */
+  readonly stallMs?: number;
   /** Distribution of round-trip times in microseconds, at CURVE_PERCENTS. */
   readonly curveUs?: readonly number[];
   /** Mbit/s on the wire in every INTERVAL_MS from the first data frame on. */

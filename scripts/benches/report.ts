@@ -9,6 +9,7 @@ import type { Verdict } from './limits.ts';
 import type { Bench } from './names.ts';
 import { curvesOf, ratesOf, rowsOf } from './record.ts';
 import type { Curve, Part } from './record.ts';
+import { MAX_STALL_MS } from './stalls.ts';
 import { CURVE_PERCENTS } from './statistics.ts';
 import { tableOf } from './tables.ts';
 
@@ -78,7 +79,7 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   latency:
     'One pod sends in bulk (iperf3) and asks (sockperf under-load, UDP, 256 bytes; 500 requests a second and flow, 200 at ' +
     '10 Mbit/s) at the same time, under one cap, through ordinary forwarding. A scenario is named: cap, congestion control, bulk × ' +
-    'request flows. Times are whole round trips, from the first request 2 s after bulk has begun. “none” is the reference: the ' +
+    'request flows, 500 requests a second each unless the name says another number (200 at 10 Mbit/s). Times are whole round trips, from the first request 2 s after bulk has begun. “none” is the reference: the ' +
     'same requests of a pod without a cap and without bulk. cap_used_share: all frames of the pod at the peer over ' +
     'the cap. rr_lost_share: requests without an answer, which the percentiles leave out. bulk_rtt_us: mean smoothed round-trip time of the bulk senders.',
   accuracy:
@@ -210,7 +211,7 @@ export function htmlReport(report: BenchReport): string {
 <style>${STYLE}</style>
 <h1>podpace beside what others do</h1>
 <p class="soft">Same pods, same caps, same load, one run, kernel ${escapeText(kernel)}, ${cpus} CPUs (${escapeText(cpuModel)}). Figures are medians of
-${repeats} ${repeats === 1 ? 'run' : 'runs'}, taken in turn.</p>
+${repeats} ${repeats === 1 ? 'run' : 'runs'}, taken in turn. A run during which the machine itself stood still for more than ${MAX_STALL_MS} ms was made again, up to four times, whichever system it was.</p>
 ${quick ? '<p class="warning">A quick run: short loads, one repeat. It shows that the benches work; its figures are none to go by.</p>' : ''}
 <p class="lead">${escapeText(summary(report))}</p>
 <ul>

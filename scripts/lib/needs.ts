@@ -22,7 +22,7 @@ export const packageSets = {
   /** Running the CNI plugins of others, making namespaces and measuring between them. */
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
   /** What the benches run besides. */
-  bench: ['sockperf', 'coreutils', 'kmod'],
+  bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -44,6 +44,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   'containernetworking-plugins': '/usr/lib/cni/host-local',
   iperf3: 'iperf3',
   sockperf: 'sockperf',
+  'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
 };
 

@@ -53,6 +53,7 @@ test('each figure of the first row is judged by itself', (t) => {
 test('other loads are judged beside TBF alone', (t) => {
   for (const [scenario, part] of [
     ['100M-cubic-32x8', 8],
+    ['100M-cubic-32x8-250', 8],
     ['100M-bbr-1x1', 5],
     ['10M-cubic-1x1', 8],
     ['1G-cubic-1x1', 3],
@@ -62,6 +63,21 @@ test('other loads are judged beside TBF alone', (t) => {
     t.deepEqual(missed('latency', scenario, of(100)), []);
     t.is(missed('latency', scenario, of(101)).length, 1);
   }
+});
+
+test('a load that the machine cannot make is told of', (t) => {
+  const texts = (none: number, tbf: number): string[] =>
+    judge(
+      rows('latency', '100M-cubic-32x8', {
+        podpace: { rr_p99_us: 100 },
+        tbf: { rr_p99_us: 800, cap_used_share: tbf },
+        none: { rr_per_sec: none },
+      }),
+      [{ bench: 'latency', scenarios: ['100M-cubic-32x8'] }],
+    ).map(({ text }) => text);
+  t.notRegex(texts(3800, 0.95).join(), /not reached/);
+  t.regex(texts(3799, 1).join(), /an idle pod sends 3799 of 4000 requests a second/);
+  t.regex(texts(4000, 0.6).join(), /TBF fills 0\.6 of its cap/);
 });
 
 test('a window may hold the cap, half a percent and one burst; 1 Gbit/s may be used less', (t) => {
