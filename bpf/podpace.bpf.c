@@ -188,8 +188,8 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id)
 
 	packet.flow_hash = bpf_get_hash_recalc(skb);
 	packet.now = bpf_ktime_get_ns();
-	/* Without a backlog nothing is marked; that another CPU makes one just now costs one mark. */
-	if (read_once(state->departures.t_last) > packet.now)
+	/* Below the target nothing is marked; that another CPU makes more backlog just now costs one mark. */
+	if (departure_ahead(read_once(state->departures.t_last), packet.now) >= read_once(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);
 
 	bpf_spin_lock(&state->lock);

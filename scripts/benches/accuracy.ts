@@ -28,6 +28,7 @@ export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
   return {
     name: 'accuracy',
     systems: CAPPED_SYSTEMS,
+    hasQueuesPerProcessor: false,
     scenarios: ACCURACY_SCENARIOS,
     capMbit: ({ capMbit }) => capMbit,
     measure: async (target, { capMbit, flows }) => {
@@ -63,6 +64,7 @@ export function udpBench(seconds: number): NetworkBench<UdpScenario> {
   return {
     name: 'udp',
     systems: CAPPED_SYSTEMS,
+    hasQueuesPerProcessor: false,
     scenarios: UDP_SCENARIOS,
     capMbit: ({ capMbit }) => capMbit,
     measure: async (target, { capMbit, offeredMbit }) => {

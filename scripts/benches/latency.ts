@@ -165,6 +165,7 @@ export function latencyBench(requestSeconds: number): NetworkBench<LatencyScenar
   return {
     name: 'latency',
     systems: SYSTEMS,
+    hasQueuesPerProcessor: true,
     scenarios: LATENCY_SCENARIOS,
     capMbit: ({ capMbit }) => capMbit,
     measure: async (target, scenario) => {

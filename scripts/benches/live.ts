@@ -102,7 +102,7 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
   node.counter.reset();
   const seconds = phaseSeconds * scenario.capsMbit.length;
   const ended = new AbortController();
-  // On one processor: a veth pair hands packets that two processors send over in any order, capped or not.
+  // On one processor: a veth pair hands over in any order what two processors send, capped or not.
   const load = node.withBulkApart(() =>
     runIperf(node.pod, seconds, [], AbortSignal.any([signal, ended.signal]), asBulk),
   );
@@ -147,6 +147,7 @@ export function liveBench(phaseSeconds: number): NetworkBench<LiveScenario> {
   return {
     name: 'live',
     systems: ['podpace'],
+    hasQueuesPerProcessor: false,
     scenarios: LIVE_SCENARIOS,
     capMbit: ({ capsMbit }) => capsMbit[0] ?? 0,
     measure: (target, scenario) => measureLive(target, scenario, phaseSeconds),

@@ -27,6 +27,8 @@ export interface Target {
 export interface NetworkBench<S extends Scenario> {
   readonly name: Bench;
   readonly systems: readonly System[];
+  /** Whether each processor has transmit queues of its own: requests then share none with bulk. */
+  readonly hasQueuesPerProcessor: boolean;
   readonly scenarios: readonly S[];
   /** The pod's cap when it is added. */
   readonly capMbit: (scenario: S) => number;
@@ -59,7 +61,7 @@ export function sayRun(bench: Bench, { scenario, system, repeat }: RunKey, measu
 }
 
 async function makeNodes(
-  systems: readonly System[],
+  { systems, hasQueuesPerProcessor }: Pick<NetworkBench<Scenario>, 'systems' | 'hasQueuesPerProcessor'>,
   options: BenchOptions,
   undo: UndoStack,
 ): Promise<BenchNode[]> {
@@ -67,7 +69,8 @@ async function makeNodes(
   for (const system of systems) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
     undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
-    const nodeOptions = { cnitool: options.cnitool, folder, signal: options.signal };
+    const { cnitool, signal } = options;
+    const nodeOptions = { cnitool, folder, hasQueuesPerProcessor, signal };
     const node = await step(`making a node for ${system}`, () => BenchNode.make(system, nodeOptions, undo));
     node.pause();
     nodes.push(node);
@@ -183,7 +186,7 @@ export async function runNetworkBench<S extends Scenario>(
   if (scenarios.length === 0) return;
   const undo = new UndoStack();
   try {
-    const nodes = await makeNodes(bench.systems, options, undo);
+    const nodes = await makeNodes(bench, options, undo);
     let failures = 0;
     for (const scenario of scenarios) {
       failures += await runScenario(bench, scenario, nodes, { recorder, options });

@@ -21,7 +21,7 @@ import { UPLINK, UPLINK_QUEUES } from '../measure/uplink.ts';
 import { startEdtFifo } from './edt-fifo.ts';
 import type { EdtFifo } from './edt-fifo.ts';
 import type { System } from './names.ts';
-import { servedAsBulk, spreadTransmitQueues } from './processors.ts';
+import { receiveByFlow, servedAsBulk, spreadTransmitQueues } from './processors.ts';
 import { startAnswering } from './requests.ts';
 
 /** TBF needs a burst that is set: this one delays nobody, and is 1 ms at 1 Gbit/s. */
@@ -40,6 +40,8 @@ export interface NodeOptions {
   readonly cnitool: string;
   /** Folder for files of its own. */
   readonly folder: string;
+  /** Whether each processor has transmit queues of its own; otherwise a flow's hash chooses queue and receiver. */
+  readonly hasQueuesPerProcessor: boolean;
   /** Ends the making early. */
   readonly signal: AbortSignal;
 }
@@ -83,7 +85,7 @@ export class BenchNode {
 
   /** Makes a node, its peer with servers for bulk and requests, and starts the system. `undo` takes it all away. */
   static async make(system: System, options: NodeOptions, undo: UndoStack): Promise<BenchNode> {
-    const { signal, folder } = options;
+    const { signal, folder, hasQueuesPerProcessor } = options;
     const bed = await makeTestBed(['pod'], undo, signal, `${system}-`);
     const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
     const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
@@ -91,7 +93,10 @@ export class BenchNode {
     undo.defer('end the iperf3 server', () => server.stop());
     await server.ready((output) => output.includes('Server listening'), signal);
     await startAnswering(bed.peer, folder, undo, signal);
-    for (const netns of [bed.node, bed.peer]) await spreadTransmitQueues(netns, UPLINK_QUEUES);
+    for (const netns of [bed.node, bed.peer]) {
+      if (hasQueuesPerProcessor) await spreadTransmitQueues(netns, UPLINK_QUEUES);
+      else await receiveByFlow(netns);
+    }
     const machinery = {
       bulkServer: server,
       ...(system === 'podpace' && { helper: await startHelper(bed, undo, signal) }),

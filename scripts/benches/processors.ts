@@ -55,20 +55,27 @@ export async function putSecondThreadFirst(pid: number, signal: AbortSignal): Pr
   }
 }
 
+/** Writes files of the uplink's queues, in a sysfs of the namespace that is there for this command only. */
+async function writeQueues(netns: string, lines: readonly string[]): Promise<void> {
+  const script = ['mount -t sysfs sysfs /sys', `cd /sys/class/net/${UPLINK}/queues`, ...lines].join('\n');
+  await capture('nsenter', [`--net=${netns}`, 'unshare', '--mount', 'sh', '-ec', script]);
+}
+
 /** Gives each processor transmit queues of its own, as the drivers of NICs do (Documentation/networking/scaling.rst, XPS). */
 export async function spreadTransmitQueues(netns: string, queues: number): Promise<void> {
   const processors = os.availableParallelism();
   const lines = Array.from({ length: queues }, (_, queue) => {
     const mask = (1n << BigInt(queue % processors)).toString(16);
-    return `echo ${mask} > /sys/class/net/${UPLINK}/queues/tx-${queue}/xps_cpus`;
+    return `echo ${mask} > tx-${queue}/xps_cpus`;
   });
-  // A sysfs of the namespace, for this command only.
-  await capture('nsenter', [
-    `--net=${netns}`,
-    'unshare',
-    '--mount',
-    'sh',
-    '-ec',
-    ['mount -t sysfs sysfs /sys', ...lines].join('\n'),
-  ]);
+  await writeQueues(netns, lines);
+}
+
+/**
+ * Lets one processor receive all of a flow, as NICs do (the same document, RSS and RPS). A veth pair leaves packets to the
+ * processor that sent them, and the timer of a departure may be another one's than the sender's.
+ */
+export async function receiveByFlow(netns: string): Promise<void> {
+  const mask = ((1n << BigInt(os.availableParallelism())) - 1n).toString(16);
+  await writeQueues(netns, [`for queue in rx-*; do echo ${mask} > $queue/rps_cpus; done`]);
 }

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /** A run in which the machine stood still for longer than this is made again. */
-export const MAX_STALL_MS = 20;
+export const MAX_STALL_MS = 40;
 
 const WAKE_UP_US = '5000';
 
