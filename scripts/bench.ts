@@ -20,6 +20,7 @@ import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { capture, run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
+import { SenderDeath } from './benches/exact.ts';
 import { runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from './measure/counter.ts';
 
@@ -106,7 +107,7 @@ async function measureInVm(bench: Bench, { quick, scenario }: Options): Promise<
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
   ];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
-  const status = await runInSturdyVm(command, VM_ATTEMPTS, ['--first-alone']);
+  const status = await runInSturdyVm(command, VM_ATTEMPTS, bench === 'latency' ? ['--first-alone'] : []);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
 }
 
@@ -202,7 +203,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (signal.aborted) return INTERRUPTED;
     say(error instanceof Error ? error.message : String(error));
-    return 1;
+    return error instanceof SenderDeath ? error.status : 1;
   }
 }
 

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { KernelError } from '../../helper/kernel/errors.ts';
 import type { EXACT_SCENARIOS } from './names.ts';
@@ -23,6 +24,17 @@ const AHEAD_NS = 1_500_000_000n;
 const ROUND_PACKETS = 250_000;
 
 const TC_ACT_UNSPEC = '-1';
+
+/** A sender that a signal has ended: on emulated processors, Node's own death now and then. */
+export class SenderDeath extends Error {
+  /** What a shell would report. */
+  readonly status: number;
+
+  constructor(signal: NodeJS.Signals) {
+    super(`Cannot measure: ${signal} has ended a sender`);
+    this.status = 128 + os.constants.signals[signal];
+  }
+}
 
 type Sender = ChildProcessByStdio<Writable, Readable, null>;
 
@@ -45,6 +57,7 @@ async function answer(sender: Sender): Promise<string> {
   const close = once(sender, 'close', { signal: ended.signal });
   try {
     const [first] = (await Promise.race([line, close])) as unknown[];
+    if (sender.signalCode !== null) throw new SenderDeath(sender.signalCode);
     if (!Buffer.isBuffer(first)) throw new Error('Cannot measure: a sender has ended');
     return first.toString().trim();
   } finally {
