@@ -5,13 +5,13 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { say } from '../lib/progress.ts';
 import { INTERVAL_MS } from '../measure/series.ts';
-import { parseBulk, runIperf } from './bulk.ts';
+import { parseBulk } from './bulk.ts';
+import { besideBulk } from './load.ts';
 import { LATENCY_SCENARIOS, SYSTEMS } from './names.ts';
 import type { LatencyScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import type { PodCounters } from './node.ts';
 import type { Measured, Metric } from './record.ts';
-import { asBulk } from './processors.ts';
 import { MESSAGE_BYTES, runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
 import { watchingStalls } from './stalls.ts';
@@ -103,10 +103,6 @@ async function measureLoaded(
   node.counter.reset();
   const bulkSeconds = WARM_UP_SECONDS + requestSeconds + SPARE_SECONDS;
   const bulkOptions = ['--parallel', String(bulkFlows), '--congestion', congestionControl];
-  const ended = new AbortController();
-  const bulk = node.withBulkApart(() =>
-    runIperf(node.pod, bulkSeconds, bulkOptions, AbortSignal.any([signal, ended.signal]), asBulk),
-  );
   const measure = async (): Promise<{ requests: RequestReport; fromNs: bigint; toNs: bigint }> => {
     await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
     const fromNs = nowNs();
@@ -114,16 +110,8 @@ async function measureLoaded(
     const requests = await runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
     return { requests, fromNs, toNs: nowNs() };
   };
-  const { result, stallMs } = await watchingStalls(() =>
-    Promise.all([
-      measure().catch((error: unknown) => {
-        ended.abort();
-        throw error;
-      }),
-      bulk,
-    ]),
-  );
-  const [measured, report] = result;
+  const bulk = { seconds: bulkSeconds, options: bulkOptions };
+  const { done: measured, report, stallMs } = await besideBulk(target, bulk, measure);
   const { retransmits, meanRttUs } = parseBulk(report, WARM_UP_SECONDS);
   const wire = readWire(target);
   const span = spanOf(wire, measured, bulkSeconds);

@@ -6,13 +6,11 @@ import { capture } from '../lib/process.ts';
 import { COUNTED_INTERVAL_MS } from '../measure/series.ts';
 import { inNamespace } from '../measure/testbed.ts';
 import { WINDOW_MS } from './accuracy.ts';
-import { runIperf } from './bulk.ts';
+import { besideBulk } from './load.ts';
 import { LIVE_SCENARIOS } from './names.ts';
 import type { LiveScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
-import { asBulk } from './processors.ts';
 import type { Measured } from './record.ts';
-import { watchingStalls } from './stalls.ts';
 import { maxWindowMbit, settleMs } from './statistics.ts';
 import type { Course } from './statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
@@ -101,11 +99,6 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
   const reorderedBefore = await readReordered(node.pod);
   node.counter.reset();
   const seconds = phaseSeconds * scenario.capsMbit.length;
-  const ended = new AbortController();
-  // On one processor: a veth pair hands over in any order what two processors send, capped or not.
-  const load = node.withBulkApart(() =>
-    runIperf(node.pod, seconds, [], AbortSignal.any([signal, ended.signal]), asBulk),
-  );
   const change = async (): Promise<Change[]> => {
     const changes: Change[] = [];
     for (const capMbit of laterCaps) {
@@ -114,16 +107,8 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
     }
     return changes;
   };
-  const { result, stallMs } = await watchingStalls(() =>
-    Promise.all([
-      change().catch((error: unknown) => {
-        ended.abort();
-        throw error;
-      }),
-      load,
-    ]),
-  );
-  const [changes] = result;
+  // On one processor: a veth pair hands over in any order what two processors send, capped or not.
+  const { done: changes, stallMs } = await besideBulk(target, { seconds }, change);
   const wire = readWire(target, COUNTED_INTERVAL_MS);
   const endMs = seconds * 1000 - WINDOW_MS / 5;
   const phases = phasesOf((timeNs) => sinceBeginMs(wire, timeNs), firstCapMbit, changes, endMs);

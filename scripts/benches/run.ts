@@ -32,7 +32,7 @@ export interface Effort {
 export const FULL: Effort = {
   repeats: 3,
   requestSeconds: 8,
-  accuracySeconds: 6,
+  accuracySeconds: 10,
   udpSeconds: 6,
   phaseSeconds: 5,
   packets: 1_000_000,

@@ -1,23 +1,13 @@
 // Which of this machine's processors run a VM.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { parseCpuList } from '../../../helper/kernel/cpus.ts';
 import { capture } from '../process.ts';
-
-/** The numbers in a list of the kernel's, such as "0-1,4". */
-export function processorsIn(list: string): number[] {
-  return list
-    .trim()
-    .split(',')
-    .flatMap((range) => {
-      const [first = NaN, last = first] = range.split('-').map(Number);
-      return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-    });
-}
 
 /** The processors that this process may use. */
 function allowedProcessors(): number[] {
   const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  return list === undefined ? [] : processorsIn(list);
+  return list === undefined ? [] : parseCpuList(list);
 }
 
 /** The thread of QEMU, started with debug-threads=on, that executes the guest's first processor. */
