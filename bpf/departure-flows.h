@@ -72,33 +72,39 @@ departure_inline __u64 departure_fair_excess(const struct departure_state *state
 	return excess_ns <= 2ULL * HORIZON_MAX_NS ? excess_ns : 0;
 }
 
-/* The entry of a flow that has none: a way that is quiet, best one that owes nothing, or else the shared entry. */
-departure_inline struct departure_flow *departure_admit_flow(struct departure_state *state,
-							     struct departure_flow_set *set, __u32 tag, __u64 now)
+/*
+ * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that owes nothing, or else the
+ * shared entry.
+ */
+departure_inline void departure_admit_flow(struct departure_state *state, struct departure_flow_set *set, __u32 tag,
+					   __u64 now)
 {
 	struct departure_flow *flow;
-	__u32 way, victim;
+	__u32 way;
 
+	write_once(state->way, FLOW_WAYS);
 	/* It may be one of those that share, and have something yet to depart. */
-	if (departure_flow_last(state, &set->shared) > now)
-		return &set->shared;
-	write_once(state->victim, FLOW_WAYS);
+	if (departure_flow_last(state, &set->flows[FLOW_WAYS]) > now)
+		return;
 	for (way = 0; way < FLOW_WAYS; way++) {
-		flow = &set->ways[way];
+		flow = &set->flows[way];
 		if (departure_flow_last(state, flow) > now)
 			continue;
-		if (read_once(state->victim) == FLOW_WAYS ||
+		if (read_once(state->way) == FLOW_WAYS ||
 		    (flow->sparse_clock <= now && !departure_fair_excess(state, flow, now)))
-			write_once(state->victim, way);
+			write_once(state->way, way);
 	}
-	victim = read_once(state->victim);
-	if (victim >= FLOW_WAYS)
-		return &set->shared;
-	set->tags[victim] = tag;
-	set->ways[victim] = (struct departure_flow){ 0 };
-	return &set->ways[victim];
+	way = read_once(state->way);
+	if (way >= FLOW_WAYS)
+		return;
+	set->tags[way] = tag;
+	set->flows[way] = (struct departure_flow){ 0 };
 }
 
+/*
+ * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step once, and not for
+ * each entry that it may be. Never NULL, for which it has no proof.
+ */
 departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
 {
 	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
@@ -113,8 +119,15 @@ departure_inline struct departure_flow *departure_find_flow(struct departure_sta
 		is_found |= is_other ^ 1;
 	}
 	if (is_found)
-		return &set->ways[found & (FLOW_WAYS - 1)];
-	return departure_admit_flow(state, set, tag, now);
+		write_once(state->way, found);
+	else
+		departure_admit_flow(state, set, tag, now);
+	departure_forget_paths();
+	way = read_once(state->way);
+	if (way > FLOW_WAYS)
+		return 0;
+	departure_keep_order(way);
+	return &set->flows[way];
 }
 
 /* Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind than memory_ns. */

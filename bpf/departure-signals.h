@@ -8,9 +8,12 @@
 /* Whether the AQM owes somebody a signal. */
 departure_inline int departure_signal_due(struct departure_state *state, __u64 now, __u64 queue_ns)
 {
-	__u32 interval_ns = state->config.interval_ns;
+	__u32 interval_ns = state->config.interval_ns, target_ns = state->config.target_ns;
+	__u64 urgent_ns =
+		departure_min(state->config.horizon_ns / 2,
+			      target_ns + departure_min((URGENT_TARGETS - 1ULL) * target_ns, URGENT_AHEAD_NS));
 
-	if (queue_ns < state->config.target_ns) {
+	if (queue_ns < target_ns) {
 		state->signal_at = 0;
 		return 0;
 	}
@@ -25,8 +28,20 @@ departure_inline int departure_signal_due(struct departure_state *state, __u64 n
 			state->signal_spacing = departure_min(2ULL * state->signal_spacing, interval_ns);
 		}
 	}
-	return now >= state->signal_at ||
-	       (queue_ns >= state->config.horizon_ns / 2 && now - state->signal_last >= queue_ns);
+	return now >= state->signal_at || (queue_ns >= urgent_ns && now - state->signal_last >= queue_ns);
+}
+
+/*
+ * Whether a signal that is due waits for a later packet, because a drop of this one would cost as many retransmissions
+ * as others have merged segments into it. Not in slow start, which hears of its first signal at once, and not halfway to the
+ * horizon.
+ */
+departure_inline int departure_signal_waits(const struct departure_state *state,
+					    const struct departure_packet *packet, __u64 queue_ns)
+{
+	return packet->segments > DROPPED_SEGMENTS && !packet->ecn_capable &&
+	       queue_ns < state->config.horizon_ns / 2 &&
+	       (packet->now >= state->signal_at || packet->now - state->signal_last < state->config.interval_ns);
 }
 
 /* The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 / sqrt(n). */

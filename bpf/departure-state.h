@@ -22,6 +22,10 @@
 #define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
 #define SMALL_WIRE_LEN 576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
 
+/* A queue of so many targets, or so far above one, or of half the horizon, is in slow start. */
+#define URGENT_TARGETS 5
+#define URGENT_AHEAD_NS 20000000U
+#define DROPPED_SEGMENTS 2 /* a signal that is a drop waits for a packet of no more segments than these */
 #define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514
 
@@ -34,6 +38,8 @@
 #define write_once(word, value) (*(volatile typeof(word) *)&(word) = (value))
 /* What is in memory is read again: the verifier then forgets on which way it came there, and follows one, not all. */
 #define departure_forget_paths() __asm__ volatile("" ::: "memory")
+/* What is computed from it is computed from here on, after the check of its range that stands before. */
+#define departure_keep_order(word) __asm__ volatile("" : "+r"(word))
 
 /* What the helper sets, at any time: value of the map aggregate_config. */
 struct aggregate_config {
@@ -43,7 +49,7 @@ struct aggregate_config {
 	__u32 sparse_credit_ns;
 	__u32 target_ns; /* 0: neither AQM nor fairness */
 	__u32 interval_ns;
-	__u32 reserved;
+	__u32 exemptions; /* not for the departure step: which lists of exempt addresses its packets are looked up in */
 };
 
 /* One flow. All times are monotonic ns. */
@@ -57,8 +63,8 @@ struct departure_flow {
 
 struct departure_flow_set {
 	__u32 tags[FLOW_WAYS]; /* hash of the flow, never 0 */
-	struct departure_flow ways[FLOW_WAYS];
-	struct departure_flow shared; /* of those that found all ways busy */
+	struct departure_flow
+		flows[FLOW_WAYS + 1]; /* one for each way, and one of those that found all ways busy */
 };
 
 /* What only the departure step writes, under the aggregate's lock. All zero is a valid beginning. */
@@ -83,7 +89,7 @@ struct departure_state {
 	__u32 loan_part; /* index of the part that was filled last */
 	__u32 loan_rest; /* ns of the part after it that are lent */
 	__u32 loan_credit; /* the sparse credit that the parts are of */
-	__u32 victim; /* way that makes room for another flow */
+	__u32 way; /* of the flow at hand */
 
 	struct departure_flow_set sets[FLOW_SETS];
 };
@@ -94,6 +100,7 @@ struct departure_packet {
 	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
 	__u32 flow_hash;
 	__u32 ecn_capable;
+	__u32 segments; /* that others have merged into it; 0: nobody did */
 };
 
 enum departure_verdict {

@@ -21,7 +21,8 @@
  * so it is the bulk flows that come after it which wait for it. Such a packet is a loan, paid back when its slot
  * comes. Loans that are out add up to at most sparse_credit: with more, a packet departs when enough of
  * the older ones have been paid back. Half of the credit is for small packets only, and a large one never waits for
- * credit: bulk flows that come back from a timeout would spend all of it. So hundreds of sparse flows that together offer more than the rate get the rate.
+ * credit: bulk flows that come back from a timeout would spend all of it. So hundreds of sparse flows that together
+ * offer more than the rate get the rate.
  *
  * What holds, whatever the packets are:
  *
@@ -37,28 +38,32 @@
  *
  * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb another's. A flow is
  * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate, and well below the share that each flow has
- * when bulk flows are many; a few packets at once are no more than one in that. The table is set-associative. When a set is full of flows that have packets yet to depart,
- * the flows that come on top share one entry: they count as one flow until its last packet has left. Forgetting
- * an entry is only ever done when nothing of it is still to depart, so order never depends on the table's size.
+ * when bulk flows are many; a few packets at once are no more than one in that. The table is set-associative. When a
+ * set is full of flows that have packets yet to depart, the flows that come on top share one entry: they count as one
+ * flow until its last packet has left. Forgetting an entry is only ever done when nothing of it is still to depart, so
+ * order never depends on the table's size.
  *
  * AQM. EDT knows at enqueue how long a packet will queue (start - ready). When that has been above the target for an
  * interval, a signal is due, and then more, ever closer, as in CoDel (RFC 8289): the n-th comes interval / sqrt(n)
  * later, times 1.13, and sooner the more bulk flows there are. A signal is a CE mark for a packet that can carry one and
  * a drop for any other. It goes to a flow that queues at least half as long as the aggregate at its fair share of the
- * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. Halfway to the horizon one signal
- * per round trip through the queue is due at once: slow start would be at the horizon before the interval is over.
+ * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. At five targets, 20 ms above the target, or
+ * halfway to the horizon, one signal per round trip through the queue is due at once: slow start would be at the horizon
+ * before the interval is over. Into a pod packets come merged, by the sender's host or by this one's, and a drop takes
+ * ten segments or more of which one would do; so a drop waits for a packet of one or two, unless it is the
+ * first of a slow start, or the queue is halfway to the horizon meanwhile.
  *
  * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it stands still while the
  * link is busy with the sparse lane, whose packets these flows wait for. While the aggregate queues beyond the
  * target, a flow whose own clock has reached the horizon is dropped: a UDP flood gets its share and not its
  * neighbours'. Nothing is dropped for fairness on a link that has time left.
  *
- * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing), or this very step
- * for the other aggregate of a packet between two pods. It moves the clock when it is ahead of the slot by more than
- * the idle credit, or else packets that were all stamped for one instant could leave as a burst there. It counts only
- * when it lies ahead of now, by less than the longest horizon: a value of another clock than the monotonic one (a
- * receive timestamp, CLOCK_TAI) is decades away. Going by the value instead of __sk_buff->tstamp_type is on purpose: a
- * stamp written by a BPF program at the egress hook leaves the type as it was, so the type does not tell our stamps,
+ * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing). It moves the clock
+ * when it is ahead of the slot by more than the idle credit, or else packets that were all stamped for one instant
+ * could leave as a burst there. It counts only when it lies ahead of now, by less than the longest horizon: a value of
+ * another clock than the monotonic one (a receive timestamp, CLOCK_TAI) is decades away. Going by the value instead of
+ * __sk_buff->tstamp_type is on purpose: a stamp written by a BPF program at the egress hook leaves the type as it was,
+ * so the type does not tell our stamps,
  * or another EDT program's, from none.
  *
  * Rounding. The clock counts whole nanoseconds; a 64-byte packet takes half of one at 1 Tbit/s. A charge of
@@ -152,6 +157,8 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2 ||
 	    fair_ns < state->flows * SPARED_FRAMES * departure_charge(config->rate_bytes_per_sec, FULL_FRAME).ns)
 		return DEPART;
+	if (departure_signal_waits(state, packet, queue_ns))
+		return DEPART;
 	departure_signal_given(state, packet->now);
 	return packet->ecn_capable ? DEPART_MARKED : DROP_AQM;
 }
@@ -184,6 +191,8 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	loan_ns = charge.ns + 1; /* its fraction rounded up */
 	departure_start_round(state, now);
 	flow = departure_find_flow(state, packet->flow_hash, now);
+	if (!flow)
+		return departure;
 	last = departure_flow_last(state, flow);
 	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 

@@ -20,6 +20,9 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static __u32 (*const bpf_get_hash_recalc)(struct __sk_buff *skb) = (void *)BPF_FUNC_get_hash_recalc;
 static long (*const bpf_skb_ecn_set_ce)(struct __sk_buff *skb) = (void *)BPF_FUNC_skb_ecn_set_ce;
+static long (*const bpf_tail_call)(void *ctx, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;
+static long (*const bpf_skb_set_tstamp)(struct __sk_buff *skb, __u64 tstamp,
+					__u32 tstamp_type) = (void *)BPF_FUNC_skb_set_tstamp;
 static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 len,
 						 __u32 start_header) = (void *)BPF_FUNC_skb_load_bytes_relative;
 static long (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_lock;

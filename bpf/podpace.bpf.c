@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The datapath of podpace: three tc programs and the maps they share.
+ * The datapath of podpace: five tc programs and the maps they share.
  *
  * podpace_classify	tc ingress of a host interface	writes the aggregate id to skb->queue_mapping
  * podpace_depart	tc egress of an exit		reads the id, sets it back to 0, stamps the departure time
- * podpace_deliver	tc egress of a host interface	stamps the departure time of the ingress aggregate
+ * podpace_depart_upper	the same, of an exit that hands packets on to other devices: tunnel, VLAN, bond, bridge
+ * podpace_deliver	tc egress of a host interface	the same for a sender on this node, and goes on to
+ * podpace_receive						the ingress aggregate of the pod
  *
  * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and bridging in
  * queue_mapping, which nothing else on that way reads or writes, and which needs no bit of skb->mark. It must be 0
@@ -22,6 +24,13 @@
 #define AGGREGATE_ID_MIN 4096
 #define AGGREGATE_COUNT 16384
 
+#define UPPER_EXIT_COUNT 4096
+#define EXEMPTION_COUNT (1 << 21)
+
+/* Bits of aggregate_config.exemptions: lists that have entries. */
+#define EXEMPT_OWN 1
+#define EXEMPT_NODE 2
+
 #define SOJOURN_BUCKETS 16
 #define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
 
@@ -29,6 +38,26 @@
 struct host_interface {
 	__u32 egress_id;
 	__u32 ingress_id;
+};
+
+/* What leaves below an upper device for each packet that passes it. */
+struct upper_exit {
+	__u32 frame_bytes; /* headers and trailers that are added */
+	__u32 align; /* a packet is padded to a multiple of this, 0: it is not, */
+	__u32 mtu; /* but not beyond this */
+	__u32 reserved;
+};
+
+/* A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form, ::ffff:a.b.c.d. */
+struct exemption_key {
+	__u32 prefix_len; /* of all that follows, in bits */
+	__u32 list; /* id of the aggregate; 0: the node's */
+	__u8 address[16];
+};
+
+struct exemption {
+	__u32 prefix_len; /* of the key: the longest prefix of either list decides */
+	__u32 is_exempt; /* or else an exception from a shorter one */
 };
 
 struct aggregate_state {
@@ -92,6 +121,33 @@ struct {
 	__type(key, __u32);
 	__type(value, struct host_interface);
 } host_interfaces SEC(".maps");
+
+/* Those that add something. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UPPER_EXIT_COUNT);
+	__type(key, __u32);
+	__type(value, struct upper_exit);
+} upper_exits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, EXEMPTION_COUNT);
+	__type(key, struct exemption_key);
+	__type(value, struct exemption);
+} exemptions SEC(".maps");
+
+/* Where one program goes on in another; the helper fills it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} continuations SEC(".maps");
+
+#define CONTINUE_RECEIVE 0
 
 #define inline_always static inline __attribute__((always_inline))
 
@@ -161,17 +217,74 @@ inline_always void count(struct aggregate_counters *counters, const struct depar
 	}
 }
 
-inline_always int schedule_departure(struct __sk_buff *skb, __u32 id)
+/* An id of ours; anything else in queue_mapping is somebody's receive queue. */
+inline_always int is_aggregate(__u32 id)
+{
+	return id - AGGREGATE_ID_MIN < AGGREGATE_COUNT;
+}
+
+/* ARP and the like carry no data worth a cap, and nothing works without them. */
+inline_always int is_ip(const struct __sk_buff *skb)
+{
+	return skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6;
+}
+
+/* Which end of a packet is looked at: the one that is not the pod. */
+enum far_end { DESTINATION, SOURCE };
+
+/* Reads the address of an end. Returns 0 for a packet that has none. */
+inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
+{
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16, BPF_HDR_START_NET);
+	if (skb->protocol != ETHER_TYPE_IPV4)
+		return 0;
+	__builtin_memset(address, 0, 10);
+	address[10] = 0xff;
+	address[11] = 0xff;
+	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4, BPF_HDR_START_NET);
+}
+
+/* Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest prefix wins, its own first. */
+inline_always int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
+{
+	struct exemption_key key = { .prefix_len = 32 + 128 };
+	const struct exemption *own = 0, *node = 0;
+
+	if (!read_address(skb, end, key.address))
+		return 0;
+	if (lists & EXEMPT_OWN) {
+		key.list = id;
+		own = bpf_map_lookup_elem(&exemptions, &key);
+	}
+	if (lists & EXEMPT_NODE) {
+		key.list = 0;
+		node = bpf_map_lookup_elem(&exemptions, &key);
+	}
+	if (own && (!node || own->prefix_len >= node->prefix_len))
+		return own->is_exempt;
+	return node && node->is_exempt;
+}
+
+/*
+ * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
+ * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
+ */
+inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
+				     const struct departure_packet *asked, __u64 *departure_at)
 {
 	const struct aggregate_config *config;
-	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	struct departure_packet packet = *asked;
 	struct departure departure;
 	struct aggregate_state *state;
 	struct aggregate_counters *counters;
-	__u32 index = id - AGGREGATE_ID_MIN;
+	__u32 index = id - AGGREGATE_ID_MIN, lists;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
 	if (!config)
+		return TC_ACT_UNSPEC;
+	lists = read_once(config->exemptions);
+	if (lists && is_exempt(skb, id, lists, far))
 		return TC_ACT_UNSPEC;
 	state = bpf_map_lookup_elem(&aggregate_state, &index);
 	counters = bpf_map_lookup_elem(&aggregate_counters, &index);
@@ -204,8 +317,7 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id)
 		return TC_ACT_SHOT;
 	if (departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
-	if (departure.sojourn)
-		skb->tstamp = packet.now + departure.sojourn;
+	*departure_at = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 
@@ -216,30 +328,110 @@ int podpace_classify(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
 
-	skb->queue_mapping = host_interface ? host_interface->egress_id : 0;
+	skb->queue_mapping = host_interface && is_ip(skb) ? host_interface->egress_id : 0;
 	return TC_ACT_UNSPEC;
 }
 
 SEC("tc")
 int podpace_depart(struct __sk_buff *skb)
 {
+	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	__u64 departure_at = skb->tstamp;
 	__u32 id = skb->queue_mapping;
 
-	if (id - AGGREGATE_ID_MIN >= AGGREGATE_COUNT)
+	if (!is_aggregate(id))
 		return TC_ACT_UNSPEC;
 	skb->queue_mapping = 0;
-	return schedule_departure(skb, id);
+	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	/*
+	 * Also when it departs at once: what stands there may be the time at which its socket sent it, and fq, which is
+	 * late now and then, would let it overtake packets of its flow that were due since.
+	 */
+	skb->tstamp = departure_at;
+	return TC_ACT_UNSPEC;
 }
 
+/* What the devices below an exit add to a packet whose segments are of this length. */
+inline_always __u32 overhead_of(const struct upper_exit *exit, __u32 wire_len, __u32 segments)
+{
+	__u32 length = wire_len / segments, padded = length;
+
+	if (exit->align) {
+		padded = (length + exit->align - 1) / exit->align * exit->align;
+		if (padded > exit->mtu)
+			padded = length > exit->mtu ? length : exit->mtu;
+	}
+	return (exit->frame_bytes + padded - length) * segments;
+}
+
+/*
+ * A tunnel, VLAN, bond, team or bridge: what is charged is the frame that leaves the device below, and the stamp has to
+ * reach the fq there. It is declared to be one, or else bridges, for example, take it for a receive timestamp and clear it.
+ */
+SEC("tc")
+int podpace_depart_upper(struct __sk_buff *skb)
+{
+	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	__u32 ifindex = skb->ifindex, segments = skb->gso_segs;
+	__u64 departure_at = 0;
+	__u32 id = skb->queue_mapping;
+	const struct upper_exit *exit;
+
+	if (!is_aggregate(id))
+		return TC_ACT_UNSPEC;
+	skb->queue_mapping = 0;
+	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
+	if (exit)
+		packet.wire_len += overhead_of(exit, packet.wire_len, segments > 1 ? segments : 1);
+	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	if (departure_at)
+		bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO);
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * Into a pod: the egress aggregate of a sender on the same node, when it has one, and then the ingress aggregate of this
+ * pod. The later departure wins; the clocks do not see each other, so a sender that queues for long leaves no gap
+ * in the receiver's link. For the same reason a time that the sender's socket asks for only delays.
+ *
+ * Two programs, because the verifier of Linux 6.1 gives up on two departure steps in one.
+ */
 SEC("tc")
 int podpace_deliver(struct __sk_buff *skb)
 {
+	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	__u64 left_at = skb->tstamp;
+	__u32 id = skb->queue_mapping;
+
+	if (is_aggregate(id)) {
+		skb->queue_mapping = 0;
+		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
+			return TC_ACT_SHOT;
+		skb->tstamp = left_at;
+	}
+	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int podpace_receive(struct __sk_buff *skb)
+{
+	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
+	__u64 left_at = skb->tstamp, arrives_at = 0;
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
 
-	if (!host_interface || !host_interface->ingress_id)
+	if (!host_interface || !host_interface->ingress_id || !is_ip(skb))
 		return TC_ACT_UNSPEC;
-	return schedule_departure(skb, host_interface->ingress_id);
+	if (schedule_departure(skb, host_interface->ingress_id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	if (arrives_at)
+		skb->tstamp = departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
+				      ? departure_max(left_at, arrives_at)
+				      : arrives_at;
+	return TC_ACT_UNSPEC;
 }
 
 char podpace_license[] SEC("license") = "Dual BSD/GPL";

@@ -1,5 +1,6 @@
 // The keys of podpace's own entry in a network configuration.
 
+import { checkExemptions } from '../helper/wire/exemption.ts';
 import { field, optionalCount, optionalObject, optionalString, show } from './json.ts';
 import { CniError, ErrorCode, isJsonObject, type JsonObject } from './types.ts';
 
@@ -21,6 +22,8 @@ export interface Settings {
   readonly onUnenforceable: OnUnenforceable;
   /** Bytes; absent means that of the default route's device. */
   readonly mtu: number | undefined;
+  /** Addresses to and from which the caps of its pods do not count. */
+  readonly exempt?: readonly string[];
 }
 
 function invalid(message: string, remedy: string): CniError {
@@ -54,6 +57,26 @@ function parseMtu(config: JsonObject): number | undefined {
   );
 }
 
+/** The helper takes a request of 64 KiB at most. */
+const MAX_EXEMPT = 1000;
+
+function parseExempt(config: JsonObject): string[] {
+  const value = field(config, 'exempt') ?? [];
+  const remedy = 'give a list such as ["10.0.0.0/8", "2001:db8::/32", "!10.1.0.0/16"]';
+  if (!Array.isArray(value)) throw invalid(`Cannot use exempt: it is ${show(value)}, not a list`, remedy);
+  if (value.length > MAX_EXEMPT) {
+    throw invalid(
+      `Cannot use exempt: it has ${value.length} entries, more than ${MAX_EXEMPT}`,
+      'give long lists to podpaced: "exempt" in its configuration holds for all pods of the node',
+    );
+  }
+  try {
+    return checkExemptions(value);
+  } catch (error) {
+    throw invalid(`Cannot use exempt: ${(error as Error).message}`, remedy);
+  }
+}
+
 function requireSupportedDevice(config: JsonObject): void {
   const device = optionalString(config, 'device', 'device') ?? 'veth';
   if (device === 'veth' || device === 'auto') return;
@@ -84,10 +107,12 @@ function refuseUnsupported(config: JsonObject): void {
 export function parseSettings(config: JsonObject): Settings {
   requireSupportedDevice(config);
   refuseUnsupported(config);
+  const exempt = parseExempt(config);
   return {
     socket: parseSocket(config),
     onUnenforceable: parseOnUnenforceable(config),
     mtu: parseMtu(config),
+    ...(exempt.length > 0 && { exempt }),
   };
 }
 

@@ -22,9 +22,11 @@ export interface Enforcement {
   readonly caps: Caps;
 }
 
-function attachParams({ call, caps }: Enforcement, hostInterface: string): AttachParams {
+function attachParams({ call, caps, settings }: Enforcement, hostInterface: string): AttachParams {
   const { containerId, ifname, network, netns } = call;
-  return { network, containerId, ifname, hostInterface, sandbox: netns, caps };
+  const { exempt } = settings;
+  const own = exempt === undefined ? {} : { exempt };
+  return { network, containerId, ifname, hostInterface, sandbox: netns, caps, ...own };
 }
 
 /** Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr. */

@@ -77,6 +77,10 @@ function collect(value: string, previous: readonly string[] | undefined): string
   return [...(previous ?? []), value];
 }
 
+function collectCidr(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
 function addSettings(command: Command): Command {
   return command
     .option('--config <file>', 'JSON file with these settings; flags win over it')
@@ -84,6 +88,15 @@ function addSettings(command: Command): Command {
     .option('--state-dir <path>', `where records are kept (default: ${DEFAULT_CONFIG.stateDir})`)
     .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
     .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
+    .option(
+      '--foreign-qdisc <policy>',
+      'where somebody configured a qdisc: respect it, without a cap there, or replace it (default: respect)',
+    )
+    .option(
+      '--exempt <cidr>',
+      'addresses to and from which no cap counts, with ! in front an exception; repeatable',
+      collectCidr,
+    )
     .option('--horizon-ms <number>', `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`)
     .option(
       '--aqm-target-ms <number>',

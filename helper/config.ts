@@ -1,14 +1,20 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
+import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/exit-qdiscs.ts';
+import { checkExemptions } from './wire/exemption.ts';
 import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
 
 export interface HelperConfig {
   readonly socket: string;
   readonly stateDir: string;
   readonly pinDir: string;
-  /** Names of uplinks; `auto` stands for the devices of the default routes. */
+  /** Names of uplinks; `auto` stands for every device on which pods' traffic can leave. */
   readonly uplink: readonly string[];
+  /** What to do where somebody configured a qdisc on the way of a cap. */
+  readonly foreignQdisc: ForeignQdisc;
+  /** Addresses to and from which no cap counts. */
+  readonly exempt: readonly string[];
   /** Longest wait of a packet. */
   readonly horizonMs: number;
   /** Queueing time that the AQM tolerates; 0, written also as `off`, turns it off. */
@@ -28,6 +34,8 @@ export const DEFAULT_CONFIG: HelperConfig = {
   stateDir: '/run/podpace',
   pinDir: '/sys/fs/bpf/podpace',
   uplink: ['auto'],
+  foreignQdisc: 'respect',
+  exempt: [],
   horizonMs: DEFAULTS.horizonNs / NS_PER_MS,
   aqmTargetMs: DEFAULTS.aqmTargetNs / NS_PER_MS,
   aqmIntervalMs: DEFAULTS.aqmIntervalNs / NS_PER_MS,
@@ -58,11 +66,28 @@ function names(name: string, value: unknown): string[] {
   throw new ConfigError(`"${name}" must be interface names or "auto", got ${JSON.stringify(value)}`);
 }
 
+function cidrs(name: string, value: unknown): string[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  try {
+    return checkExemptions(list);
+  } catch (error) {
+    throw new ConfigError(`"${name}" must be CIDRs: ${(error as Error).message}`);
+  }
+}
+
 const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperConfig[K] } = {
   socket: (value) => absolutePath('socket', value),
   stateDir: (value) => absolutePath('stateDir', value),
   pinDir: (value) => absolutePath('pinDir', value),
   uplink: (value) => names('uplink', value),
+  foreignQdisc: (value) => {
+    const policy = FOREIGN_QDISC.find((name) => name === value);
+    if (policy !== undefined) return policy;
+    throw new ConfigError(
+      `"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${JSON.stringify(value)}`,
+    );
+  },
+  exempt: (value) => cidrs('exempt', value),
   horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
   aqmTargetMs: (value) =>
     value === 'off' ? 0 : numberIn('aqmTargetMs', value, 0, MAX_HORIZON_NS / NS_PER_MS),

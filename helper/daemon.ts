@@ -7,7 +7,10 @@ import path from 'node:path';
 import { DEFAULT_CONFIG, nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
 import { removeUnpackedAddons } from './kernel/assets.ts';
+import { ChannelEvents } from './kernel/channel-events.ts';
 import { ensureBpffs } from './kernel/bpffs.ts';
+import { RtEvents } from './kernel/rt-events.ts';
+import { Follower } from './follow.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
 import { Datapath } from './shaping/datapath.ts';
@@ -53,6 +56,8 @@ export function openControl(config: HelperConfig, log: Log): Control {
     store,
     uplinks: config.uplink,
     defaults: nodeDefaultsOf(config),
+    foreignQdisc: config.foreignQdisc,
+    exempt: config.exempt,
     log,
   });
   return { shaper, store, datapath };
@@ -132,6 +137,19 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
       log('error', `Cannot repair the maps: ${(error as Error).message}`);
     }
   };
+  const follower = new Follower(async (changed) => {
+    try {
+      await shaper.follow(changed);
+    } catch (error) {
+      log('error', `Cannot follow a change of the node's devices: ${(error as Error).message}`);
+    }
+  });
+  const events = new RtEvents((event) => follower.hear(event));
+  const channels = new ChannelEvents(({ ifindex, queues }) => {
+    // A driver may make its queues anew.
+    follower.hear({ kind: 'link', ifindex });
+    shaper.tellOfQueues(ifindex, queues);
+  });
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
@@ -145,6 +163,9 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
+  events.close();
+  channels.close();
+  follower.close();
   server.close();
   if (isUninstalled) removeTraces(config, control);
   else datapath.close();

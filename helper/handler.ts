@@ -3,6 +3,7 @@
 import {
   PROTOCOL_VERSION,
   type EffectiveCap,
+  type ExitStatus,
   type Methods,
   type Response,
   type SetParams,
@@ -39,6 +40,15 @@ function shorten(problems: readonly string[]): string[] {
   return rest > 0 ? [...shown, `and ${rest} more, see podpaced list`] : shown;
 }
 
+/** A node has an exit into each of its pods: the others come first, and those with problems. */
+const MAX_EXITS = 100;
+
+function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' | 'moreExits'> {
+  const isDull = ({ role, problems }: ExitStatus): boolean => role === 'pod' && problems.length === 0;
+  const sorted = exits.toSorted((a, b) => Number(isDull(a)) - Number(isDull(b)));
+  return { exits: sorted.slice(0, MAX_EXITS), moreExits: Math.max(0, exits.length - MAX_EXITS) };
+}
+
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
   const { exits, problems, attachments } = await context.shaper.status();
   return {
@@ -47,7 +57,7 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     kernel: context.kernel,
     state: problems.length === 0 ? 'ok' : 'degraded',
     problems: shorten(problems),
-    exits,
+    ...shortenExits(exits),
     attachments,
     ...context.defaults,
     startedAt: context.startedAt.toISOString(),

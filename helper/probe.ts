@@ -10,7 +10,7 @@ import { RtSocket } from './kernel/rtnetlink.ts';
 import { withScratchNetns } from './kernel/scratch-netns.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
-import { findUplinks } from './shaping/observe.ts';
+import { observeExits } from './shaping/observe.ts';
 
 /** What the probe is asked about besides the kernel. */
 export interface ProbeOptions {
@@ -36,10 +36,11 @@ async function tryFq(): Promise<Finding> {
 async function tryUplinks(wanted: readonly string[]): Promise<Finding> {
   const rt = RtSocket.open();
   try {
-    const { uplinks, missing } = await findUplinks(rt, wanted);
-    const names = uplinks.map(({ name, numTxQueues }) => `${name} (${numTxQueues} queues)`);
-    if (missing.length === 0 && names.length > 0) return { ok: true, found: names.join(', ') };
-    const lacking = missing.length > 0 ? `no device ${missing.join(', ')}` : 'no default route';
+    const known = { uplinks: wanted, hostInterfaces: new Set<number>(), equipped: new Set<number>() };
+    const { exits, unusable } = await observeExits(rt, known);
+    const names = exits.filter(({ role }) => role === 'uplink').map(({ name, kind }) => `${name} (${kind})`);
+    if (unusable.length === 0 && names.length > 0) return { ok: true, found: names.join(', ') };
+    const lacking = unusable.length > 0 ? unusable.join('; ') : 'no default route';
     return { ok: false, found: lacking, remedy: 'add a default route, or name the uplink with --uplink' };
   } finally {
     rt.close();

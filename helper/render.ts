@@ -7,6 +7,7 @@ import type {
   CountersResult,
   DirectionCounters,
   EffectiveCap,
+  ExitStatus,
   ListResult,
   ProbeResult,
   SetResult,
@@ -44,16 +45,20 @@ function renderAqm({
   return `target ${formatDuration(aqmTargetNs)}, interval ${formatDuration(aqmIntervalNs)}`;
 }
 
+function exitRow(exit: ExitStatus): string[] {
+  const { name, role, kind, queues, rootQdisc, leafQdiscs, below, departureProgram } = exit;
+  const leaves = leafQdiscs.length === 0 ? '' : `${leafQdiscs.length} ${[...new Set(leafQdiscs)].join('+')}`;
+  const under = leaves === '' ? rootQdisc : `${rootQdisc} with ${leaves}`;
+  const qdisc = below === undefined ? under : `${leaves} on ${below.join(' ') || 'nothing'}`;
+  return [`  ${name}`, role, kind, `${queues} queues`, qdisc, departureProgram ? 'capping' : 'idle'];
+}
+
 /** The answer of `podpaced status`. */
 export function renderStatus(status: StatusResult): string {
-  const enforcing = status.exits.filter((exit) => exit.departureProgram).map(({ name }) => name);
-  const names = (enforcing.length > 0 ? enforcing : status.exits.map(({ name }) => name)).join(' ');
-  const exits = status.exits.map((exit) => {
-    const leaves = [...new Set(exit.leafQdiscs)].join('+');
-    const qdisc =
-      leaves === '' ? exit.rootQdisc : `${exit.rootQdisc} with ${exit.leafQdiscs.length} ${leaves}`;
-    return [`  ${exit.name}`, `${exit.queues} queues`, qdisc, exit.departureProgram ? 'capping' : 'idle'];
-  });
+  const uplinks = status.exits.filter(({ role }) => role === 'uplink');
+  const enforcing = uplinks.filter((exit) => exit.departureProgram);
+  const names = (enforcing.length > 0 ? enforcing : uplinks).map(({ name }) => name).join(' ');
+  const exits = status.exits.map(exitRow);
   const lines = [
     renderTable([
       ['BandwidthManager:', `EDT with BPF  [${names}]`],
@@ -68,6 +73,7 @@ export function renderStatus(status: StatusResult): string {
       ],
     ]),
     ...(exits.length === 0 ? ['Exits:             none found'] : ['Exits:', renderTable(exits)]),
+    ...(status.moreExits === 0 ? [] : [`  and ${status.moreExits} more into pods`]),
     ...(status.problems.length === 0
       ? []
       : ['Problems:', ...status.problems.map((problem) => `  ${problem}`)]),

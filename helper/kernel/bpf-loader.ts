@@ -14,6 +14,7 @@ import {
   openPinned,
   pinObject,
   programInfo,
+  updateElement,
   PROG_TYPE_SCHED_CLS,
   type MapInfo,
 } from './bpf.ts';
@@ -42,10 +43,13 @@ export interface LoadedPodpace {
     readonly aggregateState: number;
     readonly aggregateCounters: number;
     readonly hostInterfaces: number;
+    readonly upperExits: number;
+    readonly exemptions: number;
   };
   readonly programs: {
     readonly classify: LoadedProgram;
     readonly depart: LoadedProgram;
+    readonly departUpper: LoadedProgram;
     readonly deliver: LoadedProgram;
   };
 }
@@ -124,6 +128,23 @@ function openMaps(object: BpfObject, directory: string, opened: number[]): Map<s
   return maps;
 }
 
+/** Where programs go on in others: by index in the map `continuations`. */
+const CONTINUATIONS = ['podpace_receive'] as const;
+
+function fillContinuations(
+  maps: ReadonlyMap<string, number>,
+  programs: ReadonlyMap<string, LoadedProgram>,
+): void {
+  const map = maps.get('continuations');
+  if (map === undefined) return;
+  for (const [index, name] of CONTINUATIONS.entries()) {
+    const [key, value] = [Buffer.alloc(4), Buffer.alloc(4)];
+    key.writeUInt32LE(index);
+    value.writeUInt32LE(required(programs, name).fd);
+    updateElement(map, key, value);
+  }
+}
+
 function loadInto(object: BpfObject, directory: string, opened: number[]): LoadedObject {
   const maps = openMaps(object, directory, opened);
   const programs = new Map<string, LoadedProgram>();
@@ -138,6 +159,7 @@ function loadInto(object: BpfObject, directory: string, opened: number[]): Loade
     const { id, tag } = programInfo(fd);
     programs.set(program.name, { fd, id, tag, name: program.name });
   }
+  fillContinuations(maps, programs);
   // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
   for (const { name, fd } of programs.values()) replacePin(fd, path.join(directory, name));
   return { maps, programs };
@@ -181,10 +203,13 @@ export function loadPodpace(pinDirectory: string): LoadedPodpace {
       aggregateState: required(maps, 'aggregate_state'),
       aggregateCounters: required(maps, 'aggregate_counters'),
       hostInterfaces: required(maps, 'host_interfaces'),
+      upperExits: required(maps, 'upper_exits'),
+      exemptions: required(maps, 'exemptions'),
     },
     programs: {
       classify: required(programs, 'podpace_classify'),
       depart: required(programs, 'podpace_depart'),
+      departUpper: required(programs, 'podpace_depart_upper'),
       deliver: required(programs, 'podpace_deliver'),
     },
   };

@@ -135,6 +135,80 @@ export function deleteElement(fd: number, key: Buffer): boolean {
   }
 }
 
+/** Elements of a map, keys and values each in one Buffer without gaps. */
+export interface MapBatch {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly count: number;
+}
+
+/** How many elements one system call is to take or give: enough that the call itself does not count. */
+const BATCH_LENGTH = 4096;
+
+/** The part of a batch that begins at an element. */
+function batchFrom({ keys, values, count }: MapBatch, first: number): MapBatch {
+  return {
+    keys: keys.subarray((keys.length / count) * first),
+    values: values.subarray((values.length / count) * first),
+    count: count - first,
+  };
+}
+
+/** struct { in_batch; out_batch; keys; values; count; map_fd; elem_flags; flags } of the commands for many elements. */
+function batchAttr(fd: number, { keys, values, count }: MapBatch): BpfAttr {
+  return new BpfAttr().pointer(16, keys).pointer(24, values).u32(32, count).u32(36, fd);
+}
+
+/** Writes many elements. Those before one that the kernel refuses stay written. */
+export function updateBatch(fd: number, batch: MapBatch): void {
+  for (let rest = batch; rest.count > 0;) {
+    const attr = batchAttr(fd, rest);
+    try {
+      attr.call(`update ${rest.count} BPF map elements`, COMMAND.MAP_UPDATE_BATCH);
+      return;
+    } catch (error) {
+      // The stock of entries is filled up again meanwhile.
+      if (!hasErrno(error, 'ENOMEM', 'EAGAIN') || attr.readU32(32) === 0) throw error;
+      rest = batchFrom(rest, attr.readU32(32));
+    }
+  }
+}
+
+/** Removes many keys; `values` is of no account. Those that are not there are passed over. */
+export function deleteBatch(fd: number, batch: MapBatch): void {
+  for (let rest = batch; rest.count > 0;) {
+    const attr = batchAttr(fd, { ...rest, values: Buffer.alloc(0) });
+    try {
+      attr.call(`delete ${rest.count} BPF map elements`, COMMAND.MAP_DELETE_BATCH);
+      return;
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+      rest = batchFrom(rest, attr.readU32(32) + 1);
+    }
+  }
+}
+
+/** All elements of a map, in batches whose Buffers are used again for the next one. The sizes must be the map's. */
+export function* lookupBatches(fd: number, keySize: number, valueSize: number): Generator<MapBatch> {
+  const keys = Buffer.alloc(keySize * BATCH_LENGTH);
+  const values = Buffer.alloc(valueSize * BATCH_LENGTH);
+  for (let position = Buffer.alloc(0); ;) {
+    const next = Buffer.alloc(keySize);
+    const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH }).pointer(0, position).pointer(8, next);
+    let isLast = false;
+    try {
+      attr.call('list the elements of a BPF map', COMMAND.MAP_LOOKUP_BATCH);
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+      isLast = true;
+    }
+    const count = attr.readU32(32);
+    yield { keys: keys.subarray(0, count * keySize), values: values.subarray(0, count * valueSize), count };
+    if (isLast) return;
+    position = next;
+  }
+}
+
 /**
  * The keys of a map, in the kernel's order. Taken whole before the first is handed out, so that the caller may delete
  * while it goes through them; keys that others add or delete meanwhile may be missed.

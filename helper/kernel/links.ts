@@ -8,17 +8,17 @@ import {
   decodeLink,
   encodeLinkChange,
   encodeLinkQuery,
-  encodeVethPair,
+  encodePair,
 } from '../wire/link-message.ts';
-import type { Link } from '../wire/link-message.ts';
+import type { Link, PairKind } from '../wire/link-message.ts';
 import { hasErrno } from './errors.ts';
 import type { NetNamespace } from './netns.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 export type { Link } from '../wire/link-message.ts';
 
-/** A veth pair to create. */
-export interface VethPair {
+/** A pair to create. */
+export interface Pair {
   /** Name of the end in the socket's namespace. */
   readonly name: string;
   /** Alias of that end. */
@@ -74,14 +74,24 @@ export async function findLink(
  * Creates a veth pair, each end under its name in its namespace from the start. Rejects with KernelError EEXIST
  * when either name is taken; then nothing was created.
  */
-export async function createVethPair(rt: RtSocket, pair: VethPair): Promise<void> {
+export function createVethPair(rt: RtSocket, pair: Pair): Promise<void> {
+  return createPair(rt, 'veth', pair);
+}
+
+/** Creates a netkit pair of layer 3, which has no hardware addresses. EOPNOTSUPP before Linux 6.7. */
+export function createNetkitPair(rt: RtSocket, pair: Pair): Promise<void> {
+  return createPair(rt, 'netkit', pair);
+}
+
+async function createPair(rt: RtSocket, kind: PairKind, pair: Pair): Promise<void> {
   const { name, peer, mtu, numTxQueues } = pair;
   const queues = { numTxQueues, numRxQueues: numTxQueues };
   await rt.execute({
     operation: `create link "${name}" with peer "${peer.name}"`,
     type: RTM_NEWLINK,
     flags: FlagsNew.CREATE | FlagsNew.EXCL,
-    payload: encodeVethPair(
+    payload: encodePair(
+      kind,
       { name, mac: pair.mac, mtu, ...queues },
       { name: peer.name, mac: peer.mac, mtu, ...queues, netnsFd: peer.netns?.fd },
     ),

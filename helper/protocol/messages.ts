@@ -62,6 +62,8 @@ export interface AttachParams extends AttachmentKey {
   /** Path of the pod's network namespace, as CNI_NETNS gave it. */
   readonly sandbox: string;
   readonly caps: Caps;
+  /** Addresses to and from which the caps do not count, as helper/wire/exemption.ts reads them. */
+  readonly exempt?: readonly string[];
 }
 
 /** Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16 units. */
@@ -93,11 +95,19 @@ export interface GcParams {
 export interface ExitStatus {
   readonly name: string;
   readonly ifindex: number;
-  /** Queues that carry a leaf qdisc. */
+  /** Driver family: `vlan`, `bond`, `vxlan`, …; `device` for hardware. */
+  readonly kind: string;
+  /** Where it leads: off the node, into a pod of it, or to the ports of a bridge. */
+  readonly role: 'uplink' | 'pod' | 'bridge';
+  /** Its transmit queues. */
   readonly queues: number;
   /** `mq`, `fq`, or what stands there instead. */
   readonly rootQdisc: string;
+  /** Under that; with `below`, of the devices there. */
   readonly leafQdiscs: readonly string[];
+  /** Devices that hold its packets: slaves of a bond, ports of a bridge. Absent when it holds them itself. */
+  readonly below?: readonly string[];
+  /** Whether podpace's program stands at its egress. */
   readonly departureProgram: boolean;
   /** Empty when caps are enforced here; else the reasons, each with its remedy. */
   readonly problems: readonly string[];
@@ -111,6 +121,8 @@ export interface StatusResult {
   readonly state: 'ok' | 'degraded';
   readonly problems: readonly string[];
   readonly exits: readonly ExitStatus[];
+  /** Exits into pods that are left out of `exits`, since a message is limited. */
+  readonly moreExits: number;
   readonly attachments: number;
   readonly horizonNs: number;
   /** 0: off. */

@@ -1,6 +1,7 @@
 // Is a message what it claims to be? Each function returns the value with its type, or throws ShapeError that names
 // the field, what was expected and what came.
 
+import { checkExemptions } from '../wire/exemption.ts';
 import { CAP_RANGES } from './ranges.ts';
 import type {
   AttachmentKey,
@@ -97,7 +98,17 @@ function attachParamsOf(fields: Fields): AttachParams {
     hostInterface: ifnameOf(fields, 'hostInterface'),
     sandbox: stringOf(fields, 'sandbox'),
     caps: capsOf(fields['caps']),
+    ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
   };
+}
+
+function exemptOf(value: unknown): string[] {
+  if (!Array.isArray(value)) fail('exempt', 'an array', value);
+  try {
+    return checkExemptions(value);
+  } catch (error) {
+    throw new ShapeError(`"exempt" must be CIDRs: ${(error as Error).message}`);
+  }
 }
 
 function gcParamsOf(fields: Fields): GcParams {

@@ -41,6 +41,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
       return datapath.writeHostInterface(step.ifindex, step.entry);
     case 'remove-host-interface':
       return datapath.removeHostInterface(step.ifindex);
+    case 'write-overhead':
+      return datapath.writeOverhead(step.ifindex, step.overhead);
+    case 'remove-overhead':
+      return datapath.removeOverhead(step.ifindex);
     case 'record-exit':
       return store.writeExit(step.exit);
     case 'set-root':

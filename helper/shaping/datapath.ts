@@ -3,11 +3,14 @@
 import path from 'node:path';
 import {
   BPF_F_LOCK,
+  deleteBatch,
   deleteElement,
+  lookupBatches,
   lookupElement,
   lookupPerCpu,
   mapInfo,
   mapKeys,
+  updateBatch,
   updateElement,
 } from '../kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
@@ -21,18 +24,33 @@ import {
   decodeAggregateClock,
   decodeAggregateConfig,
   decodeAggregateCounters,
+  decodeFrameOverhead,
   decodeHostInterface,
   decodeInterfaceKey,
   encodeAggregateConfig,
   encodeAggregateKey,
+  encodeFrameOverhead,
   encodeHostInterface,
   encodeInterfaceKey,
+  FRAME_OVERHEAD_SIZE,
   HOST_INTERFACE_SIZE,
   type AggregateConfig,
   type AggregateCounters,
+  type FrameOverhead,
   type HostInterface,
 } from '../wire/aggregate.ts';
+import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE } from '../wire/exemption.ts';
 import type { ProgramName } from './plan.ts';
+
+const PROGRAM_NAMES: readonly ProgramName[] = ['classify', 'depart', 'departUpper', 'deliver'];
+
+function joined(texts: readonly string[]): Buffer {
+  return Buffer.from(texts.join(''), 'latin1');
+}
+
+function textAt(bytes: Buffer, offset: number, length: number): string {
+  return bytes.toString('latin1', offset, offset + length);
+}
 
 export class Datapath {
   readonly rt: RtSocket;
@@ -59,7 +77,7 @@ export class Datapath {
 
   /** Name of a loaded program by its kernel id; undefined for any other program. */
   programNameOf(id: number): ProgramName | undefined {
-    return (['classify', 'depart', 'deliver'] as const).find((name) => this.program(name).id === id);
+    return PROGRAM_NAMES.find((name) => this.program(name).id === id);
   }
 
   /** Configuration of an aggregate, as it stands in the map. */
@@ -140,6 +158,55 @@ export class Datapath {
 
   removeHostInterface(ifindex: number): void {
     deleteElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex));
+  }
+
+  /** What an exit is known to add to each packet; undefined when nothing. */
+  readOverhead(ifindex: number): FrameOverhead | undefined {
+    const value = lookupElement(
+      this.#loaded.maps.upperExits,
+      encodeInterfaceKey(ifindex),
+      FRAME_OVERHEAD_SIZE,
+    );
+    return value === undefined ? undefined : decodeFrameOverhead(value);
+  }
+
+  writeOverhead(ifindex: number, overhead: FrameOverhead): void {
+    updateElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex), encodeFrameOverhead(overhead));
+  }
+
+  removeOverhead(ifindex: number): void {
+    deleteElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex));
+  }
+
+  /** Writes entries of the map exemptions: keys and values, a character for each byte. */
+  writeExemptions(entries: readonly (readonly [string, string])[]): void {
+    updateBatch(this.#loaded.maps.exemptions, {
+      keys: joined(entries.map(([key]) => key)),
+      values: joined(entries.map(([, value]) => value)),
+      count: entries.length,
+    });
+  }
+
+  removeExemptions(keys: readonly string[]): void {
+    const batch = { keys: joined(keys), values: Buffer.alloc(0), count: keys.length };
+    deleteBatch(this.#loaded.maps.exemptions, batch);
+  }
+
+  /** All entries of the map exemptions, a character for each byte: there may be a hundred thousand. */
+  exemptionEntries(): Map<string, string> {
+    const entries = new Map<string, string>();
+    for (const batch of lookupBatches(this.#loaded.maps.exemptions, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
+      for (let at = 0; at < batch.count; at++) {
+        const key = textAt(batch.keys, at * EXEMPTION_KEY_SIZE, EXEMPTION_KEY_SIZE);
+        entries.set(key, textAt(batch.values, at * EXEMPTION_SIZE, EXEMPTION_SIZE));
+      }
+    }
+    return entries;
+  }
+
+  /** Indexes of all exits that have an overhead. */
+  overheadIndexes(): number[] {
+    return [...mapKeys(this.#loaded.maps.upperExits, 4)].map(decodeInterfaceKey);
   }
 
   /** Indexes of all host interfaces that have an entry. */

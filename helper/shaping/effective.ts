@@ -31,7 +31,7 @@ export function effectiveCapIn(
   direction: Direction,
   defaults: NodeDefaults,
 ): EffectiveCap | undefined {
-  return effectiveCapOf(caps[direction], changes?.[direction] ?? {}, defaults);
+  return effectiveCapOf(caps[direction], changes?.[direction] ?? {}, defaults, direction);
 }
 
 /** How both directions are paced. */

@@ -34,6 +34,26 @@ const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
   'sfq',
 ]);
 
+/** What to do with a qdisc that somebody configured on purpose: leave it, without a cap there, or replace it. */
+export type ForeignQdisc = 'respect' | 'replace';
+export const FOREIGN_QDISC: readonly ForeignQdisc[] = ['respect', 'replace'];
+
+/** What fq has when nobody chose anything (net/sched/sch_fq.c); quanta depend on the MTU. */
+const DEFAULT_FQ = {
+  limitPackets: 10_000,
+  flowLimitPackets: 100,
+  buckets: 1024,
+  orphanMask: 1023,
+  horizonUs: 10_000_000,
+  horizonDrop: true,
+  pacing: true,
+  flowMaxRateBytesPerSec: 0xffff_ffff,
+  flowRefillDelayUs: 40_000,
+  lowRateThresholdBytesPerSec: 68_750,
+  ceThresholdUs: 0xffff_ffff,
+  timerSlackNs: 10_000,
+} as const satisfies FqOptions;
+
 /** A qdisc as observed, with its fq options decoded when it is one. */
 export interface ObservedQdisc extends FormerQdisc {
   readonly fq?: FqOptions;
@@ -76,6 +96,24 @@ export function isOurFq(qdisc: ObservedQdisc): boolean {
   return (Object.keys(wanted) as (keyof FqOptions)[]).every((name) => fq[name] === wanted[name]);
 }
 
+/** Whether somebody gave an fq options of its own. Qdiscs with handle 0 are the kernel's own defaults. */
+function isTunedFq({ kind, handle, fq }: ObservedQdisc): boolean {
+  if (kind !== 'fq' || handle === 0 || fq === undefined) return false;
+  return (Object.keys(DEFAULT_FQ) as (keyof typeof DEFAULT_FQ)[]).some(
+    (name) => fq[name] !== undefined && fq[name] !== DEFAULT_FQ[name],
+  );
+}
+
+/** The qdisc of an exit that holds a policy of somebody's: a shaper, or an fq with options of its own. */
+function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
+  const root = rootOf(exit);
+  if (root === undefined || root.handle === ROOT_HANDLE) return undefined;
+  const leaves = exit.qdiscs.filter(
+    ({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0,
+  );
+  return [root, ...leaves].find((qdisc) => !REPLACEABLE_ROOTS.has(qdisc.kind) || isTunedFq(qdisc));
+}
+
 function leafParents(exit: ObservedExit): number[] {
   return Array.from({ length: exit.numTxQueues }, (_, queue) => ROOT_HANDLE + queue + 1);
 }
@@ -89,7 +127,8 @@ function wrongLeaves(exit: ObservedExit): number[] {
 /** What to remember of an exit before it is changed. Qdiscs with handle 0 are the kernel's own defaults. */
 function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
   const root = rootOf(exit);
-  if (root === undefined) return [];
+  // A shaper cannot be read back whole, with its classes, filters and tables: after it the default is put back.
+  if (root === undefined || !REPLACEABLE_ROOTS.has(root.kind)) return [];
   const leaves = exit.qdiscs.filter(
     ({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0,
   );
@@ -98,14 +137,18 @@ function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
 }
 
 /** Steps that give an exit its qdiscs; none when it has them. `isRecorded`: its former qdiscs are known already. */
-export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean): QdiscPlan {
+export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean, policy: ForeignQdisc): QdiscPlan {
   const root = rootOf(exit);
   const wantedRoot = exit.numTxQueues > 1 ? 'mq' : 'fq';
   const isOurs = root?.handle === ROOT_HANDLE && root.kind === wantedRoot;
-  if (!isOurs && root !== undefined && root.handle !== ROOT_HANDLE && !REPLACEABLE_ROOTS.has(root.kind)) {
+  const foreign = policy === 'respect' ? foreignQdiscOf(exit) : undefined;
+  if (foreign !== undefined) {
+    const place = foreign.parent === TC_H_ROOT ? 'root' : 'leaf';
     return {
       steps: [],
-      problem: `${exit.name} has a ${root.kind} root qdisc that somebody configured: remove it (tc qdisc del dev ${exit.name} root) or choose another uplink with --uplink`,
+      problem:
+        `${exit.name} has a ${foreign.kind} ${place} qdisc that somebody configured: remove it ` +
+        `(tc qdisc del dev ${exit.name} root), let podpace replace it (--foreign-qdisc replace), or name other uplinks (--uplink)`,
     };
   }
   const steps: QdiscStep[] = [];
@@ -123,8 +166,8 @@ export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean): QdiscPl
 }
 
 /** What is missing of an exit's qdiscs, for CHECK and `status`; empty when whole. */
-export function qdiscProblems(exit: ObservedExit): string[] {
-  const plan = planExitQdiscs(exit, true);
+export function qdiscProblems(exit: ObservedExit, policy: ForeignQdisc): string[] {
+  const plan = planExitQdiscs(exit, true, policy);
   if (plan.problem !== undefined) return [plan.problem];
   const root = rootOf(exit);
   return plan.steps.flatMap((step) => {

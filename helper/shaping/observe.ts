@@ -5,9 +5,9 @@ import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
 import { listRoutes } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
-import { RT_TABLE_MAIN, RTN_UNICAST } from '../wire/route-message.ts';
 import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
+import { findExits, type Exit, type NodeDevices } from './exits.ts';
 import {
   placeOf,
   type Desired,
@@ -25,18 +25,20 @@ function observedQdisc({ kind, handle, parent, options }: Qdisc): ObservedQdisc 
   return kind === 'fq' ? { ...base, fq: decodeFqOptions(options) } : base;
 }
 
-/** Devices with their qdiscs, those of `indexes` that exist. */
-export async function observeDevices(
+/** Those of `links` that are asked for, with their qdiscs. */
+async function observeDevices(
   rt: RtSocket,
+  links: readonly Link[],
   indexes: ReadonlySet<number>,
 ): Promise<Map<number, ObservedExit>> {
-  const links = (await listLinks(rt)).filter(({ index }) => indexes.has(index));
-  const qdiscs = await listQdiscs(rt);
+  const qdiscs = Map.groupBy(await listQdiscs(rt), ({ ifindex }) => ifindex);
   return new Map(
-    links.map(({ index, name, numTxQueues }) => {
-      const own = qdiscs.filter(({ ifindex }) => ifindex === index).map(observedQdisc);
-      return [index, { ifindex: index, name, numTxQueues, qdiscs: own }];
-    }),
+    links
+      .filter(({ index }) => indexes.has(index))
+      .map(({ index, name, numTxQueues }) => {
+        const own = (qdiscs.get(index) ?? []).map(observedQdisc);
+        return [index, { ifindex: index, name, numTxQueues, qdiscs: own }];
+      }),
   );
 }
 
@@ -63,52 +65,56 @@ export function observeMaps(datapath: Datapath, desired: Desired, indexes: Itera
     const entry = datapath.readHostInterface(ifindex);
     return entry === undefined ? [] : [[ifindex, entry] as const];
   });
+  const overheads = [...indexes].flatMap((ifindex) => {
+    const overhead = datapath.readOverhead(ifindex);
+    return overhead === undefined ? [] : [[ifindex, overhead] as const];
+  });
   return {
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
+    overheads: new Map(overheads),
   };
 }
 
-/** Everything a plan for `desired` needs to know about the devices `indexes`. */
+/** Which devices to look at. */
+export interface Sight {
+  /** All devices of the node. */
+  readonly links: readonly Link[];
+  /** Those whose programs and map entries the desired state speaks of. */
+  readonly places: ReadonlySet<number>;
+  /** Those that only hold packets for others of these. */
+  readonly holders: ReadonlySet<number>;
+}
+
+/** Everything a plan for `desired` needs to know. */
 export async function observe(
   datapath: Datapath,
   desired: Desired,
-  indexes: ReadonlySet<number>,
+  { links, places, holders }: Sight,
   exitRecords: readonly ExitRecord[],
 ): Promise<Observed> {
+  const indexes = new Set([...places, ...holders]);
   return {
-    ...observeMaps(datapath, desired, indexes),
-    devices: await observeDevices(datapath.rt, indexes),
-    programs: await observePrograms(datapath, indexes),
+    ...observeMaps(datapath, desired, places),
+    devices: await observeDevices(datapath.rt, links, indexes),
+    programs: await observePrograms(datapath, places),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };
 }
 
-const DEFAULT_DESTINATIONS: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
+/** The node's exits, what is wrong with the uplinks that were named, and all devices. */
+export interface ObservedExits {
+  readonly exits: readonly Exit[];
+  readonly unusable: readonly string[];
+  readonly links: readonly Link[];
+}
 
-/**
- * The node's uplinks: the devices named, or with `auto` those of the main table's default routes.
- * `missing` are names that no device has.
- */
-export async function findUplinks(
+/** On which devices pods' packets can leave now. */
+export async function observeExits(
   rt: RtSocket,
-  wanted: readonly string[],
-): Promise<{ uplinks: Link[]; missing: string[] }> {
+  known: Omit<NodeDevices, 'links' | 'routes'>,
+): Promise<ObservedExits> {
   const links = await listLinks(rt);
-  const names = wanted.filter((name) => name !== 'auto');
-  const found = new Set<number>();
-  const missing: string[] = [];
-  for (const name of names) {
-    const link = links.find((candidate) => candidate.name === name);
-    if (link === undefined) missing.push(name);
-    else found.add(link.index);
-  }
-  if (wanted.includes('auto')) {
-    for (const { destination, ifindex, type } of await listRoutes(rt, { table: RT_TABLE_MAIN })) {
-      // "unreachable default" names the loopback device: no way off the node.
-      if (ifindex === undefined || type !== RTN_UNICAST) continue;
-      if (DEFAULT_DESTINATIONS.has(destination)) found.add(ifindex);
-    }
-  }
-  return { uplinks: links.filter(({ index }) => found.has(index)), missing };
+  const routes = await listRoutes(rt);
+  return { ...findExits({ ...known, links, routes }), links };
 }

@@ -5,14 +5,27 @@
 // nobody schedules its departures, nor the reverse of what it had. So configuration comes before the entry that
 // points at it, exits before classifiers; and on the way down classifiers go first, exits last.
 
-import { AGGREGATE_ID_NONE, type AggregateConfig, type HostInterface } from '../wire/aggregate.ts';
-import { hasOurRoot, planExitQdiscs, type ObservedExit, type QdiscStep } from './exit-qdiscs.ts';
+import {
+  AGGREGATE_ID_NONE,
+  type AggregateConfig,
+  type FrameOverhead,
+  type HostInterface,
+} from '../wire/aggregate.ts';
+import {
+  hasOurRoot,
+  planExitQdiscs,
+  type ForeignQdisc,
+  type ObservedExit,
+  type QdiscStep,
+} from './exit-qdiscs.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
+import { exemptionListsOf } from './exemptions.ts';
+import { isUpper, type Exit } from './exits.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord, ExitRecord } from './records.ts';
 
-/** The three programs of bpf/podpace.bpf.c. */
-export type ProgramName = 'classify' | 'depart' | 'deliver';
+/** The programs of bpf/podpace.bpf.c. */
+export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver';
 
 export type Hook = 'ingress' | 'egress';
 
@@ -25,8 +38,11 @@ export interface Attachpoint {
 export interface Desired {
   readonly attachments: readonly AttachmentRecord[];
   /** Exits that must enforce egress caps; empty when no attachment has one. */
-  readonly exitIndexes: readonly number[];
+  readonly exits: readonly Exit[];
   readonly defaults: NodeDefaults;
+  readonly foreignQdisc: ForeignQdisc;
+  /** The node's list of exempt addresses. */
+  readonly exempt: readonly string[];
 }
 
 /** What the maps hold, of the attachments in question. */
@@ -34,6 +50,8 @@ export interface ObservedMaps {
   /** Of the aggregates that the attachments use; a rate of 0 is an entry that is not in use. */
   readonly configs: ReadonlyMap<number, AggregateConfig>;
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
+  /** Of the devices in question. */
+  readonly overheads: ReadonlyMap<number, FrameOverhead>;
 }
 
 /** What the kernel holds, of the devices in question only: a plan says nothing about any other device. */
@@ -51,6 +69,8 @@ export type Step =
   | { readonly kind: 'write-config'; readonly aggregateId: number; readonly config: AggregateConfig }
   | { readonly kind: 'write-host-interface'; readonly ifindex: number; readonly entry: HostInterface }
   | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
+  | { readonly kind: 'write-overhead'; readonly ifindex: number; readonly overhead: FrameOverhead }
+  | { readonly kind: 'remove-overhead'; readonly ifindex: number }
   | ({ readonly kind: 'attach'; readonly program: ProgramName } & Attachpoint)
   | ({ readonly kind: 'detach' } & Attachpoint);
 
@@ -74,7 +94,11 @@ export function attachpointOf(place: string): Attachpoint {
 /** Every program that must stand somewhere. */
 export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
   const programs = new Map<string, ProgramName>();
-  for (const ifindex of desired.exitIndexes) programs.set(placeOf({ ifindex, hook: 'egress' }), 'depart');
+  for (const exit of desired.exits)
+    programs.set(
+      placeOf({ ifindex: exit.ifindex, hook: 'egress' }),
+      isUpper(exit) ? 'departUpper' : 'depart',
+    );
   for (const attachment of desired.attachments) {
     const ifindex = attachment.hostInterfaceIndex;
     if (attachment.egressAggregateId !== undefined) {
@@ -90,12 +114,13 @@ export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
 /** The aggregates of an attachment with their configuration. */
 export function desiredConfigs(
   attachment: AttachmentRecord,
-  defaults: NodeDefaults,
+  { defaults, exempt }: Pick<Desired, 'defaults' | 'exempt'>,
 ): [number, AggregateConfig][] {
+  const lists = exemptionListsOf(attachment, exempt);
   return DIRECTIONS.flatMap((direction): [number, AggregateConfig][] => {
     const id = aggregateIdOf(attachment, direction);
     const cap = effectiveCapIn(attachment, direction, defaults);
-    return id === undefined || cap === undefined ? [] : [[id, aggregateConfigOf(cap)]];
+    return id === undefined || cap === undefined ? [] : [[id, aggregateConfigOf(cap, lists)]];
   });
 }
 
@@ -108,10 +133,11 @@ export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
   };
 }
 
-/** Devices that must hold packets until their departure: the exits, and host interfaces with an ingress cap. */
+/** Devices that must hold packets until their departure: those of the exits, and host interfaces with an ingress cap. */
 export function shapedDevices(desired: Desired): Set<number> {
   const ingress = desired.attachments.filter(({ ingressAggregateId }) => ingressAggregateId !== undefined);
-  return new Set([...desired.exitIndexes, ...ingress.map(({ hostInterfaceIndex }) => hostInterfaceIndex)]);
+  const holders = desired.exits.flatMap((exit) => exit.holders);
+  return new Set([...holders, ...ingress.map(({ hostInterfaceIndex }) => hostInterfaceIndex)]);
 }
 
 function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boolean {
@@ -121,7 +147,7 @@ function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boole
 
 function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments
-    .flatMap((attachment) => desiredConfigs(attachment, desired.defaults))
+    .flatMap((attachment) => desiredConfigs(attachment, desired))
     .filter(([aggregateId, config]) => !isSameConfig(observed.configs.get(aggregateId), config))
     .map(([aggregateId, config]) => ({ kind: 'write-config', aggregateId, config }));
 }
@@ -136,9 +162,34 @@ function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
   });
 }
 
+function isSameOverhead(a: FrameOverhead | undefined, b: FrameOverhead): boolean {
+  return a?.frameBytes === b.frameBytes && a.align === b.align && a.mtu === b.mtu;
+}
+
+function overheadSteps(desired: Desired, observed: ObservedMaps): Step[] {
+  return desired.exits.flatMap(({ ifindex, overhead }): Step[] => {
+    if (overhead === undefined || isSameOverhead(observed.overheads.get(ifindex), overhead)) return [];
+    return [{ kind: 'write-overhead', ifindex, overhead }];
+  });
+}
+
+/** Entries of devices that are no exits any more. */
+function overheadOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
+  const used = new Set(
+    desired.exits.flatMap(({ ifindex, overhead }) => (overhead === undefined ? [] : [ifindex])),
+  );
+  return [...observed.overheads.keys()]
+    .filter((ifindex) => !used.has(ifindex))
+    .map((ifindex) => ({ kind: 'remove-overhead', ifindex }));
+}
+
 /** Entries of the maps that are not as they have to be: the part of a plan that can be had without asking netlink. */
 export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
-  return [...configSteps(desired, observed), ...hostInterfaceSteps(desired, observed)];
+  return [
+    ...configSteps(desired, observed),
+    ...overheadSteps(desired, observed),
+    ...hostInterfaceSteps(desired, observed),
+  ];
 }
 
 function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {
@@ -185,22 +236,27 @@ export function plan(desired: Desired, observed: Observed): Plan {
   for (const ifindex of shaped) {
     const device = observed.devices.get(ifindex);
     if (device === undefined) continue;
-    const { steps, problem } = planExitQdiscs(device, recorded.has(ifindex));
+    const { steps, problem } = planExitQdiscs(device, recorded.has(ifindex), desired.foreignQdisc);
     qdiscSteps.push(...steps);
     if (problem !== undefined) problems.set(ifindex, problem);
   }
   // Without its qdisc a device would not hold packets, and the departure step would be a policer: worse than nothing.
   for (const ifindex of problems.keys()) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+  for (const { ifindex, holders } of desired.exits) {
+    if (holders.some((holder) => problems.has(holder))) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+  }
   return {
     steps: [
       ...configSteps(desired, observed),
       ...qdiscSteps,
+      ...overheadSteps(desired, observed),
       ...hostInterfaceSteps(desired, observed),
       ...attachSteps(programs, observed, 'egress'),
       ...attachSteps(programs, observed, 'ingress'),
       ...detachSteps(programs, observed, 'ingress'),
       ...orphanSteps(desired, observed),
       ...detachSteps(programs, observed, 'egress'),
+      ...overheadOrphanSteps(desired, observed),
       ...restoreSteps(shaped, observed),
     ],
     problems,

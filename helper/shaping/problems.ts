@@ -1,11 +1,19 @@
 // What a plan that is not empty means to an operator: each outstanding step is something that is missing now. Pure.
 
 import { qdiscProblems } from './exit-qdiscs.ts';
-import type { Observed, Plan, ProgramName, Step } from './plan.ts';
+import {
+  shapedDevices,
+  type Desired,
+  type Observed,
+  type Plan,
+  type ProgramName,
+  type Step,
+} from './plan.ts';
 
 const ROLES: Readonly<Record<ProgramName, string>> = {
   classify: 'classifier',
   depart: 'departure program',
+  departUpper: 'departure program',
   deliver: 'departure program for ingress',
 };
 
@@ -26,23 +34,26 @@ function problemOf(step: Step, observed: Observed): string | undefined {
       return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
     case 'write-host-interface':
       return `${nameOf(observed, step.ifindex)} is not known to the classifier`;
+    case 'write-overhead':
+      return `${nameOf(observed, step.ifindex)} has another overhead than ${step.overhead.frameBytes} bytes a packet`;
     // Qdiscs are told of per device, below; what is left over disturbs no cap.
     case 'set-root':
     case 'set-leaf':
     case 'record-exit':
     case 'restore-root':
     case 'remove-host-interface':
+    case 'remove-overhead':
     case 'detach':
       return undefined;
   }
 }
 
 /** Every reason why a cap is not enforced as it should be; empty when all are. */
-export function problemsOf(plan: Plan, observed: Observed, shaped: ReadonlySet<number>): string[] {
+export function problemsOf(plan: Plan, observed: Observed, desired: Desired): string[] {
   const missing = plan.steps.flatMap((step) => problemOf(step, observed) ?? []);
-  const qdiscs = [...shaped].flatMap((ifindex) => {
+  const qdiscs = [...shapedDevices(desired)].flatMap((ifindex) => {
     const device = observed.devices.get(ifindex);
-    return device === undefined ? [] : qdiscProblems(device);
+    return device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
   });
   return [...missing, ...qdiscs];
 }

@@ -1,6 +1,6 @@
 // From caps as operators write them (bits) to what the datapath reads (bytes and nanoseconds).
 
-import type { Cap, CapChanges, EffectiveCap } from '../protocol/messages.ts';
+import type { Cap, CapChanges, Direction, EffectiveCap } from '../protocol/messages.ts';
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS } from '../protocol/ranges.ts';
 import type { AggregateConfig } from '../wire/aggregate.ts';
 import { formatDuration } from './units.ts';
@@ -21,8 +21,14 @@ export const DEFAULTS: NodeDefaults = {
   aqmIntervalNs: 100_000_000,
 };
 
-/** Credit that idleness earns when no burst is set: 1 ms of the rate. */
+/** A cap's burst when none is set: 1 ms of the rate. */
 export const DEFAULT_BURST_NS = 1_000_000;
+
+/**
+ * Or, into a pod, this part of the target: what a sparse flow has sent is on loan for as long as the queue is, so its credit
+ * has to grow with the target.
+ */
+const INGRESS_BURST_TARGETS = 0.2;
 
 /** A set burst is honoured up to this much time at the rate; beyond, it would be a queue at the receiver. */
 export const MAX_BURST_NS = 20_000_000;
@@ -33,17 +39,18 @@ export const MAX_BURST_NS = 20_000_000;
  */
 const PLACEHOLDER_BURST_BITS: ReadonlySet<number> = new Set([4294967295, 34359738359, 2147483647]);
 
-/** Burst of a cap as time at its rate, in nanoseconds. */
-export function burstNsOf(cap: Cap): number {
+/** Burst of a cap as time at its rate, in nanoseconds; `defaultNs` when none is set. */
+export function burstNsOf(cap: Cap, defaultNs: number = DEFAULT_BURST_NS): number {
   if (cap.burstBits === undefined || cap.burstBits <= 0 || PLACEHOLDER_BURST_BITS.has(cap.burstBits)) {
-    return DEFAULT_BURST_NS;
+    return defaultNs;
   }
   const burstNs = (BigInt(cap.burstBits) * 1_000_000_000n) / BigInt(cap.rateBitsPerSec);
   return burstNs > BigInt(MAX_BURST_NS) ? MAX_BURST_NS : Number(burstNs);
 }
 
-/** Most of a burst is kept for sparse flows, which cannot build a queue with it, up to this much. */
+/** Most of a burst is kept for sparse flows, which cannot build a queue with it, up to this much, or this part of the target. */
 const MAX_SPARSE_CREDIT_NS = 875_000;
+const MAX_SPARSE_CREDIT_TARGETS = 0.175;
 
 const FULL_FRAME_BYTES = 1514;
 
@@ -51,24 +58,52 @@ function framesNs(count: number, rateBitsPerSec: number): number {
   return Math.ceil((count * FULL_FRAME_BYTES * 8 * 1e9) / rateBitsPerSec);
 }
 
-/** A queue below this many full frames makes TCP wait for retransmission timers instead of sending. */
-const MIN_HORIZON_FRAMES = 16;
+/**
+ * A queue below this many full frames makes TCP wait for retransmission timers instead of sending. Into a pod frames come
+ * merged, up to 64 KB in one packet that nobody here can make smaller: six of those fit, or slow start would lose
+ * one before it hears of the first mark.
+ */
+const MIN_HORIZON_FRAMES: Readonly<Record<Direction, number>> = { egress: 16, ingress: 6 * 43 };
 
 /** The horizon of one cap: the node's, stretched at low rates until some full frames fit below it. */
-export function horizonNsOf(rateBitsPerSec: number, nodeHorizonNs: number): number {
-  const stretchedNs = Math.min(framesNs(MIN_HORIZON_FRAMES, rateBitsPerSec), MAX_HORIZON_NS);
+export function horizonNsOf(
+  rateBitsPerSec: number,
+  nodeHorizonNs: number,
+  direction: Direction = 'egress',
+): number {
+  const stretchedNs = Math.min(framesNs(MIN_HORIZON_FRAMES[direction], rateBitsPerSec), MAX_HORIZON_NS);
   return Math.max(nodeHorizonNs, stretchedNs);
 }
 
 /** Below this many full frames in the queue a signal would empty it: CoDel's rule of one frame, for a paced one. */
 const MIN_TARGET_FRAMES = 4;
-const MAX_STRETCHED_TARGET_NS = (MAX_HORIZON_NS * MIN_TARGET_FRAMES) / MIN_HORIZON_FRAMES;
+const MAX_STRETCHED_TARGET_NS = (MAX_HORIZON_NS * MIN_TARGET_FRAMES) / MIN_HORIZON_FRAMES.egress;
+
+/**
+ * Into a pod a signal to TCP without ECN is the loss of a merged packet, so it is to be due this seldom. CUBIC's window,
+ * where it goes as Reno's would (RFC 9438, 4.3), falls by 0.3 of its N frames and grows by 0.53 in a round trip: it is
+ * where it was after 0.57 N^2 frames.
+ */
+const INGRESS_SIGNAL_NS = 250_000_000;
+const SIGNAL_FRAMES = 0.57;
+
+/** The shortest target that makes sense at a rate, ns. */
+function stretchedTargetNsOf(rateBitsPerSec: number, direction: Direction): number {
+  const fewFramesNs = framesNs(MIN_TARGET_FRAMES, rateBitsPerSec);
+  const seldomNs = Math.sqrt((framesNs(1, rateBitsPerSec) * INGRESS_SIGNAL_NS) / SIGNAL_FRAMES);
+  const stretchedNs = direction === 'egress' ? fewFramesNs : Math.max(fewFramesNs, Math.ceil(seldomNs));
+  return Math.min(stretchedNs, MAX_STRETCHED_TARGET_NS);
+}
 
 /** The AQM's target for one cap: the node's, stretched at low rates, and always below the cap's horizon. */
-export function aqmTargetNsOf(rateBitsPerSec: number, nodeTargetNs: number, horizonNs: number): number {
+export function aqmTargetNsOf(
+  rateBitsPerSec: number,
+  nodeTargetNs: number,
+  horizonNs: number,
+  direction: Direction = 'egress',
+): number {
   if (nodeTargetNs === 0) return 0;
-  const stretchedNs = Math.min(framesNs(MIN_TARGET_FRAMES, rateBitsPerSec), MAX_STRETCHED_TARGET_NS);
-  const targetNs = Math.max(nodeTargetNs, stretchedNs);
+  const targetNs = Math.max(nodeTargetNs, stretchedTargetNsOf(rateBitsPerSec, direction));
   return targetNs < horizonNs ? targetNs : Math.floor(horizonNs / 2);
 }
 
@@ -83,16 +118,21 @@ export function effectiveCapOf(
   asked: Cap | undefined,
   changes: CapChanges,
   defaults: NodeDefaults,
+  direction: Direction = 'egress',
 ): EffectiveCap | undefined {
   const rateBitsPerSec = changes.rateBitsPerSec ?? asked?.rateBitsPerSec;
   if (rateBitsPerSec === undefined) return undefined;
   const burstBits = changes.burstBits ?? asked?.burstBits;
-  const horizonNs = changes.horizonNs ?? horizonNsOf(rateBitsPerSec, defaults.horizonNs);
-  const aqmTargetNs = changes.aqmTargetNs ?? aqmTargetNsOf(rateBitsPerSec, defaults.aqmTargetNs, horizonNs);
+  const horizonNs = changes.horizonNs ?? horizonNsOf(rateBitsPerSec, defaults.horizonNs, direction);
+  const aqmTargetNs =
+    changes.aqmTargetNs ?? aqmTargetNsOf(rateBitsPerSec, defaults.aqmTargetNs, horizonNs, direction);
   const stretchedNs = Math.min(aqmTargetNs * MIN_INTERVAL_TARGETS, MAX_INTERVAL_NS);
+  const ownBurstNs = direction === 'egress' ? 0 : Math.floor(aqmTargetNs * INGRESS_BURST_TARGETS);
+  const defaultBurstNs = Math.min(Math.max(DEFAULT_BURST_NS, ownBurstNs), MAX_BURST_NS);
+  const cap = burstBits === undefined ? { rateBitsPerSec } : { rateBitsPerSec, burstBits };
   return {
     rateBitsPerSec,
-    burstNs: burstNsOf(burstBits === undefined ? { rateBitsPerSec } : { rateBitsPerSec, burstBits }),
+    burstNs: burstNsOf(cap, defaultBurstNs),
     horizonNs,
     aqmTargetNs,
     aqmIntervalNs: changes.aqmIntervalNs ?? Math.max(defaults.aqmIntervalNs, stretchedNs),
@@ -113,8 +153,9 @@ export function contradictionIn({ horizonNs, aqmTargetNs, aqmIntervalNs }: NodeD
 }
 
 /** What the datapath is told for a cap. Bytes per second are rounded down: rounding never exceeds the cap. */
-export function aggregateConfigOf(cap: EffectiveCap): AggregateConfig {
-  const sparseCreditNs = Math.min(Math.floor((cap.burstNs * 7) / 8), MAX_SPARSE_CREDIT_NS);
+export function aggregateConfigOf(cap: EffectiveCap, exemptions = 0): AggregateConfig {
+  const mostNs = Math.max(MAX_SPARSE_CREDIT_NS, Math.floor(cap.aqmTargetNs * MAX_SPARSE_CREDIT_TARGETS));
+  const sparseCreditNs = Math.min(Math.floor((cap.burstNs * 7) / 8), mostNs);
   return {
     rateBytesPerSec: Math.floor(cap.rateBitsPerSec / 8),
     horizonNs: cap.horizonNs,
@@ -122,6 +163,7 @@ export function aggregateConfigOf(cap: EffectiveCap): AggregateConfig {
     sparseCreditNs,
     targetNs: cap.aqmTargetNs,
     intervalNs: cap.aqmIntervalNs,
+    exemptions,
   };
 }
 

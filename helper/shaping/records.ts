@@ -13,6 +13,8 @@ export interface AttachmentRecord extends AttachmentKey {
   readonly sandbox: string;
   /** As ADD asked for them. */
   readonly caps: Caps;
+  /** Addresses to and from which the caps do not count. */
+  readonly exempt?: readonly string[];
   /** What `set` has changed since. */
   readonly changes?: ChangedCaps;
   /** Aggregate of the effective egress cap; absent without one. */

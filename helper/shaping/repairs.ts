@@ -1,10 +1,63 @@
-// What to tell of an entry of a map that was not as the helper had left it. Pure.
+// What to tell of what was not as the helper had left it: entries of maps, devices, exits. Pure.
 
 import type { AggregateConfig } from '../wire/aggregate.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
-import type { ObservedMaps, Step } from './plan.ts';
+import type { Exit } from './exits.ts';
+import type { Desired, Observed, ObservedMaps, Step } from './plan.ts';
 import type { AttachmentRecord } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
+
+/** What was done to devices, a sentence for each device. */
+export function changesOf(
+  steps: readonly Step[],
+  { observed, desired }: { readonly observed: Observed; readonly desired: Desired },
+): string[] {
+  const words = new Map<number, Set<string>>();
+  for (const step of steps) {
+    const what = WORDS[step.kind];
+    if (what === undefined || !('ifindex' in step)) continue;
+    words.set(step.ifindex, (words.get(step.ifindex) ?? new Set()).add(what));
+  }
+  return [...words].map(([ifindex, own]) => {
+    const exit = desired.exits.find((candidate) => candidate.ifindex === ifindex);
+    const name = observed.devices.get(ifindex)?.name ?? `interface ${ifindex}`;
+    return `${name}${exit === undefined ? '' : ` (${exit.role}, ${exit.kind})`} has changed: ${[...own].join(', ')}`;
+  });
+}
+
+/** Exits by index. */
+export type KnownExits = ReadonlyMap<number, Exit>;
+
+export function knownExits(exits: readonly Exit[]): KnownExits {
+  return new Map(exits.map((exit) => [exit.ifindex, exit]));
+}
+
+/** Of the ways into pods nothing is told but a new name: there may be a thousand, and they come and go with the pods. */
+function isTold(exit: Exit | undefined): exit is Exit {
+  return exit !== undefined && exit.role !== 'pod';
+}
+
+/** Which exits have come, gone or got another name, a sentence for each. */
+export function exitChangesOf(before: KnownExits, after: KnownExits): string[] {
+  const gone = [...before.values()].filter((exit) => isTold(exit) && !isTold(after.get(exit.ifindex)));
+  const come = [...after.values()].filter((exit) => isTold(exit) && !isTold(before.get(exit.ifindex)));
+  const renamed = [...after.values()].flatMap(({ ifindex, name }) => {
+    const former = before.get(ifindex)?.name ?? name;
+    return former === name ? [] : [`${former} is called ${name} now`];
+  });
+  return [
+    ...gone.map(({ name, role, kind }) => `${name} (${role}, ${kind}) is no way out any more`),
+    ...renamed,
+    ...come.map(({ name, role, kind }) => `${name} (${role}, ${kind}) is a way out now`),
+  ];
+}
+
+const WORDS: Readonly<Partial<Record<Step['kind'], string>>> = {
+  'set-root': 'put its qdiscs in place',
+  'set-leaf': 'put its qdiscs in place',
+  attach: 'put its program in place',
+  detach: 'took its program off',
+};
 
 function configText(config: AggregateConfig): string {
   const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;

@@ -15,11 +15,10 @@ import { fitting } from '../protocol/page.ts';
 import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
-import { findUplinks } from './observe.ts';
-import { plan, shapedDevices } from './plan.ts';
+import { plan } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
-import { exitStatus, takeView, viewProblems, type Node } from './view.ts';
+import { exitStatus, observeNodeExits, takeView, viewProblems, type Node } from './view.ts';
 
 /** The part of `status` that concerns the datapath. */
 export interface NodeStatus {
@@ -31,12 +30,13 @@ export interface NodeStatus {
 /** Exits and outstanding problems, as they are now. */
 export async function statusOf(node: Node): Promise<NodeStatus> {
   const attachments = node.store.readAttachments();
-  const { uplinks } = await findUplinks(node.datapath.rt, node.uplinks);
-  const uplinkIndexes = uplinks.map(({ index }) => index);
-  const view = await takeView(node, attachments, uplinkIndexes);
-  const problems = attachments.length === 0 ? [] : viewProblems(view);
-  const exits = uplinks.map((uplink) => exitStatus(uplink, view));
-  return { exits, problems, attachments: attachments.length };
+  const { exits: found } = await observeNodeExits(node);
+  const devices = found.flatMap(({ ifindex, holders }) => [ifindex, ...holders]);
+  const view = await takeView(node, attachments, { devices, hasOtherPods: true });
+  // Without a cap nothing need stand anywhere; what was asked for and cannot be is wrong all the same.
+  const problems = attachments.length === 0 ? view.unusableUplinks : viewProblems(view);
+  const exits = found.map((exit) => exitStatus(exit, view));
+  return { exits, problems: [...problems], attachments: attachments.length };
 }
 
 /** The record of an attachment. Throws ShapingError `not-found`. */
@@ -70,10 +70,10 @@ function pageOf<T extends AttachmentKey>(
 export async function listPage(node: Node, { after }: ListParams): Promise<ListResult> {
   const rest = remaining(node.store, after);
   const page = rest.slice(0, PAGE_LENGTH);
-  const view = await takeView(node, page);
+  const view = await takeView(node, page, { hasOtherPods: false });
   const items = page.map((record) => {
     const desired = { ...view.desired, attachments: [record] };
-    const own = { desired, plan: plan(desired, view.observed), shaped: shapedDevices(desired) };
+    const own = { desired, plan: plan(desired, view.observed) };
     const effective = effectiveCapsOf(record, node.defaults);
     return { ...record, effective, problems: viewProblems({ ...view, ...own }) };
   });

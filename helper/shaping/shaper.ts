@@ -2,7 +2,7 @@
 // what it should hold. The records are the desired state; nothing else is remembered between calls, so a restart,
 // a crash between two steps or a hand that changed something are all the same case: plan again, apply again.
 
-import { findLink, type Link } from '../kernel/links.ts';
+import { findLink, listLinks, type Link } from '../kernel/links.ts';
 import {
   keyOf,
   type AttachmentKey,
@@ -18,30 +18,34 @@ import {
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { applySet, effectiveCapIn, nameOf } from './effective.ts';
-import { qdiscFailure, ShapingError } from './failure.ts';
+import { Enforcement, type LoggingNode } from './enforcement.ts';
+import { exemptionListsOf, nodeEntries, replaceExemptions } from './exemptions.ts';
+import { ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
 import { observeMaps } from './observe.ts';
-import { desiredConfigs, planMaps, type Observed, type ObservedMaps, type Step } from './plan.ts';
+import { planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
-import { repairOf } from './repairs.ts';
+import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
 import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } from './reports.ts';
-import { takeView, viewProblems, type Node } from './view.ts';
+import { takeView, viewProblems, type Node, type View } from './view.ts';
 
-export interface ShaperOptions extends Node {
-  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-}
+export type ShaperOptions = LoggingNode;
 
 export class Shaper {
   readonly #options: ShaperOptions;
   readonly #aggregates: Aggregates;
+  readonly #enforcement: Enforcement;
   /** The first time round, the maps may rightly be of another configuration. */
   #hasReconciled = false;
+  /** As they were when the node was last looked at. */
+  #exits: KnownExits = new Map();
   /** Tail of the queue of operations: they run one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ShaperOptions) {
     this.#options = options;
     this.#aggregates = new Aggregates(options);
+    this.#enforcement = new Enforcement(options);
   }
 
   get #datapath(): Node['datapath'] {
@@ -63,10 +67,11 @@ export class Shaper {
       for (const stale of others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index)) {
         await this.#remove(stale);
       }
-      const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
-      const asked = { containerId, ifname, network, hostInterface, sandbox, caps };
+      const { containerId, ifname, network, hostInterface, sandbox, caps, exempt } = params;
+      const own = exempt === undefined || exempt.length === 0 ? {} : { exempt };
+      const asked = { containerId, ifname, network, hostInterface, sandbox, caps, ...own };
       const wanted = { ...asked, hostInterfaceIndex: link.index };
-      const record = await this.#replace(former, wanted, (next) => this.#enforce(next, former));
+      const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
       await this.#limitGso(former, record, link.mtu);
     });
   }
@@ -78,9 +83,10 @@ export class Shaper {
       const link = await findLink(this.#datapath.rt, { index: former.hostInterfaceIndex });
       if (link === undefined) throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
-      const next = await this.#replace(former, applySet(former, params, defaults), (record) =>
-        hasSameAggregates(former, record) ? this.#writeConfigs(record) : this.#enforce(record, former),
-      );
+      const next = await this.#replace(former, applySet(former, params, defaults), async (record) => {
+        if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
+        else await this.#enforcement.enforce(record, former);
+      });
       await this.#limitGso(former, next, link.mtu);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
@@ -104,7 +110,7 @@ export class Shaper {
       if (record === undefined) {
         throw new ShapingError('check-failed', `No cap is known for ${name}`, 'add the pod again');
       }
-      const problems = viewProblems(await takeView(this.#options, [record]));
+      const problems = viewProblems(await takeView(this.#options, [record], { hasOtherPods: false }));
       if (problems.length === 0) return;
       const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
       throw new ShapingError(
@@ -135,19 +141,40 @@ export class Shaper {
       this.#store.refresh();
       await this.#dropVanished();
       const attachments = this.#store.readAttachments();
-      const view = await takeView(this.#options, attachments);
-      const failures: string[] = [];
-      for (const step of view.plan.steps) {
-        try {
-          await this.#apply(step, view.observed);
-          this.#tellOfRepair(step, attachments, view.observed);
-        } catch (error) {
-          failures.push((error as Error).message);
-        }
+      if (!this.#hasReconciled) {
+        const wanted = nodeEntries(attachments, this.#options.exempt);
+        replaceExemptions(this.#datapath, this.#datapath.exemptionEntries(), wanted);
       }
+      const view = await takeView(this.#options, attachments, { hasOtherPods: true });
+      const failures = await this.#carryOut(view);
       this.#hasReconciled = true;
       return [...failures, ...view.plan.problems.values()];
     });
+  }
+
+  /**
+   * Brings devices that something happened to into order; all of the node when it is not known which. Far cheaper than
+   * reconciling where there are many pods.
+   */
+  follow(changed: ReadonlySet<number> | undefined): Promise<void> {
+    return this.#exclusively(async () => {
+      const { log } = this.#options;
+      const all = this.#store.readAttachments();
+      if (all.length === 0 && this.#store.readExits().length === 0) return;
+      const devices = [...(changed ?? [])];
+      const concerned = changed === undefined ? all : [];
+      const isAny = changed === undefined;
+      const scope = { devices, hasOtherPods: isAny, hasUplinks: isAny };
+      const view = await takeView(this.#options, concerned, scope);
+      for (const failure of await this.#carryOut(view))
+        log('error', `Cannot follow a change of the node's devices: ${failure}`);
+    });
+  }
+
+  /** Tells of an exit that sends by another number of queues: its leaves are fq whether they are in use or not. */
+  tellOfQueues(ifindex: number, queues: number): void {
+    const name = this.#exits.get(ifindex)?.name;
+    if (name !== undefined) this.#options.log('info', `${name} sends by ${queues} queues now`);
   }
 
   /**
@@ -157,7 +184,7 @@ export class Shaper {
   reconcileMaps(): Promise<void> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const desired = { attachments, exitIndexes: [], defaults: this.#options.defaults };
+      const desired = { ...this.#options, attachments, exits: [] };
       const indexes = attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {
@@ -189,8 +216,8 @@ export class Shaper {
       const restoredExits = this.#store.readExits().map(({ name }) => name);
       for (const { containerId, ifname } of attachments)
         this.#store.removeAttachment({ containerId, ifname });
-      const view = await takeView(this.#options, []);
-      for (const step of view.plan.steps) await this.#apply(step, view.observed);
+      const view = await takeView(this.#options, [], { hasOtherPods: true });
+      for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
       return { restoredExits, detached: attachments.length };
     });
   }
@@ -220,6 +247,7 @@ export class Shaper {
     const record = this.#aggregates.assign(wanted, former);
     this.#store.writeAttachment(record);
     try {
+      this.#enforcement.exempt(former, record);
       await enforce(record);
     } catch (error) {
       await this.#undoReplace(record, former);
@@ -234,40 +262,20 @@ export class Shaper {
     record: AttachmentRecord,
     mtuBytes: number,
   ): Promise<void> {
-    const { defaults, log } = this.#options;
-    const rate = effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec;
+    const { defaults, exempt, log } = this.#options;
+    // What is exempt goes at full speed through the same interface.
+    const isCappedWhole = exemptionListsOf(record, exempt) === 0;
+    const rate = isCappedWhole ? effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec : undefined;
     if (rate === undefined && former?.egressAggregateId === undefined) return;
     await limitGso(record, rate, mtuBytes, log);
-  }
-
-  async #enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
-    const formerIndex = former === undefined ? [] : [former.hostInterfaceIndex];
-    const view = await takeView(this.#options, [record], formerIndex);
-    const [problem] = view.plan.problems.values();
-    if (problem !== undefined) throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
-    if (record.egressAggregateId !== undefined && view.desired.exitIndexes.length === 0) {
-      const names = view.missingUplinks.length === 0 ? '' : ` (no device ${view.missingUplinks.join(', ')})`;
-      throw new ShapingError(
-        'unenforceable',
-        `Cannot enforce an egress cap: the node has no uplink${names}`,
-        'add a default route, or name the uplink with --uplink',
-      );
-    }
-    for (const step of view.plan.steps) await this.#apply(step, view.observed);
-  }
-
-  /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */
-  async #writeConfigs(record: AttachmentRecord): Promise<void> {
-    for (const [aggregateId, config] of desiredConfigs(record, this.#options.defaults)) {
-      this.#datapath.writeConfig(aggregateId, config);
-    }
   }
 
   async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     try {
       if (former === undefined) return await this.#remove(record);
       this.#store.writeAttachment(former);
-      await this.#enforce(former, record);
+      this.#enforcement.exempt(record, former);
+      await this.#enforcement.enforce(former, record);
       this.#aggregates.giveBack(record, former);
     } catch (error) {
       this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
@@ -277,33 +285,50 @@ export class Shaper {
   /** Forgets an attachment first, then takes away what the rest does not need. */
   async #remove(record: AttachmentRecord): Promise<void> {
     this.#store.removeAttachment(record);
-    const view = await takeView(this.#options, [], [record.hostInterfaceIndex]);
-    for (const step of view.plan.steps) await this.#apply(step, view.observed);
+    const others = this.#store.readAttachments();
+    // With the last egress cap all exits go, also those that are known by nothing but their program.
+    const isLast = !others.some(({ egressAggregateId }) => egressAggregateId !== undefined);
+    const devices = [record.hostInterfaceIndex];
+    const view = await takeView(this.#options, isLast ? others : [], { devices, hasOtherPods: isLast });
+    for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
+    this.#enforcement.exempt(record, undefined);
     this.#aggregates.giveBack(record, undefined);
   }
 
   /** Attachments whose host interface is gone have lost everything that could be capped. */
   async #dropVanished(): Promise<void> {
-    for (const record of this.#store.readAttachments()) {
-      const link = await findLink(this.#datapath.rt, { index: record.hostInterfaceIndex });
-      if (link !== undefined) continue;
+    const records = this.#store.readAttachments();
+    if (records.length === 0) return;
+    const links = new Set((await listLinks(this.#datapath.rt)).map(({ index }) => index));
+    for (const record of records) {
+      if (links.has(record.hostInterfaceIndex)) continue;
       this.#options.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
       await this.#remove(record);
     }
   }
 
+  /** Applies as much of a plan as can be, and tells of it; returns what failed. */
+  async #carryOut(view: View): Promise<string[]> {
+    const failures: string[] = [];
+    const done: Step[] = [];
+    for (const step of view.plan.steps) {
+      try {
+        await this.#enforcement.apply(step, view.observed);
+        done.push(step);
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    }
+    for (const step of done) this.#tellOfRepair(step, view.desired.attachments, view.observed);
+    const exits = knownExits(view.exits);
+    const changes = [...exitChangesOf(this.#exits, exits), ...changesOf(done, view)];
+    if (this.#hasReconciled) for (const change of changes) this.#options.log('info', change);
+    this.#exits = exits;
+    return failures;
+  }
+
   #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
     const repair = repairOf(step, attachments, observed);
     if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
-  }
-
-  async #apply(step: Step, observed: Observed): Promise<void> {
-    try {
-      await applyStep(this.#datapath, this.#store, step);
-    } catch (error) {
-      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') throw error;
-      const qdisc = step.kind === 'set-root' ? step.qdisc : 'fq';
-      throw qdiscFailure(error, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
-    }
   }
 }

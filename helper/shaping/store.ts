@@ -14,6 +14,7 @@ export class Store {
   readonly #warn: (message: string) => void;
   /** As the files are; absent when they have to be read. */
   #attachments: AttachmentRecord[] | undefined;
+  #exits: ExitRecord[] | undefined;
 
   /** Makes the directory, readable by root only. `warn` hears of files that cannot be understood. */
   constructor(directory: string, warn: (message: string) => void) {
@@ -33,10 +34,13 @@ export class Store {
   /** Has the files read again: somebody may have removed or damaged one. */
   refresh(): void {
     this.#attachments = undefined;
+    this.#exits = undefined;
   }
 
-  readExits(): ExitRecord[] {
-    return this.#readAll<ExitRecord>('exits');
+  /** In no order. Read again when the attachments are. */
+  readExits(): readonly ExitRecord[] {
+    this.#exits ??= this.#readAll<ExitRecord>('exits');
+    return this.#exits;
   }
 
   writeAttachment(record: AttachmentRecord): void {
@@ -45,6 +49,7 @@ export class Store {
   }
 
   writeExit(record: ExitRecord): void {
+    this.refresh();
     this.#write('exits', String(record.ifindex), record);
   }
 
@@ -54,6 +59,7 @@ export class Store {
   }
 
   removeExit(ifindex: number): void {
+    this.refresh();
     fs.rmSync(this.#file('exits', String(ifindex)), { force: true });
   }
 

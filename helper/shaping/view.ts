@@ -1,12 +1,12 @@
 // The node as it should be beside the node as it is: what every operation of the shaper begins with.
 
-import type { Link } from '../kernel/links.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
-import { qdiscProblems } from './exit-qdiscs.ts';
-import { findUplinks, observe } from './observe.ts';
-import { placeOf, plan, shapedDevices, type Desired, type Observed, type Plan } from './plan.ts';
+import { qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
+import { isUpper, type Exit } from './exits.ts';
+import { observe, observeExits, type ObservedExits } from './observe.ts';
+import { placeOf, plan, type Desired, type Observed, type Plan } from './plan.ts';
 import { problemsOf } from './problems.ts';
 import type { NodeDefaults } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
@@ -19,75 +19,126 @@ export interface Node {
   /** Names of uplinks; `auto` stands for the devices of the default routes. */
   readonly uplinks: readonly string[];
   readonly defaults: NodeDefaults;
+  readonly foreignQdisc: ForeignQdisc;
+  /** Addresses that are exempt for every attachment. */
+  readonly exempt: readonly string[];
 }
 
 export interface View {
   readonly desired: Desired;
   readonly observed: Observed;
   readonly plan: Plan;
-  readonly shaped: ReadonlySet<number>;
-  readonly missingUplinks: readonly string[];
+  /** All exits that must hold caps, also those that the view says nothing else of. */
+  readonly exits: readonly Exit[];
+  /** What is wrong with the uplinks that were named. */
+  readonly unusableUplinks: readonly string[];
+}
+
+/** How much of the node a view takes in besides its attachments. */
+export interface ViewScope {
+  /** Further devices. */
+  readonly devices?: readonly number[];
+  /**
+   * Exits into pods that are not of the view's attachments: a thousand, perhaps, on which nothing has changed. Without
+   * them a view says nothing about those.
+   */
+  readonly hasOtherPods: boolean;
+  /** Ways off the node; true when absent. Without them too, a view is of `devices` and of what is new. */
+  readonly hasUplinks?: boolean;
+}
+
+/** All exits of the node as they are now, whether or not a cap needs them. */
+export function observeNodeExits({ datapath, store, uplinks }: Node): Promise<ObservedExits> {
+  return observeExits(datapath.rt, {
+    uplinks,
+    hostInterfaces: new Set(store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex)),
+    equipped: new Set(store.readExits().map(({ ifindex }) => ifindex)),
+  });
 }
 
 /**
- * Desired and observed state of some attachments and of the exits, which always answer for all attachments.
- * With all attachments in it, the view also takes in every device where something of ours was ever left.
+ * Desired and observed state of some attachments, which must be in the store, and of the exits, which always answer for
+ * all attachments.
  */
 export async function takeView(
-  { datapath, store, uplinks: names, defaults }: Node,
-  scope: readonly AttachmentRecord[],
-  alsoIndexes: readonly number[] = [],
+  node: Node,
+  attachments: readonly AttachmentRecord[],
+  { devices = [], hasOtherPods, hasUplinks = true }: ViewScope,
 ): Promise<View> {
+  const { datapath, store, defaults, foreignQdisc, exempt } = node;
   const all = store.readAttachments();
+  const { exits, unusable, links } = await observeNodeExits(node);
   const needsExits = all.some(({ egressAggregateId }) => egressAggregateId !== undefined);
-  const { uplinks, missing } = await findUplinks(datapath.rt, names);
-  const exitIndexes = needsExits ? uplinks.map(({ index }) => index) : [];
-  const desired: Desired = { attachments: scope, exitIndexes, defaults };
+  const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices]);
+  const needed = needsExits ? exits : [];
   const exitRecords = store.readExits();
-  const indexes = new Set([
-    ...exitIndexes,
-    ...scope.map((record) => record.hostInterfaceIndex),
-    ...alsoIndexes,
+  const equipped = new Set(exitRecords.map(({ ifindex }) => ifindex));
+  const chosen = needed.filter(({ role, ifindex, holders }) => {
+    if (role === 'pod' ? hasOtherPods : hasUplinks) return true;
+    const isNew = !holders.every((holder) => equipped.has(holder));
+    return isNew || own.has(ifindex) || holders.some((holder) => own.has(holder));
+  });
+  const places = new Set([...own, ...chosen.map(({ ifindex }) => ifindex)]);
+  const holders = new Set(chosen.flatMap((exit) => exit.holders));
+  const others = new Set([
+    ...all.map(({ hostInterfaceIndex }) => hostInterfaceIndex),
+    ...needed.flatMap((exit) => exit.holders),
   ]);
-  const elsewhere = new Set(all.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
-  for (const { ifindex } of exitRecords) if (!elsewhere.has(ifindex)) indexes.add(ifindex);
-  if (scope.length === all.length) {
-    for (const { ifindex } of datapath.hooks.knownPlaces()) indexes.add(ifindex);
-    for (const ifindex of datapath.hostInterfaceIndexes()) indexes.add(ifindex);
+  for (const { ifindex } of exitRecords) if (!others.has(ifindex)) places.add(ifindex);
+  // With everything in it, it also takes in every device where something of ours was ever left.
+  if (hasOtherPods && attachments.length === all.length) {
+    for (const { ifindex } of datapath.hooks.knownPlaces()) places.add(ifindex);
+    for (const ifindex of datapath.hostInterfaceIndexes()) places.add(ifindex);
+    for (const ifindex of datapath.overheadIndexes()) places.add(ifindex);
   }
-  const observed = await observe(datapath, desired, indexes, exitRecords);
-  const shaped = shapedDevices(desired);
-  return { desired, observed, plan: plan(desired, observed), shaped, missingUplinks: missing };
+  // Whatever is said of a device is said of all that it is to anybody: an exit, and the host interface of an attachment.
+  const concerned = all.filter((record) => places.has(record.hostInterfaceIndex));
+  const desired: Desired = { attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt };
+  const observed = await observe(datapath, desired, { links, places, holders }, exitRecords);
+  return { desired, observed, plan: plan(desired, observed), exits: needed, unusableUplinks: unusable };
+}
+
+/** Whether a view has a way off the node. */
+export function hasUplink({ desired }: Pick<View, 'desired'>): boolean {
+  return desired.exits.some(({ role }) => role === 'uplink');
 }
 
 /** Every reason why a cap in the view is not enforced as it should be. */
 export function viewProblems(view: View): string[] {
-  const problems = problemsOf(view.plan, view.observed, view.shaped);
-  for (const name of view.missingUplinks) problems.push(`The uplink "${name}" is not there`);
+  const problems = problemsOf(view.plan, view.observed, view.desired);
+  problems.push(...view.unusableUplinks);
   const needsExit = view.desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined);
-  if (needsExit && view.desired.exitIndexes.length === 0) problems.push('The node has no uplink');
+  if (needsExit && !hasUplink(view)) problems.push('The node has no uplink');
   for (const { hostInterface, hostInterfaceIndex } of view.desired.attachments) {
     if (!view.observed.devices.has(hostInterfaceIndex)) problems.push(`${hostInterface} is gone`);
   }
   return problems;
 }
 
-/** An exit as `status` reports it. */
-export function exitStatus(uplink: Link, { observed, desired }: View): ExitStatus {
-  const device = observed.devices.get(uplink.index);
-  const isUsed = desired.exitIndexes.includes(uplink.index);
-  const qdiscs = device?.qdiscs ?? [];
-  const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
-  const leaves = qdiscs.filter(
-    ({ parent }) => parent !== TC_H_ROOT && parent >>> 16 === (root?.handle ?? 0) >>> 16,
+/** Kinds of the qdiscs in which a device's packets wait: the leaves of its root, or the root itself. */
+function waitingIn(device: ObservedExit | undefined): string[] {
+  const root = device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT);
+  if (device === undefined || root === undefined) return ['none'];
+  const leaves = device.qdiscs.filter(
+    ({ parent }) => parent !== TC_H_ROOT && parent >>> 16 === root.handle >>> 16,
   );
+  return leaves.length === 0 ? [] : leaves.map(({ kind }) => kind);
+}
+
+/** An exit as `status` reports it. */
+export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus {
+  const { ifindex, name, kind, role, holders } = exit;
+  const device = observed.devices.get(ifindex);
+  const isUsed = desired.exits.some((used) => used.ifindex === ifindex);
+  const below = holders.flatMap((holder) => observed.devices.get(holder) ?? []);
+  const program = observed.programs.get(placeOf({ ifindex, hook: 'egress' }));
   return {
-    name: uplink.name,
-    ifindex: uplink.index,
-    queues: uplink.numTxQueues,
-    rootQdisc: root?.kind ?? 'none',
-    leafQdiscs: leaves.map(({ kind }) => kind),
-    departureProgram: observed.programs.get(placeOf({ ifindex: uplink.index, hook: 'egress' })) === 'depart',
-    problems: isUsed && device !== undefined ? qdiscProblems(device) : [],
+    ...{ name, ifindex, kind, role },
+    queues: device?.numTxQueues ?? 0,
+    rootQdisc: device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT)?.kind ?? 'none',
+    leafQdiscs: below.flatMap(waitingIn),
+    ...(isUpper(exit) && holders[0] !== ifindex && { below: below.map((holder) => holder.name) }),
+    departureProgram: program !== undefined && program !== 'stale',
+    problems: isUsed ? below.flatMap((holder) => qdiscProblems(holder, desired.foreignQdisc)) : [],
   };
 }

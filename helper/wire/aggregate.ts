@@ -18,10 +18,13 @@ export const DURATION_MAX_NS = 0xffff_ffff;
 export const AGGREGATE_CONFIG_SIZE = 32;
 /** Bytes of one CPU's value of the map aggregate_counters. */
 export const AGGREGATE_COUNTERS_SIZE = 208;
+const EXEMPTIONS_OFFSET = 28;
 /** Where the clock stands in a value of the map aggregate_state, behind its lock. */
 export const AGGREGATE_CLOCK_OFFSET = 8;
 /** Bytes of a value of the map host_interfaces. */
 export const HOST_INTERFACE_SIZE = 8;
+/** Bytes of a value of the map upper_exits. */
+export const FRAME_OVERHEAD_SIZE = 16;
 
 /** Buckets of the sojourn histogram. */
 export const SOJOURN_BUCKETS = 16;
@@ -38,7 +41,13 @@ export interface AggregateConfig {
   readonly targetNs: number;
   /** How long the sojourn may stay above the target before the AQM acts. */
   readonly intervalNs: number;
+  /** Lists of exempt addresses that its packets are looked up in: EXEMPT_OWN, EXEMPT_NODE. */
+  readonly exemptions: number;
 }
+
+/** Bits of AggregateConfig.exemptions. */
+export const EXEMPT_OWN = 1;
+export const EXEMPT_NODE = 2;
 
 /** The start of struct aggregate_state: until when the aggregate has been charged, monotonic. */
 export interface AggregateClock {
@@ -73,6 +82,16 @@ export interface HostInterface {
   readonly ingressId: number;
 }
 
+/** struct upper_exit: what the devices below an exit add to each packet that passes it. */
+export interface FrameOverhead {
+  /** Headers and trailers. */
+  readonly frameBytes: number;
+  /** A packet is padded to a multiple of this many bytes; 0: it is not. */
+  readonly align: number;
+  /** But not beyond this many. */
+  readonly mtu: number;
+}
+
 function requireRange(what: string, value: number, min: number, max: number): void {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return;
   throw new RangeError(`Cannot encode ${what} ${value}: expected an integer from ${min} to ${max}`);
@@ -91,7 +110,7 @@ export function encodeAggregateKey(id: number): Buffer {
   return key;
 }
 
-/** The words of struct aggregate_config behind the rate, in its order; a reserved one follows. */
+/** The durations of struct aggregate_config behind the rate, in its order; the exemptions follow. */
 const DURATION_NAMES = ['horizonNs', 'idleCreditNs', 'sparseCreditNs', 'targetNs', 'intervalNs'] as const;
 
 /** Value of the map aggregate_config. Throws RangeError when a number is out of range. */
@@ -103,6 +122,8 @@ export function encodeAggregateConfig(config: AggregateConfig): Buffer {
     requireRange(name, config[name], 0, DURATION_MAX_NS);
     value.writeUInt32LE(config[name], 8 + index * 4);
   }
+  requireRange('exemptions', config.exemptions, 0, EXEMPT_OWN | EXEMPT_NODE);
+  value.writeUInt32LE(config.exemptions, EXEMPTIONS_OFFSET);
   return value;
 }
 
@@ -119,6 +140,7 @@ export function decodeAggregateConfig(value: Buffer): AggregateConfig {
     sparseCreditNs: value.readUInt32LE(16),
     targetNs: value.readUInt32LE(20),
     intervalNs: value.readUInt32LE(24),
+    exemptions: value.readUInt32LE(EXEMPTIONS_OFFSET),
   };
 }
 
@@ -186,4 +208,20 @@ export function encodeHostInterface(hostInterface: HostInterface): Buffer {
 export function decodeHostInterface(value: Buffer): HostInterface {
   requireLength('host interface', value, HOST_INTERFACE_SIZE);
   return { egressId: value.readUInt32LE(0), ingressId: value.readUInt32LE(4) };
+}
+
+/** Value of the map upper_exits. Throws RangeError when a number is out of range. */
+export function encodeFrameOverhead({ frameBytes, align, mtu }: FrameOverhead): Buffer {
+  const value = Buffer.alloc(FRAME_OVERHEAD_SIZE);
+  for (const [index, [what, number]] of Object.entries({ frameBytes, align, mtu }).entries()) {
+    requireRange(what, number, 0, 0xffff_ffff);
+    value.writeUInt32LE(number, index * 4);
+  }
+  return value;
+}
+
+/** Reads a value of upper_exits. */
+export function decodeFrameOverhead(value: Buffer): FrameOverhead {
+  requireLength('frame overhead', value, FRAME_OVERHEAD_SIZE);
+  return { frameBytes: value.readUInt32LE(0), align: value.readUInt32LE(4), mtu: value.readUInt32LE(8) };
 }

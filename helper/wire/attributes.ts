@@ -36,6 +36,11 @@ export class Attributes {
     return this.#values.get(type);
   }
 
+  /** All payloads, of a list whose types are but numbers. */
+  all(): readonly Buffer[] {
+    return [...this.#values.values()];
+  }
+
   /** An unsigned number of 8 bits. */
   u8(type: number): number | undefined {
     return this.#sized(type, 1)?.readUInt8();

@@ -10,6 +10,7 @@ export const RTM_GETLINK = 18;
 
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 1;
+const IFF_LOOPBACK = 8;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
@@ -29,6 +30,9 @@ const IFLA_GSO_MAX_SIZE = 41;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
+const IFLA_NETKIT_PEER_INFO = 1;
+/** Attributes of IFLA_INFO_DATA by which a tunnel names an IPv6 end: IFLA_VXLAN_GROUP6, _LOCAL6; IFLA_GENEVE_REMOTE6. */
+const IPV6_ENDS: Readonly<Record<string, readonly number[]>> = { vxlan: [16, 17], geneve: [7] };
 
 /** RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that nobody here reads. */
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -44,6 +48,7 @@ export interface Link {
   readonly mac: string;
   /** True when the administrator switched it on (IFF_UP); says nothing of a carrier. */
   readonly up: boolean;
+  readonly loopback: boolean;
   /** Index of the device it is tied to (IFLA_LINK): for a veth its peer, in the namespace that linkNetnsId names. */
   readonly linkIndex?: number;
   /** Kernel's id of the namespace of `linkIndex`, absent when it is the same one. */
@@ -51,6 +56,8 @@ export interface Link {
   /** Index of the bridge or bond it is part of. */
   readonly masterIndex?: number;
   readonly alias?: string;
+  /** True for a VXLAN or Geneve device whose outer packets are IPv6. */
+  readonly outerIpv6?: true;
   readonly numTxQueues: number;
   readonly numRxQueues: number;
   /** Largest GSO packet in bytes. */
@@ -77,7 +84,10 @@ export interface LinkAttributes {
 export function decodeLink(payload: Buffer): Link {
   requireLength('link', payload, IFINFOMSG_BYTES);
   const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
-  const kind = attributes.nested(IFLA_LINKINFO)?.string(IFLA_INFO_KIND);
+  const info = attributes.nested(IFLA_LINKINFO);
+  const kind = info?.string(IFLA_INFO_KIND);
+  const data = IPV6_ENDS[kind ?? ''] === undefined ? undefined : info?.nested(IFLA_INFO_DATA);
+  const outerIpv6 = IPV6_ENDS[kind ?? '']?.some((type) => data?.bytes(type) !== undefined) === true;
   const linkIndex = attributes.u32(IFLA_LINK);
   const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
   const masterIndex = attributes.u32(IFLA_MASTER);
@@ -88,6 +98,7 @@ export function decodeLink(payload: Buffer): Link {
     mtu: attributes.u32(IFLA_MTU) ?? 0,
     mac: decodeMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
     up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
+    loopback: (payload.readUInt32LE(8) & IFF_LOOPBACK) !== 0,
     numTxQueues: attributes.u32(IFLA_NUM_TX_QUEUES) ?? 1,
     numRxQueues: attributes.u32(IFLA_NUM_RX_QUEUES) ?? 1,
     gsoMaxSizeBytes: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
@@ -97,6 +108,7 @@ export function decodeLink(payload: Buffer): Link {
     ...(linkNetnsId !== undefined && { linkNetnsId }),
     ...(masterIndex !== undefined && { masterIndex }),
     ...(alias !== undefined && { alias }),
+    ...(outerIpv6 && { outerIpv6 }),
   };
 }
 
@@ -118,15 +130,19 @@ export function encodeLinkChange(
   );
 }
 
-/** Creates a veth pair: the attributes of the one end, and nested in them the other end's. */
-export function encodeVethPair(link: LinkAttributes, peer: LinkAttributes): Buffer {
+/** Devices that come in pairs, and the attribute of IFLA_INFO_DATA that holds the other end: linux/veth.h, if_link.h. */
+const PEER_ATTRIBUTE = { veth: VETH_INFO_PEER, netkit: IFLA_NETKIT_PEER_INFO } as const;
+export type PairKind = keyof typeof PEER_ATTRIBUTE;
+
+/** Creates a pair: the attributes of the one end, and nested in them the other end's. A netkit is one of layer 3. */
+export function encodePair(kind: PairKind, link: LinkAttributes, peer: LinkAttributes): Buffer {
   return encodePayload(linkHeader({ index: 0 }), (attributes) => {
     writeLinkAttributes(attributes, link);
     attributes.nested(IFLA_LINKINFO, (info) => {
-      info.string(IFLA_INFO_KIND, 'veth');
+      info.string(IFLA_INFO_KIND, kind);
       info.nested(IFLA_INFO_DATA, (data) =>
         data.bytes(
-          VETH_INFO_PEER,
+          PEER_ATTRIBUTE[kind],
           encodePayload(linkHeader({ index: 0 }), (inner) => writeLinkAttributes(inner, peer)),
         ),
       );

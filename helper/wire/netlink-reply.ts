@@ -69,7 +69,8 @@ export class ReplyCollector {
   }
 }
 
-function splitMessages(datagram: Buffer): NetlinkMessage[] {
+/** The messages of one datagram. Throws WireError. */
+export function splitMessages(datagram: Buffer): NetlinkMessage[] {
   try {
     return parseMessages(datagram);
   } catch (error) {

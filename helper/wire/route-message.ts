@@ -8,6 +8,8 @@ export const RTM_DELROUTE = 25;
 export const RTM_GETROUTE = 26;
 
 const RTMSG_BYTES = 12;
+/** struct rtnexthop: length, flags, hops, ifindex; attributes follow. */
+const RTNEXTHOP_BYTES = 8;
 
 const RTA_DST = 1;
 const RTA_OIF = 4;
@@ -15,6 +17,7 @@ const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
+const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 const RTA_VIA = 18;
 const RTAX_MTU = 2;
@@ -35,13 +38,15 @@ const RT_SCOPE_HOST = 254;
 /** RT_SCOPE_NOWHERE: in a deletion, any scope. */
 const RT_SCOPE_NOWHERE = 255;
 
-/** A route with one next hop. One with several has neither gateway nor ifindex here. */
+/** A route. One with several next hops has neither gateway nor ifindex here. */
 export interface Route {
   /** CIDR; `0.0.0.0/0` and `::/0` for the default routes. */
   readonly destination: string;
   /** May be of the other family than the destination. */
   readonly gateway?: string;
   readonly ifindex?: number;
+  /** Devices of the next hops, when there are several. Only decoded. */
+  readonly nextHopIndexes?: readonly number[];
   /** Routing table; 254 is the main one. */
   readonly table: number;
   /** Metric: the route with the lowest one wins. */
@@ -63,9 +68,9 @@ export interface Route {
 /** Decodes the payload of RTM_NEWROUTE; undefined for what is no IP route of a table. Throws WireError. */
 export function decodeRoute(payload: Buffer): Route | undefined {
   requireLength('route', payload, RTMSG_BYTES);
+  if (!isTableRoute(payload)) return undefined;
   const family = payload.readUInt8(0);
   const flags = payload.readUInt32LE(8);
-  if ((family !== AF_INET && family !== AF_INET6) || (flags & RTM_F_CLONED) !== 0) return undefined;
   const attributes = Attributes.decode(payload.subarray(RTMSG_BYTES));
   const metrics = attributes.nested(RTA_METRICS);
   const gateway = decodeGateway(attributes);
@@ -74,6 +79,7 @@ export function decodeRoute(payload: Buffer): Route | undefined {
   const mtu = metrics?.u32(RTAX_MTU);
   const advmss = metrics?.u32(RTAX_ADVMSS);
   const source = attributes.bytes(RTA_PREFSRC);
+  const nextHops = attributes.bytes(RTA_MULTIPATH);
   return {
     destination: decodeDestination(family, attributes.bytes(RTA_DST), payload.readUInt8(1)),
     table: attributes.u32(RTA_TABLE) ?? payload.readUInt8(4),
@@ -86,7 +92,39 @@ export function decodeRoute(payload: Buffer): Route | undefined {
     ...(advmss !== undefined && { advmss }),
     ...((flags & RTNH_F_ONLINK) !== 0 && { onlink: true }),
     ...(source !== undefined && { source: decodeAddress(source) }),
+    ...(nextHops !== undefined && { nextHopIndexes: decodeNextHops(nextHops) }),
   };
+}
+
+/**
+ * Indexes of the devices that a route leads to, and nothing else of it: a device that is switched on or off makes a dozen
+ * such messages, each of which would cost several times as much to decode whole. Throws WireError.
+ */
+export function decodeRouteDevices(payload: Buffer): readonly number[] {
+  requireLength('route', payload, RTMSG_BYTES);
+  if (!isTableRoute(payload)) return [];
+  const attributes = Attributes.decode(payload.subarray(RTMSG_BYTES));
+  const nextHops = attributes.bytes(RTA_MULTIPATH);
+  if (nextHops !== undefined) return decodeNextHops(nextHops);
+  const ifindex = attributes.u32(RTA_OIF);
+  return ifindex === undefined ? [] : [ifindex];
+}
+
+/** Whether a message is of an IP route that stands in a table. */
+function isTableRoute(payload: Buffer): boolean {
+  const family = payload.readUInt8(0);
+  return (family === AF_INET || family === AF_INET6) && (payload.readUInt32LE(8) & RTM_F_CLONED) === 0;
+}
+
+function decodeNextHops(bytes: Buffer): number[] {
+  const indexes: number[] = [];
+  for (let at = 0; at + RTNEXTHOP_BYTES <= bytes.length;) {
+    const length = bytes.readUInt16LE(at);
+    if (length < RTNEXTHOP_BYTES) throw new WireError(`Cannot decode next hop: it has ${length} bytes`);
+    indexes.push(bytes.readInt32LE(at + 4));
+    at += (length + 3) & ~3;
+  }
+  return indexes;
 }
 
 /** Asks for the routes of one family. */

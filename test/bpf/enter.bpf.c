@@ -12,8 +12,6 @@
 
 #include "../../bpf/helpers.h"
 
-static long (*const bpf_tail_call)(void *skb, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;
-
 /* Indexes into skb->cb. */
 enum orders {
 	QUEUE_MAPPING,

@@ -75,10 +75,15 @@ test('maps and programs are loaded and pinned by name', (t) => {
     'aggregate_config',
     'aggregate_counters',
     'aggregate_state',
+    'continuations',
+    'exemptions',
     'host_interfaces',
     'podpace_classify',
     'podpace_deliver',
     'podpace_depart',
+    'podpace_depart_upper',
+    'podpace_receive',
+    'upper_exits',
   ]);
   t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);
   t.is(mapInfo(maps.aggregateCounters).valueSize, AGGREGATE_COUNTERS_SIZE);
@@ -95,7 +100,7 @@ test('loading again keeps the maps with what they hold, and loads the same progr
   const key = encodeAggregateKey(AGGREGATE_ID_MIN + 3);
   const value = encodeAggregateConfig({
     ...{ rateBytesPerSec: 1_250_000, horizonNs: 50_000_000, idleCreditNs: 250_000, sparseCreditNs: 750_000 },
-    ...{ targetNs: 5_000_000, intervalNs: 100_000_000 },
+    ...{ targetNs: 5_000_000, intervalNs: 100_000_000, exemptions: 0 },
   });
   updateElement(first.maps.aggregateConfig, key, value);
 

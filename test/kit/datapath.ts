@@ -9,6 +9,7 @@ import {
   lookupElement,
   lookupPerCpu,
   mapInfo,
+  mapKeys,
   updateElement,
 } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/bpf-loader.ts';
@@ -20,12 +21,21 @@ import {
   AGGREGATE_COUNTERS_SIZE,
   decodeAggregateCounters,
   encodeAggregateKey,
+  encodeFrameOverhead,
   encodeHostInterface,
   encodeInterfaceKey,
   sumAggregateCounters,
   type AggregateCounters,
+  type FrameOverhead,
   type HostInterface,
 } from '../../helper/wire/aggregate.ts';
+import {
+  encodeExemption,
+  encodeExemptionKey,
+  EXEMPTION_KEY_SIZE,
+  parseExemption,
+} from '../../helper/wire/exemption.ts';
+import { encodeAddress } from '../../helper/wire/ip-address.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import type { Clock, Config } from '../model/departure.ts';
@@ -71,6 +81,12 @@ export interface TestPacket {
   readonly flow?: number;
   /** The two ECN bits of the IP header. */
   readonly ecn?: number;
+  /** What the frame says it carries, IPv4 when absent. */
+  readonly etherType?: number;
+  /** IPv4 or, for a frame of that type, IPv6. */
+  readonly source?: string;
+  readonly destination?: string;
+  readonly gsoSegs?: number;
 }
 
 /** What became of it. */
@@ -105,25 +121,42 @@ const LATEST_FROM_END = 24;
 
 const ECN_OFFSET = 15;
 const PROTOCOL_UDP = 17;
+export const ETHER_TYPE_IPV4 = 0x0800;
+export const ETHER_TYPE_IPV6 = 0x86dd;
+export const ETHER_TYPE_ARP = 0x0806;
 
 /** An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much longer. */
-function frameOf({ flow = 0, ecn = 0 }: TestPacket): Buffer {
+function frameOf({ flow = 0, ecn = 0, etherType = ETHER_TYPE_IPV4, ...ends }: TestPacket): Buffer {
+  if (etherType === ETHER_TYPE_IPV6) return ipv6FrameOf(ends);
+  const { source = '10.0.0.1', destination = '10.0.0.2' } = ends;
   const frame = Buffer.alloc(60);
-  frame.writeUInt16BE(0x0800, 12);
+  frame.writeUInt16BE(etherType, 12);
   frame[14] = 0x45;
   frame[ECN_OFFSET] = ecn;
   frame.writeUInt16BE(frame.length - 14, 16);
   frame[22] = 64;
   frame[23] = PROTOCOL_UDP;
-  frame.writeUInt32BE(0x0a00_0001, 26);
-  frame.writeUInt32BE(0x0a00_0002, 30);
+  encodeAddress(source).copy(frame, 26);
+  encodeAddress(destination).copy(frame, 30);
   frame.writeUInt32BE(flow, 34);
+  return frame;
+}
+
+function ipv6FrameOf({ source = '2001:db8::1', destination = '2001:db8::2' }: TestPacket): Buffer {
+  const frame = Buffer.alloc(62);
+  frame.writeUInt16BE(ETHER_TYPE_IPV6, 12);
+  frame[14] = 0x60;
+  frame.writeUInt16BE(frame.length - 54, 18);
+  frame[20] = PROTOCOL_UDP;
+  frame[21] = 64;
+  encodeAddress(source).copy(frame, 22);
+  encodeAddress(destination).copy(frame, 38);
   return frame;
 }
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
-  { queueMapping = 0, tstampNs = 0n, wireLen = 60 }: TestPacket,
+  { queueMapping = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0 }: TestPacket,
   report: number,
 ): Buffer {
   const context = Buffer.alloc(192);
@@ -131,6 +164,7 @@ function encodeContext(
   context.writeBigUInt64LE(tstampNs, 52);
   context.writeUInt32LE(report, 60);
   context.writeUInt32LE(wireLen, 160);
+  context.writeUInt32LE(gsoSegs, 164);
   return context;
 }
 
@@ -193,9 +227,10 @@ export class TestDatapath {
   }
 
   /** Settings with any numbers that fit their fields. */
-  configure(id: number, config: Config): void {
+  configure(id: number, config: Config, exemptions = 0): void {
     const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
     const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;
+    value.writeUInt32LE(exemptions, AGGREGATE_CONFIG_SIZE - 4);
     value.writeBigUInt64LE(rateBytesPerSec);
     for (const [index, ns] of [horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs].entries())
       value.writeUInt32LE(Number(ns), 8 + index * 4);
@@ -259,6 +294,23 @@ export class TestDatapath {
     const key = encodeInterfaceKey(TEST_IFINDEX);
     if (hostInterface === undefined) deleteElement(map, key);
     else updateElement(map, key, encodeHostInterface(hostInterface));
+  }
+
+  /** What the device that the packets are on adds to each; undefined for nothing. */
+  setOverhead(overhead: FrameOverhead | undefined): void {
+    const map = mapFd(this.#podpace, 'upper_exits');
+    const key = encodeInterfaceKey(TEST_IFINDEX);
+    if (overhead === undefined) deleteElement(map, key);
+    else updateElement(map, key, encodeFrameOverhead(overhead));
+  }
+
+  /** Replaces a list of exempt addresses, of an aggregate or of the node. */
+  setExemptions(list: number, texts: readonly string[]): void {
+    const map = mapFd(this.#podpace, 'exemptions');
+    for (const key of mapKeys(map, EXEMPTION_KEY_SIZE))
+      if (key.readUInt32LE(4) === list) deleteElement(map, key);
+    for (const exemption of texts.map(parseExemption))
+      updateElement(map, encodeExemptionKey(list, exemption), encodeExemption(exemption));
   }
 
   /** Sends one packet `repeat` times; the outcome is that of the last time. */

@@ -102,6 +102,11 @@ function packetsAt(nowNs: bigint, lengths: fc.Arbitrary<bigint>): fc.Arbitrary<P
     wireLen: lengths,
     flowHash: flowHashes,
     isEcnCapable: fc.boolean(),
+    segments: fc.oneof(
+      fc.constant(0n),
+      fc.bigInt({ min: 1n, max: 4n }),
+      fc.bigInt({ min: 0n, max: 65_535n }),
+    ),
   });
 }
 

@@ -15,6 +15,9 @@ export const WIRE_LEN_MAX = 1n << 21n;
 export const SMALL_WIRE_LEN = 576n;
 const FAIR_TIME_AT_BOOT = 1n << 62n;
 const SPARED_FRAMES = 2n;
+const URGENT_TARGETS = 5n;
+const URGENT_AHEAD_NS = 20_000_000n;
+const DROPPED_SEGMENTS = 2n;
 const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
 const SPARSE_ALLOWANCE_NS = 250_000n;
@@ -48,6 +51,8 @@ export interface Packet {
   /** 32 bits. */
   readonly flowHash: number;
   readonly isEcnCapable: boolean;
+  /** That others have merged into it; 0n: nobody did. */
+  readonly segments: bigint;
 }
 
 /** `enum departure_verdict`, in its order. */
@@ -286,11 +291,8 @@ export class Aggregate {
     return this.#depart(passage, verdict, startNs, timeNs);
   }
 
-  #slotVerdict(
-    { config, flow, nowNs, isSmall, isEcnCapable }: Passage,
-    queueNs: bigint,
-    waitNs: bigint,
-  ): Verdict {
+  #slotVerdict(passage: Passage, queueNs: bigint, waitNs: bigint): Verdict {
+    const { config, flow, nowNs, isSmall, isEcnCapable } = passage;
     const { horizonNs, targetNs } = config;
     const fairNs = this.#fairExcessOf(flow, nowNs);
     const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
@@ -300,6 +302,7 @@ export class Aggregate {
     if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n) return 'depart';
     const sparedNs = SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
     if (fairNs < this.#sharers * sparedNs) return 'depart';
+    if (!isEcnCapable && this.#doesSignalWait(passage, queueNs)) return 'depart';
     this.#giveSignal(nowNs);
     return isEcnCapable ? 'marked' : 'drop-aqm';
   }
@@ -315,8 +318,16 @@ export class Aggregate {
       this.#signalCount = isAnew ? 1n : this.#signalCount / 4n + 1n;
       this.#signalSpacingNs = isAnew ? intervalNs : min(2n * this.#signalSpacingNs, intervalNs);
     }
-    const isUrgent = queueNs >= horizonNs / 2n && since(this.#signalLastNs, nowNs) >= queueNs;
+    const urgentNs = min(horizonNs / 2n, min(URGENT_TARGETS * targetNs, targetNs + URGENT_AHEAD_NS));
+    const isUrgent = queueNs >= urgentNs && since(this.#signalLastNs, nowNs) >= queueNs;
     return nowNs >= this.#signalAtNs || isUrgent;
+  }
+
+  /** A drop waits for a packet of few segments: not for long, and not in a slow start that has heard of nothing yet. */
+  #doesSignalWait({ config, nowNs, segments }: Passage, queueNs: bigint): boolean {
+    const isBeforeTime = nowNs < this.#signalAtNs;
+    const isFirst = isBeforeTime && since(this.#signalLastNs, nowNs) >= config.intervalNs;
+    return segments > DROPPED_SEGMENTS && queueNs < config.horizonNs / 2n && !isFirst;
   }
 
   #giveSignal(nowNs: bigint): void {

@@ -31,6 +31,10 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, hostInterfaces: new Map([...node.hostInterfaces, [step.ifindex, step.entry]]) };
     case 'remove-host-interface':
       return { ...node, hostInterfaces: without(node.hostInterfaces, step.ifindex) };
+    case 'write-overhead':
+      return { ...node, overheads: new Map([...node.overheads, [step.ifindex, step.overhead]]) };
+    case 'remove-overhead':
+      return { ...node, overheads: without(node.overheads, step.ifindex) };
     case 'attach':
       return { ...node, programs: new Map([...node.programs, [placeOf(step), step.program]]) };
     case 'detach':

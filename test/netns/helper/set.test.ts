@@ -40,6 +40,8 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 /** Long enough that only the quick repair of maps gets to it. */
 const NO_REPAIR = ['--reconcile-seconds', '3600'];
 const KEY = { containerId: 'c-pod0', ifname: 'eth0' };
+/** Of the ingress cap when nothing else is set: see rates.ts. */
+const TARGET_NS = 7_288_540;
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 100_000_000 } };
 
 interface Scene {
@@ -110,7 +112,7 @@ test.serial(
   'set changes the configuration of one direction and leaves clock, flows and counters',
   async (t) => {
     const scene = await makeScene(t);
-    t.like(readConfig(scene, scene.ids.ingress), { rateBytesPerSec: 12_500_000, targetNs: 5_000_000 });
+    t.like(readConfig(scene, scene.ids.ingress), { rateBytesPerSec: 12_500_000, targetNs: TARGET_NS });
     send(scene, 3);
     const before = readState(scene, scene.ids.ingress);
     const otherBefore = readConfig(scene, scene.ids.egress);
@@ -125,10 +127,11 @@ test.serial(
     t.deepEqual(readConfig(scene, scene.ids.ingress), {
       rateBytesPerSec: 2_500_000,
       horizonNs: 30_000_000,
-      idleCreditNs: 4_125_000,
-      sparseCreditNs: 875_000,
-      targetNs: 5_000_000,
+      idleCreditNs: 2_147_908,
+      sparseCreditNs: 2_852_092,
+      targetNs: 16_297_670,
       intervalNs: 100_000_000,
+      exemptions: 0,
     });
     t.deepEqual(readConfig(scene, scene.ids.egress), otherBefore);
     t.deepEqual(readState(scene, scene.ids.ingress), before);
@@ -137,7 +140,7 @@ test.serial(
     await set(scene, { rateBitsPerSec: null });
     t.like(readConfig(scene, scene.ids.ingress), { rateBytesPerSec: 12_500_000, targetNs: 0 });
     await set(scene, {}, { reset: true });
-    t.like(readConfig(scene, scene.ids.ingress), { horizonNs: 50_000_000, targetNs: 5_000_000 });
+    t.like(readConfig(scene, scene.ids.ingress), { horizonNs: 50_000_000, targetNs: TARGET_NS });
   },
 );
 
@@ -177,10 +180,10 @@ test.serial('what cannot be set is refused whole', async (t) => {
   const refusals: readonly [Promise<unknown>, RegExp][] = [
     [set(scene, { rateBitsPerSec: 999 }), /rateBitsPerSec.*from 1000/],
     [
-      set(scene, { rateBitsPerSec: 5_000_000, aqmTargetNs: 50_000_000 }),
+      set(scene, { rateBitsPerSec: 500_000_000, aqmTargetNs: 50_000_000 }),
       /target 50 ms is not below the horizon/,
     ],
-    [set(scene, { aqmIntervalNs: 1_000_000 }), /interval 1 ms is below the target 5 ms/],
+    [set(scene, { aqmIntervalNs: 1_000_000 }), /interval 1 ms is below the target 7.289 ms/],
     [set(scene, { horizonNs: 5_000_000 }, { direction: 'egress' }), /egress of c-pod0\/eth0: it has no cap/],
     [
       scene.helper.ask('set', { ...KEY, ifname: 'eth9', direction: 'egress', changes: {} }),
@@ -274,7 +277,7 @@ test.serial('the command line sets, shows and refuses', async (t) => {
   const done = await podpaced('set', 'c-p', '--ingress', '--rate', '20M', '--aqm-target', 'off', ...socket);
   t.is(done.stderr, '');
   t.regex(done.stdout, /c-pod0\/eth0 ingress +BEFORE +AFTER\nrate +100 Mbit\/s +20 Mbit\/s\n/);
-  t.regex(done.stdout, /AQM +target 5 ms, interval 100 ms +off\n/);
+  t.regex(done.stdout, /AQM +target 7.289 ms, interval 100 ms +off\n/);
   t.regex((await podpaced('list', ...socket)).stdout, /10 Mbit\/s +20 Mbit\/s \(set\)/);
   const json = await podpaced('set', 'c-pod0/eth0', '--ingress', '--reset', '--json', ...socket);
   t.like(JSON.parse(json.stdout), { containerId: 'c-pod0', direction: 'ingress', after: { changed: [] } });

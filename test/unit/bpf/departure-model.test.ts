@@ -63,7 +63,7 @@ function everyStep(holds: (step: Step, config: Config) => boolean): void {
 }
 
 function packetAt(nowNs: bigint, rest: Partial<Packet> = {}): Packet {
-  return { nowNs, tstampNs: 0n, wireLen: 1514n, flowHash: 1, isEcnCapable: false, ...rest };
+  return { nowNs, tstampNs: 0n, wireLen: 1514n, flowHash: 1, isEcnCapable: false, segments: 0n, ...rest };
 }
 
 test('bytes that leave in any window are at most rate * (window + burst) + one packet', (t) => {
@@ -289,7 +289,7 @@ test('hundreds of sparse flows that offer three times the rate get the rate', (t
 /** Offers packets of flows at constant rates for a while; returns how many packets of each departed, and verdicts. */
 function offer(
   config: Config,
-  flows: readonly { share: number; wireLen?: bigint; isEcnCapable?: boolean }[],
+  flows: readonly { share: number; wireLen?: bigint; isEcnCapable?: boolean; segments?: bigint }[],
   durationMs: number,
 ): { departed: number[]; verdicts: Map<string, number>; sojournsNs: bigint[][] } {
   const aggregate = new Aggregate();
@@ -301,12 +301,13 @@ function offer(
   for (;;) {
     const index = next.indexOf(Math.min(...next));
     const timeNs = next[index] ?? endNs;
-    const { share = 1, wireLen = 1514n, isEcnCapable = false } = flows[index] ?? {};
+    const { share = 1, wireLen = 1514n, isEcnCapable = false, segments = 0n } = flows[index] ?? {};
     if (timeNs >= endNs) return { departed, verdicts, sojournsNs };
     next[index] = timeNs + Number(chargeOf(config.rateBytesPerSec, wireLen).ns) / share;
     const packet = packetAt(NS_PER_SEC + BigInt(Math.round(timeNs)), {
       wireLen,
       isEcnCapable,
+      segments,
       flowHash: index + 1,
     });
     const outcome = aggregate.schedule(config, packet);
@@ -340,6 +341,43 @@ test('a standing queue is signalled, by marks to those that can carry them, and 
   const twice = offer(USUAL_CONFIG, [{ share: 1.02 }], 1000);
   t.true((twice.verdicts.get('drop-aqm') ?? 0) > 5);
   t.is(twice.verdicts.get('marked'), undefined);
+});
+
+/** As into a pod at 20 Mbit/s: room for many merged packets below the horizon. */
+const MERGED_CONFIG: Config = {
+  ...USUAL_CONFIG,
+  rateBytesPerSec: 2_500_000n,
+  horizonNs: 156_000_000n,
+  targetNs: 23_000_000n,
+};
+
+test('a drop waits for a packet of few segments, but not in a slow start', (t) => {
+  const aggregate = new Aggregate();
+  const dropped: { segments: bigint; timeMs: number }[] = [];
+  // A queue of 35 ms to begin with, which grows by 10 ms in a second; every 20th packet stands for itself.
+  aggregate.schedule(MERGED_CONFIG, packetAt(NS_PER_SEC, { wireLen: 87_500n, segments: 58n }));
+  let nowNs = NS_PER_SEC;
+  for (let sent = 1; sent <= 500; sent += 1) {
+    const segments = sent % 20 === 0 ? 1n : 10n;
+    const wireLen = 1514n * segments;
+    nowNs += (chargeOf(MERGED_CONFIG.rateBytesPerSec, wireLen).ns * 99n) / 100n;
+    const { verdict } = aggregate.schedule(MERGED_CONFIG, packetAt(nowNs, { wireLen, segments }));
+    if (verdict === 'drop-aqm') dropped.push({ segments, timeMs: Number((nowNs - NS_PER_SEC) / 1_000_000n) });
+  }
+  t.true(dropped.length > 5, JSON.stringify(dropped.length));
+  t.deepEqual(new Set(dropped.map(({ segments }) => segments)), new Set([1n]));
+});
+
+test('a slow start of merged packets hears of the first signal at once, and none is let to the horizon', (t) => {
+  const flows = [{ share: 3, wireLen: 15_140n, segments: 10n }];
+  const { verdicts, sojournsNs } = offer(MERGED_CONFIG, flows, 60);
+  t.is(verdicts.get('drop-aqm'), 1);
+  t.true((sojournsNs[0] ?? []).every((ns) => ns < MERGED_CONFIG.targetNs * 5n));
+  const { verdicts: later } = offer(MERGED_CONFIG, [{ ...flows[0], share: 1.05 }], 4000);
+  t.true((later.get('drop-aqm') ?? 0) > 1);
+  t.is(later.get('drop-horizon'), undefined);
+  const { verdicts: marks } = offer(MERGED_CONFIG, [{ ...flows[0], share: 1.05, isEcnCapable: true }], 4000);
+  t.true((marks.get('marked') ?? 0) > (later.get('drop-aqm') ?? 0));
 });
 
 test('small packets are never signalled', (t) => {

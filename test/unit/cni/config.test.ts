@@ -23,6 +23,10 @@ const BAD: readonly [config: JsonObject, code: number, message: RegExp][] = [
   [{ device: 'netkit' }, 2, /^Cannot use device "netkit": this version of podpace does not support it$/],
   [{ device: 'ipvlan' }, 7, /^Cannot use device: it is "ipvlan"$/],
   [{ device: 7 }, 7, /^Cannot use device: it is 7, not a string$/],
+  [{ exempt: '10.0.0.0/8' }, 7, /^Cannot use exempt: it is "10.0.0.0\/8", not a list$/],
+  [{ exempt: ['10.0.0.0/33'] }, 7, /^Cannot use exempt: entry 0: "10.0.0.0\/33" is no CIDR/],
+  [{ exempt: [8] }, 7, /^Cannot use exempt: entry 0: 8 is no CIDR$/],
+  [{ exempt: Array(1001).fill('::/0') }, 7, /^Cannot use exempt: it has 1001 entries, more than 1000$/],
   [{ hostRouting: true }, 2, /^Cannot use hostRouting true/],
   [{ HostRouting: 'bpf' }, 2, /^Cannot use hostRouting "bpf"/],
   [{ congestionControl: 'bbr' }, 2, /^Cannot use congestionControl "bbr"/],
@@ -45,6 +49,12 @@ for (const [config, code, message] of BAD) {
     t.regex(error.message, message);
   });
 }
+
+test('exempt addresses are taken as they are written', (t) => {
+  const exempt = ['10.0.0.0/8', '!10.1.0.0/16', '2001:db8::1'];
+  t.deepEqual(parseSettings({ exempt }).exempt, exempt);
+  t.is(parseSettings({ exempt: [] }).exempt, undefined);
+});
 
 test('DEL gets a socket whatever is said', (t) => {
   t.is(socketOrDefault({ socket: 7 }), DEFAULT_SOCKET);

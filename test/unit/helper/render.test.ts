@@ -12,6 +12,8 @@ import {
 const exit: ExitStatus = {
   name: 'eth0',
   ifindex: 2,
+  kind: 'device',
+  role: 'uplink',
   queues: 4,
   rootQdisc: 'mq',
   leafQdiscs: ['fq', 'fq', 'fq', 'fq'],
@@ -25,6 +27,7 @@ const status: StatusResult = {
   state: 'ok',
   problems: [],
   exits: [exit],
+  moreExits: 0,
   attachments: 7,
   horizonNs: 50_000_000,
   aqmTargetNs: 5_000_000,
@@ -54,7 +57,7 @@ test('renderTable aligns columns and leaves no blanks at line ends', (t) => {
 test('renderStatus has the line that operators look for', (t) => {
   const lines = renderStatus(status).split('\n');
   t.true(lines.includes('BandwidthManager:  EDT with BPF  [eth0]'));
-  t.true(lines.includes('  eth0  4 queues  mq with 4 fq  capping'));
+  t.true(lines.includes('  eth0  uplink  device  4 queues  mq with 4 fq  capping'));
   t.notRegex(renderStatus(status), /DEGRADED|Problems/);
   t.regex(lines.join('\n'), /Horizon: +50 ms\nAQM: +target 5 ms, interval 100 ms\n/);
   t.regex(renderStatus({ ...status, aqmTargetNs: 0 }), /AQM: +off/);
@@ -141,4 +144,24 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
   const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13'];
   t.deepEqual(row, ['abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
   t.is(renderCounters({ attachments: [] }), 'No pod on this node has a cap');
+});
+
+test('renderStatus lists every exit by its kind, and the uplinks alone at the top', (t) => {
+  const bond: ExitStatus = {
+    ...exit,
+    ...{ name: 'bond0', kind: 'bond', queues: 16, rootQdisc: 'noqueue', below: ['eth1', 'eth2'] },
+  };
+  const pod: ExitStatus = {
+    ...exit,
+    name: 'pod1',
+    kind: 'veth',
+    role: 'pod',
+    rootQdisc: 'fq',
+    leafQdiscs: [],
+  };
+  const lines = renderStatus({ ...status, exits: [exit, bond, pod], moreExits: 900 }).split('\n');
+  t.true(lines.includes('BandwidthManager:  EDT with BPF  [eth0 bond0]'));
+  t.true(lines.includes('  bond0  uplink  bond    16 queues  4 fq on eth1 eth2  capping'));
+  t.true(lines.includes('  pod1   pod     veth    4 queues   fq                 capping'));
+  t.true(lines.includes('  and 900 more into pods'));
 });

@@ -5,11 +5,14 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
   BPF_F_LOCK,
+  deleteBatch,
   deleteElement,
   loadBtf,
+  lookupBatches,
   lookupElement,
   lookupPerCpu,
   mapInfo,
+  updateBatch,
   updateElement,
 } from '../../../../helper/kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../../../../helper/kernel/bpf-loader.ts';
@@ -21,6 +24,14 @@ import {
   AGGREGATE_COUNTERS_SIZE,
   decodeAggregateClock,
 } from '../../../../helper/wire/aggregate.ts';
+import {
+  EXEMPTION_KEY_SIZE,
+  EXEMPTION_SIZE,
+  NODE_LIST,
+  encodeExemption,
+  encodeExemptionKey,
+  parseExemption,
+} from '../../../../helper/wire/exemption.ts';
 import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
 
 const KEY = Buffer.alloc(4);
@@ -37,6 +48,20 @@ function load(t: ExecutionContext): LoadedPodpace['maps'] {
     for (const { fd } of Object.values(programs)) fs.closeSync(fd);
   });
   return maps;
+}
+
+/** All elements of the map exemptions, in hexadecimal. */
+function listed(fd: number): Map<string, string> {
+  const elements = new Map<string, string>();
+  for (const { keys, values, count } of lookupBatches(fd, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
+    for (let at = 0; at < count; at++)
+      elements.set(nth(keys, at, EXEMPTION_KEY_SIZE), nth(values, at, EXEMPTION_SIZE));
+  }
+  return elements;
+}
+
+function nth(bytes: Buffer, at: number, size: number): string {
+  return bytes.toString('hex', at * size, (at + 1) * size);
 }
 
 test('a value with a lock is read while it is held', (t) => {
@@ -63,6 +88,28 @@ test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
   const written = cpus.map((cpu) => Buffer.alloc(AGGREGATE_COUNTERS_SIZE, cpu + 1));
   updateElement(aggregateCounters, KEY, Buffer.concat(written));
   t.deepEqual(lookupPerCpu(aggregateCounters, KEY, AGGREGATE_COUNTERS_SIZE), written);
+});
+
+test('many elements are written, listed and deleted at once, those that are not there among them', (t) => {
+  const { exemptions } = load(t);
+  const count = 10_000;
+  const [keys, values] = [Buffer.alloc(count * EXEMPTION_KEY_SIZE), Buffer.alloc(count * EXEMPTION_SIZE)];
+  for (let index = 0; index < count; index++) {
+    const exemption = parseExemption(`10.0.${index >>> 8}.${index & 255}`);
+    encodeExemptionKey(NODE_LIST, exemption).copy(keys, index * EXEMPTION_KEY_SIZE);
+    encodeExemption(exemption).copy(values, index * EXEMPTION_SIZE);
+  }
+  t.deepEqual(listed(exemptions), new Map());
+  updateBatch(exemptions, { keys, values, count });
+  const found = listed(exemptions);
+  t.is(found.size, count);
+  t.is(found.get(nth(keys, 777, EXEMPTION_KEY_SIZE)), 'a000000001000000');
+  t.true(deleteElement(exemptions, keys.subarray(777 * EXEMPTION_KEY_SIZE, 778 * EXEMPTION_KEY_SIZE)));
+  const last = nth(keys, count - 1, EXEMPTION_KEY_SIZE);
+  deleteBatch(exemptions, { keys: keys.subarray(0, -EXEMPTION_KEY_SIZE), values, count: count - 1 });
+  t.deepEqual([...listed(exemptions).keys()], [last]);
+  deleteBatch(exemptions, { keys, values, count });
+  t.is(listed(exemptions).size, 0);
 });
 
 test('types that the kernel refuses are an error with its words', (t) => {

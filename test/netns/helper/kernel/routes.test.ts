@@ -88,14 +88,15 @@ test('listRoutes gives as many of each family and table as ip', async (t) => {
   t.deepEqual(await listRoutes(netns.rt, { table: 4711 }), []);
 });
 
-test('listRoutes gives a route with several next hops without any', async (t) => {
+test('listRoutes gives of several next hops the devices', async (t) => {
   const netns = makeNetns(t);
-  await addPairWithAddresses(netns);
+  const ifindex = await addPairWithAddresses(netns);
   netns.ip('route', 'add', '192.0.2.0/24', 'nexthop', 'via', '10.0.0.3', 'nexthop', 'via', '10.0.0.4');
   const route = (await listRoutes(netns.rt, { family: 4 })).find(
     ({ destination }) => destination === '192.0.2.0/24',
   );
-  t.deepEqual(route, { destination: '192.0.2.0/24', table: 254, scope: 0, type: 1 });
+  const nextHopIndexes = [ifindex, ifindex];
+  t.deepEqual(route, { destination: '192.0.2.0/24', table: 254, scope: 0, type: 1, nextHopIndexes });
 });
 
 test('deleteRoute removes a route as it was listed, and says ESRCH for none', async (t) => {

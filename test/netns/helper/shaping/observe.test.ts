@@ -1,5 +1,5 @@
 import test from 'ava';
-import { findUplinks } from '../../../../helper/shaping/observe.ts';
+import { observeExits, type ObservedExits } from '../../../../helper/shaping/observe.ts';
 import { makeNetns } from '../../../kit/netns.ts';
 
 function addDevice(ip: (...args: string[]) => string, name: string, address: string): void {
@@ -8,29 +8,46 @@ function addDevice(ip: (...args: string[]) => string, name: string, address: str
   ip('address', 'add', address, 'dev', name);
 }
 
-test('uplinks are the devices of the default routes of either family, and nothing else', async (t) => {
+const KNOWN = { hostInterfaces: new Set<number>(), equipped: new Set<number>() };
+
+function namesOf({ exits }: ObservedExits): string[] {
+  return exits.map(({ name, role }) => `${name} ${role}`).toSorted();
+}
+
+test('exits are found by the routes of either family and of all tables', async (t) => {
   const { ip, rt } = makeNetns(t);
+  const auto = { ...KNOWN, uplinks: ['auto'] };
   ip('link', 'set', 'lo', 'up');
-  t.deepEqual(await findUplinks(rt, ['auto']), { uplinks: [], missing: [] });
+  t.deepEqual(namesOf(await observeExits(rt, auto)), []);
   addDevice(ip, 'one', '192.0.2.1/24');
   addDevice(ip, 'two', '2001:db8::1/64');
   addDevice(ip, 'three', '198.51.100.1/24');
+  addDevice(ip, 'four', '203.0.113.1/24');
+  ip('route', 'flush', 'dev', 'four');
   ip('route', 'add', 'default', 'via', '192.0.2.2');
   ip('-6', 'route', 'add', 'default', 'via', '2001:db8::2', 'dev', 'two');
   ip('-6', 'route', 'add', 'unreachable', 'default', 'metric', '99999');
   ip('route', 'add', 'default', 'via', '198.51.100.2', 'table', '77');
-  const { uplinks, missing } = await findUplinks(rt, ['auto']);
-  t.deepEqual(uplinks.map(({ name }) => name).toSorted(), ['one', 'two']);
-  t.deepEqual(missing, []);
+  t.deepEqual(namesOf(await observeExits(rt, auto)), ['one uplink', 'three uplink', 'two uplink']);
+});
+
+test('both devices of a multipath route are exits', async (t) => {
+  const { ip, rt } = makeNetns(t);
+  addDevice(ip, 'one', '192.0.2.1/24');
+  addDevice(ip, 'two', '198.51.100.1/24');
+  for (const dev of ['one', 'two']) ip('route', 'flush', 'dev', dev);
+  ip('route', 'add', 'default', 'nexthop', 'dev', 'one', 'nexthop', 'dev', 'two');
+  const found = await observeExits(rt, { ...KNOWN, uplinks: ['auto'] });
+  t.deepEqual(namesOf(found), ['one uplink', 'two uplink']);
 });
 
 test('named uplinks are taken as they are, and those that are not there are told', async (t) => {
   const { ip, rt } = makeNetns(t);
   addDevice(ip, 'one', '192.0.2.1/24');
-  const { uplinks, missing } = await findUplinks(rt, ['one', 'absent']);
-  t.deepEqual(
-    uplinks.map(({ name }) => name),
-    ['one'],
-  );
-  t.deepEqual(missing, ['absent']);
+  const found = await observeExits(rt, { ...KNOWN, uplinks: ['one', 'absent', 'lo'] });
+  t.deepEqual(namesOf(found), ['one uplink']);
+  t.deepEqual(found.unusable, [
+    'The uplink "absent" is not there',
+    '"lo" can be no uplink: it is the loopback device',
+  ]);
 });

@@ -15,6 +15,7 @@ import {
   type Observed,
   type Step,
 } from '../../../../helper/shaping/plan.ts';
+import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { DEFAULTS, type NodeDefaults } from '../../../../helper/shaping/rates.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
@@ -23,6 +24,27 @@ import { applyToModel } from '../../../model/node.ts';
 
 const UPLINKS = [2, 3] as const;
 const HOST_INTERFACES = [10, 11, 12] as const;
+
+const UPPER: Exit = { ifindex: 4, name: 'dev4', kind: 'bond', role: 'uplink', holders: [3] };
+const TUNNEL: Exit = {
+  ...{ ifindex: 3, name: 'dev3', kind: 'vxlan', role: 'uplink', holders: [3] },
+  overhead: { frameBytes: 50, align: 0, mtu: 0 },
+};
+
+/** Exits of their own and one that hands packets on. */
+const EXITS: readonly (readonly Exit[])[] = [[plainExit(2), plainExit(3)], [plainExit(2), UPPER], [TUNNEL]];
+
+function plainExit(ifindex: number): Exit {
+  return { ifindex, name: `dev${ifindex}`, kind: 'device', role: 'uplink', holders: [ifindex] };
+}
+
+const NOTHING: Desired = {
+  attachments: [],
+  exits: [],
+  defaults: DEFAULTS,
+  foreignQdisc: 'respect',
+  exempt: [],
+};
 
 const root = (kind: string, handle: number): ObservedQdisc => ({
   kind,
@@ -66,12 +88,14 @@ const defaults = fc
   .constantFrom(20_000_000, 50_000_000)
   .map((horizonNs): NodeDefaults => ({ ...DEFAULTS, horizonNs }));
 
-const desires = fc.record({ attachments, defaults }).map((desired): Desired => ({
-  ...desired,
-  exitIndexes: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
-    ? [...UPLINKS]
-    : [],
-}));
+const desires = fc
+  .record({ attachments, defaults, exits: fc.constantFrom(...EXITS) })
+  .map(({ exits, ...desired }): Desired => ({
+    ...desired,
+    exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ? exits : [],
+    foreignQdisc: 'respect',
+    exempt: [],
+  }));
 
 /** A fresh node, or one that other desires were applied to before: whatever a helper may find. */
 function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
@@ -83,11 +107,13 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
   const fresh = uplinks.map((list): Observed => ({
     devices: new Map([
       ...list.map(([ifindex, qdisc, queues]) => [ifindex, device(ifindex, qdisc, queues)] as const),
+      [UPPER.ifindex, device(UPPER.ifindex, root('noqueue', 0), 16)] as const,
       ...HOST_INTERFACES.map((ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const),
     ]),
     programs: new Map(),
     configs: new Map(),
     hostInterfaces: new Map(),
+    overheads: new Map(),
     exitRecords: [],
   }));
   return fc
@@ -113,10 +139,10 @@ test('a plan leads to what is desired, and then there is nothing left to do', (t
     fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
       const after = apply(node, plan(desired, node).steps);
       t.deepEqual(plan(desired, after).steps, []);
-      t.deepEqual(problemsOf(plan(desired, after), after, shapedDevices(desired)), []);
+      t.deepEqual(problemsOf(plan(desired, after), after, desired), []);
       t.deepEqual(sorted(after.programs), sorted(desiredPrograms(desired)));
       for (const ifindex of shapedDevices(desired))
-        t.deepEqual(qdiscProblems(after.devices.get(ifindex)!), []);
+        t.deepEqual(qdiscProblems(after.devices.get(ifindex)!, 'respect'), []);
     }),
   );
 });
@@ -134,7 +160,7 @@ test('a plan that stops after any step is finished by the next one', (t) => {
 test('with nothing desired every qdisc that stood there before is back', (t) => {
   fc.assert(
     fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
-      const none: Desired = { attachments: [], exitIndexes: [], defaults: DEFAULTS };
+      const none = NOTHING;
       const clean = apply(node, plan(none, node).steps);
       const used = apply(clean, plan(desired, clean).steps);
       const after = apply(used, plan(none, used).steps);
@@ -165,7 +191,8 @@ test('no step leaves a classified packet without its departure program or its co
           if (state.programs.get(`${hostInterfaceIndex}/ingress`) !== 'classify') continue;
           t.true(state.configs.has(egressAggregateId!));
           t.is(state.hostInterfaces.get(hostInterfaceIndex)?.egressId, egressAggregateId);
-          for (const uplink of UPLINKS) t.is(state.programs.get(`${uplink}/egress`), 'depart');
+          for (const { ifindex } of desired.exits)
+            t.regex(state.programs.get(`${ifindex}/egress`) ?? 'none', /^depart/);
         }
       }
     }),
@@ -177,10 +204,12 @@ test('what somebody configured on purpose is left alone, and nothing is policed 
     fc.property(nodes(foreignRoots), desires, (node, desired) => {
       const { steps, problems } = plan(desired, node);
       const after = apply(node, steps);
-      for (const ifindex of desired.exitIndexes) {
-        t.regex(problems.get(ifindex) ?? '', /root qdisc that somebody configured/);
-        t.deepEqual(after.devices.get(ifindex), node.devices.get(ifindex));
+      for (const { ifindex, holders } of desired.exits) {
         t.false(after.programs.has(`${ifindex}/egress`));
+        for (const holder of holders) {
+          t.regex(problems.get(holder) ?? '', /root qdisc that somebody configured/);
+          t.deepEqual(after.devices.get(holder), node.devices.get(holder));
+        }
       }
     }),
   );
@@ -189,10 +218,12 @@ test('what somebody configured on purpose is left alone, and nothing is policed 
 test('a root qdisc that took the place of ours is not removed', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, false)],
-    exitIndexes: [2],
+    exits: [plainExit(2)],
     defaults: DEFAULTS,
+    foreignQdisc: 'respect',
+    exempt: [],
   };
-  const none: Desired = { attachments: [], exitIndexes: [], defaults: DEFAULTS };
+  const none = NOTHING;
   const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
   const used = apply(node!, plan(desired, node!).steps);
   const replaced = { ...used, devices: new Map([...used.devices, [2, device(2, root('htb', 0x1_0000), 4)]]) };
@@ -205,14 +236,15 @@ test('a root qdisc that took the place of ours is not removed', (t) => {
 test('each missing piece is a problem that names the device', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, true)],
-    exitIndexes: [2],
+    exits: [plainExit(2)],
     defaults: DEFAULTS,
+    foreignQdisc: 'respect',
+    exempt: [],
   };
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const node = { ...fresh!, devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]) };
   const whole = apply(node, plan(desired, node).steps);
-  const problems = (state: Observed): string =>
-    problemsOf(plan(desired, state), state, shapedDevices(desired)).join('\n');
+  const problems = (state: Observed): string => problemsOf(plan(desired, state), state, desired).join('\n');
   t.is(problems(whole), '');
   for (const [place, name] of [
     ['10/ingress', 'classifier'],
@@ -238,8 +270,10 @@ test('each missing piece is a problem that names the device', (t) => {
 test('every damage to a map entry is found and put right, also without a look at the devices', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, true)],
-    exitIndexes: [2],
+    exits: [plainExit(2)],
     defaults: DEFAULTS,
+    foreignQdisc: 'respect',
+    exempt: [],
   };
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const whole = apply(fresh!, plan(desired, fresh!).steps);
@@ -247,7 +281,8 @@ test('every damage to a map entry is found and put right, also without a look at
   const [id] = whole.configs.keys();
   const config = whole.configs.get(id!)!;
   for (const name of Object.keys(config) as (keyof typeof config)[]) {
-    const damaged = { ...whole, configs: new Map([...whole.configs, [id!, { ...config, [name]: 0 }]]) };
+    const wrong = { ...config, [name]: name === 'exemptions' ? 3 : 0 };
+    const damaged = { ...whole, configs: new Map([...whole.configs, [id!, wrong]]) };
     t.deepEqual(planMaps(desired, damaged), [{ kind: 'write-config', aggregateId: id!, config }]);
     t.deepEqual(planMaps(desired, apply(damaged, planMaps(desired, damaged))), []);
   }

@@ -20,6 +20,7 @@ import {
 const rates = fc.integer({ min: 1000, max: 10 ** 15 });
 
 /** Every configuration that podpaced starts with. */
+const directions = fc.constantFrom('egress' as const, 'ingress' as const);
 const nodeDefaults = fc
   .tuple(
     fc.integer({ min: 1_000_000, max: 2_000_000_000 }),
@@ -103,6 +104,7 @@ test('the configuration of an ordinary cap is the documented one', (t) => {
     sparseCreditNs: 875_000,
     targetNs: 5_000_000,
     intervalNs: 100_000_000,
+    exemptions: 0,
   });
 });
 
@@ -123,10 +125,34 @@ test('target and interval are stretched at low caps, to four frames and four tar
   t.like(configOf(1000), { horizonNs: 2_000_000_000, targetNs: 500_000_000, intervalNs: 2_000_000_000 });
 });
 
+test('into a pod the target is stretched until a signal is due four times a second', (t) => {
+  const targetMs = (rateBitsPerSec: number): number =>
+    effectiveCapOf({ rateBitsPerSec }, {}, DEFAULTS, 'ingress')!.aqmTargetNs / 1e6;
+  // Frames that a signal costs the window, as time.
+  for (const rate of [1_000_000, 20_000_000, 100_000_000]) {
+    const frameMs = (1514 * 8 * 1e3) / rate;
+    const signalMs = 0.57 * (targetMs(rate) / frameMs) ** 2 * frameMs;
+    t.true(signalMs > 249 && signalMs < 251, `${signalMs} ms at ${rate} bit/s`);
+  }
+  t.is(targetMs(1_000_000_000), 5);
+  t.is(aqmTargetNsOf(20_000_000, 0, 50_000_000, 'ingress'), 0);
+});
+
+test('into a pod the burst that nobody set grows with the target, and most of it is for sparse flows', (t) => {
+  const cap = effectiveCapOf({ rateBitsPerSec: 20_000_000 }, {}, DEFAULTS, 'ingress')!;
+  t.is(cap.burstNs, Math.floor(cap.aqmTargetNs / 5));
+  const { idleCreditNs, sparseCreditNs } = aggregateConfigOf(cap);
+  t.is(idleCreditNs + sparseCreditNs, cap.burstNs);
+  t.true(sparseCreditNs > 0.87 * cap.burstNs);
+  const asked = { rateBitsPerSec: 20_000_000, burstBits: 20_000 };
+  t.is(effectiveCapOf(asked, {}, DEFAULTS, 'ingress')?.burstNs, 1_000_000);
+  t.is(effectiveCapOf({ rateBitsPerSec: 1000 }, {}, DEFAULTS, 'ingress')?.burstNs, MAX_BURST_NS);
+});
+
 test('with nothing changed, no rate and no configuration of the node contradict themselves', (t) => {
   fc.assert(
-    fc.property(rates, nodeDefaults, (rateBitsPerSec, defaults) => {
-      const cap = effectiveCapOf({ rateBitsPerSec }, {}, defaults)!;
+    fc.property(rates, nodeDefaults, directions, (rateBitsPerSec, defaults, direction) => {
+      const cap = effectiveCapOf({ rateBitsPerSec }, {}, defaults, direction)!;
       t.is(contradictionIn(cap), undefined);
       t.deepEqual(cap.changed, []);
       const config = aggregateConfigOf(cap);

@@ -17,6 +17,10 @@ import {
   encodeInterfaceKey,
   RATE_MAX_BYTES_PER_SEC,
   sumAggregateCounters,
+  decodeFrameOverhead,
+  encodeFrameOverhead,
+  EXEMPT_NODE,
+  EXEMPT_OWN,
 } from '../../../../helper/wire/aggregate.ts';
 
 const durations = fc.integer({ min: 0, max: DURATION_MAX_NS });
@@ -34,6 +38,7 @@ test('an aggregate config comes back as it was', (t) => {
     sparseCreditNs: durations,
     targetNs: durations,
     intervalNs: durations,
+    exemptions: fc.nat(3),
   });
   fc.assert(
     fc.property(configs, (config) => {
@@ -50,8 +55,9 @@ test('an aggregate config is the struct of bpf/departure.h', (t) => {
     sparseCreditNs: 0x0e0f1011,
     targetNs: 0x12131415,
     intervalNs: 0x16171819,
+    exemptions: EXEMPT_OWN | EXEMPT_NODE,
   });
-  t.is(value.toString('hex'), '0504030201000000090807060d0c0b0a11100f0e151413121918171600000000');
+  t.is(value.toString('hex'), '0504030201000000090807060d0c0b0a11100f0e151413121918171603000000');
 });
 
 test('the clock of an aggregate is the word behind its lock, whatever follows', (t) => {
@@ -99,6 +105,16 @@ test('a host interface comes back as it was', (t) => {
   );
 });
 
+test('a frame overhead comes back as it was', (t) => {
+  const number = fc.integer({ min: 0, max: 0xffff_ffff });
+  fc.assert(
+    fc.property(fc.record({ frameBytes: number, align: number, mtu: number }), (overhead) => {
+      t.deepEqual(decodeFrameOverhead(encodeFrameOverhead(overhead)), overhead);
+    }),
+  );
+  t.throws(() => encodeFrameOverhead({ frameBytes: -1, align: 0, mtu: 0 }), { message: /frameBytes -1/ });
+});
+
 test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
   t.is(encodeAggregateKey(AGGREGATE_ID_MIN).readUInt32LE(), 0);
   t.is(encodeAggregateKey(AGGREGATE_ID_MAX).readUInt32LE(), 16_383);
@@ -107,7 +123,7 @@ test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
 
 test('what the datapath cannot hold is refused by name', (t) => {
   const credit = { idleCreditNs: 0, sparseCreditNs: 0 };
-  const config = { rateBytesPerSec: 125, horizonNs: 0, ...credit, targetNs: 0, intervalNs: 0 };
+  const config = { rateBytesPerSec: 125, horizonNs: 0, ...credit, targetNs: 0, intervalNs: 0, exemptions: 0 };
   for (const bad of [-1, 0.5, NaN, RATE_MAX_BYTES_PER_SEC + 1]) {
     t.throws(() => encodeAggregateConfig({ ...config, rateBytesPerSec: bad }), {
       instanceOf: RangeError,

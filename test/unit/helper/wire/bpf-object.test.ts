@@ -32,7 +32,13 @@ function programNamed(name: string): BpfProgram {
 test('the maps are those that the helper shares with the datapath', (t) => {
   const maps = new Map(object.maps.map(({ name, ...map }) => [name, map]));
   const names = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
-  t.deepEqual([...maps.keys()].toSorted(), [...names, 'host_interfaces']);
+  t.deepEqual([...maps.keys()].toSorted(), [
+    ...names,
+    'continuations',
+    'exemptions',
+    'host_interfaces',
+    'upper_exits',
+  ]);
   const shape = { keySize: 4, maxEntries: 16_384 };
   t.like(maps.get('aggregate_config'), {
     ...shape,
@@ -56,16 +62,25 @@ test('the types are placed: every map has a slot of its own in its section', (t)
 
 test('the programs are those that the helper attaches, under a licence that the kernel takes', (t) => {
   const names = new Set(object.programs.map(({ name, section }) => `${section}/${name}`));
-  t.deepEqual(names, new Set(['tc/podpace_classify', 'tc/podpace_depart', 'tc/podpace_deliver']));
+  t.deepEqual(
+    names,
+    new Set(['classify', 'depart', 'depart_upper', 'deliver', 'receive'].map((name) => `tc/podpace_${name}`)),
+  );
   t.is(object.license, 'Dual BSD/GPL');
 });
 
 test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
   const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
   t.deepEqual(mapsOf('podpace_classify'), ['host_interfaces']);
-  const scheduling = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  const aggregate = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  const scheduling = [...aggregate, 'exemptions'];
   t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), scheduling);
-  t.deepEqual([...new Set(mapsOf('podpace_deliver'))].toSorted(), [...scheduling, 'host_interfaces']);
+  t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);
+  t.deepEqual(
+    [...new Set(mapsOf('podpace_deliver'))].toSorted(),
+    [...scheduling, 'continuations'].toSorted(),
+  );
+  t.deepEqual([...new Set(mapsOf('podpace_receive'))].toSorted(), [...scheduling, 'host_interfaces']);
   for (const { instructions } of object.programs) {
     // BPF_JMP | BPF_EXIT and BPF_JMP | BPF_JA of linux/bpf.h.
     t.true([0x95, 0x05].includes(instructions.readUInt8(instructions.length - 8)));

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Attributes } from '../../../../helper/wire/attributes.ts';
-import { decodeLink, encodeLinkChange, encodeVethPair } from '../../../../helper/wire/link-message.ts';
+import { decodeLink, encodeLinkChange, encodePair } from '../../../../helper/wire/link-message.ts';
 import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
 
@@ -40,8 +40,8 @@ test('encodeLinkChange leaves the flags alone when it is not told', (t) => {
   t.is(encodeLinkChange(5, { up: false }).readUInt32LE(8), 0);
 });
 
-test('encodeVethPair nests the whole description of the other end', (t) => {
-  const payload = encodeVethPair({ name: 'host', mtu: 1400 }, { name: 'eth0', mtu: 1300, netnsFd: 9 });
+test('encodePair nests the whole description of the other end', (t) => {
+  const payload = encodePair('veth', { name: 'host', mtu: 1400 }, { name: 'eth0', mtu: 1300, netnsFd: 9 });
   const info = Attributes.decode(payload.subarray(IFINFOMSG_BYTES)).nested(18);
   t.is(info?.string(1), 'veth');
   const peer = info?.nested(2)?.bytes(1) ?? Buffer.alloc(0);

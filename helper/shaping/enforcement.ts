@@ -1,0 +1,85 @@
+// What is done to the kernel for one attachment: its caps put in force, or refused; its exempt addresses and its numbers.
+
+import { applyStep } from './apply.ts';
+import { attachmentEntries, replaceExemptions } from './exemptions.ts';
+import { qdiscFailure, ShapingError } from './failure.ts';
+import { desiredConfigs, type Observed, type Step } from './plan.ts';
+import { isSameAttachment, type AttachmentRecord } from './records.ts';
+import { hasUplink, takeView, type Node, type View } from './view.ts';
+
+/** A node, and where to tell of it. */
+export interface LoggingNode extends Node {
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+}
+
+/** Devices without which a cap is refused: the ways off the node, and the pod's own interface. */
+function neededDevices({ desired }: View, { hostInterfaceIndex }: AttachmentRecord): Set<number> {
+  const uplinks = desired.exits.filter(({ role }) => role === 'uplink');
+  return new Set([hostInterfaceIndex, ...uplinks.flatMap(({ ifindex, holders }) => [ifindex, ...holders])]);
+}
+
+export class Enforcement {
+  readonly #node: LoggingNode;
+
+  constructor(node: LoggingNode) {
+    this.#node = node;
+  }
+
+  /**
+   * Puts the caps of a record in force in place of those of the former one. Throws ShapingError `unenforceable` when they do
+   * not hold on the ways off the node; on the ways that stay on it, that is logged and a problem in `status`.
+   */
+  async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
+    const devices = former === undefined ? [] : [former.hostInterfaceIndex];
+    // The first egress cap of the node needs every way to other pods; after that they are followed as they come.
+    const isFirst = !this.#node.store
+      .readAttachments()
+      .some((other) => other.egressAggregateId !== undefined && !isSameAttachment(other, record));
+    const view = await takeView(this.#node, [record], { devices, hasOtherPods: isFirst });
+    const needed = neededDevices(view, record);
+    const [, problem] = [...view.plan.problems].find(([ifindex]) => needed.has(ifindex)) ?? [];
+    if (problem !== undefined) throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
+    if (record.egressAggregateId !== undefined && !hasUplink(view)) {
+      const reasons = view.unusableUplinks.map((reason) => `: ${reason}`).join('');
+      throw new ShapingError(
+        'unenforceable',
+        `Cannot enforce an egress cap: the node has no uplink${reasons}`,
+        'add a default route, or name the uplink with --uplink',
+      );
+    }
+    for (const step of view.plan.steps) {
+      try {
+        await this.apply(step, view.observed);
+      } catch (error) {
+        if (!('ifindex' in step) || needed.has(step.ifindex)) throw error;
+        this.#node.log('error', `A cap is not enforced everywhere on this node: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /** Puts the exempt addresses of one record in place of those of another. */
+  exempt(former: AttachmentRecord | undefined, next: AttachmentRecord | undefined): void {
+    const [before, after] = [former, next].map((record) =>
+      record === undefined ? new Map<string, string>() : attachmentEntries(record),
+    );
+    replaceExemptions(this.#node.datapath, before ?? new Map(), after ?? new Map());
+  }
+
+  /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */
+  writeConfigs(record: AttachmentRecord): void {
+    for (const [aggregateId, config] of desiredConfigs(record, this.#node)) {
+      this.#node.datapath.writeConfig(aggregateId, config);
+    }
+  }
+
+  /** Carries out a step of a plan. Throws KernelError, or ShapingError for a qdisc that this kernel does not have. */
+  async apply(step: Step, observed: Observed): Promise<void> {
+    try {
+      await applyStep(this.#node.datapath, this.#node.store, step);
+    } catch (error) {
+      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') throw error;
+      const qdisc = step.kind === 'set-root' ? step.qdisc : 'fq';
+      throw qdiscFailure(error, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
+    }
+  }
+}

@@ -1,0 +1,261 @@
+// On which devices a pod's packets can leave, and which devices hold them there until their departure. Pure.
+//
+// A packet is forwarded to a device by a route, or by a bridge to one of its ports: every such device is an exit, and
+// gets a departure program, because the aggregate id does not get any further: the kernel clears it when it chooses a
+// device's transmit queue. What holds the packets is fq: on the exit itself, or on the devices below it where those do
+// the queueing. The stamp goes that far.
+
+import type { Link } from '../kernel/links.ts';
+import type { Route } from '../kernel/routes.ts';
+import type { FrameOverhead } from '../wire/aggregate.ts';
+import { RTN_UNICAST } from '../wire/route-message.ts';
+
+/** `uplink` leads off the node, `pod` into another network namespace of it, `bridge` to its ports. */
+export type ExitRole = 'uplink' | 'pod' | 'bridge';
+
+export interface Exit {
+  readonly ifindex: number;
+  readonly name: string;
+  /** Driver family; `device` for hardware. */
+  readonly kind: string;
+  readonly role: ExitRole;
+  /** Devices that hold what is stamped here: the exit itself, or those below a bond, team or bridge. */
+  readonly holders: readonly number[];
+  /** What it adds to each packet; absent when nothing. */
+  readonly overhead?: FrameOverhead;
+}
+
+/** What the exits of a node follow from. */
+export interface NodeDevices {
+  readonly links: readonly Link[];
+  /** Of all tables and families. */
+  readonly routes: readonly Route[];
+  /** Host interfaces of attachments. */
+  readonly hostInterfaces: ReadonlySet<number>;
+  /** Names of uplinks; `auto` stands for every device that a route or a bridge leads to. */
+  readonly uplinks: readonly string[];
+  /** Devices that hold packets already. With `auto` they stay exits while their routes come and go. */
+  readonly equipped: ReadonlySet<number>;
+}
+
+const AUTO = 'auto';
+
+/** Where nothing leaves the node or what leaves meets another exit. */
+const NO_EXITS: ReadonlySet<string> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', 'netdevsim']);
+
+/** Masters that transmit through their slaves, each of which has queues of its own. */
+const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
+/** Masters that forward between their ports. */
+const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
+
+const ETHERNET = 14;
+const VLAN_TAG = 4;
+const IPV4 = 20;
+const IPV6 = 40;
+const UDP = 8;
+const GRE = 4;
+
+/**
+ * Bytes that a tunnel adds to a packet as its own egress sees it, which is with an Ethernet header for those that carry
+ * frames. VXLAN: RFC 7348. Geneve without options: RFC 8926. WireGuard: 16 bytes of header, 16 of tag, padding to 16
+ * (its paper, section 5.4.6). The outer family is the tunnel's where the kernel tells, or else IPv4.
+ */
+const TUNNELS: Readonly<Record<string, number>> = {
+  vxlan: ETHERNET + IPV4 + UDP + 8,
+  geneve: ETHERNET + IPV4 + UDP + 8,
+  gretap: ETHERNET + IPV4 + GRE,
+  ip6gretap: ETHERNET + IPV6 + GRE,
+  gre: ETHERNET + IPV4 + GRE,
+  ip6gre: ETHERNET + IPV6 + GRE,
+  ipip: ETHERNET + IPV4,
+  sit: ETHERNET + IPV4,
+  ip6tnl: ETHERNET + IPV6,
+  wireguard: ETHERNET + IPV4 + UDP + 32,
+};
+const WIREGUARD_ALIGN = 16;
+
+/** The inner Ethernet header that a device of these kinds carries is part of the packet's length already. */
+function overheadOf({ kind = '', mtu, outerIpv6 }: Link): FrameOverhead | undefined {
+  if (kind === 'vlan') return { frameBytes: VLAN_TAG, align: 0, mtu: 0 };
+  const bytes = TUNNELS[kind];
+  if (bytes === undefined) return undefined;
+  const frameBytes = bytes + (outerIpv6 === true ? IPV6 - IPV4 : 0);
+  return kind === 'wireguard'
+    ? { frameBytes, align: WIREGUARD_ALIGN, mtu }
+    : { frameBytes, align: 0, mtu: 0 };
+}
+
+/** Whether a destination is one host. */
+function isHostRoute(destination: string): boolean {
+  return destination.endsWith(destination.includes(':') ? '/128' : '/32');
+}
+
+const DEFAULT_DESTINATIONS: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
+/** Every device that is up has this route; it leads to no other network. */
+const LINK_LOCAL = 'fe80::/64';
+/** Of the node's own addresses. */
+const RT_TABLE_LOCAL = 255;
+
+/** The node's devices, indexed for the questions below. */
+class Topology {
+  readonly byIndex: ReadonlyMap<number, Link>;
+  readonly #ports = new Map<number, Link[]>();
+  readonly #destinations = new Map<number, string[]>();
+  readonly #hostInterfaces: ReadonlySet<number>;
+  readonly #equipped: ReadonlySet<number>;
+
+  constructor({ links, routes, hostInterfaces, equipped }: NodeDevices) {
+    this.byIndex = new Map(links.map((link) => [link.index, link]));
+    this.#hostInterfaces = hostInterfaces;
+    this.#equipped = equipped;
+    for (const link of links) {
+      if (link.masterIndex === undefined) continue;
+      this.#ports.set(link.masterIndex, [...this.portsOf(link.masterIndex), link]);
+    }
+    for (const { destination, type, table, ifindex, nextHopIndexes = [] } of routes) {
+      if (type !== RTN_UNICAST || table === RT_TABLE_LOCAL || destination === LINK_LOCAL) continue;
+      for (const index of ifindex === undefined ? nextHopIndexes : [ifindex])
+        this.#destinations.set(index, [...this.#destinationsOf(index), destination]);
+    }
+  }
+
+  /** Slaves of a bond, ports of a bridge. */
+  portsOf(index: number): readonly Link[] {
+    return this.#ports.get(index) ?? [];
+  }
+
+  #destinationsOf(index: number): readonly string[] {
+    return this.#destinations.get(index) ?? [];
+  }
+
+  isRouted({ index }: Link): boolean {
+    return this.#destinations.has(index);
+  }
+
+  isDefault({ index }: Link): boolean {
+    return this.#destinationsOf(index).some((destination) => DEFAULT_DESTINATIONS.has(destination));
+  }
+
+  /** A pod's end on this node: somebody said so, or its other end is elsewhere and what lies there are single hosts. */
+  isPod(link: Link): boolean {
+    if (this.#hostInterfaces.has(link.index)) return true;
+    if ((link.kind !== 'veth' && link.kind !== 'netkit') || link.linkNetnsId === undefined) return false;
+    if (this.#isPortOf(link, BRIDGES)) return true;
+    return this.isRouted(link) && this.#destinationsOf(link.index).every(isHostRoute);
+  }
+
+  isSlave(link: Link): boolean {
+    return this.#isPortOf(link, BONDS);
+  }
+
+  isHostInterface({ index }: Link): boolean {
+    return this.#hostInterfaces.has(index);
+  }
+
+  /** Holds packets already, itself or by its slaves. */
+  isEquipped(link: Link): boolean {
+    if (!BONDS.has(link.kind ?? '')) return this.#equipped.has(link.index);
+    return this.holdersOf(link).some((holder) => this.#equipped.has(holder));
+  }
+
+  #isPortOf({ masterIndex }: Link, kinds: ReadonlySet<string>): boolean {
+    return kinds.has(this.byIndex.get(masterIndex ?? 0)?.kind ?? '');
+  }
+
+  /** Devices that queue what is sent on this one. The depth is bounded: bonds and bridges may not be stacked in circles. */
+  holdersOf(link: Link, depth = 0): number[] {
+    const isMaster = BONDS.has(link.kind ?? '') || BRIDGES.has(link.kind ?? '');
+    if (!isMaster || depth > 8) return [link.index];
+    return this.portsOf(link.index).flatMap((port) => this.holdersOf(port, depth + 1));
+  }
+}
+
+/** Why a device can be no exit, however it is configured; undefined when it can. */
+function unfitness(link: Link, topology: Topology): string | undefined {
+  if (link.loopback) return 'it is the loopback device';
+  if (NO_EXITS.has(link.kind ?? '')) return `nothing leaves the node by a device of the kind ${link.kind}`;
+  return topology.isSlave(link) ? 'it is a slave: name its bond or team' : undefined;
+}
+
+/** A device that is down passes nothing; one that was up before will be again, and must not need to be found then. */
+function isCandidate(link: Link, topology: Topology): boolean {
+  return unfitness(link, topology) === undefined && (link.up || topology.isEquipped(link));
+}
+
+function roleOf(link: Link, topology: Topology, isNamed: boolean): ExitRole {
+  if (isNamed || topology.isDefault(link)) return 'uplink';
+  if (BRIDGES.has(link.kind ?? '')) return 'bridge';
+  return topology.isPod(link) || link.linkNetnsId !== undefined ? 'pod' : 'uplink';
+}
+
+/** Devices that a route leads to; with names, those and the ways to other pods of the node. */
+function routedLinks(devices: NodeDevices, topology: Topology): Link[] {
+  const isAuto = devices.uplinks.includes(AUTO);
+  const named = new Set(devices.uplinks);
+  return devices.links.filter((link) => {
+    if (named.has(link.name) || topology.isHostInterface(link)) return true;
+    if (isAuto) return topology.isRouted(link) || topology.isEquipped(link);
+    const isPodBridge =
+      BRIDGES.has(link.kind ?? '') && topology.portsOf(link.index).some((port) => topology.isPod(port));
+    return topology.isPod(link) || (isPodBridge && topology.isRouted(link));
+  });
+}
+
+/** Ports that a bridge may forward a pod's frames to: of bridges that have a pod as a port, and of those that are exits. */
+function bridgedLinks(devices: NodeDevices, topology: Topology, routed: ReadonlySet<Link>): Link[] {
+  return devices.links
+    .filter(({ kind }) => BRIDGES.has(kind ?? ''))
+    .filter(
+      (bridge) =>
+        routed.has(bridge) || topology.portsOf(bridge.index).some((port) => topology.isHostInterface(port)),
+    )
+    .flatMap((bridge) => topology.portsOf(bridge.index));
+}
+
+/** Where caps matter most comes first: what cannot be done there is what one is told. */
+const ROLE_ORDER: readonly ExitRole[] = ['uplink', 'bridge', 'pod'];
+
+function inOrder(a: Exit, b: Exit): number {
+  return ROLE_ORDER.indexOf(a.role) - ROLE_ORDER.indexOf(b.role) || a.ifindex - b.ifindex;
+}
+
+/** Why those devices that were named as uplinks are none, a sentence for each. */
+function unusableUplinks(named: ReadonlySet<string>, links: readonly Link[], topology: Topology): string[] {
+  const byName = new Map(links.map((link) => [link.name, link]));
+  return [...named].flatMap((name) => {
+    const link = byName.get(name);
+    if (link === undefined) return [`The uplink "${name}" is not there`];
+    const reason = unfitness(link, topology);
+    return reason === undefined ? [] : [`"${name}" can be no uplink: ${reason}`];
+  });
+}
+
+/** All exits of a node, uplinks first, and what is wrong with the names among `uplinks`. */
+export function findExits(devices: NodeDevices): {
+  readonly exits: Exit[];
+  readonly unusable: readonly string[];
+} {
+  const topology = new Topology(devices);
+  const named = new Set(devices.uplinks.filter((name) => name !== AUTO));
+  const routed = new Set(routedLinks(devices, topology));
+  const found = new Set([...routed, ...bridgedLinks(devices, topology, routed)]);
+  const exits = devices.links
+    .filter((link) => found.has(link) && isCandidate(link, topology))
+    .map((link): Exit => {
+      const overhead = overheadOf(link);
+      return {
+        ifindex: link.index,
+        name: link.name,
+        kind: link.kind ?? 'device',
+        role: roleOf(link, topology, named.has(link.name)),
+        holders: topology.holdersOf(link),
+        ...(overhead !== undefined && { overhead }),
+      };
+    });
+  return { exits: exits.toSorted(inOrder), unusable: unusableUplinks(named, devices.links, topology) };
+}
+
+/** Whether an exit needs the program that stamps for devices below it. */
+export function isUpper({ ifindex, holders, overhead }: Exit): boolean {
+  return overhead !== undefined || holders.length !== 1 || holders[0] !== ifindex;
+}

@@ -1,0 +1,113 @@
+// Addresses that are exempt from caps: how people write them, and the map exemptions of bpf/podpace.bpf.c. Pure.
+
+import { encodeAddress } from './ip-address.ts';
+
+/** A prefix of addresses that is exempt, or an exception from a shorter one that is. */
+export interface Exemption {
+  /** 16 bytes, the host's bits zero; IPv4 in its IPv6 form ::ffff:a.b.c.d. */
+  readonly address: Buffer;
+  /** Of those 16 bytes, in bits. */
+  readonly prefixLength: number;
+  readonly isExempt: boolean;
+}
+
+/** Which list an exemption stands in: that of an aggregate, by its id, or the node's. */
+export const NODE_LIST = 0;
+
+/** struct exemption_key and struct exemption. */
+export const EXEMPTION_KEY_SIZE = 24;
+export const EXEMPTION_SIZE = 8;
+
+/** Bits in front of the address in a key: those of the list. */
+const LIST_BITS = 32;
+const ADDRESS_BYTES = 16;
+const ADDRESS_BITS = 8 * ADDRESS_BYTES;
+const IPV4_BYTES = 4;
+const IPV4_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
+
+function masked(address: Buffer, prefixLength: number): Buffer {
+  const result = Buffer.from(address);
+  for (let index = 0; index < result.length; index++) {
+    const bits = Math.min(8, Math.max(0, prefixLength - index * 8));
+    result[index] = (result[index] ?? 0) & (0xff00 >> bits) & 0xff;
+  }
+  return result;
+}
+
+/**
+ * Reads `10.0.0.0/8`, `2001:db8::/32`, an address alone, or with a `!` in front an exception from a shorter prefix.
+ * Bits beyond the prefix are disregarded. Throws RangeError that names the text.
+ */
+export function parseExemption(text: string): Exemption {
+  const isExempt = !text.startsWith('!');
+  const [base = '', length, ...rest] = (isExempt ? text : text.slice(1)).split('/');
+  const refuse = (): never => {
+    throw new RangeError(
+      `${JSON.stringify(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`,
+    );
+  };
+  let bytes: Buffer;
+  try {
+    bytes = encodeAddress(base);
+  } catch {
+    return refuse();
+  }
+  const bits = bytes.length * 8;
+  const prefixBits = length === undefined ? bits : Number(length);
+  const isLength = length === undefined || /^\d{1,3}$/.test(length);
+  if (!isLength || prefixBits > bits || rest.length > 0) return refuse();
+  const isIpv4 = bytes.length === IPV4_BYTES;
+  const prefixLength = isIpv4 ? ADDRESS_BITS - bits + prefixBits : prefixBits;
+  const address = isIpv4 ? Buffer.concat([IPV4_PREFIX, bytes]) : bytes;
+  return { address: masked(address, prefixLength), prefixLength, isExempt };
+}
+
+/**
+ * Checks a list of exemptions and returns it. Prefixes may overlap: the longest counts. Throws RangeError that names the
+ * entry, by its number from 0, for what is no CIDR, and for the same prefix once with and once without a `!`.
+ */
+export function checkExemptions(entries: readonly unknown[]): string[] {
+  const verdicts = new Map<string, number>();
+  return entries.map((entry, index) => {
+    if (typeof entry !== 'string') throw new RangeError(`entry ${index}: ${show(entry)} is no CIDR`);
+    const exemption = parseEntry(entry, index);
+    const prefix = encodeExemptionKey(NODE_LIST, exemption).toString('latin1');
+    const former = verdicts.get(prefix);
+    if (former !== undefined && String(entries[former]).startsWith('!') === exemption.isExempt) {
+      throw new RangeError(
+        `entry ${index}: ${show(entry)} contradicts entry ${former}, ${show(entries[former])}`,
+      );
+    }
+    verdicts.set(prefix, index);
+    return entry;
+  });
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value).slice(0, 80);
+}
+
+function parseEntry(text: string, index: number): Exemption {
+  try {
+    return parseExemption(text);
+  } catch (error) {
+    throw new RangeError(`entry ${index}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Key of the map exemptions. */
+export function encodeExemptionKey(list: number, { address, prefixLength }: Exemption): Buffer {
+  const key = Buffer.alloc(EXEMPTION_KEY_SIZE);
+  key.writeUInt32LE(LIST_BITS + prefixLength, 0);
+  key.writeUInt32LE(list, 4);
+  address.copy(key, 8);
+  return key;
+}
+
+/** Value of the map exemptions. */
+export function encodeExemption({ prefixLength, isExempt }: Exemption): Buffer {
+  const value = Buffer.alloc(EXEMPTION_SIZE);
+  value.writeUInt32LE(LIST_BITS + prefixLength, 0);
+  value.writeUInt32LE(Number(isExempt), 4);
+  return value;
+}

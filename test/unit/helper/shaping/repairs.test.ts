@@ -1,0 +1,28 @@
+import test from 'ava';
+import type { Exit } from '../../../../helper/shaping/exits.ts';
+import { exitChangesOf, knownExits } from '../../../../helper/shaping/repairs.ts';
+
+function exit(ifindex: number, name: string, role: Exit['role'] = 'uplink'): Exit {
+  return { ifindex, name, kind: 'veth', role, holders: [ifindex] };
+}
+
+test('exits that come, go or get another name are told of, ways into pods are not', (t) => {
+  const before = knownExits([exit(1, 'eth0'), exit(2, 'eth1'), exit(3, 'eth2'), exit(4, 'pod1', 'pod')]);
+  const after = knownExits([exit(1, 'eth0'), exit(2, 'wan'), exit(5, 'eth2'), exit(6, 'pod2', 'pod')]);
+  t.deepEqual(exitChangesOf(before, before), []);
+  t.deepEqual(exitChangesOf(before, after), [
+    'eth2 (uplink, veth) is no way out any more',
+    'eth1 is called wan now',
+    'eth2 (uplink, veth) is a way out now',
+  ]);
+});
+
+test('an uplink that is renamed while it is down, and so without a route, is told of under both names', (t) => {
+  const up = knownExits([exit(1, 'eth0')]);
+  const down = knownExits([exit(1, 'wan', 'pod')]);
+  t.deepEqual(exitChangesOf(up, down), [
+    'eth0 (uplink, veth) is no way out any more',
+    'eth0 is called wan now',
+  ]);
+  t.deepEqual(exitChangesOf(down, knownExits([exit(1, 'wan')])), ['wan (uplink, veth) is a way out now']);
+});
