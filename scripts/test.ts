@@ -1,6 +1,6 @@
 // ./scripts/test [--tier unit|bpf|netns|vm] [--kernel 6.12|6.1]: all tests, or one tier. Ends in a line `N passed, N failed`.
 //
-// unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf, netns and vm in them.
+// unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -20,14 +20,21 @@ type Tier = (typeof TIERS)[number];
 /** The kernels of the vm tier: the newest that Debian 12 offers, and the oldest that podpace supports. */
 const KERNELS = ['6.12', '6.1'] as const;
 
-/** What a VM runs: everything that asks the kernel. */
-const VM_TIERS: readonly Tier[] = ['bpf', 'netns', 'vm'];
+/**
+ * What the VMs run. The programs, and what needs fq, on both kernels. The netns tier on the one that differs most from a
+ * present-day kernel, which this machine's own is; it has no tcx, so programs are attached in another way there.
+ */
+const VM_TIERS: Readonly<Record<string, readonly Tier[]>> = {
+  '6.12': ['bpf', 'vm'],
+  '6.1': ['bpf', 'netns', 'vm'],
+};
 /**
  * One processor each, so that both VMs run at once. With two, QEMU 7.2 emulates them in two threads, and now and then
  * runs stale translations of the machine code that V8 has just written: Node then dies of SIGSEGV.
  */
 const VM_CPUS = '1';
-const VM_TIMEOUT_SECONDS = '1500';
+/** Twice what a slow machine takes. */
+const VM_TIMEOUT_SECONDS = '3600';
 
 function filesOf(tier: Tier): string[] {
   return fs.globSync(`test/${tier}/**/*.test.ts`, { cwd: projectRoot }).toSorted();
@@ -80,7 +87,7 @@ async function runTier(tier: Tier, kernels: readonly string[]): Promise<Tally> {
 
 async function runInside(kernel: string, result: string): Promise<Tally> {
   let total: Tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const tier of VM_TIERS)
+  for (const tier of VM_TIERS[kernel] ?? TIERS.filter((tier) => tier !== 'unit'))
     total = addTallies(total, await runHere(tier, `${kernel} ${tier}`, tier !== 'vm'));
   fs.writeFileSync(result, JSON.stringify(total));
   return total;
@@ -104,7 +111,8 @@ let total: Tally = { passed: 0, failed: 0, skipped: 0 };
 if (values['inside-vm'] !== undefined) {
   total = await runInside(values['inside-vm'], values.result ?? '/dev/null');
 } else {
-  await ensurePackages([...packageSets.build, ...packageSets.vm, ...packageSets.lab]);
+  const { build, vm, lab, exits } = packageSets;
+  await ensurePackages([...build, ...vm, ...lab, ...exits]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
   for (const tier of tiers) total = addTallies(total, await runTier(tier, values.kernel ?? KERNELS));

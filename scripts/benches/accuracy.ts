@@ -30,7 +30,7 @@ export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
     systems: CAPPED_SYSTEMS,
     hasQueuesPerProcessor: false,
     scenarios: ACCURACY_SCENARIOS,
-    capMbit: ({ capMbit }) => capMbit,
+    caps: ({ capMbit }) => ({ egressMbit: capMbit }),
     measure: async (target, { capMbit, flows }) => {
       const { node, signal } = target;
       node.counter.reset();
@@ -66,7 +66,7 @@ export function udpBench(seconds: number): NetworkBench<UdpScenario> {
     systems: CAPPED_SYSTEMS,
     hasQueuesPerProcessor: false,
     scenarios: UDP_SCENARIOS,
-    capMbit: ({ capMbit }) => capMbit,
+    caps: ({ capMbit }) => ({ egressMbit: capMbit }),
     measure: async (target, { capMbit, offeredMbit }) => {
       const { node, signal } = target;
       node.counter.reset();

@@ -26,7 +26,11 @@ interface IperfSample {
 interface IperfReport {
   readonly error?: string;
   readonly intervals?: readonly { readonly streams?: readonly IperfSample[] }[];
-  readonly end?: { readonly sum?: { readonly bits_per_second?: number } };
+  readonly end?: {
+    readonly sum?: { readonly bits_per_second?: number };
+    readonly sum_sent?: { readonly retransmits?: number };
+    readonly sum_received?: { readonly bits_per_second?: number };
+  };
 }
 
 function readReport(json: string): IperfReport {
@@ -52,6 +56,22 @@ export function parseBulk(json: string, warmUpSeconds: number): BulkReport {
     retransmits: samples.reduce((sum, { retransmits }) => sum + (retransmits ?? 0), 0),
     meanRttUs: rtts.reduce((sum, rtt) => sum + rtt, 0) / rtts.length,
   };
+}
+
+/** Segments that the sender of TCP flows sent again, whichever end that was. Throws Error with iperf3's words. */
+export function parseRetransmits(json: string): number {
+  const retransmits = readReport(json).end?.sum_sent?.retransmits;
+  if (retransmits === undefined)
+    throw new Error("Cannot read iperf3's report: it has no end.sum_sent.retransmits");
+  return retransmits;
+}
+
+/** What the other end received of TCP flows, payload in Mbit/s. Throws Error with iperf3's words. */
+export function parseReceived(json: string): number {
+  const rate = readReport(json).end?.sum_received?.bits_per_second;
+  if (rate === undefined)
+    throw new Error("Cannot read iperf3's report: it has no end.sum_received.bits_per_second");
+  return rate / 1_000_000;
 }
 
 /** What an iperf3 client sent as datagrams, payload in Mbit/s. Throws Error with iperf3's words. */

@@ -32,7 +32,7 @@ function waitsUs({ roundTripsUs, seconds }: RequestReport): readonly number[] {
   return roundTripsUs.length === 0 ? [seconds * 1e6] : roundTripsUs;
 }
 
-function requestMetrics(report: RequestReport): Metric[] {
+export function requestMetrics(report: RequestReport): Metric[] {
   const { roundTripsUs, sent, seconds } = report;
   return [
     { metric: 'rr_p50_us', unit: 'us', value: percentile(waitsUs(report), 50) },
@@ -43,7 +43,7 @@ function requestMetrics(report: RequestReport): Metric[] {
 }
 
 /** What podpace did about the queue, warm-up included; nothing for other systems. */
-function queueMetrics(before: PodCounters | undefined, after: PodCounters | undefined): Metric[] {
+export function queueMetrics(before: PodCounters | undefined, after: PodCounters | undefined): Metric[] {
   if (before === undefined || after === undefined) return [];
   const metric = (name: string, counter: keyof PodCounters): Metric => ({
     metric: name,
@@ -59,7 +59,7 @@ function queueMetrics(before: PodCounters | undefined, after: PodCounters | unde
 }
 
 /** Sets ECN of TCP in namespaces while `work` runs: 1 asks for it and answers it. */
-async function withEcn<T>(paths: readonly string[], work: () => Promise<T>): Promise<T> {
+export async function withEcn<T>(paths: readonly string[], work: () => Promise<T>): Promise<T> {
   const set = (path: string, value: string): string => {
     const netns = openNetns(path);
     try {
@@ -155,7 +155,7 @@ export function latencyBench(requestSeconds: number): NetworkBench<LatencyScenar
     systems: SYSTEMS,
     hasQueuesPerProcessor: true,
     scenarios: LATENCY_SCENARIOS,
-    capMbit: ({ capMbit }) => capMbit,
+    caps: ({ capMbit }) => ({ egressMbit: capMbit }),
     measure: async (target, scenario) => {
       const { node } = target;
       if (node.system === 'none') return await measureIdle(target, scenario, requestSeconds);

@@ -117,6 +117,36 @@ function costRequirements(scenario: string, of: Figures): Requirement[] {
   return [];
 }
 
+/** Within one percent of the figure of a direction by itself. */
+function asAlone(what: string, metric: string, alone: string, of: Figures): Requirement[] {
+  const [value, single] = [of(metric), of(metric, 'podpace', alone)];
+  return [
+    { what: `${what} beside the other direction`, value, unit: 'Mbit/s', least: times(0.99, single) },
+    { what: `${what} beside the other direction`, value, unit: 'Mbit/s', most: times(1.01, single) },
+  ];
+}
+
+function ingressRequirements(scenario: string, of: Figures): Requirement[] {
+  if (scenario === '20M-egress') return [];
+  if (scenario === '20M-both')
+    return [
+      ...asAlone('ingress', 'goodput_mbit', '20M', of),
+      ...asAlone('egress', 'egress_goodput_mbit', '20M-egress', of),
+    ];
+  if (scenario === '20M-rr') {
+    const most = times(1 / 8, of('rr_p99_us', 'tbf'));
+    return [{ what: "rr p99, 1/8 of TBF's", value: of('rr_p99_us'), unit: 'us', most }];
+  }
+  const goodput = of('goodput_mbit');
+  const retransmits = scenario === '20M-ecn' ? 5 : 100;
+  return [
+    { what: 'goodput', value: goodput, unit: 'Mbit/s', least: 18.9 },
+    { what: 'goodput', value: goodput, unit: 'Mbit/s', most: 19.15 },
+    { what: 'first second', value: of('first_second_mbit'), unit: 'Mbit/s', most: 20.3 },
+    { what: 'retransmits', value: of('retransmits'), unit: 'segments', most: retransmits },
+  ];
+}
+
 function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
   switch (bench) {
     case 'latency':
@@ -134,6 +164,22 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
         { what: 'in force after', value: of('settle_ms'), unit: 'ms', most: 100 },
         { what: 'reordered', value: of('reordered'), unit: 'segments', most: 0 },
         { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
+      ];
+    case 'ingress':
+      return ingressRequirements(scenario, of);
+    case 'samenode':
+      return [
+        { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', least: 1.88 },
+        { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', most: 1.92 },
+      ];
+    case 'bystanders':
+      return [
+        {
+          what: '97 % of what it is without podpace',
+          value: of('mbit'),
+          unit: 'Mbit/s',
+          least: times(0.97, of('mbit', 'none')),
+        },
       ];
     case 'memory':
       return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];

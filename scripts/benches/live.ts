@@ -134,7 +134,7 @@ export function liveBench(phaseSeconds: number): NetworkBench<LiveScenario> {
     systems: ['podpace'],
     hasQueuesPerProcessor: false,
     scenarios: LIVE_SCENARIOS,
-    capMbit: ({ capsMbit }) => capsMbit[0] ?? 0,
+    caps: ({ capsMbit }) => ({ egressMbit: capsMbit[0] }),
     measure: (target, scenario) => measureLive(target, scenario, phaseSeconds),
   };
 }

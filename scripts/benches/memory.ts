@@ -22,6 +22,7 @@ const CONFIG = {
   sparseCreditNs: 750_000,
   targetNs: 5_000_000,
   intervalNs: 100_000_000,
+  exemptions: 0,
 } as const;
 
 const BYTES_PER_MIB = 1024 * 1024;

@@ -4,11 +4,30 @@
 export const SYSTEMS = ['podpace', 'tbf', 'edt-fifo', 'none'] as const;
 export type System = (typeof SYSTEMS)[number];
 
-export const BENCHES = ['latency', 'accuracy', 'udp', 'exact', 'cost', 'live', 'memory'] as const;
+export const BENCHES = [
+  'latency',
+  'accuracy',
+  'udp',
+  'exact',
+  'cost',
+  'live',
+  'memory',
+  'ingress',
+  'samenode',
+  'bystanders',
+] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Benches that send real packets, for which the kernel must have fq. */
-export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set(['latency', 'accuracy', 'udp', 'live']);
+export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
+  'latency',
+  'accuracy',
+  'udp',
+  'live',
+  'ingress',
+  'samenode',
+  'bystanders',
+]);
 
 /** One load of a pod under a cap, beside requests and answers. */
 export interface LatencyScenario {
@@ -76,6 +95,52 @@ export interface LiveScenario {
 
 export const LIVE_SCENARIOS: readonly LiveScenario[] = [{ name: '100M-10M-100M', capsMbit: [100, 10, 100] }];
 
+/** Loads of a pod with a cap on what it receives. */
+export interface IngressScenario {
+  readonly name: string;
+  readonly ingressMbit?: number;
+  readonly egressMbit?: number;
+  readonly ecn: boolean;
+  /** Of one flow, beside the bulk; 0 for none. */
+  readonly requestsPerSec: number;
+}
+
+const INGRESS = { ecn: false, requestsPerSec: 0 } as const;
+
+export const INGRESS_SCENARIOS: readonly IngressScenario[] = [
+  { ...INGRESS, name: '20M', ingressMbit: 20 },
+  { ...INGRESS, name: '20M-ecn', ingressMbit: 20, ecn: true },
+  { ...INGRESS, name: '20M-rr', ingressMbit: 20, requestsPerSec: 200 },
+  // The other direction by itself, and both at once.
+  { ...INGRESS, name: '20M-egress', egressMbit: 20 },
+  { ...INGRESS, name: '20M-both', ingressMbit: 20, egressMbit: 20 },
+];
+
+/** How two pods of a node are joined; the sender has the cap. */
+export interface SamenodeScenario {
+  readonly name: string;
+  readonly capMbit: number;
+  readonly wiring: 'routed' | 'bridge' | 'netkit';
+}
+
+export const SAMENODE_SCENARIOS: readonly SamenodeScenario[] = [
+  { name: '2M-veth', capMbit: 2, wiring: 'routed' },
+  { name: '2M-bridge', capMbit: 2, wiring: 'bridge' },
+  { name: '2M-netkit', capMbit: 2, wiring: 'netkit' },
+];
+
+/** Who sends without a cap on a node that has one for somebody else. */
+export interface BystanderScenario {
+  readonly name: string;
+  readonly sender: 'host' | 'uncapped' | 'exempt';
+}
+
+export const BYSTANDER_SCENARIOS: readonly BystanderScenario[] = [
+  { name: 'host', sender: 'host' },
+  { name: 'uncapped-pod', sender: 'uncapped' },
+  { name: 'exempt', sender: 'exempt' },
+];
+
 /** Senders at once on one aggregate. */
 export const EXACT_SCENARIOS = [
   { name: '1-thread', senders: 1 },
@@ -102,6 +167,12 @@ export function scenariosOf(bench: Bench): readonly string[] {
       return names(UDP_SCENARIOS);
     case 'live':
       return names(LIVE_SCENARIOS);
+    case 'ingress':
+      return names(INGRESS_SCENARIOS);
+    case 'samenode':
+      return names(SAMENODE_SCENARIOS);
+    case 'bystanders':
+      return names(BYSTANDER_SCENARIOS);
     case 'exact':
       return names(EXACT_SCENARIOS);
     case 'cost':

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { say, step } from '../lib/progress.ts';
 import { UndoStack } from '../measure/undo.ts';
+import type { PodCaps } from '../measure/systems.ts';
 import { BenchNode } from './node.ts';
 import type { Bench, System } from './names.ts';
 import type { Measured, Recorder, RunKey } from './record.ts';
@@ -30,8 +31,8 @@ export interface NetworkBench<S extends Scenario> {
   /** Whether each processor has transmit queues of its own: requests then share none with bulk. */
   readonly hasQueuesPerProcessor: boolean;
   readonly scenarios: readonly S[];
-  /** The pod's cap when it is added. */
-  readonly capMbit: (scenario: S) => number;
+  /** The pod's caps when it is added. */
+  readonly caps: (scenario: S) => PodCaps;
   /** One run. */
   readonly measure: (target: Target, scenario: S) => Promise<Measured>;
 }
@@ -89,7 +90,7 @@ interface Turn {
 const MAX_ATTEMPTS = 5;
 
 /** Measures, again if the machine stood still meanwhile; of several attempts the one with the shortest stall counts. */
-async function measureUndisturbed(measure: () => Promise<Measured>): Promise<Measured> {
+export async function measureUndisturbed(measure: () => Promise<Measured>): Promise<Measured> {
   let best: Measured | undefined;
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const made = await measure();
@@ -151,15 +152,15 @@ async function runScenario<S extends Scenario>(
   const undo = new UndoStack();
   try {
     const addresses = new Map<BenchNode, string>();
-    const capMbit = bench.capMbit(scenario);
+    const caps = bench.caps(scenario);
     for (const node of new Set(open.map((turn) => turn.node))) {
       signal.throwIfAborted();
       undo.defer(`take the pod of ${node.system} away`, async () => {
         node.resume();
-        await node.removePod(capMbit);
+        await node.removePod(caps);
       });
       node.resume();
-      addresses.set(node, await node.addPod(capMbit));
+      addresses.set(node, await node.addPod(caps));
       node.pause();
     }
     let failures = 0;

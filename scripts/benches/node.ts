@@ -13,7 +13,7 @@ import {
   hostInterfaceOf,
   startHelper,
 } from '../measure/systems.ts';
-import type { EgressCap, Network } from '../measure/systems.ts';
+import type { Network, PodCaps } from '../measure/systems.ts';
 import { inNamespace, makeTestBed } from '../measure/testbed.ts';
 import type { TestBed } from '../measure/testbed.ts';
 import type { UndoStack } from '../measure/undo.ts';
@@ -86,7 +86,7 @@ export class BenchNode {
   /** Makes a node, its peer with servers for bulk and requests, and starts the system. `undo` takes it all away. */
   static async make(system: System, options: NodeOptions, undo: UndoStack): Promise<BenchNode> {
     const { signal, folder, hasQueuesPerProcessor } = options;
-    const bed = await makeTestBed(['pod'], undo, signal, `${system}-`);
+    const bed = await makeTestBed(['pod'], undo, signal, { label: `${system}-` });
     const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
     const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
     const server = await BackgroundProcess.start(command, args);
@@ -110,30 +110,30 @@ export class BenchNode {
     return this.bed.pods.get('pod') ?? '';
   }
 
-  async #call(verb: 'add' | 'del', capMbit: number | undefined): Promise<string> {
+  async #call(verb: 'add' | 'del', caps: PodCaps): Promise<string> {
     const takesCap = this.system === 'podpace' || this.system === 'tbf';
     const burst = this.system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
-    const cap: EgressCap | undefined = capMbit === undefined || !takesCap ? undefined : { capMbit, ...burst };
     return await callPlugins({
       verb,
       network: NETWORKS[this.system],
       bed: this.bed,
       cnitool: this.options.cnitool,
       netns: this.pod,
-      capabilityArguments: bandwidthArguments(cap),
+      capabilityArguments: bandwidthArguments(takesCap ? { ...caps, ...burst } : {}),
     });
   }
 
-  /** Adds the pod with a cap, which the uncapped node disregards; returns its IPv4 address. */
-  async addPod(capMbit: number): Promise<string> {
-    const result = await this.#call('add', capMbit);
-    await this.#machinery.edtFifo?.cap(hostInterfaceOf(result), capMbit);
+  /** Adds the pod with caps, which the uncapped node disregards; returns its IPv4 address. */
+  async addPod(caps: PodCaps): Promise<string> {
+    const result = await this.#call('add', caps);
+    if (caps.egressMbit !== undefined)
+      await this.#machinery.edtFifo?.cap(hostInterfaceOf(result), caps.egressMbit);
     return addressOf(result);
   }
 
   /** Takes the pod away; also one whose adding failed. */
-  async removePod(capMbit: number): Promise<void> {
-    await this.#call('del', capMbit);
+  async removePod(caps: PodCaps): Promise<void> {
+    await this.#call('del', caps);
   }
 
   /** Runs an operator's command on the node and returns what it prints. Throws CommandError with its words. */
@@ -151,13 +151,13 @@ export class BenchNode {
     return `${attachment.containerId}/${attachment.ifname}`;
   }
 
-  /** What podpace has counted of what the pod sent; undefined on the node of another system. */
-  async counters(): Promise<PodCounters | undefined> {
+  /** What podpace has counted of what the pod sent or received; undefined on the node of another system. */
+  async counters(direction: 'egress' | 'ingress' = 'egress'): Promise<PodCounters | undefined> {
     if (this.system !== 'podpace') return undefined;
     const { attachments } = JSON.parse(await this.podpaced('counters', '--json')) as {
-      readonly attachments: readonly { readonly egress?: { readonly total: PodCounters } }[];
+      readonly attachments: readonly Partial<Record<typeof direction, { readonly total: PodCounters }>>[];
     };
-    const total = attachments[0]?.egress?.total;
+    const total = attachments[0]?.[direction]?.total;
     if (total === undefined) throw new Error('Cannot measure podpace: it counts nothing of the pod');
     return total;
   }

@@ -73,6 +73,9 @@ const TITLES: Readonly<Record<Bench, string>> = {
   cost: 'What a packet costs the processor',
   live: 'A cap changed under load',
   memory: 'Memory of the BPF maps',
+  ingress: 'What a capped pod receives',
+  samenode: 'A cap towards another pod of the node',
+  bystanders: 'What those without a cap get beside one',
 };
 
 const EXPLANATIONS: Readonly<Record<Bench, string>> = {
@@ -100,6 +103,16 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'cap begin; command_ms: what the command itself takes. reordered: TCPSACKReorder and TCPTSReorder of the pod.',
   memory:
     'Attachments with a cap in each direction, each with a packet sent through; memlock of all maps, as the kernel accounts them.',
+  ingress:
+    'One TCP flow (iperf3, cubic) from the peer into a pod with a cap of 20 Mbit/s on what it receives; payload and frames counted at the ' +
+    'pod. first_second_mbit: frames, from the first data frame on. 20M-rr: requests of the pod beside it (sockperf, 200 a second). ' +
+    '20M-both: both directions capped and loaded; 20M-egress: the other one by itself.',
+  samenode:
+    'One TCP flow (iperf3) from a pod with a cap of 2 Mbit/s on what it sends to a pod of the same node without a cap, through ' +
+    'routes, one bridge or netkit pairs; payload counted at the receiver, from the second second on.',
+  bystanders:
+    'Four TCP flows (iperf3) as fast as they go to the peer, on a node where podpace caps another pod and on one without podpace: from the node itself, ' +
+    'from a pod without caps, and from the capped pod to an exempt address (there: from a pod without caps).',
 };
 
 function chartsOf(part: Part): string {

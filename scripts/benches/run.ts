@@ -3,8 +3,10 @@
 import os from 'node:os';
 import { capture, succeeds } from '../lib/process.ts';
 import { accuracyBench, udpBench } from './accuracy.ts';
+import { runBystanders } from './bystanders.ts';
 import { measureCost } from './cost.ts';
 import { measureExact } from './exact.ts';
+import { ingressBench } from './ingress.ts';
 import { latencyBench } from './latency.ts';
 import { liveBench } from './live.ts';
 import { measureMemory } from './memory.ts';
@@ -14,6 +16,7 @@ import { runNetworkBench, sayRun } from './network.ts';
 import type { BenchOptions } from './network.ts';
 import { Recorder } from './record.ts';
 import type { Measured } from './record.ts';
+import { runSamenode } from './samenode.ts';
 
 /** How much is measured. */
 export interface Effort {
@@ -132,6 +135,12 @@ export async function runBench(
       return await runNetworkBench(udpBench(effort.udpSeconds), recorder, options);
     case 'live':
       return await runNetworkBench(liveBench(effort.phaseSeconds), recorder, options);
+    case 'ingress':
+      return await runNetworkBench(ingressBench(effort.accuracySeconds), recorder, options);
+    case 'bystanders':
+      return await runBystanders(effort, recorder, options);
+    case 'samenode':
+      return await runSamenode(effort, recorder, options);
     case 'exact':
     case 'cost':
     case 'memory':

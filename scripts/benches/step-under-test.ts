@@ -127,6 +127,7 @@ const PODPACE: Kind = {
       // The AQM does its arithmetic and never finds a reason to act.
       targetNs: DURATION_MAX_NS,
       intervalNs: 100_000_000,
+      exemptions: 0,
     };
     deleteElement(mapOf(object, 'aggregate_state'), key);
     updateElement(mapOf(object, 'aggregate_config'), key, encodeAggregateConfig(config));

@@ -23,6 +23,8 @@ export const packageSets = {
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
   /** What the benches run besides. */
   bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod'],
+  /** Making exits of every kind. */
+  exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'rt-tests'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -44,6 +46,9 @@ export const packageContents: Readonly<Record<string, string>> = {
   'containernetworking-plugins': '/usr/lib/cni/host-local',
   iperf3: 'iperf3',
   sockperf: 'sockperf',
+  'wireguard-tools': 'wg',
+  ethtool: 'ethtool',
+  'libteam-utils': 'teamnl',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
 };

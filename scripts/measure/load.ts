@@ -7,12 +7,17 @@ import type { IperfResult } from './iperf.ts';
 import { inNamespace } from './testbed.ts';
 import type { UndoStack } from './undo.ts';
 
-const PORT = '5201';
+const PORT = 5201;
 const MAX_REPORT_BYTES = 16 * 1024 * 1024;
 
 /** Starts iperf3's server in a pod and waits until it listens. */
-export async function startServer(pod: string, undo: UndoStack, signal: AbortSignal): Promise<void> {
-  const [command, args] = inNamespace(pod, 'iperf3', '--server', '--forceflush', '--port', PORT);
+export async function startServer(
+  pod: string,
+  undo: UndoStack,
+  signal: AbortSignal,
+  port: number = PORT,
+): Promise<void> {
+  const [command, args] = inNamespace(pod, 'iperf3', '--server', '--forceflush', '--port', String(port));
   const server = await BackgroundProcess.start(command, args);
   undo.defer(`end the iperf3 server in ${pod}`, () => server.stop());
   await server.ready((output) => output.includes('Server listening'), signal);
@@ -28,7 +33,16 @@ export async function receive(
   seconds: number,
   signal: AbortSignal,
 ): Promise<IperfResult> {
-  const client = ['--client', address, '--port', PORT, '--reverse', '--time', String(seconds), '--json'];
+  const client = [
+    '--client',
+    address,
+    '--port',
+    String(PORT),
+    '--reverse',
+    '--time',
+    String(seconds),
+    '--json',
+  ];
   const [command, args] = inNamespace(peer, 'iperf3', ...client, '--connect-timeout', '5000');
   const json = await new Promise<string>((resolve, reject) => {
     execFile(command, args, { signal, maxBuffer: MAX_REPORT_BYTES }, (error, stdout) => {

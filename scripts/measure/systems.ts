@@ -23,35 +23,38 @@ const CONFLISTS = {
   podpace: path.join(projectRoot, 'conf/10-podpace.conflist'),
   tbf: path.join(projectRoot, 'scripts/measure/tbf.conflist'),
   ptp: path.join(projectRoot, 'scripts/measure/ptp.conflist'),
-} as const satisfies Record<System | 'ptp', string>;
+  'podpace-bridge': path.join(projectRoot, 'conf/20-bridge-podpace.conflist'),
+  'tbf-bridge': path.join(projectRoot, 'scripts/measure/tbf-bridge.conflist'),
+} as const satisfies Record<System | 'ptp' | 'podpace-bridge' | 'tbf-bridge', string>;
 
 export type Network = keyof typeof CONFLISTS;
 
 const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
 
-/** A cap on what a pod sends. */
-export interface EgressCap {
-  readonly capMbit: number;
-  /** What containerd passes when absent. */
+/** Caps of a pod; a direction without one is absent. */
+export interface PodCaps {
+  readonly egressMbit?: number | undefined;
+  readonly ingressMbit?: number | undefined;
+  /** Of both; what containerd passes when absent. */
   readonly burstBits?: number;
 }
 
 /** The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod without a cap. */
-export function bandwidthArguments(cap: EgressCap | undefined): string {
-  if (cap === undefined) return '{}';
+export function bandwidthArguments({ egressMbit, ingressMbit, burstBits }: PodCaps): string {
+  if (egressMbit === undefined && ingressMbit === undefined) return '{}';
+  const burst = burstBits ?? CONTAINERD_BURST_BITS;
   const bandwidth = {
-    IngressRate: 0,
-    IngressBurst: 0,
-    EgressRate: cap.capMbit * 1_000_000,
-    EgressBurst: cap.burstBits ?? CONTAINERD_BURST_BITS,
+    IngressRate: (ingressMbit ?? 0) * 1_000_000,
+    IngressBurst: ingressMbit === undefined ? 0 : burst,
+    EgressRate: (egressMbit ?? 0) * 1_000_000,
+    EgressBurst: egressMbit === undefined ? 0 : burst,
   };
   return JSON.stringify({ bandwidth });
 }
 
 /** The capability arguments of a pod of the lab. */
 export function capabilityArguments(scenario: Scenario): string {
-  const cap = capMbit(scenario);
-  return bandwidthArguments(cap === undefined ? undefined : { capMbit: cap });
+  return bandwidthArguments({ egressMbit: capMbit(scenario) });
 }
 
 function field(value: unknown, name: string): unknown {
@@ -78,13 +81,14 @@ export function hostInterfaceOf(result: string): string {
   throw new Error(`Cannot find the host interface in the result of ADD: ${result}`);
 }
 
-/** Starts podpace's helper on the node and waits until it answers. */
+/** Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers. */
 export async function startHelper(
   bed: TestBed<string>,
   undo: UndoStack,
   signal: AbortSignal,
+  flags: readonly string[] = [],
 ): Promise<BackgroundProcess> {
-  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run');
+  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run', ...flags);
   const helper = await BackgroundProcess.start(command, args);
   undo.defer('end podpaced', () => helper.stop());
   await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);

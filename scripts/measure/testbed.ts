@@ -67,37 +67,45 @@ function provideFolder(folder: string, undo: UndoStack): void {
   fs.mkdirSync(folder, { recursive: true });
 }
 
-/** Starts a process that keeps the node's mount namespace; its mounts are gone with it. */
-async function holdMounts(undo: UndoStack, signal: AbortSignal): Promise<BackgroundProcess> {
+export interface BedOptions {
+  /** Tells the namespaces of several test beds of one process apart. */
+  readonly label?: string;
+  /** The node is a container, as kind's are: it has a process namespace of its own, and of /proc and /sys sees only its own. */
+  readonly isNested?: boolean;
+}
+
+/** Starts a process that keeps the node's mount namespace, and a nested node's processes; all of it is gone with it. */
+async function holdMounts(
+  node: string,
+  isNested: boolean,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<BackgroundProcess> {
   for (const folder of PRIVATE_FOLDERS) provideFolder(folder, undo);
   const mounts = [
+    ...(isNested ? ['mount -t sysfs sysfs /sys'] : []),
     ...PRIVATE_FOLDERS.map((folder) => `mount -t tmpfs tmpfs ${folder}`),
     'mount -t bpf bpf /sys/fs/bpf',
     'echo mounted',
     'exec sleep infinity',
   ];
-  const holder = await BackgroundProcess.start('unshare', [
-    '--mount',
-    '--propagation=slave',
-    'sh',
-    '-c',
-    mounts.join(' && '),
-  ]);
+  const own = isNested ? ['--pid', '--fork', '--kill-child', '--mount-proc'] : [];
+  const unshare = ['--mount', '--propagation=slave', ...own, 'sh', '-c', mounts.join(' && ')];
+  const holder = await BackgroundProcess.start(...inNamespace(node, 'unshare', ...unshare));
   undo.defer("end the holder of the node's mounts", () => holder.stop());
   await holder.ready((output) => output.includes('mounted'), signal);
   return holder;
 }
 
 /**
- * Makes a node, a peer and namespaces for pods; what it makes is on `undo` before it is there. `label` tells the
- * namespaces of several test beds of one process apart.
+ * Makes a node, a peer and namespaces for pods; what it makes is on `undo` before it is there.
  * Needs root, iproute2 and util-linux; throws CommandError with their words.
  */
 export async function makeTestBed<Pod extends string>(
   podNames: readonly Pod[],
   undo: UndoStack,
   signal: AbortSignal,
-  label = '',
+  { label = '', isNested = false }: BedOptions = {},
 ): Promise<TestBed<Pod>> {
   const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${label}${name}`);
   const [node = '', peer = '', ...podPaths] = await addNamespaces(names, undo);
@@ -106,15 +114,15 @@ export async function makeTestBed<Pod extends string>(
   await joinByUplink(node, peer);
   signal.throwIfAborted();
   // Last, so that the copy of the mount table has the namespaces' files in it.
-  const holder = await holdMounts(undo, signal);
+  const holder = await holdMounts(node, isNested, undo, signal);
+  const namespaces = [`--net=${node}`, `--mount=/proc/${holder.pid}/ns/mnt`];
+  // The holder itself is outside: its first child began the node's processes.
+  if (isNested) namespaces.push(`--pid=/proc/${holder.pid}/ns/pid_for_children`);
   return {
     node,
     peer,
     pods,
-    onNode: (command, ...args) => [
-      'nsenter',
-      [`--net=${node}`, `--mount=/proc/${holder.pid}/ns/mnt`, command, ...args],
-    ],
+    onNode: (command, ...args) => ['nsenter', [...namespaces, command, ...args]],
     nodeFile: (path) => `/proc/${holder.pid}/root${path}`,
   };
 }

@@ -15,7 +15,7 @@ test('caps are spelled as containerd spells them, with the burst that it passes'
 
 test('a burst can be set', (t) => {
   t.regex(
-    bandwidthArguments({ capMbit: 1, burstBits: 1_000_000 }),
+    bandwidthArguments({ egressMbit: 1, burstBits: 1_000_000 }),
     /"EgressRate":1000000,"EgressBurst":1000000}/,
   );
 });

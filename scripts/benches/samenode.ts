@@ -1,0 +1,124 @@
+// What a pod with a cap on what it sends gets through to another pod of its node, which has none.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { callPlugins, addressOf, bandwidthArguments, startHelper } from '../measure/systems.ts';
+import type { Network } from '../measure/systems.ts';
+import { attachCounter } from '../measure/counter.ts';
+import { receive, startServer } from '../measure/load.ts';
+import { INTERVAL_MS, meanMbit, ratesMbit } from '../measure/series.ts';
+import { capNetkitPod, wireNetkitPod } from '../measure/netkit-pod.ts';
+import { makeTestBed } from '../measure/testbed.ts';
+import type { TestBed } from '../measure/testbed.ts';
+import { UndoStack } from '../measure/undo.ts';
+import { SAMENODE_SCENARIOS } from './names.ts';
+import type { SamenodeScenario } from './names.ts';
+import { measureUndisturbed, sayRun } from './network.ts';
+import type { BenchOptions } from './network.ts';
+import type { Measured, Recorder } from './record.ts';
+import { watchingStalls } from './stalls.ts';
+
+type Capper = 'podpace' | 'tbf';
+
+const TBF_BURST_BITS = 1_000_000;
+/** The start is TCP's, not the cap's. */
+const WARM_UP_SECONDS = 1;
+
+/** Nobody else's plugin makes a netkit, and the bandwidth plugin caps veths only. */
+const NETWORKS: Readonly<
+  Record<Exclude<SamenodeScenario['wiring'], 'netkit'>, Readonly<Record<Capper, Network>>>
+> = {
+  routed: { podpace: 'podpace', tbf: 'tbf' },
+  bridge: { podpace: 'podpace-bridge', tbf: 'tbf-bridge' },
+};
+
+function cappersOf({ wiring }: SamenodeScenario): readonly Capper[] {
+  return wiring === 'netkit' ? ['podpace'] : ['podpace', 'tbf'];
+}
+
+const NETKIT_ADDRESSES = { sender: '10.91.0.1', receiver: '10.91.0.2' } as const;
+
+/** Adds both pods, the sender with the cap; returns the sender's address. */
+async function addPods(
+  system: Capper,
+  { capMbit, wiring }: SamenodeScenario,
+  bed: TestBed<'sender' | 'receiver'>,
+  undo: UndoStack,
+  cnitool: string,
+): Promise<string> {
+  if (wiring === 'netkit') {
+    for (const [pod, address] of Object.entries(NETKIT_ADDRESSES))
+      await wireNetkitPod(bed, bed.pods.get(pod as 'sender') ?? '', pod, address);
+    capNetkitPod(bed, bed.pods.get('sender') ?? '', { egressMbit: capMbit });
+    return NETKIT_ADDRESSES.sender;
+  }
+  const burst = system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
+  const add = async (pod: 'sender' | 'receiver', egressMbit?: number): Promise<string> => {
+    const call = {
+      ...{ network: NETWORKS[wiring][system], bed, cnitool, netns: bed.pods.get(pod) ?? '' },
+      capabilityArguments: bandwidthArguments({ egressMbit, ...burst }),
+    };
+    undo.defer(`take the ${pod} away`, async () => void (await callPlugins({ ...call, verb: 'del' })));
+    return addressOf(await callPlugins({ ...call, verb: 'add' }));
+  };
+  const address = await add('sender', capMbit);
+  await add('receiver');
+  return address;
+}
+
+/** The receiver is there a moment before podpace has seen it. */
+const FOLLOW_MS = 1000;
+
+async function measure(
+  system: Capper,
+  scenario: SamenodeScenario,
+  seconds: number,
+  { cnitool, signal }: BenchOptions,
+): Promise<Measured> {
+  const undo = new UndoStack();
+  try {
+    const bed = await makeTestBed(['sender', 'receiver'], undo, signal, { label: `${system}-` });
+    if (system === 'podpace') await startHelper(bed, undo, signal);
+    const address = await addPods(system, scenario, bed, undo, cnitool);
+    const [sender = '', receiver = ''] = [bed.pods.get('sender'), bed.pods.get('receiver')];
+    const counter = await attachCounter({ netns: receiver, device: 'eth0' }, undo);
+    await startServer(sender, undo, signal);
+    await delay(FOLLOW_MS, undefined, { signal });
+    const whole = seconds + WARM_UP_SECONDS;
+    return await measureUndisturbed(async () => {
+      counter.reset();
+      const { stallMs } = await watchingStalls(() => receive(receiver, address, whole, signal));
+      const payload = counter.readPayload().get(address);
+      const frames = counter.readWire().get(address);
+      if (payload === undefined || frames === undefined)
+        throw new Error(`Cannot measure ${system}: the receiver saw no frame from ${address}`);
+      const settled = payload.slice((WARM_UP_SECONDS * 1000) / INTERVAL_MS);
+      return {
+        metrics: [{ metric: 'goodput_mbit', unit: 'Mbit/s', value: meanMbit(settled, seconds * 1000) }],
+        stallMs,
+        ratesMbit: ratesMbit(frames, whole * 1000),
+      };
+    });
+  } finally {
+    await undo.run();
+  }
+}
+
+/** Runs the bench; every run is recorded as soon as it is over. Nothing is left behind. */
+export async function runSamenode(
+  { repeats, accuracySeconds }: { readonly repeats: number; readonly accuracySeconds: number },
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
+  for (const scenario of SAMENODE_SCENARIOS.filter(({ name }) => options.isWanted(name))) {
+    for (let repeat = 0; repeat < repeats; repeat += 1) {
+      for (const system of cappersOf(scenario)) {
+        const key = { scenario: scenario.name, system, repeat };
+        if (recorder.has(key)) continue;
+        options.signal.throwIfAborted();
+        const measured = await measure(system, scenario, accuracySeconds, options);
+        recorder.add({ ...key, ...measured });
+        sayRun('samenode', key, measured);
+      }
+    }
+  }
+}
