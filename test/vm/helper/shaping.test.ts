@@ -26,11 +26,12 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
-async function makeScene(t: ExecutionContext, queues = 4): Promise<Scene> {
+async function makeScene(t: ExecutionContext, queues = 4, flags: readonly string[] = []): Promise<Scene> {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', queues);
-  return { node, sandbox, helper: await startHelper(t, node, makeHelperDirectories(t), NO_REPAIR) };
+  const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
+  return { node, sandbox, helper };
 }
 
 /** Kinds of a device's qdiscs, root first, without the handles that the kernel draws. */
@@ -131,6 +132,78 @@ test.serial('a shaper that somebody configured is respected, and the cap refused
   t.regex(error?.message ?? '', /uplink has a tbf root qdisc that somebody configured/);
   t.is(node.tc('qdisc', 'show'), before);
   t.deepEqual((await helper.ask('list', {})).attachments, []);
+});
+
+test.serial(
+  'an fq that somebody tuned is respected too, one without options of its own is not',
+  async (t) => {
+    const { node, sandbox, helper } = await makeScene(t, 1);
+    node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'fq', 'maxrate', '1gbit');
+    const before = node.tc('qdisc', 'show', 'dev', 'uplink');
+    const error = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
+      instanceOf: HelperError,
+    });
+    t.regex(error?.message ?? '', /uplink has a fq root qdisc that somebody configured/);
+    t.is(node.tc('qdisc', 'show', 'dev', 'uplink'), before);
+    node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '6:', 'fq');
+    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    t.is(kinds(node, 'uplink'), 'fq root 7070:');
+  },
+);
+
+test.serial('a shaper is replaced when the operator says so, and then the default is put back', async (t) => {
+  const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', 'replace']);
+  const shapers = ['tbf rate 1gbit burst 100k latency 1ms', 'htb default 1'];
+  for (const shaper of shapers) {
+    node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
+    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    t.is(kinds(node, 'uplink'), 'fq root 7070:');
+    t.is((await helper.ask('status', {})).state, 'ok');
+    await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+    t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+  }
+});
+
+for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit']) {
+  test.serial(
+    `${shaper}, put on an uplink that holds a cap, is respected and told of, or replaced`,
+    async (t) => {
+      for (const policy of ['respect', 'replace']) {
+        const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', policy]);
+        await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+        node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
+        // The helper waits until whoever changes qdiscs has had time to finish.
+        await sleep(2500);
+        const { state, problems } = await helper.ask('status', {});
+        const left = kinds(node, 'uplink');
+        if (policy === 'replace') {
+          t.is(left, 'fq root 7070:');
+          t.is(state, 'ok');
+          continue;
+        }
+        const [kind = ''] = shaper.split(' ');
+        t.is(left, `${kind} root 1:`);
+        t.is(state, 'degraded');
+        const told = new RegExp(`uplink has a ${kind} root qdisc that somebody configured`);
+        t.regex(problems.join('\n'), told);
+        const { attachments } = await helper.ask('list', {});
+        t.regex(attachments[0]?.problems.join('\n') ?? '', told);
+      }
+    },
+  );
+}
+
+test.serial('an uplink by which nothing can leave is refused by name', async (t) => {
+  const alone = await makeScene(t, 1, ['--uplink', 'lo']);
+  const error = await t.throwsAsync(alone.helper.ask('attach', paramsOf('pod0', alone.sandbox, CAPS)), {
+    instanceOf: HelperError,
+  });
+  t.regex(error?.message ?? '', /the node has no uplink: "lo" can be no uplink: it is the loopback device/);
+  const besides = await makeScene(t, 1, ['--uplink', 'uplink', '--uplink', 'lo']);
+  await besides.helper.ask('attach', paramsOf('pod0', besides.sandbox, CAPS));
+  const { state, problems } = await besides.helper.ask('status', {});
+  t.is(state, 'degraded');
+  t.deepEqual(problems, ['"lo" can be no uplink: it is the loopback device']);
 });
 
 const damages: readonly [string, (scene: Scene) => void, RegExp][] = [
