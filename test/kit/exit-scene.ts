@@ -6,11 +6,11 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
+import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { MAX_STALL_MS, watchingStalls } from '../../scripts/benches/stalls.ts';
-import { median } from '../../scripts/benches/statistics.ts';
+import { growthRate, type Point } from '../../scripts/benches/statistics.ts';
 import type { BackgroundProcess } from '../../scripts/measure/background.ts';
 import { startServer } from '../../scripts/measure/load.ts';
 import { startHelper } from '../../scripts/measure/systems.ts';
@@ -21,9 +21,18 @@ export const CAP_MBIT = 10;
 /** How long an exit may take to be found. */
 export const FOLLOW_MS = 2000;
 const SETTLE_MS = 1000;
-/** A machine that stands still for a moment makes one second poor and the next one rich: their median is neither. */
-const WINDOWS = 5;
-const WINDOW_MS = 1000;
+/** How often, and how far apart, it is counted what has come. */
+const SAMPLES = 100;
+const SAMPLE_MS = 50;
+const MEASURE_SECONDS = (SAMPLES * SAMPLE_MS) / 1000;
+const MAX_READING_MS = 5;
+const MAX_READINGS = 4;
+/** What can be due at once: the horizon of a cap, and its burst. */
+const QUEUE_MS = (DEFAULTS.horizonNs + DEFAULT_BURST_NS) / 1e6;
+/** How often it is measured while the cap is not used. */
+const ATTEMPTS = 5;
+/** Less of the cap than this part is not used by a pod that sends all it can. */
+const USED_PART = 0.9;
 
 export interface Scene {
   readonly bed: TestBed<'pod'>;
@@ -111,15 +120,17 @@ export async function exitNamed(
   }
 }
 
-/** What devices of a namespace have received: read in this process, since starting another one takes its time. */
-function receivedBytes(path: string, devices: readonly string[]): number {
-  const netns = openNetns(path);
-  try {
-    const table = inNetns(netns, () => fs.readFileSync('/proc/thread-self/net/dev', 'utf8'));
+/** What devices have received, read in the namespace that the caller is in, and when: in the middle of the reading. */
+function receivedBits(devices: readonly string[]): Point {
+  for (let attempt = 1; ; attempt += 1) {
+    const beginMs = performance.now();
+    const table = fs.readFileSync('/proc/thread-self/net/dev', 'utf8');
+    const endMs = performance.now();
+    // Whoever is kept from the processor meanwhile knows of no moment that the count is of.
+    if (endMs - beginMs > MAX_READING_MS && attempt < MAX_READINGS) continue;
     const lines = table.split('\n').map((line) => line.trim().split(/[:\s]+/));
-    return devices.reduce((sum, device) => sum + Number(lines.find(([name]) => name === device)?.[1]), 0);
-  } finally {
-    netns.close();
+    const bytes = devices.map((device) => Number(lines.find(([name]) => name === device)?.[1]));
+    return [(beginMs + endMs) / 2, bytes.reduce((sum, each) => sum + each * 8, 0)];
   }
 }
 
@@ -144,37 +155,32 @@ export function send(
   return sent;
 }
 
-/** Mbit/s of frames that come to devices of the peer from now on. */
+/**
+ * Mbit/s of frames that come to devices of the peer from now on. When the processor has had no time for packets that were due,
+ * they come late, and whoever counts at that moment finds too few and then too many: as many as can be queued at once, which
+ * the horizon limits. So it is the growth in the long run that counts, or all that came but one such queue if that is more.
+ */
 export async function rateOn({ bed }: Scene, devices: readonly string[]): Promise<number> {
-  const rates: number[] = [];
-  for (let window = 0; window < WINDOWS; window += 1) {
-    const [beginNs, before] = [process.hrtime.bigint(), receivedBytes(bed.peer, devices)];
-    await sleep(WINDOW_MS);
-    const [endNs, after] = [process.hrtime.bigint(), receivedBytes(bed.peer, devices)];
-    rates.push(((after - before) * 8 * 1e3) / Number(endNs - beginNs));
+  const netns = openNetns(bed.peer);
+  try {
+    const points: Point[] = [];
+    for (let sample = 0; sample <= SAMPLES; sample += 1) {
+      points.push(inNetns(netns, () => receivedBits(devices)));
+      if (sample < SAMPLES) await sleep(SAMPLE_MS);
+    }
+    const [[beginMs, before], [endMs, after]] = [points[0] ?? [0, 0], points.at(-1) ?? [0, 0]];
+    const queueBits = CAP_MBIT * 1e3 * QUEUE_MS;
+    return Math.max(growthRate(points), (after - before - queueBits) / (endMs - beginMs)) / 1e3;
+  } finally {
+    netns.close();
   }
-  // A stall at the edge of the whole bends the mean, several within it the median; what is beyond the cap bends both.
-  return Math.min(median(rates), rates.reduce((sum, rate) => sum + rate, 0) / rates.length);
 }
 
-/** How long rateOn takes, s. */
-const MEASURE_SECONDS = (WINDOWS * WINDOW_MS) / 1000;
-/** How often it is measured when the machine is in the way. */
-const ATTEMPTS = 5;
-/** Less of the cap than this part is not used by a pod that sends all it can. */
-const USED_PART = 0.9;
-
-/**
- * Measures again what was measured while the machine itself stood still, as a virtual one does when its host has other work:
- * what was due then leaves afterwards, all at once. Also what is below the cap: what the sender had no time for nobody held
- * back. The highest result counts; of one with a stall, what the window and the stall together could carry is no excess.
- */
-async function inTheClear(attempts: number, work: () => Promise<number>): Promise<number> {
-  const { result, stallMs } = await watchingStalls(work);
-  const isClear = stallMs <= MAX_STALL_MS;
-  if (attempts === 1 || (isClear && result >= USED_PART * CAP_MBIT)) return result;
-  const explained = isClear ? result : result / (1 + stallMs / (WINDOWS * WINDOW_MS));
-  return Math.max(explained, await inTheClear(attempts - 1, work));
+/** What an emulated processor had no time to send was held by nobody: the most of some attempts counts. */
+async function untilUsed(attempts: number, work: () => Promise<number>): Promise<number> {
+  const mbit = await work();
+  if (attempts === 1 || mbit >= USED_PART * CAP_MBIT) return mbit;
+  return Math.max(mbit, await untilUsed(attempts - 1, work));
 }
 
 /** Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer. */
@@ -185,7 +191,7 @@ export async function measure(
   port?: number,
 ): Promise<number> {
   const seconds = SETTLE_MS / 1000 + MEASURE_SECONDS + 1;
-  return await inTheClear(ATTEMPTS, async () => {
+  return await untilUsed(ATTEMPTS, async () => {
     const sent = send(scene, { to, seconds, ...(port !== undefined && { port }) });
     await sleep(SETTLE_MS);
     const mbit = await rateOn(scene, devices);
@@ -206,7 +212,7 @@ export async function measureAfter(scene: Scene, to: string, change: () => void)
     await sleep(SETTLE_MS + 1000);
     change();
     await sleep(FOLLOW_MS);
-    return await inTheClear(attempts, () => rateOn(scene, ['uplink']));
+    return await untilUsed(attempts, () => rateOn(scene, ['uplink']));
   } finally {
     await sent;
   }

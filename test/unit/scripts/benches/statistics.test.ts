@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   CURVE_PERCENTS,
   curveOf,
+  growthRate,
   maxWindowMbit,
   meanMbitWithin,
   median,
@@ -46,6 +47,25 @@ test('the 99th of a hundred values is the last but one', (t) => {
   t.is(percentile(hundred, 99), 99);
   t.is(percentile(hundred, 50), 50);
   t.is(percentile([7], 99), 7);
+});
+
+/** A line of a hundred points, of which some lag behind. */
+const lags = fc.array(fc.tuple(fc.nat(99), fc.integer({ min: 0, max: 1000 })), { maxLength: 25 });
+
+test('growth is that of the line, whichever quarter of the points lags behind it', (t) => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 100 }), lags, (slope, late) => {
+      const behind = new Map(late);
+      const points = Array.from({ length: 100 }, (_, x) => [x, slope * x - (behind.get(x) ?? 0)] as const);
+      t.is(growthRate(points), slope);
+    }),
+  );
+});
+
+test('growth that lasts is seen', (t) => {
+  const points = Array.from({ length: 100 }, (_, x) => [x, x < 50 ? 10 * x : 500 + 12 * (x - 50)] as const);
+  t.true(growthRate(points) > 10.5);
+  t.throws(() => growthRate([[0, 1]]), { message: /no values/ });
 });
 
 test('a curve goes from the least value to the greatest and never back', (t) => {
