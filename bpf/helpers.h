@@ -25,11 +25,21 @@ static long (*const bpf_skb_set_tstamp)(struct __sk_buff *skb, __u64 tstamp,
 					__u32 tstamp_type) = (void *)BPF_FUNC_skb_set_tstamp;
 static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 len,
 						 __u32 start_header) = (void *)BPF_FUNC_skb_load_bytes_relative;
+static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 len,
+					 __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
+static long (*const bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int params_len,
+				    __u32 flags) = (void *)BPF_FUNC_fib_lookup;
+static long (*const bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int params_len,
+					__u64 flags) = (void *)BPF_FUNC_redirect_neigh;
+static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
 static long (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_lock;
 static long (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_unlock;
 
 /* Ethernet protocol numbers as __sk_buff->protocol has them: in network byte order. */
 #define ETHER_TYPE_IPV4 __builtin_bswap16(0x0800)
 #define ETHER_TYPE_IPV6 __builtin_bswap16(0x86dd)
+
+/* __sk_buff->pkt_type of a packet to this host's link address (PACKET_HOST of linux/if_packet.h). */
+#define PACKET_TO_HOST 0
 
 #endif

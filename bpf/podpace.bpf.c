@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The datapath of podpace: five tc programs and the maps they share.
+ * The datapath of podpace: tc programs and the maps they share.
  *
  * podpace_classify	tc ingress of a host interface	writes the aggregate id to skb->queue_mapping
  * podpace_depart	tc egress of an exit		reads the id, sets it back to 0, stamps the departure time
  * podpace_depart_upper	the same, of an exit that hands packets on to other devices: tunnel, VLAN, bond, bridge
  * podpace_deliver	tc egress of a host interface	the same for a sender on this node, and goes on to
  * podpace_receive						the ingress aggregate of the pod
+ * podpace_forward	tc ingress of a host interface, last	host routing out of a pod, and
+ * podpace_arrive	tc ingress of an uplink, last		into it: see routing.h
+ *
+ * On a netkit the first and the sixth stand at the pod's end instead of tc ingress (BPF_NETKIT_PEER).
  *
  * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and bridging in
  * queue_mapping, which nothing else on that way reads or writes, and which needs no bit of skb->mark. It must be 0
  * again before the device picks its transmit queue: that happens after the egress hook.
  *
- * All return TC_ACT_UNSPEC (TCX_NEXT) so that other programs at the hook run, or drop.
+ * All return TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT) so that other programs at the hook run, or drop. Those that redirect come
+ * after all others.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 
 #include "departure.h"
 #include "helpers.h"
+#include "routing.h"
 
 /* Ids lie above any receive queue that a NIC's driver may have recorded in queue_mapping. */
 #define AGGREGATE_ID_MIN 4096
@@ -431,6 +437,33 @@ int podpace_receive(struct __sk_buff *skb)
 		skb->tstamp = departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
 				      ? departure_max(left_at, arrives_at)
 				      : arrives_at;
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int podpace_forward(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct routed_pod *pod = bpf_map_lookup_elem(&routed_pods, &ifindex);
+
+	if (!pod || !is_routable(skb))
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == ETHER_TYPE_IPV4)
+		return forward_ipv4(skb, pod);
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return forward_ipv6(skb, pod);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int podpace_arrive(struct __sk_buff *skb)
+{
+	if (!is_routable(skb))
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == ETHER_TYPE_IPV4)
+		return arrive_ipv4(skb);
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return arrive_ipv6(skb);
 	return TC_ACT_UNSPEC;
 }
 

@@ -115,7 +115,7 @@ function isAttachmentKeys(value: unknown): value is readonly AttachmentKey[] {
 /** Looks at the fields of a result that the plugin reads; the others are the operator's commands' business. */
 function isResult(method: Method, value: unknown): boolean {
   if (!isJsonObject(value)) return false;
-  if (method === 'attach') return isStrings(value['degraded']);
+  if (method === 'attach') return isStrings(value['degraded']) && isStrings(value['notices']);
   if (method === 'gc') return isAttachmentKeys(value['removed']);
   return method !== 'status' || isStrings(value['problems']);
 }

@@ -2,7 +2,7 @@
 
 import { checkExemptions } from '../helper/wire/exemption.ts';
 import { field, optionalCount, optionalObject, optionalString, show } from './json.ts';
-import { CniError, ErrorCode, isJsonObject, type JsonObject } from './types.ts';
+import { CniError, DEVICES, ErrorCode, isJsonObject, type Device, type JsonObject } from './types.ts';
 
 /** Where the helper listens unless the configuration says otherwise. */
 export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
@@ -10,8 +10,8 @@ export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
 /** Longest path that fits sockaddr_un (unix(7)), without its NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** What IFLA_MTU of a veth accepts (drivers/net/veth.c): IPv4's least to ETH_MAX_MTU. */
-const MIN_MTU_BYTES = 68;
+/** What every IPv4 host must take (RFC 1122, 3.3.3), to ETH_MAX_MTU of linux/if_ether.h. */
+const MIN_MTU_BYTES = 576;
 const MAX_MTU_BYTES = 65535;
 
 /** What ADD does when the node cannot hold a cap. */
@@ -20,8 +20,13 @@ type OnUnenforceable = 'fail' | 'allow';
 export interface Settings {
   readonly socket: string;
   readonly onUnenforceable: OnUnenforceable;
+  readonly device: Device;
   /** Bytes; absent means that of the default route's device. */
   readonly mtu: number | undefined;
+  /** Packets go past the node's IP stack. */
+  readonly hostRouting: boolean;
+  /** Of TCP in the pod; absent: the node's. */
+  readonly congestionControl?: string;
   /** Addresses to and from which the caps of its pods do not count. */
   readonly exempt?: readonly string[];
 }
@@ -77,42 +82,43 @@ function parseExempt(config: JsonObject): string[] {
   }
 }
 
-function requireSupportedDevice(config: JsonObject): void {
-  const device = optionalString(config, 'device', 'device') ?? 'veth';
-  if (device === 'veth' || device === 'auto') return;
-  if (device === 'netkit') {
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      'Cannot use device "netkit": this version of podpace does not support it',
-      'set device to "veth" or "auto"',
-    );
-  }
-  throw invalid(`Cannot use device: it is ${show(device)}`, 'set it to "veth" or "auto"');
+function parseDevice(config: JsonObject): Device {
+  const value = optionalString(config, 'device', 'device') ?? 'veth';
+  const device = DEVICES.find((known) => known === value);
+  if (device !== undefined) return device;
+  throw invalid(`Cannot use device: it is ${show(value)}`, 'set it to "veth", "netkit" or "auto"');
 }
 
-/** Refuses what a later version will do: a key that changes nothing would be a silent lie. */
-function refuseUnsupported(config: JsonObject): void {
-  for (const key of ['hostRouting', 'congestionControl']) {
-    const value = field(config, key);
-    if (value === undefined || value === null || value === false) continue;
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      `Cannot use ${key} ${show(value)}: this version of podpace does not support it`,
-      `remove ${key} from the network configuration`,
-    );
-  }
+function parseHostRouting(config: JsonObject): boolean {
+  const value = field(config, 'hostRouting') ?? false;
+  if (typeof value === 'boolean') return value;
+  throw invalid(`Cannot use hostRouting: it is ${show(value)}`, 'set it to true or false');
 }
 
-/** Reads every key. Throws CniError 7 or 2 that names the key, its value and the remedy. */
+/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included. */
+const CONGESTION_CONTROL = /^[a-zA-Z0-9_-]{1,15}$/;
+
+function parseCongestionControl(config: JsonObject): string | undefined {
+  const value = optionalString(config, 'congestionControl', 'congestionControl');
+  if (value === undefined || value === '' || CONGESTION_CONTROL.test(value)) return value || undefined;
+  throw invalid(
+    `Cannot use congestionControl: it is ${show(value)}`,
+    'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
+  );
+}
+
+/** Reads every key. Throws CniError 7 that names the key, its value and the remedy. */
 export function parseSettings(config: JsonObject): Settings {
-  requireSupportedDevice(config);
-  refuseUnsupported(config);
   const exempt = parseExempt(config);
+  const congestionControl = parseCongestionControl(config);
   return {
     socket: parseSocket(config),
     onUnenforceable: parseOnUnenforceable(config),
+    device: parseDevice(config),
     mtu: parseMtu(config),
+    hostRouting: parseHostRouting(config),
     ...(exempt.length > 0 && { exempt }),
+    ...(congestionControl !== undefined && { congestionControl }),
   };
 }
 

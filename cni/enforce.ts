@@ -1,13 +1,15 @@
 // Asks the helper to enforce an attachment's caps, and decides what its refusal means.
 
-import type { AttachParams, Caps } from '../helper/protocol/messages.ts';
+import type { AttachParams, Caps, HostRouting } from '../helper/protocol/messages.ts';
 import { hasCaps } from './caps.ts';
 import { askHelper, HelperError } from './client.ts';
 import type { Settings } from './config.ts';
 import { note, type Edges } from './edges.ts';
+import { hardwareAddressOf } from './result.ts';
 import type { Invocation } from './skel.ts';
 import { ErrorCode } from './types.ts';
 import type { Undo } from './undo.ts';
+import type { Pair } from './wiring/pair.ts';
 
 /** Deadlines in milliseconds: ADD must end well before the runtime's own, DEL must not keep a pod from going. */
 const ATTACH_DEADLINE_MS = 10_000;
@@ -22,11 +24,29 @@ export interface Enforcement {
   readonly caps: Caps;
 }
 
-function attachParams({ call, caps, settings }: Enforcement, hostInterface: string): AttachParams {
+/** Whether the helper is needed at all. */
+export function needsHelper({ caps, settings }: Pick<Enforcement, 'caps' | 'settings'>): boolean {
+  return hasCaps(caps) || settings.hostRouting;
+}
+
+/** A pod's pair with the addresses of the pod's end. */
+export interface WiredPair extends Pair {
+  readonly addresses: readonly string[];
+}
+
+function attachParams(
+  { call, caps, settings }: Enforcement,
+  { host, pod, addresses }: WiredPair,
+): AttachParams {
   const { containerId, ifname, network, netns } = call;
-  const { exempt } = settings;
-  const own = exempt === undefined ? {} : { exempt };
-  return { network, containerId, ifname, hostInterface, sandbox: netns, caps, ...own };
+  const { exempt, hostRouting, congestionControl } = settings;
+  const routing: HostRouting = { addresses, ...hardwareAddressOf(pod) };
+  return {
+    ...{ network, containerId, ifname, hostInterface: host.name, sandbox: netns, caps },
+    ...(exempt !== undefined && { exempt }),
+    ...(hostRouting && { hostRouting: routing }),
+    ...(congestionControl !== undefined && { congestionControl }),
+  };
 }
 
 /** Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr. */
@@ -47,22 +67,23 @@ export async function detach(edges: Edges, call: Invocation, socket: string): Pr
 }
 
 /**
- * Has the caps enforced; without caps the helper is not asked. Throws HelperError, unless the configuration allows pods
+ * Has the caps enforced and the packets routed; without either the helper is not asked. Throws HelperError, unless the configuration allows pods
  * without their cap.
  */
 export async function enforceCaps(
   enforcement: Enforcement,
-  hostInterface: string,
+  pair: WiredPair,
   undo: Undo,
   signal: AbortSignal,
 ): Promise<void> {
-  const { edges, call, settings, caps } = enforcement;
-  if (!hasCaps(caps)) return;
+  const { edges, call, settings } = enforcement;
+  if (!needsHelper(enforcement)) return;
   undo.push('detach at the helper', () => detachUnlessAbsent(edges, call, settings.socket));
   await tolerate(enforcement, async () => {
-    const params = attachParams(enforcement, hostInterface);
+    const params = attachParams(enforcement, pair);
     const patience = { deadlineMs: ATTACH_DEADLINE_MS, signal };
-    const { degraded } = await askHelper(edges, settings.socket, 'attach', params, patience);
+    const { degraded, notices } = await askHelper(edges, settings.socket, 'attach', params, patience);
+    for (const notice of notices) note(edges, notice);
     if (degraded.length === 0) return;
     throw new HelperError(
       ErrorCode.unenforceable,
@@ -82,9 +103,9 @@ async function detachUnlessAbsent(edges: Edges, call: Invocation, socket: string
 }
 
 /** Has the helper look whether everything that enforces the caps is in place. Throws HelperError. */
-export async function checkCaps(enforcement: Enforcement, hostInterface: string): Promise<void> {
+export async function checkCaps(enforcement: Enforcement, pair: WiredPair): Promise<void> {
   const { edges, settings } = enforcement;
-  const params = attachParams(enforcement, hostInterface);
+  const params = attachParams(enforcement, pair);
   await tolerate(enforcement, async () => {
     await askHelper(edges, settings.socket, 'check', params, { deadlineMs: CHECK_DEADLINE_MS });
   });

@@ -215,3 +215,8 @@ export function printResult(result: CniResult, version: CniVersion): JsonObject 
     dns: printDns(version, result.dns),
   });
 }
+
+/** Hardware address of a device, for a result. A netkit is a device of layer 3 and has none: the kernel says zeros. */
+export function hardwareAddressOf({ mac }: { readonly mac: string }): { mac?: string } {
+  return /^(00:)*00$/.test(mac) || mac === '' ? {} : { mac };
+}

@@ -18,6 +18,11 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return prototype === Object.prototype;
 }
 
+export const DEVICES = ['veth', 'netkit', 'auto'] as const;
+
+/** Which pair a pod gets; `auto`: netkit where the kernel has it. */
+export type Device = (typeof DEVICES)[number];
+
 export interface CniInterface {
   readonly name: string;
   readonly mac?: string;
@@ -68,7 +73,6 @@ export interface CniResult {
  * | code | when | what the runtime may do |
  * |---|---|---|
  * | 1 | cniVersion not supported, or too old for CHECK, GC, STATUS | nothing: configuration |
- * | 2 | a key asks for something this version cannot do (`hostRouting`, `congestionControl`, `device: netkit`) | nothing |
  * | 4 | a CNI_* variable is missing or wrong, the namespace of CNI_NETNS is gone, a variable names an unknown command | nothing |
  * | 5 | stdin cannot be read, or is larger than 1 MiB | nothing |
  * | 6 | stdin, or a delegate's answer, is not the JSON it must be | nothing |

@@ -50,13 +50,14 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, problems, attachments } = await context.shaper.status();
+  const { exits, problems, notices, attachments } = await context.shaper.status();
   return {
     version: context.version,
     protocolVersion: PROTOCOL_VERSION,
     kernel: context.kernel,
     state: problems.length === 0 ? 'ok' : 'degraded',
     problems: shorten(problems),
+    notices: shorten(notices),
     ...shortenExits(exits),
     attachments,
     ...context.defaults,
@@ -79,8 +80,7 @@ async function perform(
   const { shaper } = context;
   switch (request.method) {
     case 'attach':
-      await shaper.attach(request.params);
-      return { degraded: [] };
+      return { degraded: [], notices: await shaper.attach(request.params) };
     case 'detach':
       await shaper.detach(request.params);
       return {};

@@ -46,11 +46,12 @@ function renderAqm({
 }
 
 function exitRow(exit: ExitStatus): string[] {
-  const { name, role, kind, queues, rootQdisc, leafQdiscs, below, departureProgram } = exit;
+  const { name, role, kind, queues, rootQdisc, leafQdiscs, below, departureProgram, arrivalProgram } = exit;
   const leaves = leafQdiscs.length === 0 ? '' : `${leafQdiscs.length} ${[...new Set(leafQdiscs)].join('+')}`;
   const under = leaves === '' ? rootQdisc : `${rootQdisc} with ${leaves}`;
   const qdisc = below === undefined ? under : `${leaves} on ${below.join(' ') || 'nothing'}`;
-  return [`  ${name}`, role, kind, `${queues} queues`, qdisc, departureProgram ? 'capping' : 'idle'];
+  const doing = [departureProgram ? 'capping' : 'idle', ...(arrivalProgram ? ['host routing'] : [])];
+  return [`  ${name}`, role, kind, `${queues} queues`, qdisc, doing.join(', ')];
 }
 
 /** The answer of `podpaced status`. */
@@ -74,20 +75,26 @@ export function renderStatus(status: StatusResult): string {
     ]),
     ...(exits.length === 0 ? ['Exits:             none found'] : ['Exits:', renderTable(exits)]),
     ...(status.moreExits === 0 ? [] : [`  and ${status.moreExits} more into pods`]),
-    ...(status.problems.length === 0
-      ? []
-      : ['Problems:', ...status.problems.map((problem) => `  ${problem}`)]),
+    ...renderSentences('Problems:', status.problems),
+    ...renderSentences('To know:', status.notices),
   ];
   return lines.join('\n');
+}
+
+function renderSentences(title: string, sentences: readonly string[]): string[] {
+  return sentences.length === 0 ? [] : [title, ...sentences.map((sentence) => `  ${sentence}`)];
+}
+
+/** The pair of an attachment, and what else ADD made of it. */
+function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus): string {
+  const words = [kind ?? '-', hostRouting === undefined ? undefined : 'host routing', congestionControl];
+  return words.filter((word) => word !== undefined).join(', ');
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {
   const { containerId, ifname, network, hostInterface, effective, problems } = attachment;
   return [
-    containerId,
-    ifname,
-    network,
-    hostInterface,
+    ...[containerId, ifname, network, hostInterface, renderWiring(attachment)],
     renderCap(effective.egress),
     renderCap(effective.ingress),
     problems.length === 0 ? 'enforced' : `NOT ENFORCED: ${problems.join('; ')}`,
@@ -97,7 +104,16 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
 /** The answer of `podpaced list`. */
 export function renderList({ attachments }: ListResult): string {
   if (attachments.length === 0) return 'No pod on this node has a cap';
-  const head = ['CONTAINER', 'INTERFACE', 'NETWORK', 'HOST INTERFACE', 'EGRESS', 'INGRESS', 'STATE'];
+  const head = [
+    'CONTAINER',
+    'INTERFACE',
+    'NETWORK',
+    'HOST INTERFACE',
+    'WIRING',
+    'EGRESS',
+    'INGRESS',
+    'STATE',
+  ];
   return renderTable([head, ...attachments.map(attachmentRow)]);
 }
 

@@ -1,16 +1,18 @@
 // ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps enforced. Either all of
 // it happens or nothing stays.
 
-import { hasCaps, parseCaps } from '../caps.ts';
+import os from 'node:os';
+import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
-import type { Edges } from '../edges.ts';
-import { enforceCaps, type Enforcement } from '../enforce.ts';
+import { note, type Edges } from '../edges.ts';
+import { enforceCaps, needsHelper, type Enforcement } from '../enforce.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
-import { parsePreviousResult, printResult } from '../result.ts';
+import { hardwareAddressOf, parsePreviousResult, printResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode, type CniResult, type JsonObject } from '../types.ts';
 import { Undo } from '../undo.ts';
 import type { Pair } from '../wiring/pair.ts';
+import type { Session } from '../wiring/session.ts';
 import type { WiringPlan } from '../wiring/plan.ts';
 
 /** What every step of ADD needs. */
@@ -23,8 +25,8 @@ interface Addition extends Enforcement {
 function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ipam: CniResult): JsonObject {
   const result: CniResult = {
     interfaces: [
-      { name: host.name, mac: host.mac, mtu: host.mtu },
-      { name: pod.name, mac: pod.mac, mtu: pod.mtu, sandbox: call.netns },
+      { name: host.name, ...hardwareAddressOf(host), mtu: host.mtu },
+      { name: pod.name, ...hardwareAddressOf(pod), mtu: pod.mtu, sandbox: call.netns },
     ],
     ips: plan.ips.map((ip) => ({ ...ip, interface: 1 })),
     ...(ipam.routes === undefined ? {} : { routes: ipam.routes }),
@@ -33,12 +35,23 @@ function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ip
   return printResult(result, call.cniVersion);
 }
 
+/** Sets the pod's congestion control, when there is one to set. Throws CniError. */
+async function chooseCongestionControl({ settings, undo }: Addition, session: Session): Promise<void> {
+  const { congestionControl } = settings;
+  if (congestionControl === undefined) return;
+  const { setCongestionControl } = await import('../wiring/congestion-control.ts');
+  const former = setCongestionControl(session, congestionControl, os.release());
+  undo.push('set the former congestion control', async () => {
+    setCongestionControl(session, former, os.release());
+  });
+}
+
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
   const { delegate, findPlugin, parseIpamResult } = await import('../ipam.ts');
   const { planWiring } = await import('../wiring/plan.ts');
-  const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent } =
+  const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent, requireMtuFor } =
     await import('../wiring/pair.ts');
   const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
@@ -52,29 +65,40 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       const addresses = parseIpamResult(answer, call, type);
       const plan = planWiring(addresses.ips ?? [], addresses.routes ?? []);
       undo.push('delete the pair', () => deletePair(kernel, session.node, call));
-      await createPair(session, call, settings.mtu ?? (await defaultRouteMtu(session)));
+      const mtu = settings.mtu ?? (await defaultRouteMtu(session));
+      requireMtuFor(mtu, plan);
+      const device = await createPair(session, call, { mtu, device: settings.device });
+      if (settings.device === 'auto')
+        note(edges, `interface "${call.ifname}" is a ${device} (device is auto)`);
       const pair = await configurePair(session, call, plan);
       signal.throwIfAborted();
-      await enforceCaps(addition, pair.host.name, undo, signal);
+      await chooseCongestionControl(addition, session);
+      const own = plan.podAddresses.map(({ address }) => address);
+      await enforceCaps(addition, { ...pair, addresses: own }, undo, signal);
       return podResult(addition, pair, plan, addresses);
     }),
   );
 }
 
-/** Chained plugin: the interface is there, only the caps are ours. Without caps there is nothing to do. */
+/** Chained plugin: the interface is there, only the rest is ours. Without caps there may be nothing to do. */
 async function addCaps(addition: Addition, previous: unknown): Promise<JsonObject> {
-  const { edges, call, caps, undo, signal } = addition;
+  const { edges, call, settings, undo, signal } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
-  if (!hasCaps(caps)) return raw;
-  const { findHostInterface, requireContainerInterface } = await import('../wiring/host-interface.ts');
+  if (!needsHelper(addition) && settings.congestionControl === undefined) return raw;
+  const { findPair, podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
   const { withSession } = await import('../wiring/session.ts');
   requireContainerInterface(result, call.ifname);
   const kernel = await edges.loadKernel();
-  const host = await withSession(kernel, call.netns, (session) => findHostInterface(session, call.ifname));
-  return undoOnFailure(addition, async () => {
-    await enforceCaps(addition, host.name, undo, signal);
-    return raw;
-  });
+  return withSession(kernel, call.netns, (session) =>
+    undoOnFailure(addition, async () => {
+      await chooseCongestionControl(addition, session);
+      if (!needsHelper(addition)) return raw;
+      const pair = await findPair(session, call.ifname);
+      const addresses = podAddressesOf(result, call.ifname);
+      await enforceCaps(addition, { ...pair, addresses }, undo, signal);
+      return raw;
+    }),
+  );
 }
 
 async function undoOnFailure<T>({ undo, signal }: Addition, fn: () => Promise<T>): Promise<T> {

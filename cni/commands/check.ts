@@ -1,12 +1,13 @@
 // CHECK: everything that ADD made must be there, down to the programs and qdiscs that enforce the caps.
 
-import { hasCaps, parseCaps } from '../caps.ts';
-import { ipamType, parseSettings, previousResult } from '../config.ts';
+import { parseCaps } from '../caps.ts';
+import { ipamType, parseSettings, previousResult, type Settings } from '../config.ts';
 import type { Edges } from '../edges.ts';
-import { checkCaps, type Enforcement } from '../enforce.ts';
+import { checkCaps, needsHelper, type Enforcement, type WiredPair } from '../enforce.ts';
 import { parsePreviousResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode, type CniResult } from '../types.ts';
+import type { Session } from '../wiring/session.ts';
 
 function requirePreviousResult({ config, cniVersion }: Invocation): CniResult {
   const previous = previousResult(config);
@@ -18,10 +19,14 @@ function requirePreviousResult({ config, cniVersion }: Invocation): CniResult {
   );
 }
 
-/** Main plugin. Returns the host interface's name. */
-async function checkPod(edges: Edges, call: Invocation, result: CniResult, type: string): Promise<string> {
+interface Check extends Enforcement {
+  readonly result: CniResult;
+}
+
+/** Main plugin. */
+async function checkPod({ edges, call, settings, result }: Check, type: string): Promise<WiredPair> {
   const { delegate, findPlugin } = await import('../ipam.ts');
-  const { requireContainerInterface } = await import('../wiring/host-interface.ts');
+  const { podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
   const { withSession } = await import('../wiring/session.ts');
@@ -32,29 +37,42 @@ async function checkPod(edges: Edges, call: Invocation, result: CniResult, type:
   const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === index);
   const plan = planWiring(ips, result.routes ?? []);
   const kernel = await edges.loadKernel();
-  return withSession(kernel, call.netns, (session) =>
-    requireWiring(session, call, plan, interfaces[index]?.mac),
-  );
+  return withSession(kernel, call.netns, async (session) => {
+    const pair = await requireWiring(session, call, plan, interfaces[index]?.mac);
+    await checkCongestionControl(session, settings);
+    return { ...pair, addresses: podAddressesOf(result, call.ifname) };
+  });
 }
 
-/** Chained plugin. Returns the host interface's name. */
-async function checkChained(edges: Edges, call: Invocation, result: CniResult): Promise<string> {
-  const { findHostInterface, requireContainerInterface } = await import('../wiring/host-interface.ts');
+/** Chained plugin. */
+async function checkChained({ edges, call, settings, result }: Check): Promise<WiredPair> {
+  const { findPair, podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
   const { withSession } = await import('../wiring/session.ts');
   requireContainerInterface(result, call.ifname);
   const kernel = await edges.loadKernel();
-  const host = await withSession(kernel, call.netns, (session) => findHostInterface(session, call.ifname));
-  return host.name;
+  return withSession(kernel, call.netns, async (session) => {
+    const pair = await findPair(session, call.ifname);
+    await checkCongestionControl(session, settings);
+    return { ...pair, addresses: podAddressesOf(result, call.ifname) };
+  });
+}
+
+async function checkCongestionControl(session: Session, { congestionControl }: Settings): Promise<void> {
+  if (congestionControl === undefined) return;
+  const { requireCongestionControl } = await import('../wiring/congestion-control.ts');
+  requireCongestionControl(session, congestionControl);
 }
 
 /** Runs CHECK. */
 export async function check(edges: Edges, call: Invocation): Promise<undefined> {
-  const caps = parseCaps(call.config);
-  const enforcement: Enforcement = { edges, call, settings: parseSettings(call.config), caps };
-  const result = requirePreviousResult(call);
+  const settings = parseSettings(call.config);
+  const checking: Check = {
+    ...{ edges, call, settings, caps: parseCaps(call.config) },
+    result: requirePreviousResult(call),
+  };
   const type = ipamType(call.config);
-  if (type === undefined && !hasCaps(caps)) return;
-  const hostInterface =
-    type === undefined ? await checkChained(edges, call, result) : await checkPod(edges, call, result, type);
-  if (hasCaps(caps)) await checkCaps(enforcement, hostInterface);
+  const isOurs = needsHelper(checking) || settings.congestionControl !== undefined;
+  if (type === undefined && !isOurs) return;
+  const pair = type === undefined ? await checkChained(checking) : await checkPod(checking, type);
+  if (needsHelper(checking)) await checkCaps(checking, pair);
 }

@@ -2,6 +2,7 @@
 
 import type { Link } from '../../helper/kernel/links.ts';
 import { CniError, ErrorCode, type CniResult } from '../types.ts';
+import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 
 /** Pairs of which one end stays on the node. */
@@ -36,11 +37,19 @@ function noHostInterface(ifname: string, reason: string): CniError {
   );
 }
 
+/** Addresses of the pod's interface in a result, without prefix lengths. */
+export function podAddressesOf({ ips = [], interfaces = [] }: CniResult, ifname: string): string[] {
+  const index = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox !== undefined);
+  return ips
+    .filter((ip) => ip.interface === undefined || ip.interface === index)
+    .map(({ address }) => address.split('/')[0] ?? '');
+}
+
 /**
- * The node-side end of the pair of which `ifname` is the pod's end. The kernel is asked, not prevResult: each end must
+ * Both ends of the pair of which `ifname` is the pod's end. The kernel is asked, not prevResult: each end must
  * name the other. Throws CniError 103 when the pod has no such interface, 104 when it has no host interface.
  */
-export async function findHostInterface(session: Session, ifname: string): Promise<Link> {
+export async function findPair(session: Session, ifname: string): Promise<Pair> {
   const { kernel, node, pod, netns } = session;
   const inside = await kernel.findLink(pod, { name: ifname });
   if (inside === undefined) {
@@ -59,7 +68,7 @@ export async function findHostInterface(session: Session, ifname: string): Promi
   const outside = await kernel.findLink(node, { index: inside.linkIndex });
   const isPeer =
     outside !== undefined && outside.kind === inside.kind && (await leadsTo(session, outside, inside));
-  if (isPeer) return outside;
+  if (isPeer) return { host: outside, pod: inside };
   throw noHostInterface(
     ifname,
     `the other end of its ${inside.kind} pair is not in the node's network namespace`,

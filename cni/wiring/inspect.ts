@@ -6,6 +6,7 @@ import { CniError, ErrorCode } from '../types.ts';
 import type { Kernel } from './kernel.ts';
 import { hostInterfaceName, type Attachment } from './names.ts';
 import type { PlannedAddress, PlannedRoute, WiringPlan } from './plan.ts';
+import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 
 function missing(what: string, where: string): CniError {
@@ -52,10 +53,7 @@ function requireUp(link: Link, where: string): void {
 }
 
 /** The node-side end by its derived name, tied to the pod's end. */
-async function requirePair(
-  { kernel, node, pod, netns }: Session,
-  attachment: Attachment,
-): Promise<{ host: Link; inside: Link }> {
+async function requirePair({ kernel, node, pod, netns }: Session, attachment: Attachment): Promise<Pair> {
   const { ifname } = attachment;
   const inside = await kernel.findLink(pod, { name: ifname });
   if (inside === undefined) throw missing(`interface "${ifname}"`, `in ${netns.path}`);
@@ -65,11 +63,11 @@ async function requirePair(
   if (host.linkIndex !== inside.index || inside.linkIndex !== host.index) {
     throw missing(`a pair of "${hostName}" and "${ifname}"`, `between the node and ${netns.path}`);
   }
-  return { host, inside };
+  return { host, pod: inside };
 }
 
 /**
- * Throws CniError 103 that names the first thing missing; returns the host interface's name. `mac` is the hardware
+ * Throws CniError 103 that names the first thing missing; returns the pair. `mac` is the hardware
  * address that the result gave for the pod's interface.
  */
 export async function requireWiring(
@@ -77,10 +75,11 @@ export async function requireWiring(
   attachment: Attachment,
   plan: WiringPlan,
   mac: string | undefined,
-): Promise<string> {
+): Promise<Pair> {
   const { kernel, node, pod, netns } = session;
   const inPod = `in ${netns.path}`;
-  const { host, inside } = await requirePair(session, attachment);
+  const pair = await requirePair(session, attachment);
+  const { host, pod: inside } = pair;
   if (mac !== undefined && mac.toLowerCase() !== inside.mac) {
     throw missing(`hardware address ${mac} of interface "${inside.name}" (it has ${inside.mac})`, inPod);
   }
@@ -90,5 +89,5 @@ export async function requireWiring(
   await requireRoutes(kernel, pod, inside, plan.podRoutes, inPod);
   await requireAddresses(kernel, node, host, plan.hostAddresses, 'on the node');
   await requireRoutes(kernel, node, host, plan.hostRoutes, 'on the node');
-  return host.name;
+  return pair;
 }

@@ -1,12 +1,19 @@
 // The kernel operations that wiring uses, in one object: a test can fail the n-th of them.
 
 import { addAddress, listAddresses } from '../../helper/kernel/addresses.ts';
-import { changeLink, createVethPair, deleteLink, findLink, listLinks } from '../../helper/kernel/links.ts';
+import {
+  changeLink,
+  createNetkitPair,
+  createVethPair,
+  deleteLink,
+  findLink,
+  listLinks,
+} from '../../helper/kernel/links.ts';
 import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
-import { writeSysctl } from '../../helper/kernel/sysctl.ts';
+import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 
 /** The kernel of this node. */
 export const nodeKernel = {
@@ -16,12 +23,16 @@ export const nodeKernel = {
   findLink,
   listLinks,
   createVethPair,
+  createNetkitPair,
   changeLink,
   deleteLink,
   addAddress,
   listAddresses,
   addRoute,
   listRoutes,
+  /** A parameter of `netns`, or of the plugin's own namespace. */
+  readSysctl: (name: string, netns?: NetNamespace): string =>
+    netns === undefined ? readSysctl(name) : inNetns(netns, () => readSysctl(name)),
   /** Sets a parameter in `netns`, or in the plugin's own namespace. */
   writeSysctl: (name: string, value: string, netns?: NetNamespace): void => {
     if (netns === undefined) writeSysctl(name, value);

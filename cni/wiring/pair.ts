@@ -1,10 +1,10 @@
-// Makes and removes the veth pair of a pod.
+// Makes and removes the pair of a pod: veth or netkit.
 
 import { hasErrno } from '../../helper/kernel/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { RT_TABLE_MAIN } from '../../helper/wire/route-message.ts';
-import { CniError, ErrorCode } from '../types.ts';
+import { CniError, ErrorCode, type Device } from '../types.ts';
 import type { Kernel } from './kernel.ts';
 import { aliasPrefix, hostInterfaceAlias, hostInterfaceName, type Attachment } from './names.ts';
 import type { PlannedRoute, WiringPlan } from './plan.ts';
@@ -73,15 +73,53 @@ async function requireLink(kernel: Kernel, rt: RtSocket, name: string): Promise<
   );
 }
 
-/** Creates the pair, each end in its namespace and both down. On failure nothing is left. */
-export async function createPair(session: Session, attachment: Attachment, mtu: number): Promise<void> {
-  const { kernel, node, netns } = session;
-  await kernel.createVethPair(node, {
+/** Below it the kernel takes IPv6 off an interface (RFC 8200, section 5). */
+const MIN_IPV6_MTU_BYTES = 1280;
+
+/** Throws CniError 7 for an MTU with which the addresses of a plan cannot be used. */
+export function requireMtuFor(mtuBytes: number, { hasIpv6 }: WiringPlan): void {
+  if (!hasIpv6 || mtuBytes >= MIN_IPV6_MTU_BYTES) return;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `Cannot use an MTU of ${mtuBytes} bytes with an IPv6 address`,
+    `IPv6 needs ${MIN_IPV6_MTU_BYTES}: set mtu, or have IPAM give IPv4 addresses only`,
+  );
+}
+
+function noNetkit(): CniError {
+  return new CniError(
+    ErrorCode.kernelRefused,
+    'Cannot use device "netkit": this kernel has none (Linux 6.7 and newer, CONFIG_NETKIT)',
+    'set device to "veth", or to "auto" for netkit where the kernel has it',
+  );
+}
+
+/**
+ * Creates the pair, each end in its namespace and both down, and returns which it is. On failure nothing is left. Throws
+ * CniError 102 for a netkit that the kernel does not have.
+ */
+export async function createPair(
+  { kernel, node, netns }: Session,
+  attachment: Attachment,
+  { mtu, device }: { readonly mtu: number; readonly device: Device },
+): Promise<Exclude<Device, 'auto'>> {
+  const pair = {
     name: hostInterfaceName(attachment),
     alias: hostInterfaceAlias(attachment),
     mtu,
     peer: { name: attachment.ifname, netns },
-  });
+  };
+  if (device !== 'veth') {
+    try {
+      await kernel.createNetkitPair(node, pair);
+      return 'netkit';
+    } catch (error) {
+      if (!hasErrno(error, 'EOPNOTSUPP')) throw error;
+      if (device === 'netkit') throw noNetkit();
+    }
+  }
+  await kernel.createVethPair(node, pair);
+  return 'veth';
 }
 
 async function addRoutes(

@@ -45,12 +45,16 @@ export interface LoadedPodpace {
     readonly hostInterfaces: number;
     readonly upperExits: number;
     readonly exemptions: number;
+    readonly routedPods: number;
+    readonly podAddresses: number;
   };
   readonly programs: {
     readonly classify: LoadedProgram;
     readonly depart: LoadedProgram;
     readonly departUpper: LoadedProgram;
     readonly deliver: LoadedProgram;
+    readonly forward: LoadedProgram;
+    readonly arrive: LoadedProgram;
   };
 }
 
@@ -205,12 +209,16 @@ export function loadPodpace(pinDirectory: string): LoadedPodpace {
       hostInterfaces: required(maps, 'host_interfaces'),
       upperExits: required(maps, 'upper_exits'),
       exemptions: required(maps, 'exemptions'),
+      routedPods: required(maps, 'routed_pods'),
+      podAddresses: required(maps, 'pod_addresses'),
     },
     programs: {
       classify: required(programs, 'podpace_classify'),
       depart: required(programs, 'podpace_depart'),
       departUpper: required(programs, 'podpace_depart_upper'),
       deliver: required(programs, 'podpace_deliver'),
+      forward: required(programs, 'podpace_forward'),
+      arrive: required(programs, 'podpace_arrive'),
     },
   };
 }

@@ -1,4 +1,4 @@
-// Where programs stand: the ingress and egress hooks of a device.
+// Where programs stand: the ingress and egress hooks of a device, and the far end of a netkit pair.
 //
 // Kernels from 6.6 on take BPF links on tcx; they are pinned, so they outlive the helper and die with the device.
 // Older ones take a cls_bpf filter under a clsact qdisc. Either way the programs of others keep their place.
@@ -6,8 +6,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { openPinned, pinObject } from './bpf.ts';
-import { createTcxLink, isTcxSupported, linkInfo, queryTcx, updateLink } from './tcx.ts';
-import { hasErrno } from './errors.ts';
+import { createTcxLink, isTcxSupported, linkInfo, queryTcx, updateLink, type HookName } from './tcx.ts';
+import { hasErrno, KernelError } from './errors.ts';
 import {
   deleteFilter,
   ensureClsact,
@@ -15,15 +15,17 @@ import {
   listBpfFilters,
   removeClsact,
   replaceBpfFilter,
-  type TcHook,
+  type FilterPlace,
 } from './filters.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 /** A place for a program. */
 export interface Place {
   readonly ifindex: number;
-  readonly hook: TcHook;
+  readonly hook: HookName;
 }
+
+export type { HookName } from './tcx.ts';
 
 /** A program as far as attaching needs it. */
 export interface AttachableProgram {
@@ -31,8 +33,9 @@ export interface AttachableProgram {
   readonly name: string;
 }
 
-/** Our filter's place among others: first, with a handle by which it is known again. */
-const FILTER_PRIORITY = 1;
+/** Our filters' places among others: first, or last but for what nobody can follow, with a handle by which they are known. */
+const FIRST_PRIORITY = 1;
+const LAST_PRIORITY = 0xfff0;
 const FILTER_HANDLE = 0x7070;
 
 /** The programs that podpace has at device hooks. */
@@ -62,9 +65,8 @@ export function openHooks(
 }
 
 function placeFromName(name: string): Place[] {
-  const match = /^(\d+)-(ingress|egress)$/.exec(name);
-  if (match === null) return [];
-  return [{ ifindex: Number(match[1]), hook: match[2] === 'ingress' ? 'ingress' : 'egress' }];
+  const match = /^(\d+)-(ingress|egress|ingressLast|peer|peerLast)$/.exec(name);
+  return match === null ? [] : [{ ifindex: Number(match[1]), hook: match[2] as HookName }];
 }
 
 function nameOfPlace({ ifindex, hook }: Place): string {
@@ -73,6 +75,14 @@ function nameOfPlace({ ifindex, hook }: Place): string {
 
 function placesIn(directory: string): Place[] {
   return fs.existsSync(directory) ? fs.readdirSync(directory).flatMap(placeFromName) : [];
+}
+
+/** The filter that stands for a program at a place. Throws KernelError for the far end of a netkit: those kernels have tcx. */
+function filterAt({ ifindex, hook }: Place): FilterPlace {
+  if (hook === 'peer' || hook === 'peerLast')
+    throw new KernelError(`attach a program to ${hook} of interface ${ifindex}`, 'EOPNOTSUPP');
+  const priority = hook === 'ingressLast' ? LAST_PRIORITY : FIRST_PRIORITY;
+  return { ifindex, hook: hook === 'egress' ? 'egress' : 'ingress', priority, handle: FILTER_HANDLE };
 }
 
 class TcxHooks implements Hooks {
@@ -157,10 +167,12 @@ class ClsactHooks implements Hooks {
     return path.join(this.#directory, name);
   }
 
-  async attachedProgramId({ ifindex, hook }: Place): Promise<number | undefined> {
+  async attachedProgramId(place: Place): Promise<number | undefined> {
+    if (place.hook === 'peer' || place.hook === 'peerLast') return undefined;
+    const { ifindex, hook, ...wanted } = filterAt(place);
     try {
       const filters = await listBpfFilters(this.#rt, ifindex, hook);
-      return filters.find(({ handle, priority }) => handle === FILTER_HANDLE && priority === FILTER_PRIORITY)
+      return filters.find(({ handle, priority }) => handle === wanted.handle && priority === wanted.priority)
         ?.programId;
     } catch (error) {
       if (hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) return undefined;
@@ -170,16 +182,16 @@ class ClsactHooks implements Hooks {
 
   async attach(place: Place, program: AttachableProgram): Promise<void> {
     const { ifindex } = place;
+    const filter = filterAt(place);
     if (await ensureClsact(this.#rt, ifindex)) fs.writeFileSync(this.#mark(`${ifindex}-clsact`), '');
     fs.writeFileSync(this.#mark(nameOfPlace(place)), '');
-    const filter = { ...place, priority: FILTER_PRIORITY, handle: FILTER_HANDLE };
     await replaceBpfFilter(this.#rt, { ...filter, programFd: program.fd, name: program.name });
   }
 
   async detach(place: Place): Promise<void> {
     const { ifindex } = place;
     if ((await this.attachedProgramId(place)) !== undefined) {
-      await deleteFilter(this.#rt, { ...place, priority: FILTER_PRIORITY, handle: FILTER_HANDLE });
+      await deleteFilter(this.#rt, filterAt(place));
     }
     fs.rmSync(this.#mark(nameOfPlace(place)), { force: true });
     const clsactMark = this.#mark(`${ifindex}-clsact`);

@@ -25,9 +25,9 @@ const NETLINK_EXT_ACK = 11;
 /** Lists are filtered by the kernel, and a filter that it does not know is an error. */
 const NETLINK_GET_STRICT_CHK = 12;
 
-/** Opens a NETLINK_ROUTE socket in the namespace of the calling thread. */
-export function openRtTransport(): RtTransport {
-  const socket = new RawNetlinkSocket(Protocol.ROUTE);
+/** Opens a socket in the namespace of the calling thread: NETLINK_ROUTE, or of another protocol with such requests. */
+export function openRtTransport(protocol: Protocol = Protocol.ROUTE): RtTransport {
+  const socket = new RawNetlinkSocket(protocol);
   try {
     for (const fd of descriptorsOfPort(socket.address().port)) {
       for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {

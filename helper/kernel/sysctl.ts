@@ -2,7 +2,7 @@
 // call these inside inNetns to reach another.
 
 import fs from 'node:fs';
-import { KernelError } from './errors.ts';
+import { hasErrno, KernelError } from './errors.ts';
 
 /** Value of a parameter, for instance of `net/ipv4/ip_forward`, without the line's end. Throws KernelError. */
 export function readSysctl(name: string): string {
@@ -16,6 +16,22 @@ export function readSysctl(name: string): string {
 export function writeSysctl(name: string, value: string): void {
   if (readSysctl(name) === value) return;
   attempt(`set sysctl "${name}" to "${value}"`, () => fs.writeFileSync(sysctlPath(name), value));
+}
+
+/**
+ * Whether the stack drops what comes in on a device from an address that it would not answer by it: rp_filter is 1
+ * (Documentation/networking/ip-sysctl.rst: the larger of the device's and that of `all`). False for a device that is gone.
+ */
+export function isReversePathStrict(device: string): boolean {
+  const modes = ['all', device].map((name) => {
+    try {
+      return Number(readSysctl(`net/ipv4/conf/${name}/rp_filter`));
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return 0;
+      throw error;
+    }
+  });
+  return Math.max(...modes) === 1;
 }
 
 /** Slashes part the name, since an interface's name may hold dots. */

@@ -1,23 +1,40 @@
-// tcx links: programs at the hooks of a device, since Linux 6.6. Descriptors are plain numbers that the caller closes
-// with fs.closeSync.
+// Links of programs to the hooks of a device: tcx, since Linux 6.6, and the far end of a netkit pair, since 6.7.
+// Descriptors are plain numbers that the caller closes with fs.closeSync.
 
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
 import { hasErrno, KernelError } from './errors.ts';
 
 /** `enum bpf_attach_type` of linux/bpf.h. */
-const ATTACH_TYPE = { ingress: 46, egress: 47 } as const;
+const BPF_TCX_INGRESS = 46;
+const BPF_TCX_EGRESS = 47;
+const BPF_NETKIT_PEER = 55;
 
-/** BPF_F_BEFORE without a relative: in front of all others. */
+/** Without a relative: in front of all others, behind all others. */
 const BPF_F_BEFORE = 1 << 3;
+const BPF_F_AFTER = 1 << 4;
 
-/** A tcx hook of a device of the calling thread's network namespace. */
+/**
+ * Hooks by the name that podpace has for them. `peer` is what the far end of a netkit sends, seen from this end; the last
+ * ones come after the programs of others.
+ */
+const HOOKS = {
+  ingress: { type: BPF_TCX_INGRESS, order: BPF_F_BEFORE },
+  egress: { type: BPF_TCX_EGRESS, order: BPF_F_BEFORE },
+  ingressLast: { type: BPF_TCX_INGRESS, order: BPF_F_AFTER },
+  peer: { type: BPF_NETKIT_PEER, order: BPF_F_BEFORE },
+  peerLast: { type: BPF_NETKIT_PEER, order: BPF_F_AFTER },
+} as const;
+
+export type HookName = keyof typeof HOOKS;
+
+/** A hook of a device of the calling thread's network namespace. */
 export interface TcxPlace {
   readonly ifindex: number;
-  readonly hook: keyof typeof ATTACH_TYPE;
+  readonly hook: HookName;
 }
 
-/** What the kernel says of a tcx link. */
+/** What the kernel says of such a link. */
 export interface LinkInfo {
   readonly id: number;
   readonly programId: number;
@@ -25,7 +42,7 @@ export interface LinkInfo {
   readonly ifindex: number;
 }
 
-/** Attaches a program in front of all others and returns the link's descriptor; the link ends with its last reference. */
+/** Attaches a program and returns the link's descriptor; the link ends with its last reference. */
 export function createTcxLink({
   programFd,
   ifindex,
@@ -34,9 +51,9 @@ export function createTcxLink({
   return new BpfAttr()
     .u32(0, programFd)
     .u32(4, ifindex)
-    .u32(8, ATTACH_TYPE[hook])
-    .u32(12, BPF_F_BEFORE)
-    .call(`attach a program to tcx ${hook} of interface ${ifindex}`, COMMAND.LINK_CREATE);
+    .u32(8, HOOKS[hook].type)
+    .u32(12, HOOKS[hook].order)
+    .call(`attach a program to ${hook} of interface ${ifindex}`, COMMAND.LINK_CREATE);
 }
 
 /** Replaces the program of a link without a gap. */
@@ -47,7 +64,7 @@ export function updateLink(linkFd: number, programFd: number): void {
     .call('replace the program of a BPF link', COMMAND.LINK_UPDATE);
 }
 
-/** struct bpf_link_info of linux/bpf.h, for a tcx link. */
+/** struct bpf_link_info of linux/bpf.h, for a tcx or a netkit link. */
 export function linkInfo(fd: number): LinkInfo {
   const info = objectInfo(fd, 'link', 24);
   return { id: info.readUInt32LE(4), programId: info.readUInt32LE(8), ifindex: info.readUInt32LE(16) };
@@ -56,16 +73,16 @@ export function linkInfo(fd: number): LinkInfo {
 /** The kernel's BPF_MPROG_MAX: no tcx hook holds more. */
 const TCX_PROGRAMS_MAX = 64;
 
-/** Ids of the programs at a tcx hook, in the order in which they run. KernelError EINVAL before Linux 6.6. */
+/** Ids of the programs at a hook, in the order in which they run. KernelError EINVAL before Linux 6.6. */
 export function queryTcx(ifindex: number, hook: TcxPlace['hook']): number[] {
   const ids = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
   const attr = new BpfAttr()
     .u32(0, ifindex)
-    .u32(4, ATTACH_TYPE[hook])
+    .u32(4, HOOKS[hook].type)
     .pointer(16, ids)
     .u32(24, TCX_PROGRAMS_MAX);
   try {
-    attr.call(`list the programs at tcx ${hook} of interface ${ifindex}`, COMMAND.PROG_QUERY);
+    attr.call(`list the programs at ${hook} of interface ${ifindex}`, COMMAND.PROG_QUERY);
   } catch (error) {
     // A hook that never had a program.
     if (hasErrno(error, 'ENOENT')) return [];

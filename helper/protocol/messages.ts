@@ -2,7 +2,7 @@
 // on one line. This file says what the objects look like; frame.ts how they travel.
 
 /** Both sides must speak the same number; it changes with every incompatible change of the messages. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Caps on one direction of an attachment. */
 export interface Cap {
@@ -64,6 +64,21 @@ export interface AttachParams extends AttachmentKey {
   readonly caps: Caps;
   /** Addresses to and from which the caps do not count, as helper/wire/exemption.ts reads them. */
   readonly exempt?: readonly string[];
+  /** Absent: the pod's packets pass the node's IP stack. */
+  readonly hostRouting?: HostRouting;
+  /** What ADD has set in the pod; the helper only tells of it. */
+  readonly congestionControl?: string;
+}
+
+/** Pairs of which podpace knows the ends. */
+export type AttachmentKind = 'veth' | 'netkit';
+
+/** What has to be known of a pod whose packets do not pass the node's IP stack. */
+export interface HostRouting {
+  /** Of the pod's end, without prefix lengths. */
+  readonly addresses: readonly string[];
+  /** Hardware address of the pod's end; absent for a netkit, which has none. */
+  readonly mac?: string;
 }
 
 /** Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16 units. */
@@ -74,6 +89,8 @@ export function keyOf({ containerId, ifname }: AttachmentKey): string {
 export interface AttachResult {
   /** Why a cap is not enforced although the call succeeded; empty when everything is. */
   readonly degraded: readonly string[];
+  /** What to know although everything is as asked for, such as who does not see these packets any more. */
+  readonly notices: readonly string[];
 }
 
 export interface CheckParams extends AttachParams {}
@@ -109,6 +126,8 @@ export interface ExitStatus {
   readonly below?: readonly string[];
   /** Whether podpace's program stands at its egress. */
   readonly departureProgram: boolean;
+  /** Whether packets to pods with host routing are taken in here before the IP stack sees them. */
+  readonly arrivalProgram: boolean;
   /** Empty when caps are enforced here; else the reasons, each with its remedy. */
   readonly problems: readonly string[];
 }
@@ -120,6 +139,8 @@ export interface StatusResult {
   /** `ok` when every cap is enforced (or there is none); `degraded` otherwise. */
   readonly state: 'ok' | 'degraded';
   readonly problems: readonly string[];
+  /** What to know although every cap is enforced. */
+  readonly notices: readonly string[];
   readonly exits: readonly ExitStatus[];
   /** Exits into pods that are left out of `exits`, since a message is limited. */
   readonly moreExits: number;
@@ -134,6 +155,7 @@ export interface StatusResult {
 /** One line of `list`. */
 export interface AttachmentStatus extends AttachParams {
   readonly hostInterfaceIndex: number;
+  readonly kind?: AttachmentKind;
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
   /** What `set` has changed of `caps`, which are as ADD asked. */

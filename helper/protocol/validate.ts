@@ -2,6 +2,7 @@
 // the field, what was expected and what came.
 
 import { checkExemptions } from '../wire/exemption.ts';
+import { encodeAddress } from '../wire/ip-address.ts';
 import { CAP_RANGES } from './ranges.ts';
 import type {
   AttachmentKey,
@@ -11,6 +12,7 @@ import type {
   Caps,
   CountersParams,
   GcParams,
+  HostRouting,
   Method,
   Methods,
   SetParams,
@@ -99,7 +101,37 @@ function attachParamsOf(fields: Fields): AttachParams {
     sandbox: stringOf(fields, 'sandbox'),
     caps: capsOf(fields['caps']),
     ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
+    ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
+    ...(fields['congestionControl'] === undefined
+      ? {}
+      : { congestionControl: stringOf(fields, 'congestionControl') }),
   };
+}
+
+function isAddress(text: string): boolean {
+  try {
+    return encodeAddress(text).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** IPAM gives one address of each family, or a few. */
+const MAX_POD_ADDRESSES = 16;
+
+function hostRoutingOf(value: unknown): HostRouting {
+  const fields = fieldsOf(value, 'hostRouting');
+  const { addresses } = fields;
+  if (!Array.isArray(addresses) || addresses.length > MAX_POD_ADDRESSES)
+    fail('hostRouting.addresses', `an array of at most ${MAX_POD_ADDRESSES} addresses`, addresses);
+  for (const address of addresses as unknown[]) {
+    if (typeof address !== 'string' || !isAddress(address))
+      fail('hostRouting.addresses', 'IP addresses', address);
+  }
+  if (fields['mac'] === undefined) return { addresses: addresses as string[] };
+  const mac = stringOf(fields, 'mac');
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) fail('hostRouting.mac', 'a hardware address', mac);
+  return { addresses: addresses as string[], mac };
 }
 
 function exemptOf(value: unknown): string[] {

@@ -45,6 +45,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
       return datapath.writeOverhead(step.ifindex, step.overhead);
     case 'remove-overhead':
       return datapath.removeOverhead(step.ifindex);
+    case 'write-routing':
+      return datapath.writeRouting(step.entry);
+    case 'remove-routing':
+      return datapath.removeRouting(step.entry);
     case 'record-exit':
       return store.writeExit(step.exit);
     case 'set-root':

@@ -40,9 +40,29 @@ import {
   type HostInterface,
 } from '../wire/aggregate.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE } from '../wire/exemption.ts';
+import {
+  POD_ADDRESS_KEY_SIZE,
+  POD_ADDRESS_SIZE,
+  ROUTED_POD_KEY_SIZE,
+  ROUTED_POD_SIZE,
+} from '../wire/routing.ts';
+import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { ProgramName } from './plan.ts';
 
-const PROGRAM_NAMES: readonly ProgramName[] = ['classify', 'depart', 'departUpper', 'deliver'];
+const PROGRAM_NAMES: readonly ProgramName[] = [
+  'classify',
+  'depart',
+  'departUpper',
+  'deliver',
+  'forward',
+  'arrive',
+];
+
+/** Bytes of the keys and values of the maps of host routing. */
+const ROUTING_SIZES: Readonly<Record<RoutingMap, readonly [key: number, value: number]>> = {
+  routedPods: [ROUTED_POD_KEY_SIZE, ROUTED_POD_SIZE],
+  podAddresses: [POD_ADDRESS_KEY_SIZE, POD_ADDRESS_SIZE],
+};
 
 function joined(texts: readonly string[]): Buffer {
   return Buffer.from(texts.join(''), 'latin1');
@@ -176,6 +196,31 @@ export class Datapath {
 
   removeOverhead(ifindex: number): void {
     deleteElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex));
+  }
+
+  writeRouting({ map, key, value }: RoutingEntry): void {
+    updateElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), Buffer.from(value, 'latin1'));
+  }
+
+  removeRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): void {
+    deleteElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'));
+  }
+
+  /** All entries of the maps of host routing. */
+  routingEntries(): RoutingEntry[] {
+    const entries: RoutingEntry[] = [];
+    for (const [name, [keySize, valueSize]] of Object.entries(ROUTING_SIZES)) {
+      const map = name as RoutingMap;
+      for (const batch of lookupBatches(this.#loaded.maps[map], keySize, valueSize)) {
+        for (let at = 0; at < batch.count; at++)
+          entries.push({
+            map,
+            key: textAt(batch.keys, at * keySize, keySize),
+            value: textAt(batch.values, at * valueSize, valueSize),
+          });
+      }
+    }
+    return entries;
   }
 
   /** Writes entries of the map exemptions: keys and values, a character for each byte. */

@@ -21,6 +21,8 @@ export interface Exit {
   readonly role: ExitRole;
   /** Devices that hold what is stamped here: the exit itself, or those below a bond, team or bridge. */
   readonly holders: readonly number[];
+  /** Whether it carries Ethernet frames, not bare packets. */
+  readonly hasFrames: boolean;
   /** What it adds to each packet; absent when nothing. */
   readonly overhead?: FrameOverhead;
 }
@@ -49,6 +51,8 @@ const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
 const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
 
 const ETHERNET = 14;
+/** As text. Tunnels of layer 3 have none, or an IP address in its place. */
+const ETHERNET_MAC_LENGTH = '00:00:00:00:00:00'.length;
 const VLAN_TAG = 4;
 const IPV4 = 20;
 const IPV6 = 40;
@@ -249,6 +253,7 @@ export function findExits(devices: NodeDevices): {
         kind: link.kind ?? 'device',
         role: roleOf(link, topology, named.has(link.name)),
         holders: topology.holdersOf(link),
+        hasFrames: link.mac.length === ETHERNET_MAC_LENGTH && link.kind !== 'netkit',
         ...(overhead !== undefined && { overhead }),
       };
     });

@@ -1,5 +1,6 @@
 // What the kernel holds, of the devices in question.
 
+import type { HookName } from '../kernel/hooks.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
 import { listRoutes } from '../kernel/routes.ts';
@@ -8,17 +9,12 @@ import { decodeFqOptions } from '../wire/fq.ts';
 import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices } from './exits.ts';
-import {
-  placeOf,
-  type Desired,
-  type Hook,
-  type Observed,
-  type ObservedMaps,
-  type ProgramName,
-} from './plan.ts';
+import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
+import { placeOf, type Desired, type Observed, type ObservedMaps, type ProgramName } from './plan.ts';
 import type { ExitRecord } from './records.ts';
 
-const HOOKS: readonly Hook[] = ['ingress', 'egress'];
+const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
+const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
 
 function observedQdisc({ kind, handle, parent, options }: Qdisc): ObservedQdisc {
   const base = { kind, handle, parent, options: options.toString('base64') };
@@ -45,15 +41,28 @@ async function observeDevices(
 async function observePrograms(
   datapath: Datapath,
   devices: Iterable<number>,
+  netkits: ReadonlySet<number>,
 ): Promise<Map<string, ProgramName | 'stale'>> {
   const programs = new Map<string, ProgramName | 'stale'>();
   for (const ifindex of devices) {
-    for (const hook of HOOKS) {
+    for (const hook of netkits.has(ifindex) ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS) {
       const id = await datapath.hooks.attachedProgramId({ ifindex, hook });
       if (id !== undefined) programs.set(placeOf({ ifindex, hook }), datapath.programNameOf(id) ?? 'stale');
     }
   }
   return programs;
+}
+
+/** Entries of host routing that are of some devices, or at keys that the attachments have. */
+function observeRouting(
+  datapath: Datapath,
+  { attachments }: Desired,
+  indexes: ReadonlySet<number>,
+): RoutingEntry[] {
+  const wanted = new Set(attachments.flatMap(routingEntries).map(routingKeyOf));
+  return datapath
+    .routingEntries()
+    .filter((entry) => indexes.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
 }
 
 /** What the maps hold of the aggregates of `desired` and of some devices. */
@@ -73,6 +82,7 @@ export function observeMaps(datapath: Datapath, desired: Desired, indexes: Itera
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),
+    routing: observeRouting(datapath, desired, new Set(indexes)),
   };
 }
 
@@ -94,10 +104,11 @@ export async function observe(
   exitRecords: readonly ExitRecord[],
 ): Promise<Observed> {
   const indexes = new Set([...places, ...holders]);
+  const netkits = new Set(links.filter(({ kind }) => kind === 'netkit').map(({ index }) => index));
   return {
     ...observeMaps(datapath, desired, places),
     devices: await observeDevices(datapath.rt, links, indexes),
-    programs: await observePrograms(datapath, places),
+    programs: await observePrograms(datapath, places, netkits),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };
 }

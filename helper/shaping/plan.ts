@@ -18,27 +18,29 @@ import {
   type ObservedExit,
   type QdiscStep,
 } from './exit-qdiscs.ts';
+import type { HookName } from '../kernel/hooks.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { exemptionListsOf } from './exemptions.ts';
+import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord, ExitRecord } from './records.ts';
 
 /** The programs of bpf/podpace.bpf.c. */
-export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver';
-
-export type Hook = 'ingress' | 'egress';
+export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver' | 'forward' | 'arrive';
 
 /** A program's place. */
 export interface Attachpoint {
   readonly ifindex: number;
-  readonly hook: Hook;
+  readonly hook: HookName;
 }
 
 export interface Desired {
   readonly attachments: readonly AttachmentRecord[];
   /** Exits that must enforce egress caps; empty when no attachment has one. */
   readonly exits: readonly Exit[];
+  /** Exits on which packets to pods with host routing are taken in; empty when no attachment has it. */
+  readonly arrivals: readonly number[];
   readonly defaults: NodeDefaults;
   readonly foreignQdisc: ForeignQdisc;
   /** The node's list of exempt addresses. */
@@ -52,6 +54,8 @@ export interface ObservedMaps {
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   /** Of the devices in question. */
   readonly overheads: ReadonlyMap<number, FrameOverhead>;
+  /** Of host routing, those that are of the devices in question or of the attachments' addresses. */
+  readonly routing: readonly RoutingEntry[];
 }
 
 /** What the kernel holds, of the devices in question only: a plan says nothing about any other device. */
@@ -71,6 +75,8 @@ export type Step =
   | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
   | { readonly kind: 'write-overhead'; readonly ifindex: number; readonly overhead: FrameOverhead }
   | { readonly kind: 'remove-overhead'; readonly ifindex: number }
+  | { readonly kind: 'write-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
+  | { readonly kind: 'remove-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
   | ({ readonly kind: 'attach'; readonly program: ProgramName } & Attachpoint)
   | ({ readonly kind: 'detach' } & Attachpoint);
 
@@ -88,7 +94,7 @@ export function placeOf({ ifindex, hook }: Attachpoint): string {
 /** The place that `placeOf` named. */
 export function attachpointOf(place: string): Attachpoint {
   const [ifindex, hook] = place.split('/');
-  return { ifindex: Number(ifindex), hook: hook === 'ingress' ? 'ingress' : 'egress' };
+  return { ifindex: Number(ifindex), hook: hook as HookName };
 }
 
 /** Every program that must stand somewhere. */
@@ -99,10 +105,16 @@ export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
       placeOf({ ifindex: exit.ifindex, hook: 'egress' }),
       isUpper(exit) ? 'departUpper' : 'depart',
     );
+  for (const ifindex of desired.arrivals) programs.set(placeOf({ ifindex, hook: 'ingressLast' }), 'arrive');
   for (const attachment of desired.attachments) {
     const ifindex = attachment.hostInterfaceIndex;
+    // The far end of a netkit can be reached from here, and a packet that is redirected there never comes up on this one.
+    const isNetkit = attachment.kind === 'netkit';
     if (attachment.egressAggregateId !== undefined) {
-      programs.set(placeOf({ ifindex, hook: 'ingress' }), 'classify');
+      programs.set(placeOf({ ifindex, hook: isNetkit ? 'peer' : 'ingress' }), 'classify');
+    }
+    if (attachment.hostRouting !== undefined) {
+      programs.set(placeOf({ ifindex, hook: isNetkit ? 'peerLast' : 'ingressLast' }), 'forward');
     }
     if (attachment.ingressAggregateId !== undefined) {
       programs.set(placeOf({ ifindex, hook: 'egress' }), 'deliver');
@@ -183,16 +195,37 @@ function overheadOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
     .map((ifindex) => ({ kind: 'remove-overhead', ifindex }));
 }
 
+function routingSteps(desired: Desired, observed: ObservedMaps): Step[] {
+  const found = new Map(observed.routing.map((entry) => [routingKeyOf(entry), entry.value]));
+  return desired.attachments.flatMap((attachment) =>
+    routingEntries(attachment)
+      .filter((entry) => found.get(routingKeyOf(entry)) !== entry.value)
+      .map((entry): Step => ({ kind: 'write-routing', ifindex: attachment.hostInterfaceIndex, entry })),
+  );
+}
+
+/** Entries of host routing that no attachment has any more. */
+function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
+  const wanted = new Set(desired.attachments.flatMap(routingEntries).map(routingKeyOf));
+  return observed.routing
+    .filter((entry) => !wanted.has(routingKeyOf(entry)))
+    .map((entry) => ({ kind: 'remove-routing', ifindex: interfaceOfEntry(entry), entry }));
+}
+
 /** Entries of the maps that are not as they have to be: the part of a plan that can be had without asking netlink. */
 export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
   return [
     ...configSteps(desired, observed),
     ...overheadSteps(desired, observed),
     ...hostInterfaceSteps(desired, observed),
+    ...routingSteps(desired, observed),
   ];
 }
 
-function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {
+/** Hooks in the order in which programs come: what holds packets before what sends them there. */
+const HOOK_ORDER: readonly HookName[] = ['egress', 'ingress', 'peer', 'ingressLast', 'peerLast'];
+
+function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: HookName): Step[] {
   return [...programs].flatMap(([place, program]): Step[] => {
     const point = attachpointOf(place);
     if (point.hook !== hook || !observed.devices.has(point.ifindex)) return [];
@@ -200,7 +233,7 @@ function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Obser
   });
 }
 
-function detachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: Hook): Step[] {
+function detachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: HookName): Step[] {
   return [...observed.programs.keys()]
     .filter((place) => !programs.has(place))
     .map(attachpointOf)
@@ -251,9 +284,12 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...qdiscSteps,
       ...overheadSteps(desired, observed),
       ...hostInterfaceSteps(desired, observed),
-      ...attachSteps(programs, observed, 'egress'),
-      ...attachSteps(programs, observed, 'ingress'),
-      ...detachSteps(programs, observed, 'ingress'),
+      ...routingSteps(desired, observed),
+      ...HOOK_ORDER.flatMap((hook) => attachSteps(programs, observed, hook)),
+      ...HOOK_ORDER.slice(1)
+        .toReversed()
+        .flatMap((hook) => detachSteps(programs, observed, hook)),
+      ...routingOrphanSteps(desired, observed),
       ...orphanSteps(desired, observed),
       ...detachSteps(programs, observed, 'egress'),
       ...overheadOrphanSteps(desired, observed),

@@ -15,6 +15,8 @@ const ROLES: Readonly<Record<ProgramName, string>> = {
   depart: 'departure program',
   departUpper: 'departure program',
   deliver: 'departure program for ingress',
+  forward: 'host routing out of the pod',
+  arrive: 'host routing into pods',
 };
 
 function nameOf(observed: Observed, ifindex: number): string {
@@ -34,6 +36,8 @@ function problemOf(step: Step, observed: Observed): string | undefined {
       return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
     case 'write-host-interface':
       return `${nameOf(observed, step.ifindex)} is not known to the classifier`;
+    case 'write-routing':
+      return `${nameOf(observed, step.ifindex)} has another entry of host routing than its pod's`;
     case 'write-overhead':
       return `${nameOf(observed, step.ifindex)} has another overhead than ${step.overhead.frameBytes} bytes a packet`;
     // Qdiscs are told of per device, below; what is left over disturbs no cap.
@@ -43,6 +47,7 @@ function problemOf(step: Step, observed: Observed): string | undefined {
     case 'restore-root':
     case 'remove-host-interface':
     case 'remove-overhead':
+    case 'remove-routing':
     case 'detach':
       return undefined;
   }

@@ -1,7 +1,7 @@
 // What the helper remembers on disk because the kernel cannot hold it: which attachment owns which interface and
 // aggregates, and what stood on an exit before. Pure data; store.ts reads and writes it.
 
-import type { AttachmentKey, Caps, ChangedCaps } from '../protocol/messages.ts';
+import type { AttachmentKey, AttachmentKind, Caps, ChangedCaps, HostRouting } from '../protocol/messages.ts';
 
 /** Changes with every incompatible change of a record. */
 export const RECORD_VERSION = 1;
@@ -15,11 +15,21 @@ export interface AttachmentRecord extends AttachmentKey {
   readonly caps: Caps;
   /** Addresses to and from which the caps do not count. */
   readonly exempt?: readonly string[];
+  /** Kind of its pair; absent in records of versions that did not ask. */
+  readonly kind?: AttachmentKind;
+  readonly hostRouting?: RoutedRecord;
+  /** Of TCP in the pod, as ADD set it. */
+  readonly congestionControl?: string;
   /** What `set` has changed since. */
   readonly changes?: ChangedCaps;
   /** Aggregate of the effective egress cap; absent without one. */
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
+}
+
+export interface RoutedRecord extends HostRouting {
+  /** Of the host interface; absent for a netkit. */
+  readonly hostMac?: string;
 }
 
 /** A qdisc as it has to be put back. `options` are the raw TCA_OPTIONS in base64. */

@@ -15,6 +15,7 @@ import { fitting } from '../protocol/page.ts';
 import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
+import { hostRoutingNotices } from './notices.ts';
 import { plan } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
@@ -24,6 +25,7 @@ import { exitStatus, observeNodeExits, takeView, viewProblems, type Node } from 
 export interface NodeStatus {
   readonly exits: ExitStatus[];
   readonly problems: string[];
+  readonly notices: string[];
   readonly attachments: number;
 }
 
@@ -36,7 +38,8 @@ export async function statusOf(node: Node): Promise<NodeStatus> {
   // Without a cap nothing need stand anywhere; what was asked for and cannot be is wrong all the same.
   const problems = attachments.length === 0 ? view.unusableUplinks : viewProblems(view);
   const exits = found.map((exit) => exitStatus(exit, view));
-  return { exits, problems: [...problems], attachments: attachments.length };
+  const notices = await hostRoutingNotices(view);
+  return { exits, problems: [...problems], notices, attachments: attachments.length };
 }
 
 /** The record of an attachment. Throws ShapingError `not-found`. */

@@ -22,6 +22,7 @@ import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { exemptionListsOf, nodeEntries, replaceExemptions } from './exemptions.ts';
 import { ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
+import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
 import { planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
@@ -30,6 +31,29 @@ import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } fr
 import { takeView, viewProblems, type Node, type View } from './view.ts';
 
 export type ShaperOptions = LoggingNode;
+
+/** Throws ShapingError for what no record can be made of. */
+function recordOf(params: AttachParams, link: Link): AttachmentRecord {
+  const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
+  const { exempt = [], hostRouting, congestionControl } = params;
+  const { kind } = link;
+  if (hostRouting !== undefined && link.masterIndex !== undefined) {
+    throw new ShapingError(
+      'unenforceable',
+      `Cannot route packets of ${nameOf(params)} past the IP stack: ${hostInterface} is a port of another device`,
+      'leave hostRouting out behind a bridge, or use a plugin that routes to its pods',
+    );
+  }
+  return {
+    ...{ containerId, ifname, network, hostInterface, sandbox, caps, hostInterfaceIndex: link.index },
+    ...((kind === 'veth' || kind === 'netkit') && { kind }),
+    ...(exempt.length > 0 && { exempt }),
+    ...(hostRouting !== undefined && {
+      hostRouting: { ...hostRouting, ...(hostRouting.mac !== undefined && { hostMac: link.mac }) },
+    }),
+    ...(congestionControl !== undefined && { congestionControl }),
+  };
+}
 
 export class Shaper {
   readonly #options: ShaperOptions;
@@ -56,8 +80,11 @@ export class Shaper {
     return this.#options.store;
   }
 
-  /** Caps an attachment; called again for the same one it changes its caps. Undoes itself when it fails. */
-  attach(params: AttachParams): Promise<void> {
+  /**
+   * Caps an attachment, and routes its packets past the IP stack where that is asked for; called again for the same one it
+   * changes both. Undoes itself when it fails. Returns what to know although it succeeded.
+   */
+  attach(params: AttachParams): Promise<string[]> {
     return this.#exclusively(async () => {
       const link = await this.#hostInterface(params);
       const before = this.#store.readAttachments();
@@ -67,12 +94,11 @@ export class Shaper {
       for (const stale of others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index)) {
         await this.#remove(stale);
       }
-      const { containerId, ifname, network, hostInterface, sandbox, caps, exempt } = params;
-      const own = exempt === undefined || exempt.length === 0 ? {} : { exempt };
-      const asked = { containerId, ifname, network, hostInterface, sandbox, caps, ...own };
-      const wanted = { ...asked, hostInterfaceIndex: link.index };
+      const wanted = recordOf(params, link);
       const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
       await this.#limitGso(former, record, link.mtu);
+      if (record.hostRouting === undefined) return [];
+      return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
     });
   }
 
@@ -184,7 +210,7 @@ export class Shaper {
   reconcileMaps(): Promise<void> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const desired = { ...this.#options, attachments, exits: [] };
+      const desired = { ...this.#options, attachments, exits: [], arrivals: [] };
       const indexes = attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {

@@ -1,10 +1,12 @@
 // The node as it should be beside the node as it is: what every operation of the shaper begins with.
 
+import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
 import { qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
 import { isUpper, type Exit } from './exits.ts';
+import { isArrival } from './host-routing.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
 import { placeOf, plan, type Desired, type Observed, type Plan } from './plan.ts';
 import { problemsOf } from './problems.ts';
@@ -30,6 +32,9 @@ export interface View {
   readonly plan: Plan;
   /** All exits that must hold caps, also those that the view says nothing else of. */
   readonly exits: readonly Exit[];
+  readonly hasHostRouting: boolean;
+  /** Uplinks on which packets to pods with host routing come in by the stack: it checks where they come from. */
+  readonly strictUplinks: readonly Exit[];
   /** What is wrong with the uplinks that were named. */
   readonly unusableUplinks: readonly string[];
 }
@@ -78,7 +83,9 @@ export async function takeView(
     const isNew = !holders.every((holder) => equipped.has(holder));
     return isNew || own.has(ifindex) || holders.some((holder) => own.has(holder));
   });
-  const places = new Set([...own, ...chosen.map(({ ifindex }) => ifindex)]);
+  const { arrivals, strictUplinks } = arrivalsOf(all, exits);
+  const taken = arrivals.filter((ifindex) => hasUplinks || own.has(ifindex));
+  const places = new Set([...own, ...taken, ...chosen.map(({ ifindex }) => ifindex)]);
   const holders = new Set(chosen.flatMap((exit) => exit.holders));
   const others = new Set([
     ...all.map(({ hostInterfaceIndex }) => hostInterfaceIndex),
@@ -93,9 +100,29 @@ export async function takeView(
   }
   // Whatever is said of a device is said of all that it is to anybody: an exit, and the host interface of an attachment.
   const concerned = all.filter((record) => places.has(record.hostInterfaceIndex));
-  const desired: Desired = { attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt };
+  const desired: Desired = {
+    ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt },
+    arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
+  };
   const observed = await observe(datapath, desired, { links, places, holders }, exitRecords);
-  return { desired, observed, plan: plan(desired, observed), exits: needed, unusableUplinks: unusable };
+  return {
+    ...{ desired, observed, plan: plan(desired, observed), exits: needed },
+    ...{ strictUplinks, unusableUplinks: unusable },
+    hasHostRouting: all.some(({ hostRouting }) => hostRouting !== undefined),
+  };
+}
+
+/** Exits on which packets to pods are taken in: all that can be, once an attachment has host routing. */
+function arrivalsOf(
+  attachments: readonly AttachmentRecord[],
+  exits: readonly Exit[],
+): { readonly arrivals: readonly number[]; readonly strictUplinks: readonly Exit[] } {
+  if (!attachments.some(({ hostRouting }) => hostRouting !== undefined))
+    return { arrivals: [], strictUplinks: [] };
+  const able = exits.filter(isArrival);
+  const strictUplinks = able.filter(({ name }) => isReversePathStrict(name));
+  const arrivals = able.filter((exit) => !strictUplinks.includes(exit)).map(({ ifindex }) => ifindex);
+  return { arrivals, strictUplinks };
 }
 
 /** Whether a view has a way off the node. */
@@ -138,6 +165,7 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
     rootQdisc: device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT)?.kind ?? 'none',
     leafQdiscs: below.flatMap(waitingIn),
     ...(isUpper(exit) && holders[0] !== ifindex && { below: below.map((holder) => holder.name) }),
+    arrivalProgram: observed.programs.get(placeOf({ ifindex, hook: 'ingressLast' })) === 'arrive',
     departureProgram: program !== undefined && program !== 'stale',
     problems: isUsed ? below.flatMap((holder) => qdiscProblems(holder, desired.foreignQdisc)) : [],
   };

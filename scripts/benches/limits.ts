@@ -147,6 +147,36 @@ function ingressRequirements(scenario: string, of: Figures): Requirement[] {
   ];
 }
 
+/** netkit with host routing beside the node itself, and better than ptp. */
+function wiringRequirements(of: Figures): Requirement[] {
+  const [stream, transactions, p99, cost] = [
+    of('stream_mbit'),
+    of('rr_per_sec'),
+    of('rr_p99_us'),
+    of('cpu_s_per_gb'),
+  ];
+  const host = (metric: string): number | undefined => of(metric, 'none', 'host');
+  const ptp = (metric: string): number | undefined => of(metric, 'none', 'ptp');
+  return [
+    {
+      what: "stream, 0.9 of the node's",
+      value: stream,
+      unit: 'Mbit/s',
+      least: times(0.9, host('stream_mbit')),
+    },
+    {
+      what: "transactions, 0.9 of the node's",
+      value: transactions,
+      unit: '1/s',
+      least: times(0.9, host('rr_per_sec')),
+    },
+    { what: "p99, 1.15 of the node's", value: p99, unit: 'us', most: times(1.15, host('rr_p99_us')) },
+    { what: 'stream, as ptp', value: stream, unit: 'Mbit/s', least: ptp('stream_mbit') },
+    { what: 'transactions, as ptp', value: transactions, unit: '1/s', least: ptp('rr_per_sec') },
+    { what: 'CPU, as ptp', value: cost, unit: 's/GB', most: ptp('cpu_s_per_gb') },
+  ];
+}
+
 function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
   switch (bench) {
     case 'latency':
@@ -181,6 +211,8 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
           least: times(0.97, of('mbit', 'none')),
         },
       ];
+    case 'wiring':
+      return scenario === 'netkit-routing' ? wiringRequirements(of) : [];
     case 'memory':
       return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];
   }

@@ -15,6 +15,7 @@ export const BENCHES = [
   'ingress',
   'samenode',
   'bystanders',
+  'wiring',
 ] as const;
 export type Bench = (typeof BENCHES)[number];
 
@@ -27,6 +28,7 @@ export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
   'ingress',
   'samenode',
   'bystanders',
+  'wiring',
 ]);
 
 /** One load of a pod under a cap, beside requests and answers. */
@@ -141,6 +143,23 @@ export const BYSTANDER_SCENARIOS: readonly BystanderScenario[] = [
   { name: 'exempt', sender: 'exempt' },
 ];
 
+/** How a pod without a cap is joined to its node; `host`: the node itself sends. */
+export interface WiringScenario {
+  readonly name: string;
+  /** Keys of podpace's plugin; absent for what it has not made. */
+  readonly keys?: { readonly device: 'veth' | 'netkit'; readonly hostRouting: boolean };
+  readonly isNode?: true;
+}
+
+export const WIRING_SCENARIOS: readonly WiringScenario[] = [
+  { name: 'host', isNode: true },
+  { name: 'ptp' },
+  { name: 'veth', keys: { device: 'veth', hostRouting: false } },
+  { name: 'veth-routing', keys: { device: 'veth', hostRouting: true } },
+  { name: 'netkit', keys: { device: 'netkit', hostRouting: false } },
+  { name: 'netkit-routing', keys: { device: 'netkit', hostRouting: true } },
+];
+
 /** Senders at once on one aggregate. */
 export const EXACT_SCENARIOS = [
   { name: '1-thread', senders: 1 },
@@ -173,6 +192,8 @@ export function scenariosOf(bench: Bench): readonly string[] {
       return names(SAMENODE_SCENARIOS);
     case 'bystanders':
       return names(BYSTANDER_SCENARIOS);
+    case 'wiring':
+      return names(WIRING_SCENARIOS);
     case 'exact':
       return names(EXACT_SCENARIOS);
     case 'cost':

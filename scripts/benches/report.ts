@@ -76,6 +76,7 @@ const TITLES: Readonly<Record<Bench, string>> = {
   ingress: 'What a capped pod receives',
   samenode: 'A cap towards another pod of the node',
   bystanders: 'What those without a cap get beside one',
+  wiring: 'What it costs to join a pod to its node',
 };
 
 const EXPLANATIONS: Readonly<Record<Bench, string>> = {
@@ -113,6 +114,10 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   bystanders:
     'Four TCP flows (iperf3) as fast as they go to the peer, on a node where podpace caps another pod and on one without podpace: from the node itself, ' +
     'from a pod without caps, and from the capped pod to an exempt address (there: from a pod without caps).',
+  wiring:
+    'A pod without a cap, joined to the node in different ways, and the node itself (host). stream_mbit: one TCP flow (iperf3) to the ' +
+    'peer, stream_in_mbit: from it; cpu_s_per_gb: processor time of the whole machine, both ends included, for each 10^9 bytes. ' +
+    'rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing.',
 };
 
 function chartsOf(part: Part): string {

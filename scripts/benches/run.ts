@@ -17,6 +17,7 @@ import type { BenchOptions } from './network.ts';
 import { Recorder } from './record.ts';
 import type { Measured } from './record.ts';
 import { runSamenode } from './samenode.ts';
+import { runWiring } from './wiring.ts';
 
 /** How much is measured. */
 export interface Effort {
@@ -141,6 +142,8 @@ export async function runBench(
       return await runBystanders(effort, recorder, options);
     case 'samenode':
       return await runSamenode(effort, recorder, options);
+    case 'wiring':
+      return await runWiring(effort, recorder, options);
     case 'exact':
     case 'cost':
     case 'memory':

@@ -23,8 +23,8 @@ export const packageSets = {
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
   /** What the benches run besides. */
   bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod'],
-  /** Making exits of every kind. */
-  exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'rt-tests'],
+  /** Making exits of every kind, and others who have something to do with packets. */
+  exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -49,6 +49,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   'wireguard-tools': 'wg',
   ethtool: 'ethtool',
   'libteam-utils': 'teamnl',
+  nftables: 'nft',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
 };

@@ -29,6 +29,24 @@ const CONFLISTS = {
 
 export type Network = keyof typeof CONFLISTS;
 
+/** A network list as a file, when it is none of those. */
+export interface OwnNetwork {
+  readonly conflist: string;
+}
+
+/**
+ * Writes podpace's network list with further keys for the plugin into a folder of its own, as a network of another name and
+ * subnet; returns it.
+ */
+export function podpaceWith(folder: string, name: string, keys: object): OwnNetwork {
+  const list = JSON.parse(fs.readFileSync(CONFLISTS.podpace, 'utf8')) as { plugins: object[] };
+  fs.mkdirSync(path.join(folder, name), { recursive: true });
+  const conflist = path.join(folder, name, '10-podpace.conflist');
+  const plugins = list.plugins.map((plugin) => ({ ...plugin, ...keys }));
+  fs.writeFileSync(conflist, JSON.stringify({ ...list, name, plugins }));
+  return { conflist };
+}
+
 const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
 
 /** Caps of a pod; a direction without one is absent. */
@@ -121,8 +139,8 @@ export interface PodPlace {
 
 /** One call of a network's plugins. */
 export interface PluginCall {
-  readonly verb: 'add' | 'del';
-  readonly network: Network;
+  readonly verb: 'add' | 'del' | 'check';
+  readonly network: Network | OwnNetwork;
   readonly bed: TestBed<string>;
   /** Path of the cnitool executable. */
   readonly cnitool: string;
@@ -134,7 +152,7 @@ export interface PluginCall {
 
 /** Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints. Throws CommandError. */
 export async function callPlugins(call: PluginCall): Promise<string> {
-  const conflist = CONFLISTS[call.network];
+  const conflist = typeof call.network === 'string' ? CONFLISTS[call.network] : call.network.conflist;
   const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
   const env = {
     CNI_PATH: PLUGIN_PATH,

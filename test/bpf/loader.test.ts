@@ -78,11 +78,15 @@ test('maps and programs are loaded and pinned by name', (t) => {
     'continuations',
     'exemptions',
     'host_interfaces',
+    'pod_addresses',
+    'podpace_arrive',
     'podpace_classify',
     'podpace_deliver',
     'podpace_depart',
     'podpace_depart_upper',
+    'podpace_forward',
     'podpace_receive',
+    'routed_pods',
     'upper_exits',
   ]);
   t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);

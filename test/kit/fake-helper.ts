@@ -24,7 +24,7 @@ export interface FakeHelper {
 }
 
 const RESULTS: Readonly<Record<Method, unknown>> = {
-  attach: { degraded: [] },
+  attach: { degraded: [], notices: [] },
   detach: {},
   check: {},
   gc: { removed: [] },

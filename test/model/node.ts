@@ -2,6 +2,7 @@
 
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
+import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
 import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
 
 type Devices = Observed['devices'];
@@ -20,6 +21,10 @@ function without<K, V>(map: ReadonlyMap<K, V>, key: K): Map<K, V> {
   return new Map([...map].filter(([candidate]) => candidate !== key));
 }
 
+function withoutEntry({ routing }: Observed, entry: RoutingEntry): RoutingEntry[] {
+  return routing.filter((other) => routingKeyOf(other) !== routingKeyOf(entry));
+}
+
 const ourFq = { kind: 'fq', options: '', fq: LEAF_FQ_OPTIONS };
 
 /** The node after one step. */
@@ -35,6 +40,10 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, overheads: new Map([...node.overheads, [step.ifindex, step.overhead]]) };
     case 'remove-overhead':
       return { ...node, overheads: without(node.overheads, step.ifindex) };
+    case 'write-routing':
+      return { ...node, routing: [...withoutEntry(node, step.entry), step.entry] };
+    case 'remove-routing':
+      return { ...node, routing: withoutEntry(node, step.entry) };
     case 'attach':
       return { ...node, programs: new Map([...node.programs, [placeOf(step), step.program]]) };
     case 'detach':

@@ -60,14 +60,14 @@ for (const errno of ['ENOMEM', 'EPERM']) {
 
 const HELPERS: readonly [name: string, code: number, script: Script][] = [
   ['closes without an answer', 11, (_, connection) => void connection.end()],
-  ['closes in the middle', 11, (_, connection) => void connection.end('{"version":1,"res')],
+  ['closes in the middle', 11, (_, connection) => void connection.end('{"version":2,"res')],
   ['answers garbage', 101, (_, connection) => void connection.write('hello\n')],
   ['answers too much', 101, (_, connection) => void connection.write(Buffer.alloc(70_000, 'x'))],
   ['speaks another version', 101, (_, connection) => void connection.write('{"version":2,"result":{}}\n')],
   [
     'answers nonsense',
     101,
-    (_, connection) => void connection.write('{"version":1,"result":{"degraded":1}}\n'),
+    (_, connection) => void connection.write('{"version":2,"result":{"degraded":1}}\n'),
   ],
 ];
 

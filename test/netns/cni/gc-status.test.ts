@@ -46,7 +46,7 @@ test.serial('GC removes what no attachment claims, and asks helper and IPAM to',
   await succeed(t, call(pod, 'GC', { socket, [VALID]: [{ containerID: 'c1', ifname: 'eth0' }] }, env));
   t.is(hostInterfaces(pod), 2);
   t.deepEqual(helper.requests[0], {
-    version: 1,
+    version: 2,
     method: 'gc',
     params: { network: 'pods', valid: [{ containerId: 'c1', ifname: 'eth0' }] },
   });

@@ -43,7 +43,7 @@ test.serial('the helper answers what is no request with an error and goes on ser
   const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
   t.regex(await converse(helper.socket, 'hello\n'), /"code":"bad-request".*not JSON/);
   t.regex(
-    await converse(helper.socket, '{"version":1,"method":"reboot","params":{}}\n'),
+    await converse(helper.socket, '{"version":2,"method":"reboot","params":{}}\n'),
     /"bad-request".*reboot/,
   );
   t.regex(
@@ -51,8 +51,8 @@ test.serial('the helper answers what is no request with an error and goes on ser
     /"protocol-version".*99/,
   );
   t.regex(await converse(helper.socket, `${'x'.repeat(70_000)}\n`), /"bad-request".*65536/);
-  const two = await converse(helper.socket, '{"version":1,"method":"list","params":{}}\n');
-  t.deepEqual(JSON.parse(two), { version: 1, result: { attachments: [] } });
+  const two = await converse(helper.socket, '{"version":2,"method":"list","params":{}}\n');
+  t.deepEqual(JSON.parse(two), { version: 2, result: { attachments: [] } });
   t.is((await helper.ask('status', {})).state, 'ok');
 });
 

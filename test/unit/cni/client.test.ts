@@ -40,17 +40,17 @@ async function refused(
 
 test('a result, in one piece and byte by byte', async (t) => {
   const whole = await startFakeHelper(t);
-  t.deepEqual(await attach(whole.socketPath), { degraded: [] });
-  t.deepEqual(whole.requests, [{ version: 1, method: 'attach', params: PARAMS }]);
+  t.deepEqual(await attach(whole.socketPath), { degraded: [], notices: [] });
+  t.deepEqual(whole.requests, [{ version: 2, method: 'attach', params: PARAMS }]);
   const slow = await startFakeHelper(t, (_, connection) => {
-    const bytes = Buffer.from('{"version":1,"result":{"degraded":["no fq"]}}\n');
+    const bytes = Buffer.from('{"version":2,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n');
     const send = (index: number): void => {
       if (index === bytes.length) return;
       connection.write(bytes.subarray(index, index + 1), () => setImmediate(send, index + 1));
     };
     send(0);
   });
-  t.deepEqual(await attach(slow.socketPath), { degraded: ['no fq'] });
+  t.deepEqual(await attach(slow.socketPath), { degraded: ['no fq'], notices: ['no nat'] });
 });
 
 test('nothing there', async (t) => {
@@ -112,7 +112,7 @@ const BAD: readonly [what: string, script: Script, code: number, message: RegExp
   ['closes at once', answers(''), 11, /closed the connection without an answer$/],
   [
     'closes in the middle',
-    answers('{"version":1,'),
+    answers('{"version":2,'),
     11,
     /closed the connection in the middle of its answer$/,
   ],
@@ -124,31 +124,31 @@ const BAD: readonly [what: string, script: Script, code: number, message: RegExp
     /^Cannot understand the helper at .*not JSON/,
   ],
   ['answers no object', answers('[]\n'), 101, /^Cannot understand the helper at .*: it answered \[\]$/],
-  ['answers without a result', answers('{"version":1}\n'), 101, /it answered \{"version":1\}$/],
-  ['answers another result', answers('{"version":1,"result":{"degraded":[7]}}\n'), 101, /it answered/],
+  ['answers without a result', answers('{"version":2}\n'), 101, /it answered \{"version":2\}$/],
+  ['answers another result', answers('{"version":2,"result":{"degraded":[7]}}\n'), 101, /it answered/],
   ['answers too much', answers(`"${'x'.repeat(70_000)}"\n`), 101, /longer than 65536 bytes/],
   [
     'is older',
     answers('{"version":0,"result":{}}\n'),
     101,
-    /it speaks protocol version 0, podpace speaks 1$/,
+    /it speaks protocol version 0, podpace speaks 2$/,
   ],
   [
     'is newer',
-    answers('{"version":2,"error":{"code":"protocol-version","message":"x"}}\n'),
+    answers('{"version":3,"error":{"code":"protocol-version","message":"x"}}\n'),
     101,
-    /version 2, podpace speaks 1$/,
+    /version 3, podpace speaks 2$/,
   ],
   ['has no version', answers('{"result":{}}\n'), 101, /protocol version undefined/],
   [
     'has an unknown error',
-    answers('{"version":1,"error":{"code":"odd","message":"x"}}\n'),
+    answers('{"version":2,"error":{"code":"odd","message":"x"}}\n'),
     101,
     /it answered/,
   ],
   [
     'has a prototype for an error',
-    answers('{"version":1,"error":{"code":"toString","message":"x"}}\n'),
+    answers('{"version":2,"error":{"code":"toString","message":"x"}}\n'),
     101,
     /it answered/,
   ],
@@ -174,7 +174,7 @@ const CODES = {
 for (const [code, expected] of Object.entries(CODES)) {
   test(`the helper's error ${code}`, async (t) => {
     const error = { code, message: 'this is why', remedy: 'do that' };
-    const helper = await startFakeHelper(t, answers(`${JSON.stringify({ version: 1, error })}\n`));
+    const helper = await startFakeHelper(t, answers(`${JSON.stringify({ version: 2, error })}\n`));
     await refused(
       t,
       attach(helper.socketPath),

@@ -3,39 +3,40 @@ import { DEFAULT_SOCKET, ipamType, parseSettings, socketOrDefault } from '../../
 import { CniError, type JsonObject } from '../../../cni/types.ts';
 
 test('what holds when nothing is said', (t) => {
-  const settings = { socket: DEFAULT_SOCKET, onUnenforceable: 'fail', mtu: undefined };
-  t.deepEqual(parseSettings({}), settings as ReturnType<typeof parseSettings>);
+  const settings = { socket: DEFAULT_SOCKET, onUnenforceable: 'fail', device: 'veth', mtu: undefined };
+  t.deepEqual(parseSettings({}), { ...settings, hostRouting: false } as ReturnType<typeof parseSettings>);
   t.deepEqual(
-    parseSettings({ device: 'auto', mtu: 0, hostRouting: false, congestionControl: null }),
+    parseSettings({ device: 'veth', mtu: 0, hostRouting: false, congestionControl: null }),
     parseSettings({ Device: 'veth', onUnenforceable: 'fail', MTU: null, socket: null }),
   );
 });
 
 test('what is said', (t) => {
-  t.deepEqual(parseSettings({ socket: '/a', onUnenforceable: 'allow', mtu: 9000 }), {
-    socket: '/a',
-    onUnenforceable: 'allow',
-    mtu: 9000,
-  });
+  const settings = {
+    ...{ socket: '/a', onUnenforceable: 'allow', device: 'netkit', mtu: 9000 },
+    ...{ hostRouting: true, congestionControl: 'bbr' },
+  };
+  t.deepEqual(parseSettings(settings), settings as ReturnType<typeof parseSettings>);
 });
 
 const BAD: readonly [config: JsonObject, code: number, message: RegExp][] = [
-  [{ device: 'netkit' }, 2, /^Cannot use device "netkit": this version of podpace does not support it$/],
   [{ device: 'ipvlan' }, 7, /^Cannot use device: it is "ipvlan"$/],
   [{ device: 7 }, 7, /^Cannot use device: it is 7, not a string$/],
   [{ exempt: '10.0.0.0/8' }, 7, /^Cannot use exempt: it is "10.0.0.0\/8", not a list$/],
   [{ exempt: ['10.0.0.0/33'] }, 7, /^Cannot use exempt: entry 0: "10.0.0.0\/33" is no CIDR/],
   [{ exempt: [8] }, 7, /^Cannot use exempt: entry 0: 8 is no CIDR$/],
   [{ exempt: Array(1001).fill('::/0') }, 7, /^Cannot use exempt: it has 1001 entries, more than 1000$/],
-  [{ hostRouting: true }, 2, /^Cannot use hostRouting true/],
-  [{ HostRouting: 'bpf' }, 2, /^Cannot use hostRouting "bpf"/],
-  [{ congestionControl: 'bbr' }, 2, /^Cannot use congestionControl "bbr"/],
+  [{ HostRouting: 'bpf' }, 7, /^Cannot use hostRouting: it is "bpf"$/],
+  [{ hostRouting: 1 }, 7, /^Cannot use hostRouting: it is 1$/],
+  [{ congestionControl: true }, 7, /^Cannot use congestionControl: it is true, not a string$/],
+  [{ congestionControl: '../bbr' }, 7, /^Cannot use congestionControl: it is "..\/bbr"$/],
+  [{ congestionControl: 'a'.repeat(16) }, 7, /^Cannot use congestionControl: it is "a{16}"$/],
   [{ onUnenforceable: 'ignore' }, 7, /^Cannot use onUnenforceable: it is "ignore"$/],
   [{ socket: 'helper.sock' }, 7, /^Cannot use socket: it is "helper\.sock"$/],
   [{ socket: `/${'x'.repeat(107)}` }, 7, /^Cannot use socket/],
   [{ socket: '/a\0b' }, 7, /^Cannot use socket/],
   [{ socket: {} }, 7, /^Cannot use socket: it is \{\}, not a string$/],
-  [{ mtu: 67 }, 7, /^Cannot use mtu: it is 67$/],
+  [{ mtu: 575 }, 7, /^Cannot use mtu: it is 575$/],
   [{ mtu: 65536 }, 7, /^Cannot use mtu: it is 65536$/],
   [{ mtu: -1 }, 7, /^Cannot use mtu: it is -1, not a whole number/],
   [{ mtu: 1500.5 }, 7, /^Cannot use mtu: it is 1500\.5, not a whole number/],

@@ -18,14 +18,16 @@ const exit: ExitStatus = {
   rootQdisc: 'mq',
   leafQdiscs: ['fq', 'fq', 'fq', 'fq'],
   departureProgram: true,
+  arrivalProgram: false,
   problems: [],
 };
 const status: StatusResult = {
   version: '1.2.3',
-  protocolVersion: 1,
+  protocolVersion: 2,
   kernel: '6.12.0',
   state: 'ok',
   problems: [],
+  notices: [],
   exits: [exit],
   moreExits: 0,
   attachments: 7,
@@ -81,13 +83,16 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     hostInterface: 'pod0',
     hostInterfaceIndex: 3,
     sandbox: '/run/netns/x',
+    kind: 'netkit' as const,
+    hostRouting: { addresses: ['10.0.0.1'] },
+    congestionControl: 'bbr',
     caps: { egress: { rateBitsPerSec: 20_000_000 } },
     effective: { egress: { ...cap, changed: ['rateBitsPerSec'] as const } },
     problems: ['pod0 is gone'],
   };
   t.regex(
     renderList({ attachments: [attachment] }),
-    /pod0 +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
+    /pod0 +netkit, host routing, bbr +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
   );
   t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });

@@ -79,6 +79,6 @@ testTcx('a device that is not there is named', (t) => {
   const { fd } = newProgram(t, 'lost');
   t.throws(() => createTcxLink({ programFd: fd, ifindex: 0x7fff_0000, hook: 'egress' }), {
     instanceOf: KernelError,
-    message: /^Cannot attach a program to tcx egress of interface 2147418112: ENODEV/,
+    message: /^Cannot attach a program to egress of interface 2147418112: ENODEV/,
   });
 });

@@ -12,7 +12,7 @@ const attach = {
 };
 
 test('parseRequest takes a whole attach request', (t) => {
-  t.deepEqual(parseRequest({ version: 1, method: 'attach', params: attach }), {
+  t.deepEqual(parseRequest({ version: 2, method: 'attach', params: attach }), {
     method: 'attach',
     params: attach,
   });

@@ -25,9 +25,9 @@ import { applyToModel } from '../../../model/node.ts';
 const UPLINKS = [2, 3] as const;
 const HOST_INTERFACES = [10, 11, 12] as const;
 
-const UPPER: Exit = { ifindex: 4, name: 'dev4', kind: 'bond', role: 'uplink', holders: [3] };
+const UPPER: Exit = { ifindex: 4, name: 'dev4', kind: 'bond', role: 'uplink', holders: [3], hasFrames: true };
 const TUNNEL: Exit = {
-  ...{ ifindex: 3, name: 'dev3', kind: 'vxlan', role: 'uplink', holders: [3] },
+  ...{ ifindex: 3, name: 'dev3', kind: 'vxlan', role: 'uplink', holders: [3], hasFrames: true },
   overhead: { frameBytes: 50, align: 0, mtu: 0 },
 };
 
@@ -35,12 +35,20 @@ const TUNNEL: Exit = {
 const EXITS: readonly (readonly Exit[])[] = [[plainExit(2), plainExit(3)], [plainExit(2), UPPER], [TUNNEL]];
 
 function plainExit(ifindex: number): Exit {
-  return { ifindex, name: `dev${ifindex}`, kind: 'device', role: 'uplink', holders: [ifindex] };
+  return {
+    ifindex,
+    name: `dev${ifindex}`,
+    kind: 'device',
+    role: 'uplink',
+    holders: [ifindex],
+    hasFrames: true,
+  };
 }
 
 const NOTHING: Desired = {
   attachments: [],
   exits: [],
+  arrivals: [],
   defaults: DEFAULTS,
   foreignQdisc: 'respect',
   exempt: [],
@@ -60,7 +68,18 @@ function device(ifindex: number, qdisc: ObservedQdisc, numTxQueues: number): Obs
   return { ifindex, name: `dev${ifindex}`, numTxQueues, qdiscs: [qdisc] };
 }
 
-function attachment(ifindex: number, hasEgress: boolean, hasIngress: boolean): AttachmentRecord {
+interface Wiring {
+  readonly isNetkit?: boolean;
+  readonly isRouted?: boolean;
+}
+
+function attachment(
+  ifindex: number,
+  hasEgress: boolean,
+  hasIngress: boolean,
+  { isNetkit = false, isRouted = false }: Wiring = {},
+): AttachmentRecord {
+  const macs = isNetkit ? {} : { mac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' };
   return {
     containerId: `c${ifindex}`,
     ifname: 'eth0',
@@ -72,6 +91,8 @@ function attachment(ifindex: number, hasEgress: boolean, hasIngress: boolean): A
       ...(hasEgress ? { egress: { rateBitsPerSec: 1_000_000 * ifindex } } : {}),
       ...(hasIngress ? { ingress: { rateBitsPerSec: 2_000_000 * ifindex } } : {}),
     },
+    kind: isNetkit ? 'netkit' : 'veth',
+    ...(isRouted && { hostRouting: { addresses: [`10.0.0.${ifindex}`, `2001:db8::${ifindex}`], ...macs } }),
     ...(hasEgress ? { egressAggregateId: 4096 + 2 * ifindex } : {}),
     ...(hasIngress ? { ingressAggregateId: 4097 + 2 * ifindex } : {}),
   };
@@ -80,9 +101,22 @@ function attachment(ifindex: number, hasEgress: boolean, hasIngress: boolean): A
 const attachments = fc
   .subarray([...HOST_INTERFACES])
   .chain((indexes) =>
-    fc.tuple(...indexes.map((ifindex) => fc.tuple(fc.constant(ifindex), fc.boolean(), fc.boolean()))),
+    fc.tuple(
+      ...indexes.map((ifindex) =>
+        fc.tuple(
+          fc.constant(ifindex),
+          fc.boolean(),
+          fc.boolean(),
+          fc.record({ isNetkit: fc.boolean(), isRouted: fc.boolean() }),
+        ),
+      ),
+    ),
   )
-  .map((list) => list.map(([ifindex, hasEgress, hasIngress]) => attachment(ifindex, hasEgress, hasIngress)));
+  .map((list) =>
+    list.map(([ifindex, hasEgress, hasIngress, wiring]) =>
+      attachment(ifindex, hasEgress, hasIngress, wiring),
+    ),
+  );
 
 const defaults = fc
   .constantFrom(20_000_000, 50_000_000)
@@ -93,6 +127,9 @@ const desires = fc
   .map(({ exits, ...desired }): Desired => ({
     ...desired,
     exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ? exits : [],
+    arrivals: desired.attachments.some(({ hostRouting }) => hostRouting !== undefined)
+      ? exits.map(({ ifindex }) => ifindex)
+      : [],
     foreignQdisc: 'respect',
     exempt: [],
   }));
@@ -114,6 +151,7 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
     configs: new Map(),
     hostInterfaces: new Map(),
     overheads: new Map(),
+    routing: [],
     exitRecords: [],
   }));
   return fc
@@ -219,6 +257,7 @@ test('a root qdisc that took the place of ours is not removed', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, false)],
     exits: [plainExit(2)],
+    arrivals: [],
     defaults: DEFAULTS,
     foreignQdisc: 'respect',
     exempt: [],
@@ -237,6 +276,7 @@ test('each missing piece is a problem that names the device', (t) => {
   const desired: Desired = {
     attachments: [attachment(10, true, true)],
     exits: [plainExit(2)],
+    arrivals: [],
     defaults: DEFAULTS,
     foreignQdisc: 'respect',
     exempt: [],
@@ -271,6 +311,7 @@ test('every damage to a map entry is found and put right, also without a look at
   const desired: Desired = {
     attachments: [attachment(10, true, true)],
     exits: [plainExit(2)],
+    arrivals: [],
     defaults: DEFAULTS,
     foreignQdisc: 'respect',
     exempt: [],
@@ -287,4 +328,39 @@ test('every damage to a map entry is found and put right, also without a look at
     t.deepEqual(planMaps(desired, apply(damaged, planMaps(desired, damaged))), []);
   }
   t.is(planMaps(desired, { ...whole, hostInterfaces: new Map() }).length, 1);
+});
+
+test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {
+  const routed = (ifindex: number, isNetkit: boolean): AttachmentRecord =>
+    attachment(ifindex, true, false, { isNetkit, isRouted: true });
+  const desired: Desired = {
+    ...NOTHING,
+    attachments: [routed(10, false), routed(11, true)],
+    exits: [plainExit(2)],
+    arrivals: [2],
+  };
+  t.deepEqual(
+    desiredPrograms(desired),
+    new Map([
+      ['2/egress', 'depart'],
+      ['2/ingressLast', 'arrive'],
+      ['10/ingress', 'classify'],
+      ['10/ingressLast', 'forward'],
+      ['11/peer', 'classify'],
+      ['11/peerLast', 'forward'],
+    ]),
+  );
+});
+
+test('an address that another pod has now is not taken from it with the former one', (t) => {
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const former = { ...attachment(10, false, false, { isRouted: true }) };
+  const later = { ...attachment(11, false, false, { isRouted: true }), hostRouting: former.hostRouting! };
+  const before: Desired = { ...NOTHING, attachments: [former] };
+  const after: Desired = { ...NOTHING, attachments: [later] };
+  const whole = apply(fresh!, plan(before, fresh!).steps);
+  const moved = apply(whole, plan(after, whole).steps);
+  t.deepEqual(plan(after, moved).steps, []);
+  const values = moved.routing.filter(({ map }) => map === 'podAddresses').map(({ value }) => value);
+  t.true(values.length === 2 && values.every((value) => value.codePointAt(0) === 11));
 });

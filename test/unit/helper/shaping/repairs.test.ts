@@ -3,7 +3,7 @@ import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { exitChangesOf, knownExits } from '../../../../helper/shaping/repairs.ts';
 
 function exit(ifindex: number, name: string, role: Exit['role'] = 'uplink'): Exit {
-  return { ifindex, name, kind: 'veth', role, holders: [ifindex] };
+  return { ifindex, name, kind: 'veth', role, holders: [ifindex], hasFrames: true };
 }
 
 test('exits that come, go or get another name are told of, ways into pods are not', (t) => {

@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import test from 'ava';
+import { POD_ADDRESS_KEY_SIZE, POD_ADDRESS_SIZE, ROUTED_POD_SIZE } from '../../../../helper/wire/routing.ts';
 import fc from 'fast-check';
 import {
   linkMaps,
@@ -37,6 +38,8 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     'continuations',
     'exemptions',
     'host_interfaces',
+    'pod_addresses',
+    'routed_pods',
     'upper_exits',
   ]);
   const shape = { keySize: 4, maxEntries: 16_384 };
@@ -48,6 +51,11 @@ test('the maps are those that the helper shares with the datapath', (t) => {
   });
   const hash = { ...shape, type: MAP_TYPE.HASH, flags: BPF_F_NO_PREALLOC };
   t.like(maps.get('host_interfaces'), { ...hash, valueSize: 8 });
+  t.like(maps.get('routed_pods'), { ...hash, valueSize: ROUTED_POD_SIZE });
+  t.like(maps.get('pod_addresses'), {
+    ...hash,
+    ...{ keySize: POD_ADDRESS_KEY_SIZE, valueSize: POD_ADDRESS_SIZE, maxEntries: 65_536 },
+  });
   t.like(maps.get('aggregate_state'), hash);
   const perCpu = { ...hash, type: MAP_TYPE.PERCPU_HASH, valueSize: AGGREGATE_COUNTERS_SIZE };
   t.like(maps.get('aggregate_counters'), perCpu);
@@ -64,7 +72,11 @@ test('the programs are those that the helper attaches, under a licence that the 
   const names = new Set(object.programs.map(({ name, section }) => `${section}/${name}`));
   t.deepEqual(
     names,
-    new Set(['classify', 'depart', 'depart_upper', 'deliver', 'receive'].map((name) => `tc/podpace_${name}`)),
+    new Set(
+      ['classify', 'depart', 'depart_upper', 'deliver', 'receive', 'forward', 'arrive'].map(
+        (name) => `tc/podpace_${name}`,
+      ),
+    ),
   );
   t.is(object.license, 'Dual BSD/GPL');
 });

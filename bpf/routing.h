@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Host routing: packets between a pod and an uplink past the node's IP stack, by the kernel's own routes and neighbours.
+ *
+ * The stack takes the socket from a packet that it forwards (skb_orphan in ip_rcv), so a pod's TCP cannot feel the queue
+ * that its packets wait in. Redirected at the pod's end they keep it until fq lets them go.
+ *
+ * Only what is plain goes this way: unicast to or from the very addresses that the pod was given, without IPv4 options,
+ * IPv6 extension headers, fragments, a mark or a VLAN tag, with hops left, and small enough for the next link. All else is
+ * left to the stack, which answers with ICMP errors, reassembles, resolves neighbours, and checks source addresses
+ * (rp_filter). Netfilter does not see what is redirected.
+ */
+#ifndef PODPACE_ROUTING_H
+#define PODPACE_ROUTING_H
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/pkt_cls.h>
+
+#include "helpers.h"
+
+#define ADDRESS_FAMILY_IPV4 2
+#define ADDRESS_FAMILY_IPV6 10
+
+#define ETHER_HEADER 14
+#define ETHER_ADDRESSES 12
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+#define UDP_HEADER 8
+
+#define ROUTED_POD_COUNT 16384
+#define POD_ADDRESS_COUNT 65536
+
+/* A pod whose packets are routed here: value of routed_pods, by the index of its host interface. */
+struct routed_pod {
+	__u32 ipv4; /* what it may send from; zeros: nothing of this family */
+	__u32 ipv6[4];
+};
+
+/* Where packets to an address of such a pod go: value of pod_addresses. IPv4 stands in its IPv6 form in the key. */
+struct pod_address {
+	__u32 ifindex; /* of the host interface */
+	__u32 is_shaped; /* an ingress cap: they have to pass the qdisc of the host interface */
+	__u8 macs[ETHER_ADDRESSES]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
+};
+
+struct address_key {
+	__u32 address[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, ROUTED_POD_COUNT);
+	__type(key, __u32);
+	__type(value, struct routed_pod);
+} routed_pods SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, POD_ADDRESS_COUNT);
+	__type(key, struct address_key);
+	__type(value, struct pod_address);
+} pod_addresses SEC(".maps");
+
+struct ipv4_header {
+	__u8 version_ihl;
+	__u8 tos;
+	__u16 total_length;
+	__u16 id;
+	__u16 fragment;
+	__u8 ttl;
+	__u8 protocol;
+	__u16 checksum;
+	__u32 source;
+	__u32 destination;
+};
+
+struct ipv6_header {
+	__u32 version_class_label;
+	__u16 payload_length;
+	__u8 next_header;
+	__u8 hop_limit;
+	__u32 source[4];
+	__u32 destination[4];
+};
+
+/* Offsets in both are of network headers; what is stored goes behind an Ethernet header. */
+#define IPV4_TTL_OFFSET 8
+#define IPV6_HOP_LIMIT_OFFSET 7
+#define IPV4_PLAIN 0x45
+#define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
+
+/* What is routed here at all, whatever its addresses. */
+static inline __attribute__((always_inline)) int is_routable(const struct __sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_TO_HOST && !skb->vlan_present && !skb->mark;
+}
+
+static inline __attribute__((always_inline)) int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
+{
+	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
+	       ip->version_ihl == IPV4_PLAIN && !(ip->fragment & IPV4_FRAGMENT) && ip->ttl > 1;
+}
+
+/* The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among them, have other numbers. */
+static inline __attribute__((always_inline)) int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
+{
+	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) && ip->hop_limit > 1 &&
+	       (ip->next_header == IPPROTO_TCP || ip->next_header == IPPROTO_UDP ||
+		ip->next_header == IPPROTO_ICMPV6);
+}
+
+static inline __attribute__((always_inline)) int is_same_ipv6(const __u32 a[4], const __u32 b[4])
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+/* Not 224.0.0.0/4 and above, and not this host's own 0.0.0.0/8 and 127.0.0.0/8. */
+static inline __attribute__((always_inline)) int is_unicast_ipv4(__u32 address)
+{
+	__u32 first = __builtin_bswap32(address) >> 24;
+
+	return first && first < 224 && first != 127;
+}
+
+/* Neither multicast (ff00::/8) nor of the link only (fe80::/10). */
+static inline __attribute__((always_inline)) int is_global_ipv6(const __u32 address[4])
+{
+	__u32 first = __builtin_bswap32(address[0]);
+
+	return first >> 24 != 0xff && first >> 22 != 0xfe80 >> 6;
+}
+
+/* One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot be written to. */
+static inline __attribute__((always_inline)) int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
+{
+	__u32 sum = ip->checksum + __builtin_bswap16(0x0100);
+	struct {
+		__u8 ttl;
+		__u8 protocol;
+		__u16 checksum;
+	} next = { ip->ttl - 1, ip->protocol, sum + (sum >= 0xffff) };
+
+	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV4_TTL_OFFSET, &next, sizeof(next), 0);
+}
+
+static inline __attribute__((always_inline)) int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
+{
+	__u8 next = ip->hop_limit - 1;
+
+	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next), 0);
+}
+
+/* Length of the packet on the next link without the link's header: of a merged packet that of each of its segments. */
+static inline __attribute__((always_inline)) __u32 packet_length(struct __sk_buff *skb, __u32 network_header,
+								 __u8 protocol)
+{
+	__u8 data_offset = 0;
+
+	if (!skb->gso_size)
+		return skb->len - ETHER_HEADER;
+	if (protocol != IPPROTO_TCP)
+		return network_header + UDP_HEADER + skb->gso_size;
+	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, sizeof(data_offset), BPF_HDR_START_NET);
+	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
+}
+
+/* Sends it where a lookup says; the neighbour there is known. */
+static inline __attribute__((always_inline)) int redirect_to(const struct bpf_fib_lookup *fib)
+{
+	struct bpf_redir_neigh next_hop = { .nh_family = fib->family };
+
+	__builtin_memcpy(next_hop.ipv6_nh, fib->ipv6_dst, sizeof(next_hop.ipv6_nh));
+	return bpf_redirect_neigh(fib->ifindex, &next_hop, sizeof(next_hop), 0);
+}
+
+/* Out of a pod. Returns TC_ACT_UNSPEC for what the stack has to see. */
+static inline __attribute__((always_inline)) int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
+{
+	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
+	struct ipv4_header ip;
+
+	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 || !is_unicast_ipv4(ip.destination))
+		return TC_ACT_UNSPEC;
+	fib.l4_protocol = ip.protocol;
+	fib.tos = ip.tos;
+	fib.tot_len = packet_length(skb, IPV4_HEADER, ip.protocol);
+	fib.ipv4_src = ip.source;
+	fib.ipv4_dst = ip.destination;
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
+	    !count_hop_ipv4(skb, &ip))
+		return TC_ACT_UNSPEC;
+	return redirect_to(&fib);
+}
+
+static inline __attribute__((always_inline)) int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *pod)
+{
+	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
+	struct ipv6_header ip;
+
+	if (!pod->ipv6[0] || !read_ipv6(skb, &ip) || !is_same_ipv6(ip.source, pod->ipv6) ||
+	    !is_global_ipv6(ip.destination))
+		return TC_ACT_UNSPEC;
+	fib.l4_protocol = ip.next_header;
+	fib.flowinfo = ip.version_class_label & __builtin_bswap32(0x0fffffff);
+	fib.tot_len = packet_length(skb, IPV6_HEADER, ip.next_header);
+	__builtin_memcpy(fib.ipv6_src, ip.source, 16);
+	__builtin_memcpy(fib.ipv6_dst, ip.destination, 16);
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
+	    !count_hop_ipv6(skb, &ip))
+		return TC_ACT_UNSPEC;
+	return redirect_to(&fib);
+}
+
+/* Into the pod that has the address, past its host interface unless that holds packets for a cap. */
+static inline __attribute__((always_inline)) int arrive_at(struct __sk_buff *skb, const struct pod_address *pod,
+							   struct bpf_redir_neigh *next_hop)
+{
+	struct pod_address found = *pod;
+
+	if (found.is_shaped)
+		return bpf_redirect_neigh(found.ifindex, next_hop, sizeof(*next_hop), 0);
+	if (bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(found.ifindex, 0);
+}
+
+static inline __attribute__((always_inline)) int arrive_ipv4(struct __sk_buff *skb)
+{
+	struct address_key key = {};
+	struct bpf_redir_neigh next_hop = {};
+	const struct pod_address *pod;
+	struct ipv4_header ip;
+
+	key.address[2] = __builtin_bswap32(0x0000ffff);
+	if (bpf_skb_load_bytes_relative(skb, 16, &key.address[3], 4, BPF_HDR_START_NET))
+		return TC_ACT_UNSPEC;
+	pod = bpf_map_lookup_elem(&pod_addresses, &key);
+	if (!pod || !read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source) || !count_hop_ipv4(skb, &ip))
+		return TC_ACT_UNSPEC;
+	next_hop.nh_family = ADDRESS_FAMILY_IPV4;
+	next_hop.ipv4_nh = ip.destination;
+	return arrive_at(skb, pod, &next_hop);
+}
+
+static inline __attribute__((always_inline)) int arrive_ipv6(struct __sk_buff *skb)
+{
+	struct bpf_redir_neigh next_hop = {};
+	const struct pod_address *pod;
+	struct address_key key;
+	struct ipv6_header ip;
+
+	if (bpf_skb_load_bytes_relative(skb, 24, key.address, 16, BPF_HDR_START_NET))
+		return TC_ACT_UNSPEC;
+	pod = bpf_map_lookup_elem(&pod_addresses, &key);
+	if (!pod || !read_ipv6(skb, &ip) || !is_global_ipv6(ip.source) || !count_hop_ipv6(skb, &ip))
+		return TC_ACT_UNSPEC;
+	next_hop.nh_family = ADDRESS_FAMILY_IPV6;
+	__builtin_memcpy(next_hop.ipv6_nh, ip.destination, 16);
+	return arrive_at(skb, pod, &next_hop);
+}
+
+#endif

@@ -1,0 +1,167 @@
+// What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each kind of wiring.
+
+import { execFile } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { BackgroundProcess } from '../measure/background.ts';
+import { addressOf, callPlugins, podpaceWith, startHelper, type OwnNetwork } from '../measure/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
+import { UndoStack } from '../measure/undo.ts';
+import { NODE_ADDRESS, PEER_ADDRESS } from '../measure/uplink.ts';
+import { parseReceived, runIperf } from './bulk.ts';
+import { WIRING_SCENARIOS } from './names.ts';
+import type { WiringScenario } from './names.ts';
+import { measureUndisturbed, sayRun } from './network.ts';
+import type { BenchOptions } from './network.ts';
+import type { Measured, Metric, Recorder } from './record.ts';
+import { MESSAGE_BYTES, parseFullLog } from './requests.ts';
+import { watchingStalls } from './stalls.ts';
+import { percentile } from './statistics.ts';
+
+const REQUEST_PORT = '11111';
+/** USER_HZ (time(7)). */
+const TICKS_PER_SECOND = 100;
+
+/** One end of the comparison: a namespace, its address, and the folder for what programs write. */
+interface Sender {
+  readonly netns: string;
+  readonly address: string;
+  readonly folder: string;
+  readonly bed: TestBed<'pod'>;
+}
+
+async function startListening(sender: Sender, undo: UndoStack, signal: AbortSignal): Promise<void> {
+  const ends = [
+    [sender.bed.peer, PEER_ADDRESS],
+    [sender.netns, sender.address],
+  ] as const;
+  for (const [netns, address] of ends) {
+    const server = ['server', '--tcp', '--ip', address, '--port', REQUEST_PORT];
+    const [command, args] = inNamespace(netns, 'stdbuf', '--output=L', 'sockperf', ...server);
+    const process = await BackgroundProcess.start(command, args);
+    undo.defer('end the sockperf server', () => process.stop());
+    await process.ready((output) => output.includes('to block on socket'), signal);
+  }
+  const [command, args] = inNamespace(sender.bed.peer, 'iperf3', '--server', '--forceflush');
+  const server = await BackgroundProcess.start(command, args);
+  undo.defer('end the iperf3 server', () => server.stop());
+  await server.ready((output) => output.includes('Server listening'), signal);
+}
+
+/** A node with one pod, wired as the scenario says; the pod, or the node itself. */
+async function makeSender(
+  { name, keys, isNode }: WiringScenario,
+  { cnitool, signal }: BenchOptions,
+  undo: UndoStack,
+): Promise<Sender> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
+  undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
+  const bed = await makeTestBed(['pod'], undo, signal, { label: `${name}-` });
+  const place = { folder, bed };
+  if (isNode) return { ...place, netns: bed.node, address: NODE_ADDRESS };
+  const netns = bed.pods.get('pod') ?? '';
+  const network: OwnNetwork | 'ptp' = keys === undefined ? 'ptp' : podpaceWith(folder, 'wiring', keys);
+  if (keys?.hostRouting === true) await startHelper(bed, undo, signal);
+  const call = { network, bed, cnitool, netns, capabilityArguments: '{}' };
+  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
+  return { ...place, netns, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
+}
+
+/** Processor time that the machine has spent on anything but idling, s: the first line of /proc/stat (proc(5)). */
+function busySeconds(): number {
+  const [line = ''] = fs.readFileSync('/proc/stat', 'utf8').split('\n');
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+}
+
+async function stream(
+  { netns }: Sender,
+  seconds: number,
+  direction: '' | 'in_',
+  signal: AbortSignal,
+): Promise<Metric[]> {
+  const before = busySeconds();
+  const options = ['--omit', '1', ...(direction === '' ? [] : ['--reverse'])];
+  const mbit = parseReceived(await runIperf(netns, seconds, options, signal));
+  // What is omitted has cost as much as the rest.
+  const gigabytes = (mbit * 1e6 * (seconds + 1)) / 8 / 1e9;
+  return [
+    { metric: `stream_${direction}mbit`, unit: 'Mbit/s', value: mbit },
+    { metric: `cpu_${direction}s_per_gb`, unit: 's/GB', value: (busySeconds() - before) / gigabytes },
+  ];
+}
+
+async function requests(
+  sender: Sender,
+  seconds: number,
+  direction: '' | 'in_',
+  signal: AbortSignal,
+): Promise<Metric[]> {
+  const [netns, to] = direction === '' ? [sender.netns, PEER_ADDRESS] : [sender.bed.peer, sender.address];
+  const log = path.join(sender.folder, 'requests.csv');
+  const ends = ['--tcp', '--ip', to, '--port', REQUEST_PORT];
+  const load = ['--msg-size', String(MESSAGE_BYTES), '--time', String(seconds)];
+  const output = ['--full-rtt', '--full-log', log];
+  const [command, args] = inNamespace(netns, 'sockperf', 'ping-pong', ...ends, ...load, ...output);
+  await new Promise<void>((resolve, reject) => {
+    execFile(command, args, { signal }, (error, stdout, stderr) => {
+      if (error === null) resolve();
+      else reject(new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }));
+    });
+  });
+  const report = parseFullLog(fs.readFileSync(log, 'utf8'));
+  fs.rmSync(log);
+  return [
+    {
+      metric: `rr_${direction}per_sec`,
+      unit: '1/s',
+      value: report.roundTripsUs.length / report.seconds,
+    },
+    { metric: `rr_${direction}p99_us`, unit: 'us', value: percentile(report.roundTripsUs, 99) },
+  ];
+}
+
+async function measure(scenario: WiringScenario, seconds: number, options: BenchOptions): Promise<Measured> {
+  const { signal } = options;
+  const undo = new UndoStack();
+  try {
+    const sender = await makeSender(scenario, options, undo);
+    await startListening(sender, undo, signal);
+    return await measureUndisturbed(async () => {
+      const { result: metrics, stallMs } = await watchingStalls(async () => [
+        ...(await stream(sender, seconds, '', signal)),
+        ...(await stream(sender, seconds, 'in_', signal)),
+        ...(await requests(sender, seconds, '', signal)),
+        ...(await requests(sender, seconds, 'in_', signal)),
+      ]);
+      return { metrics, stallMs };
+    });
+  } finally {
+    await undo.run();
+  }
+}
+
+/** Runs the bench; every run is recorded as soon as it is over. Nothing is left behind. */
+export async function runWiring(
+  { repeats, udpSeconds }: { readonly repeats: number; readonly udpSeconds: number },
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
+  const scenarios = WIRING_SCENARIOS.filter(({ name }) => options.isWanted(name));
+  for (let repeat = 0; repeat < repeats; repeat += 1) {
+    for (const scenario of scenarios) {
+      const system = scenario.keys === undefined ? ('none' as const) : ('podpace' as const);
+      const key = { scenario: scenario.name, system, repeat };
+      if (recorder.has(key)) continue;
+      options.signal.throwIfAborted();
+      const measured = await measure(scenario, udpSeconds, options);
+      recorder.add({ ...key, ...measured });
+      sayRun('wiring', key, measured);
+    }
+  }
+}

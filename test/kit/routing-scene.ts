@@ -1,0 +1,135 @@
+// A node with a helper and pods whose packets go past its IP stack, and a peer beyond its uplink.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
+import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
+import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
+import { capture } from '../../scripts/lib/process.ts';
+import { callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
+import { UndoStack } from '../../scripts/measure/undo.ts';
+
+/** Addresses of the pods, by the order in which they are added. */
+export const POD_IPV4 = ['10.85.0.2', '10.85.0.3'] as const;
+export const POD_IPV6 = ['2001:db8:85::2', '2001:db8:85::3'] as const;
+export const PEER_IPV4 = '198.51.100.2';
+export const PEER_IPV6 = '2001:db8:1::2';
+
+const IPAM = {
+  type: 'host-local',
+  ranges: [[{ subnet: '10.85.0.0/24' }], [{ subnet: '2001:db8:85::/64' }]],
+  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+};
+
+export type RoutingBed = TestBed<'one' | 'two'>;
+
+export interface RoutingScene {
+  readonly bed: RoutingBed;
+  /** Calls the plugin for a pod. Throws CommandError with its words. */
+  readonly call: (verb: 'add' | 'del' | 'check', pod?: 'one' | 'two') => Promise<string>;
+}
+
+export interface RoutingOptions {
+  /** Keys of the plugin. */
+  readonly keys: object;
+  /** Capability arguments. */
+  readonly caps?: object;
+}
+
+export function run(netns: string, command: string, ...args: string[]): string {
+  return execFileSync(...inNamespace(netns, command, ...args), { encoding: 'utf8' });
+}
+
+/** Gives the node and the peer an IPv6 address each, and has the node forward. */
+function addIpv6({ node, peer }: RoutingBed): void {
+  for (const [netns, address] of [
+    [node, '2001:db8:1::1'],
+    [peer, PEER_IPV6],
+  ] as const)
+    run(netns, 'ip', '-6', 'address', 'add', `${address}/64`, 'dev', 'uplink', 'nodad');
+  run(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding');
+  run(peer, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8:1::1');
+}
+
+let scenes = 0;
+
+/** Adds two pods to a node; all of it goes with `undo`. `prepare` is done before they are added. */
+export async function makeRoutingScene(
+  { keys, caps = {} }: RoutingOptions,
+  undo: UndoStack,
+  prepare?: (bed: RoutingBed) => Promise<void>,
+): Promise<RoutingScene> {
+  scenes += 1;
+  const { signal } = new AbortController();
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-routing-'));
+  undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
+  const bed = await makeTestBed(['one', 'two'], undo, signal, { label: `r${scenes}-` });
+  addIpv6(bed);
+  await prepare?.(bed);
+  await startHelper(bed, undo, signal);
+  const network = podpaceWith(folder, 'routed', { ipam: IPAM, ...keys });
+  const cnitool = path.join(buildDirectory, 'tools/cnitool');
+  const call = (verb: 'add' | 'del' | 'check', pod: 'one' | 'two' = 'one'): Promise<string> => {
+    const netns = bed.pods.get(pod) ?? '';
+    return callPlugins({ verb, network, bed, cnitool, netns, capabilityArguments: JSON.stringify(caps) });
+  };
+  undo.defer('take the pods away', async () => {
+    for (const pod of ['one', 'two'] as const) await call('del', pod);
+  });
+  for (const pod of ['one', 'two'] as const) await call('add', pod);
+  const scene = { bed, call };
+  // Neighbours: the first packets are the stack's.
+  for (const to of [PEER_IPV4, PEER_IPV6]) await ping(scene, to);
+  return scene;
+}
+
+/** Packets that the node's IP stack has forwarded, of both families: Ip: ForwDatagrams, Ip6OutForwDatagrams. */
+export function forwardedByStack({ bed }: Pick<RoutingScene, 'bed'>): number {
+  const netns = openNetns(bed.node);
+  try {
+    return inNetns(netns, () => {
+      const [names = '', values = ''] = fs
+        .readFileSync('/proc/thread-self/net/snmp', 'utf8')
+        .split('\n')
+        .filter((line) => line.startsWith('Ip:'));
+      const ipv4 = Number(values.split(' ')[names.split(' ').indexOf('ForwDatagrams')]);
+      const ipv6 = /^Ip6OutForwDatagrams\s+(\d+)$/m.exec(
+        fs.readFileSync('/proc/thread-self/net/snmp6', 'utf8'),
+      );
+      return ipv4 + Number(ipv6?.[1] ?? 0);
+    });
+  } finally {
+    netns.close();
+  }
+}
+
+export const PINGS = 5;
+
+/** Pings from a pod (from the peer with `isFromPeer`); what busybox's ping prints. Its options come last. */
+export async function ping(
+  { bed }: Pick<RoutingScene, 'bed'>,
+  to: string,
+  {
+    options = [],
+    isFromPeer = false,
+  }: { readonly options?: readonly string[]; readonly isFromPeer?: boolean } = {},
+): Promise<string> {
+  const netns = isFromPeer ? bed.peer : (bed.pods.get('one') ?? '');
+  const family = to.includes(':') ? '-6' : '-4';
+  const pings = ['-c', String(PINGS), '-i', '0.05', '-W', '2', ...options];
+  const { stdout, stderr } = spawnSync(...inNamespace(netns, 'busybox', 'ping', family, ...pings, to), {
+    encoding: 'utf8',
+  });
+  return stdout + stderr;
+}
+
+async function askHelper<T>({ bed }: Pick<RoutingScene, 'bed'>, command: 'status' | 'list'): Promise<T> {
+  const json = await capture(...bed.onNode(path.join(projectRoot, 'dist/podpaced'), command, '--json'));
+  return JSON.parse(json) as T;
+}
+
+export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> => askHelper(scene, 'status');
+export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> => askHelper(scene, 'list');
