@@ -114,7 +114,7 @@ export async function createPair(
       await kernel.createNetkitPair(node, pair);
       return 'netkit';
     } catch (error) {
-      if (!hasErrno(error, 'EOPNOTSUPP')) throw error;
+      if (!hasErrno(error, 'ENOTSUP')) throw error;
       if (device === 'netkit') throw noNetkit();
     }
   }

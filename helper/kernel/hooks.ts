@@ -80,9 +80,17 @@ function placesIn(directory: string): Place[] {
 /** The filter that stands for a program at a place. Throws KernelError for the far end of a netkit: those kernels have tcx. */
 function filterAt({ ifindex, hook }: Place): FilterPlace {
   if (hook === 'peer' || hook === 'peerLast')
-    throw new KernelError(`attach a program to ${hook} of interface ${ifindex}`, 'EOPNOTSUPP');
+    throw new KernelError(`attach a program to ${hook} of interface ${ifindex}`, 'ENOTSUP');
   const priority = hook === 'ingressLast' ? LAST_PRIORITY : FIRST_PRIORITY;
   return { ifindex, hook: hook === 'egress' ? 'egress' : 'ingress', priority, handle: FILTER_HANDLE };
+}
+
+/**
+ * Whether a link still is where it was made. The kernel says 0 once its device is gone, and at the far end of a netkit the
+ * index there, in a namespace that may be another one.
+ */
+function isAttached(linkIfindex: number, { ifindex, hook }: Place): boolean {
+  return hook === 'peer' || hook === 'peerLast' ? linkIfindex !== 0 : linkIfindex === ifindex;
 }
 
 class TcxHooks implements Hooks {
@@ -106,7 +114,7 @@ class TcxHooks implements Hooks {
       if (hasErrno(error, 'ENOENT')) return undefined;
       throw error;
     }
-    if (linkInfo(fd).ifindex === place.ifindex) return fd;
+    if (isAttached(linkInfo(fd).ifindex, place)) return fd;
     fs.closeSync(fd);
     fs.rmSync(this.#pin(place), { force: true });
     return undefined;

@@ -22,7 +22,7 @@ async function nftablesChains(): Promise<string[]> {
     return chains.map(({ name, type, hook }) => `${name} (${type}, ${hook})`);
   } catch (error) {
     // A kernel without nftables has no chains.
-    if (hasErrno(error, 'EPROTONOSUPPORT', 'EOPNOTSUPP', 'EINVAL', 'ENOENT')) return [];
+    if (hasErrno(error, 'EPROTONOSUPPORT', 'ENOTSUP', 'EINVAL', 'ENOENT')) return [];
     throw error;
   } finally {
     socket?.close();

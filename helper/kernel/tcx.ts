@@ -38,7 +38,7 @@ export interface TcxPlace {
 export interface LinkInfo {
   readonly id: number;
   readonly programId: number;
-  /** 0 once the device is gone. */
+  /** 0 once the device is gone; of a link to `peer` the index of the far end, in its namespace. */
   readonly ifindex: number;
 }
 

@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
@@ -13,7 +14,7 @@ import { capture } from '../../scripts/lib/process.ts';
 import { growthRate, type Point } from '../../scripts/benches/statistics.ts';
 import type { BackgroundProcess } from '../../scripts/measure/background.ts';
 import { startServer } from '../../scripts/measure/load.ts';
-import { startHelper } from '../../scripts/measure/systems.ts';
+import { bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 
@@ -33,6 +34,12 @@ const QUEUE_MS = (DEFAULTS.horizonNs + DEFAULT_BURST_NS) / 1e6;
 const ATTEMPTS = 5;
 /** Less of the cap than this part is not used by a pod that sends all it can. */
 const USED_PART = 0.9;
+
+const IPAM = {
+  type: 'host-local',
+  ranges: [[{ subnet: '10.86.0.0/24' }], [{ subnet: '2001:db8:86::/64' }]],
+  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+};
 
 export interface Scene {
   readonly bed: TestBed<'pod'>;
@@ -55,12 +62,14 @@ export interface SceneOptions {
   readonly flags?: readonly string[];
   /** The node is a container: see makeTestBed. */
   readonly isNested?: boolean;
+  /** More keys of the plugin. */
+  readonly keys?: object;
 }
 
 /** A node with a helper and one capped pod of both families. */
 export async function makeScene(
   undo: UndoStack,
-  { flags = [], isNested = false }: SceneOptions = {},
+  { flags = [], isNested = false, keys = {} }: SceneOptions = {},
 ): Promise<Scene> {
   const signal = new AbortController().signal;
   scenes += 1;
@@ -70,15 +79,16 @@ export async function makeScene(
   await startServer(pod, undo, signal);
   // Frames are counted by the device: none may stand for several.
   for (const ip of [ipIn(bed.node), ipIn(bed.peer)]) ip('link set uplink gso_max_segs 1');
-  const env = {
-    CNI_PATH: `${projectRoot}/dist:/usr/lib/cni`,
-    NETCONFPATH: path.join(projectRoot, 'test/vm/helper/conf'),
-    CAP_ARGS: JSON.stringify({ bandwidth: { egressRate: CAP_MBIT * 1e6, egressBurst: 4294967295 } }),
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-exits-'));
+  undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
+  const call = {
+    ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed, netns: pod },
+    cnitool: path.join(buildDirectory, 'tools/cnitool'),
+    capabilityArguments: bandwidthArguments({ egressMbit: CAP_MBIT }),
   };
-  const call = (verb: string) =>
-    capture(...bed.onNode(path.join(buildDirectory, 'tools/cnitool'), verb, 'exits', pod), { env });
-  undo.defer('take the pod away', async () => void (await call('del')));
-  const { ips } = JSON.parse(await call('add')) as { ips: { address: string }[] };
+  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
+  const added = await callPlugins({ ...call, verb: 'add' });
+  const { ips } = JSON.parse(added) as { ips: { address: string }[] };
   const addresses = ips.map(({ address }) => address.split('/')[0] ?? '');
   execFileSync(...inNamespace(bed.node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'));
   return {

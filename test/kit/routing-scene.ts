@@ -10,7 +10,7 @@ import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import type { UndoStack } from '../../scripts/measure/undo.ts';
 
 /** Addresses of the pods, by the order in which they are added. */
 export const POD_IPV4 = ['10.85.0.2', '10.85.0.3'] as const;
@@ -129,6 +129,28 @@ export async function ping(
 async function askHelper<T>({ bed }: Pick<RoutingScene, 'bed'>, command: 'status' | 'list'): Promise<T> {
   const json = await capture(...bed.onNode(path.join(projectRoot, 'dist/podpaced'), command, '--json'));
   return JSON.parse(json) as T;
+}
+
+/**
+ * Takes something away until it is missed: a reconciliation, which comes every 10 s, may be faster than who looks. Returns the
+ * problems of all attachments, and what CHECK says of the first pod.
+ */
+export async function missedAfter(
+  scene: RoutingScene,
+  takeAway: () => void,
+): Promise<{ problems: string; check: string }> {
+  for (let attempt = 1; ; attempt += 1) {
+    takeAway();
+    const problems = await problemsOf(scene);
+    takeAway();
+    const check = await scene.call('check').catch((error: unknown) => String(error));
+    if ((problems !== '' && check.includes('missing')) || attempt === 5) return { problems, check };
+  }
+}
+
+/** All that is wrong with the attachments. */
+export async function problemsOf(scene: RoutingScene): Promise<string> {
+  return (await list(scene)).attachments.flatMap(({ problems }) => problems).join('\n');
 }
 
 export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> => askHelper(scene, 'status');

@@ -1,0 +1,142 @@
+// Pods behind netkit pairs, where the kernel has them, and what is said where it has none.
+
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { UndoStack } from '../../scripts/measure/undo.ts';
+import { holds, makeOwnScene, measure } from '../kit/exit-scene.ts';
+import { call, DUAL, fail, makePod, succeed, V4 } from '../kit/pod.ts';
+import { inside, ip, reaches, snapshot } from '../kit/cni-node.ts';
+import {
+  forwardedByStack,
+  list,
+  makeRoutingScene,
+  missedAfter,
+  PEER_IPV4,
+  PEER_IPV6,
+  ping,
+  PINGS,
+  POD_IPV4,
+  POD_IPV6,
+  problemsOf,
+  status,
+} from '../kit/routing-scene.ts';
+
+const PEER = '198.51.100.2';
+/** Only the kernel can tell: it may have been built without. */
+const HAS_NETKIT = spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
+
+/** The kind of the pod's interface as the kernel has it. */
+function kindOf(sandbox: string): string {
+  const [link] = JSON.parse(inside(sandbox, 'ip', '-d', '-j', 'link', 'show', 'eth0')) as {
+    linkinfo?: { info_kind?: string };
+  }[];
+  return link?.linkinfo?.info_kind ?? '';
+}
+
+test.serial('auto takes a netkit where the kernel has it, and says what it took', async (t) => {
+  const wanted = HAS_NETKIT ? 'netkit' : 'veth';
+  const pod = makePod(t, DUAL, { device: 'auto' });
+  const before = await snapshot(pod.node);
+  const outcome = await call(pod, 'ADD');
+  t.regex(outcome.stderr, new RegExp(`interface "eth0" is a ${wanted} \\(device is auto\\)`));
+  const result = await succeed(t, Promise.resolve(outcome));
+  t.is(kindOf(pod.sandbox), wanted);
+  t.true(reaches(pod.sandbox, 'fd91::1'));
+  t.true(reaches(pod.sandbox, '10.91.0.1'));
+  t.is(result.interfaces?.[1]?.mac === undefined, HAS_NETKIT);
+  await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+  // Of a pod that is there already the default may be another one by now.
+  await succeed(t, call(pod, 'CHECK', { prevResult: result, device: 'veth' }));
+  await succeed(t, call(pod, 'DEL'));
+  t.is(await snapshot(pod.node), before);
+});
+
+test.serial('a netkit that is asked for is made, or refused by name', async (t) => {
+  const pod = makePod(t, V4, { device: 'netkit', mtu: 1400 });
+  if (!HAS_NETKIT) {
+    const before = await snapshot(pod.node);
+    await fail(t, call(pod, 'ADD'), 102, /^Cannot use device "netkit": this kernel has none/);
+    t.is(await snapshot(pod.node), before);
+    return;
+  }
+  const result = await succeed(t, call(pod, 'ADD'));
+  t.is(kindOf(pod.sandbox), 'netkit');
+  t.regex(ip(pod.sandbox, 'link', 'show', 'eth0'), /mtu 1400/);
+  t.regex(ip(pod.node.netns, 'link'), /pod[0-9a-f]+@.*mtu 1400/);
+  await fail(t, call(pod, 'ADD'), 105, /it exists already/);
+  await succeed(t, call(pod, 'CHECK', { prevResult: result }));
+  ip(pod.sandbox, 'link', 'set', 'eth0', 'down');
+  await fail(t, call(pod, 'CHECK', { prevResult: result }), 103, /interface "eth0" in the state up/);
+});
+
+const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
+
+for (const device of DEVICES) {
+  for (const hostRouting of [true, false]) {
+    // The common case is what all other tests are of.
+    if (device === 'veth' && !hostRouting) continue;
+    test.serial(
+      `${device}${hostRouting ? ', host routing' : ''}: the cap holds, of both families`,
+      async (t) => {
+        const scene = await makeOwnScene(t, { keys: { device, hostRouting } });
+        holds(t, await measure(scene, PEER));
+      },
+    );
+  }
+}
+
+async function makeOwnRouting(
+  t: ExecutionContext,
+  keys: object,
+  caps: object = {},
+): ReturnType<typeof makeRoutingScene> {
+  t.timeout(300_000);
+  const undo = new UndoStack();
+  t.teardown(() => undo.run());
+  return await makeRoutingScene({ keys, caps }, undo);
+}
+
+for (const device of DEVICES) {
+  test.serial(
+    `${device}: packets into a pod with a cap wait for it at its host interface, past the stack`,
+    async (t) => {
+      const caps = { bandwidth: { ingressRate: 10_000_000, ingressBurst: 4294967295 } };
+      const scene = await makeOwnRouting(t, { device, hostRouting: true }, caps);
+      const before = forwardedByStack(scene);
+      const answered = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
+      for (const to of [PEER_IPV4, PEER_IPV6]) t.regex(await ping(scene, to), answered);
+      for (const to of [POD_IPV4[0], POD_IPV6[0]])
+        t.regex(await ping(scene, to, { isFromPeer: true }), answered);
+      t.is(forwardedByStack(scene) - before, 0);
+      const { attachments } = await list(scene);
+      t.true(attachments.every(({ kind, problems }) => kind === device && problems.length === 0));
+      t.deepEqual((await status(scene)).problems, []);
+    },
+  );
+}
+
+if (HAS_NETKIT) {
+  test.serial(
+    'a program at the far end of a netkit that somebody takes away is missed, and put back',
+    async (t) => {
+      const caps = { bandwidth: { egressRate: 10_000_000, egressBurst: 4294967295 } };
+      const scene = await makeOwnRouting(t, { device: 'netkit', hostRouting: true }, caps);
+      t.is(await problemsOf(scene), '');
+      const links = scene.bed.nodeFile('/sys/fs/bpf/podpace/links');
+      const { problems, check } = await missedAfter(scene, () => {
+        for (const name of fs.readdirSync(links).filter((name) => name.includes('peer')))
+          fs.rmSync(`${links}/${name}`, { force: true });
+      });
+      t.regex(problems, /classifier is missing on pod[0-9a-f]+ \(peer\)/);
+      t.regex(problems, /host routing out of the pod is missing on pod[0-9a-f]+ \(peerLast\)/);
+      t.regex(check, /is missing/);
+      for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1) await sleep(100);
+      t.is(await problemsOf(scene), '');
+      await scene.call('check');
+      for (const pod of ['one', 'two'] as const) await scene.call('del', pod);
+      t.deepEqual(fs.readdirSync(links), []);
+    },
+  );
+}
