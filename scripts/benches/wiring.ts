@@ -1,4 +1,5 @@
-// What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each kind of wiring.
+// What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each kind of wiring. All stand
+// side by side and are measured in short turns: an emulated machine is now fast and now slow for minutes.
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
@@ -20,11 +21,15 @@ import { watchingStalls } from './stalls.ts';
 import { percentile } from './statistics.ts';
 
 const REQUEST_PORT = '11111';
+/** Of each load; bulk has another second before it to leave slow start. */
+const TURN_SECONDS = 2;
 /** USER_HZ (time(7)). */
 const TICKS_PER_SECOND = 100;
 
 /** One end of the comparison: a namespace, its address, and the folder for what programs write. */
 interface Sender {
+  readonly scenario: WiringScenario;
+  readonly helper?: BackgroundProcess;
   readonly netns: string;
   readonly address: string;
   readonly folder: string;
@@ -51,21 +56,22 @@ async function startListening(sender: Sender, undo: UndoStack, signal: AbortSign
 
 /** A node with one pod, wired as the scenario says; the pod, or the node itself. */
 async function makeSender(
-  { name, keys, isNode }: WiringScenario,
+  scenario: WiringScenario,
   { cnitool, signal }: BenchOptions,
   undo: UndoStack,
 ): Promise<Sender> {
+  const { name, keys, isNode } = scenario;
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
   undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
   const bed = await makeTestBed(['pod'], undo, signal, { label: `${name}-` });
-  const place = { folder, bed };
+  const place = { scenario, folder, bed };
   if (isNode) return { ...place, netns: bed.node, address: NODE_ADDRESS };
   const netns = bed.pods.get('pod') ?? '';
   const network: OwnNetwork | 'ptp' = keys === undefined ? 'ptp' : podpaceWith(folder, 'wiring', keys);
-  if (keys?.hostRouting === true) await startHelper(bed, undo, signal);
+  const helper = keys?.hostRouting === true ? { helper: await startHelper(bed, undo, signal) } : {};
   const call = { network, bed, cnitool, netns, capabilityArguments: '{}' };
   undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
-  return { ...place, netns, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
+  return { ...place, ...helper, netns, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
 }
 
 /** Processor time that the machine has spent on anything but idling, s: the first line of /proc/stat (proc(5)). */
@@ -79,33 +85,23 @@ function busySeconds(): number {
   return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
 }
 
-async function stream(
-  { netns }: Sender,
-  seconds: number,
-  direction: '' | 'in_',
-  signal: AbortSignal,
-): Promise<Metric[]> {
+async function stream({ netns }: Sender, direction: '' | 'in_', signal: AbortSignal): Promise<Metric[]> {
   const before = busySeconds();
   const options = ['--omit', '1', ...(direction === '' ? [] : ['--reverse'])];
-  const mbit = parseReceived(await runIperf(netns, seconds, options, signal));
+  const mbit = parseReceived(await runIperf(netns, TURN_SECONDS, options, signal));
   // What is omitted has cost as much as the rest.
-  const gigabytes = (mbit * 1e6 * (seconds + 1)) / 8 / 1e9;
+  const gigabytes = (mbit * 1e6 * (TURN_SECONDS + 1)) / 8 / 1e9;
   return [
     { metric: `stream_${direction}mbit`, unit: 'Mbit/s', value: mbit },
     { metric: `cpu_${direction}s_per_gb`, unit: 's/GB', value: (busySeconds() - before) / gigabytes },
   ];
 }
 
-async function requests(
-  sender: Sender,
-  seconds: number,
-  direction: '' | 'in_',
-  signal: AbortSignal,
-): Promise<Metric[]> {
+async function requests(sender: Sender, direction: '' | 'in_', signal: AbortSignal): Promise<Metric[]> {
   const [netns, to] = direction === '' ? [sender.netns, PEER_ADDRESS] : [sender.bed.peer, sender.address];
   const log = path.join(sender.folder, 'requests.csv');
   const ends = ['--tcp', '--ip', to, '--port', REQUEST_PORT];
-  const load = ['--msg-size', String(MESSAGE_BYTES), '--time', String(seconds)];
+  const load = ['--msg-size', String(MESSAGE_BYTES), '--time', String(TURN_SECONDS)];
   const output = ['--full-rtt', '--full-log', log];
   const [command, args] = inNamespace(netns, 'sockperf', 'ping-pong', ...ends, ...load, ...output);
   await new Promise<void>((resolve, reject) => {
@@ -126,42 +122,57 @@ async function requests(
   ];
 }
 
-async function measure(scenario: WiringScenario, seconds: number, options: BenchOptions): Promise<Measured> {
-  const { signal } = options;
-  const undo = new UndoStack();
+/** One turn: bulk and requests both ways, while the helpers of the others rest. */
+async function measure(sender: Sender, signal: AbortSignal): Promise<Measured> {
+  sender.helper?.resume();
   try {
-    const sender = await makeSender(scenario, options, undo);
-    await startListening(sender, undo, signal);
     return await measureUndisturbed(async () => {
       const { result: metrics, stallMs } = await watchingStalls(async () => [
-        ...(await stream(sender, seconds, '', signal)),
-        ...(await stream(sender, seconds, 'in_', signal)),
-        ...(await requests(sender, seconds, '', signal)),
-        ...(await requests(sender, seconds, 'in_', signal)),
+        ...(await stream(sender, '', signal)),
+        ...(await stream(sender, 'in_', signal)),
+        ...(await requests(sender, '', signal)),
+        ...(await requests(sender, 'in_', signal)),
       ]);
       return { metrics, stallMs };
     });
   } finally {
-    await undo.run();
+    sender.helper?.pause();
   }
 }
 
-/** Runs the bench; every run is recorded as soon as it is over. Nothing is left behind. */
+/** Turns of each for every repeat. */
+const TURNS = 3;
+
+/** Runs the bench; every turn is recorded as soon as it is over. Nothing is left behind. */
 export async function runWiring(
-  { repeats, udpSeconds }: { readonly repeats: number; readonly udpSeconds: number },
+  { repeats }: { readonly repeats: number },
   recorder: Recorder,
   options: BenchOptions,
 ): Promise<void> {
-  const scenarios = WIRING_SCENARIOS.filter(({ name }) => options.isWanted(name));
-  for (let repeat = 0; repeat < repeats; repeat += 1) {
-    for (const scenario of scenarios) {
-      const system = scenario.keys === undefined ? ('none' as const) : ('podpace' as const);
-      const key = { scenario: scenario.name, system, repeat };
-      if (recorder.has(key)) continue;
+  const undo = new UndoStack();
+  const senders: Sender[] = [];
+  try {
+    for (const scenario of WIRING_SCENARIOS.filter(({ name }) => options.isWanted(name))) {
       options.signal.throwIfAborted();
-      const measured = await measure(scenario, udpSeconds, options);
-      recorder.add({ ...key, ...measured });
-      sayRun('wiring', key, measured);
+      const sender = await makeSender(scenario, options, undo);
+      await startListening(sender, undo, options.signal);
+      sender.helper?.pause();
+      senders.push(sender);
     }
+    for (let turn = 0; turn < repeats * TURNS; turn += 1) {
+      for (const sender of senders) {
+        const { name, keys } = sender.scenario;
+        const system = keys === undefined ? ('none' as const) : ('podpace' as const);
+        const key = { scenario: name, system, repeat: turn };
+        if (recorder.has(key)) continue;
+        options.signal.throwIfAborted();
+        const measured = await measure(sender, options.signal);
+        recorder.add({ ...key, ...measured });
+        sayRun('wiring', key, measured);
+      }
+    }
+  } finally {
+    for (const { helper } of senders) helper?.resume();
+    await undo.run();
   }
 }
