@@ -38,6 +38,7 @@ interface Options {
   readonly quick?: true;
   readonly scenario?: RegExp;
   readonly here?: true;
+  readonly countInstructions?: true;
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
   readonly prepared?: true;
@@ -62,6 +63,10 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     .option('--quick', 'short loads, one repeat: to see that it works, not for figures')
     .option('--scenario <regex>', 'only scenarios whose names match', parsePattern)
     .option('--here', "on this machine's own kernel, in no VM")
+    .option(
+      '--count-instructions',
+      'in a VM whose clock counts instructions: hours instead of minutes, undisturbed',
+    )
     .option('--keep', `copy the reports to ${RESULTS_DIRECTORY}, as a full run of all benches does`)
     .addOption(new Option('--prepared').hideHelp())
     .parse();
@@ -88,6 +93,11 @@ const isWanted =
   (name: string): boolean =>
     scenario === undefined || scenario.test(name);
 
+/** Differences of a few percent are no match for a busy machine's. */
+function countsInstructions(bench: Bench, { countInstructions }: Options): boolean {
+  return countInstructions === true || bench === 'wiring';
+}
+
 /** One bench, in this process. */
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const isQuick = options.quick === true;
@@ -96,18 +106,25 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
     repeats: (isQuick ? QUICK : FULL).repeats,
     isWanted: isWanted(options),
     isQuick,
+    countsInstructions: countsInstructions(bench, options),
     signal,
   });
 }
 
 /** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
-async function measureInVm(bench: Bench, { quick, scenario }: Options): Promise<void> {
+async function measureInVm(bench: Bench, options: Options): Promise<void> {
+  const { quick, scenario, countInstructions } = options;
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
+    ...(countInstructions === true ? ['--count-instructions'] : []),
+  ];
+  const machine = [
+    ...(bench === 'latency' ? ['--first-alone'] : []),
+    ...(countsInstructions(bench, options) ? ['--count-instructions'] : []),
   ];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
-  const status = await runInSturdyVm(command, VM_ATTEMPTS, bench === 'latency' ? ['--first-alone'] : []);
+  const status = await runInSturdyVm(command, VM_ATTEMPTS, machine);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
 }
 
@@ -153,6 +170,8 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const measured = parts.map(({ bench }) => bench);
   const head = `kernel ${report.kernel}, ${report.cpus} CPUs${report.quick ? ', quick: short loads, one repeat' : ''}`;
   process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
+  const counted = parts.flatMap(({ bench, clock }) => (clock === undefined ? [] : [bench]));
+  if (counted.length > 0) process.stdout.write(`The clock counted instructions: ${counted.join(', ')}\n\n`);
   for (const { met, text } of report.verdicts)
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = report.verdicts.filter(({ met }) => !met).length;

@@ -17,6 +17,7 @@ interface Options {
   cpus: number;
   memory: number;
   firstAlone: boolean;
+  countInstructions: boolean;
   timeout?: number;
 }
 
@@ -44,6 +45,11 @@ const program = new Command('vm')
   .option('--cpus <n>', 'virtual processors', positiveInteger, Math.min(availableParallelism(), 4))
   .option('--memory <mib>', 'memory in MiB', positiveInteger, 2048)
   .option('--first-alone', "give the first virtual processor one of this machine's to itself", false)
+  .option(
+    '--count-instructions',
+    'the clock counts instructions instead of time: slow, and undisturbed',
+    false,
+  )
   .option('--timeout <seconds>', 'end the command after so many seconds (status 124)', positiveInteger)
   .argument('<command...>', 'command and its arguments, after --')
   .addHelpText(
@@ -72,11 +78,12 @@ async function main(command: string[], options: Options, interruption: AbortCont
     cpus: options.cpus,
     memoryMib: options.memory,
     isFirstAlone: options.firstAlone,
+    countsInstructions: options.countInstructions,
     cwd,
     environment: guestEnvironment(process.env),
   };
   signal.throwIfAborted();
-  const probe = { ...machine, command: ['true'] };
+  const probe = { ...machine, countsInstructions: false, command: ['true'] };
   const accelerator = await chooseAccelerator((limit) => boots(probe, signal, limit));
   signal.throwIfAborted();
   if (options.timeout !== undefined) endLater(interruption, options.timeout);

@@ -177,6 +177,20 @@ function wiringRequirements(of: Figures): Requirement[] {
   ];
 }
 
+/** A capped pod whose packets keep their socket. */
+function wiredCapRequirements(scenario: string, of: Figures): Requirement[] {
+  const cap = { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE };
+  if (/^queue-.*routing$/.test(scenario))
+    return [cap, { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 5000 }];
+  if (scenario.startsWith('pace'))
+    return [{ what: 'of its own pace', value: of('mean_share'), unit: '', least: 0.97 }];
+  if (scenario === 'lossy-bbr') {
+    const least = times(5, of('goodput_mbit', 'podpace', 'lossy-cubic'));
+    return [cap, { what: "goodput, 5 times cubic's", value: of('goodput_mbit'), unit: 'Mbit/s', least }];
+  }
+  return [];
+}
+
 function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
   switch (bench) {
     case 'latency':
@@ -212,7 +226,7 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
         },
       ];
     case 'wiring':
-      return scenario === 'netkit-routing' ? wiringRequirements(of) : [];
+      return scenario === 'netkit-routing' ? wiringRequirements(of) : wiredCapRequirements(scenario, of);
     case 'memory':
       return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];
   }

@@ -160,6 +160,39 @@ export const WIRING_SCENARIOS: readonly WiringScenario[] = [
   { name: 'netkit-routing', keys: { device: 'netkit', hostRouting: true } },
 ];
 
+/** One TCP flow of a pod under a cap, by the way that its packets take. */
+export interface WiredCapScenario {
+  readonly name: string;
+  readonly capMbit: number;
+  readonly keys: {
+    readonly device: 'veth' | 'netkit';
+    readonly hostRouting: boolean;
+    readonly congestionControl?: string;
+  };
+  /** Of the socket itself (SO_MAX_PACING_RATE). */
+  readonly paceMbit?: number;
+  readonly isAqmOff?: true;
+  /** 20 ms and 1 % of loss on the way. */
+  readonly isLossy?: true;
+}
+
+const [STACK, ROUTED, NETKIT_ROUTED] = [
+  { device: 'veth', hostRouting: false },
+  { device: 'veth', hostRouting: true },
+  { device: 'netkit', hostRouting: true },
+] as const;
+
+export const WIRED_CAP_SCENARIOS: readonly WiredCapScenario[] = [
+  { name: 'queue-100M', capMbit: 100, keys: STACK, isAqmOff: true },
+  { name: 'queue-100M-routing', capMbit: 100, keys: ROUTED, isAqmOff: true },
+  { name: 'queue-100M-netkit-routing', capMbit: 100, keys: NETKIT_ROUTED, isAqmOff: true },
+  { name: 'pace-400M', capMbit: 600, keys: STACK, paceMbit: 400 },
+  { name: 'pace-400M-routing', capMbit: 600, keys: ROUTED, paceMbit: 400 },
+  { name: 'pace-400M-netkit-routing', capMbit: 600, keys: NETKIT_ROUTED, paceMbit: 400 },
+  { name: 'lossy-cubic', capMbit: 50, keys: { ...NETKIT_ROUTED, congestionControl: 'cubic' }, isLossy: true },
+  { name: 'lossy-bbr', capMbit: 50, keys: { ...NETKIT_ROUTED, congestionControl: 'bbr' }, isLossy: true },
+];
+
 /** Senders at once on one aggregate. */
 export const EXACT_SCENARIOS = [
   { name: '1-thread', senders: 1 },
@@ -193,7 +226,7 @@ export function scenariosOf(bench: Bench): readonly string[] {
     case 'bystanders':
       return names(BYSTANDER_SCENARIOS);
     case 'wiring':
-      return names(WIRING_SCENARIOS);
+      return [...names(WIRING_SCENARIOS), ...names(WIRED_CAP_SCENARIOS)];
     case 'exact':
       return names(EXACT_SCENARIOS);
     case 'cost':

@@ -43,6 +43,8 @@ export interface Part {
   readonly cpus: number;
   readonly cpuModel: string;
   readonly quick: boolean;
+  /** What the clock of its VM counted; absent: time. */
+  readonly clock?: 'instructions';
   /** ISO 8601: when its first run was over. */
   readonly measuredAt: string;
   readonly records: readonly RunRecord[];

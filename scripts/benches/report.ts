@@ -57,7 +57,7 @@ export function collectReport(
 export function jsonReport(report: BenchReport): string {
   const { kernel, cpus, cpuModel, rows, quick, measuredAt, repeats, tools, verdicts, parts } = report;
   const about = { cpuModel, quick, measuredAt, repeats, tools, verdicts };
-  const runs = parts.map(({ bench, records }) => ({ bench, records }));
+  const runs = parts.map(({ bench, clock, records }) => ({ bench, ...(clock && { clock }), records }));
   const curves = { curvePercents: CURVE_PERCENTS, rateIntervalMs: INTERVAL_MS };
   const head = JSON.stringify({ kernel, cpus, rows, ...about, ...curves }, undefined, 2);
   // The runs are for programs: a line for each of them.
@@ -117,7 +117,8 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   wiring:
     'A pod without a cap, joined to the node in different ways, and the node itself (host). stream_mbit: one TCP flow (iperf3) to the ' +
     'peer, stream_in_mbit: from it; cpu_s_per_gb: processor time of the whole machine, both ends included, for each 10^9 bytes. ' +
-    'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing.',
+    'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off; pace-400M: a socket that asks for 400 Mbit/s ' +
+    'under a cap of 600 (mean_share is of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
 };
 
 function chartsOf(part: Part): string {
@@ -156,10 +157,14 @@ function verdictList(verdicts: readonly Verdict[]): string {
 }
 
 function section(part: Part, report: BenchReport): string {
-  const { bench } = part;
+  const { bench, clock } = part;
+  const counted =
+    clock === undefined
+      ? ''
+      : ' The clock of this VM counted instructions, 2 ns each, and not time: what else the machine had to do changes nothing.';
   return `<section>
 <h2>${escapeText(TITLES[bench])}</h2>
-<p class="soft">${escapeText(EXPLANATIONS[bench])}</p>
+<p class="soft">${escapeText(EXPLANATIONS[bench] + counted)}</p>
 ${chartsOf(part)}
 ${htmlTable(bench, report.rows)}
 ${verdictList(report.verdicts.filter((verdict) => verdict.bench === bench))}

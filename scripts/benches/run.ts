@@ -116,7 +116,7 @@ async function loadBbr(): Promise<void> {
 export async function runBench(
   bench: Bench,
   partFile: string,
-  options: BenchOptions & { readonly isQuick: boolean },
+  options: BenchOptions & { readonly isQuick: boolean; readonly countsInstructions: boolean },
 ): Promise<void> {
   const effort = options.isQuick ? QUICK : FULL;
   const recorder = new Recorder(partFile, {
@@ -125,6 +125,7 @@ export async function runBench(
     cpus: os.availableParallelism(),
     cpuModel: os.cpus()[0]?.model ?? 'unknown',
     quick: options.isQuick,
+    ...(options.countsInstructions && { clock: 'instructions' as const }),
   });
   switch (bench) {
     case 'latency':
@@ -143,6 +144,7 @@ export async function runBench(
     case 'samenode':
       return await runSamenode(effort, recorder, options);
     case 'wiring':
+      await loadBbr();
       return await runWiring(effort, recorder, options);
     case 'exact':
     case 'cost':

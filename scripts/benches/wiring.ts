@@ -1,5 +1,5 @@
 // What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each kind of wiring. All stand
-// side by side and are measured in short turns: an emulated machine is now fast and now slow for minutes.
+// side by side and are measured in turn.
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
@@ -11,7 +11,7 @@ import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
 import { UndoStack } from '../measure/undo.ts';
 import { NODE_ADDRESS, PEER_ADDRESS } from '../measure/uplink.ts';
 import { parseReceived, runIperf } from './bulk.ts';
-import { WIRING_SCENARIOS } from './names.ts';
+import { WIRED_CAP_SCENARIOS, WIRING_SCENARIOS } from './names.ts';
 import type { WiringScenario } from './names.ts';
 import { measureUndisturbed, sayRun } from './network.ts';
 import type { BenchOptions } from './network.ts';
@@ -19,6 +19,7 @@ import type { Measured, Metric, Recorder } from './record.ts';
 import { MESSAGE_BYTES, parseFullLog } from './requests.ts';
 import { watchingStalls } from './stalls.ts';
 import { percentile } from './statistics.ts';
+import { measureWiredCap } from './wired-caps.ts';
 
 const REQUEST_PORT = '11111';
 /** Of each load; bulk has another second before it to leave slow start. */
@@ -74,15 +75,14 @@ async function makeSender(
   return { ...place, ...helper, netns, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
 }
 
-/** Processor time that the machine has spent on anything but idling, s: the first line of /proc/stat (proc(5)). */
+/**
+ * Time that the processors have spent on anything but idling, s. From the time they idled, the first line of /proc/stat (proc(5)),
+ * which the kernel measures; what it says of work it takes from samples.
+ */
 function busySeconds(): number {
   const [line = ''] = fs.readFileSync('/proc/stat', 'utf8').split('\n');
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line
-    .trim()
-    .split(/\s+/)
-    .slice(1)
-    .map(Number);
-  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+  const [, , , idle = 0, waiting = 0] = line.trim().split(/\s+/).slice(1).map(Number);
+  return os.availableParallelism() * (performance.now() / 1000) - (idle + waiting) / TICKS_PER_SECOND;
 }
 
 async function stream({ netns }: Sender, direction: '' | 'in_', signal: AbortSignal): Promise<Metric[]> {
@@ -140,15 +140,7 @@ async function measure(sender: Sender, signal: AbortSignal): Promise<Measured> {
   }
 }
 
-/** Turns of each for every repeat. */
-const TURNS = 3;
-
-/** Runs the bench; every turn is recorded as soon as it is over. Nothing is left behind. */
-export async function runWiring(
-  { repeats }: { readonly repeats: number },
-  recorder: Recorder,
-  options: BenchOptions,
-): Promise<void> {
+async function runUncapped(repeats: number, recorder: Recorder, options: BenchOptions): Promise<void> {
   const undo = new UndoStack();
   const senders: Sender[] = [];
   try {
@@ -159,7 +151,7 @@ export async function runWiring(
       sender.helper?.pause();
       senders.push(sender);
     }
-    for (let turn = 0; turn < repeats * TURNS; turn += 1) {
+    for (let turn = 0; turn < repeats; turn += 1) {
       for (const sender of senders) {
         const { name, keys } = sender.scenario;
         const system = keys === undefined ? ('none' as const) : ('podpace' as const);
@@ -175,4 +167,37 @@ export async function runWiring(
     for (const { helper } of senders) helper?.resume();
     await undo.run();
   }
+}
+
+async function runCapped(
+  repeats: number,
+  seconds: number,
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
+  try {
+    for (let repeat = 0; repeat < repeats; repeat += 1) {
+      for (const scenario of WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name))) {
+        const key = { scenario: scenario.name, system: 'podpace', repeat } as const;
+        if (recorder.has(key)) continue;
+        options.signal.throwIfAborted();
+        const measured = await measureWiredCap(scenario, seconds, options, folder);
+        recorder.add({ ...key, ...measured });
+        sayRun('wiring', key, measured);
+      }
+    }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs the bench; every run is recorded as soon as it is over. Nothing is left behind. */
+export async function runWiring(
+  { repeats, accuracySeconds }: { readonly repeats: number; readonly accuracySeconds: number },
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
+  await runUncapped(repeats, recorder, options);
+  await runCapped(repeats, accuracySeconds, recorder, options);
 }

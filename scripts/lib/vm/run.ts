@@ -19,6 +19,7 @@ import { relayUntil } from './relay.ts';
 export interface VmRequest {
   kernel: Kernel;
   accelerator: Accelerator;
+  countsInstructions: boolean;
   cpus: number;
   memoryMib: number;
   /** Whether the first processor has one of this machine's to itself, where there are several. */
@@ -104,7 +105,12 @@ async function runSession(session: Session): Promise<number> {
   // Once the guest runs nobody needs the folder, and nothing would remove it if this process were killed.
   const onStarted = async (): Promise<void> => {
     rmSync(scratch, { recursive: true, force: true });
-    if (session.isFirstAlone && machine.pid !== undefined && files.pid !== undefined)
+    if (
+      session.isFirstAlone &&
+      !session.countsInstructions &&
+      machine.pid !== undefined &&
+      files.pid !== undefined
+    )
       await placeFirstAlone(machine.pid, [files.pid]);
   };
   const done = Promise.all([

@@ -151,7 +151,7 @@ for (const [name, commands] of Object.entries(MASTERS)) {
   });
 }
 
-test.serial('two uplinks at once share one cap', async (t) => {
+test.serial('two uplinks at once share one cap, also when a rule sends the pod by the other', async (t) => {
   takeAway(t, 'second');
   const { node, peer } = scene.bed;
   ipIn(node)(`link add second type veth peer name second netns ${path.basename(peer)}`);
@@ -174,6 +174,10 @@ test.serial('two uplinks at once share one cap', async (t) => {
     measure(scene, '198.51.100.2', devices, 5202),
   ]);
   holds(t, together);
+  const rule = `from ${scene.podAddress} lookup 77`;
+  ipIn(node)(`rule add ${rule}`);
+  t.teardown(() => ipIn(node)(`rule del ${rule}`));
+  holds(t, await measure(scene, '198.51.100.2', ['second']));
 });
 
 test.serial('another pod of the node: the cap of the sender holds on the way into it', async (t) => {

@@ -1,0 +1,109 @@
+// What TCP of a capped pod does when its packets keep their socket on the way: the queue it makes, a pace of its own, and BBR
+// over a lossy path.
+
+import { BackgroundProcess } from '../measure/background.ts';
+import { attachCounter, type Counter } from '../measure/counter.ts';
+import { addressOf, bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../measure/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
+import { UndoStack } from '../measure/undo.ts';
+import { capture } from '../lib/process.ts';
+import { WINDOW_MS } from './accuracy.ts';
+import { parseBulk, parseReceived, runIperf } from './bulk.ts';
+import type { WiredCapScenario } from './names.ts';
+import { measureUndisturbed } from './network.ts';
+import type { BenchOptions } from './network.ts';
+import type { Measured, Metric } from './record.ts';
+import { watchingStalls } from './stalls.ts';
+import { maxWindowMbit, meanMbitWithin } from './statistics.ts';
+
+/** Until TCP has left slow start. */
+const WARM_UP_SECONDS = 2;
+/** The end, where the load stops within an interval. */
+const END_MS = 200;
+
+/** Makes what comes to the peer late, and some of it not at all; it is counted before. The namespace takes it along. */
+async function addLoss(peer: string): Promise<void> {
+  const commands = [
+    'ip link add ifb0 type ifb',
+    'ip link set ifb0 up',
+    'tc qdisc add dev ifb0 root netem delay 20ms loss 1% limit 100000',
+    'tc filter add dev uplink ingress pref 2 matchall action mirred egress redirect dev ifb0',
+  ];
+  await capture(...inNamespace(peer, 'sh', '-ec', commands.join('\n')));
+}
+
+interface Scene {
+  readonly bed: TestBed<'pod'>;
+  readonly pod: string;
+  readonly address: string;
+  readonly counter: Counter;
+}
+
+async function makeScene(
+  scenario: WiredCapScenario,
+  { cnitool, signal }: BenchOptions,
+  folder: string,
+  undo: UndoStack,
+): Promise<Scene> {
+  const { name, capMbit, keys, isLossy = false, isAqmOff = false } = scenario;
+  const bed = await makeTestBed(['pod'], undo, signal, { label: `${name}-` });
+  const pod = bed.pods.get('pod') ?? '';
+  const counter = await attachCounter({ netns: bed.peer, device: 'uplink' }, undo);
+  if (isLossy) await addLoss(bed.peer);
+  const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
+  const server = await BackgroundProcess.start(command, args);
+  undo.defer('end the iperf3 server', () => server.stop());
+  await server.ready((output) => output.includes('Server listening'), signal);
+  await startHelper(bed, undo, signal, isAqmOff ? ['--aqm-target-ms', 'off'] : []);
+  const call = {
+    ...{ network: podpaceWith(folder, name, keys), bed, cnitool, netns: pod },
+    capabilityArguments: bandwidthArguments({ egressMbit: capMbit }),
+  };
+  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
+  return { bed, pod, counter, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
+}
+
+function metricsOf(
+  { capMbit, paceMbit }: WiredCapScenario,
+  report: string,
+  frames: readonly number[],
+  seconds: number,
+): Metric[] {
+  const course = { bytes: frames, intervalMs: 100 };
+  const [whole, settled] = [
+    { fromMs: 0, toMs: seconds * 1000 },
+    { fromMs: WARM_UP_SECONDS * 1000, toMs: seconds * 1000 - END_MS },
+  ];
+  const mean = meanMbitWithin(course, settled);
+  return [
+    { metric: 'goodput_mbit', unit: 'Mbit/s', value: parseReceived(report) },
+    { metric: 'bulk_rtt_us', unit: 'us', value: parseBulk(report, WARM_UP_SECONDS).meanRttUs },
+    { metric: 'mean_share', unit: '1', value: mean / (paceMbit ?? capMbit) },
+    { metric: 'max_window_share', unit: '1', value: maxWindowMbit(course, whole, WINDOW_MS) / capMbit },
+  ];
+}
+
+/** One run: one TCP flow from the pod to the peer. Nothing is left behind. */
+export async function measureWiredCap(
+  scenario: WiredCapScenario,
+  seconds: number,
+  options: BenchOptions,
+  folder: string,
+): Promise<Measured> {
+  const undo = new UndoStack();
+  try {
+    const { pod, address, counter } = await makeScene(scenario, options, folder, undo);
+    const pace = scenario.paceMbit === undefined ? [] : ['--fq-rate', `${scenario.paceMbit}M`];
+    return await measureUndisturbed(async () => {
+      counter.reset();
+      const { result: report, stallMs } = await watchingStalls(() =>
+        runIperf(pod, seconds, pace, options.signal),
+      );
+      const frames = counter.readWire().get(address);
+      if (frames === undefined) throw new Error(`Cannot measure: no data frame came from ${address}`);
+      return { metrics: metricsOf(scenario, report, frames, seconds), stallMs };
+    });
+  } finally {
+    await undo.run();
+  }
+}
