@@ -112,7 +112,7 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
 }
 
 /** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
-async function measureInVm(bench: Bench, options: Options): Promise<void> {
+async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const { quick, scenario, countInstructions } = options;
   const flags = [
     ...(quick === true ? ['--quick'] : []),
@@ -124,7 +124,7 @@ async function measureInVm(bench: Bench, options: Options): Promise<void> {
     ...(countsInstructions(bench, options) ? ['--count-instructions'] : []),
   ];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
-  const status = await runInSturdyVm(command, VM_ATTEMPTS, machine);
+  const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
 }
 
@@ -201,7 +201,7 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
     signal.throwIfAborted();
     try {
       if (hasFq || options.here === true || name === 'cost') await measureHere(name, options, signal);
-      else await measureInVm(name, options);
+      else await measureInVm(name, options, signal);
     } catch (error) {
       // What others measure is worth having nevertheless.
       signal.throwIfAborted();

@@ -59,11 +59,11 @@ async function prepare(): Promise<void> {
 const VM_ATTEMPTS = 3;
 
 /** The same command inside a VM whose kernel has sch_fq; the reports appear here, in the shared build directory. */
-async function runInVm(options: Options): Promise<number> {
+async function runInVm(options: Options, signal: AbortSignal): Promise<number> {
   say("this kernel has no sch_fq, so the lab runs inside a VM with Debian's kernel 6.12");
   const quick = options.quick === true ? ['--quick'] : [];
   const command = [path.join(projectRoot, 'scripts/lab'), '--prepared', ...quick];
-  return await runInSturdyVm(command, VM_ATTEMPTS);
+  return await runInSturdyVm(command, VM_ATTEMPTS, [], signal);
 }
 
 /** Measures both systems, one after the other, each on a node of its own. */
@@ -110,7 +110,7 @@ async function lab(options: Options, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
   if (await hasSchFq()) return report(await measure(options, signal));
   if (options.prepared === true) throw new Error('Cannot run the lab: the kernel of the VM has no sch_fq');
-  return await runInVm(options);
+  return await runInVm(options, signal);
 }
 
 async function main(options: Options, signal: AbortSignal): Promise<number> {

@@ -10,6 +10,8 @@ export interface RunOptions {
   env?: Readonly<Record<string, string>>;
   /** Called with the lines of captured output as they come, to show progress; a long one may come in pieces. */
   onLine?: (line: string) => void;
+  /** When it is aborted the command is asked to end (SIGTERM), and waited for: it may have something to take away. */
+  signal?: AbortSignal;
 }
 
 /** A command that could not be started, or that ended with another status than 0. */
@@ -84,6 +86,9 @@ function spawnCommand(
           chunk.toString('utf8').split('\n').filter(Boolean).forEach(options.onLine);
       });
     }
+    const end = (): void => void child.kill('SIGTERM');
+    options.signal?.addEventListener('abort', end, { once: true });
+    child.on('exit', () => options.signal?.removeEventListener('abort', end));
     child.on('error', (error) => reject(new CommandError(shown, error.message, undefined, '')));
     child.on('close', (status, signal) => {
       if (status === 0) return resolve(captured);

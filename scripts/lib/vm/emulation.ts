@@ -15,18 +15,22 @@ const EMULATION_FAILURES: ReadonlySet<number> = new Set([125, 132, 133, 134, 139
 /**
  * Runs a command in a VM with two processors and Debian's kernel 6.12, and returns its exit status. When the emulated
  * processors fail it is run again, in another VM, up to `attempts` times in all. `flags` are those of ./scripts/vm.
+ * Throws the signal's reason when that is aborted; the VM is gone then.
  */
 export async function runInSturdyVm(
   command: readonly string[],
   attempts: number,
-  flags: readonly string[] = [],
+  flags: readonly string[],
+  signal: AbortSignal,
 ): Promise<number> {
   const machine = ['--kernel', '6.12', '--cpus', '2', ...flags];
   for (let attempt = 1; ; attempt += 1) {
+    signal.throwIfAborted();
     try {
-      await run(path.join(projectRoot, 'scripts/vm'), [...machine, '--', ...command]);
+      await run(path.join(projectRoot, 'scripts/vm'), [...machine, '--', ...command], { signal });
       return 0;
     } catch (error) {
+      signal.throwIfAborted();
       // For any other failure the VM's own output has told the reason.
       if (!(error instanceof CommandError) || error.status === undefined) throw error;
       if (!EMULATION_FAILURES.has(error.status) || attempt === attempts) return error.status;

@@ -26,3 +26,16 @@ test('a command that a signal ended has no status; neither has one that is not t
   t.regex(absent.message, /ENOENT/);
   t.false(await succeeds('no-such-command', []));
 });
+
+test('a command is asked to end, and has the time to take away what it made', async (t) => {
+  const controller = new AbortController();
+  const script = "trap 'echo gone; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+  const lines: string[] = [];
+  const onLine = (line: string): void => {
+    lines.push(line);
+    if (line === 'ready') controller.abort();
+  };
+  const running = capture('sh', ['-c', script], { onLine, signal: controller.signal });
+  t.is((await t.throwsAsync(running, { instanceOf: CommandError })).status, 3);
+  t.deepEqual(lines, ['ready', 'gone']);
+});
