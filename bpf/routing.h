@@ -168,6 +168,27 @@ static inline __attribute__((always_inline)) __u32 packet_length(struct __sk_buf
 	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
 }
 
+/* The question to the kernel's routes: where a packet goes, and whether the next link takes its length. */
+static inline __attribute__((always_inline)) void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
+							   struct bpf_fib_lookup *fib)
+{
+	fib->l4_protocol = ip->protocol;
+	fib->tos = ip->tos;
+	fib->tot_len = packet_length(skb, IPV4_HEADER, ip->protocol);
+	fib->ipv4_src = ip->source;
+	fib->ipv4_dst = ip->destination;
+}
+
+static inline __attribute__((always_inline)) void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
+							   struct bpf_fib_lookup *fib)
+{
+	fib->l4_protocol = ip->next_header;
+	fib->flowinfo = ip->version_class_label & __builtin_bswap32(0x0fffffff);
+	fib->tot_len = packet_length(skb, IPV6_HEADER, ip->next_header);
+	__builtin_memcpy(fib->ipv6_src, ip->source, 16);
+	__builtin_memcpy(fib->ipv6_dst, ip->destination, 16);
+}
+
 /* Sends it where a lookup says; the neighbour there is known. */
 static inline __attribute__((always_inline)) int redirect_to(const struct bpf_fib_lookup *fib)
 {
@@ -185,11 +206,7 @@ static inline __attribute__((always_inline)) int forward_ipv4(struct __sk_buff *
 
 	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 || !is_unicast_ipv4(ip.destination))
 		return TC_ACT_UNSPEC;
-	fib.l4_protocol = ip.protocol;
-	fib.tos = ip.tos;
-	fib.tot_len = packet_length(skb, IPV4_HEADER, ip.protocol);
-	fib.ipv4_src = ip.source;
-	fib.ipv4_dst = ip.destination;
+	ask_ipv4(skb, &ip, &fib);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
 	    !count_hop_ipv4(skb, &ip))
 		return TC_ACT_UNSPEC;
@@ -204,63 +221,69 @@ static inline __attribute__((always_inline)) int forward_ipv6(struct __sk_buff *
 	if (!pod->ipv6[0] || !read_ipv6(skb, &ip) || !is_same_ipv6(ip.source, pod->ipv6) ||
 	    !is_global_ipv6(ip.destination))
 		return TC_ACT_UNSPEC;
-	fib.l4_protocol = ip.next_header;
-	fib.flowinfo = ip.version_class_label & __builtin_bswap32(0x0fffffff);
-	fib.tot_len = packet_length(skb, IPV6_HEADER, ip.next_header);
-	__builtin_memcpy(fib.ipv6_src, ip.source, 16);
-	__builtin_memcpy(fib.ipv6_dst, ip.destination, 16);
+	ask_ipv6(skb, &ip, &fib);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
 	    !count_hop_ipv6(skb, &ip))
 		return TC_ACT_UNSPEC;
 	return redirect_to(&fib);
 }
 
-/* Into the pod that has the address, past its host interface unless that holds packets for a cap. */
-static inline __attribute__((always_inline)) int arrive_at(struct __sk_buff *skb, const struct pod_address *pod,
-							   struct bpf_redir_neigh *next_hop)
+/*
+ * Into a pod, past its host interface unless that holds packets for a cap. Only where the node's routes lead there as well: an
+ * entry may outlive its pod while the helper is down, and somebody else may have the address by then.
+ */
+static inline __attribute__((always_inline)) int arrive(struct __sk_buff *skb, const struct pod_address *pod,
+							struct bpf_fib_lookup *fib)
 {
 	struct pod_address found = *pod;
+	long answer = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 
+	/* Its neighbour need not be known: the entry has its hardware address. */
+	if ((answer != BPF_FIB_LKUP_RET_SUCCESS && answer != BPF_FIB_LKUP_RET_NO_NEIGH) ||
+	    fib->ifindex != found.ifindex)
+		return TC_ACT_UNSPEC;
 	if (found.is_shaped)
-		return bpf_redirect_neigh(found.ifindex, next_hop, sizeof(*next_hop), 0);
+		return redirect_to(fib);
 	if (bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
-		return TC_ACT_SHOT;
+		return TC_ACT_UNSPEC;
 	return bpf_redirect_peer(found.ifindex, 0);
 }
 
 static inline __attribute__((always_inline)) int arrive_ipv4(struct __sk_buff *skb)
 {
+	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
 	struct address_key key = {};
-	struct bpf_redir_neigh next_hop = {};
 	const struct pod_address *pod;
 	struct ipv4_header ip;
+	int verdict;
 
 	key.address[2] = __builtin_bswap32(0x0000ffff);
 	if (bpf_skb_load_bytes_relative(skb, 16, &key.address[3], 4, BPF_HDR_START_NET))
 		return TC_ACT_UNSPEC;
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
-	if (!pod || !read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source) || !count_hop_ipv4(skb, &ip))
+	if (!pod || !read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source))
 		return TC_ACT_UNSPEC;
-	next_hop.nh_family = ADDRESS_FAMILY_IPV4;
-	next_hop.ipv4_nh = ip.destination;
-	return arrive_at(skb, pod, &next_hop);
+	ask_ipv4(skb, &ip, &fib);
+	verdict = arrive(skb, pod, &fib);
+	return verdict == TC_ACT_UNSPEC || count_hop_ipv4(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
 static inline __attribute__((always_inline)) int arrive_ipv6(struct __sk_buff *skb)
 {
-	struct bpf_redir_neigh next_hop = {};
+	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
 	const struct pod_address *pod;
 	struct address_key key;
 	struct ipv6_header ip;
+	int verdict;
 
 	if (bpf_skb_load_bytes_relative(skb, 24, key.address, 16, BPF_HDR_START_NET))
 		return TC_ACT_UNSPEC;
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
-	if (!pod || !read_ipv6(skb, &ip) || !is_global_ipv6(ip.source) || !count_hop_ipv6(skb, &ip))
+	if (!pod || !read_ipv6(skb, &ip) || !is_global_ipv6(ip.source))
 		return TC_ACT_UNSPEC;
-	next_hop.nh_family = ADDRESS_FAMILY_IPV6;
-	__builtin_memcpy(next_hop.ipv6_nh, ip.destination, 16);
-	return arrive_at(skb, pod, &next_hop);
+	ask_ipv6(skb, &ip, &fib);
+	verdict = arrive(skb, pod, &fib);
+	return verdict == TC_ACT_UNSPEC || count_hop_ipv6(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
 #endif

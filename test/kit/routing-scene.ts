@@ -8,6 +8,7 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
+import type { BackgroundProcess } from '../../scripts/measure/background.ts';
 import { callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
 import type { UndoStack } from '../../scripts/measure/undo.ts';
@@ -28,6 +29,7 @@ export type RoutingBed = TestBed<'one' | 'two'>;
 
 export interface RoutingScene {
   readonly bed: RoutingBed;
+  readonly helper: BackgroundProcess;
   /** Calls the plugin for a pod. Throws CommandError with its words. */
   readonly call: (verb: 'add' | 'del' | 'check', pod?: 'one' | 'two') => Promise<string>;
 }
@@ -69,7 +71,7 @@ export async function makeRoutingScene(
   const bed = await makeTestBed(['one', 'two'], undo, signal, { label: `r${scenes}-` });
   addIpv6(bed);
   await prepare?.(bed);
-  await startHelper(bed, undo, signal);
+  const helper = await startHelper(bed, undo, signal);
   const network = podpaceWith(folder, 'routed', { ipam: IPAM, ...keys });
   const cnitool = path.join(buildDirectory, 'tools/cnitool');
   const call = (verb: 'add' | 'del' | 'check', pod: 'one' | 'two' = 'one'): Promise<string> => {
@@ -80,7 +82,7 @@ export async function makeRoutingScene(
     for (const pod of ['one', 'two'] as const) await call('del', pod);
   });
   for (const pod of ['one', 'two'] as const) await call('add', pod);
-  const scene = { bed, call };
+  const scene = { bed, helper, call };
   // Neighbours: the first packets are the stack's.
   for (const to of [PEER_IPV4, PEER_IPV6]) await ping(scene, to);
   return scene;

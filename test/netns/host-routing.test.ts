@@ -186,6 +186,20 @@ test.serial('who is on the node besides: a filter, rules of netfilter, a program
   t.regex(await ping(crowded, PEER_IPV4), / 0 packets received/);
 });
 
+test.serial('an address that somebody else got while the helper was down is theirs', async (t) => {
+  t.timeout(300_000);
+  const undo = new UndoStack();
+  t.teardown(() => undo.run());
+  const lone = await makeRoutingScene({ keys: { hostRouting: true } }, undo);
+  t.is(await forwardedDuring(t, lone, POD_IPV4[0], { isFromPeer: true }), 0);
+  await lone.helper.stop();
+  await lone.call('del');
+  for (const address of [POD_IPV4[0], POD_IPV6[0]]) {
+    run(lone.bed.node, 'ip', 'address', 'add', address, 'dev', 'lo');
+    t.regex(await ping(lone, address, { isFromPeer: true }), ALL_ANSWERED);
+  }
+});
+
 test.serial('with the last pod everything of it goes', async (t) => {
   await scene.call('del');
   t.true((await status(scene)).exits.some(({ arrivalProgram }) => arrivalProgram));
