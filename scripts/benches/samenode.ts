@@ -1,12 +1,14 @@
 // What a pod with a cap on what it sends gets through to another pod of its node, which has none.
 
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { callPlugins, addressOf, bandwidthArguments, startHelper } from '../measure/systems.ts';
+import { addressOf, bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../measure/systems.ts';
 import type { Network } from '../measure/systems.ts';
 import { attachCounter } from '../measure/counter.ts';
 import { receive, startServer } from '../measure/load.ts';
 import { INTERVAL_MS, meanMbit, ratesMbit } from '../measure/series.ts';
-import { capNetkitPod, wireNetkitPod } from '../measure/netkit-pod.ts';
 import { makeTestBed } from '../measure/testbed.ts';
 import type { TestBed } from '../measure/testbed.ts';
 import { UndoStack } from '../measure/undo.ts';
@@ -23,7 +25,6 @@ const TBF_BURST_BITS = 1_000_000;
 /** The start is TCP's, not the cap's. */
 const WARM_UP_SECONDS = 1;
 
-/** Nobody else's plugin makes a netkit, and the bandwidth plugin caps veths only. */
 const NETWORKS: Readonly<
   Record<Exclude<SamenodeScenario['wiring'], 'netkit'>, Readonly<Record<Capper, Network>>>
 > = {
@@ -31,11 +32,10 @@ const NETWORKS: Readonly<
   bridge: { podpace: 'podpace-bridge', tbf: 'tbf-bridge' },
 };
 
+/** Nobody else's plugin makes a netkit, and the bandwidth plugin caps veths only. */
 function cappersOf({ wiring }: SamenodeScenario): readonly Capper[] {
   return wiring === 'netkit' ? ['podpace'] : ['podpace', 'tbf'];
 }
-
-const NETKIT_ADDRESSES = { sender: '10.91.0.1', receiver: '10.91.0.2' } as const;
 
 /** Adds both pods, the sender with the cap; returns the sender's address. */
 async function addPods(
@@ -45,16 +45,14 @@ async function addPods(
   undo: UndoStack,
   cnitool: string,
 ): Promise<string> {
-  if (wiring === 'netkit') {
-    for (const [pod, address] of Object.entries(NETKIT_ADDRESSES))
-      await wireNetkitPod(bed, bed.pods.get(pod as 'sender') ?? '', pod, address);
-    capNetkitPod(bed, bed.pods.get('sender') ?? '', { egressMbit: capMbit });
-    return NETKIT_ADDRESSES.sender;
-  }
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
+  undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
+  const network =
+    wiring === 'netkit' ? podpaceWith(folder, wiring, { device: 'netkit' }) : NETWORKS[wiring][system];
   const burst = system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
   const add = async (pod: 'sender' | 'receiver', egressMbit?: number): Promise<string> => {
     const call = {
-      ...{ network: NETWORKS[wiring][system], bed, cnitool, netns: bed.pods.get(pod) ?? '' },
+      ...{ network, bed, cnitool, netns: bed.pods.get(pod) ?? '' },
       capabilityArguments: bandwidthArguments({ egressMbit, ...burst }),
     };
     undo.defer(`take the ${pod} away`, async () => void (await callPlugins({ ...call, verb: 'del' })));
