@@ -13,13 +13,15 @@ export const ROOT_HANDLE = 0x7070_0000;
 /**
  * Limits at which fq never drops what a clock has charged. fq holds at most horizon x rate bytes per aggregate; the
  * defaults (100 packets per flow, 10,000 in all) are reached by one UDP sender at 100 Mbit/s. The limits are
- * counters, not memory. Without sockets fq sorts by hash: a wide mask keeps pods out of each other's flows.
+ * counters, not memory. Without sockets fq sorts by hash: a wide mask keeps pods out of each other's flows. With pacing it
+ * would have each TCP socket of the node pace itself, which nobody asked for.
  */
 export const LEAF_FQ_OPTIONS = {
   limitPackets: 1_000_000,
   flowLimitPackets: 1_000_000,
   buckets: 4096,
   orphanMask: 65_535,
+  pacing: false,
 } as const satisfies FqOptions;
 
 /** Roots that hold no policy of anybody's: kernel and distribution defaults, replaced and put back. */

@@ -39,7 +39,7 @@ export interface FqOptions {
   readonly quantumBytes?: number;
   /** Bytes that a new flow may send at first. */
   readonly initialQuantumBytes?: number;
-  /** True: sockets' own pacing rates and departure times are honoured. */
+  /** True: TCP sockets that send here pace themselves, as many as there are. Departure times hold either way. */
   readonly pacing?: boolean;
   /** Highest rate of one flow, in bytes per second. */
   readonly flowMaxRateBytesPerSec?: number;

@@ -27,17 +27,18 @@ function directionOf({ ingressMbit, egressMbit }: IngressScenario): readonly str
   return egressMbit === undefined ? ['--reverse'] : ['--bidir'];
 }
 
-/** Mean payload and the frames of the first second of a sender, in Mbit/s. */
+/** Mean payload, mean of all frames, acknowledgements included, and the frames of the first second of a sender, in Mbit/s. */
 function courseOf(
   counter: Counter,
   sender: string,
   seconds: number,
-): { goodput: number; firstSecond: number } {
+): { goodput: number; wire: number; firstSecond: number } {
   const [frames, payload] = [counter.readWire().get(sender), counter.readPayload().get(sender)];
   if (frames === undefined || payload === undefined)
     throw new Error(`Cannot measure: no data frame came from ${sender}`);
   return {
     goodput: meanMbit(payload, seconds * 1000),
+    wire: meanMbit(frames, seconds * 1000),
     firstSecond: firstSecondMbit(frames),
   };
 }
@@ -75,14 +76,20 @@ async function measureIngress(target: Target, scenario: IngressScenario, seconds
     const metric = (name: string, unit: string, value: number): Metric => ({ metric: name, unit, value });
     const metrics: Metric[] = [];
     if (scenario.ingressMbit !== undefined) {
-      const { goodput, firstSecond } = courseOf(received, PEER_ADDRESS, seconds);
+      const { goodput, wire, firstSecond } = courseOf(received, PEER_ADDRESS, seconds);
       metrics.push(
         metric('goodput_mbit', 'Mbit/s', goodput),
+        metric('wire_mbit', 'Mbit/s', wire),
         metric('first_second_mbit', 'Mbit/s', firstSecond),
       );
     }
-    if (scenario.egressMbit !== undefined)
-      metrics.push(metric('egress_goodput_mbit', 'Mbit/s', courseOf(node.counter, address, seconds).goodput));
+    if (scenario.egressMbit !== undefined) {
+      const { goodput, wire } = courseOf(node.counter, address, seconds);
+      metrics.push(
+        metric('egress_goodput_mbit', 'Mbit/s', goodput),
+        metric('egress_wire_mbit', 'Mbit/s', wire),
+      );
+    }
     if (scenario.egressMbit === undefined)
       metrics.push(metric('retransmits', 'segments', parseRetransmits(report)));
     if (requests !== undefined) metrics.push(...requestMetrics(requests));

@@ -131,7 +131,9 @@ function ingressRequirements(scenario: string, of: Figures): Requirement[] {
   if (scenario === '20M-both')
     return [
       ...asAlone('ingress', 'goodput_mbit', '20M', of),
+      ...asAlone('ingress on the wire', 'wire_mbit', '20M', of),
       ...asAlone('egress', 'egress_goodput_mbit', '20M-egress', of),
+      ...asAlone('egress on the wire', 'egress_wire_mbit', '20M-egress', of),
     ];
   if (scenario === '20M-rr') {
     const most = times(1 / 8, of('rr_p99_us', 'tbf'));
@@ -183,7 +185,7 @@ function wiredCapRequirements(scenario: string, of: Figures): Requirement[] {
   if (/^queue-.*routing$/.test(scenario))
     return [cap, { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 5000 }];
   if (scenario.startsWith('pace'))
-    return [{ what: 'of its own pace', value: of('mean_share'), unit: '', least: 0.97 }];
+    return [cap, { what: 'of its own pace', value: of('pace_share'), unit: '', least: 0.97 }];
   if (scenario === 'lossy-bbr') {
     const least = times(5, of('goodput_mbit', 'podpace', 'lossy-cubic'));
     return [cap, { what: "goodput, 5 times cubic's", value: of('goodput_mbit'), unit: 'Mbit/s', least }];

@@ -107,7 +107,8 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   ingress:
     'One TCP flow (iperf3, cubic) from the peer into a pod with a cap of 20 Mbit/s on what it receives; payload and frames counted at the ' +
     'pod. first_second_mbit: frames, from the first data frame on. 20M-rr: requests of the pod beside it (sockperf, 200 a second). ' +
-    '20M-both: both directions capped and loaded; 20M-egress: the other one by itself.',
+    '20M-both: both directions capped and loaded; 20M-egress: the other one by itself. wire_mbit: all frames, also the acknowledgements ' +
+    'of the other direction, which the cap counts and goodput does not.',
   samenode:
     'One TCP flow (iperf3) from a pod with a cap of 2 Mbit/s on what it sends to a pod of the same node without a cap, through ' +
     'routes, one bridge or netkit pairs; payload counted at the receiver, from the second second on.',
@@ -118,7 +119,7 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'A pod without a cap, joined to the node in different ways, and the node itself (host). stream_mbit: one TCP flow (iperf3) to the ' +
     'peer, stream_in_mbit: from it; cpu_s_per_gb: processor time of the whole machine, both ends included, for each 10^9 bytes. ' +
     'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off; pace-400M: a socket that asks for 400 Mbit/s ' +
-    'under a cap of 600 (mean_share is of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
+    'under a cap of 600 (pace_share: payload, of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
 };
 
 function chartsOf(part: Part): string {

@@ -75,10 +75,13 @@ function metricsOf(
     { fromMs: WARM_UP_SECONDS * 1000, toMs: seconds * 1000 - END_MS },
   ];
   const mean = meanMbitWithin(course, settled);
+  const goodput = parseReceived(report);
   return [
-    { metric: 'goodput_mbit', unit: 'Mbit/s', value: parseReceived(report) },
+    { metric: 'goodput_mbit', unit: 'Mbit/s', value: goodput },
     { metric: 'bulk_rtt_us', unit: 'us', value: parseBulk(report, WARM_UP_SECONDS).meanRttUs },
-    { metric: 'mean_share', unit: '1', value: mean / (paceMbit ?? capMbit) },
+    paceMbit === undefined
+      ? { metric: 'mean_share', unit: '1', value: mean / capMbit }
+      : { metric: 'pace_share', unit: '1', value: goodput / paceMbit },
     { metric: 'max_window_share', unit: '1', value: maxWindowMbit(course, whole, WINDOW_MS) / capMbit },
   ];
 }
