@@ -21,8 +21,12 @@ const WARM_UP_SECONDS = 2;
 /** The end, where the load stops within an interval. */
 const END_MS = 200;
 
-/** Makes what comes to the peer late, and some of it not at all; it is counted before. The namespace takes it along. */
-async function addLoss(peer: string): Promise<void> {
+/**
+ * Makes what comes to the peer late, and some of it not at all; it is counted before. Frames are lost one by one, as on a wire,
+ * and not whole trains of them. The namespaces take it along.
+ */
+async function addLoss({ node, peer }: TestBed<'pod'>): Promise<void> {
+  await capture(...inNamespace(node, 'ip', 'link', 'set', 'uplink', 'gso_max_segs', '1'));
   const commands = [
     'ip link add ifb0 type ifb',
     'ip link set ifb0 up',
@@ -49,7 +53,7 @@ async function makeScene(
   const bed = await makeTestBed(['pod'], undo, signal, { label: `${name}-` });
   const pod = bed.pods.get('pod') ?? '';
   const counter = await attachCounter({ netns: bed.peer, device: 'uplink' }, undo);
-  if (isLossy) await addLoss(bed.peer);
+  if (isLossy) await addLoss(bed);
   const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
   const server = await BackgroundProcess.start(command, args);
   undo.defer('end the iperf3 server', () => server.stop());
