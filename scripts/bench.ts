@@ -5,11 +5,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { collectReport, htmlReport, jsonReport, latencyPicture } from './benches/report.ts';
+import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
 import { BENCHES, NETWORK_BENCHES, scenariosOf } from './benches/names.ts';
 import type { Bench } from './benches/names.ts';
 import { readPart } from './benches/record.ts';
+import type { Part } from './benches/record.ts';
 import { FULL, QUICK, runBench } from './benches/run.ts';
 import { compileSteps } from './benches/step-under-test.ts';
 import { textTables } from './benches/tables.ts';
@@ -67,7 +68,7 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
       '--count-instructions',
       'in a VM whose clock counts instructions: hours instead of minutes, undisturbed',
     )
-    .option('--keep', `copy the reports to ${RESULTS_DIRECTORY}, as a full run of all benches does`)
+    .option('--keep', `renew these benches in ${RESULTS_DIRECTORY}, as a full run of all does`)
     .addOption(new Option('--prepared').hideHelp())
     .parse();
   const names = new Set(program.args);
@@ -144,27 +145,51 @@ async function toolVersions(): Promise<Record<string, string>> {
   };
 }
 
-function writeReports(report: BenchReport, directory: string): void {
+const RESULTS_JSON = path.join(RESULTS_DIRECTORY, 'report.json');
+
+/** Every bench of `judged` must have been measured under all scenarios that were asked for. */
+function writeReports(
+  parts: readonly Part[],
+  judged: readonly Bench[],
+  options: Options,
+  tools: Readonly<Record<string, string>>,
+  directory: string,
+): BenchReport {
+  const wanted = judged.map((bench) => ({
+    bench,
+    scenarios: scenariosOf(bench).filter(isWanted(options)),
+  }));
+  const report = collectReport(parts, wanted, tools);
   fs.mkdirSync(directory, { recursive: true });
   fs.writeFileSync(path.join(directory, 'report.json'), jsonReport(report));
   fs.writeFileSync(path.join(directory, 'report.html'), htmlReport(report));
   const picture = latencyPicture(report);
   if (picture !== undefined) fs.writeFileSync(path.join(directory, 'latency.svg'), picture);
+  return report;
+}
+
+/** What was measured now in place of what the repository keeps of the same benches; of the others that stays. */
+function renewed(parts: readonly Part[]): Part[] {
+  const kept = fs.existsSync(RESULTS_JSON) ? partsOf(fs.readFileSync(RESULTS_JSON, 'utf8')) : [];
+  return BENCHES.flatMap((name) => [...parts, ...kept].find(({ bench }) => bench === name) ?? []);
 }
 
 /** Writes the reports of what was measured, prints tables and verdicts; returns the exit status. */
 async function conclude(benches: readonly Bench[], options: Options): Promise<number> {
-  const parts = benches.flatMap((bench) => readPart(partFile(bench)) ?? []);
-  const wanted = benches.map((bench) => ({
-    bench,
-    scenarios: scenariosOf(bench).filter(isWanted(options)),
-  }));
+  const tools = await toolVersions();
+  const revision = tools['podpace'];
+  const parts = benches
+    .flatMap((bench) => readPart(partFile(bench)) ?? [])
+    .map((part) => ({ ...part, ...(revision !== undefined && { revision }) }));
   if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
-  const report = collectReport(parts, wanted, await toolVersions());
-  writeReports(report, REPORT_DIRECTORY);
+  const report = writeReports(parts, benches, options, tools, REPORT_DIRECTORY);
   const isFull =
     options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
-  if (isFull || options.keep === true) writeReports(report, RESULTS_DIRECTORY);
+  if (isFull || options.keep === true) {
+    const all = renewed(parts);
+    const judged = all.map(({ bench }) => bench);
+    writeReports(all, judged, {}, tools, RESULTS_DIRECTORY);
+  }
   if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
 
   const measured = parts.map(({ bench }) => bench);

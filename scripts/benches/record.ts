@@ -45,6 +45,8 @@ export interface Part {
   readonly quick: boolean;
   /** What the clock of its VM counted; absent: time. */
   readonly clock?: 'instructions';
+  /** Of podpace, where git knows it. */
+  readonly revision?: string;
   /** ISO 8601: when its first run was over. */
   readonly measuredAt: string;
   readonly records: readonly RunRecord[];

@@ -57,12 +57,21 @@ export function collectReport(
 export function jsonReport(report: BenchReport): string {
   const { kernel, cpus, cpuModel, rows, quick, measuredAt, repeats, tools, verdicts, parts } = report;
   const about = { cpuModel, quick, measuredAt, repeats, tools, verdicts };
-  const runs = parts.map(({ bench, clock, records }) => ({ bench, ...(clock && { clock }), records }));
   const curves = { curvePercents: CURVE_PERCENTS, rateIntervalMs: INTERVAL_MS };
   const head = JSON.stringify({ kernel, cpus, rows, ...about, ...curves }, undefined, 2);
   // The runs are for programs: a line for each of them.
-  const lines = runs.map((run) => `    ${JSON.stringify(run)}`).join(',\n');
+  const lines = parts.map((part) => `    ${JSON.stringify(part)}`).join(',\n');
   return `${head.slice(0, -2)},\n  "runs": [\n${lines}\n  ]\n}\n`;
+}
+
+/** What a report.json holds of each bench. Throws SyntaxError for what is none. */
+export function partsOf(json: string): Part[] {
+  const { runs = [], ...whole } = JSON.parse(json) as Omit<Part, 'bench' | 'records'> & {
+    runs?: (Partial<Part> & Pick<Part, 'bench' | 'records'>)[];
+  };
+  const { kernel, cpus, cpuModel, quick, measuredAt } = whole;
+  // Reports of earlier versions say where and when only once, for all benches.
+  return runs.map((part) => ({ kernel, cpus, cpuModel, quick, measuredAt, ...part }));
 }
 
 const TITLES: Readonly<Record<Bench, string>> = {
@@ -159,6 +168,7 @@ function verdictList(verdicts: readonly Verdict[]): string {
 
 function section(part: Part, report: BenchReport): string {
   const { bench, clock } = part;
+  const revision = part.revision === undefined ? '' : `, podpace ${part.revision}`;
   const counted =
     clock === undefined
       ? ''
@@ -169,6 +179,7 @@ function section(part: Part, report: BenchReport): string {
 ${chartsOf(part)}
 ${htmlTable(bench, report.rows)}
 ${verdictList(report.verdicts.filter((verdict) => verdict.bench === bench))}
+<p class="soft">${escapeText(`Measured ${part.measuredAt}, kernel ${part.kernel}${revision}.`)}</p>
 </section>`;
 }
 
@@ -234,7 +245,7 @@ export function htmlReport(report: BenchReport): string {
 <title>podpace benches</title>
 <style>${STYLE}</style>
 <h1>podpace beside what others do</h1>
-<p class="soft">Same pods, same caps, same load, one run, kernel ${escapeText(kernel)}, ${cpus} CPUs (${escapeText(cpuModel)}). Figures are medians of
+<p class="soft">Same pods, same caps, same load, each bench in one run, kernel ${escapeText(kernel)}, ${cpus} CPUs (${escapeText(cpuModel)}). Figures are medians of
 ${repeats} ${repeats === 1 ? 'run' : 'runs'}, taken in turn. A run during which the machine itself stood still for more than ${MAX_STALL_MS} ms was made again, up to four times, whichever system it was.</p>
 ${quick ? '<p class="warning">A quick run: short loads, one repeat. It shows that the benches work; its figures are none to go by.</p>' : ''}
 <p class="lead">${escapeText(summary(report))}</p>
