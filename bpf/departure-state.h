@@ -26,6 +26,8 @@
 #define URGENT_TARGETS 5
 #define URGENT_AHEAD_NS 20000000U
 #define DROPPED_SEGMENTS 2 /* a signal that is a drop waits for a packet of no more segments than these */
+#define RECOVERY_QUEUES                                                                                            \
+	4 /* and after a drop for so many times the queue: retransmissions are packets of few segments */
 #define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514
 
@@ -100,7 +102,7 @@ struct departure_packet {
 	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
 	__u32 flow_hash;
 	__u32 ecn_capable;
-	__u32 segments; /* that others have merged into it; 0: nobody did */
+	__u32 segments; /* that others have merged into it; 0: where nobody does that */
 };
 
 enum departure_verdict {

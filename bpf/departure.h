@@ -51,7 +51,8 @@
  * halfway to the horizon, one signal per round trip through the queue is due at once: slow start would be at the horizon
  * before the interval is over. Into a pod packets come merged, by the sender's host or by this one's, and a drop takes
  * ten segments or more of which one would do; so a drop waits for a packet of one or two, unless it is the
- * first of a slow start, or the queue is halfway to the horizon meanwhile.
+ * first of a slow start, or the queue is halfway to the horizon meanwhile. The packets of few segments are retransmissions
+ * before all, so after a drop none is dropped for four times the queue: by then TCP has recovered.
  *
  * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it stands still while the
  * link is busy with the sparse lane, whose packets these flows wait for. While the aggregate queues beyond the

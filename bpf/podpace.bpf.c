@@ -424,7 +424,8 @@ int podpace_deliver(struct __sk_buff *skb)
 SEC("tc")
 int podpace_receive(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
+	__u32 segments = skb->gso_segs;
+	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = segments ? segments : 1 };
 	__u64 left_at = skb->tstamp, arrives_at = 0;
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);

@@ -18,6 +18,7 @@ const SPARED_FRAMES = 2n;
 const URGENT_TARGETS = 5n;
 const URGENT_AHEAD_NS = 20_000_000n;
 const DROPPED_SEGMENTS = 2n;
+const RECOVERY_QUEUES = 4n;
 const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
 const SPARSE_ALLOWANCE_NS = 250_000n;
@@ -51,7 +52,7 @@ export interface Packet {
   /** 32 bits. */
   readonly flowHash: number;
   readonly isEcnCapable: boolean;
-  /** That others have merged into it; 0n: nobody did. */
+  /** That others have merged into it; 0n: where nobody does that. */
   readonly segments: bigint;
 }
 
@@ -323,11 +324,16 @@ export class Aggregate {
     return nowNs >= this.#signalAtNs || isUrgent;
   }
 
-  /** A drop waits for a packet of few segments: not for long, and not in a slow start that has heard of nothing yet. */
+  /**
+   * Where others merge packets a drop waits until the last one has been recovered from, and then for a packet of few segments:
+   * not for long, and not in a slow start that has heard of nothing yet.
+   */
   #doesSignalWait({ config, nowNs, segments }: Passage, queueNs: bigint): boolean {
-    const isBeforeTime = nowNs < this.#signalAtNs;
-    const isFirst = isBeforeTime && since(this.#signalLastNs, nowNs) >= config.intervalNs;
-    return segments > DROPPED_SEGMENTS && queueNs < config.horizonNs / 2n && !isFirst;
+    if (segments === 0n || queueNs >= config.horizonNs / 2n) return false;
+    const sinceNs = since(this.#signalLastNs, nowNs);
+    if (sinceNs < RECOVERY_QUEUES * queueNs) return true;
+    const isFirst = nowNs < this.#signalAtNs && sinceNs >= 16n * config.intervalNs;
+    return segments > DROPPED_SEGMENTS && !isFirst;
   }
 
   #giveSignal(nowNs: bigint): void {
