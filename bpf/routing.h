@@ -42,7 +42,8 @@ struct routed_pod {
 struct pod_address {
 	__u32 ifindex; /* of the host interface */
 	__u32 is_shaped; /* an ingress cap: they have to pass the qdisc of the host interface */
-	__u8 macs[ETHER_ADDRESSES]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
+	__u32 macs[ETHER_ADDRESSES /
+		   4]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
 };
 
 struct address_key {
@@ -244,7 +245,7 @@ static inline __attribute__((always_inline)) int arrive(struct __sk_buff *skb, c
 		return TC_ACT_UNSPEC;
 	if (found.is_shaped)
 		return redirect_to(fib);
-	if (bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
+	if ((found.macs[0] || found.macs[1]) && bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
 		return TC_ACT_UNSPEC;
 	return bpf_redirect_peer(found.ifindex, 0);
 }
@@ -257,11 +258,12 @@ static inline __attribute__((always_inline)) int arrive_ipv4(struct __sk_buff *s
 	struct ipv4_header ip;
 	int verdict;
 
-	key.address[2] = __builtin_bswap32(0x0000ffff);
-	if (bpf_skb_load_bytes_relative(skb, 16, &key.address[3], 4, BPF_HDR_START_NET))
+	if (!read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source))
 		return TC_ACT_UNSPEC;
+	key.address[2] = __builtin_bswap32(0x0000ffff);
+	key.address[3] = ip.destination;
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
-	if (!pod || !read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source))
+	if (!pod)
 		return TC_ACT_UNSPEC;
 	ask_ipv4(skb, &ip, &fib);
 	verdict = arrive(skb, pod, &fib);
@@ -276,10 +278,11 @@ static inline __attribute__((always_inline)) int arrive_ipv6(struct __sk_buff *s
 	struct ipv6_header ip;
 	int verdict;
 
-	if (bpf_skb_load_bytes_relative(skb, 24, key.address, 16, BPF_HDR_START_NET))
+	if (!read_ipv6(skb, &ip) || !is_global_ipv6(ip.source))
 		return TC_ACT_UNSPEC;
+	__builtin_memcpy(key.address, ip.destination, sizeof(key.address));
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
-	if (!pod || !read_ipv6(skb, &ip) || !is_global_ipv6(ip.source))
+	if (!pod)
 		return TC_ACT_UNSPEC;
 	ask_ipv6(skb, &ip, &fib);
 	verdict = arrive(skb, pod, &fib);
