@@ -63,6 +63,9 @@ test.serial('caps set through the conflist hold on the wire, alone and together'
   t.true(uncapped > 1.5 * (best.get('100M') ?? Infinity), `uncapped: ${uncapped}`);
 });
 
+/** How often CHECK is asked while a hand goes on damaging. */
+const MAX_CHECKS = 5;
+
 test.serial('cnitool adds, checks and deletes; CHECK sees what a hand has damaged', async (t) => {
   t.timeout(300_000);
   const undo = new UndoStack();
@@ -91,10 +94,17 @@ test.serial('cnitool adds, checks and deletes; CHECK sees what a hand has damage
     }
   };
   const damaging = damage();
-  const error = await t.throwsAsync(check(), { instanceOf: CommandError });
+  // CHECK may still come in the moment between a repair and the next damage: then it is right to find nothing.
+  let complaint = '';
+  for (let attempt = 0; attempt < MAX_CHECKS && complaint === ''; attempt += 1) {
+    complaint = await check().then(
+      () => '',
+      (error: unknown) => (error instanceof CommandError ? error.message : String(error)),
+    );
+  }
   end.abort();
   await damaging;
-  t.regex(error?.message ?? '', /queue 2 has the leaf qdisc pfifo/);
+  t.regex(complaint, /queue 2 has the leaf qdisc pfifo/);
   await removePod(place, pod);
   await removePod(place, pod);
   t.is(await tc('qdisc', 'show'), before);
