@@ -94,11 +94,6 @@ const isWanted =
   (name: string): boolean =>
     scenario === undefined || scenario.test(name);
 
-/** Differences of a few percent are no match for a busy machine's. */
-function countsInstructions(bench: Bench, { countInstructions }: Options): boolean {
-  return countInstructions === true || bench === 'wiring';
-}
-
 /** One bench, in this process. */
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const isQuick = options.quick === true;
@@ -107,23 +102,22 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
     repeats: (isQuick ? QUICK : FULL).repeats,
     isWanted: isWanted(options),
     isQuick,
-    countsInstructions: countsInstructions(bench, options),
+    countsInstructions: options.countInstructions === true,
     signal,
   });
 }
 
 /** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  const { quick, scenario, countInstructions } = options;
+  const { quick, scenario } = options;
+  // Ways of wiring differ by a few percent: no match for a busy machine's.
+  const counting = options.countInstructions === true || bench === 'wiring' ? ['--count-instructions'] : [];
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
-    ...(countInstructions === true ? ['--count-instructions'] : []),
+    ...counting,
   ];
-  const machine = [
-    ...(bench === 'latency' ? ['--first-alone'] : []),
-    ...(countsInstructions(bench, options) ? ['--count-instructions'] : []),
-  ];
+  const machine = [...(bench === 'latency' ? ['--first-alone'] : []), ...counting];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
@@ -217,7 +211,10 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
   const lacking = benches.filter((name) => NETWORK_BENCHES.has(name));
   if (options.here === true && !hasFq && lacking.length > 0)
     throw new Error(`Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`);
-  if (!hasFq && options.here !== true)
+  const counts = options.countInstructions === true;
+  if (counts && options.here === true)
+    throw new Error('Cannot count instructions here: only a VM has such a clock; leave out --here');
+  if (!hasFq && !counts && options.here !== true)
     say(
       "this kernel has no sch_fq, so the benches run inside VMs with Debian's kernel 6.12; cost alone runs here",
     );
@@ -225,7 +222,8 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
   for (const name of benches) {
     signal.throwIfAborted();
     try {
-      if (hasFq || options.here === true || name === 'cost') await measureHere(name, options, signal);
+      if (!counts && (hasFq || options.here === true || name === 'cost'))
+        await measureHere(name, options, signal);
       else await measureInVm(name, options, signal);
     } catch (error) {
       // What others measure is worth having nevertheless.

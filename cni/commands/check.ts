@@ -26,7 +26,7 @@ interface Check extends Enforcement {
 /** Main plugin. */
 async function checkPod({ edges, call, settings, result }: Check, type: string): Promise<WiredPair> {
   const { delegate, findPlugin } = await import('../ipam.ts');
-  const { podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
+  const { requireContainerInterface } = await import('../wiring/host-interface.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
   const { withSession } = await import('../wiring/session.ts');
@@ -40,7 +40,7 @@ async function checkPod({ edges, call, settings, result }: Check, type: string):
   return withSession(kernel, call.netns, async (session) => {
     const pair = await requireWiring(session, call, plan, interfaces[index]?.mac);
     await checkCongestionControl(session, settings);
-    return { ...pair, addresses: podAddressesOf(result, call.ifname) };
+    return { ...pair, addresses: plan.podAddresses.map(({ address }) => address) };
   });
 }
 

@@ -36,13 +36,18 @@ export interface OwnNetwork {
 
 /**
  * Writes podpace's network list with further keys for the plugin into a folder of its own, as a network of another name and
- * subnet; returns it.
+ * subnet; returns it. Plugins that come `before` it in the list make the interface, when keys.ipam is undefined.
  */
-export function podpaceWith(folder: string, name: string, keys: object): OwnNetwork {
+export function podpaceWith(
+  folder: string,
+  name: string,
+  keys: object,
+  before: readonly object[] = [],
+): OwnNetwork {
   const list = JSON.parse(fs.readFileSync(CONFLISTS.podpace, 'utf8')) as { plugins: object[] };
   fs.mkdirSync(path.join(folder, name), { recursive: true });
   const conflist = path.join(folder, name, '10-podpace.conflist');
-  const plugins = list.plugins.map((plugin) => ({ ...plugin, ...keys }));
+  const plugins = [...before, ...list.plugins.map((plugin) => ({ ...plugin, ...keys }))];
   fs.writeFileSync(conflist, JSON.stringify({ ...list, name, plugins }));
   return { conflist };
 }

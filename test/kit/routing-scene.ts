@@ -37,6 +37,8 @@ export interface RoutingScene {
 export interface RoutingOptions {
   /** Keys of the plugin. */
   readonly keys: object;
+  /** Another plugin makes the interfaces. */
+  readonly behind?: 'ptp';
   /** Capability arguments. */
   readonly caps?: object;
 }
@@ -60,7 +62,7 @@ let scenes = 0;
 
 /** Adds two pods to a node; all of it goes with `undo`. `prepare` is done before they are added. */
 export async function makeRoutingScene(
-  { keys, caps = {} }: RoutingOptions,
+  { keys, behind, caps = {} }: RoutingOptions,
   undo: UndoStack,
   prepare?: (bed: RoutingBed) => Promise<void>,
 ): Promise<RoutingScene> {
@@ -72,7 +74,10 @@ export async function makeRoutingScene(
   addIpv6(bed);
   await prepare?.(bed);
   const helper = await startHelper(bed, undo, signal);
-  const network = podpaceWith(folder, 'routed', { ipam: IPAM, ...keys });
+  const network =
+    behind === undefined
+      ? podpaceWith(folder, 'routed', { ipam: IPAM, ...keys })
+      : podpaceWith(folder, 'routed', { ipam: undefined, ...keys }, [{ type: behind, ipam: IPAM }]);
   const cnitool = path.join(buildDirectory, 'tools/cnitool');
   const call = (verb: 'add' | 'del' | 'check', pod: 'one' | 'two' = 'one'): Promise<string> => {
     const netns = bed.pods.get(pod) ?? '';

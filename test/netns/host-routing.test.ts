@@ -186,6 +186,17 @@ test.serial('who is on the node besides: a filter, rules of netfilter, a program
   t.regex(await ping(crowded, PEER_IPV4), / 0 packets received/);
 });
 
+test.serial('pods of another plugin are routed past the stack as well', async (t) => {
+  t.timeout(300_000);
+  const undo = new UndoStack();
+  t.teardown(() => undo.run());
+  const chained = await makeRoutingScene({ keys: { hostRouting: true }, behind: 'ptp' }, undo);
+  for (const to of [PEER_IPV4, PEER_IPV6]) t.is(await forwardedDuring(t, chained, to), 0, to);
+  for (const to of [POD_IPV4[0], POD_IPV6[0]])
+    t.is(await forwardedDuring(t, chained, to, { isFromPeer: true }), 0, to);
+  await chained.call('check');
+});
+
 test.serial('an address that somebody else got while the helper was down is theirs', async (t) => {
   t.timeout(300_000);
   const undo = new UndoStack();
