@@ -3,6 +3,7 @@
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 
 import fs from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureCnitool } from './lib/cnitool.ts';
@@ -12,32 +13,51 @@ import { packageSets } from './lib/needs.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
-import { addTallies, runAva, type Tally } from './lib/ava.ts';
+import { addTallies, runAva, type AvaOptions, type Tally } from './lib/ava.ts';
 
 const TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
 type Tier = (typeof TIERS)[number];
 
+const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
+
 /** The kernels of the vm tier: the newest that Debian 12 offers, and the oldest that podpace supports. */
 const KERNELS = ['6.12', '6.1'] as const;
 
-/**
- * What the VMs run. The programs, and what needs fq, on both kernels. The netns tier on the one that differs most from a
- * present-day kernel, which this machine's own is; it has no tcx, so programs are attached in another way there.
- */
-const VM_TIERS: Readonly<Record<string, readonly Tier[]>> = {
-  '6.12': ['bpf', 'vm'],
-  '6.1': ['bpf', 'netns', 'vm'],
-};
-/**
- * One processor each, so that both VMs run at once. With two, QEMU 7.2 emulates them in two threads, and now and then
- * runs stale translations of the machine code that V8 has just written: Node then dies of SIGSEGV.
- */
-const VM_CPUS = '1';
-/** Twice what a slow machine takes. */
-const VM_TIMEOUT_SECONDS = '3600';
+/** What one VM runs. */
+interface VmJob {
+  readonly kernel: string;
+  readonly tiers: readonly Tier[];
+  /** Every how-manieth file of a tier, and beginning with which: the rest is another job's. */
+  readonly share: { readonly of: number; readonly index: number };
+}
 
-function filesOf(tier: Tier): string[] {
-  return fs.globSync(`test/${tier}/**/*.test.ts`, { cwd: projectRoot }).toSorted();
+const WHOLE = { of: 1, index: 0 };
+/**
+ * The programs, and what needs fq, on both kernels. The netns tier on the one that differs most from a present-day kernel,
+ * which this machine's own is; it has no tcx, so programs are attached in another way there. The longest jobs first.
+ */
+const VM_JOBS: readonly VmJob[] = [
+  { kernel: '6.12', tiers: ['bpf', 'vm'], share: WHOLE },
+  { kernel: '6.1', tiers: ['bpf', 'vm'], share: WHOLE },
+  { kernel: '6.1', tiers: ['netns'], share: { of: 2, index: 0 } },
+  { kernel: '6.1', tiers: ['netns'], share: { of: 2, index: 1 } },
+];
+/** As many at once: each keeps one of the machine's processors busy. */
+const VMS_AT_ONCE = Math.max(1, Math.min(VM_JOBS.length, availableParallelism()));
+/**
+ * One processor each. With two, QEMU 7.2 emulates them in two threads, and now and then runs stale translations of the
+ * machine code that V8 has just written: Node then dies of SIGSEGV. A clock that counts instructions: what they measure
+ * does not hang on what else this machine does.
+ */
+const VM_SETTINGS = ['--cpus', '1', '--count-instructions', '--skip-idle'];
+/** Several times what a slow machine takes. */
+const VM_TIMEOUT_SECONDS = '3600';
+/** By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends with the VM. */
+const AVA_TIMEOUT_IN_VM = '24h';
+
+function filesOf(tier: Tier, { of, index } = WHOLE): string[] {
+  const files = fs.globSync(`test/${tier}/**/*.test.ts`, { cwd: projectRoot }).toSorted();
+  return files.filter((_, place) => place % of === index);
 }
 
 /** What the executables unpack once and keep, wherever they run. */
@@ -49,25 +69,29 @@ function removeAddonCache(): void {
   if (fs.existsSync(parent) && fs.readdirSync(parent).length === 0) fs.rmdirSync(parent);
 }
 
-/** Runs the files of a tier on the kernel that this process runs on. What they leave behind is a failure. */
-async function runHere(tier: Tier, label: string, allowSkips: boolean): Promise<Tally> {
+/** Runs test files on the kernel that this process runs on. What they leave behind is a failure. */
+async function runHere(files: readonly string[], options: AvaOptions): Promise<Tally> {
   const before = observeMachine();
   const hadAddons = fs.existsSync(ADDON_CACHE);
-  const concurrency = tier === 'unit' ? 2 : 1;
-  const tally = await runAva(filesOf(tier), { label, concurrency, allowSkips });
+  const tally = await runAva(files, options);
   if (!hadAddons) removeAddonCache();
   const leaks = findLeaks(before, observeMachine());
-  for (const leak of leaks) say(`${label}: left behind: ${leak}`);
+  for (const leak of leaks) say(`${options.label}: left behind: ${leak}`);
   return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
 }
 
 /** Runs this script again inside a VM; what it counted comes back through a file under build/. */
-async function runInVm(kernel: string): Promise<Tally> {
-  const result = path.join(projectRoot, 'build', `test-vm-${kernel}-${process.pid}.json`);
+async function runInVm(job: VmJob): Promise<Tally> {
+  const { kernel, tiers, share } = job;
+  const name = [kernel, ...tiers, share.index].join('-');
+  const result = path.join(projectRoot, 'build', `test-vm-${name}-${process.pid}.json`);
   fs.rmSync(result, { force: true });
-  say(`vm: tests on Linux ${kernel} in a VM`);
-  const vm = ['--kernel', kernel, '--cpus', VM_CPUS, '--timeout', VM_TIMEOUT_SECONDS, '--'];
-  const inside = [path.join(projectRoot, 'scripts/test'), '--inside-vm', kernel, '--result', result];
+  say(`vm: ${tiers.join(', ')} on Linux ${kernel} in a VM`);
+  const vm = ['--kernel', kernel, ...VM_SETTINGS, '--timeout', VM_TIMEOUT_SECONDS, '--'];
+  const inside = [
+    path.join(projectRoot, 'scripts/test'),
+    ...['--inside-vm', JSON.stringify(job), '--result', result],
+  ];
   try {
     await run(path.join(projectRoot, 'scripts/vm'), [...vm, ...inside]);
   } catch (error) {
@@ -79,16 +103,33 @@ async function runInVm(kernel: string): Promise<Tally> {
   return tally;
 }
 
-async function runTier(tier: Tier, kernels: readonly string[]): Promise<Tally> {
-  if (tier !== 'vm') return runHere(tier, tier, true);
-  const tallies = await Promise.all(kernels.map(runInVm));
-  return tallies.reduce(addTallies);
+/** Runs the jobs, each in a VM of its own, in their order, and several at once. */
+async function runInVms(jobs: readonly VmJob[]): Promise<Tally> {
+  const waiting = [...jobs];
+  let total = NOTHING;
+  const work = async (): Promise<void> => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      const tally = await runInVm(job);
+      total = addTallies(total, tally);
+    }
+  };
+  await Promise.all(Array.from({ length: VMS_AT_ONCE }, work));
+  return total;
 }
 
-async function runInside(kernel: string, result: string): Promise<Tally> {
-  let total: Tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const tier of VM_TIERS[kernel] ?? TIERS.filter((tier) => tier !== 'unit'))
-    total = addTallies(total, await runHere(tier, `${kernel} ${tier}`, tier !== 'vm'));
+async function runTier(tier: Tier, kernels: readonly string[]): Promise<Tally> {
+  if (tier === 'vm') return await runInVms(VM_JOBS.filter(({ kernel }) => kernels.includes(kernel)));
+  const concurrency = tier === 'unit' ? 2 : 1;
+  return await runHere(filesOf(tier), { label: tier, concurrency, allowSkips: true });
+}
+
+async function runInside({ kernel, tiers, share }: VmJob, result: string): Promise<Tally> {
+  let total = NOTHING;
+  for (const tier of tiers) {
+    const label = `${kernel} ${tier}`;
+    const limits = { concurrency: 1, allowSkips: tier !== 'vm', timeout: AVA_TIMEOUT_IN_VM };
+    total = addTallies(total, await runHere(filesOf(tier, share), { label, ...limits }));
+  }
   fs.writeFileSync(result, JSON.stringify(total));
   return total;
 }
@@ -106,16 +147,22 @@ if (tiers.length === 0) {
   say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);
   process.exit(2);
 }
+const kernels = values.kernel ?? KERNELS;
+for (const kernel of kernels) {
+  if (KERNELS.some((known) => known === kernel)) continue;
+  say(`Unknown kernel "${kernel}": the kernels are ${KERNELS.join(', ')}`);
+  process.exit(2);
+}
 
-let total: Tally = { passed: 0, failed: 0, skipped: 0 };
+let total = NOTHING;
 if (values['inside-vm'] !== undefined) {
-  total = await runInside(values['inside-vm'], values.result ?? '/dev/null');
+  total = await runInside(JSON.parse(values['inside-vm']) as VmJob, values.result ?? '/dev/null');
 } else {
   const { build, vm, lab, exits } = packageSets;
   await ensurePackages([...build, ...vm, ...lab, ...exits]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
-  for (const tier of tiers) total = addTallies(total, await runTier(tier, values.kernel ?? KERNELS));
+  for (const tier of tiers) total = addTallies(total, await runTier(tier, kernels));
 }
 if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
 if (values['inside-vm'] === undefined)

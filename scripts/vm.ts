@@ -18,6 +18,7 @@ interface Options {
   memory: number;
   firstAlone: boolean;
   countInstructions: boolean;
+  skipIdle: boolean;
   timeout?: number;
 }
 
@@ -50,6 +51,7 @@ const program = new Command('vm')
     'the clock counts instructions instead of time: slow, and undisturbed',
     false,
   )
+  .option('--skip-idle', 'with --count-instructions: waiting takes no time', false)
   .option('--timeout <seconds>', 'end the command after so many seconds (status 124)', positiveInteger)
   .argument('<command...>', 'command and its arguments, after --')
   .addHelpText(
@@ -71,6 +73,8 @@ try {
 async function main(command: string[], options: Options, interruption: AbortController): Promise<number> {
   const { signal } = interruption;
   const cwd = workingDirectory();
+  if (options.skipIdle && !options.countInstructions)
+    throw new Error('--skip-idle needs --count-instructions: only that clock can pass over waiting');
   requireRoot('run a VM');
   await ensurePackages(packageSets.vm);
   const machine = {
@@ -79,6 +83,7 @@ async function main(command: string[], options: Options, interruption: AbortCont
     memoryMib: options.memory,
     isFirstAlone: options.firstAlone,
     countsInstructions: options.countInstructions,
+    skipsIdleTime: options.skipIdle,
     cwd,
     environment: guestEnvironment(process.env),
   };

@@ -19,6 +19,8 @@ export interface AvaOptions {
   readonly concurrency: number;
   /** False: a skipped test is a failed one. */
   readonly allowSkips: boolean;
+  /** For how long no test may end before all have failed, like 120s; unless said, as package.json has it. */
+  readonly timeout?: string;
 }
 
 export function addTallies(a: Tally, b: Tally): Tally {
@@ -70,7 +72,8 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     return { passed: 0, failed: 1, skipped: 0 };
   }
   const cli = path.join(projectRoot, 'node_modules/ava/entrypoints/cli.js');
-  const args = [cli, '--tap', '--concurrency', String(options.concurrency), ...files];
+  const limit = options.timeout === undefined ? [] : ['--timeout', options.timeout];
+  const args = [cli, '--tap', '--concurrency', String(options.concurrency), ...limit, ...files];
   // What one test file has had compiled the next one need not: in a VM that is seconds for each.
   const env = { ...process.env, NODE_COMPILE_CACHE: path.join(buildDirectory, 'node-compile-cache') };
   const stdio = ['ignore', 'pipe', 'inherit'] as const;

@@ -30,8 +30,6 @@ const MAX_READING_MS = 5;
 const MAX_READINGS = 4;
 /** What can be due at once: the horizon of a cap, and its burst. */
 const QUEUE_MS = (DEFAULTS.horizonNs + DEFAULT_BURST_NS) / 1e6;
-/** How often it is measured while the cap is not used. */
-const ATTEMPTS = 5;
 /** Less of the cap than this part is not used by a pod that sends all it can. */
 const USED_PART = 0.9;
 
@@ -186,13 +184,6 @@ export async function rateOn({ bed }: Scene, devices: readonly string[]): Promis
   }
 }
 
-/** What an emulated processor had no time to send was held by nobody: the most of some attempts counts. */
-async function untilUsed(attempts: number, work: () => Promise<number>): Promise<number> {
-  const mbit = await work();
-  if (attempts === 1 || mbit >= USED_PART * CAP_MBIT) return mbit;
-  return Math.max(mbit, await untilUsed(attempts - 1, work));
-}
-
 /** Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer. */
 export async function measure(
   scene: Scene,
@@ -201,13 +192,11 @@ export async function measure(
   port?: number,
 ): Promise<number> {
   const seconds = SETTLE_MS / 1000 + MEASURE_SECONDS + 1;
-  return await untilUsed(ATTEMPTS, async () => {
-    const sent = send(scene, { to, seconds, ...(port !== undefined && { port }) });
-    await sleep(SETTLE_MS);
-    const mbit = await rateOn(scene, devices);
-    await sent;
-    return mbit;
-  });
+  const sent = send(scene, { to, seconds, ...(port !== undefined && { port }) });
+  await sleep(SETTLE_MS);
+  const mbit = await rateOn(scene, devices);
+  await sent;
+  return mbit;
 }
 
 /**
@@ -215,14 +204,13 @@ export async function measure(
  * sends on after a change that has thrown, and is waited for.
  */
 export async function measureAfter(scene: Scene, to: string, change: () => void): Promise<number> {
-  const attempts = 3;
-  const seconds = SETTLE_MS / 1000 + 2 + FOLLOW_MS / 1000 + attempts * (MEASURE_SECONDS + 1);
+  const seconds = SETTLE_MS / 1000 + 2 + FOLLOW_MS / 1000 + MEASURE_SECONDS + 1;
   const sent = send(scene, { to, seconds });
   try {
     await sleep(SETTLE_MS + 1000);
     change();
     await sleep(FOLLOW_MS);
-    return await untilUsed(attempts, () => rateOn(scene, ['uplink']));
+    return await rateOn(scene, ['uplink']);
   } finally {
     await sent;
   }

@@ -22,9 +22,8 @@ function mean(values: readonly number[]): number {
 const CAPS_MBIT = { '10M': 10, '100M': 100, 'together-10M': 10, 'together-100M': 100 } as const;
 type Capped = keyof typeof CAPS_MBIT;
 const CAPPED = Object.keys(CAPS_MBIT) as Capped[];
-/** An emulated processor that is shared with another virtual machine leaves part of a cap unused. */
-const USED_PART = 0.7;
-const ATTEMPTS = 3;
+/** Goodput is a little less than what is on the wire. */
+const USED_PART = 0.9;
 
 /** No cap is exceeded, by the frames at the peer: iperf3's own clock is too coarse for that over three seconds. */
 function holdsCaps(t: ExecutionContext, traces: ReadonlyMap<string, Trace>): void {
@@ -45,22 +44,16 @@ function holdsCaps(t: ExecutionContext, traces: ReadonlyMap<string, Trace>): voi
 test.serial('caps set through the conflist hold on the wire, alone and together', async (t) => {
   t.timeout(600_000);
   const durations = { capped: 3, uncapped: 2, together: 3 };
-  // What the processor had no time to send was held by nobody: the best of each counts.
-  const best = new Map<string, number>();
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const measured = await measureSystem('podpace', { durations, cnitool, signal });
-    const traces = new Map(measured.map(({ trace }) => [trace.scenario as string, trace]));
-    holdsCaps(t, traces);
-    for (const [scenario, { goodputMbit }] of traces)
-      best.set(scenario, Math.max(goodputMbit, best.get(scenario) ?? 0));
-    if (CAPPED.every((each) => (best.get(each) ?? 0) >= USED_PART * CAPS_MBIT[each])) break;
-  }
+  const measured = await measureSystem('podpace', { durations, cnitool, signal });
+  const traces = new Map<string, Trace>(measured.map(({ trace }) => [trace.scenario, trace]));
+  holdsCaps(t, traces);
+  const goodputOf = (scenario: string): number => traces.get(scenario)?.goodputMbit ?? 0;
   for (const scenario of CAPPED) {
-    const goodputMbit = best.get(scenario) ?? 0;
+    const goodputMbit = goodputOf(scenario);
     t.true(goodputMbit >= USED_PART * CAPS_MBIT[scenario], `${scenario}: ${goodputMbit} Mbit/s`);
   }
-  const uncapped = best.get('uncapped') ?? 0;
-  t.true(uncapped > 1.5 * (best.get('100M') ?? Infinity), `uncapped: ${uncapped}`);
+  const uncapped = goodputOf('uncapped');
+  t.true(uncapped > 1.5 * goodputOf('100M'), `uncapped: ${uncapped}`);
 });
 
 /** How often CHECK is asked while a hand goes on damaging. */

@@ -20,6 +20,7 @@ export interface VmRequest {
   kernel: Kernel;
   accelerator: Accelerator;
   countsInstructions: boolean;
+  skipsIdleTime: boolean;
   cpus: number;
   memoryMib: number;
   /** Whether the first processor has one of this machine's to itself, where there are several. */

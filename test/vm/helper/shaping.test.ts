@@ -19,6 +19,8 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
 /** Long enough that no repair gets between a test's damage and its check. */
 const NO_REPAIR = ['--reconcile-seconds', '3600'];
+/** By then the helper has looked at what it and the test have made themselves, and looks again only when more happens. */
+const CALM_MS = 3000;
 
 interface Scene {
   readonly node: TestNetns;
@@ -230,6 +232,7 @@ for (const [what, damage, expected] of damages) {
     const scene = await makeScene(t);
     const { sandbox, helper } = scene;
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    await sleep(CALM_MS);
     damage(scene);
     const error = await t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
       instanceOf: HelperError,
