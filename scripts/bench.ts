@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
-import { BENCHES, NETWORK_BENCHES, scenariosOf } from './benches/names.ts';
+import { BENCHES, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
 import type { Bench } from './benches/names.ts';
 import { readPart } from './benches/record.ts';
 import type { Part } from './benches/record.ts';
@@ -40,6 +40,7 @@ interface Options {
   readonly scenario?: RegExp;
   readonly here?: true;
   readonly countInstructions?: true;
+  readonly wiring?: string;
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
   readonly prepared?: true;
@@ -51,6 +52,13 @@ function parsePattern(text: string): RegExp {
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
+}
+
+/** What is measured with another wiring must not stand for podpace as it comes, nor be asked of a bench that has its own. */
+function refuseWiring(program: Command, benches: readonly Bench[], { keep }: Options): void {
+  const deaf = benches.filter((bench) => !WIRED_BENCHES.has(bench));
+  if (deaf.length > 0) program.error(`error: --wiring changes nothing in ${deaf.join(', ')}: leave them out`);
+  if (keep === true) program.error('error: --keep is for podpace as it comes: leave out --wiring or --keep');
 }
 
 function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
@@ -68,12 +76,20 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
       '--count-instructions',
       'in a VM whose clock counts instructions: hours instead of minutes, undisturbed',
     )
+    .addOption(
+      new Option(
+        '--wiring <name>',
+        'how podpace joins its pods to their nodes, in benches that send from them',
+      ).choices([...WIRINGS.keys()]),
+    )
     .option('--keep', `renew these benches in ${RESULTS_DIRECTORY}, as a full run of all does`)
     .addOption(new Option('--prepared').hideHelp())
     .parse();
   const names = new Set(program.args);
   const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
-  return { benches, options: program.opts<Options>() };
+  const options = program.opts<Options>();
+  if (options.wiring !== undefined) refuseWiring(program, benches, options);
+  return { benches, options };
 }
 
 function partFile(bench: Bench): string {
@@ -103,18 +119,20 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
     isWanted: isWanted(options),
     isQuick,
     countsInstructions: options.countInstructions === true,
+    wiring: options.wiring,
     signal,
   });
 }
 
 /** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  const { quick, scenario } = options;
+  const { quick, scenario, wiring } = options;
   // Ways of wiring differ by a few percent: no match for a busy machine's.
   const counting = options.countInstructions === true || bench === 'wiring' ? ['--count-instructions'] : [];
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
+    ...(wiring === undefined ? [] : ['--wiring', wiring]),
     ...counting,
   ];
   const machine = [...(bench === 'latency' ? ['--first-alone'] : []), ...counting];
@@ -190,6 +208,7 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const head = `kernel ${report.kernel}, ${report.cpus} CPUs${report.quick ? ', quick: short loads, one repeat' : ''}`;
   process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
   const counted = parts.flatMap(({ bench, clock }) => (clock === undefined ? [] : [bench]));
+  if (options.wiring !== undefined) process.stdout.write(`podpace joined its pods by ${options.wiring}\n\n`);
   if (counted.length > 0) process.stdout.write(`The clock counted instructions: ${counted.join(', ')}\n\n`);
   for (const { met, text } of report.verdicts)
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);

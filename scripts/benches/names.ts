@@ -31,6 +31,9 @@ export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
   'wiring',
 ]);
 
+/** Benches whose pods podpace can join to their nodes in another way. */
+export const WIRED_BENCHES: ReadonlySet<Bench> = new Set(['latency', 'accuracy', 'udp', 'live', 'ingress']);
+
 /** One load of a pod under a cap, beside requests and answers. */
 export interface LatencyScenario {
   readonly name: string;
@@ -147,8 +150,14 @@ export const BYSTANDER_SCENARIOS: readonly BystanderScenario[] = [
 export interface WiringScenario {
   readonly name: string;
   /** Keys of podpace's plugin; absent for what it has not made. */
-  readonly keys?: { readonly device: 'veth' | 'netkit'; readonly hostRouting: boolean };
+  readonly keys?: WiringKeys;
   readonly isNode?: true;
+}
+
+/** Keys of podpace's plugin that say how it joins a pod to its node. */
+export interface WiringKeys {
+  readonly device: 'veth' | 'netkit';
+  readonly hostRouting: boolean;
 }
 
 export const WIRING_SCENARIOS: readonly WiringScenario[] = [
@@ -159,6 +168,11 @@ export const WIRING_SCENARIOS: readonly WiringScenario[] = [
   { name: 'netkit', keys: { device: 'netkit', hostRouting: false } },
   { name: 'netkit-routing', keys: { device: 'netkit', hostRouting: true } },
 ];
+
+/** The ways of wiring that are podpace's own, by name. */
+export const WIRINGS: ReadonlyMap<string, WiringKeys> = new Map(
+  WIRING_SCENARIOS.flatMap(({ name, keys }) => (keys === undefined ? [] : [[name, keys] as const])),
+);
 
 /** One TCP flow of a pod under a cap, by the way that its packets take. */
 export interface WiredCapScenario {

@@ -43,6 +43,8 @@ export interface BenchOptions {
   readonly cnitool: string;
   readonly repeats: number;
   readonly isWanted: (scenario: string) => boolean;
+  /** How podpace joins pods to their nodes; absent: as its network list says. */
+  readonly wiring?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -70,8 +72,8 @@ async function makeNodes(
   for (const system of systems) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
     undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
-    const { cnitool, signal } = options;
-    const nodeOptions = { cnitool, folder, hasQueuesPerProcessor, signal };
+    const { cnitool, signal, wiring } = options;
+    const nodeOptions = { cnitool, folder, hasQueuesPerProcessor, wiring, signal };
     const node = await step(`making a node for ${system}`, () => BenchNode.make(system, nodeOptions, undo));
     node.pause();
     nodes.push(node);

@@ -11,15 +11,17 @@ import {
   bandwidthArguments,
   callPlugins,
   hostInterfaceOf,
+  podpaceWith,
   startHelper,
 } from '../measure/systems.ts';
-import type { Network, PodCaps } from '../measure/systems.ts';
+import type { Network, OwnNetwork, PodCaps } from '../measure/systems.ts';
 import { inNamespace, makeTestBed } from '../measure/testbed.ts';
 import type { TestBed } from '../measure/testbed.ts';
 import type { UndoStack } from '../measure/undo.ts';
 import { UPLINK, UPLINK_QUEUES } from '../measure/uplink.ts';
 import { startEdtFifo } from './edt-fifo.ts';
 import type { EdtFifo } from './edt-fifo.ts';
+import { WIRINGS } from './names.ts';
 import type { System } from './names.ts';
 import { receiveByFlow, servedAsBulk, spreadTransmitQueues } from './processors.ts';
 import { startAnswering } from './requests.ts';
@@ -34,6 +36,11 @@ const NETWORKS: Readonly<Record<System, Network>> = {
   none: 'ptp',
 };
 
+function networkOf(system: System, { folder, wiring }: NodeOptions): Network | OwnNetwork {
+  if (system !== 'podpace' || wiring === undefined) return NETWORKS[system];
+  return podpaceWith(folder, wiring, WIRINGS.get(wiring) ?? {});
+}
+
 /** What a node needs from outside. */
 export interface NodeOptions {
   /** Path of the cnitool executable. */
@@ -42,6 +49,8 @@ export interface NodeOptions {
   readonly folder: string;
   /** Whether each processor has transmit queues of its own; otherwise a flow's hash chooses queue and receiver. */
   readonly hasQueuesPerProcessor: boolean;
+  /** How podpace joins pods to the node, one of WIRINGS; undefined: as its network list says. */
+  readonly wiring: string | undefined;
   /** Ends the making early. */
   readonly signal: AbortSignal;
 }
@@ -49,6 +58,8 @@ export interface NodeOptions {
 /** The system's own part: its processes, its caps where no plugin sets them; and the peer's server for bulk. */
 interface Machinery {
   readonly bulkServer: BackgroundProcess;
+  /** Adds and removes the pod. */
+  readonly network: Network | OwnNetwork;
   readonly helper?: BackgroundProcess;
   readonly edtFifo?: EdtFifo;
 }
@@ -99,6 +110,7 @@ export class BenchNode {
     }
     const machinery = {
       bulkServer: server,
+      network: networkOf(system, options),
       ...(system === 'podpace' && { helper: await startHelper(bed, undo, signal) }),
       ...(system === 'edt-fifo' && { edtFifo: await startEdtFifo(bed.node, undo) }),
     };
@@ -115,7 +127,7 @@ export class BenchNode {
     const burst = this.system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
     return await callPlugins({
       verb,
-      network: NETWORKS[this.system],
+      network: this.#machinery.network,
       bed: this.bed,
       cnitool: this.options.cnitool,
       netns: this.pod,

@@ -45,6 +45,8 @@ export interface Part {
   readonly quick: boolean;
   /** What the clock of its VM counted; absent: time. */
   readonly clock?: 'instructions';
+  /** How podpace joined pods to their nodes, where it was told. */
+  readonly wiring?: string;
   /** Of podpace, where git knows it. */
   readonly revision?: string;
   /** ISO 8601: when its first run was over. */

@@ -167,15 +167,16 @@ function verdictList(verdicts: readonly Verdict[]): string {
 }
 
 function section(part: Part, report: BenchReport): string {
-  const { bench, clock } = part;
+  const { bench, clock, wiring } = part;
   const revision = part.revision === undefined ? '' : `, podpace ${part.revision}`;
   const counted =
     clock === undefined
       ? ''
       : ' The clock of this VM counted instructions, 2 ns each, and not time: what else the machine had to do changes nothing.';
+  const wired = wiring === undefined ? '' : ` podpace joined its pods by ${wiring}.`;
   return `<section>
 <h2>${escapeText(TITLES[bench])}</h2>
-<p class="soft">${escapeText(EXPLANATIONS[bench] + counted)}</p>
+<p class="soft">${escapeText(EXPLANATIONS[bench] + counted + wired)}</p>
 ${chartsOf(part)}
 ${htmlTable(bench, report.rows)}
 ${verdictList(report.verdicts.filter((verdict) => verdict.bench === bench))}

@@ -126,6 +126,7 @@ export async function runBench(
     cpuModel: os.cpus()[0]?.model ?? 'unknown',
     quick: options.isQuick,
     ...(options.countsInstructions && { clock: 'instructions' as const }),
+    ...(options.wiring !== undefined && { wiring: options.wiring }),
   });
   switch (bench) {
     case 'latency':
