@@ -261,6 +261,7 @@ for (const [role, device, hook] of [
     const directories = makeHelperDirectories(t);
     const helper = await startHelper(t, node, directories, NO_REPAIR);
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    await sleep(CALM_MS);
     detachByHand({ node, sandbox, helper }, device, hook);
     const error = await t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
       instanceOf: HelperError,
