@@ -101,14 +101,10 @@ departure_inline void departure_admit_flow(struct departure_state *state, struct
 	set->flows[way] = (struct departure_flow){ 0 };
 }
 
-/*
- * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step once, and not for
- * each entry that it may be. Never NULL, for which it has no proof.
- */
-departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
+/* Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is none. */
+departure_inline void departure_search_flow(struct departure_state *state, struct departure_flow_set *set,
+					    __u32 tag, __u64 now)
 {
-	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
-	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
 	__u32 way, difference, is_other, found = 0, is_found = 0;
 
 	/* Without branches: eight of them would be 256 ways for the verifier. */
@@ -122,11 +118,30 @@ departure_inline struct departure_flow *departure_find_flow(struct departure_sta
 		write_once(state->way, found);
 	else
 		departure_admit_flow(state, set, tag, now);
+}
+
+/*
+ * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step once, and not for
+ * each entry that it may be. Never NULL, for which it has no proof.
+ */
+departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
+{
+	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
+	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
+	__u32 way = read_once(set->latest_way) & (FLOW_WAYS - 1);
+
+	departure_keep_order(way);
+	/* A tag stands in one way only. Packets come in trains, so most often in that where the one before was found. */
+	if (set->tags[way] == tag)
+		write_once(state->way, way);
+	else
+		departure_search_flow(state, set, tag, now);
 	departure_forget_paths();
 	way = read_once(state->way);
 	if (way > FLOW_WAYS)
 		return 0;
 	departure_keep_order(way);
+	set->latest_way = way;
 	return &set->flows[way];
 }
 

@@ -65,6 +65,8 @@ struct departure_flow {
 
 struct departure_flow_set {
 	__u32 tags[FLOW_WAYS]; /* hash of the flow, never 0 */
+	__u32 latest_way; /* of the latest packet's flow: where the next one is looked for first */
+	__u32 reserved;
 	struct departure_flow
 		flows[FLOW_WAYS + 1]; /* one for each way, and one of those that found all ways busy */
 };

@@ -206,7 +206,8 @@ inline_always __u32 sojourn_bucket(__u64 sojourn_ns)
 
 inline_always void count(struct aggregate_counters *counters, const struct departure *departure, __u32 wire_len)
 {
-	counters->repaired += departure->repaired;
+	if (departure->repaired)
+		counters->repaired += departure->repaired;
 	if (departure->verdict == DROP_HORIZON) {
 		counters->dropped_horizon++;
 	} else if (departure->verdict == DROP_AQM) {
