@@ -8,6 +8,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
+import { INTERRUPTED, interruption } from './lib/interruption.ts';
 import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
 import { projectRoot } from './lib/paths.ts';
@@ -86,7 +87,7 @@ async function runHere(files: readonly string[], options: AvaOptions): Promise<T
 }
 
 /** Runs this script again inside a VM; what it counted comes back through a file under build/. */
-async function runInVm(job: VmJob): Promise<Tally> {
+async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   const { kernel, tier, share, isTimed } = job;
   const name = [kernel, tier, share.index].join('-');
   const result = path.join(projectRoot, 'build', `test-vm-${name}-${process.pid}.json`);
@@ -99,8 +100,9 @@ async function runInVm(job: VmJob): Promise<Tally> {
     ...['--inside-vm', JSON.stringify(job), '--result', result],
   ];
   try {
-    await run(path.join(projectRoot, 'scripts/vm'), [...vm, ...inside]);
+    await run(path.join(projectRoot, 'scripts/vm'), [...vm, ...inside], { signal });
   } catch (error) {
+    signal.throwIfAborted();
     if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
   }
   if (!fs.existsSync(result)) return { passed: 0, failed: 1, skipped: 0 };
@@ -110,27 +112,38 @@ async function runInVm(job: VmJob): Promise<Tally> {
 }
 
 /** Runs the jobs, each in a VM of its own, in their order, and several at once. */
-async function runInVms(jobs: readonly VmJob[]): Promise<Tally> {
+async function runInVms(jobs: readonly VmJob[], signal: AbortSignal): Promise<Tally> {
   const waiting = [...jobs];
   let total = NOTHING;
   const work = async (): Promise<void> => {
     for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
-      const tally = await runInVm(job);
+      const tally = await runInVm(job, signal);
       total = addTallies(total, tally);
     }
   };
-  await Promise.all(Array.from({ length: VMS_AT_ONCE }, work));
+  const ended = await Promise.allSettled(Array.from({ length: VMS_AT_ONCE }, work));
+  signal.throwIfAborted();
+  for (const each of ended) if (each.status === 'rejected') throw each.reason;
   return total;
 }
 
-async function runTier(tier: Tier, kernels: readonly string[]): Promise<Tally> {
-  if (tier === 'vm') return await runInVms(VM_JOBS.filter(({ kernel }) => kernels.includes(kernel)));
+async function runTier(tier: Tier, kernels: readonly string[], signal: AbortSignal): Promise<Tally> {
+  if (tier === 'vm')
+    return await runInVms(
+      VM_JOBS.filter(({ kernel }) => kernels.includes(kernel)),
+      signal,
+    );
   const concurrency = tier === 'unit' ? 2 : 1;
-  return await runHere(filesOf(tier), { label: tier, concurrency, allowSkips: true });
+  return await runHere(filesOf(tier), { label: tier, concurrency, allowSkips: true, signal });
 }
 
-async function runInside({ kernel, tier, share, isTimed }: VmJob, result: string): Promise<Tally> {
+async function runInside(
+  { kernel, tier, share, isTimed }: VmJob,
+  result: string,
+  signal: AbortSignal,
+): Promise<Tally> {
   const limits = {
+    signal,
     concurrency: 1,
     allowSkips: tier !== 'vm',
     ...(isTimed && { timeout: AVA_TIMEOUT_TIMED }),
@@ -160,18 +173,26 @@ for (const kernel of kernels) {
   process.exit(2);
 }
 
-async function runAll(): Promise<Tally> {
+async function runAll(signal: AbortSignal): Promise<Tally> {
   const { build, vm, lab, exits } = packageSets;
   await ensurePackages([...build, ...vm, ...lab, ...exits]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
   let total = NOTHING;
-  for (const tier of tiers) total = addTallies(total, await runTier(tier, kernels));
+  for (const tier of tiers) total = addTallies(total, await runTier(tier, kernels, signal));
   if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
   return total;
 }
 
 const { 'inside-vm': job, result = '/dev/null' } = values;
-const { passed, failed } = await (job === undefined ? runAll() : runInside(JSON.parse(job) as VmJob, result));
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+const signal = interruption();
+try {
+  const { passed, failed } = await (job === undefined
+    ? runAll(signal)
+    : runInside(JSON.parse(job) as VmJob, result, signal));
+  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+} catch (error) {
+  process.exitCode = signal.aborted ? INTERRUPTED : 1;
+  if (!signal.aborted) say(error instanceof Error ? error.message : String(error));
+}

@@ -21,6 +21,8 @@ export interface AvaOptions {
   readonly allowSkips: boolean;
   /** For how long no test may end before all have failed, like 120s; unless said, as package.json has it. */
   readonly timeout?: string;
+  /** Ends the run early, and has this throw. */
+  readonly signal: AbortSignal;
 }
 
 export function addTallies(a: Tally, b: Tally): Tally {
@@ -86,9 +88,13 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     ava.on('error', reject);
     ava.on('close', (status) => resolve(status));
   });
+  const end = (): void => void ava.kill('SIGTERM');
+  options.signal.addEventListener('abort', end, { once: true });
   for await (const line of createInterface({ input: ava.stdout })) follower.take(line);
   const status = await ended;
   clearInterval(heartbeat);
+  options.signal.removeEventListener('abort', end);
+  options.signal.throwIfAborted();
   const { counts } = follower;
   if (status !== 0 && counts.failed === 0) {
     say(`${options.label}: AVA ended with status ${status} without a failed test`);
