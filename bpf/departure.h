@@ -230,4 +230,36 @@ charged:
 	return departure;
 }
 
+/*
+ * departure_without_state() - The cap and nothing else: one clock, one lane
+ * @map:	the aggregate's settings
+ * @clock:	monotonic ns until when its link is busy; the caller holds its lock
+ * @packet:	the packet
+ *
+ * For as long as somebody's hand has taken the state away: its packets are neither stopped nor set free.
+ *
+ * Return: when the packet departs, or why it is dropped
+ */
+departure_inline struct departure departure_without_state(const struct aggregate_config *map, __u64 *clock,
+							  const struct departure_packet *packet)
+{
+	struct departure departure = { .verdict = DEPART };
+	__u64 rate = departure_min(read_once(map->rate_bytes_per_sec), RATE_MAX);
+	__u64 horizon_ns = departure_max(read_once(map->horizon_ns), HORIZON_MIN_NS);
+	__u64 start = departure_max(*clock, packet->now);
+
+	departure.repaired = 1;
+	if (!rate)
+		return departure;
+	if (departure_out_of_reach(rate, start, packet->now))
+		start = packet->now + horizon_ns - 1;
+	departure.sojourn = start - packet->now;
+	if (departure.sojourn >= horizon_ns) {
+		departure.verdict = DROP_HORIZON;
+		return departure;
+	}
+	*clock = start + departure_charge(rate, packet->wire_len).ns + 1; /* its fraction rounded up */
+	return departure;
+}
+
 #endif

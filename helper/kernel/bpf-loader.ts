@@ -19,6 +19,7 @@ import {
   type MapInfo,
 } from './bpf.ts';
 import { hasErrno } from './errors.ts';
+import { MapPages } from './map-pages.ts';
 
 /** A program in the kernel. */
 export interface LoadedProgram {
@@ -33,6 +34,8 @@ export interface LoadedProgram {
 /** An object in the kernel: descriptors of its maps and its programs, by name. */
 export interface LoadedObject {
   readonly maps: ReadonlyMap<string, number>;
+  /** Those of the maps that have maps for values. */
+  readonly pages: ReadonlyMap<string, MapPages>;
   readonly programs: ReadonlyMap<string, LoadedProgram>;
 }
 
@@ -40,13 +43,15 @@ export interface LoadedObject {
 export interface LoadedPodpace {
   readonly maps: {
     readonly aggregateConfig: number;
-    readonly aggregateState: number;
-    readonly aggregateCounters: number;
     readonly hostInterfaces: number;
     readonly upperExits: number;
     readonly exemptions: number;
     readonly routedPods: number;
     readonly podAddresses: number;
+  };
+  readonly pages: {
+    readonly aggregateState: MapPages;
+    readonly aggregateCounters: MapPages;
   };
   readonly programs: {
     readonly classify: LoadedProgram;
@@ -69,6 +74,20 @@ function mapDifference(pinned: MapInfo, wanted: BpfMapDefinition): string | unde
   return differences.length === 0 ? undefined : differences.join(', ');
 }
 
+/** How the pages of a pinned map differ from their definition; undefined when they do not, or when it has none. */
+function pageDifference(pinned: number, { inner, maxEntries }: BpfMapDefinition): string | undefined {
+  if (inner === undefined) return undefined;
+  const pages = new MapPages(pinned, inner);
+  try {
+    for (let number = 0; number < maxEntries; number++) {
+      if (pages.has(number)) return mapDifference(mapInfo(pages.openPages[0] ?? -1), inner);
+    }
+    return undefined;
+  } finally {
+    pages.close();
+  }
+}
+
 function reuseMap(pin: string, definition: BpfMapDefinition): number | undefined {
   let fd: number;
   try {
@@ -77,7 +96,7 @@ function reuseMap(pin: string, definition: BpfMapDefinition): number | undefined
     if (hasErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
-  const difference = mapDifference(mapInfo(fd), definition);
+  const difference = mapDifference(mapInfo(fd), definition) ?? pageDifference(fd, definition);
   if (difference === undefined) return fd;
   fs.closeSync(fd);
   throw new Error(
@@ -94,10 +113,20 @@ const TYPED_MAPS: ReadonlySet<number> = new Set([
   MAP_TYPE.PERCPU_ARRAY,
 ]);
 
-function createPinnedMap(pin: string, definition: BpfMapDefinition, btfFd: number): number {
-  const { keyTypeId, valueTypeId } = definition;
+function createDefinedMap(definition: BpfMapDefinition, btfFd: number): number {
+  const { keyTypeId, valueTypeId, inner } = definition;
   const types = TYPED_MAPS.has(definition.type) ? { btfFd, keyTypeId, valueTypeId } : undefined;
-  const fd = createMap(definition, types);
+  if (inner === undefined) return createMap(definition, types);
+  const innerFd = createMap(inner);
+  try {
+    return createMap(definition, types, innerFd);
+  } finally {
+    fs.closeSync(innerFd);
+  }
+}
+
+function createPinnedMap(pin: string, definition: BpfMapDefinition, btfFd: number): number {
+  const fd = createDefinedMap(definition, btfFd);
   try {
     pinObject(fd, pin);
     return fd;
@@ -132,6 +161,14 @@ function openMaps(object: BpfObject, directory: string, opened: number[]): Map<s
   return maps;
 }
 
+function pagesOf({ maps }: BpfObject, fds: ReadonlyMap<string, number>): Map<string, MapPages> {
+  return new Map(
+    maps.flatMap(({ name, inner }) =>
+      inner === undefined ? [] : [[name, new MapPages(required(fds, name), inner)]],
+    ),
+  );
+}
+
 /** Where programs go on in others: by index in the map `continuations`. */
 const CONTINUATIONS = ['podpace_receive'] as const;
 
@@ -151,6 +188,7 @@ function fillContinuations(
 
 function loadInto(object: BpfObject, directory: string, opened: number[]): LoadedObject {
   const maps = openMaps(object, directory, opened);
+  const pages = pagesOf(object, maps);
   const programs = new Map<string, LoadedProgram>();
   for (const program of object.programs) {
     const fd = loadProgram({
@@ -166,7 +204,7 @@ function loadInto(object: BpfObject, directory: string, opened: number[]): Loade
   fillContinuations(maps, programs);
   // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
   for (const { name, fd } of programs.values()) replacePin(fd, path.join(directory, name));
-  return { maps, programs };
+  return { maps, pages, programs };
 }
 
 /**
@@ -187,7 +225,8 @@ export function loadObject(object: BpfObject, directory: string): LoadedObject {
 }
 
 /** Closes what loadObject opened. Pins and attached programs stay. */
-export function closeObject({ maps, programs }: LoadedObject): void {
+export function closeObject({ maps, pages, programs }: LoadedObject): void {
+  for (const each of pages.values()) each.close();
   for (const fd of maps.values()) fs.closeSync(fd);
   for (const { fd } of programs.values()) fs.closeSync(fd);
 }
@@ -200,17 +239,19 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
 
 /** Loads podpace's own object, as loadObject does. May be called again at any time, in any process. */
 export function loadPodpace(pinDirectory: string): LoadedPodpace {
-  const { maps, programs } = loadObject(parseBpfObject(readAsset('podpace.bpf.o')), pinDirectory);
+  const { maps, pages, programs } = loadObject(parseBpfObject(readAsset('podpace.bpf.o')), pinDirectory);
   return {
     maps: {
       aggregateConfig: required(maps, 'aggregate_config'),
-      aggregateState: required(maps, 'aggregate_state'),
-      aggregateCounters: required(maps, 'aggregate_counters'),
       hostInterfaces: required(maps, 'host_interfaces'),
       upperExits: required(maps, 'upper_exits'),
       exemptions: required(maps, 'exemptions'),
       routedPods: required(maps, 'routed_pods'),
       podAddresses: required(maps, 'pod_addresses'),
+    },
+    pages: {
+      aggregateState: required(pages, 'aggregate_state'),
+      aggregateCounters: required(pages, 'aggregate_counters'),
     },
     programs: {
       classify: required(programs, 'podpace_classify'),

@@ -6,10 +6,14 @@ import { possibleCpus } from './cpus.ts';
 import { hasErrno } from './errors.ts';
 
 /** `enum bpf_map_type` of linux/bpf.h, as far as used. */
-export const MAP_TYPE = { HASH: 1, ARRAY: 2, PROG_ARRAY: 3, PERCPU_HASH: 5, PERCPU_ARRAY: 6 } as const;
-
-/** Flag of lookupElement: copies the value while holding the bpf_spin_lock in it. EINVAL when it has none. */
-export const BPF_F_LOCK = 4;
+export const MAP_TYPE = {
+  HASH: 1,
+  ARRAY: 2,
+  PROG_ARRAY: 3,
+  PERCPU_HASH: 5,
+  PERCPU_ARRAY: 6,
+  ARRAY_OF_MAPS: 12,
+} as const;
 
 /** `enum bpf_prog_type`: a program for the tc hooks. */
 export const PROG_TYPE_SCHED_CLS = 3;
@@ -73,9 +77,13 @@ export function loadBtf(btf: Buffer): number {
   }
 }
 
-/** Creates a map and returns its descriptor. */
-export function createMap(map: MapAttributes, types?: MapTypes): number {
+/**
+ * Creates a map and returns its descriptor. A map of maps learns from `innerFd`, a map that may be closed afterwards, what
+ * its values have to be like.
+ */
+export function createMap(map: MapAttributes, types?: MapTypes, innerFd?: number): number {
   const attr = new BpfAttr();
+  if (innerFd !== undefined) attr.u32(20, innerFd);
   if (types !== undefined) attr.u32(48, types.btfFd).u32(52, types.keyTypeId).u32(56, types.valueTypeId);
   return attr
     .u32(0, map.type)
@@ -92,13 +100,11 @@ function elementAttr(fd: number, key: Buffer, value: Buffer): BpfAttr {
   return new BpfAttr().u32(0, fd).pointer(8, key).pointer(16, value);
 }
 
-/** The value under a key; undefined when there is none. `valueSize` must be the map's. `flags` is 0 or BPF_F_LOCK. */
-export function lookupElement(fd: number, key: Buffer, valueSize: number, flags = 0): Buffer | undefined {
+/** The value under a key; undefined when there is none. `valueSize` must be the map's. */
+export function lookupElement(fd: number, key: Buffer, valueSize: number): Buffer | undefined {
   const value = Buffer.alloc(valueSize);
   try {
-    elementAttr(fd, key, value)
-      .u64(24, BigInt(flags))
-      .call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
+    elementAttr(fd, key, value).call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
     return value;
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined;
@@ -122,6 +128,14 @@ export function updateElement(fd: number, key: Buffer, value: Buffer, flags = 0)
   elementAttr(fd, key, value)
     .u64(24, BigInt(flags))
     .call('update a BPF map element', COMMAND.MAP_UPDATE_ELEM);
+}
+
+/** Writes a value under a key of a per-CPU map, the same for each CPU. */
+export function updatePerCpu(fd: number, key: Buffer, value: Buffer): void {
+  const stride = Math.ceil(value.length / 8) * 8;
+  const all = Buffer.alloc(stride * possibleCpus().length);
+  for (let at = 0; at < all.length; at += stride) value.copy(all, at);
+  updateElement(fd, key, all);
 }
 
 /** Removes a key; false when it was not there. */
@@ -328,6 +342,11 @@ export function mapInfo(fd: number): MapInfo {
     flags: info.readUInt32LE(20),
     name: nameIn(info, 24),
   };
+}
+
+/** Descriptor of a map by its id. KernelError ENOENT when it is gone. */
+export function mapFdById(id: number): number {
+  return new BpfAttr().u32(0, id).call(`open BPF map ${id}`, COMMAND.MAP_GET_FD_BY_ID);
 }
 
 /** Descriptor of a loaded program by its id. KernelError ENOENT when it is gone. */

@@ -35,6 +35,8 @@ async function setRoot(datapath: Datapath, ifindex: number, kind: 'mq' | 'fq'): 
 /** Applies one step. Throws KernelError with the kernel's words; a device that vanished meanwhile is no error. */
 export async function applyStep(datapath: Datapath, store: Store, step: Step): Promise<void> {
   switch (step.kind) {
+    case 'make-page':
+      return datapath.makePage(step.page);
     case 'write-config':
       return datapath.writeConfig(step.aggregateId, step.config);
     case 'write-host-interface':

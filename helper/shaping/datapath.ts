@@ -2,25 +2,27 @@
 
 import path from 'node:path';
 import {
-  BPF_F_LOCK,
   deleteBatch,
   deleteElement,
   lookupBatches,
   lookupElement,
   lookupPerCpu,
-  mapInfo,
   mapKeys,
   updateBatch,
   updateElement,
+  updatePerCpu,
 } from '../kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
 import { possibleCpus } from '../kernel/cpus.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
-import { hasErrno } from '../kernel/errors.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
   AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_COUNT,
+  AGGREGATES_PER_PAGE,
+  aggregateIndex,
+  aggregatePage,
   decodeAggregateClock,
   decodeAggregateConfig,
   decodeAggregateCounters,
@@ -49,6 +51,8 @@ import {
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { ProgramName } from './plan.ts';
 
+const PAGE_COUNT = AGGREGATE_COUNT / AGGREGATES_PER_PAGE;
+
 const PROGRAM_NAMES: readonly ProgramName[] = [
   'classify',
   'depart',
@@ -76,8 +80,6 @@ export class Datapath {
   readonly rt: RtSocket;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
-  /** Bytes of a value of aggregate_state, which only the datapath understands whole. */
-  readonly #stateSize: number;
 
   /**
    * Loads the programs, reusing compatible pinned maps, so that clocks and configuration outlive the helper.
@@ -85,7 +87,8 @@ export class Datapath {
    */
   constructor(directories: { pins: string; state: string }) {
     this.#loaded = loadPodpace(directories.pins);
-    this.#stateSize = mapInfo(this.#loaded.maps.aggregateState).valueSize;
+    // The first cap of a node need not wait until all CPUs know of a new page.
+    this.makePage(0);
     this.rt = RtSocket.open();
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
@@ -116,51 +119,60 @@ export class Datapath {
     );
   }
 
-  /** Makes an aggregate unused: no configuration, no state, no counters. */
+  /** Whether a page of aggregates is there, for their state and for their counters. */
+  hasPage(number: number): boolean {
+    return Object.values(this.#loaded.pages).every((pages) => pages.has(number));
+  }
+
+  /** Makes a page, empty, or what of it is missing. */
+  makePage(number: number): void {
+    for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
+  }
+
+  /** Gives back the memory of all pages but some, and the first. */
+  removePagesBut(kept: ReadonlySet<number>): void {
+    for (let number = 1; number < PAGE_COUNT; number++) {
+      if (kept.has(number)) continue;
+      for (const pages of Object.values(this.#loaded.pages)) if (pages.has(number)) pages.remove(number);
+    }
+  }
+
+  /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */
   clearAggregate(aggregateId: number): void {
     const key = encodeAggregateKey(aggregateId);
     updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
-    deleteElement(this.#loaded.maps.aggregateState, key);
-    deleteElement(this.#loaded.maps.aggregateCounters, key);
+    const { aggregateState, aggregateCounters } = this.#loaded.pages;
+    const index = aggregateIndex(aggregateId);
+    const [state, counters] = [aggregateState.locate(index), aggregateCounters.locate(index)];
+    if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
+    if (counters !== undefined)
+      updatePerCpu(counters.fd, counters.key, Buffer.alloc(AGGREGATE_COUNTERS_SIZE));
   }
 
-  /**
-   * Makes an aggregate's state and counters, empty. The datapath makes them at the first packet if need be, but a
-   * burst of first packets can find the kernel's stock of such entries used up, and would pass unshaped.
-   */
+  /** Makes room for an aggregate's state and counters, empty. */
   prepareAggregate(aggregateId: number): void {
+    this.makePage(aggregatePage(aggregateId));
     this.clearAggregate(aggregateId);
-    const { aggregateState, aggregateCounters } = this.#loaded.maps;
-    const key = encodeAggregateKey(aggregateId);
-    const perCpuSize = Math.ceil(AGGREGATE_COUNTERS_SIZE / 8) * 8 * possibleCpus().length;
-    for (const [map, size] of [
-      [aggregateState, this.#stateSize],
-      [aggregateCounters, perCpuSize],
-    ] as const) {
-      try {
-        updateElement(map, key, Buffer.alloc(size));
-      } catch (error) {
-        // The stock is being filled up again: then the first packet makes it.
-        if (!hasErrno(error, 'ENOMEM')) throw error;
-      }
-    }
   }
 
   /** How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was ever sent. */
   readBacklogNs(aggregateId: number): number {
-    const map = this.#loaded.maps.aggregateState;
-    const value = lookupElement(map, encodeAggregateKey(aggregateId), this.#stateSize, BPF_F_LOCK);
+    const states = this.#loaded.pages.aggregateState;
+    const place = states.locate(aggregateIndex(aggregateId));
+    const value = place && lookupElement(place.fd, place.key, states.valueSize);
     if (value === undefined) return 0;
     const aheadNs = decodeAggregateClock(value).lastNs - process.hrtime.bigint();
     return aheadNs > 0n ? Number(aheadNs) : 0;
   }
 
-  /** Counters of an aggregate by CPU number, for all possible CPUs; empty when nothing was ever sent. */
+  /** Counters of an aggregate by CPU number, for all possible CPUs; empty when its page is not there. */
   readCounters(aggregateId: number): Map<number, AggregateCounters> {
-    const map = this.#loaded.maps.aggregateCounters;
-    const values = lookupPerCpu(map, encodeAggregateKey(aggregateId), AGGREGATE_COUNTERS_SIZE) ?? [];
+    const place = this.#loaded.pages.aggregateCounters.locate(aggregateIndex(aggregateId));
+    const values = place === undefined ? [] : lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
     const cpus = possibleCpus();
-    return new Map(values.map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]));
+    return new Map(
+      (values ?? []).map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]),
+    );
   }
 
   readHostInterface(ifindex: number): HostInterface | undefined {

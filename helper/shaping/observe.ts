@@ -10,7 +10,14 @@ import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices } from './exits.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
-import { placeOf, type Desired, type Observed, type ObservedMaps, type ProgramName } from './plan.ts';
+import {
+  desiredPages,
+  placeOf,
+  type Desired,
+  type Observed,
+  type ObservedMaps,
+  type ProgramName,
+} from './plan.ts';
 import type { ExitRecord } from './records.ts';
 
 const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
@@ -79,6 +86,7 @@ export function observeMaps(datapath: Datapath, desired: Desired, indexes: Itera
     return overhead === undefined ? [] : [[ifindex, overhead] as const];
   });
   return {
+    pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),

@@ -7,6 +7,7 @@
 
 import {
   AGGREGATE_ID_NONE,
+  aggregatePage,
   type AggregateConfig,
   type FrameOverhead,
   type HostInterface,
@@ -19,6 +20,7 @@ import {
   type QdiscStep,
 } from './exit-qdiscs.ts';
 import type { HookName } from '../kernel/hooks.ts';
+import { aggregateIdsInUse } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { exemptionListsOf } from './exemptions.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
@@ -49,6 +51,8 @@ export interface Desired {
 
 /** What the maps hold, of the attachments in question. */
 export interface ObservedMaps {
+  /** Pages that are there, of those that the attachments' aggregates stand in. */
+  readonly pages: ReadonlySet<number>;
   /** Of the aggregates that the attachments use; a rate of 0 is an entry that is not in use. */
   readonly configs: ReadonlyMap<number, AggregateConfig>;
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
@@ -70,6 +74,7 @@ export interface Observed extends ObservedMaps {
 export type Step =
   | QdiscStep
   | { readonly kind: 'restore-root'; readonly exit: ExitRecord; readonly isStillOurs: boolean }
+  | { readonly kind: 'make-page'; readonly page: number }
   | { readonly kind: 'write-config'; readonly aggregateId: number; readonly config: AggregateConfig }
   | { readonly kind: 'write-host-interface'; readonly ifindex: number; readonly entry: HostInterface }
   | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
@@ -157,6 +162,17 @@ function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boole
   return (Object.keys(b) as (keyof AggregateConfig)[]).every((name) => a[name] === b[name]);
 }
 
+/** Pages that the state of the attachments' aggregates stands in. */
+export function desiredPages(attachments: readonly AttachmentRecord[]): Set<number> {
+  return new Set([...aggregateIdsInUse(attachments)].map(aggregatePage));
+}
+
+function pageSteps({ attachments }: Desired, observed: ObservedMaps): Step[] {
+  return [...desiredPages(attachments)]
+    .filter((page) => !observed.pages.has(page))
+    .map((page) => ({ kind: 'make-page', page }));
+}
+
 function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments
     .flatMap((attachment) => desiredConfigs(attachment, desired))
@@ -215,6 +231,7 @@ function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
 /** Entries of the maps that are not as they have to be: the part of a plan that can be had without asking netlink. */
 export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
   return [
+    ...pageSteps(desired, observed),
     ...configSteps(desired, observed),
     ...overheadSteps(desired, observed),
     ...hostInterfaceSteps(desired, observed),
@@ -280,6 +297,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
   }
   return {
     steps: [
+      ...pageSteps(desired, observed),
       ...configSteps(desired, observed),
       ...qdiscSteps,
       ...overheadSteps(desired, observed),

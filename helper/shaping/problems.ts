@@ -1,5 +1,6 @@
 // What a plan that is not empty means to an operator: each outstanding step is something that is missing now. Pure.
 
+import { aggregatesOf } from './aggregate-ids.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
 import {
   shapedDevices,
@@ -32,6 +33,8 @@ function problemOf(step: Step, observed: Observed): string | undefined {
         ? `The ${ROLES[step.program]} on ${place} is of another podpaced`
         : `The ${ROLES[step.program]} is missing on ${place}`;
     }
+    case 'make-page':
+      return `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`;
     case 'write-config':
       return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
     case 'write-host-interface':

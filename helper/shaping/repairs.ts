@@ -1,6 +1,7 @@
 // What to tell of what was not as the helper had left it: entries of maps, devices, exits. Pure.
 
 import type { AggregateConfig } from '../wire/aggregate.ts';
+import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
 import type { Exit } from './exits.ts';
 import type { Desired, Observed, ObservedMaps, Step } from './plan.ts';
@@ -75,6 +76,8 @@ export function repairOf(
   attachments: readonly AttachmentRecord[],
   observed: ObservedMaps,
 ): string | undefined {
+  if (step.kind === 'make-page')
+    return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;
   if (step.kind === 'write-config') {
     for (const direction of DIRECTIONS) {
       const record = attachments.find((each) => aggregateIdOf(each, direction) === step.aggregateId);

@@ -4,6 +4,7 @@
 /** Ids that the datapath knows; they lie above any receive queue that a driver records in queue_mapping. */
 export const AGGREGATE_ID_MIN = 4096;
 export const AGGREGATE_ID_MAX = 20479;
+export const AGGREGATE_COUNT = AGGREGATE_ID_MAX - AGGREGATE_ID_MIN + 1;
 
 /** Stands for no aggregate in a HostInterface. */
 export const AGGREGATE_ID_NONE = 0;
@@ -16,11 +17,13 @@ export const DURATION_MAX_NS = 0xffff_ffff;
 
 /** Bytes of a value of the map aggregate_config. */
 export const AGGREGATE_CONFIG_SIZE = 32;
-/** Bytes of one CPU's value of the map aggregate_counters. */
+/** Bytes of one CPU's value in the map aggregate_counters. */
 export const AGGREGATE_COUNTERS_SIZE = 208;
 const EXEMPTIONS_OFFSET = 28;
-/** Where the clock stands in a value of the map aggregate_state, behind its lock. */
-export const AGGREGATE_CLOCK_OFFSET = 8;
+/** Aggregates whose state and counters stand in one page. */
+export const AGGREGATES_PER_PAGE = 64;
+/** Where the clock stands in an aggregate's state. */
+export const AGGREGATE_CLOCK_OFFSET = 0;
 /** Bytes of a value of the map host_interfaces. */
 export const HOST_INTERFACE_SIZE = 8;
 /** Bytes of a value of the map upper_exits. */
@@ -102,11 +105,21 @@ function requireLength(what: string, value: Buffer, length: number): void {
   throw new RangeError(`Cannot decode ${what}: ${value.length} bytes, expected ${length}`);
 }
 
-/** Key of the maps whose names begin with aggregate. Throws RangeError for an id out of range. */
-export function encodeAggregateKey(id: number): Buffer {
+/** Where an aggregate stands in the maps whose names begin with aggregate. Throws RangeError for an id out of range. */
+export function aggregateIndex(id: number): number {
   requireRange('aggregate id', id, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
+  return id - AGGREGATE_ID_MIN;
+}
+
+/** Number of the page that an aggregate's state and counters stand in. Throws RangeError for an id out of range. */
+export function aggregatePage(id: number): number {
+  return Math.floor(aggregateIndex(id) / AGGREGATES_PER_PAGE);
+}
+
+/** Key of those of these maps that have no pages. Throws RangeError for an id out of range. */
+export function encodeAggregateKey(id: number): Buffer {
   const key = Buffer.alloc(4);
-  key.writeUInt32LE(id - AGGREGATE_ID_MIN);
+  key.writeUInt32LE(aggregateIndex(id));
   return key;
 }
 

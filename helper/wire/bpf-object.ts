@@ -24,6 +24,8 @@ export interface BpfMapDefinition {
   /** Types of key and value in the object's BTF. */
   readonly keyTypeId: number;
   readonly valueTypeId: number;
+  /** Of a map whose values are maps: what each of them is like. */
+  readonly inner?: BpfMapDefinition;
 }
 
 /** An instruction that loads the address of a map. */
@@ -78,11 +80,19 @@ function pointedType(types: BtfTypes, typeId: number): number {
   return pointer.typeId;
 }
 
-function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDefinition {
+/** The type that `__array()` gives: it is written as an array of pointers to the definition of the inner maps. */
+function arrayedType(types: BtfTypes, typeId: number): number {
+  const array = resolveType(types, typeId);
+  if (array.kind !== 'array') throw new RangeError('map values are not of the form TYPE *[]');
+  return pointedType(types, array.typeId);
+}
+
+function mapDefinition(types: BtfTypes, name: string, typeId: number, isInner = false): BpfMapDefinition {
   const definition = resolveType(types, typeId);
   if (definition.kind !== 'struct') throw new RangeError(`map "${name}" is not a struct`);
   const sizes = { keySize: 0, valueSize: 0, maxEntries: 0 };
   const map = { name, type: 0, ...sizes, flags: 0, keyTypeId: 0, valueTypeId: 0 };
+  let inner: BpfMapDefinition | undefined;
   for (const member of definition.members) {
     switch (member.name) {
       case 'type':
@@ -94,6 +104,12 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDef
       case 'map_flags':
         map.flags = mapAttribute(types, member.typeId);
         break;
+      case 'key_size':
+        map.keySize = mapAttribute(types, member.typeId);
+        break;
+      case 'value_size':
+        map.valueSize = mapAttribute(types, member.typeId);
+        break;
       case 'key':
         map.keyTypeId = pointedType(types, member.typeId);
         map.keySize = sizeOfType(types, map.keyTypeId);
@@ -102,11 +118,15 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number): BpfMapDef
         map.valueTypeId = pointedType(types, member.typeId);
         map.valueSize = sizeOfType(types, map.valueTypeId);
         break;
+      case 'values':
+        if (isInner) throw new RangeError(`map "${name}" has maps in its inner maps`);
+        inner = mapDefinition(types, name, arrayedType(types, member.typeId), true);
+        break;
       default:
         throw new RangeError(`map "${name}" has the attribute "${member.name}", which is not known`);
     }
   }
-  return map;
+  return inner === undefined ? map : { ...map, inner };
 }
 
 function btfOf(elf: ElfObject): Buffer {

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { updateElement } from '../../helper/kernel/bpf.ts';
 import {
   AGGREGATE_ID_MIN,
+  aggregatePage,
   encodeAggregateConfig,
   encodeAggregateKey,
   encodeHostInterface,
@@ -35,9 +36,10 @@ export function accountedBytes(fdinfo: string): number {
   return Number(bytes);
 }
 
-/** Gives an aggregate a cap and lets a packet through, after which it has all the state that it will ever have. */
+/** Gives an aggregate a cap and lets a packet through, with all the state that it will ever have. */
 async function use(step: StepUnderTest, id: number): Promise<void> {
   const config = required(step.maps, 'aggregate_config');
+  for (const pages of step.pages.values()) pages.make(aggregatePage(id));
   updateElement(config, encodeAggregateKey(id), encodeAggregateConfig(CONFIG));
   await despiteSignals(() => step.send({ id, flow: 1, wireLen: WIRE_LEN }));
 }
@@ -58,9 +60,8 @@ export async function measureMemory({ attachments }: (typeof MEMORY_SCENARIOS)[n
       await use(step, egressId);
       await use(step, ingressId);
     }
-    const bytes = [...step.maps.values()].map((fd) =>
-      accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')),
-    );
+    const fds = [...step.maps.values(), ...[...step.pages.values()].flatMap((pages) => pages.openPages)];
+    const bytes = fds.map((fd) => accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')));
     const total = bytes.reduce((sum, each) => sum + each, 0);
     return { metrics: [{ metric: 'bpf_map_mib', unit: 'MiB', value: total / BYTES_PER_MIB }] };
   } finally {

@@ -4,15 +4,18 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { deleteElement, lookupElement, mapInfo, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
+import { lookupElement, mapInfo, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject } from '../../helper/kernel/bpf-loader.ts';
 import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import type { TestRunResult } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { hasErrno } from '../../helper/kernel/errors.ts';
+import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
   AGGREGATE_ID_MIN,
+  aggregateIndex,
+  aggregatePage,
   decodeAggregateClock,
   DURATION_MAX_NS,
   encodeAggregateConfig,
@@ -21,6 +24,7 @@ import {
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../lib/bpf-build.ts';
 import { projectRoot } from '../lib/paths.ts';
+import { required } from '../measure/programs.ts';
 import type { UndoStack } from '../measure/undo.ts';
 import { compileEdtFifo, encodePlainAggregate, encodePlainId } from './edt-fifo.ts';
 
@@ -113,6 +117,23 @@ function read(fd: number, key: Buffer): Buffer {
   return value;
 }
 
+function statesOf(object: LoadedObject): MapPages {
+  return required(object.pages, 'aggregate_state');
+}
+
+/** Begins the aggregate anew, in a page which is made when it is not there. */
+function forgetState(object: LoadedObject): void {
+  for (const pages of object.pages.values()) pages.make(aggregatePage(AGGREGATE_ID));
+  const states = statesOf(object);
+  const { fd, key } = states.locate(aggregateIndex(AGGREGATE_ID))!;
+  updateElement(fd, key, Buffer.alloc(states.valueSize));
+}
+
+function readState(object: LoadedObject): Buffer {
+  const { fd, key } = statesOf(object).locate(aggregateIndex(AGGREGATE_ID))!;
+  return read(fd, key);
+}
+
 /** The step of podpace, without any credit: what is charged can then be told from what is granted. */
 const PODPACE: Kind = {
   object: buildBpf,
@@ -129,11 +150,10 @@ const PODPACE: Kind = {
       intervalNs: 100_000_000,
       exemptions: 0,
     };
-    deleteElement(mapOf(object, 'aggregate_state'), key);
+    forgetState(object);
     updateElement(mapOf(object, 'aggregate_config'), key, encodeAggregateConfig(config));
   },
-  clockNs: (object) =>
-    decodeAggregateClock(read(mapOf(object, 'aggregate_state'), encodeAggregateKey(AGGREGATE_ID))).lastNs,
+  clockNs: (object) => decodeAggregateClock(readState(object)).lastNs,
 };
 
 const EDT_FIFO: Kind = {
@@ -207,6 +227,11 @@ export class StepUnderTest {
   /** Descriptors of the step's maps, by name. */
   get maps(): ReadonlyMap<string, number> {
     return this.#object.maps;
+  }
+
+  /** Those of the maps whose elements stand in pages. */
+  get pages(): ReadonlyMap<string, MapPages> {
+    return this.#object.pages;
   }
 
   /** Begins an aggregate anew at a rate. */

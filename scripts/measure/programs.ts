@@ -31,7 +31,7 @@ export function loadUnpinned(objectFile: string, undo: UndoStack): Unpinned {
 }
 
 /** The descriptor under a name. Throws Error when the object has none: then it is not the one it should be. */
-export function required(found: ReadonlyMap<string, number>, name: string): number {
+export function required<T>(found: ReadonlyMap<string, T>, name: string): T {
   const fd = found.get(name);
   if (fd === undefined)
     throw new Error(`Cannot measure: the compiled object has no "${name}"; delete build/bpf and start again`);

@@ -6,7 +6,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { USUAL_CONFIG } from '../kit/usual-config.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
-import { TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
+import { AGGREGATE_GATE_SIZE, TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { configs, usualConfigs } from '../model/arbitraries.ts';
 import { Aggregate, chargeOf, isDrop, VERDICTS, type Config } from '../model/departure.ts';
 
@@ -354,13 +354,66 @@ test.serial('an absurd config neither stops the pod nor frees it', (t) => {
   t.true(clock.lastNs - latest.nowNs < 2n * NS_PER_MS);
 });
 
+/** Large, so that a queue stands however slowly they are sent. */
+const LARGE_WIRE_LEN = 65_536;
+const LARGE_CHARGE_NS = 5_242_880n;
+
+test.serial('an aggregate whose page was taken away is neither freed nor stopped', (t) => {
+  datapath.losePage(ID);
+  let departed = 0;
+  let waited = 0;
+  let latestNs = 0n;
+  for (let sent = 0; sent < 300; sent++) {
+    const packet = { queueMapping: ID, wireLen: LARGE_WIRE_LEN, flow: sent % 7 };
+    const { verdict, tstampNs } = datapath.send(packet);
+    if (verdict !== TC_ACT_UNSPEC) continue;
+    const nextNs = latestNs + LARGE_CHARGE_NS + 1n;
+    // One behind the other as long as a queue stands, and never sooner.
+    if (tstampNs > monotonicNs()) {
+      t.is(tstampNs, nextNs);
+      waited += 1;
+    } else t.true(tstampNs >= nextNs);
+    latestNs = tstampNs;
+    departed += 1;
+  }
+  t.true(waited > 10);
+  t.true(latestNs < monotonicNs() + USUAL_CONFIG.horizonNs);
+  const { packets, repaired, droppedHorizon } = datapath.counters(ID);
+  t.deepEqual([packets, droppedHorizon, repaired], [BigInt(departed), BigInt(300 - departed), 300n]);
+
+  datapath.makePage(ID);
+  t.is(datapath.send({ queueMapping: ID, wireLen: 1514 }).verdict, TC_ACT_UNSPEC);
+  t.is(datapath.counters(ID).repaired, 300n);
+});
+
+test.serial('without its page an aggregate has a clock that no damage stops or frees', (t) => {
+  datapath.losePage(ID);
+  const absurd = Buffer.alloc(AGGREGATE_GATE_SIZE, 0xff);
+  absurd.fill(0, 0, 8);
+  datapath.writeGate(ID, absurd);
+  const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: LARGE_WIRE_LEN });
+  t.is(verdict, TC_ACT_UNSPEC);
+  t.true(tstampNs < monotonicNs() + USUAL_CONFIG.horizonNs);
+  datapath.writeGate(ID, Buffer.alloc(AGGREGATE_GATE_SIZE));
+  datapath.makePage(ID);
+});
+
+test.serial('an aggregate whose counters were taken away is capped as before', (t) => {
+  const startNs = monotonicNs();
+  datapath.losePage(ID, 'aggregate_counters');
+  datapath.send({ queueMapping: ID, wireLen: LARGE_WIRE_LEN }, 5);
+  t.true(datapath.clock(ID).lastNs >= startNs + 5n * LARGE_CHARGE_NS - USUAL_CONFIG.idleCreditNs);
+  t.is(datapath.counters(ID).packets, 0n);
+});
+
 test.serial('an entry that is not in use makes no state and delays nothing', (t) => {
   datapath.writeConfig(ID, Buffer.alloc(32));
   t.deepEqual(datapath.send({ queueMapping: ID, wireLen: 65_536 }, 1000), {
     verdict: TC_ACT_UNSPEC,
     tstampNs: 0n,
   });
-  t.is(datapath.state(ID), undefined);
+  t.is(datapath.clock(ID).lastNs, 0n);
+  t.is(datapath.counters(ID).packets, 0n);
 });
 
 test.serial('a flood of flows that collide slows no other aggregate and stays within its own cap', (t) => {

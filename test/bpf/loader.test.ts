@@ -69,11 +69,11 @@ function u32(value: number): Buffer {
 
 test('maps and programs are loaded and pinned by name', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
-  const { maps, programs } = load(t, directory);
+  const { maps, pages, programs } = load(t, directory);
   t.deepEqual(fs.readdirSync(directory).toSorted(), [
-    'aggregate_blank',
     'aggregate_config',
     'aggregate_counters',
+    'aggregate_gates',
     'aggregate_state',
     'continuations',
     'exemptions',
@@ -90,7 +90,7 @@ test('maps and programs are loaded and pinned by name', (t) => {
     'upper_exits',
   ]);
   t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);
-  t.is(mapInfo(maps.aggregateCounters).valueSize, AGGREGATE_COUNTERS_SIZE);
+  t.is(pages.aggregateCounters.valueSize, AGGREGATE_COUNTERS_SIZE);
   t.is(mapInfo(maps.hostInterfaces).maxEntries, 16_384);
   const { fd, id, tag } = programs.classify;
   t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });
@@ -130,6 +130,28 @@ test('a pinned map of another shape is refused by name, and nothing stays open',
     message:
       `Cannot use the map pinned at ${pin}: its valueSize is 8, not 32, maxEntries is 7, not 16384: it is of another ` +
       'version of podpace; run `podpaced uninstall`, then start again',
+  });
+  t.is(openDescriptors(), before);
+});
+
+test('pages of another shape are refused too, those of the same shape are used on', (t) => {
+  const directory = path.join(temporaryBpffs(t), 'podpace');
+  const { pages } = load(t, directory);
+  pages.aggregateState.make(3);
+  t.true(load(t, directory).pages.aggregateState.has(3));
+
+  const pin = path.join(directory, 'aggregate_state');
+  const shape = { type: MAP_TYPE.ARRAY, name: 'page', keySize: 4, valueSize: 8, maxEntries: 64, flags: 0 };
+  const page = closing(t, createMap(shape));
+  const outer = { ...shape, type: MAP_TYPE.ARRAY_OF_MAPS, valueSize: 4, maxEntries: 256 };
+  const other = closing(t, createMap(outer, undefined, page));
+  updateElement(other, u32(255), u32(page));
+  fs.rmSync(pin);
+  pinObject(other, pin);
+  const before = openDescriptors();
+  t.throws(() => loadPodpace(directory), {
+    message:
+      /Cannot use the map pinned at .*aggregate_state: its valueSize is 8, not \d+: it is of another version/,
   });
   t.is(openDescriptors(), before);
 });

@@ -8,17 +8,20 @@ import {
   deleteElement,
   lookupElement,
   lookupPerCpu,
-  mapInfo,
   mapKeys,
   updateElement,
+  updatePerCpu,
 } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/bpf-loader.ts';
+import type { MapPages, MapPlace } from '../../helper/kernel/map-pages.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import {
   AGGREGATE_CLOCK_OFFSET,
   AGGREGATE_CONFIG_SIZE,
   AGGREGATE_COUNTERS_SIZE,
+  aggregateIndex,
+  aggregatePage,
   decodeAggregateCounters,
   encodeAggregateKey,
   encodeFrameOverhead,
@@ -101,7 +104,7 @@ export interface TestDetails extends TestOutcome {
   readonly ecn: number;
 }
 
-/** An aggregate's entry in aggregate_state, as far as tests know it: bpf/podpace.bpf.c, struct aggregate_state. */
+/** An aggregate's state, as far as tests know it: bpf/podpace.bpf.c, struct aggregate_state. */
 export interface AggregateState {
   readonly clock: Clock;
   /** What the latest packet was told, and when. */
@@ -114,7 +117,10 @@ export interface AggregateState {
   };
 }
 
-/** Offsets in struct aggregate_state: those of struct departure_state, behind the lock, and from the end. */
+/** struct aggregate_gate of bpf/podpace.bpf.c: the lock, and the clock of an aggregate without state. */
+export const AGGREGATE_GATE_SIZE = 16;
+
+/** Offsets in struct aggregate_state: those of struct departure_state, which it begins with, and from the end. */
 const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK_OFFSET + 8;
 const PREPAID_OFFSET = AGGREGATE_CLOCK_OFFSET + 16 + AGGREGATE_CONFIG_SIZE;
 const LATEST_FROM_END = 24;
@@ -239,25 +245,45 @@ export class TestDatapath {
 
   /** Any bytes, as damage would have them. */
   writeConfig(id: number, value: Buffer): void {
+    for (const pages of this.#podpace.pages.values()) pages.make(aggregatePage(id));
     updateElement(mapFd(this.#podpace, 'aggregate_config'), encodeAggregateKey(id), value);
   }
 
   /** Forgets an aggregate's clock, flows and counters. */
   forget(id: number): void {
-    for (const map of ['aggregate_state', 'aggregate_counters'])
-      deleteElement(mapFd(this.#podpace, map), encodeAggregateKey(id));
+    const state = this.#place('aggregate_state', id);
+    if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(this.#stateSize));
+    const counters = this.#place('aggregate_counters', id);
+    if (counters !== undefined)
+      updatePerCpu(counters.fd, counters.key, Buffer.alloc(AGGREGATE_COUNTERS_SIZE));
+  }
+
+  /** Writes an aggregate's entry in aggregate_gates, of AGGREGATE_GATE_SIZE bytes, as damage would. */
+  writeGate(id: number, value: Buffer): void {
+    updateElement(mapFd(this.#podpace, 'aggregate_gates'), encodeAggregateKey(id), value);
+  }
+
+  /** Takes away the page that an aggregate's state or counters stand in, as damage would. */
+  losePage(id: number, map: 'aggregate_state' | 'aggregate_counters' = 'aggregate_state'): void {
+    this.#pages(map).remove(aggregatePage(id));
+  }
+
+  makePage(id: number): void {
+    this.#pages('aggregate_state').make(aggregatePage(id));
   }
 
   /** Writes an aggregate's clock, and the copy of it: the same, when it is not given. All else is as it was. */
   setClock(id: number, clock: Clock, copyNs = clock.lastNs): void {
-    const value = this.#stateValue(id) ?? Buffer.alloc(this.#stateSize);
+    const place = this.#place('aggregate_state', id);
+    const value = this.#stateValue(id);
+    if (place === undefined || value === undefined) throw new Error(`aggregate ${id} has no page`);
     value.writeBigUInt64LE(clock.lastNs, AGGREGATE_CLOCK_OFFSET);
     value.writeBigUInt64LE(copyNs, CLOCK_COPY_OFFSET);
     value.writeUInt32LE(Number(clock.prepaid), PREPAID_OFFSET);
-    updateElement(mapFd(this.#podpace, 'aggregate_state'), encodeAggregateKey(id), value);
+    updateElement(place.fd, place.key, value);
   }
 
-  /** Undefined before the first packet. */
+  /** Undefined while it has none. */
   state(id: number): AggregateState | undefined {
     const value = this.#stateValue(id);
     if (value === undefined) return undefined;
@@ -283,9 +309,9 @@ export class TestDatapath {
 
   /** Of all CPUs together. */
   counters(id: number): AggregateCounters {
-    const map = mapFd(this.#podpace, 'aggregate_counters');
-    const values = lookupPerCpu(map, encodeAggregateKey(id), AGGREGATE_COUNTERS_SIZE) ?? [];
-    return sumAggregateCounters(values.map(decodeAggregateCounters));
+    const place = this.#place('aggregate_counters', id);
+    const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
+    return sumAggregateCounters((values ?? []).map(decodeAggregateCounters));
   }
 
   /** A host interface entry for the device that the packets are on; undefined removes it. */
@@ -331,11 +357,22 @@ export class TestDatapath {
   }
 
   get #stateSize(): number {
-    return mapInfo(mapFd(this.#podpace, 'aggregate_state')).valueSize;
+    return this.#pages('aggregate_state').valueSize;
+  }
+
+  #pages(name: string): MapPages {
+    const pages = this.#podpace.pages.get(name);
+    if (pages === undefined) throw new Error(`no pages ${name}`);
+    return pages;
+  }
+
+  #place(name: string, id: number): MapPlace | undefined {
+    return this.#pages(name).locate(aggregateIndex(id));
   }
 
   #stateValue(id: number): Buffer | undefined {
-    return lookupElement(mapFd(this.#podpace, 'aggregate_state'), encodeAggregateKey(id), this.#stateSize);
+    const place = this.#place('aggregate_state', id);
+    return place && lookupElement(place.fd, place.key, this.#stateSize);
   }
 
   #load(file: string, name: string): LoadedObject {

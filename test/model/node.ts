@@ -30,6 +30,8 @@ const ourFq = { kind: 'fq', options: '', fq: LEAF_FQ_OPTIONS };
 /** The node after one step. */
 export function applyToModel(node: Observed, step: Step): Observed {
   switch (step.kind) {
+    case 'make-page':
+      return { ...node, pages: new Set([...node.pages, step.page]) };
     case 'write-config':
       return { ...node, configs: new Map([...node.configs, [step.aggregateId, step.config]]) };
     case 'write-host-interface':

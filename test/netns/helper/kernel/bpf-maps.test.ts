@@ -1,29 +1,23 @@
-// Maps of the datapath in the kernel: values with a lock, values of each CPU.
+// Maps of the datapath in the kernel: values of each CPU, many elements at once.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
-  BPF_F_LOCK,
   deleteBatch,
   deleteElement,
   loadBtf,
   lookupBatches,
-  lookupElement,
   lookupPerCpu,
-  mapInfo,
   updateBatch,
   updateElement,
+  updatePerCpu,
 } from '../../../../helper/kernel/bpf.ts';
 import { loadPodpace, type LoadedPodpace } from '../../../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import {
-  AGGREGATE_CLOCK_OFFSET,
-  AGGREGATE_COUNTERS_SIZE,
-  decodeAggregateClock,
-} from '../../../../helper/wire/aggregate.ts';
+import { AGGREGATE_COUNTERS_SIZE } from '../../../../helper/wire/aggregate.ts';
 import {
   EXEMPTION_KEY_SIZE,
   EXEMPTION_SIZE,
@@ -35,19 +29,19 @@ import {
 import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
 
 const KEY = Buffer.alloc(4);
-const MARK = 0x0102_0304_0506_0708n;
 
-function load(t: ExecutionContext): LoadedPodpace['maps'] {
+function load(t: ExecutionContext): Pick<LoadedPodpace, 'maps' | 'pages'> {
   buildBpf();
   ensureBpffs('/sys/fs/bpf');
   const pins = path.join('/sys/fs/bpf', `pp-${process.pid}-maps-${Math.trunc(performance.now())}`);
   t.teardown(() => fs.rmSync(pins, { recursive: true, force: true }));
-  const { maps, programs } = loadPodpace(pins);
+  const { maps, pages, programs } = loadPodpace(pins);
   t.teardown(() => {
+    for (const each of Object.values(pages)) each.close();
     for (const fd of Object.values(maps)) fs.closeSync(fd);
     for (const { fd } of Object.values(programs)) fs.closeSync(fd);
   });
-  return maps;
+  return { maps, pages };
 }
 
 /** All elements of the map exemptions, in hexadecimal. */
@@ -64,34 +58,24 @@ function nth(bytes: Buffer, at: number, size: number): string {
   return bytes.toString('hex', at * size, (at + 1) * size);
 }
 
-test('a value with a lock is read while it is held', (t) => {
-  const { aggregateState, aggregateConfig } = load(t);
-  const { valueSize } = mapInfo(aggregateState);
-  t.is(lookupElement(aggregateState, KEY, valueSize, BPF_F_LOCK), undefined);
-  const value = Buffer.alloc(valueSize);
-  value.writeBigUInt64LE(MARK, AGGREGATE_CLOCK_OFFSET);
-  updateElement(aggregateState, KEY, value);
-  const found = lookupElement(aggregateState, KEY, valueSize, BPF_F_LOCK);
-  t.deepEqual(decodeAggregateClock(found!), { lastNs: MARK });
-  t.true(deleteElement(aggregateState, KEY));
-  const size = mapInfo(aggregateConfig).valueSize;
-  t.throws(() => lookupElement(aggregateConfig, KEY, size, BPF_F_LOCK), {
-    instanceOf: KernelError,
-    message: /EINVAL/,
-  });
-});
-
 test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
-  const { aggregateCounters } = load(t);
-  t.is(lookupPerCpu(aggregateCounters, KEY, AGGREGATE_COUNTERS_SIZE), undefined);
+  const { aggregateCounters } = load(t).pages;
+  aggregateCounters.make(0);
+  const { fd } = aggregateCounters.locate(0)!;
   const cpus = possibleCpus();
   const written = cpus.map((cpu) => Buffer.alloc(AGGREGATE_COUNTERS_SIZE, cpu + 1));
-  updateElement(aggregateCounters, KEY, Buffer.concat(written));
-  t.deepEqual(lookupPerCpu(aggregateCounters, KEY, AGGREGATE_COUNTERS_SIZE), written);
+  updateElement(fd, KEY, Buffer.concat(written));
+  t.deepEqual(lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS_SIZE), written);
+  const same = Buffer.alloc(AGGREGATE_COUNTERS_SIZE, 9);
+  updatePerCpu(fd, KEY, same);
+  t.deepEqual(
+    lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS_SIZE),
+    cpus.map(() => same),
+  );
 });
 
 test('many elements are written, listed and deleted at once, those that are not there among them', (t) => {
-  const { exemptions } = load(t);
+  const { exemptions } = load(t).maps;
   const count = 10_000;
   const [keys, values] = [Buffer.alloc(count * EXEMPTION_KEY_SIZE), Buffer.alloc(count * EXEMPTION_SIZE)];
   for (let index = 0; index < count; index++) {

@@ -148,6 +148,7 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
       ...HOST_INTERFACES.map((ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const),
     ]),
     programs: new Map(),
+    pages: new Set(),
     configs: new Map(),
     hostInterfaces: new Map(),
     overheads: new Map(),

@@ -9,7 +9,12 @@ import {
   type BpfProgram,
 } from '../../../../helper/wire/bpf-object.ts';
 import { MAP_TYPE } from '../../../../helper/kernel/bpf.ts';
-import { AGGREGATE_CONFIG_SIZE, AGGREGATE_COUNTERS_SIZE } from '../../../../helper/wire/aggregate.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNT,
+  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATES_PER_PAGE,
+} from '../../../../helper/wire/aggregate.ts';
 import { parseElf } from '../../../../helper/wire/elf.ts';
 import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
 
@@ -32,9 +37,9 @@ function programNamed(name: string): BpfProgram {
 
 test('the maps are those that the helper shares with the datapath', (t) => {
   const maps = new Map(object.maps.map(({ name, ...map }) => [name, map]));
-  const names = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  const aggregate = ['aggregate_config', 'aggregate_counters', 'aggregate_gates', 'aggregate_state'];
   t.deepEqual([...maps.keys()].toSorted(), [
-    ...names,
+    ...aggregate,
     'continuations',
     'exemptions',
     'host_interfaces',
@@ -56,10 +61,22 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     ...hash,
     ...{ keySize: POD_ADDRESS_KEY_SIZE, valueSize: POD_ADDRESS_SIZE, maxEntries: 65_536 },
   });
-  t.like(maps.get('aggregate_state'), hash);
-  const perCpu = { ...hash, type: MAP_TYPE.PERCPU_HASH, valueSize: AGGREGATE_COUNTERS_SIZE };
-  t.like(maps.get('aggregate_counters'), perCpu);
+  t.like(maps.get('aggregate_gates'), { ...shape, type: MAP_TYPE.ARRAY, valueSize: 16 });
   for (const { keyTypeId, valueTypeId } of maps.values()) t.true(keyTypeId > 0 && valueTypeId > 0);
+});
+
+test('state and counters stand in pages that cover every aggregate', (t) => {
+  const page = { keySize: 4, maxEntries: AGGREGATES_PER_PAGE, flags: 0 };
+  const pages = { keySize: 4, valueSize: 4, maxEntries: AGGREGATE_COUNT / AGGREGATES_PER_PAGE, flags: 0 };
+  t.like(
+    object.maps.find(({ name }) => name === 'aggregate_state'),
+    { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner: { ...page, type: MAP_TYPE.ARRAY } },
+  );
+  const inner = { ...page, type: MAP_TYPE.PERCPU_ARRAY, valueSize: AGGREGATE_COUNTERS_SIZE };
+  t.like(
+    object.maps.find(({ name }) => name === 'aggregate_counters'),
+    { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner },
+  );
 });
 
 test('the types are placed: every map has a slot of its own in its section', (t) => {
@@ -84,7 +101,7 @@ test('the programs are those that the helper attaches, under a licence that the 
 test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
   const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
   t.deepEqual(mapsOf('podpace_classify'), ['host_interfaces']);
-  const aggregate = ['aggregate_blank', 'aggregate_config', 'aggregate_counters', 'aggregate_state'];
+  const aggregate = ['aggregate_config', 'aggregate_counters', 'aggregate_gates', 'aggregate_state'];
   const scheduling = [...aggregate, 'exemptions'];
   t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), scheduling);
   t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);

@@ -1,0 +1,102 @@
+// A map of the datapath whose elements stand in pages: it is an array of maps, each an array of so many elements,
+// made when the first of them is needed. What a page holds is found by index alone, and takes no memory before.
+
+import fs from 'node:fs';
+import {
+  createMap,
+  deleteElement,
+  lookupElement,
+  mapFdById,
+  updateElement,
+  type MapAttributes,
+} from './bpf.ts';
+
+/** Where an element stands. */
+export interface MapPlace {
+  /** Descriptor of the page. It is MapPages's own, and good until the next call. */
+  readonly fd: number;
+  readonly key: Buffer;
+}
+
+function indexKey(index: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(index);
+  return key;
+}
+
+export class MapPages {
+  readonly #fd: number;
+  readonly #page: MapAttributes;
+  readonly #opened = new Map<number, { readonly id: number; readonly fd: number }>();
+
+  /** `fd` is that of the array of maps, which stays the caller's; `page` is what each of its maps is like. */
+  constructor(fd: number, page: MapAttributes) {
+    this.#fd = fd;
+    this.#page = page;
+  }
+
+  /** Bytes of an element; of one CPU's where there is one for each. */
+  get valueSize(): number {
+    return this.#page.valueSize;
+  }
+
+  /** Number of the page in which an element stands, from its index. */
+  pageOf(index: number): number {
+    return Math.floor(index / this.#page.maxEntries);
+  }
+
+  has(number: number): boolean {
+    return this.#open(number) !== undefined;
+  }
+
+  /** Makes an empty page, unless it is there. Throws KernelError when the kernel has no memory for it. */
+  make(number: number): void {
+    if (this.has(number)) return;
+    const fd = createMap(this.#page);
+    try {
+      updateElement(this.#fd, indexKey(number), indexKey(fd));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Takes a page away, with all that it holds. */
+  remove(number: number): void {
+    this.#forget(number);
+    deleteElement(this.#fd, indexKey(number));
+  }
+
+  /** The place of an element by its index; undefined when its page is not there. */
+  locate(index: number): MapPlace | undefined {
+    const fd = this.#open(this.pageOf(index));
+    return fd === undefined ? undefined : { fd, key: indexKey(index % this.#page.maxEntries) };
+  }
+
+  /** Descriptors of the pages that have been used; for the memory they take. */
+  get openPages(): number[] {
+    return [...this.#opened.values()].map(({ fd }) => fd);
+  }
+
+  close(): void {
+    for (const number of [...this.#opened.keys()]) this.#forget(number);
+  }
+
+  /** The array gives a page's id. One that has been put in its place by somebody else has another. */
+  #open(number: number): number | undefined {
+    const id = lookupElement(this.#fd, indexKey(number), 4)?.readUInt32LE();
+    const opened = this.#opened.get(number);
+    if (opened?.id === id) return opened?.fd;
+    this.#forget(number);
+    if (id === undefined) return undefined;
+    const fd = mapFdById(id);
+    this.#opened.set(number, { id, fd });
+    return fd;
+  }
+
+  #forget(number: number): void {
+    const opened = this.#opened.get(number);
+    if (opened === undefined) return;
+    this.#opened.delete(number);
+    fs.closeSync(opened.fd);
+  }
+}
