@@ -1,7 +1,8 @@
-// What a departure step costs the processor, by the mean time of a test run.
+// What a departure step costs the processor, by the time of a test run.
 
 import type { CostScenario } from './names.ts';
 import type { Measured } from './record.ts';
+import { median } from './statistics.ts';
 import { UndoStack } from '../measure/undo.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
 import type { StepName } from './step-under-test.ts';
@@ -18,8 +19,11 @@ const SMALL_WIRE_LEN = 64;
 const BULK_FLOW = 1;
 const SPARSE_FLOW = 2;
 
-/** Runs go in turns with those of a program that does nothing: one clock rate, one state of the caches. */
-const TURNS = 10;
+/**
+ * Runs go in turns with those of a program that does nothing: one clock rate, one state of the caches. Many of them, and
+ * the median of each: whatever else the machine does then makes some of them longer and none shorter.
+ */
+const TURNS = 40;
 
 function runOnce(step: StepUnderTest, name: StepName, scenario: CostScenario, repeat: number): number {
   switch (scenario) {
@@ -35,10 +39,6 @@ function runOnce(step: StepUnderTest, name: StepName, scenario: CostScenario, re
       if (name === 'podpace') step.putAhead(BULK_FLOW, AHEAD_NS);
       return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat).durationNs;
   }
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /**
@@ -62,7 +62,7 @@ export async function measureCost(
         whole: await despiteSignals(() => runOnce(step, name, scenario, repeat)),
       });
     }
-    const [empty, whole] = [mean(turns.map((turn) => turn.empty)), mean(turns.map((turn) => turn.whole))];
+    const [empty, whole] = [median(turns.map((turn) => turn.empty)), median(turns.map((turn) => turn.whole))];
     return {
       metrics: [
         { metric: 'ns_per_packet', unit: 'ns', value: whole },
