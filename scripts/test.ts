@@ -86,13 +86,17 @@ async function runHere(files: readonly string[], options: AvaOptions): Promise<T
   return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
 }
 
+function labelOf({ kernel, tier, share: { of, index } }: VmJob): string {
+  return of === 1 ? `${kernel} ${tier}` : `${kernel} ${tier} ${index + 1}/${of}`;
+}
+
 /** Runs this script again inside a VM; what it counted comes back through a file under build/. */
 async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   const { kernel, tier, share, isTimed } = job;
   const name = [kernel, tier, share.index].join('-');
   const result = path.join(projectRoot, 'build', `test-vm-${name}-${process.pid}.json`);
   fs.rmSync(result, { force: true });
-  say(`vm: ${tier} tests on Linux ${kernel} in a VM`);
+  say(`vm: ${labelOf(job)} tests in a VM`);
   const clock = isTimed ? TIMED_VM : [];
   const vm = ['--kernel', kernel, '--cpus', VM_CPUS, ...clock, '--timeout', VM_TIMEOUT_SECONDS, '--'];
   const inside = [
@@ -137,18 +141,15 @@ async function runTier(tier: Tier, kernels: readonly string[], signal: AbortSign
   return await runHere(filesOf(tier), { label: tier, concurrency, allowSkips: true, signal });
 }
 
-async function runInside(
-  { kernel, tier, share, isTimed }: VmJob,
-  result: string,
-  signal: AbortSignal,
-): Promise<Tally> {
+async function runInside(job: VmJob, result: string, signal: AbortSignal): Promise<Tally> {
+  const { tier, share, isTimed } = job;
   const limits = {
     signal,
     concurrency: 1,
     allowSkips: tier !== 'vm',
     ...(isTimed && { timeout: AVA_TIMEOUT_TIMED }),
   };
-  const tally = await runHere(filesOf(tier, share), { label: `${kernel} ${tier}`, ...limits });
+  const tally = await runHere(filesOf(tier, share), { label: labelOf(job), ...limits });
   fs.writeFileSync(result, JSON.stringify(tally));
   return tally;
 }

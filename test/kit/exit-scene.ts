@@ -96,6 +96,15 @@ export async function makeScene(
   };
 }
 
+/** Gives the link between node and peer IPv6, and returns the peer's address. */
+export function giveIpv6({ bed }: Scene): string {
+  const [node, peer] = ['2001:db8:1::1', '2001:db8:1::2'];
+  ipIn(bed.node)(`-6 address add ${node}/64 dev uplink nodad`);
+  ipIn(bed.peer)(`-6 address add ${peer}/64 dev uplink nodad`);
+  ipIn(bed.peer)(`-6 route add default via ${node}`);
+  return peer;
+}
+
 export async function status({ bed }: Scene): Promise<StatusResult> {
   const json = await capture(...bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'status', '--json'));
   return JSON.parse(json) as StatusResult;

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { UndoStack } from '../../scripts/measure/undo.ts';
-import { holds, makeOwnScene, measure } from '../kit/exit-scene.ts';
+import { giveIpv6, holds, makeOwnScene, measure } from '../kit/exit-scene.ts';
 import { call, DUAL, fail, makePod, succeed, V4 } from '../kit/pod.ts';
 import { inside, ip, reaches, snapshot } from '../kit/cni-node.ts';
 import {
@@ -77,10 +77,14 @@ for (const device of DEVICES) {
   for (const hostRouting of [true, false]) {
     // The common case is what all other tests are of.
     if (device === 'veth' && !hostRouting) continue;
-    test.serial(`${device}${hostRouting ? ', host routing' : ''}: the cap holds`, async (t) => {
-      const scene = await makeOwnScene(t, { keys: { device, hostRouting } });
-      holds(t, await measure(scene, PEER));
-    });
+    test.serial(
+      `${device}${hostRouting ? ', host routing' : ''}: the cap holds in both families`,
+      async (t) => {
+        const scene = await makeOwnScene(t, { keys: { device, hostRouting } });
+        holds(t, await measure(scene, PEER));
+        holds(t, await measure(scene, giveIpv6(scene)));
+      },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 // What others do to the packets of a capped pod stays as it is: marks, masquerade, conntrack, filters on the same device.
 
 import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
 import { startServer } from '../../../scripts/measure/load.ts';
@@ -51,17 +52,17 @@ test.serial(
     t.teardown(() => undo.run());
     run(node, 'nft', NODE_RULES);
     run(peer, 'nft', PEER_RULES);
-    // Behind podpace, and only for what still carries the mark there.
-    const filter = ['filter', 'add', 'dev', 'uplink', 'egress', 'protocol', 'ip', 'prio', '50000'] as const;
     // Where podpace stands at tcx nobody has made it yet.
     run(node, 'sh', '-c', 'tc qdisc show dev uplink | grep -q clsact || tc qdisc add dev uplink clsact');
+    // Behind podpace, and only for what still carries the mark there.
+    const filter = ['filter', 'add', 'dev', 'uplink', 'egress', 'protocol', 'ip', 'prio', '50000'] as const;
     run(node, 'tc', ...filter, 'handle', MARK, 'fw', 'action', 'pass');
     await startServer(peer, undo, new AbortController().signal);
 
     const load = ['--client', PEER, '--parallel', '4', '--time', String(SECONDS)];
     const sent = capture(...inNamespace(pods.get('pod') ?? '', 'iperf3', ...load));
     sent.catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await sleep(1000);
     const mbit = await rateOn(scene, ['uplink']);
     const tracked = run(node, 'sh', '-c', 'cat /proc/net/nf_conntrack');
     await sent;

@@ -13,6 +13,7 @@ import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
   CAP_MBIT,
   exitNamed,
+  giveIpv6,
   holds,
   ipIn,
   makeOwnScene,
@@ -82,13 +83,7 @@ for (const [kind, commands] of Object.entries(EXITS)) {
 
 test.serial('IPv6: the cap holds', async (t) => {
   t.timeout(300_000);
-  const sides = [
-    [scene.bed.node, '2001:db8:1::1'],
-    [scene.bed.peer, '2001:db8:1::2'],
-  ] as const;
-  for (const [netns, address] of sides) ipIn(netns)(`-6 address add ${address}/64 dev uplink nodad`);
-  ipIn(scene.bed.peer)('-6 route add default via 2001:db8:1::1');
-  holds(t, await measure(scene, '2001:db8:1::2'));
+  holds(t, await measure(scene, giveIpv6(scene)));
 });
 
 /** Masters over two slaves with four queues each: the commands that make one. */
