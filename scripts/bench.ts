@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
-import { BENCHES, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
+import { BENCHES, isCounted, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
 import type { Bench } from './benches/names.ts';
 import { readPart } from './benches/record.ts';
 import type { Part } from './benches/record.ts';
@@ -44,6 +44,8 @@ interface Options {
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
   readonly prepared?: true;
+  /** Only those scenarios of a bench that this VM's clock is for. */
+  readonly ofClock?: true;
 }
 
 function parsePattern(text: string): RegExp {
@@ -84,6 +86,7 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     )
     .option('--keep', `renew these benches in ${RESULTS_DIRECTORY}, as a full run of all does`)
     .addOption(new Option('--prepared').hideHelp())
+    .addOption(new Option('--of-clock').hideHelp())
     .parse();
   const names = new Set(program.args);
   const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
@@ -92,8 +95,9 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
   return { benches, options };
 }
 
-function partFile(bench: Bench): string {
-  return path.join(REPORT_DIRECTORY, 'parts', `${bench}.json`);
+/** Where a bench keeps what it measured in time, or by a clock that counts instructions. */
+function partFile(bench: Bench, isByCount: boolean): string {
+  return path.join(REPORT_DIRECTORY, 'parts', `${bench}${isByCount ? '-counted' : ''}.json`);
 }
 
 /** Installs what is missing and builds. Quick when there is nothing to do. */
@@ -113,32 +117,61 @@ const isWanted =
 /** One bench, in this process. */
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const isQuick = options.quick === true;
-  await runBench(bench, partFile(bench), {
+  const countsInstructions = options.countInstructions === true;
+  const isOfClock = (name: string): boolean =>
+    options.ofClock !== true || isCounted(bench, name) === countsInstructions;
+  await runBench(bench, partFile(bench, countsInstructions), {
     cnitool: await ensureCnitool(),
     repeats: (isQuick ? QUICK : FULL).repeats,
-    isWanted: isWanted(options),
+    isWanted: (name) => isWanted(options)(name) && isOfClock(name),
     isQuick,
-    countsInstructions: options.countInstructions === true,
+    countsInstructions,
     wiring: options.wiring,
     signal,
   });
 }
 
-/** One bench, by this script in a VM of its own; what it measures appears here, in the shared build directory. */
-async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
+/** Measures in a VM by one clock, as measureInVms says: all that is wanted, or what this clock is for. */
+async function measureInVm(
+  bench: Bench,
+  options: Options,
+  { isByCount, isAll }: { readonly isByCount: boolean; readonly isAll: boolean },
+  signal: AbortSignal,
+): Promise<void> {
   const { quick, scenario, wiring } = options;
-  // Ways of wiring differ by a few percent: no match for a busy machine's.
-  const counting = options.countInstructions === true || bench === 'wiring' ? ['--count-instructions'] : [];
+  const counting = isByCount ? ['--count-instructions'] : [];
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
+    ...(isAll ? [] : ['--of-clock']),
     ...counting,
   ];
-  const machine = [...(bench === 'latency' ? ['--first-alone'] : []), ...counting];
+  // Waiting takes no time then, and a host that stands still meanwhile goes unnoticed.
+  const passing = isByCount ? ['--skip-idle'] : [];
+  const machine = [...(bench === 'latency' ? ['--first-alone'] : []), ...counting, ...passing];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
+}
+
+/**
+ * One bench, by this script in VMs of its own: one whose clock is time, and one whose clock counts instructions, for those
+ * scenarios that need it. What they measure appears here, in the shared build directory.
+ */
+async function measureInVms(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
+  if (options.countInstructions === true)
+    return await measureInVm(bench, options, { isByCount: true, isAll: true }, signal);
+  const wanted = scenariosOf(bench).filter(isWanted(options));
+  for (const isByCount of [false, true]) {
+    if (wanted.some((name) => isCounted(bench, name) === isByCount))
+      await measureInVm(bench, options, { isByCount, isAll: false }, signal);
+  }
+}
+
+/** What a bench has measured so far. */
+function partsOfBench(bench: Bench): Part[] {
+  return [false, true].flatMap((isByCount) => readPart(partFile(bench, isByCount)) ?? []);
 }
 
 /** First words of what programs say of their versions. */
@@ -183,7 +216,10 @@ function writeReports(
 /** What was measured now in place of what the repository keeps of the same benches; of the others that stays. */
 function renewed(parts: readonly Part[]): Part[] {
   const kept = fs.existsSync(RESULTS_JSON) ? partsOf(fs.readFileSync(RESULTS_JSON, 'utf8')) : [];
-  return BENCHES.flatMap((name) => [...parts, ...kept].find(({ bench }) => bench === name) ?? []);
+  return BENCHES.flatMap((name) => {
+    const [fresh, former] = [parts, kept].map((all) => all.filter(({ bench }) => bench === name));
+    return fresh?.length === 0 ? (former ?? []) : (fresh ?? []);
+  });
 }
 
 /** Writes the reports of what was measured, prints tables and verdicts; returns the exit status. */
@@ -191,7 +227,7 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const tools = await toolVersions();
   const revision = tools['podpace'];
   const parts = benches
-    .flatMap((bench) => readPart(partFile(bench)) ?? [])
+    .flatMap(partsOfBench)
     .map((part) => ({ ...part, ...(revision !== undefined && { revision }) }));
   if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
   const report = writeReports(parts, benches, options, tools, REPORT_DIRECTORY);
@@ -199,17 +235,20 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
     options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
   if (isFull || options.keep === true) {
     const all = renewed(parts);
-    const judged = all.map(({ bench }) => bench);
+    const judged = BENCHES.filter((name) => all.some(({ bench }) => bench === name));
     writeReports(all, judged, {}, tools, RESULTS_DIRECTORY);
   }
   if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
 
-  const measured = parts.map(({ bench }) => bench);
+  const measured = benches.filter((name) => parts.some(({ bench }) => bench === name));
   const head = `kernel ${report.kernel}, ${report.cpus} CPUs${report.quick ? ', quick: short loads, one repeat' : ''}`;
   process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
-  const counted = parts.flatMap(({ bench, clock }) => (clock === undefined ? [] : [bench]));
+  const counted = parts.flatMap(({ bench, clock, records }) =>
+    clock === undefined ? [] : records.map(({ scenario }) => `${bench} ${scenario}`),
+  );
   if (options.wiring !== undefined) process.stdout.write(`podpace joined its pods by ${options.wiring}\n\n`);
-  if (counted.length > 0) process.stdout.write(`The clock counted instructions: ${counted.join(', ')}\n\n`);
+  if (counted.length > 0)
+    process.stdout.write(`The clock counted instructions: ${[...new Set(counted)].join(', ')}\n\n`);
   for (const { met, text } of report.verdicts)
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = report.verdicts.filter(({ met }) => !met).length;
@@ -243,7 +282,7 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
     try {
       if (!counts && (hasFq || options.here === true || name === 'cost'))
         await measureHere(name, options, signal);
-      else await measureInVm(name, options, signal);
+      else await measureInVms(name, options, signal);
     } catch (error) {
       // What others measure is worth having nevertheless.
       signal.throwIfAborted();

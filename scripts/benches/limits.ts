@@ -40,7 +40,6 @@ const absolute = (value: number | undefined): number | undefined =>
 const P99_PART_OF_TBF: Readonly<Record<string, number>> = {
   '100M-cubic-1x1': 15,
   '100M-cubic-32x8': 8,
-  '100M-cubic-32x8-250': 8,
   '100M-bbr-1x1': 5,
   '100M-ecn-1x1': 15,
   '10M-cubic-1x1': 8,

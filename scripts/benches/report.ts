@@ -174,12 +174,17 @@ function section(part: Part, report: BenchReport): string {
       ? ''
       : ' The clock of this VM counted instructions, 2 ns each, and not time: what else the machine had to do changes nothing.';
   const wired = wiring === undefined ? '' : ` podpace joined its pods by ${wiring}.`;
+  const others = report.parts.filter((other) => other.bench === bench && other !== part);
+  const elsewhere = new Set(others.flatMap(({ records }) => records.map(({ scenario }) => scenario)));
+  const own = report.verdicts.filter(
+    (verdict) => verdict.bench === bench && !elsewhere.has(verdict.scenario),
+  );
   return `<section>
 <h2>${escapeText(TITLES[bench])}</h2>
 <p class="soft">${escapeText(EXPLANATIONS[bench] + counted + wired)}</p>
 ${chartsOf(part)}
-${htmlTable(bench, report.rows)}
-${verdictList(report.verdicts.filter((verdict) => verdict.bench === bench))}
+${htmlTable(bench, rowsOf(part))}
+${verdictList(own)}
 <p class="soft">${escapeText(`Measured ${part.measuredAt}, kernel ${part.kernel}${revision}.`)}</p>
 </section>`;
 }

@@ -53,7 +53,6 @@ test('each figure of the first row is judged by itself', (t) => {
 test('other loads are judged beside TBF alone', (t) => {
   for (const [scenario, part] of [
     ['100M-cubic-32x8', 8],
-    ['100M-cubic-32x8-250', 8],
     ['100M-bbr-1x1', 5],
     ['10M-cubic-1x1', 8],
     ['1G-cubic-1x1', 3],

@@ -67,6 +67,21 @@ test('a table has a line for each scenario and system; what a system has not is 
   t.is(textTables(['exact', 'udp'], report.rows).match(/^(exact|udp)$/gm)?.length, 2);
 });
 
+test('a bench measured in two parts has two sections, each with its own figures', (t) => {
+  const whole = part('latency');
+  const of = (isFirst: boolean): Part => ({
+    ...whole,
+    records: whole.records.filter(({ scenario }) => (scenario === '100M-cubic-1x1') === isFirst),
+    ...(!isFirst && { clock: 'instructions' }),
+  });
+  const split = collectReport([of(true), of(false)], wanted.slice(0, 1), {});
+  t.deepEqual(split.rows, collectReport([whole], [], {}).rows);
+  const [, first = '', second = ''] = htmlReport(split).split('<section>');
+  t.true(first.includes('100M-cubic-1x1: ') && !first.includes('100M-cubic-32x8'));
+  t.true(second.includes('100M-cubic-32x8: ') && !second.includes('100M-cubic-1x1'));
+  t.regex(second, /counted instructions/);
+});
+
 test('the page needs nothing beside it, and has a chart for each scenario that has a course', (t) => {
   const html = htmlReport(report);
   t.notRegex(html, /(?:src|href)=|@import|url\(|<script/);
