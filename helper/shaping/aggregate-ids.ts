@@ -1,6 +1,6 @@
 // Which numbers travel in skb->queue_mapping.
 
-import { AGGREGATE_COUNT, AGGREGATE_ID_MIN, AGGREGATES_PER_PAGE } from '../wire/aggregate.ts';
+import { AGGREGATE_COUNT, AGGREGATE_ID_MIN, aggregatePage, AGGREGATES_PER_PAGE } from '../wire/aggregate.ts';
 import type { AttachmentRecord } from './records.ts';
 
 /** Every aggregate id that some attachment holds. */
@@ -19,6 +19,20 @@ export function aggregatesOf(page: number): string {
   return `${first} to ${first + AGGREGATES_PER_PAGE - 1}`;
 }
 
+/** How many pages, from the first on, have room for so many more aggregates than are in use. */
+function pagesWithRoom({ size }: ReadonlySet<number>, more: number): number {
+  return Math.min(Math.ceil((size + more) / AGGREGATES_PER_PAGE), AGGREGATE_COUNT / AGGREGATES_PER_PAGE);
+}
+
+/**
+ * Pages to have: those in use, and one ahead of those that are next. To make one takes a grace period of the kernel, for
+ * which no pod should have to wait.
+ */
+export function pagesToHave(inUse: ReadonlySet<number>): Set<number> {
+  const first = Array.from({ length: pagesWithRoom(inUse, AGGREGATES_PER_PAGE * 1.5) }, (_, page) => page);
+  return new Set([...first, ...[...inUse].map(aggregatePage)]);
+}
+
 /**
  * The next free id after `previous`, going round. Going round keeps a just-freed id unused for a while, so that a
  * packet still under way with it is not charged to a newcomer: for half a page of others at least, until nearly all are
@@ -28,8 +42,7 @@ export function nextAggregateId(
   inUse: ReadonlySet<number>,
   previous: number | undefined,
 ): number | undefined {
-  const pages = Math.ceil((inUse.size + AGGREGATES_PER_PAGE / 2) / AGGREGATES_PER_PAGE);
-  const round = Math.min(pages * AGGREGATES_PER_PAGE, AGGREGATE_COUNT);
+  const round = pagesWithRoom(inUse, AGGREGATES_PER_PAGE / 2) * AGGREGATES_PER_PAGE;
   const first = previous === undefined ? 0 : previous - AGGREGATE_ID_MIN + 1;
   for (let step = 0; step < round; step += 1) {
     const id = AGGREGATE_ID_MIN + ((first + step) % round);

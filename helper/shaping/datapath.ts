@@ -87,8 +87,6 @@ export class Datapath {
    */
   constructor(directories: { pins: string; state: string }) {
     this.#loaded = loadPodpace(directories.pins);
-    // The first cap of a node need not wait until all CPUs know of a new page.
-    this.makePage(0);
     this.rt = RtSocket.open();
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
@@ -129,11 +127,13 @@ export class Datapath {
     for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
   }
 
-  /** Gives back the memory of all pages but some, and the first. */
-  removePagesBut(kept: ReadonlySet<number>): void {
-    for (let number = 1; number < PAGE_COUNT; number++) {
-      if (kept.has(number)) continue;
-      for (const pages of Object.values(this.#loaded.pages)) if (pages.has(number)) pages.remove(number);
+  /** Makes all of some pages, and gives back the memory of all others. */
+  keepPages(kept: ReadonlySet<number>): void {
+    for (const pages of Object.values(this.#loaded.pages)) {
+      for (let number = 0; number < PAGE_COUNT; number++) {
+        if (kept.has(number)) pages.make(number);
+        else if (pages.has(number)) pages.remove(number);
+      }
     }
   }
 

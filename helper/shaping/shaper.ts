@@ -15,6 +15,7 @@ import {
   type SetParams,
   type SetResult,
 } from '../protocol/messages.ts';
+import { aggregateIdsInUse, pagesToHave } from './aggregate-ids.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { applySet, effectiveCapIn, nameOf } from './effective.ts';
@@ -24,7 +25,7 @@ import { ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
-import { desiredPages, planMaps, type ObservedMaps, type Step } from './plan.ts';
+import { planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
 import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } from './reports.ts';
@@ -174,7 +175,7 @@ export class Shaper {
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
       const failures = await this.#carryOut(view);
       this.#hasReconciled = true;
-      this.#datapath.removePagesBut(desiredPages(attachments));
+      this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments)));
       return [...failures, ...view.plan.problems.values()];
     });
   }

@@ -314,7 +314,9 @@ test.serial('a clock that was written far ahead by hand neither stops the pod no
     datapath.send({ queueMapping: ID, wireLen: 100, flow: 7 });
     const { clock, latest } = datapath.state(ID) ?? t.fail();
     t.true(latest.isRepaired);
-    t.true(clock.lastNs >= lastNs && clock.lastNs <= lastNs + 100_000n);
+    // A machine that is slow to send it finds the true clock in the past.
+    const busyUntilNs = lastNs > latest.nowNs ? lastNs : latest.nowNs;
+    t.true(clock.lastNs >= lastNs && clock.lastNs <= busyUntilNs + 100_000n);
   }
   t.is(datapath.counters(ID).repaired, 3n);
 });

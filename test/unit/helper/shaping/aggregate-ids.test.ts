@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { nextAggregateId } from '../../../../helper/shaping/aggregate-ids.ts';
+import { nextAggregateId, pagesToHave } from '../../../../helper/shaping/aggregate-ids.ts';
 import {
   AGGREGATE_COUNT,
   AGGREGATE_ID_MAX,
@@ -53,6 +53,24 @@ test('ids stand in as few pages as leave half a page free', (t) => {
       const inUse = new Set(Array.from({ length: count }, (_, index) => AGGREGATE_ID_MIN + index));
       const page = aggregatePage(nextAggregateId(inUse, previous)!);
       t.true(page < Math.ceil((count + AGGREGATES_PER_PAGE / 2) / AGGREGATES_PER_PAGE));
+    }),
+  );
+});
+
+test('the pages of the next ids are had before they are needed, and no more', (t) => {
+  fc.assert(
+    fc.property(fc.uniqueArray(ids, { maxLength: 300 }), (taken) => {
+      const inUse = new Set(taken);
+      const pages = pagesToHave(inUse);
+      const used = new Set(taken.map(aggregatePage));
+      t.true([...used].every((page) => pages.has(page)));
+      t.true(pages.size <= used.size + Math.ceil(taken.length / AGGREGATES_PER_PAGE) + 2);
+      let previous: number | undefined;
+      for (let more = 0; more < AGGREGATES_PER_PAGE; more += 1) {
+        previous = nextAggregateId(inUse, previous)!;
+        inUse.add(previous);
+        t.true(pages.has(aggregatePage(previous)));
+      }
     }),
   );
 });
