@@ -30,10 +30,15 @@ departure_inline void departure_count_bulk(struct departure_state *state, struct
 		state->flows = state->bulk_flows;
 }
 
-/* A sparse flow uses less than this part of the rate. */
-departure_inline __u64 departure_sparse_divisor(const struct departure_state *state)
+/*
+ * A sparse flow uses less than this part of the rate. A bulk flow has its share when all is well, so one with large
+ * packets must stay well below that; small packets may use all of it.
+ */
+departure_inline __u64 departure_sparse_divisor(const struct departure_state *state, __u32 wire_len)
 {
-	return departure_max(SPARSE_DIVISOR, state->flows + state->flows / 2);
+	__u64 flows = state->flows;
+
+	return departure_max(SPARSE_DIVISOR, wire_len <= SMALL_WIRE_LEN ? flows : flows + flows / 2);
 }
 
 /*
@@ -44,7 +49,7 @@ departure_inline int departure_is_sparse(const struct departure_state *state, co
 					 const struct departure_packet *packet, __u64 charge_ns)
 {
 	__u64 ahead_ns = departure_ahead(flow->sparse_clock, packet->now);
-	__u64 divisor = departure_sparse_divisor(state);
+	__u64 divisor = departure_sparse_divisor(state, packet->wire_len);
 
 	if (ahead_ns && packet->wire_len > SMALL_WIRE_LEN)
 		ahead_ns += departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
@@ -154,16 +159,17 @@ departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge
 }
 
 /* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
-departure_inline void departure_charge_flow(struct departure_state *state, struct departure_flow *flow, __u64 now,
-					    __u64 charge_ns, __u64 time)
+departure_inline void departure_charge_flow(struct departure_state *state, struct departure_flow *flow,
+					    const struct departure_packet *packet, __u64 charge_ns, __u64 time)
 {
-	__u64 flows = state->flows;
+	__u64 flows = state->flows, now = packet->now;
 	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */
 	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
 
 	flow->last = time;
-	flow->sparse_clock = departure_flow_clock(flow->sparse_clock, now, charge_ns,
-						  departure_sparse_divisor(state), SPARSE_MEMORY_NS);
+	flow->sparse_clock =
+		departure_flow_clock(flow->sparse_clock, now, charge_ns,
+				     departure_sparse_divisor(state, packet->wire_len), SPARSE_MEMORY_NS);
 	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
 						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }

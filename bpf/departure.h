@@ -37,8 +37,8 @@
  * - A packet that is dropped leaves the clock alone. One that departs waits for less than the horizon.
  *
  * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb another's. A flow is
- * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate, and well below the share that each flow has
- * when bulk flows are many; a few packets at once are no more than one in that. The table is set-associative. When a
+ * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate and, when bulk flows are many, below the share
+ * that each flow has: well below with large packets; a few packets at once are no more than one in that. The table is set-associative. When a
  * set is full of flows that have packets yet to depart, the flows that come on top share one entry: they count as one
  * flow until its last packet has left. Forgetting an entry is only ever done when nothing of it is still to depart, so
  * order never depends on the table's size.
@@ -225,7 +225,7 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 		departure_count_bulk(state, flow);
 charged:
 	departure_occupy(state, start, charge);
-	departure_charge_flow(state, flow, now, charge.ns, time);
+	departure_charge_flow(state, flow, packet, charge.ns, time);
 	departure.sojourn = time - now;
 	return departure;
 }

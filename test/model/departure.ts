@@ -223,15 +223,16 @@ export class Aggregate {
     this.#roundEndNs = nowNs + intervalNs;
   }
 
-  #sparseDivisor(): bigint {
-    return max(SPARSE_DIVISOR, this.#sharers + this.#sharers / 2n);
+  #sparseDivisor(isSmall: boolean): bigint {
+    return max(SPARSE_DIVISOR, isSmall ? this.#sharers : this.#sharers + this.#sharers / 2n);
   }
 
   /** Whether the packet is the first after a pause of its flow, or follows it within the allowance; a large one with all of its length. */
   #isSparse({ flow, nowNs, charge, isSmall }: Passage): boolean {
     const aheadNs = ahead(flow.sparseClockNs, nowNs);
-    const ownNs = isSmall || aheadNs === 0n ? 0n : min(charge.ns, HORIZON_MAX_NS) * this.#sparseDivisor();
-    return aheadNs + ownNs <= SPARSE_ALLOWANCE_NS * this.#sparseDivisor();
+    const divisor = this.#sparseDivisor(isSmall);
+    const ownNs = isSmall || aheadNs === 0n ? 0n : min(charge.ns, HORIZON_MAX_NS) * divisor;
+    return aheadNs + ownNs <= SPARSE_ALLOWANCE_NS * divisor;
   }
 
   #sparseLane(passage: Passage): Outcome | undefined {
@@ -355,7 +356,7 @@ export class Aggregate {
   }
 
   #depart(
-    { config, flow, nowNs, charge }: Passage,
+    { config, flow, nowNs, charge, isSmall }: Passage,
     verdict: Verdict,
     startNs: bigint,
     timeNs: bigint,
@@ -365,7 +366,7 @@ export class Aggregate {
     this.#prepaid = this.#lastNs * UNITS_PER_NS - busyUntil;
 
     const busyNs = min(charge.ns, HORIZON_MAX_NS);
-    const divisor = this.#sparseDivisor();
+    const divisor = this.#sparseDivisor(isSmall);
     const backlogNs = ahead(this.#lastNs, nowNs) * this.#sharers;
     const carry = (clockNs: bigint, timeNow: bigint, by: bigint, memoryNs: bigint): bigint =>
       min(max(clockNs, timeNow) + busyNs * by, timeNow + memoryNs);

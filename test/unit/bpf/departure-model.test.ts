@@ -318,6 +318,44 @@ function offer(
   }
 }
 
+/** Waits of requests, evenly sent by flows at a part of the rate each, beside flows that keep a queue of about 6 ms. */
+function requestWaits(bulkFlows: number, requestFlows: number, share: number): bigint[] {
+  const aggregate = new Aggregate();
+  const waits: bigint[] = [];
+  const pauseNs = Number(chargeOf(USUAL_CONFIG.rateBytesPerSec, 340n).ns) / share;
+  // Each departure makes room for the next packet, as acknowledgements do.
+  const due = Array.from({ length: Math.max(50, bulkFlows) }, (_, sent) => ({
+    atNs: sent,
+    flow: sent % bulkFlows,
+    isRequest: false,
+  }));
+  for (let flow = 0; flow < requestFlows; flow += 1)
+    due.push({ atNs: (flow * pauseNs) / requestFlows, flow: bulkFlows + flow, isRequest: true });
+  for (let events = 0; events < 20_000; events += 1) {
+    const event = due.reduce((first, each) => (each.atNs < first.atNs ? each : first));
+    const { sojournNs } = aggregate.schedule(
+      { ...USUAL_CONFIG, targetNs: 40n * NS_PER_MS },
+      packetAt(NS_PER_SEC + BigInt(Math.round(event.atNs)), {
+        wireLen: event.isRequest ? 340n : 1514n,
+        // Numbers that differ in more than the bit that every tag has.
+        flowHash: Math.imul(event.flow + 1, 0x9e37_79b1) >>> 0,
+      }),
+    );
+    if (event.isRequest && events > 5000) waits.push(sojournNs);
+    event.atNs += event.isRequest ? pauseNs : Number(sojournNs);
+  }
+  return waits.toSorted((one, other) => Number(one - other));
+}
+
+test('requests within a fair share leave at once, however many bulk flows there are', (t) => {
+  for (const flows of [1, 4, 8, 16, 32, 60]) {
+    // Together they are within the credit, which is for so long as the queue: 12 % of the rate here.
+    const waits = requestWaits(flows, 4, 0.75 / Math.max(32, flows + 2));
+    t.true(waits.length > 100);
+    t.is(waits[Math.floor(waits.length * 0.99)], 0n, `${flows} bulk flows`);
+  }
+});
+
 test("a flood gets its share and not its neighbours'", (t) => {
   const {
     departed: [flood = 0, modest = 0],
