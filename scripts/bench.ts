@@ -147,9 +147,10 @@ async function measureInVm(
     ...(isAll ? [] : ['--of-clock']),
     ...counting,
   ];
-  // Waiting takes no time then, and a host that stands still meanwhile goes unnoticed.
-  const passing = isByCount ? ['--skip-idle'] : [];
-  const machine = [...(bench === 'latency' ? ['--first-alone'] : []), ...counting, ...passing];
+  // Waiting takes no time then, and a host that stands still meanwhile goes unnoticed. QEMU has one thread for all processors
+  // then, which stays with one of them for up to 100 ms: to a guest with two the other stands still.
+  const alone = bench === 'latency' ? ['--first-alone'] : [];
+  const machine = isByCount ? [...counting, '--skip-idle', '--cpus', '1'] : alone;
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
