@@ -9,6 +9,7 @@
 #include <linux/bpf.h>
 
 #define SEC(name) __attribute__((section(name), used))
+#define inline_always static inline __attribute__((always_inline))
 
 /* Attributes of a map definition, read back from the BTF of the section .maps. */
 #define __uint(name, value) int(*name)[value]

@@ -23,6 +23,7 @@
 #include <linux/pkt_cls.h>
 
 #include "departure.h"
+#include "exemptions.h"
 #include "helpers.h"
 #include "routing.h"
 
@@ -32,11 +33,6 @@
 #define PAGE_LENGTH 64 /* aggregates whose state stands in one map */
 
 #define UPPER_EXIT_COUNT 4096
-#define EXEMPTION_COUNT (1 << 21)
-
-/* Bits of aggregate_config.exemptions: lists that have entries. */
-#define EXEMPT_OWN 1
-#define EXEMPT_NODE 2
 
 #define SOJOURN_BUCKETS 16
 #define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
@@ -53,18 +49,6 @@ struct upper_exit {
 	__u32 align; /* a packet is padded to a multiple of this, 0: it is not, */
 	__u32 mtu; /* but not beyond this */
 	__u32 reserved;
-};
-
-/* A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form, ::ffff:a.b.c.d. */
-struct exemption_key {
-	__u32 prefix_len; /* of all that follows, in bits */
-	__u32 list; /* id of the aggregate; 0: the node's */
-	__u8 address[16];
-};
-
-struct exemption {
-	__u32 prefix_len; /* of the key: the longest prefix of either list decides */
-	__u32 is_exempt; /* or else an exception from a shorter one */
 };
 
 /* What has to be there for each aggregate, come what may. */
@@ -161,14 +145,6 @@ struct {
 	__type(value, struct upper_exit);
 } upper_exits SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, EXEMPTION_COUNT);
-	__type(key, struct exemption_key);
-	__type(value, struct exemption);
-} exemptions SEC(".maps");
-
 /* Where one program goes on in another; the helper fills it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -178,8 +154,6 @@ struct {
 } continuations SEC(".maps");
 
 #define CONTINUE_RECEIVE 0
-
-#define inline_always static inline __attribute__((always_inline))
 
 /* The value of an aggregate in its page; NULL when somebody has taken the page away. */
 inline_always void *in_page(void *pages, __u32 index)
@@ -257,43 +231,6 @@ inline_always int is_aggregate(__u32 id)
 inline_always int is_ip(const struct __sk_buff *skb)
 {
 	return skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6;
-}
-
-/* Which end of a packet is looked at: the one that is not the pod. */
-enum far_end { DESTINATION, SOURCE };
-
-/* Reads the address of an end. Returns 0 for a packet that has none. */
-inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
-{
-	if (skb->protocol == ETHER_TYPE_IPV6)
-		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16, BPF_HDR_START_NET);
-	if (skb->protocol != ETHER_TYPE_IPV4)
-		return 0;
-	__builtin_memset(address, 0, 10);
-	address[10] = 0xff;
-	address[11] = 0xff;
-	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4, BPF_HDR_START_NET);
-}
-
-/* Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest prefix wins, its own first. */
-inline_always int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
-{
-	struct exemption_key key = { .prefix_len = 32 + 128 };
-	const struct exemption *own = 0, *node = 0;
-
-	if (!read_address(skb, end, key.address))
-		return 0;
-	if (lists & EXEMPT_OWN) {
-		key.list = id;
-		own = bpf_map_lookup_elem(&exemptions, &key);
-	}
-	if (lists & EXEMPT_NODE) {
-		key.list = 0;
-		node = bpf_map_lookup_elem(&exemptions, &key);
-	}
-	if (own && (!node || own->prefix_len >= node->prefix_len))
-		return own->is_exempt;
-	return node && node->is_exempt;
 }
 
 /*

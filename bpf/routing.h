@@ -95,32 +95,32 @@ struct ipv6_header {
 #define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
 
 /* What is routed here at all, whatever its addresses. */
-static inline __attribute__((always_inline)) int is_routable(const struct __sk_buff *skb)
+inline_always int is_routable(const struct __sk_buff *skb)
 {
 	return skb->pkt_type == PACKET_TO_HOST && !skb->vlan_present && !skb->mark;
 }
 
-static inline __attribute__((always_inline)) int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
+inline_always int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
 {
 	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
 	       ip->version_ihl == IPV4_PLAIN && !(ip->fragment & IPV4_FRAGMENT) && ip->ttl > 1;
 }
 
 /* The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among them, have other numbers. */
-static inline __attribute__((always_inline)) int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
+inline_always int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 {
 	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) && ip->hop_limit > 1 &&
 	       (ip->next_header == IPPROTO_TCP || ip->next_header == IPPROTO_UDP ||
 		ip->next_header == IPPROTO_ICMPV6);
 }
 
-static inline __attribute__((always_inline)) int is_same_ipv6(const __u32 a[4], const __u32 b[4])
+inline_always int is_same_ipv6(const __u32 a[4], const __u32 b[4])
 {
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
 }
 
 /* Not 224.0.0.0/4 and above, and not this host's own 0.0.0.0/8 and 127.0.0.0/8. */
-static inline __attribute__((always_inline)) int is_unicast_ipv4(__u32 address)
+inline_always int is_unicast_ipv4(__u32 address)
 {
 	__u32 first = __builtin_bswap32(address) >> 24;
 
@@ -128,7 +128,7 @@ static inline __attribute__((always_inline)) int is_unicast_ipv4(__u32 address)
 }
 
 /* Neither multicast (ff00::/8) nor of the link only (fe80::/10). */
-static inline __attribute__((always_inline)) int is_global_ipv6(const __u32 address[4])
+inline_always int is_global_ipv6(const __u32 address[4])
 {
 	__u32 first = __builtin_bswap32(address[0]);
 
@@ -136,7 +136,7 @@ static inline __attribute__((always_inline)) int is_global_ipv6(const __u32 addr
 }
 
 /* One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot be written to. */
-static inline __attribute__((always_inline)) int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
+inline_always int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
 {
 	__u32 sum = ip->checksum + __builtin_bswap16(0x0100);
 	struct {
@@ -148,7 +148,7 @@ static inline __attribute__((always_inline)) int count_hop_ipv4(struct __sk_buff
 	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV4_TTL_OFFSET, &next, sizeof(next), 0);
 }
 
-static inline __attribute__((always_inline)) int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
+inline_always int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
 {
 	__u8 next = ip->hop_limit - 1;
 
@@ -156,8 +156,7 @@ static inline __attribute__((always_inline)) int count_hop_ipv6(struct __sk_buff
 }
 
 /* Length of the packet on the next link without the link's header: of a merged packet that of each of its segments. */
-static inline __attribute__((always_inline)) __u32 packet_length(struct __sk_buff *skb, __u32 network_header,
-								 __u8 protocol)
+inline_always __u32 packet_length(struct __sk_buff *skb, __u32 network_header, __u8 protocol)
 {
 	__u8 data_offset = 0;
 
@@ -170,8 +169,7 @@ static inline __attribute__((always_inline)) __u32 packet_length(struct __sk_buf
 }
 
 /* The question to the kernel's routes: where a packet goes, and whether the next link takes its length. */
-static inline __attribute__((always_inline)) void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
-							   struct bpf_fib_lookup *fib)
+inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip, struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->protocol;
 	fib->tos = ip->tos;
@@ -180,8 +178,7 @@ static inline __attribute__((always_inline)) void ask_ipv4(struct __sk_buff *skb
 	fib->ipv4_dst = ip->destination;
 }
 
-static inline __attribute__((always_inline)) void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
-							   struct bpf_fib_lookup *fib)
+inline_always void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip, struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->next_header;
 	fib->flowinfo = ip->version_class_label & __builtin_bswap32(0x0fffffff);
@@ -191,7 +188,7 @@ static inline __attribute__((always_inline)) void ask_ipv6(struct __sk_buff *skb
 }
 
 /* Sends it where a lookup says; the neighbour there is known. */
-static inline __attribute__((always_inline)) int redirect_to(const struct bpf_fib_lookup *fib)
+inline_always int redirect_to(const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh next_hop = { .nh_family = fib->family };
 
@@ -200,7 +197,7 @@ static inline __attribute__((always_inline)) int redirect_to(const struct bpf_fi
 }
 
 /* Out of a pod. Returns TC_ACT_UNSPEC for what the stack has to see. */
-static inline __attribute__((always_inline)) int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
+inline_always int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
 {
 	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
 	struct ipv4_header ip;
@@ -214,7 +211,7 @@ static inline __attribute__((always_inline)) int forward_ipv4(struct __sk_buff *
 	return redirect_to(&fib);
 }
 
-static inline __attribute__((always_inline)) int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *pod)
+inline_always int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *pod)
 {
 	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
 	struct ipv6_header ip;
@@ -233,8 +230,7 @@ static inline __attribute__((always_inline)) int forward_ipv6(struct __sk_buff *
  * Into a pod, past its host interface unless that holds packets for a cap. Only where the node's routes lead there as well: an
  * entry may outlive its pod while the helper is down, and somebody else may have the address by then.
  */
-static inline __attribute__((always_inline)) int arrive(struct __sk_buff *skb, const struct pod_address *pod,
-							struct bpf_fib_lookup *fib)
+inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod, struct bpf_fib_lookup *fib)
 {
 	struct pod_address found = *pod;
 	long answer = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
@@ -250,7 +246,7 @@ static inline __attribute__((always_inline)) int arrive(struct __sk_buff *skb, c
 	return bpf_redirect_peer(found.ifindex, 0);
 }
 
-static inline __attribute__((always_inline)) int arrive_ipv4(struct __sk_buff *skb)
+inline_always int arrive_ipv4(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
 	struct address_key key = {};
@@ -270,7 +266,7 @@ static inline __attribute__((always_inline)) int arrive_ipv4(struct __sk_buff *s
 	return verdict == TC_ACT_UNSPEC || count_hop_ipv4(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
-static inline __attribute__((always_inline)) int arrive_ipv6(struct __sk_buff *skb)
+inline_always int arrive_ipv6(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
 	const struct pod_address *pod;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Addresses whose traffic is neither delayed nor charged: a list of the node's, and one of each aggregate that has its own.
+ * In both together the longest prefix decides, and of two of one length the aggregate's own.
+ */
+#ifndef PODPACE_EXEMPTIONS_H
+#define PODPACE_EXEMPTIONS_H
+
+#include <linux/bpf.h>
+
+#include "helpers.h"
+
+#define EXEMPTION_COUNT (1 << 21)
+
+/* Bits of aggregate_config.exemptions: lists that have entries. */
+#define EXEMPT_OWN 1
+#define EXEMPT_NODE 2
+
+/* A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form, ::ffff:a.b.c.d. */
+struct exemption_key {
+	__u32 prefix_len; /* of all that follows, in bits */
+	__u32 list; /* id of the aggregate; 0: the node's */
+	__u8 address[16];
+};
+
+struct exemption {
+	__u32 prefix_len; /* of the key: the longest prefix of either list decides */
+	__u32 is_exempt; /* or else an exception from a shorter one */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, EXEMPTION_COUNT);
+	__type(key, struct exemption_key);
+	__type(value, struct exemption);
+} exemptions SEC(".maps");
+
+/* Which end of a packet is looked at: the one that is not the pod. */
+enum far_end { DESTINATION, SOURCE };
+
+/* Reads the address of an end. Returns 0 for a packet that has none. */
+inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
+{
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16, BPF_HDR_START_NET);
+	if (skb->protocol != ETHER_TYPE_IPV4)
+		return 0;
+	__builtin_memset(address, 0, 10);
+	address[10] = 0xff;
+	address[11] = 0xff;
+	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4, BPF_HDR_START_NET);
+}
+
+/* Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest prefix wins, its own first. */
+inline_always int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
+{
+	struct exemption_key key = { .prefix_len = 32 + 128 };
+	const struct exemption *own = 0, *node = 0;
+
+	if (!read_address(skb, end, key.address))
+		return 0;
+	if (lists & EXEMPT_OWN) {
+		key.list = id;
+		own = bpf_map_lookup_elem(&exemptions, &key);
+	}
+	if (lists & EXEMPT_NODE) {
+		key.list = 0;
+		node = bpf_map_lookup_elem(&exemptions, &key);
+	}
+	if (own && (!node || own->prefix_len >= node->prefix_len))
+		return own->is_exempt;
+	return node && node->is_exempt;
+}
+
+#endif
