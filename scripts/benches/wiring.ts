@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BackgroundProcess } from '../measure/background.ts';
 import { addressOf, callPlugins, podpaceWith, startHelper, type OwnNetwork } from '../measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
@@ -24,6 +25,8 @@ import { measureWiredCap } from './wired-caps.ts';
 const REQUEST_PORT = '11111';
 /** Of each load; bulk has another second before it to leave slow start. */
 const TURN_SECONDS = 2;
+/** What a helper has missed while it was paused, it makes up for first. */
+const SETTLE_MS = 3000;
 /** USER_HZ (time(7)). */
 const TICKS_PER_SECOND = 100;
 
@@ -126,6 +129,7 @@ async function requests(sender: Sender, direction: '' | 'in_', signal: AbortSign
 async function measure(sender: Sender, signal: AbortSignal): Promise<Measured> {
   sender.helper?.resume();
   try {
+    await sleep(SETTLE_MS, undefined, { signal });
     return await measureUndisturbed(async () => {
       const { result: metrics, stallMs } = await watchingStalls(async () => [
         ...(await stream(sender, '', signal)),
