@@ -9,7 +9,7 @@ import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
-import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
+import { buildDirectory } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { growthRate, type Point } from '../../scripts/benches/statistics.ts';
 import type { BackgroundProcess } from '../../scripts/measure/background.ts';
@@ -17,6 +17,7 @@ import { startServer } from '../../scripts/measure/load.ts';
 import { bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
+import { askNode } from './ask.ts';
 
 export const CAP_MBIT = 10;
 /** How long an exit may take to be found. */
@@ -105,9 +106,8 @@ export function giveIpv6({ bed }: Scene): string {
   return peer;
 }
 
-export async function status({ bed }: Scene): Promise<StatusResult> {
-  const json = await capture(...bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'status', '--json'));
-  return JSON.parse(json) as StatusResult;
+export function status({ bed }: Scene): Promise<StatusResult> {
+  return askNode(bed, 'status', {});
 }
 
 /** A scene of a test's own. */

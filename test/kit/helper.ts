@@ -2,11 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { askHelper } from '../../cni/client.ts';
 import {
   keyOf,
   type AttachParams,
@@ -15,13 +13,13 @@ import {
   type Methods,
 } from '../../helper/protocol/messages.ts';
 import { RECORD_VERSION, type AttachmentRecord } from '../../helper/shaping/records.ts';
+import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const PODPACED = path.join(ROOT, 'dist/podpaced');
 
 const START_DEADLINE_MS = 60_000;
-const CALL_DEADLINE_MS = 30_000;
 
 let started = 0;
 
@@ -82,13 +80,12 @@ export async function startHelper(
       throw new Error(`podpaced does not serve: ${output}`);
     await sleep(20);
   }
-  const edges = { connect: async (file: string) => net.connect(file) };
   return {
     socket,
     stateDir,
     pinDir: directories.pins,
     log: () => output,
-    ask: (method, params) => askHelper(edges, socket, method, params, { deadlineMs: CALL_DEADLINE_MS }),
+    ask: (method, params) => askSocket(socket, method, params),
     end,
   };
 }

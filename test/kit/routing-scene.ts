@@ -6,12 +6,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
-import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
-import { capture } from '../../scripts/lib/process.ts';
+import { buildDirectory } from '../../scripts/lib/paths.ts';
 import type { BackgroundProcess } from '../../scripts/measure/background.ts';
 import { callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
 import type { UndoStack } from '../../scripts/measure/undo.ts';
+import { askNode } from './ask.ts';
 
 /** Addresses of the pods, by the order in which they are added. */
 export const POD_IPV4 = ['10.85.0.2', '10.85.0.3'] as const;
@@ -133,11 +133,6 @@ export async function ping(
   return stdout + stderr;
 }
 
-async function askHelper<T>({ bed }: Pick<RoutingScene, 'bed'>, command: 'status' | 'list'): Promise<T> {
-  const json = await capture(...bed.onNode(path.join(projectRoot, 'dist/podpaced'), command, '--json'));
-  return JSON.parse(json) as T;
-}
-
 /**
  * Takes something away until it is missed: a reconciliation, which comes every 10 s, may be faster than who looks. Returns the
  * problems of all attachments, and what CHECK says of the first pod.
@@ -160,5 +155,6 @@ export async function problemsOf(scene: RoutingScene): Promise<string> {
   return (await list(scene)).attachments.flatMap(({ problems }) => problems).join('\n');
 }
 
-export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> => askHelper(scene, 'status');
-export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> => askHelper(scene, 'list');
+export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> =>
+  askNode(scene.bed, 'status', {});
+export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> => askNode(scene.bed, 'list', {});

@@ -116,10 +116,16 @@ function makeMaster({ bed: { node, peer } }: Scene, commands: readonly string[])
   }
 }
 
+/** Whether a master can send: by LACP only when both of its slaves have found theirs at the other end. */
+function isReady(netns: string): boolean {
+  const link = ipIn(netns)('-d link show exit');
+  return link.includes('state UP') && (!link.includes('mode 802.3ad') || link.includes('ad_num_ports 2'));
+}
+
 /** Waits until the two ends of an aggregate have found each other. */
 async function carrierOf({ bed }: Scene): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
-    if ([bed.node, bed.peer].every((netns) => ipIn(netns)('link show exit').includes('state UP'))) return;
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    if ([bed.node, bed.peer].every(isReady)) return;
     await sleep(100);
   }
 }
