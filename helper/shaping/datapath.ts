@@ -80,6 +80,8 @@ export class Datapath {
   readonly rt: RtSocket;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
+  /** Pages that there were to be the last time. */
+  #kept: ReadonlySet<number> = new Set();
 
   /**
    * Loads the programs, reusing compatible pinned maps, so that clocks and configuration outlive the helper.
@@ -127,14 +129,16 @@ export class Datapath {
     for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
   }
 
-  /** Makes all of some pages, and gives back the memory of all others. */
+  /** Makes all of some pages, and gives back the memory of all others. To look for those takes a while: only once for a set. */
   keepPages(kept: ReadonlySet<number>): void {
+    if (kept.size === this.#kept.size && [...kept].every((page) => this.#kept.has(page))) return;
     for (const pages of Object.values(this.#loaded.pages)) {
       for (let number = 0; number < PAGE_COUNT; number++) {
         if (kept.has(number)) pages.make(number);
         else if (pages.has(number)) pages.remove(number);
       }
     }
+    this.#kept = kept;
   }
 
   /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */
