@@ -75,14 +75,12 @@ function mapDifference(pinned: MapInfo, wanted: BpfMapDefinition): string | unde
 }
 
 /** How the pages of a pinned map differ from their definition; undefined when they do not, or when it has none. */
-function pageDifference(pinned: number, { inner, maxEntries }: BpfMapDefinition): string | undefined {
+function pageDifference(pinned: number, { inner }: BpfMapDefinition): string | undefined {
   if (inner === undefined) return undefined;
   const pages = new MapPages(pinned, inner);
   try {
-    for (let number = 0; number < maxEntries; number++) {
-      if (pages.has(number)) return mapDifference(mapInfo(pages.openPages[0] ?? -1), inner);
-    }
-    return undefined;
+    // The helper always has the first one.
+    return pages.has(0) ? mapDifference(mapInfo(pages.openPages[0] ?? -1), inner) : undefined;
   } finally {
     pages.close();
   }

@@ -11,6 +11,9 @@ import {
   type MapAttributes,
 } from './bpf.ts';
 
+/** Before Linux 6.8 whoever looks a page up waits for a grace period of the kernel, some 10 ms: so it is not done each time. */
+const RECHECK_MS = 2000;
+
 /** Where an element stands. */
 export interface MapPlace {
   /** Descriptor of the page. It is MapPages's own, and good until the next call. */
@@ -27,7 +30,7 @@ function indexKey(index: number): Buffer {
 export class MapPages {
   readonly #fd: number;
   readonly #page: MapAttributes;
-  readonly #opened = new Map<number, { readonly id: number; readonly fd: number }>();
+  readonly #opened = new Map<number, { readonly id: number; readonly fd: number; readonly seenMs: number }>();
 
   /** `fd` is that of the array of maps, which stays the caller's; `page` is what each of its maps is like. */
   constructor(fd: number, page: MapAttributes) {
@@ -45,7 +48,10 @@ export class MapPages {
     return Math.floor(index / this.#page.maxEntries);
   }
 
+  /** Whether a page is there, or was so within the last RECHECK_MS. */
   has(number: number): boolean {
+    const seenMs = this.#opened.get(number)?.seenMs;
+    if (seenMs !== undefined && performance.now() - seenMs < RECHECK_MS) return true;
     return this.#open(number) !== undefined;
   }
 
@@ -66,13 +72,19 @@ export class MapPages {
     deleteElement(this.#fd, indexKey(number));
   }
 
-  /** The place of an element by its index; undefined when its page is not there. */
+  /** The place of an element by its index, in the page that was last seen; undefined when there is none. */
   locate(index: number): MapPlace | undefined {
-    const fd = this.#open(this.pageOf(index));
+    const number = this.pageOf(index);
+    const fd = this.#opened.get(number)?.fd ?? this.#open(number);
     return fd === undefined ? undefined : { fd, key: indexKey(index % this.#page.maxEntries) };
   }
 
-  /** Descriptors of the pages that have been used; for the memory they take. */
+  /** Numbers of the pages that have been seen. */
+  get known(): number[] {
+    return [...this.#opened.keys()];
+  }
+
+  /** Descriptors of the pages that have been seen; for the memory they take. */
   get openPages(): number[] {
     return [...this.#opened.values()].map(({ fd }) => fd);
   }
@@ -85,11 +97,10 @@ export class MapPages {
   #open(number: number): number | undefined {
     const id = lookupElement(this.#fd, indexKey(number), 4)?.readUInt32LE();
     const opened = this.#opened.get(number);
-    if (opened?.id === id) return opened?.fd;
-    this.#forget(number);
+    if (opened?.id !== id) this.#forget(number);
     if (id === undefined) return undefined;
-    const fd = mapFdById(id);
-    this.#opened.set(number, { id, fd });
+    const fd = opened?.id === id ? opened.fd : mapFdById(id);
+    this.#opened.set(number, { id, fd, seenMs: performance.now() });
     return fd;
   }
 

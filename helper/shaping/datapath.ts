@@ -19,8 +19,6 @@ import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
   AGGREGATE_COUNTERS_SIZE,
-  AGGREGATE_COUNT,
-  AGGREGATES_PER_PAGE,
   aggregateIndex,
   aggregatePage,
   decodeAggregateClock,
@@ -51,8 +49,6 @@ import {
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { ProgramName } from './plan.ts';
 
-const PAGE_COUNT = AGGREGATE_COUNT / AGGREGATES_PER_PAGE;
-
 const PROGRAM_NAMES: readonly ProgramName[] = [
   'classify',
   'depart',
@@ -80,8 +76,6 @@ export class Datapath {
   readonly rt: RtSocket;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
-  /** Pages that there were to be the last time. */
-  #kept: ReadonlySet<number> = new Set();
 
   /**
    * Loads the programs, reusing compatible pinned maps, so that clocks and configuration outlive the helper.
@@ -129,16 +123,12 @@ export class Datapath {
     for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
   }
 
-  /** Makes all of some pages, and gives back the memory of all others. To look for those takes a while: only once for a set. */
+  /** Makes all of some pages, and gives back the memory of all others that this helper has seen. */
   keepPages(kept: ReadonlySet<number>): void {
-    if (kept.size === this.#kept.size && [...kept].every((page) => this.#kept.has(page))) return;
     for (const pages of Object.values(this.#loaded.pages)) {
-      for (let number = 0; number < PAGE_COUNT; number++) {
-        if (kept.has(number)) pages.make(number);
-        else if (pages.has(number)) pages.remove(number);
-      }
+      for (const number of kept) pages.make(number);
+      for (const number of pages.known) if (!kept.has(number)) pages.remove(number);
     }
-    this.#kept = kept;
   }
 
   /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */

@@ -145,7 +145,7 @@ test('pages of another shape are refused too, those of the same shape are used o
   const page = closing(t, createMap(shape));
   const outer = { ...shape, type: MAP_TYPE.ARRAY_OF_MAPS, valueSize: 4, maxEntries: 256 };
   const other = closing(t, createMap(outer, undefined, page));
-  updateElement(other, u32(255), u32(page));
+  updateElement(other, u32(0), u32(page));
   fs.rmSync(pin);
   pinObject(other, pin);
   const before = openDescriptors();
