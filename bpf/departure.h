@@ -38,10 +38,10 @@
  *
  * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb another's. A flow is
  * sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate and, when bulk flows are many, below the share
- * that each flow has: well below with large packets; a few packets at once are no more than one in that. The table is set-associative. When a
- * set is full of flows that have packets yet to depart, the flows that come on top share one entry: they count as one
- * flow until its last packet has left. Forgetting an entry is only ever done when nothing of it is still to depart, so
- * order never depends on the table's size.
+ * that each flow has: well below with large packets; a few packets at once are no more than one in that. The table is
+ * set-associative. When a set is full of flows that have packets yet to depart, the flows that come on top share one
+ * entry: they count as one flow until its last packet has left. Forgetting an entry is only ever done when nothing of it
+ * is still to depart, so order never depends on the table's size.
  *
  * AQM. EDT knows at enqueue how long a packet will queue (start - ready). When that has been above the target for an
  * interval, a signal is due, and then more, ever closer, as in CoDel (RFC 8289): the n-th comes interval / sqrt(n)

@@ -7,16 +7,20 @@ import {
   deleteElement,
   lookupElement,
   mapFdById,
+  mapInfo,
   updateElement,
   type MapAttributes,
 } from './bpf.ts';
 
-/** Before Linux 6.8 whoever looks a page up waits for a grace period of the kernel, some 10 ms: so it is not done each time. */
+/**
+ * Before Linux 6.8 whoever looks a page up waits for a grace period of the kernel, some 10 ms (maybe_wait_bpf_programs in
+ * kernel/bpf/syscall.c): so it is not done each time.
+ */
 const RECHECK_MS = 2000;
 
 /** Where an element stands. */
 export interface MapPlace {
-  /** Descriptor of the page. It is MapPages's own, and good until the next call. */
+  /** Descriptor of the page. It is MapPages's own, and closed when the page is found to be gone. */
   readonly fd: number;
   readonly key: Buffer;
 }
@@ -43,11 +47,6 @@ export class MapPages {
     return this.#page.valueSize;
   }
 
-  /** Number of the page in which an element stands, from its index. */
-  pageOf(index: number): number {
-    return Math.floor(index / this.#page.maxEntries);
-  }
-
   /** Whether a page is there, or was so within the last RECHECK_MS. */
   has(number: number): boolean {
     const seenMs = this.#opened.get(number)?.seenMs;
@@ -61,8 +60,10 @@ export class MapPages {
     const fd = createMap(this.#page);
     try {
       updateElement(this.#fd, indexKey(number), indexKey(fd));
-    } finally {
+      this.#opened.set(number, { id: mapInfo(fd).id, fd, seenMs: performance.now() });
+    } catch (error) {
       fs.closeSync(fd);
+      throw error;
     }
   }
 
@@ -74,7 +75,7 @@ export class MapPages {
 
   /** The place of an element by its index, in the page that was last seen; undefined when there is none. */
   locate(index: number): MapPlace | undefined {
-    const number = this.pageOf(index);
+    const number = Math.floor(index / this.#page.maxEntries);
     const fd = this.#opened.get(number)?.fd ?? this.#open(number);
     return fd === undefined ? undefined : { fd, key: indexKey(index % this.#page.maxEntries) };
   }

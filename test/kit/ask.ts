@@ -6,7 +6,7 @@ import type { Method, Methods } from '../../helper/protocol/messages.ts';
 import type { TestBed } from '../../scripts/measure/testbed.ts';
 
 const SOCKET = '/run/podpace/helper.sock';
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 30_000;
 
 /** One request to the helper behind a socket. Throws HelperError. */
 export function askSocket<M extends Method>(
