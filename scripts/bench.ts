@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
-import { BENCHES, isCounted, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
+import { BENCHES, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
 import type { Bench } from './benches/names.ts';
 import { readPart } from './benches/record.ts';
 import type { Part } from './benches/record.ts';
@@ -39,13 +39,13 @@ interface Options {
   readonly quick?: true;
   readonly scenario?: RegExp;
   readonly here?: true;
-  readonly countInstructions?: true;
+  readonly vm?: true;
   readonly wiring?: string;
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
   readonly prepared?: true;
-  /** Only those scenarios of a bench that this VM's clock is for. */
-  readonly ofClock?: true;
+  /** This VM's clock counts instructions. */
+  readonly counted?: true;
 }
 
 function parsePattern(text: string): RegExp {
@@ -73,11 +73,8 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     .option('--json <file>', `write report.json to this file as well as to ${REPORT_JSON}`)
     .option('--quick', 'short loads, one repeat: to see that it works, not for figures')
     .option('--scenario <regex>', 'only scenarios whose names match', parsePattern)
-    .option('--here', "on this machine's own kernel, in no VM")
-    .option(
-      '--count-instructions',
-      'in a VM whose clock counts instructions: hours instead of minutes, undisturbed',
-    )
+    .addOption(new Option('--here', "on this machine's own kernel, in no VM").conflicts('vm'))
+    .option('--vm', 'in a VM, also where this kernel could')
     .addOption(
       new Option(
         '--wiring <name>',
@@ -86,7 +83,7 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     )
     .option('--keep', `renew these benches in ${RESULTS_DIRECTORY}, as a full run of all does`)
     .addOption(new Option('--prepared').hideHelp())
-    .addOption(new Option('--of-clock').hideHelp())
+    .addOption(new Option('--counted').hideHelp())
     .parse();
   const names = new Set(program.args);
   const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
@@ -95,9 +92,9 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
   return { benches, options };
 }
 
-/** Where a bench keeps what it measured in time, or by a clock that counts instructions. */
-function partFile(bench: Bench, isByCount: boolean): string {
-  return path.join(REPORT_DIRECTORY, 'parts', `${bench}${isByCount ? '-counted' : ''}.json`);
+/** Where a bench keeps what it has measured so far. */
+function partFile(bench: Bench): string {
+  return path.join(REPORT_DIRECTORY, 'parts', `${bench}.json`);
 }
 
 /** Installs what is missing and builds. Quick when there is nothing to do. */
@@ -117,62 +114,33 @@ const isWanted =
 /** One bench, in this process. */
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const isQuick = options.quick === true;
-  const countsInstructions = options.countInstructions === true;
-  const isOfClock = (name: string): boolean =>
-    options.ofClock !== true || isCounted(bench, name) === countsInstructions;
-  await runBench(bench, partFile(bench, countsInstructions), {
+  await runBench(bench, partFile(bench), {
     cnitool: await ensureCnitool(),
     repeats: (isQuick ? QUICK : FULL).repeats,
-    isWanted: (name) => isWanted(options)(name) && isOfClock(name),
+    isWanted: isWanted(options),
     isQuick,
-    countsInstructions,
+    countsInstructions: options.counted === true,
     wiring: options.wiring,
     signal,
   });
 }
 
-/** Measures in a VM by one clock, as measureInVms says: all that is wanted, or what this clock is for. */
-async function measureInVm(
-  bench: Bench,
-  options: Options,
-  { isByCount, isAll }: { readonly isByCount: boolean; readonly isAll: boolean },
-  signal: AbortSignal,
-): Promise<void> {
+/** One bench, by this script in a VM of its own. What it measures appears here, in the shared build directory. */
+async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const { quick, scenario, wiring } = options;
-  const counting = isByCount ? ['--count-instructions'] : [];
+  const isByCount = NETWORK_BENCHES.has(bench);
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
-    ...(isAll ? [] : ['--of-clock']),
-    ...counting,
+    ...(isByCount ? ['--counted'] : []),
   ];
   // Waiting takes no time then, and a host that stands still meanwhile goes unnoticed. QEMU has one thread for all processors
   // then, which stays with one of them for up to 100 ms: to a guest with two the other stands still.
-  const alone = bench === 'latency' ? ['--first-alone'] : [];
-  const machine = isByCount ? [...counting, '--skip-idle', '--cpus', '1'] : alone;
+  const machine = isByCount ? ['--count-instructions', '--skip-idle', '--cpus', '1'] : [];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
-}
-
-/**
- * One bench, by this script in VMs of its own: one whose clock is time, and one whose clock counts instructions, for those
- * scenarios that need it. What they measure appears here, in the shared build directory.
- */
-async function measureInVms(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  if (options.countInstructions === true)
-    return await measureInVm(bench, options, { isByCount: true, isAll: true }, signal);
-  const wanted = scenariosOf(bench).filter(isWanted(options));
-  for (const isByCount of [false, true]) {
-    if (wanted.some((name) => isCounted(bench, name) === isByCount))
-      await measureInVm(bench, options, { isByCount, isAll: false }, signal);
-  }
-}
-
-/** What a bench has measured so far. */
-function partsOfBench(bench: Bench): Part[] {
-  return [false, true].flatMap((isByCount) => readPart(partFile(bench, isByCount)) ?? []);
 }
 
 /** First words of what programs say of their versions. */
@@ -228,7 +196,7 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const tools = await toolVersions();
   const revision = tools['podpace'];
   const parts = benches
-    .flatMap(partsOfBench)
+    .flatMap((bench) => readPart(partFile(bench)) ?? [])
     .map((part) => ({ ...part, ...(revision !== undefined && { revision }) }));
   if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
   const report = writeReports(parts, benches, options, tools, REPORT_DIRECTORY);
@@ -242,14 +210,14 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
 
   const measured = benches.filter((name) => parts.some(({ bench }) => bench === name));
-  const head = `kernel ${report.kernel}, ${report.cpus} CPUs${report.quick ? ', quick: short loads, one repeat' : ''}`;
+  const head = `kernel ${report.kernel}${report.quick ? ', quick: short loads, one repeat' : ''}`;
   process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
-  const counted = parts.flatMap(({ bench, clock, records }) =>
-    clock === undefined ? [] : records.map(({ scenario }) => `${bench} ${scenario}`),
-  );
   if (options.wiring !== undefined) process.stdout.write(`podpace joined its pods by ${options.wiring}\n\n`);
+  const counted = parts.flatMap(({ bench, clock }) => (clock === undefined ? [] : [bench]));
   if (counted.length > 0)
-    process.stdout.write(`The clock counted instructions: ${[...new Set(counted)].join(', ')}\n\n`);
+    process.stdout.write(
+      `Measured on one processor whose clock counts instructions, 2 ns each: ${counted.join(', ')}\n\n`,
+    );
   for (const { met, text } of report.verdicts)
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = report.verdicts.filter(({ met }) => !met).length;
@@ -270,20 +238,15 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
   const lacking = benches.filter((name) => NETWORK_BENCHES.has(name));
   if (options.here === true && !hasFq && lacking.length > 0)
     throw new Error(`Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`);
-  const counts = options.countInstructions === true;
-  if (counts && options.here === true)
-    throw new Error('Cannot count instructions here: only a VM has such a clock; leave out --here');
-  if (!hasFq && !counts && options.here !== true)
-    say(
-      "this kernel has no sch_fq, so the benches run inside VMs with Debian's kernel 6.12; cost alone runs here",
-    );
+  const isHere = (name: Bench): boolean =>
+    options.vm !== true && (hasFq || options.here === true || name === 'cost');
+  const inVms = benches.filter((name) => !isHere(name));
+  if (inVms.length > 0) say(`measured inside VMs with Debian's kernel 6.12: ${inVms.join(', ')}`);
   let failure: unknown;
   for (const name of benches) {
     signal.throwIfAborted();
     try {
-      if (!counts && (hasFq || options.here === true || name === 'cost'))
-        await measureHere(name, options, signal);
-      else await measureInVms(name, options, signal);
+      await (isHere(name) ? measureHere : measureInVm)(name, options, signal);
     } catch (error) {
       // What others measure is worth having nevertheless.
       signal.throwIfAborted();

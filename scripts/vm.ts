@@ -16,7 +16,6 @@ interface Options {
   kernel: KernelSeries;
   cpus: number;
   memory: number;
-  firstAlone: boolean;
   countInstructions: boolean;
   skipIdle: boolean;
   timeout?: number;
@@ -45,7 +44,6 @@ const program = new Command('vm')
   .addOption(new Option('--kernel <series>', 'kernel series').choices(kernelSeries).default('6.12'))
   .option('--cpus <n>', 'virtual processors', positiveInteger, Math.min(availableParallelism(), 4))
   .option('--memory <mib>', 'memory in MiB', positiveInteger, 2048)
-  .option('--first-alone', "give the first virtual processor one of this machine's to itself", false)
   .option(
     '--count-instructions',
     'the clock counts instructions instead of time: slow, and undisturbed',
@@ -81,7 +79,6 @@ async function main(command: string[], options: Options, interruption: AbortCont
     kernel: await ensureKernel(options.kernel),
     cpus: options.cpus,
     memoryMib: options.memory,
-    isFirstAlone: options.firstAlone,
     countsInstructions: options.countInstructions,
     skipsIdleTime: options.skipIdle,
     cwd,

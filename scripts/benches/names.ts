@@ -19,7 +19,10 @@ export const BENCHES = [
 ] as const;
 export type Bench = (typeof BENCHES)[number];
 
-/** Benches that send real packets, for which the kernel must have fq. */
+/**
+ * Benches that send real packets, for which the kernel must have fq. In a VM they go by a clock that counts instructions: what
+ * they compare differs by a few percent, or by tenths of a millisecond, and no emulated processor keeps time so well.
+ */
 export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
   'latency',
   'accuracy',
@@ -33,14 +36,6 @@ export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
 
 /** Benches whose pods podpace can join to their nodes in another way. */
 export const WIRED_BENCHES: ReadonlySet<Bench> = new Set(['latency', 'accuracy', 'udp', 'live', 'ingress']);
-
-/**
- * Whether a VM has to measure this by a clock that counts instructions. Ways of wiring differ by a few percent: no match for
- * a busy machine's. And 4,000 requests a second are more than an emulated processor sends in real time, whatever they wait for.
- */
-export function isCounted(bench: Bench, scenario: string): boolean {
-  return bench === 'wiring' || (bench === 'latency' && scenario === '100M-cubic-32x8');
-}
 
 /** One load of a pod under a cap, beside requests and answers. */
 export interface LatencyScenario {

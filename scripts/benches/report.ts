@@ -174,18 +174,15 @@ function section(part: Part, report: BenchReport): string {
       ? ''
       : ' The clock of this VM counted instructions, 2 ns each, and not time: what else the machine had to do changes nothing.';
   const wired = wiring === undefined ? '' : ` podpace joined its pods by ${wiring}.`;
-  const others = report.parts.filter((other) => other.bench === bench && other !== part);
-  const elsewhere = new Set(others.flatMap(({ records }) => records.map(({ scenario }) => scenario)));
-  const own = report.verdicts.filter(
-    (verdict) => verdict.bench === bench && !elsewhere.has(verdict.scenario),
-  );
+  const own = report.verdicts.filter((verdict) => verdict.bench === bench);
+  const processors = `${part.cpus} ${part.cpus === 1 ? 'CPU' : 'CPUs'} (${part.cpuModel})`;
   return `<section>
 <h2>${escapeText(TITLES[bench])}</h2>
 <p class="soft">${escapeText(EXPLANATIONS[bench] + counted + wired)}</p>
 ${chartsOf(part)}
 ${htmlTable(bench, rowsOf(part))}
 ${verdictList(own)}
-<p class="soft">${escapeText(`Measured ${part.measuredAt}, kernel ${part.kernel}${revision}.`)}</p>
+<p class="soft">${escapeText(`Measured ${part.measuredAt}, kernel ${part.kernel}, ${processors}${revision}.`)}</p>
 </section>`;
 }
 
@@ -242,7 +239,7 @@ ${SYSTEM_ORDER_STYLE}
 
 /** Content of report.html: one file that needs nothing beside it. */
 export function htmlReport(report: BenchReport): string {
-  const { kernel, cpus, cpuModel, quick, measuredAt, repeats, tools, parts } = report;
+  const { kernel, quick, measuredAt, repeats, tools, parts } = report;
   const used = Object.entries(tools).map(([name, version]) => `${name} ${version}`);
   return `<!doctype html>
 <html lang="en">
@@ -251,7 +248,7 @@ export function htmlReport(report: BenchReport): string {
 <title>podpace benches</title>
 <style>${STYLE}</style>
 <h1>podpace beside what others do</h1>
-<p class="soft">Same pods, same caps, same load, each bench in one run, kernel ${escapeText(kernel)}, ${cpus} CPUs (${escapeText(cpuModel)}). Figures are medians of
+<p class="soft">Same pods, same caps, same load, each bench in one run, kernel ${escapeText(kernel)}. Figures are medians of
 ${repeats} ${repeats === 1 ? 'run' : 'runs'}, taken in turn. A run during which the machine itself stood still for more than ${MAX_STALL_MS} ms was made again, up to four times, whichever system it was.</p>
 ${quick ? '<p class="warning">A quick run: short loads, one repeat. It shows that the benches work; its figures are none to go by.</p>' : ''}
 <p class="lead">${escapeText(summary(report))}</p>

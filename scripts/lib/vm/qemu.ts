@@ -81,7 +81,7 @@ export function qemuCommand(settings: MachineSettings): string[] {
     ...PROMPT_TIMERS,
     platform.emulator,
     // The threads tell what they do by their names.
-    ...['-name', 'podpace,debug-threads=on'],
+    ...['-name', 'podpace'],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', `${platform.machine},memory-backend=memory`],
     ...execution(settings),

@@ -10,7 +10,6 @@ import type { Kernel } from '../kernels.ts';
 import { buildDirectory, projectRoot } from '../paths.ts';
 import { Child } from './child.ts';
 import { sessionInitramfs } from './guest.ts';
-import { placeFirstAlone } from './placement.ts';
 import { portNames, qemuCommand } from './qemu.ts';
 import type { Accelerator } from './qemu.ts';
 import { relayUntil } from './relay.ts';
@@ -23,8 +22,6 @@ export interface VmRequest {
   skipsIdleTime: boolean;
   cpus: number;
   memoryMib: number;
-  /** Whether the first processor has one of this machine's to itself, where there are several. */
-  isFirstAlone: boolean;
   command: readonly string[];
   /** Working directory of the command, a path of the machine. */
   cwd: string;
@@ -104,16 +101,7 @@ async function runSession(session: Session): Promise<number> {
   children.push(machine);
   const [stdout, stderr, control] = machine.ports as [Readable, Readable, Readable];
   // Once the guest runs nobody needs the folder, and nothing would remove it if this process were killed.
-  const onStarted = async (): Promise<void> => {
-    rmSync(scratch, { recursive: true, force: true });
-    if (
-      session.isFirstAlone &&
-      !session.countsInstructions &&
-      machine.pid !== undefined &&
-      files.pid !== undefined
-    )
-      await placeFirstAlone(machine.pid, [files.pid]);
-  };
+  const onStarted = (): void => rmSync(scratch, { recursive: true, force: true });
   const done = Promise.all([
     readStatus(control, onStarted),
     relayUntil(endMark, stdout, session.stdout),
@@ -125,7 +113,7 @@ async function runSession(session: Session): Promise<number> {
 }
 
 /** Reads the control port: `started` when the root file system stands, `ended STATUS` when all is over. */
-async function readStatus(control: Readable, onStarted: () => Promise<void>): Promise<number> {
+async function readStatus(control: Readable, onStarted: () => void): Promise<number> {
   const tooLate = setTimeout(() => {
     control.destroy(new Error(`the guest did not start within ${BOOT_WAIT_MS / 1000} s`));
   }, BOOT_WAIT_MS);
@@ -135,7 +123,7 @@ async function readStatus(control: Readable, onStarted: () => Promise<void>): Pr
       text += chunk.toString('latin1');
       if (text === 'started\n') {
         clearTimeout(tooLate);
-        await onStarted();
+        onStarted();
       }
       const status = /^ended (\d+)\n/m.exec(text)?.[1];
       if (status !== undefined) return Number(status);
