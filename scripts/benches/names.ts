@@ -189,6 +189,8 @@ export interface WiredCapScenario {
   readonly isAqmOff?: true;
   /** 20 ms and 1 % of loss on the way. */
   readonly isLossy?: true;
+  /** Whether the plain departure step, behind Debian's ptp, is measured as well. */
+  readonly isBesidePlain?: true;
 }
 
 const [STACK, ROUTED, NETKIT_ROUTED] = [
@@ -198,7 +200,7 @@ const [STACK, ROUTED, NETKIT_ROUTED] = [
 ] as const;
 
 export const WIRED_CAP_SCENARIOS: readonly WiredCapScenario[] = [
-  { name: 'queue-100M', capMbit: 100, keys: STACK, isAqmOff: true },
+  { name: 'queue-100M', capMbit: 100, keys: STACK, isAqmOff: true, isBesidePlain: true },
   { name: 'queue-100M-routing', capMbit: 100, keys: ROUTED, isAqmOff: true },
   { name: 'queue-100M-netkit-routing', capMbit: 100, keys: NETKIT_ROUTED, isAqmOff: true },
   { name: 'pace-400M', capMbit: 600, keys: STACK, paceMbit: 400 },

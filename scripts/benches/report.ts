@@ -127,7 +127,7 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   wiring:
     'A pod without a cap, joined to the node in different ways, and the node itself (host). stream_mbit: one TCP flow (iperf3) to the ' +
     'peer, stream_in_mbit: from it; cpu_s_per_gb: processor time of the whole machine, both ends included, for each 10^9 bytes. ' +
-    'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off; pace-400M: a socket that asks for 400 Mbit/s ' +
+    'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off, and under the plain step behind ptp; pace-400M: a socket that asks for 400 Mbit/s ' +
     'under a cap of 600 (pace_share: payload, of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
 };
 

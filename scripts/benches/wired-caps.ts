@@ -3,11 +3,19 @@
 
 import { BackgroundProcess } from '../measure/background.ts';
 import { attachCounter, type Counter } from '../measure/counter.ts';
-import { addressOf, bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../measure/systems.ts';
+import {
+  addressOf,
+  bandwidthArguments,
+  callPlugins,
+  hostInterfaceOf,
+  podpaceWith,
+  startHelper,
+} from '../measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
 import { UndoStack } from '../measure/undo.ts';
 import { capture } from '../lib/process.ts';
 import { WINDOW_MS } from './accuracy.ts';
+import { startEdtFifo } from './edt-fifo.ts';
 import { parseBulk, parseReceived, runIperf } from './bulk.ts';
 import type { WiredCapScenario } from './names.ts';
 import { measureUndisturbed } from './network.ts';
@@ -36,6 +44,9 @@ async function addLoss({ node, peer }: TestBed<'pod'>): Promise<void> {
   await capture(...inNamespace(peer, 'sh', '-ec', commands.join('\n')));
 }
 
+/** What holds the cap: podpace, or the plain departure step. */
+export type WiredCapSystem = 'podpace' | 'edt-fifo';
+
 interface Scene {
   readonly bed: TestBed<'pod'>;
   readonly pod: string;
@@ -43,28 +54,48 @@ interface Scene {
   readonly counter: Counter;
 }
 
-async function makeScene(
-  scenario: WiredCapScenario,
+/** Adds the pod with its cap; returns the pod's address. `undo` takes both away. */
+async function addCappedPod(
+  system: WiredCapSystem,
+  { name, capMbit, keys, isAqmOff }: WiredCapScenario,
+  bed: TestBed<'pod'>,
   { cnitool, signal }: BenchOptions,
   folder: string,
   undo: UndoStack,
+): Promise<string> {
+  const isPlain = system === 'edt-fifo';
+  if (!isPlain) await startHelper(bed, undo, signal, isAqmOff === true ? ['--aqm-target-ms', 'off'] : []);
+  const call = {
+    network: isPlain ? ('ptp' as const) : podpaceWith(folder, name, keys),
+    ...{ bed, cnitool, netns: bed.pods.get('pod') ?? '' },
+    capabilityArguments: bandwidthArguments(isPlain ? {} : { egressMbit: capMbit }),
+  };
+  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
+  const result = await callPlugins({ ...call, verb: 'add' });
+  if (isPlain) {
+    const plain = await startEdtFifo(bed.node, undo);
+    await plain.cap(hostInterfaceOf(result), capMbit);
+  }
+  return addressOf(result);
+}
+
+async function makeScene(
+  system: WiredCapSystem,
+  scenario: WiredCapScenario,
+  options: BenchOptions,
+  folder: string,
+  undo: UndoStack,
 ): Promise<Scene> {
-  const { name, capMbit, keys, isLossy = false, isAqmOff = false } = scenario;
-  const bed = await makeTestBed(['pod'], undo, signal, { label: `${name}-` });
-  const pod = bed.pods.get('pod') ?? '';
+  const { signal } = options;
+  const bed = await makeTestBed(['pod'], undo, signal, { label: `${scenario.name}-` });
   const counter = await attachCounter({ netns: bed.peer, device: 'uplink' }, undo);
-  if (isLossy) await addLoss(bed);
+  if (scenario.isLossy === true) await addLoss(bed);
   const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
   const server = await BackgroundProcess.start(command, args);
   undo.defer('end the iperf3 server', () => server.stop());
   await server.ready((output) => output.includes('Server listening'), signal);
-  await startHelper(bed, undo, signal, isAqmOff ? ['--aqm-target-ms', 'off'] : []);
-  const call = {
-    ...{ network: podpaceWith(folder, name, keys), bed, cnitool, netns: pod },
-    capabilityArguments: bandwidthArguments({ egressMbit: capMbit }),
-  };
-  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
-  return { bed, pod, counter, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
+  const address = await addCappedPod(system, scenario, bed, options, folder, undo);
+  return { bed, pod: bed.pods.get('pod') ?? '', counter, address };
 }
 
 function metricsOf(
@@ -92,6 +123,7 @@ function metricsOf(
 
 /** One run: one TCP flow from the pod to the peer. Nothing is left behind. */
 export async function measureWiredCap(
+  system: WiredCapSystem,
   scenario: WiredCapScenario,
   seconds: number,
   options: BenchOptions,
@@ -99,7 +131,7 @@ export async function measureWiredCap(
 ): Promise<Measured> {
   const undo = new UndoStack();
   try {
-    const { pod, address, counter } = await makeScene(scenario, options, folder, undo);
+    const { pod, address, counter } = await makeScene(system, scenario, options, folder, undo);
     const pace = scenario.paceMbit === undefined ? [] : ['--fq-rate', `${scenario.paceMbit}M`];
     return await measureUndisturbed(async () => {
       counter.reset();

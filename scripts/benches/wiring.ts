@@ -183,12 +183,16 @@ async function runCapped(
   try {
     for (let repeat = 0; repeat < repeats; repeat += 1) {
       for (const scenario of WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name))) {
-        const key = { scenario: scenario.name, system: 'podpace', repeat } as const;
-        if (recorder.has(key)) continue;
-        options.signal.throwIfAborted();
-        const measured = await measureWiredCap(scenario, seconds, options, folder);
-        recorder.add({ ...key, ...measured });
-        sayRun('wiring', key, measured);
+        const systems =
+          scenario.isBesidePlain === true ? (['podpace', 'edt-fifo'] as const) : (['podpace'] as const);
+        for (const system of systems) {
+          const key = { scenario: scenario.name, system, repeat };
+          if (recorder.has(key)) continue;
+          options.signal.throwIfAborted();
+          const measured = await measureWiredCap(system, scenario, seconds, options, folder);
+          recorder.add({ ...key, ...measured });
+          sayRun('wiring', key, measured);
+        }
       }
     }
   } finally {
