@@ -67,7 +67,7 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
   const program = new Command('bench')
     .description(
       'Measures podpace beside the CNI bandwidth plugin (tbf), the plain departure step (edt-fifo) and no cap (none), in ' +
-        'one run on one kernel. Needs root. A full run of all benches takes about two hours.',
+        'one run on one kernel. Needs root. A full run of all benches takes up to three hours.',
     )
     .addArgument(new Argument('<name...>', 'what to measure').choices([...BENCHES, 'all']))
     .option('--json <file>', `write report.json to this file as well as to ${REPORT_JSON}`)
