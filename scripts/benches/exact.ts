@@ -21,7 +21,7 @@ const CHARGE_NS = 100n;
 /** The clock begins that far ahead: no packet meets an idle clock, none the plain step's horizon of 2 s. */
 const AHEAD_NS = 1_500_000_000n;
 /** Packets of one sender for which that is enough, also on an emulated processor; so many that senders do overlap. */
-const ROUND_PACKETS = 250_000;
+const ROUND_PACKETS = 100_000;
 
 const TC_ACT_UNSPEC = '-1';
 

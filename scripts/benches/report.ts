@@ -105,8 +105,8 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'Senders on one aggregate, by BPF_PROG_TEST_RUN, at a rate at which each packet is charged exactly 100 ns. ' +
     'uncharged_share: the part of the charges that the clock did not advance by.',
   cost:
-    'ns_per_packet: what BPF_PROG_TEST_RUN takes, with the same entrance for both steps; step_ns: without what it takes for a program ' +
-    'that does nothing. sparse: for the plain step a packet that meets no backlog. The flow’s hash is in the packet already, as it is ' +
+    'ns_per_packet: what BPF_PROG_TEST_RUN takes, with the same entrance for both steps, the shortest of 40 turns that both take side by side; step_ns: without ' +
+    'what it takes for a program that does nothing. sparse: for the plain step a packet that meets no backlog. The flow’s hash is in the packet already, as it is ' +
     'in those of TCP.',
   live:
     '`podpaced set` changes the cap under one TCP flow. settle_ms: from when the command has returned until 100 ms within 2 % of the new ' +

@@ -4,7 +4,7 @@ import os from 'node:os';
 import { capture, succeeds } from '../lib/process.ts';
 import { accuracyBench, udpBench } from './accuracy.ts';
 import { runBystanders } from './bystanders.ts';
-import { measureCost } from './cost.ts';
+import { measureCosts } from './cost.ts';
 import { measureExact } from './exact.ts';
 import { ingressBench } from './ingress.ts';
 import { latencyBench } from './latency.ts';
@@ -52,11 +52,11 @@ export const QUICK: Effort = {
   packets: 250_000,
 };
 
-/** A run of a step without a network. */
+/** A run of steps without a network; of systems that have to be measured side by side, it is one run. */
 interface StepRun {
   readonly scenario: string;
-  readonly system: System;
-  readonly measure: () => Promise<Measured>;
+  readonly systems: readonly System[];
+  readonly measure: () => Promise<ReadonlyMap<System, Measured>>;
 }
 
 const STEPS = ['podpace', 'edt-fifo'] as const;
@@ -67,19 +67,21 @@ function stepRuns(bench: 'exact' | 'cost' | 'memory', packets: number): StepRun[
       return EXACT_SCENARIOS.flatMap((scenario) =>
         STEPS.map((system) => ({
           scenario: scenario.name,
-          system,
-          measure: () => measureExact(system, scenario, packets),
+          systems: [system],
+          measure: async () => new Map([[system, await measureExact(system, scenario, packets)]]),
         })),
       );
     case 'cost':
-      return COST_SCENARIOS.flatMap((scenario) =>
-        STEPS.map((system) => ({ scenario, system, measure: () => measureCost(system, scenario, packets) })),
-      );
+      return COST_SCENARIOS.map((scenario) => ({
+        scenario,
+        systems: STEPS,
+        measure: () => measureCosts(scenario, packets),
+      }));
     case 'memory':
       return MEMORY_SCENARIOS.map((scenario) => ({
         scenario: scenario.name,
-        system: 'podpace',
-        measure: () => measureMemory(scenario),
+        systems: ['podpace'],
+        measure: async () => new Map([['podpace', await measureMemory(scenario)]]),
       }));
   }
 }
@@ -92,13 +94,14 @@ async function runSteps(
 ): Promise<void> {
   const runs = stepRuns(bench, effort.packets).filter(({ scenario }) => isWanted(scenario));
   for (let repeat = 0; repeat < effort.repeats; repeat += 1) {
-    for (const { scenario, system, measure } of runs) {
-      const key = { scenario, system, repeat };
-      if (recorder.has(key)) continue;
+    for (const { scenario, systems, measure } of runs) {
+      if (systems.every((system) => recorder.has({ scenario, system, repeat }))) continue;
       signal.throwIfAborted();
-      const measured = await measure();
-      recorder.add({ ...key, ...measured });
-      sayRun(bench, key, measured);
+      for (const [system, measured] of await measure()) {
+        const key = { scenario, system, repeat };
+        recorder.add({ ...key, ...measured });
+        sayRun(bench, key, measured);
+      }
     }
   }
 }
