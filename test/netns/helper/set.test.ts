@@ -19,6 +19,8 @@ import {
 } from '../../../helper/kernel/bpf.ts';
 import { possibleCpus } from '../../../helper/kernel/cpus.ts';
 import { MapPages } from '../../../helper/kernel/map-pages.ts';
+import { inNetns } from '../../../helper/kernel/netns.ts';
+import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { SetParams } from '../../../helper/protocol/messages.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
@@ -62,6 +64,9 @@ interface Scene {
 
 async function makeScene(t: ExecutionContext, caps: Partial<typeof CAPS> = CAPS): Promise<Scene> {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
+  // The kernel's own router solicitations and group reports would be counted among the packets of a test.
+  for (const { netns } of [node, sandbox])
+    inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
   addPod(node, sandbox, 'pod0');
   node.ip('address', 'add', '192.0.2.1/24', 'dev', 'pod0');
   sandbox.ip('address', 'add', '192.0.2.2/24', 'dev', 'eth0');
