@@ -1,6 +1,7 @@
 // What a departure step costs the processor, by the time of a test run.
 
-import type { CostScenario } from './names.ts';
+import { STEPS } from './names.ts';
+import type { CostScenario, Step } from './names.ts';
 import type { Measured } from './record.ts';
 import { UndoStack } from '../measure/undo.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
@@ -17,10 +18,6 @@ const SMALL_WIRE_LEN = 64;
 /** Of the flow that has the clock ahead, and of the one that is sparse beside it. */
 const BULK_FLOW = 1;
 const SPARSE_FLOW = 2;
-
-/** What is measured side by side. */
-const STEPS = ['podpace', 'edt-fifo'] as const;
-type MeasuredStep = (typeof STEPS)[number];
 
 /**
  * The steps run in turns with each other and with a program that does nothing: one clock rate, one state of the caches. Of many
@@ -52,7 +49,7 @@ function runOnce(step: StepUnderTest, name: StepName, scenario: CostScenario, re
 export async function measureCosts(
   scenario: CostScenario,
   packets: number,
-): Promise<ReadonlyMap<MeasuredStep, Measured>> {
+): Promise<ReadonlyMap<Step, Measured>> {
   const undo = new UndoStack();
   try {
     const nothing = StepUnderTest.load('nothing', undo);

@@ -4,6 +4,10 @@
 export const SYSTEMS = ['podpace', 'tbf', 'edt-fifo', 'none'] as const;
 export type System = (typeof SYSTEMS)[number];
 
+/** Those that have a departure step. */
+export const STEPS = ['podpace', 'edt-fifo'] as const satisfies readonly System[];
+export type Step = (typeof STEPS)[number];
+
 export const BENCHES = [
   'latency',
   'accuracy',
@@ -189,8 +193,8 @@ export interface WiredCapScenario {
   readonly isAqmOff?: true;
   /** 20 ms and 1 % of loss on the way. */
   readonly isLossy?: true;
-  /** Whether the plain departure step, behind Debian's ptp, is measured as well. */
-  readonly isBesidePlain?: true;
+  /** Whose step holds the cap, the plain one behind Debian's ptp; absent: podpace's alone. */
+  readonly steps?: readonly Step[];
 }
 
 const [STACK, ROUTED, NETKIT_ROUTED] = [
@@ -200,7 +204,7 @@ const [STACK, ROUTED, NETKIT_ROUTED] = [
 ] as const;
 
 export const WIRED_CAP_SCENARIOS: readonly WiredCapScenario[] = [
-  { name: 'queue-100M', capMbit: 100, keys: STACK, isAqmOff: true, isBesidePlain: true },
+  { name: 'queue-100M', capMbit: 100, keys: STACK, isAqmOff: true, steps: STEPS },
   { name: 'queue-100M-routing', capMbit: 100, keys: ROUTED, isAqmOff: true },
   { name: 'queue-100M-netkit-routing', capMbit: 100, keys: NETKIT_ROUTED, isAqmOff: true },
   { name: 'pace-400M', capMbit: 600, keys: STACK, paceMbit: 400 },

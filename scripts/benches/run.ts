@@ -10,7 +10,7 @@ import { ingressBench } from './ingress.ts';
 import { latencyBench } from './latency.ts';
 import { liveBench } from './live.ts';
 import { measureMemory } from './memory.ts';
-import { COST_SCENARIOS, EXACT_SCENARIOS, MEMORY_SCENARIOS } from './names.ts';
+import { COST_SCENARIOS, EXACT_SCENARIOS, MEMORY_SCENARIOS, STEPS } from './names.ts';
 import type { Bench, System } from './names.ts';
 import { runNetworkBench, sayRun } from './network.ts';
 import type { BenchOptions } from './network.ts';
@@ -58,8 +58,6 @@ interface StepRun {
   readonly systems: readonly System[];
   readonly measure: () => Promise<ReadonlyMap<System, Measured>>;
 }
-
-const STEPS = ['podpace', 'edt-fifo'] as const;
 
 function stepRuns(bench: 'exact' | 'cost' | 'memory', packets: number): StepRun[] {
   switch (bench) {

@@ -17,7 +17,7 @@ import { capture } from '../lib/process.ts';
 import { WINDOW_MS } from './accuracy.ts';
 import { startEdtFifo } from './edt-fifo.ts';
 import { parseBulk, parseReceived, runIperf } from './bulk.ts';
-import type { WiredCapScenario } from './names.ts';
+import type { Step, WiredCapScenario } from './names.ts';
 import { measureUndisturbed } from './network.ts';
 import type { BenchOptions } from './network.ts';
 import type { Measured, Metric } from './record.ts';
@@ -44,9 +44,6 @@ async function addLoss({ node, peer }: TestBed<'pod'>): Promise<void> {
   await capture(...inNamespace(peer, 'sh', '-ec', commands.join('\n')));
 }
 
-/** What holds the cap: podpace, or the plain departure step. */
-export type WiredCapSystem = 'podpace' | 'edt-fifo';
-
 interface Scene {
   readonly bed: TestBed<'pod'>;
   readonly pod: string;
@@ -56,7 +53,7 @@ interface Scene {
 
 /** Adds the pod with its cap; returns the pod's address. `undo` takes both away. */
 async function addCappedPod(
-  system: WiredCapSystem,
+  system: Step,
   { name, capMbit, keys, isAqmOff }: WiredCapScenario,
   bed: TestBed<'pod'>,
   { cnitool, signal }: BenchOptions,
@@ -80,7 +77,7 @@ async function addCappedPod(
 }
 
 async function makeScene(
-  system: WiredCapSystem,
+  system: Step,
   scenario: WiredCapScenario,
   options: BenchOptions,
   folder: string,
@@ -123,7 +120,7 @@ function metricsOf(
 
 /** One run: one TCP flow from the pod to the peer. Nothing is left behind. */
 export async function measureWiredCap(
-  system: WiredCapSystem,
+  system: Step,
   scenario: WiredCapScenario,
   seconds: number,
   options: BenchOptions,

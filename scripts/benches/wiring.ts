@@ -181,18 +181,17 @@ async function runCapped(
 ): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
   try {
+    const runs = WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name)).flatMap((scenario) =>
+      (scenario.steps ?? (['podpace'] as const)).map((system) => ({ scenario, system })),
+    );
     for (let repeat = 0; repeat < repeats; repeat += 1) {
-      for (const scenario of WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name))) {
-        const systems =
-          scenario.isBesidePlain === true ? (['podpace', 'edt-fifo'] as const) : (['podpace'] as const);
-        for (const system of systems) {
-          const key = { scenario: scenario.name, system, repeat };
-          if (recorder.has(key)) continue;
-          options.signal.throwIfAborted();
-          const measured = await measureWiredCap(system, scenario, seconds, options, folder);
-          recorder.add({ ...key, ...measured });
-          sayRun('wiring', key, measured);
-        }
+      for (const { scenario, system } of runs) {
+        const key = { scenario: scenario.name, system, repeat };
+        if (recorder.has(key)) continue;
+        options.signal.throwIfAborted();
+        const measured = await measureWiredCap(system, scenario, seconds, options, folder);
+        recorder.add({ ...key, ...measured });
+        sayRun('wiring', key, measured);
       }
     }
   } finally {

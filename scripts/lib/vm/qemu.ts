@@ -80,7 +80,6 @@ export function qemuCommand(settings: MachineSettings): string[] {
   return [
     ...PROMPT_TIMERS,
     platform.emulator,
-    // The threads tell what they do by their names.
     ...['-name', 'podpace'],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', `${platform.machine},memory-backend=memory`],
