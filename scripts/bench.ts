@@ -22,7 +22,7 @@ import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { capture, run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
 import { SenderDeath } from './benches/exact.ts';
-import { runInSturdyVm } from './lib/vm/emulation.ts';
+import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from './measure/counter.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'bench');
@@ -135,9 +135,7 @@ async function measureInVm(bench: Bench, options: Options, signal: AbortSignal):
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
     ...(isByCount ? ['--counted'] : []),
   ];
-  // Waiting takes no time then, and a host that stands still meanwhile goes unnoticed. QEMU has one thread for all processors
-  // then, which stays with one of them for up to 100 ms: to a guest with two the other stands still.
-  const machine = isByCount ? ['--count-instructions', '--skip-idle', '--cpus', '1'] : [];
+  const machine = isByCount ? COUNTED_MACHINE : [];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);

@@ -13,7 +13,7 @@ import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
-import { runInSturdyVm } from './lib/vm/emulation.ts';
+import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from './measure/counter.ts';
 import { judge, SYSTEMS } from './measure/limits.ts';
 import { measureSystem } from './measure/measure.ts';
@@ -63,7 +63,7 @@ async function runInVm(options: Options, signal: AbortSignal): Promise<number> {
   say("this kernel has no sch_fq, so the lab runs inside a VM with Debian's kernel 6.12");
   const quick = options.quick === true ? ['--quick'] : [];
   const command = [path.join(projectRoot, 'scripts/lab'), '--prepared', ...quick];
-  return await runInSturdyVm(command, VM_ATTEMPTS, [], signal);
+  return await runInSturdyVm(command, VM_ATTEMPTS, COUNTED_MACHINE, signal);
 }
 
 /** Measures both systems, one after the other, each on a node of its own. */
