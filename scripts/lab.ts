@@ -92,7 +92,7 @@ function report(labRun: LabRun): number {
   fs.writeFileSync(REPORT_HTML, htmlReport(labRun));
   const { kernel, cpus, congestionControl, measurements, verdicts } = labRun;
   process.stdout.write(
-    `\nkernel ${kernel}, ${cpus} CPUs, TCP ${congestionControl}\n\n${textReport(measurements)}\n\n`,
+    `\nkernel ${kernel}, CPUs: ${cpus}, TCP ${congestionControl}\n\n${textReport(measurements)}\n\n`,
   );
   for (const { met, text } of verdicts) process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = verdicts.filter(({ met }) => !met).length;

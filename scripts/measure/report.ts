@@ -189,7 +189,7 @@ export function htmlReport(run: LabRun): string {
 <title>podpace lab: pods held to their caps</title>
 <style>${STYLE}</style>
 <h1>Pods held to their caps</h1>
-<p class="soft">podpace beside the CNI bandwidth plugin: same pods, same caps, same load, same kernel (${escapeText(run.kernel)}, ${run.cpus} CPUs).</p>
+<p class="soft">podpace beside the CNI bandwidth plugin: same pods, same caps, same load, same kernel (${escapeText(run.kernel)}, CPUs: ${run.cpus}).</p>
 ${verdictText(run.verdicts)}
 <h2>One pod at a time</h2>
 <div class="panels">
