@@ -15,7 +15,10 @@
  *
  * Slot lane. departure = max(start, ready). A packet waits for the backlog before it and never for itself. (A 64 KB
  * GSO packet takes 52 ms at 10 Mbit/s. A step that adds the packet's own time first would drop it at a horizon of
- * 50 ms, for ever.) Idle time earns credit, but never more than idle_credit.
+ * 50 ms, for ever.) Idle time earns credit, but never more than idle_credit. Into a pod packets come merged, by the
+ * sender's host or by this one's. Such a packet, when it has to wait, leaves when the last of its segments would leave
+ * had they come one by one: the pod never has more than the link could have brought it, where 64 KB at the start of
+ * their slot would be 26 ms of 20 Mbit/s ahead of that.
  *
  * Sparse lane. The packet of a sparse flow departs before its slot: at once, as a rule. It is charged all the same,
  * so it is the bulk flows that come after it which wait for it. Such a packet is a loan, paid back when its slot
@@ -30,6 +33,10 @@
  *   overlap. What departs from the slot lane in [a, b] starts within [a - idle_credit, b], since start <= departure <=
  *   start + idle_credit. What departs from the sparse lane in it and has its slot before b starts within [a, b];
  *   the rest of the sparse lane are the loans that are out at b.
+ * - Where packets come merged, one more: that whose slot a lies in and which waits for its last segment. But from the
+ *   first packet on it is one segment and no packet, unless a merged one is on the link at b that did not have
+ *   to wait: what departs from the slot lane by b ends by b, or one segment later. (Not both: a packet that comes at
+ *   the end of another's slot departs at once, so that other one would have to be gone for as long as this one takes.)
  * - Departures of one flow never go back: a packet of the sparse lane departs at the earliest with the one before it
  *   of its flow, whichever lane that is in, and slots do not go back. (On several CPUs: for packets in the order
  *   in which they take the lock.)
@@ -49,10 +56,10 @@
  * a drop for any other. It goes to a flow that queues at least half as long as the aggregate at its fair share of the
  * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. At five targets, 20 ms above the target, or
  * halfway to the horizon, one signal per round trip through the queue is due at once: slow start would be at the horizon
- * before the interval is over. Into a pod packets come merged, by the sender's host or by this one's, and a drop takes
- * ten segments or more of which one would do; so a drop waits for a packet of one or two, unless it is the
- * first of a slow start, or the queue is halfway to the horizon meanwhile. The packets of few segments are retransmissions
- * before all, so after a drop none is dropped for four times the queue: by then TCP has recovered.
+ * before the interval is over. Into a pod a drop takes
+ * ten segments or more of which one would do; so it waits for a packet of one or two, unless it is the first of a slow
+ * start, or the queue is halfway to the horizon meanwhile. The packets of few segments are retransmissions before all, so
+ * after a drop none is dropped for four times the queue: by then TCP has recovered.
  *
  * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it stands still while the
  * link is busy with the sparse lane, whose packets these flows wait for. While the aggregate queues beyond the
@@ -140,6 +147,17 @@ departure_inline void departure_occupy(struct departure_state *state, __u64 star
 	state->t_last_copy = state->t_last;
 }
 
+/* When a merged packet that has to wait for its slot departs: with the last of its segments, and below the horizon. */
+departure_inline __u64 departure_of_last_segment(const struct departure_state *state,
+						 const struct departure_packet *packet, __u64 start,
+						 __u64 charge_ns)
+{
+	if (packet->segments < 2)
+		return start;
+	return departure_min(start + charge_ns - charge_ns / packet->segments,
+			     packet->now + state->config.horizon_ns - 1);
+}
+
 /* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
 departure_inline __u32 departure_slot_verdict(struct departure_state *state, const struct departure_packet *packet,
 					      const struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
@@ -221,8 +239,10 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	}
 	if (departure.verdict > DEPART_MARKED)
 		return departure;
-	if (start > ready)
+	if (start > ready) {
 		departure_count_bulk(state, flow);
+		time = departure_max(time, departure_of_last_segment(state, packet, start, charge.ns));
+	}
 charged:
 	departure_occupy(state, start, charge);
 	departure_charge_flow(state, flow, packet, charge.ns, time);

@@ -65,6 +65,17 @@ test.serial('podpace_deliver paces by the ingress aggregate', (t) => {
   t.is(datapath.clock(egressId).lastNs, 0n);
 });
 
+test.serial('into a pod a merged packet that waits leaves with the last of its segments', (t) => {
+  datapath.aimAt('podpace_deliver');
+  datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
+  const lastNs = process.hrtime.bigint() + 2_000_000_000n;
+  datapath.setClock(AGGREGATE_ID_MAX, { lastNs, prepaid: 0n });
+  // 80 ns a byte: 4.8 ms, of which the last of 40 segments takes 0.12.
+  t.is(datapath.send({ wireLen: 60_000, gsoSegs: 40 }).tstampNs, lastNs + 4_680_000n);
+  t.is(datapath.send({ wireLen: 1514 }).tstampNs, lastNs + 4_800_000n);
+  t.is(datapath.clock(AGGREGATE_ID_MAX).lastNs, lastNs + 4_800_000n + 121_120n);
+});
+
 test.serial('podpace_deliver never lets a packet leave before its egress aggregate does', (t) => {
   datapath.aimAt('podpace_deliver');
   datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MIN });

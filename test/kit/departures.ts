@@ -4,6 +4,8 @@ import { Aggregate, chargeOf, isDrop, type Config, type Packet } from '../model/
 
 export const NS_PER_SEC = 1_000_000_000n;
 export const NS_PER_MS = 1_000_000n;
+/** When offers begin: so long after boot that a state of zeros is one that was never signalled. */
+const OFFERED_AT_NS = 100n * NS_PER_SEC;
 
 /** A full frame of flow 1, unless `rest` says otherwise. */
 export function packetAt(nowNs: bigint, rest: Partial<Packet> = {}): Packet {
@@ -28,7 +30,7 @@ export function offer(
     const { share = 1, wireLen = 1514n, isEcnCapable = false, segments = 0n } = flows[index] ?? {};
     if (timeNs >= endNs) return { departed, verdicts, sojournsNs };
     next[index] = timeNs + Number(chargeOf(config.rateBytesPerSec, wireLen).ns) / share;
-    const packet = packetAt(NS_PER_SEC + BigInt(Math.round(timeNs)), {
+    const packet = packetAt(OFFERED_AT_NS + BigInt(Math.round(timeNs)), {
       wireLen,
       isEcnCapable,
       segments,

@@ -290,7 +290,14 @@ export class Aggregate {
     }
     if (verdict.startsWith('drop')) return { verdict, sojournNs: 0n, isRepaired: false };
     this.#countBulk(flow, startNs > readyNs);
-    return this.#depart(passage, verdict, startNs, timeNs);
+    const heldNs = startNs > readyNs ? max(timeNs, this.#lastSegmentOf(passage)) : timeNs;
+    return this.#depart(passage, verdict, startNs, heldNs);
+  }
+
+  /** When the last segment of a merged packet leaves that had to wait: at its time, but below the horizon. */
+  #lastSegmentOf({ config, nowNs, startNs, charge, segments }: Passage): bigint {
+    if (segments < 2n) return startNs;
+    return min(startNs + charge.ns - charge.ns / segments, nowNs + config.horizonNs - 1n);
   }
 
   #slotVerdict(passage: Passage, queueNs: bigint, waitNs: bigint): Verdict {

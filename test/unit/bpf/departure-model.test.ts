@@ -19,6 +19,7 @@ import {
   HORIZON_MAX_NS,
   isDrop,
   max,
+  min,
   WIRE_LEN_MAX,
   type Clock,
   type Config,
@@ -60,30 +61,105 @@ function everyStep(holds: (step: Step, config: Config) => boolean): void {
   );
 }
 
+/** When a packet may leave as far as its socket is concerned. */
+function readyOf({ nowNs, tstampNs }: Packet): bigint {
+  return tstampNs > nowNs && tstampNs - nowNs <= HORIZON_MAX_NS ? tstampNs : nowNs;
+}
+
+/** Which packets leave when, the earliest first. */
+function leavingOf(config: Config, packets: readonly Packet[]): Step[] {
+  return run(config, packets)
+    .filter(({ outcome }) => !isDrop(outcome))
+    .sort((a, b) => Number(a.departureNs - b.departureNs));
+}
+
+/** What a window may hold beyond rate * (window + burst): told of one packet after the other, it says how much that is by now. */
+type Allowance = (packet: Packet) => bigint;
+
+/** Whether no window holds more than its rate and burst and what an allowance, a new one for each window, says. */
+function areWindowsWithin(
+  config: Config,
+  packets: readonly Packet[],
+  newAllowance: () => Allowance,
+): boolean {
+  const leaving = leavingOf(config, packets);
+  const burstNs = config.idleCreditNs + config.sparseCreditNs;
+  return leaving.every(({ departureNs: opensNs }, first) => {
+    const allowance = newAllowance();
+    let bytes = 0n;
+    return leaving.slice(first).every(({ departureNs, packet }) => {
+      bytes += packet.wireLen;
+      // The instants of both ends belong to the window: that is the nanosecond more.
+      const windowNs = departureNs - opensNs + 1n;
+      return (bytes - allowance(packet)) * NS_PER_SEC <= config.rateBytesPerSec * (windowNs + burstNs);
+    });
+  });
+}
+
+function onePacket(): Allowance {
+  let longest = 0n;
+  return ({ wireLen }) => (longest = max(longest, wireLen));
+}
+
+/** One packet, and one that others merged: the longest merged one and the longest of the rest. */
+function oneAndOneMerged(): Allowance {
+  let [merged, other] = [0n, 0n];
+  return ({ wireLen, segments }) => {
+    if (segments > 1n && wireLen > merged) [merged, other] = [wireLen, max(merged, other)];
+    else other = max(other, wireLen);
+    return merged + other;
+  };
+}
+
 test('bytes that leave in any window are at most rate * (window + burst) + one packet', (t) => {
   fc.assert(
     fc.property(inputs, ([config, packets]) => {
-      const leaving = run(config, packets)
-        .filter(({ outcome }) => !isDrop(outcome))
-        .map(({ departureNs, packet }) => ({ departureNs, wireLen: packet.wireLen }))
-        .sort((a, b) => Number(a.departureNs - b.departureNs));
-      const burstNs = config.idleCreditNs + config.sparseCreditNs;
-      for (const [first, { departureNs: opensNs }] of leaving.entries()) {
-        let bytes = 0n;
-        let largest = 0n;
-        for (const { departureNs, wireLen } of leaving.slice(first)) {
-          bytes += wireLen;
-          largest = max(largest, wireLen);
-          // The instants of both ends belong to the window: that is the nanosecond more.
-          const windowNs = departureNs - opensNs + 1n;
-          if ((bytes - largest) * NS_PER_SEC > config.rateBytesPerSec * (windowNs + burstNs)) return false;
-        }
-      }
-      return true;
+      const single = packets.map((packet) => ({ ...packet, segments: min(packet.segments, 1n) }));
+      return areWindowsWithin(config, single, onePacket);
     }),
     { numRuns: 500, endOnFailure: true },
   );
   t.pass();
+});
+
+test('where packets come merged it is one packet, and one merged packet', (t) => {
+  fc.assert(
+    fc.property(inputs, ([config, packets]) => areWindowsWithin(config, packets, oneAndOneMerged)),
+    { numRuns: 500, endOnFailure: true },
+  );
+  t.pass();
+});
+
+test('from the first packet on it is one segment or packet of a sparse flow', (t) => {
+  let held = 0;
+  fc.assert(
+    fc.property(inputs, ([config, packets]) => {
+      const leaving = leavingOf(config, packets);
+      const burstNs = config.idleCreditNs + config.sparseCreditNs;
+      const [{ departureNs: beginsNs } = { departureNs: 0n }] = leaving;
+      let bytes = 0n;
+      let largest = 0n;
+      let isSentAtNs = 0n;
+      for (const { departureNs, packet, before, outcome } of leaving) {
+        const { wireLen, segments, nowNs } = packet;
+        const { ns: chargeNs } = chargeOf(config.rateBytesPerSec, wireLen);
+        bytes += wireLen;
+        largest = max(largest, outcome.verdict === 'sparse' ? wireLen : wireLen / max(1n, segments) + 1n);
+        // Nothing is said while a packet is on the link that had not to wait, or whose end lies beyond the horizon.
+        const endNs = before.lastNs + chargeNs;
+        if (before.lastNs <= readyOf(packet) || endNs - nowNs >= config.horizonNs)
+          isSentAtNs = max(isSentAtNs, max(endNs, departureNs + chargeNs));
+        if (departureNs <= isSentAtNs) continue;
+        if (segments > 1n) held += 1;
+        const timeNs = departureNs - beginsNs + 1n;
+        if ((bytes - largest) * NS_PER_SEC > config.rateBytesPerSec * (timeNs + burstNs)) return false;
+      }
+      return true;
+    }),
+    { numRuns: 1000, endOnFailure: true },
+  );
+  t.log(`${held} merged packets waited`);
+  t.true(held > 1000);
 });
 
 test('departures of one flow never go back', (t) => {
@@ -138,10 +214,7 @@ test('an aggregate without backlog neither delays nor drops', (t) => {
 });
 
 test('a packet never leaves before the time that its socket asked for', (t) => {
-  everyStep(({ packet, outcome, departureNs }) => {
-    const isAskedFor = packet.tstampNs > packet.nowNs && packet.tstampNs - packet.nowNs <= HORIZON_MAX_NS;
-    return !isAskedFor || isDrop(outcome) || departureNs >= packet.tstampNs;
-  });
+  everyStep(({ packet, outcome, departureNs }) => isDrop(outcome) || departureNs >= readyOf(packet));
   t.pass();
 });
 
