@@ -8,7 +8,7 @@ export const PROTOCOL_VERSION = 2;
 export interface Cap {
   /** Bits per second on the wire (layer 2 without preamble and checksum). */
   readonly rateBitsPerSec: number;
-  /** Bits that may leave at once after idleness; absent means 1 ms of the rate. */
+  /** Bits that may leave at once after idleness; absent means 1 ms of the rate or a little more (helper/shaping/rates.ts). */
   readonly burstBits?: number;
 }
 

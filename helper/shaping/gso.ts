@@ -6,7 +6,7 @@ import { RtSocket } from '../kernel/rtnetlink.ts';
 import { gsoLimitOf, UNLIMITED_GSO } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
 
-/** Limits the GSO size of a pod's interface to about 1 ms of its egress cap; without one it is unlimited. */
+/** Limits the GSO size of a pod's interface to a short train at its egress cap; without one it is unlimited. */
 export async function limitGso(
   record: AttachmentRecord,
   rateBitsPerSec: number | undefined,

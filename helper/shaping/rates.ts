@@ -21,14 +21,8 @@ export const DEFAULTS: NodeDefaults = {
   aqmIntervalNs: 100_000_000,
 };
 
-/** A cap's burst when none is set: 1 ms of the rate. */
+/** A cap's burst when none is set: at least 1 ms of the rate. */
 export const DEFAULT_BURST_NS = 1_000_000;
-
-/**
- * Or, into a pod, this part of the target: what a sparse flow has sent is on loan for as long as the queue is, so its credit
- * has to grow with the target.
- */
-const INGRESS_BURST_TARGETS = 0.2;
 
 /** A set burst is honoured up to this much time at the rate; beyond, it would be a queue at the receiver. */
 export const MAX_BURST_NS = 20_000_000;
@@ -75,8 +69,24 @@ export function horizonNsOf(
   return Math.max(nodeHorizonNs, stretchedNs);
 }
 
+/**
+ * What a pod's interface hands over in one packet, at most: so many full frames, if they take no longer than this. The
+ * other end acknowledges a packet once, however many segments it has; of single ones it acknowledges every other, and the
+ * acknowledgements of 20 Mbit/s take 2.2 % of 20 Mbit/s in the other direction.
+ */
+const TRAIN_FRAMES = 8;
+const MAX_TRAIN_NS = 5_000_000;
+
+/** Segments of such a packet; at least one. */
+function trainSegmentsOf(rateBitsPerSec: number, frameBytes: number): number {
+  const fitting = Math.floor(((rateBitsPerSec / 8) * (MAX_TRAIN_NS / 1e9)) / frameBytes);
+  return Math.max(1, Math.min(TRAIN_FRAMES, fitting));
+}
+
 /** Below this many full frames in the queue a signal would empty it: CoDel's rule of one frame, for a paced one. */
 const MIN_TARGET_FRAMES = 4;
+/** Nor below this many trains: one that waits while another leaves is no queue that stands. */
+const MIN_TARGET_TRAINS = 2;
 const MAX_STRETCHED_TARGET_NS = (MAX_HORIZON_NS * MIN_TARGET_FRAMES) / MIN_HORIZON_FRAMES.egress;
 
 /**
@@ -89,7 +99,8 @@ const SIGNAL_FRAMES = 0.57;
 
 /** The shortest target that makes sense at a rate, ns. */
 function stretchedTargetNsOf(rateBitsPerSec: number, direction: Direction): number {
-  const fewFramesNs = framesNs(MIN_TARGET_FRAMES, rateBitsPerSec);
+  const trainFrames = trainSegmentsOf(rateBitsPerSec, FULL_FRAME_BYTES);
+  const fewFramesNs = framesNs(Math.max(MIN_TARGET_FRAMES, MIN_TARGET_TRAINS * trainFrames), rateBitsPerSec);
   const seldomNs = Math.sqrt((framesNs(1, rateBitsPerSec) * INGRESS_SIGNAL_NS) / SIGNAL_FRAMES);
   const stretchedNs = direction === 'egress' ? fewFramesNs : Math.max(fewFramesNs, Math.ceil(seldomNs));
   return Math.min(stretchedNs, MAX_STRETCHED_TARGET_NS);
@@ -105,6 +116,23 @@ export function aqmTargetNsOf(
   if (nodeTargetNs === 0) return 0;
   const targetNs = Math.max(nodeTargetNs, stretchedTargetNsOf(rateBitsPerSec, direction));
   return targetNs < horizonNs ? targetNs : Math.floor(horizonNs / 2);
+}
+
+/**
+ * Or, where that is more, this part of the queue that the AQM leaves standing: what a sparse flow has sent is on loan for as
+ * long as the queue is, so its credit has to grow with it.
+ */
+const BURST_QUEUES = 0.2;
+
+/**
+ * The burst of a cap for which none is set, ns. Out of a pod it grows with the queue as far as trains make that, and no
+ * further: four frames of 1 Mbit/s are 48 ms, and a burst of 10 ms would let a second have 101 % of the cap.
+ */
+function defaultBurstNsOf(rateBitsPerSec: number, aqmTargetNs: number, direction: Direction): number {
+  const trainFrames = trainSegmentsOf(rateBitsPerSec, FULL_FRAME_BYTES);
+  const trainsNs = trainFrames === 1 ? 0 : framesNs(MIN_TARGET_TRAINS * trainFrames, rateBitsPerSec);
+  const queueNs = direction === 'egress' ? trainsNs : aqmTargetNs;
+  return Math.min(Math.max(DEFAULT_BURST_NS, Math.floor(queueNs * BURST_QUEUES)), MAX_BURST_NS);
 }
 
 /** An interval of fewer targets would judge the queue before a reaction to the last signal can show. */
@@ -127,8 +155,7 @@ export function effectiveCapOf(
   const aqmTargetNs =
     changes.aqmTargetNs ?? aqmTargetNsOf(rateBitsPerSec, defaults.aqmTargetNs, horizonNs, direction);
   const stretchedNs = Math.min(aqmTargetNs * MIN_INTERVAL_TARGETS, MAX_INTERVAL_NS);
-  const ownBurstNs = direction === 'egress' ? 0 : Math.floor(aqmTargetNs * INGRESS_BURST_TARGETS);
-  const defaultBurstNs = Math.min(Math.max(DEFAULT_BURST_NS, ownBurstNs), MAX_BURST_NS);
+  const defaultBurstNs = defaultBurstNsOf(rateBitsPerSec, aqmTargetNs, direction);
   const cap = burstBits === undefined ? { rateBitsPerSec } : { rateBitsPerSec, burstBits };
   return {
     rateBitsPerSec,
@@ -180,12 +207,13 @@ export const UNLIMITED_GSO: GsoLimit = { gsoMaxSegs: 65535, gsoMaxSizeBytes: 655
 const TCP_HEADER_RESERVE_BYTES = 320;
 
 /**
- * Segment offload that holds one packet to about 1 ms of the rate, so that a low cap is a stream and not a row of
- * 64 KB trains (52 ms each at 10 Mbit/s). At least one full segment always fits.
+ * Segment offload that holds one packet to a short train, or to about 1 ms of the rate where that is more, so that a low
+ * cap is a stream and not a row of 64 KB trains (52 ms each at 10 Mbit/s). At least one full segment always fits.
  */
 export function gsoLimitOf(rateBitsPerSec: number, mtuBytes: number): GsoLimit {
-  const bytesPerMs = rateBitsPerSec / 8 / 1000;
-  const gsoMaxSegs = Math.max(1, Math.min(UNLIMITED_GSO.gsoMaxSegs, Math.floor(bytesPerMs / mtuBytes)));
+  const ofOneMs = Math.floor(rateBitsPerSec / 8 / 1000 / mtuBytes);
+  const segments = Math.max(trainSegmentsOf(rateBitsPerSec, mtuBytes), ofOneMs);
+  const gsoMaxSegs = Math.min(UNLIMITED_GSO.gsoMaxSegs, segments);
   const wanted = gsoMaxSegs * mtuBytes + TCP_HEADER_RESERVE_BYTES;
   if (wanted >= UNLIMITED_GSO.gsoMaxSizeBytes) return UNLIMITED_GSO;
   return { gsoMaxSegs, gsoMaxSizeBytes: wanted };

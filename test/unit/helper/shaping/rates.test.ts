@@ -82,9 +82,9 @@ test("the horizon is the node's, stretched at low caps until TCP can keep some f
   );
 });
 
-test('gsoLimitOf holds a packet to about 1 ms of the rate and always lets one segment through', (t) => {
-  t.is(gsoLimitOf(10_000_000, 1500).gsoMaxSegs, 1);
-  t.is(gsoLimitOf(100_000_000, 1500).gsoMaxSegs, 8);
+test('gsoLimitOf holds a packet to a train of 8 segments or 5 ms, or to 1 ms of the rate, and always lets one segment through', (t) => {
+  const segments = (rateBitsPerSec: number): number => gsoLimitOf(rateBitsPerSec, 1500).gsoMaxSegs;
+  t.deepEqual([1e6, 5e6, 10e6, 20e6, 50e6, 100e6, 200e6].map(segments), [1, 2, 4, 8, 8, 8, 16]);
   t.deepEqual(gsoLimitOf(10_000_000_000, 1500), UNLIMITED_GSO);
   fc.assert(
     fc.property(rates, fc.integer({ min: 576, max: 9000 }), (rateBitsPerSec, mtuBytes) => {
@@ -110,17 +110,22 @@ test('the configuration of an ordinary cap is the documented one', (t) => {
 
 test('of a burst seven eighths are for sparse flows, up to 875 us', (t) => {
   const creditsOf = (burstBits: number): [number, number] => {
-    const { idleCreditNs, sparseCreditNs } = configOf(10_000_000, { burstBits });
+    const { idleCreditNs, sparseCreditNs } = configOf(100_000_000, { burstBits });
     return [idleCreditNs, sparseCreditNs];
   };
-  t.deepEqual(creditsOf(4000), [50_000, 350_000]);
-  t.deepEqual(creditsOf(10_000), [125_000, 875_000]);
-  t.deepEqual(creditsOf(100_000), [9_125_000, 875_000]);
-  t.deepEqual(creditsOf(8_000_000), [19_125_000, 875_000]);
+  t.deepEqual(creditsOf(40_000), [50_000, 350_000]);
+  t.deepEqual(creditsOf(100_000), [125_000, 875_000]);
+  t.deepEqual(creditsOf(1_000_000), [9_125_000, 875_000]);
+  t.deepEqual(creditsOf(80_000_000), [19_125_000, 875_000]);
 });
 
-test('target and interval are stretched at low caps, to four frames and four targets', (t) => {
-  t.is(aqmTargetNsOf(10_000_000, DEFAULTS.aqmTargetNs, 50_000_000), 5_000_000);
+test('target and interval are stretched at low caps, to four frames or two trains and four targets', (t) => {
+  t.is(aqmTargetNsOf(50_000_000, DEFAULTS.aqmTargetNs, 50_000_000), 5_000_000);
+  t.is(
+    aqmTargetNsOf(30_000_000, DEFAULTS.aqmTargetNs, 50_000_000),
+    2 * Math.ceil((8 * 1514 * 8 * 1e9) / 30e6),
+  );
+  t.is(aqmTargetNsOf(10_000_000, DEFAULTS.aqmTargetNs, 50_000_000), 8 * 1_211_200);
   t.like(configOf(1_000_000), { targetNs: 48_448_000, intervalNs: 193_792_000 });
   t.like(configOf(1000), { horizonNs: 2_000_000_000, targetNs: 500_000_000, intervalNs: 2_000_000_000 });
 });
@@ -136,6 +141,14 @@ test('into a pod the target is stretched until a signal is due four times a seco
   }
   t.is(targetMs(1_000_000_000), 5);
   t.is(aqmTargetNsOf(20_000_000, 0, 50_000_000, 'ingress'), 0);
+});
+
+test('out of a pod the burst that nobody set grows with its trains and is 1 ms where there are none', (t) => {
+  const burstNs = (rateBitsPerSec: number): number =>
+    effectiveCapOf({ rateBitsPerSec }, {}, DEFAULTS)!.burstNs;
+  t.deepEqual([1e6, 2e6, 100e6, 10e9].map(burstNs), [1_000_000, 1_000_000, 1_000_000, 1_000_000]);
+  t.is(burstNs(10e6), Math.floor((8 * 1_211_200) / 5));
+  t.is(burstNs(20e6), Math.floor((16 * 605_600) / 5));
 });
 
 test('into a pod the burst that nobody set grows with the target, and most of it is for sparse flows', (t) => {
