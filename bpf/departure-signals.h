@@ -33,21 +33,22 @@ departure_inline int departure_signal_due(struct departure_state *state, __u64 n
 
 /*
  * Whether a signal that is due waits for a later packet, because a drop of this one would cost as many retransmissions
- * as others have merged segments into it, or would take such a retransmission: they are what comes in packets of few
- * segments, and TCP that loses one sends nothing for a timeout of 200 ms. Not in slow start, which hears of its first
- * signal at once, and not halfway to the horizon.
+ * as it has segments, or would take such a retransmission: they are what comes in packets of few segments, and TCP that
+ * loses one sends nothing for a timeout of 200 ms. So after a drop the flow is left alone for some time; others
+ * may be told. Not in slow start, which hears of its first signal at once, and not halfway to the horizon.
  */
-departure_inline int departure_signal_waits(const struct departure_state *state,
+departure_inline int departure_signal_waits(const struct departure_state *state, const struct departure_flow *flow,
 					    const struct departure_packet *packet, __u64 queue_ns)
 {
-	__u64 since_ns = packet->now - state->signal_last;
+	__u32 recovering = (__u32)(packet->now >> DROPPED_SHIFT) - flow->dropped_at;
 
-	if (!packet->segments || packet->ecn_capable || queue_ns >= state->config.horizon_ns / 2)
+	if (packet->ecn_capable || queue_ns >= state->config.horizon_ns / 2)
 		return 0;
-	if (since_ns < RECOVERY_QUEUES * queue_ns)
+	if ((__u64)recovering << DROPPED_SHIFT < RECOVERY_QUEUES * queue_ns)
 		return 1;
 	return packet->segments > DROPPED_SEGMENTS &&
-	       (packet->now >= state->signal_at || since_ns < 16ULL * state->config.interval_ns);
+	       (packet->now >= state->signal_at ||
+		packet->now - state->signal_last < 16ULL * state->config.interval_ns);
 }
 
 /* The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 / sqrt(n). */

@@ -28,6 +28,7 @@
 #define DROPPED_SEGMENTS 2 /* a signal that is a drop waits for a packet of no more segments than these */
 #define RECOVERY_QUEUES                                                                                            \
 	4 /* and after a drop for so many times the queue: retransmissions are packets of few segments */
+#define DROPPED_SHIFT 16
 #define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514
 
@@ -60,7 +61,7 @@ struct departure_flow {
 	__u64 sparse_clock; /* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
 	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then, in fair time */
 	__u32 round; /* in which it was last counted as a bulk flow */
-	__u32 reserved;
+	__u32 dropped_at; /* when the AQM dropped one of its packets, in units of 2^DROPPED_SHIFT ns */
 };
 
 struct departure_flow_set {
@@ -104,7 +105,8 @@ struct departure_packet {
 	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
 	__u32 flow_hash;
 	__u32 ecn_capable;
-	__u32 segments; /* that others have merged into it; 0: where nobody does that */
+	__u32 segments; /* on the link; 0 counts as 1 */
+	__u32 is_merged; /* by others than the socket that sends it */
 };
 
 enum departure_verdict {

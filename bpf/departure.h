@@ -56,10 +56,10 @@
  * a drop for any other. It goes to a flow that queues at least half as long as the aggregate at its fair share of the
  * rate, and never to a small packet: those are acknowledgements, SYNs, DNS. At five targets, 20 ms above the target, or
  * halfway to the horizon, one signal per round trip through the queue is due at once: slow start would be at the horizon
- * before the interval is over. Into a pod a drop takes
- * ten segments or more of which one would do; so it waits for a packet of one or two, unless it is the first of a slow
- * start, or the queue is halfway to the horizon meanwhile. The packets of few segments are retransmissions before all, so
- * after a drop none is dropped for four times the queue: by then TCP has recovered.
+ * before the interval is over. A drop takes all segments of a packet, of which one would do: eight in a train of the
+ * pod's own, ten and more where they come merged. So it waits for a packet of one or two, unless it is the first of a
+ * slow start, or the queue is halfway to the horizon meanwhile. The packets of few segments are retransmissions before
+ * all, so after a drop none of that flow is dropped for four times the queue: by then TCP has recovered.
  *
  * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it stands still while the
  * link is busy with the sparse lane, whose packets these flows wait for. While the aggregate queues beyond the
@@ -152,7 +152,7 @@ departure_inline __u64 departure_of_last_segment(const struct departure_state *s
 						 const struct departure_packet *packet, __u64 start,
 						 __u64 charge_ns)
 {
-	if (packet->segments < 2)
+	if (!packet->is_merged || packet->segments < 2)
 		return start;
 	return departure_min(start + charge_ns - charge_ns / packet->segments,
 			     packet->now + state->config.horizon_ns - 1);
@@ -160,7 +160,7 @@ departure_inline __u64 departure_of_last_segment(const struct departure_state *s
 
 /* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
 departure_inline __u32 departure_slot_verdict(struct departure_state *state, const struct departure_packet *packet,
-					      const struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
+					      struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
 {
 	const struct aggregate_config *config = &state->config;
 	__u64 fair_ns = departure_fair_excess(state, flow, packet->now);
@@ -176,10 +176,13 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2 ||
 	    fair_ns < state->flows * SPARED_FRAMES * departure_charge(config->rate_bytes_per_sec, FULL_FRAME).ns)
 		return DEPART;
-	if (departure_signal_waits(state, packet, queue_ns))
+	if (departure_signal_waits(state, flow, packet, queue_ns))
 		return DEPART;
 	departure_signal_given(state, packet->now);
-	return packet->ecn_capable ? DEPART_MARKED : DROP_AQM;
+	if (packet->ecn_capable)
+		return DEPART_MARKED;
+	flow->dropped_at = packet->now >> DROPPED_SHIFT;
+	return DROP_AQM;
 }
 
 /*

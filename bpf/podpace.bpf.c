@@ -304,7 +304,9 @@ int podpace_classify(struct __sk_buff *skb)
 SEC("tc")
 int podpace_depart(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	struct departure_packet packet = { .tstamp = skb->tstamp,
+					   .wire_len = skb->wire_len,
+					   .segments = skb->gso_segs };
 	__u64 departure_at = skb->tstamp;
 	__u32 id = skb->queue_mapping;
 
@@ -341,8 +343,10 @@ inline_always __u32 overhead_of(const struct upper_exit *exit, __u32 wire_len, _
 SEC("tc")
 int podpace_depart_upper(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
-	__u32 ifindex = skb->ifindex, segments = skb->gso_segs;
+	struct departure_packet packet = { .tstamp = skb->tstamp,
+					   .wire_len = skb->wire_len,
+					   .segments = skb->gso_segs };
+	__u32 ifindex = skb->ifindex, segments = packet.segments > 1 ? packet.segments : 1;
 	__u64 departure_at = 0;
 	__u32 id = skb->queue_mapping;
 	const struct upper_exit *exit;
@@ -352,7 +356,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	skb->queue_mapping = 0;
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
-		packet.wire_len += overhead_of(exit, packet.wire_len, segments > 1 ? segments : 1);
+		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	if (departure_at)
@@ -370,7 +374,9 @@ int podpace_depart_upper(struct __sk_buff *skb)
 SEC("tc")
 int podpace_deliver(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp, .wire_len = skb->wire_len };
+	struct departure_packet packet = { .tstamp = skb->tstamp,
+					   .wire_len = skb->wire_len,
+					   .segments = skb->gso_segs };
 	__u64 left_at = skb->tstamp;
 	__u32 id = skb->queue_mapping;
 
@@ -387,8 +393,7 @@ int podpace_deliver(struct __sk_buff *skb)
 SEC("tc")
 int podpace_receive(struct __sk_buff *skb)
 {
-	__u32 segments = skb->gso_segs;
-	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = segments ? segments : 1 };
+	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs, .is_merged = 1 };
 	__u64 left_at = skb->tstamp, arrives_at = 0;
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);

@@ -145,7 +145,8 @@ class Pair {
       wireLen: BigInt(wireLen),
       flowHash,
       isEcnCapable: ecn !== 0,
-      segments: 0n,
+      segments: 1n,
+      isMerged: false,
     };
     const expected = this.#oracle.schedule(this.#config, asSeen, this.#isDamaged);
     this.#isDamaged = false;
@@ -211,7 +212,8 @@ test.serial('the counters tell what the oracle told', (t) => {
       wireLen: BigInt(packet.wireLen),
       flowHash,
       isEcnCapable: packet.ecn === 1,
-      segments: 0n,
+      segments: 1n,
+      isMerged: false,
     };
     const outcome = oracle.schedule(USUAL_CONFIG, asSeen);
     told.set(outcome.verdict, (told.get(outcome.verdict) ?? 0) + 1);

@@ -9,13 +9,28 @@ const OFFERED_AT_NS = 100n * NS_PER_SEC;
 
 /** A full frame of flow 1, unless `rest` says otherwise. */
 export function packetAt(nowNs: bigint, rest: Partial<Packet> = {}): Packet {
-  return { nowNs, tstampNs: 0n, wireLen: 1514n, flowHash: 1, isEcnCapable: false, segments: 0n, ...rest };
+  return {
+    nowNs,
+    tstampNs: 0n,
+    wireLen: 1514n,
+    flowHash: 1,
+    isEcnCapable: false,
+    segments: 1n,
+    isMerged: false,
+    ...rest,
+  };
 }
 
 /** Offers packets of flows at constant rates for a while; returns how many packets of each departed, and verdicts. */
 export function offer(
   config: Config,
-  flows: readonly { share: number; wireLen?: bigint; isEcnCapable?: boolean; segments?: bigint }[],
+  flows: readonly {
+    share: number;
+    wireLen?: bigint;
+    isEcnCapable?: boolean;
+    segments?: bigint;
+    isMerged?: boolean;
+  }[],
   durationMs: number,
 ): { departed: number[]; verdicts: Map<string, number>; sojournsNs: bigint[][] } {
   const aggregate = new Aggregate();
@@ -27,13 +42,20 @@ export function offer(
   for (;;) {
     const index = next.indexOf(Math.min(...next));
     const timeNs = next[index] ?? endNs;
-    const { share = 1, wireLen = 1514n, isEcnCapable = false, segments = 0n } = flows[index] ?? {};
+    const {
+      share = 1,
+      wireLen = 1514n,
+      isEcnCapable = false,
+      segments = 1n,
+      isMerged = false,
+    } = flows[index] ?? {};
     if (timeNs >= endNs) return { departed, verdicts, sojournsNs };
     next[index] = timeNs + Number(chargeOf(config.rateBytesPerSec, wireLen).ns) / share;
     const packet = packetAt(OFFERED_AT_NS + BigInt(Math.round(timeNs)), {
       wireLen,
       isEcnCapable,
       segments,
+      isMerged,
       flowHash: index + 1,
     });
     const outcome = aggregate.schedule(config, packet);

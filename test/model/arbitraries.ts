@@ -107,6 +107,7 @@ function packetsAt(nowNs: bigint, lengths: fc.Arbitrary<bigint>): fc.Arbitrary<P
       fc.bigInt({ min: 1n, max: 4n }),
       fc.bigInt({ min: 0n, max: 65_535n }),
     ),
+    isMerged: fc.boolean(),
   });
 }
 

@@ -19,6 +19,7 @@ const URGENT_TARGETS = 5n;
 const URGENT_AHEAD_NS = 20_000_000n;
 const DROPPED_SEGMENTS = 2n;
 const RECOVERY_QUEUES = 4n;
+const DROPPED_SHIFT = 16n;
 const FULL_FRAME = 1514n;
 const SPARSE_DIVISOR = 8n;
 const SPARSE_ALLOWANCE_NS = 250_000n;
@@ -52,8 +53,10 @@ export interface Packet {
   /** 32 bits. */
   readonly flowHash: number;
   readonly isEcnCapable: boolean;
-  /** That others have merged into it; 0n: where nobody does that. */
+  /** On the link; 0n counts as one. */
   readonly segments: bigint;
+  /** By others than the socket that sends it. */
+  readonly isMerged: boolean;
 }
 
 /** `enum departure_verdict`, in its order. */
@@ -88,6 +91,11 @@ function divideUp(dividend: bigint, divisor: bigint): bigint {
 /** How far a lies ahead of b. */
 function ahead(a: bigint, b: bigint): bigint {
   return max(0n, a - b);
+}
+
+/** A moment as a flow keeps it. */
+function droppedAtOf(nowNs: bigint): bigint {
+  return BigInt.asUintN(32, nowNs >> DROPPED_SHIFT);
 }
 
 /** Time since a moment; for ever, when that has yet to come: then it was damaged. */
@@ -295,8 +303,8 @@ export class Aggregate {
   }
 
   /** When the last segment of a merged packet leaves that had to wait: at its time, but below the horizon. */
-  #lastSegmentOf({ config, nowNs, startNs, charge, segments }: Passage): bigint {
-    if (segments < 2n) return startNs;
+  #lastSegmentOf({ config, nowNs, startNs, charge, segments, isMerged }: Passage): bigint {
+    if (!isMerged || segments < 2n) return startNs;
     return min(startNs + charge.ns - charge.ns / segments, nowNs + config.horizonNs - 1n);
   }
 
@@ -313,7 +321,9 @@ export class Aggregate {
     if (fairNs < this.#sharers * sparedNs) return 'depart';
     if (!isEcnCapable && this.#doesSignalWait(passage, queueNs)) return 'depart';
     this.#giveSignal(nowNs);
-    return isEcnCapable ? 'marked' : 'drop-aqm';
+    if (isEcnCapable) return 'marked';
+    flow.droppedAt = droppedAtOf(nowNs);
+    return 'drop-aqm';
   }
 
   #isSignalDue({ targetNs, intervalNs, horizonNs }: Config, nowNs: bigint, queueNs: bigint): boolean {
@@ -333,14 +343,14 @@ export class Aggregate {
   }
 
   /**
-   * Where others merge packets a drop waits until the last one has been recovered from, and then for a packet of few segments:
-   * not for long, and not in a slow start that has heard of nothing yet.
+   * A drop waits until the flow has recovered from the last one, and then for a packet of few segments: not for long, and
+   * not in a slow start that has heard of nothing yet.
    */
-  #doesSignalWait({ config, nowNs, segments }: Passage, queueNs: bigint): boolean {
-    if (segments === 0n || queueNs >= config.horizonNs / 2n) return false;
-    const sinceNs = since(this.#signalLastNs, nowNs);
-    if (sinceNs < RECOVERY_QUEUES * queueNs) return true;
-    const isFirst = nowNs < this.#signalAtNs && sinceNs >= 16n * config.intervalNs;
+  #doesSignalWait({ config, flow, nowNs, segments }: Passage, queueNs: bigint): boolean {
+    if (queueNs >= config.horizonNs / 2n) return false;
+    const recovering = BigInt.asUintN(32, droppedAtOf(nowNs) - flow.droppedAt) << DROPPED_SHIFT;
+    if (recovering < RECOVERY_QUEUES * queueNs) return true;
+    const isFirst = nowNs < this.#signalAtNs && since(this.#signalLastNs, nowNs) >= 16n * config.intervalNs;
     return segments > DROPPED_SEGMENTS && !isFirst;
   }
 

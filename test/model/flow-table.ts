@@ -12,6 +12,8 @@ export interface Flow {
   fairClockNs: bigint;
   /** In which it was last counted as a bulk flow. */
   round: number;
+  /** When the AQM dropped one of its packets, in units of 2^16 ns, of 32 bits. */
+  droppedAt: bigint;
 }
 
 /** What an entry's times mean at present, as far as they can be true. */
@@ -27,7 +29,7 @@ interface FlowSet {
 }
 
 function newFlow(): Flow {
-  return { lastNs: 0n, sparseClockNs: 0n, fairClockNs: 0n, round: 0 };
+  return { lastNs: 0n, sparseClockNs: 0n, fairClockNs: 0n, round: 0, droppedAt: 0n };
 }
 
 function newSet(): FlowSet {

@@ -5,7 +5,7 @@
  * new				begins with another aggregate
  * config RATE HORIZON IDLE_CREDIT SPARSE_CREDIT TARGET INTERVAL
  * clock T_LAST PREPAID COPY	writes the clock and its copy by hand
- * packet NOW TSTAMP WIRE_LEN HASH ECN SEGMENTS
+ * packet NOW TSTAMP WIRE_LEN HASH ECN SEGMENTS IS_MERGED
  *				prints the verdict, the sojourn, whether something was repaired, and the clock's words
  */
 #include <inttypes.h>
@@ -47,12 +47,12 @@ static int send_packet(void)
 	struct departure departure;
 	struct departure_packet packet;
 	uint64_t now, tstamp;
-	uint32_t wire_len, hash, ecn, segments;
+	uint32_t wire_len, hash, ecn, segments, is_merged;
 
-	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &now, &tstamp, &wire_len,
-		  &hash, &ecn, &segments) != 6)
+	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &now, &tstamp,
+		  &wire_len, &hash, &ecn, &segments, &is_merged) != 7)
 		return 1;
-	packet = (struct departure_packet){ now, tstamp, wire_len, hash, ecn, segments };
+	packet = (struct departure_packet){ now, tstamp, wire_len, hash, ecn, segments, is_merged };
 	departure = departure_schedule(&config, &state, &packet);
 	printf("%u %" PRIu64 " %u %" PRIu64 " %u\n", departure.verdict, (uint64_t)departure.sojourn,
 	       departure.repaired, (uint64_t)state.t_last, state.prepaid);

@@ -26,8 +26,8 @@ const OTHER_VERSION_NS = (1n << 64n) - 1n;
 function lineOf(event: Event): string {
   switch (event.kind) {
     case 'packet': {
-      const { nowNs, tstampNs, wireLen, flowHash, isEcnCapable, segments } = event.packet;
-      return `packet ${nowNs} ${tstampNs} ${wireLen} ${flowHash} ${Number(isEcnCapable)} ${segments}`;
+      const { nowNs, tstampNs, wireLen, flowHash, isEcnCapable, segments, isMerged } = event.packet;
+      return `packet ${nowNs} ${tstampNs} ${wireLen} ${flowHash} ${Number(isEcnCapable)} ${segments} ${Number(isMerged)}`;
     }
     case 'config':
       return `config ${Object.values(event.config).join(' ')}`;
@@ -95,7 +95,15 @@ test('of a clock in two versions the earlier one counts', (t) => {
   const config = { rateBytesPerSec: 12_500_000n, horizonNs: 50_000_000n, idleCreditNs: 0n };
   const rest = { sparseCreditNs: 0n, targetNs: 0n, intervalNs: 100_000_000n };
   const nowNs = 1_000_000_000n;
-  const packet = { nowNs, tstampNs: 0n, wireLen: 1250n, flowHash: 1, isEcnCapable: false, segments: 0n };
+  const packet = {
+    nowNs,
+    tstampNs: 0n,
+    wireLen: 1250n,
+    flowHash: 1,
+    isEcnCapable: false,
+    segments: 1n,
+    isMerged: false,
+  };
   const ahead = nowNs + 10_000_000n;
   for (const [lastNs, copy] of [
     [ahead, 1n << 62n],

@@ -26,13 +26,19 @@ test('a drop waits for a packet of few segments, and until the last one has been
   const aggregate = new Aggregate();
   const dropped: { segments: bigint; timeMs: number }[] = [];
   // A queue of 35 ms to begin with, which grows by 10 ms in a second; every 20th packet stands for itself.
-  aggregate.schedule(MERGED_CONFIG, packetAt(NS_PER_SEC, { wireLen: 87_500n, segments: 58n }));
+  aggregate.schedule(
+    MERGED_CONFIG,
+    packetAt(NS_PER_SEC, { wireLen: 87_500n, segments: 58n, isMerged: true }),
+  );
   let nowNs = NS_PER_SEC;
   for (let sent = 1; sent <= 500; sent += 1) {
     const segments = sent % 20 === 0 ? 1n : 10n;
     const wireLen = 1514n * segments;
     nowNs += (chargeOf(MERGED_CONFIG.rateBytesPerSec, wireLen).ns * 99n) / 100n;
-    const { verdict } = aggregate.schedule(MERGED_CONFIG, packetAt(nowNs, { wireLen, segments }));
+    const { verdict } = aggregate.schedule(
+      MERGED_CONFIG,
+      packetAt(nowNs, { wireLen, segments, isMerged: true }),
+    );
     if (verdict === 'drop-aqm') dropped.push({ segments, timeMs: Number((nowNs - NS_PER_SEC) / 1_000_000n) });
   }
   t.true(dropped.length > 5, JSON.stringify(dropped.length));
@@ -42,8 +48,33 @@ test('a drop waits for a packet of few segments, and until the last one has been
   t.true(Math.min(...gapsMs) >= 4 * 35, gapsMs.join(' '));
 });
 
+test('after a drop its flow is spared until it has recovered, and others are not', (t) => {
+  const aggregate = new Aggregate();
+  const lastDropNs = new Map<number, bigint>();
+  const [queuesOfFlow, queuesOfAny]: [number[], number[]] = [[], []];
+  const flows = 8;
+  let nowNs = 100n * NS_PER_SEC;
+  let anyDropNs = 0n;
+  // A queue of 10 ms to begin with, of flows that take turns.
+  for (let sent = 0; sent < 8000; sent += 1) {
+    if (sent > 80) nowNs += (chargeOf(USUAL_CONFIG.rateBytesPerSec, 1514n).ns * 99n) / 100n;
+    const flowHash = sent % flows;
+    const queueNs = Number(aggregate.clock.lastNs - nowNs);
+    const { verdict } = aggregate.schedule(USUAL_CONFIG, packetAt(nowNs, { flowHash }));
+    if (verdict !== 'drop-aqm') continue;
+    queuesOfFlow.push(Number(nowNs - (lastDropNs.get(flowHash) ?? 0n)) / queueNs);
+    queuesOfAny.push(Number(nowNs - anyDropNs) / queueNs);
+    lastDropNs.set(flowHash, nowNs);
+    anyDropNs = nowNs;
+  }
+  t.true(queuesOfFlow.length > 40, `${queuesOfFlow.length} drops`);
+  // A flow keeps the time of its drop to 2^16 ns.
+  t.true(Math.min(...queuesOfFlow) > 3.95, queuesOfFlow.join(' '));
+  t.true(Math.min(...queuesOfAny) < 2, queuesOfAny.join(' '));
+});
+
 test('a slow start of merged packets hears of the first signal at once, and none is let to the horizon', (t) => {
-  const flows = [{ share: 3, wireLen: 15_140n, segments: 10n }];
+  const flows = [{ share: 3, wireLen: 15_140n, segments: 10n, isMerged: true }];
   const { verdicts: first, sojournsNs } = offer(MERGED_CONFIG, flows, 25);
   t.is(first.get('drop-aqm'), 1);
   t.true((sojournsNs[0] ?? []).every((ns) => ns < MERGED_CONFIG.targetNs * 3n));
