@@ -7,7 +7,14 @@ import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
-import { BENCHES, NETWORK_BENCHES, scenariosOf, WIRED_BENCHES, WIRINGS } from './benches/names.ts';
+import {
+  BENCHES,
+  NETKIT_SCENARIOS,
+  NETWORK_BENCHES,
+  scenariosOf,
+  WIRED_BENCHES,
+  WIRINGS,
+} from './benches/names.ts';
 import type { Bench } from './benches/names.ts';
 import { readPart } from './benches/record.ts';
 import type { Part } from './benches/record.ts';
@@ -17,6 +24,8 @@ import { textTables } from './benches/tables.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
+import { kernelSeries } from './lib/kernels.ts';
+import type { KernelSeries } from './lib/kernels.ts';
 import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { capture, run } from './lib/process.ts';
@@ -40,6 +49,8 @@ interface Options {
   readonly scenario?: RegExp;
   readonly here?: true;
   readonly vm?: true;
+  /** Of the VMs, which it asks for. */
+  readonly kernel?: KernelSeries;
   readonly wiring?: string;
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
@@ -56,11 +67,30 @@ function parsePattern(text: string): RegExp {
   }
 }
 
+/** The kernel of the results that the repository keeps. */
+const USUAL_KERNEL = '6.12' satisfies KernelSeries;
+/** Without netkit, which came with Linux 6.7. */
+const FORMER_KERNELS: ReadonlySet<KernelSeries> = new Set(['6.1']);
+
+const lacksNetkit = ({ kernel = USUAL_KERNEL }: Options): boolean => FORMER_KERNELS.has(kernel);
+
 /** What is measured with another wiring must not stand for podpace as it comes, nor be asked of a bench that has its own. */
-function refuseWiring(program: Command, benches: readonly Bench[], { keep }: Options): void {
+function refuseWiring(program: Command, benches: readonly Bench[], options: Options): void {
+  const { keep, wiring, kernel } = options;
+  if (wiring === undefined) return;
   const deaf = benches.filter((bench) => !WIRED_BENCHES.has(bench));
   if (deaf.length > 0) program.error(`error: --wiring changes nothing in ${deaf.join(', ')}: leave them out`);
   if (keep === true) program.error('error: --keep is for podpace as it comes: leave out --wiring or --keep');
+  if (lacksNetkit(options) && WIRINGS.get(wiring)?.device === 'netkit')
+    program.error(`error: Linux ${kernel} has no netkit: leave out --kernel or choose another --wiring`);
+}
+
+/** Nor must what another kernel has shown. */
+function refuseKernel(program: Command, { keep, here, kernel, prepared }: Options): void {
+  if (kernel === undefined || prepared === true) return;
+  if (here === true) program.error('error: --kernel is of a VM: leave out --kernel or --here');
+  if (keep === true && kernel !== USUAL_KERNEL)
+    program.error(`error: --keep is for Linux ${USUAL_KERNEL}: leave out --kernel or --keep`);
 }
 
 function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
@@ -77,6 +107,12 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     .option('--vm', 'in a VM, also where this kernel could')
     .addOption(
       new Option(
+        '--kernel <series>',
+        `in a VM, with this kernel of Debian's in place of ${USUAL_KERNEL}; what it cannot do is left out`,
+      ).choices(kernelSeries),
+    )
+    .addOption(
+      new Option(
         '--wiring <name>',
         'how podpace joins its pods to their nodes, in benches that send from them',
       ).choices([...WIRINGS.keys()]),
@@ -88,7 +124,8 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
   const names = new Set(program.args);
   const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
   const options = program.opts<Options>();
-  if (options.wiring !== undefined) refuseWiring(program, benches, options);
+  refuseWiring(program, benches, options);
+  refuseKernel(program, options);
   return { benches, options };
 }
 
@@ -107,9 +144,9 @@ async function prepare(): Promise<void> {
 }
 
 const isWanted =
-  ({ scenario }: Options) =>
+  (options: Options) =>
   (name: string): boolean =>
-    scenario === undefined || scenario.test(name);
+    (options.scenario?.test(name) ?? true) && !(lacksNetkit(options) && NETKIT_SCENARIOS.has(name));
 
 /** One bench, in this process. */
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
@@ -127,15 +164,16 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
 
 /** One bench, by this script in a VM of its own. What it measures appears here, in the shared build directory. */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  const { quick, scenario, wiring } = options;
+  const { quick, scenario, kernel = USUAL_KERNEL, wiring } = options;
   const isByCount = NETWORK_BENCHES.has(bench);
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
     ...(isByCount ? ['--counted'] : []),
+    ...['--kernel', kernel],
   ];
-  const machine = isByCount ? COUNTED_MACHINE : [];
+  const machine = ['--kernel', kernel, ...(isByCount ? COUNTED_MACHINE : [])];
   const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
   if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
@@ -237,9 +275,12 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
   if (options.here === true && !hasFq && lacking.length > 0)
     throw new Error(`Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`);
   const isHere = (name: Bench): boolean =>
-    options.vm !== true && (hasFq || options.here === true || name === 'cost');
+    options.vm !== true &&
+    options.kernel === undefined &&
+    (hasFq || options.here === true || name === 'cost');
   const inVms = benches.filter((name) => !isHere(name));
-  if (inVms.length > 0) say(`measured inside VMs with Debian's kernel 6.12: ${inVms.join(', ')}`);
+  if (inVms.length > 0)
+    say(`measured inside VMs with Debian's kernel ${options.kernel ?? USUAL_KERNEL}: ${inVms.join(', ')}`);
   let failure: unknown;
   for (const name of benches) {
     signal.throwIfAborted();

@@ -214,6 +214,14 @@ export const WIRED_CAP_SCENARIOS: readonly WiredCapScenario[] = [
   { name: 'lossy-bbr', capMbit: 50, keys: { ...NETKIT_ROUTED, congestionControl: 'bbr' }, isLossy: true },
 ];
 
+/** Names of the scenarios that a kernel without netkit cannot do. */
+export const NETKIT_SCENARIOS: ReadonlySet<string> = new Set([
+  ...SAMENODE_SCENARIOS.filter(({ wiring }) => wiring === 'netkit').map(({ name }) => name),
+  ...[...WIRING_SCENARIOS, ...WIRED_CAP_SCENARIOS].flatMap(({ name, keys }) =>
+    keys?.device === 'netkit' ? [name] : [],
+  ),
+]);
+
 /** Senders at once on one aggregate. */
 export const EXACT_SCENARIOS = [
   { name: '1-thread', senders: 1 },
