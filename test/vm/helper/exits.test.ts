@@ -7,7 +7,6 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
-import { startServer } from '../../../scripts/measure/load.ts';
 import { inNamespace } from '../../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
@@ -19,6 +18,7 @@ import {
   makeOwnScene,
   makeScene,
   measure,
+  SECOND_PORT,
   type Scene,
 } from '../../kit/exit-scene.ts';
 
@@ -166,13 +166,10 @@ test.serial('two uplinks at once share one cap, also when a rule sends the pod b
   }
   ipIn(node)('route add default via 203.0.113.2 table 77');
   t.like(await exitNamed(t, scene, 'second'), { kind: 'veth', role: 'uplink' });
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  await startServer(scene.bed.pods.get('pod') ?? '', undo, new AbortController().signal, 5202);
   const devices = ['uplink', 'second'];
   const [together] = await Promise.all([
     measure(scene, '203.0.113.2', devices),
-    measure(scene, '198.51.100.2', devices, 5202),
+    measure(scene, '198.51.100.2', devices, SECOND_PORT),
   ]);
   holds(t, together);
   const rule = `from ${scene.podAddress} lookup 77`;
