@@ -212,7 +212,13 @@ export class Datapath {
     deleteElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'));
   }
 
-  /** All entries of the maps of host routing. */
+  /** The value under a key of the maps of host routing, a character for each byte of both; undefined when there is none. */
+  readRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): string | undefined {
+    const [, valueSize] = ROUTING_SIZES[map];
+    return lookupElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), valueSize)?.toString('latin1');
+  }
+
+  /** All entries of the maps of host routing: for this the kernel goes through tens of thousands of empty places. */
   routingEntries(): RoutingEntry[] {
     const entries: RoutingEntry[] = [];
     for (const [name, [keySize, valueSize]] of Object.entries(ROUTING_SIZES)) {

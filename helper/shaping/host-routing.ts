@@ -28,6 +28,11 @@ function entry(map: RoutingMap, key: Buffer, value: Buffer): RoutingEntry {
   return { map, key: key.toString('latin1'), value: value.toString('latin1') };
 }
 
+/** Where the maps tell of the pod behind a host interface. */
+export function routedPodPlace(ifindex: number): Pick<RoutingEntry, 'map' | 'key'> {
+  return { map: 'routedPods', key: encodeInterfaceKey(ifindex).toString('latin1') };
+}
+
 /** What the maps must hold for an attachment; nothing without host routing. */
 export function routingEntries(record: AttachmentRecord): RoutingEntry[] {
   const { hostRouting, hostInterfaceIndex: ifindex, ingressAggregateId } = record;

@@ -9,7 +9,13 @@ import { decodeFqOptions } from '../wire/fq.ts';
 import type { Datapath } from './datapath.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices } from './exits.ts';
-import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
+import {
+  interfaceOfEntry,
+  routedPodPlace,
+  routingEntries,
+  routingKeyOf,
+  type RoutingEntry,
+} from './host-routing.ts';
 import {
   desiredPages,
   placeOf,
@@ -18,7 +24,7 @@ import {
   type ObservedMaps,
   type ProgramName,
 } from './plan.ts';
-import type { ExitRecord } from './records.ts';
+import type { AttachmentRecord, ExitRecord } from './records.ts';
 
 const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
 const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
@@ -60,20 +66,35 @@ async function observePrograms(
   return programs;
 }
 
-/** Entries of host routing that are of some devices, or at keys that the attachments have. */
+/** What stands where attachments have entries of host routing. */
+function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[]): RoutingEntry[] {
+  return attachments.flatMap(routingEntries).flatMap(({ map, key }) => {
+    const value = datapath.readRouting({ map, key });
+    return value === undefined ? [] : [{ map, key, value }];
+  });
+}
+
+/** Entries of host routing that are of some devices, or at keys that the attachments have; with the whole node, all. */
 function observeRouting(
   datapath: Datapath,
   { attachments }: Desired,
-  indexes: ReadonlySet<number>,
+  { places, isWhole }: Sight,
 ): RoutingEntry[] {
+  if (isWhole) return datapath.routingEntries();
   const wanted = new Set(attachments.flatMap(routingEntries).map(routingKeyOf));
+  const isRouted = (ifindex: number): boolean => datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
+  if (wanted.size === 0 && ![...places].some(isRouted)) return [];
   return datapath
     .routingEntries()
-    .filter((entry) => indexes.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
+    .filter((entry) => places.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
 }
 
 /** What the maps hold of the aggregates of `desired` and of some devices. */
-export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
+function observeCaps(
+  datapath: Datapath,
+  desired: Desired,
+  indexes: Iterable<number>,
+): Omit<ObservedMaps, 'routing'> {
   const ids = desired.attachments.flatMap(({ egressAggregateId, ingressAggregateId }) =>
     [egressAggregateId, ingressAggregateId].filter((id) => id !== undefined),
   );
@@ -90,8 +111,13 @@ export function observeMaps(datapath: Datapath, desired: Desired, indexes: Itera
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),
-    routing: observeRouting(datapath, desired, new Set(indexes)),
   };
+}
+
+/** What the maps hold of attachments and of some devices: a few lookups for each. */
+export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
+  const routing = readRouting(datapath, desired.attachments);
+  return { ...observeCaps(datapath, desired, indexes), routing };
 }
 
 /** Which devices to look at. */
@@ -102,19 +128,23 @@ export interface Sight {
   readonly places: ReadonlySet<number>;
   /** Those that only hold packets for others of these. */
   readonly holders: ReadonlySet<number>;
+  /** All of the node is looked at: also for what is left of pods that nothing is known of any more. */
+  readonly isWhole: boolean;
 }
 
 /** Everything a plan for `desired` needs to know. */
 export async function observe(
   datapath: Datapath,
   desired: Desired,
-  { links, places, holders }: Sight,
+  sight: Sight,
   exitRecords: readonly ExitRecord[],
 ): Promise<Observed> {
+  const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
   const netkits = new Set(links.filter(({ kind }) => kind === 'netkit').map(({ index }) => index));
   return {
-    ...observeMaps(datapath, desired, places),
+    ...observeCaps(datapath, desired, places),
+    routing: observeRouting(datapath, desired, sight),
     devices: await observeDevices(datapath.rt, links, indexes),
     programs: await observePrograms(datapath, places, netkits),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),

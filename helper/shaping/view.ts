@@ -93,7 +93,8 @@ export async function takeView(
   ]);
   for (const { ifindex } of exitRecords) if (!others.has(ifindex)) places.add(ifindex);
   // With everything in it, it also takes in every device where something of ours was ever left.
-  if (hasOtherPods && attachments.length === all.length) {
+  const isWhole = hasOtherPods && attachments.length === all.length;
+  if (isWhole) {
     for (const { ifindex } of datapath.hooks.knownPlaces()) places.add(ifindex);
     for (const ifindex of datapath.hostInterfaceIndexes()) places.add(ifindex);
     for (const ifindex of datapath.overheadIndexes()) places.add(ifindex);
@@ -104,7 +105,7 @@ export async function takeView(
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
   };
-  const observed = await observe(datapath, desired, { links, places, holders }, exitRecords);
+  const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
   return {
     ...{ desired, observed, plan: plan(desired, observed), exits: needed },
     ...{ strictUplinks, unusableUplinks: unusable },

@@ -3,12 +3,20 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { loadProgram, PROG_TYPE_SCHED_CLS } from '../../helper/kernel/bpf.ts';
+import {
+  deleteElement,
+  loadProgram,
+  lookupElement,
+  openPinned,
+  PROG_TYPE_SCHED_CLS,
+  updateElement,
+} from '../../helper/kernel/bpf.ts';
 import { ensureClsact, replaceBpfFilter } from '../../helper/kernel/filters.ts';
 import { findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
+import { encodePodAddress, encodePodAddressKey, POD_ADDRESS_SIZE } from '../../helper/wire/routing.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import type { AttachmentStatus } from '../../helper/protocol/messages.ts';
 import {
@@ -28,6 +36,8 @@ import {
   type RoutingScene,
 } from '../kit/routing-scene.ts';
 
+/** No pod has it. */
+const NOBODY = '10.85.0.77';
 const ALL_ANSWERED = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
 
 /** How many packets the stack forwards while pings are answered: requests and answers are two each. */
@@ -133,6 +143,22 @@ test.serial('a program that somebody takes away is missed, and put back', async 
   for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1) await sleep(100);
   await t.notThrowsAsync(scene.call('check'));
   t.is(await forwardedDuring(t, scene, PEER_IPV4), 0);
+});
+
+test.serial('entries that somebody takes away are put back, and those of nobody go', async (t) => {
+  const fd = openPinned(scene.bed.nodeFile('/sys/fs/bpf/podpace/pod_addresses'));
+  t.teardown(() => fs.closeSync(fd));
+  const read = (address: string): Buffer | undefined =>
+    lookupElement(fd, encodePodAddressKey(address), POD_ADDRESS_SIZE);
+  const whole = read(POD_IPV4[0]);
+  t.truthy(whole);
+  t.true(deleteElement(fd, encodePodAddressKey(POD_IPV4[0])));
+  updateElement(fd, encodePodAddressKey(NOBODY), encodePodAddress({ ifindex: 7, isShaped: false }));
+  for (let attempt = 0; attempt < 50 && read(POD_IPV4[0]) === undefined; attempt += 1) await sleep(100);
+  t.deepEqual(read(POD_IPV4[0]), whole);
+  await scene.call('check');
+  for (let attempt = 0; attempt < 200 && read(NOBODY) !== undefined; attempt += 1) await sleep(100);
+  t.is(read(NOBODY), undefined);
 });
 
 /** Has a program of somebody else drop all that comes in on the uplink; it was there before podpace. */
