@@ -66,9 +66,17 @@ async function observePrograms(
   return programs;
 }
 
+/** A walk through the maps of host routing takes as long as so many lookups, however few entries there are. */
+const LOOKUPS_OF_A_WALK = 256;
+
 /** What stands where attachments have entries of host routing. */
 function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[]): RoutingEntry[] {
-  return attachments.flatMap(routingEntries).flatMap(({ map, key }) => {
+  const places = attachments.flatMap(routingEntries);
+  if (places.length > LOOKUPS_OF_A_WALK) {
+    const wanted = new Set(places.map(routingKeyOf));
+    return datapath.routingEntries().filter((entry) => wanted.has(routingKeyOf(entry)));
+  }
+  return places.flatMap(({ map, key }) => {
     const value = datapath.readRouting({ map, key });
     return value === undefined ? [] : [{ map, key, value }];
   });
@@ -114,7 +122,7 @@ function observeCaps(
   };
 }
 
-/** What the maps hold of attachments and of some devices: a few lookups for each. */
+/** What the maps hold of attachments and of some devices: a few lookups for each, or one walk for many. */
 export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
   const routing = readRouting(datapath, desired.attachments);
   return { ...observeCaps(datapath, desired, indexes), routing };

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import type { Datapath } from '../../../../helper/shaping/datapath.ts';
-import { routingEntries, routingKeyOf } from '../../../../helper/shaping/host-routing.ts';
+import { routingEntries, routingKeyOf, type RoutingEntry } from '../../../../helper/shaping/host-routing.ts';
 import { observeMaps } from '../../../../helper/shaping/observe.ts';
 import { planMaps, type Desired } from '../../../../helper/shaping/plan.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
@@ -19,26 +19,48 @@ const DESIRED: Desired = {
   ...{ foreignQdisc: 'respect', exempt: [] },
 };
 
-test('what is repaired every other second is looked up, and no map is gone through', (t) => {
+/** Maps with these entries of host routing and nothing else, which count what is asked of them. */
+function mapsWith(entries: readonly RoutingEntry[]): { datapath: Datapath; lookups: number; walks: number } {
+  const values = new Map(entries.map((entry) => [routingKeyOf(entry), entry.value]));
+  const maps = {
+    ...{ lookups: 0, walks: 0 },
+    datapath: {
+      hasPage: () => true,
+      readConfig: () => undefined,
+      readHostInterface: () => undefined,
+      readOverhead: () => undefined,
+      readRouting: (place: Parameters<Datapath['readRouting']>[0]) => {
+        maps.lookups += 1;
+        return values.get(routingKeyOf(place));
+      },
+      routingEntries: () => {
+        maps.walks += 1;
+        return entries;
+      },
+    } as unknown as Datapath,
+  };
+  return maps;
+}
+
+test('entries of a few pods are looked up, and no map is gone through', (t) => {
   const [lost, ...kept] = routingEntries(ROUTED);
-  const values = new Map(kept.map((entry) => [routingKeyOf(entry), entry.value]));
-  const asked: string[] = [];
-  const datapath = {
-    hasPage: () => true,
-    readConfig: () => undefined,
-    readHostInterface: () => undefined,
-    readOverhead: () => undefined,
-    readRouting: (place: Parameters<Datapath['readRouting']>[0]) => {
-      asked.push(routingKeyOf(place));
-      return values.get(routingKeyOf(place));
-    },
-    routingEntries: () => t.fail('the kernel walks through all places of a map'),
-  } as unknown as Datapath;
-  const observed = observeMaps(datapath, DESIRED, [7]);
+  const maps = mapsWith([...kept, ...routingEntries({ ...ROUTED, hostInterfaceIndex: 8 }).slice(0, 1)]);
+  const observed = observeMaps(maps.datapath, DESIRED, [7]);
   t.deepEqual(observed.routing, kept);
-  t.deepEqual(asked.toSorted(), routingEntries(ROUTED).map(routingKeyOf).toSorted());
+  t.like(maps, { lookups: 3, walks: 0 });
   t.deepEqual(
     planMaps(DESIRED, observed).filter(({ kind }) => kind === 'write-routing'),
     [{ kind: 'write-routing', ifindex: 7, entry: lost! }],
   );
+});
+
+test('those of many pods are found in one walk', (t) => {
+  const attachments = Array.from({ length: 500 }, (_, index) => ({
+    ...{ ...ROUTED, hostInterfaceIndex: 10 + index },
+    hostRouting: { addresses: [`10.1.${index >> 8}.${index & 255}`] },
+  }));
+  const kept = attachments.flatMap(routingEntries).slice(1);
+  const maps = mapsWith([...routingEntries(ROUTED), ...kept]);
+  t.deepEqual(observeMaps(maps.datapath, { ...DESIRED, attachments }, []).routing, kept);
+  t.like(maps, { lookups: 0, walks: 1 });
 });
