@@ -2,6 +2,7 @@
 // the whole plugin in its own process and see every edge.
 
 import type { Socket } from 'node:net';
+import { printable } from '../helper/protocol/printable.ts';
 import type { Kernel } from './wiring/kernel.ts';
 
 /** The environment variables of the process. */
@@ -25,7 +26,7 @@ export interface Edges {
   watchTermination(): AbortSignal;
 }
 
-/** Writes a note for the log of the runtime. */
+/** Writes a note for the log of the runtime: one line, whatever the text holds. */
 export function note(edges: Edges, text: string): void {
-  edges.writeStderr(`podpace: ${text}\n`);
+  edges.writeStderr(`podpace: ${printable(text)}\n`);
 }

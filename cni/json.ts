@@ -24,11 +24,29 @@ export function isRawNumber(value: unknown): value is RawNumber {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
 }
 
+/** Deeper than any configuration, and shallow enough for everything that walks a value by recursion. */
+const MAX_DEPTH = 1000;
+
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  let isInString = false;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charAt(index);
+    if (character === '"') isInString = !isInString;
+    else if (isInString) index += character === '\\' ? 1 : 0;
+    else if (character === '[' || character === '{') depth += 1;
+    else if (character === ']' || character === '}') depth -= 1;
+    if (depth > MAX_DEPTH) return true;
+  }
+  return false;
+}
+
 /**
  * Parses JSON; integers beyond 2^53 and numbers beyond the range of a double become RawNumber, so that printing the
- * value again loses nothing. Throws SyntaxError.
+ * value again loses nothing. Throws SyntaxError, also for what is nested more than 1000 deep.
  */
 export function parseJson(text: string): unknown {
+  if (isTooDeep(text)) throw new SyntaxError(`it is nested more than ${MAX_DEPTH} deep`);
   return json.parse(text, (_key, value, { source }) => {
     if (typeof value !== 'number' || source === undefined) return value;
     const isExact = Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));

@@ -2,6 +2,7 @@
 // those of the reference library (containernetworking/cni, pkg/skel), because runtimes and their users know them.
 
 import { hasErrno, KernelError } from '../helper/kernel/errors.ts';
+import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
 import { field, parseJson, show } from './json.ts';
 import {
@@ -221,13 +222,16 @@ function toCniError(error: unknown): CniError {
 
 function errorObject(error: unknown, cniVersion: CniVersion): JsonObject {
   const { code, message, details } = toCniError(error);
-  return { cniVersion, code, msg: message, ...(details === undefined ? {} : { details }) };
+  const explained = details === undefined ? {} : { details: printable(details) };
+  return { cniVersion, code, msg: printable(message), ...explained };
 }
 
 /** Prints one JSON object; false when nobody reads stdout any more. */
 function print(edges: Edges, object: JsonObject): boolean {
   try {
-    edges.writeStdout(`${JSON.stringify(object, null, 4)}\n`);
+    // JSON.stringify leaves DEL, C1 and bidirectional controls as they are.
+    const lines = JSON.stringify(object, null, 4).split('\n').map(printable);
+    edges.writeStdout(`${lines.join('\n')}\n`);
     return true;
   } catch (error) {
     note(edges, `Cannot print the answer: ${(error as Error).message}`);

@@ -21,6 +21,30 @@ test('everything else is what JSON.parse gives', (t) => {
   );
 });
 
+test('JSON may be nested 1000 deep, in either kind of bracket, and no deeper', (t) => {
+  for (const [open, close] of [
+    ['[', ']'],
+    ['{"x":[', ']}'],
+    ['{"x":', '}'],
+  ] as const) {
+    const step = (open.match(/[[{]/g) ?? []).length;
+    const nested = (count: number): string => `${open.repeat(count)}1${close.repeat(count)}`;
+    t.notThrows(() => show(parseJson(nested(1000 / step))));
+    t.throws(() => parseJson(nested(1000 / step + 1)), {
+      instanceOf: SyntaxError,
+      message: /nested more than 1000/,
+    });
+  }
+});
+
+test('brackets in strings and brackets that are closed do not count as nesting', (t) => {
+  const text = JSON.stringify({
+    x: `${'['.repeat(5000)}"\\${'{'.repeat(5000)}`,
+    y: Array.from({ length: 5000 }, () => []),
+  });
+  t.is(JSON.stringify(parseJson(text)), text);
+});
+
 test('a key of the prototype is not there', (t) => {
   t.is(field({}, 'toString'), undefined);
   t.false(hasField({}, 'constructor'));

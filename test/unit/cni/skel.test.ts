@@ -206,6 +206,80 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
+/** Nested deeper than what recursion can walk, and little deeper than what podpace takes. */
+const DEPTHS = [1_100, 5_000, 100_000] as const;
+
+for (const depth of DEPTHS) {
+  for (const [open, close] of [
+    ['[', ']'],
+    ['{"x":', '}'],
+  ] as const) {
+    const nested = `${open.repeat(depth)}1${close.repeat(depth)}`;
+    for (const key of [
+      'prevResult',
+      'ipam',
+      'runtimeConfig',
+      'egressRate',
+      'cni.dev/valid-attachments',
+      'own',
+    ]) {
+      test(`refuses ${key} nested ${depth} deep in ${open}`, async (t) => {
+        const stdin = `{"cniVersion":"1.1.0","name":"pods","${key}":${nested}}`;
+        for (const command of ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS']) {
+          const { status, answer } = await callPlugin({ env: env(command), stdin });
+          t.is(status, 1);
+          t.is(answer?.code, 6);
+          t.is(answer?.msg, 'error unmarshall network config: it is nested more than 1000 deep');
+        }
+      });
+    }
+  }
+}
+
+/** Controls that a terminal obeys, from each of the kinds that printable() escapes. */
+const CONTROLS = String.fromCodePoint(0x1b, 0x5b, 0x32, 0x4a, 0x7f, 0x9b, 0x2028, 0x202e, 0x200b, 0x2066);
+
+test('no control character of the input reaches stdout or stderr', async (t) => {
+  const odd = `a${CONTROLS}z`;
+  const prevResult = { interfaces: [{ name: odd, sandbox: odd }] };
+  const caps = { egressRate: 1_000_000, egressBurst: 1_000_000 };
+  const calls: readonly PluginCall[] = [
+    { env: env('ADD', { CNI_CONTAINERID: odd }) },
+    { env: env(odd), stdin: CONFIG },
+    { env: env('ADD', { CNI_PATH: odd }), stdin: { ...CONFIG, ipam: { type: odd } } },
+    { env: env('ADD', { CNI_NETNS: `/${odd}` }), stdin: { ...CONFIG, ...caps, prevResult } },
+    {
+      env: env('CHECK', { CNI_IFNAME: `e${CONTROLS.slice(0, 2)}` }),
+      stdin: { ...CONFIG, ...caps, prevResult },
+    },
+    ...[
+      'name',
+      'cniVersion',
+      'socket',
+      'device',
+      'congestionControl',
+      'onUnenforceable',
+      'exempt',
+      'prevResult',
+      'ipam',
+    ]
+      .flatMap((key) => [odd, { [odd]: odd }, [odd]].map((value) => ({ ...CONFIG, ...caps, [key]: value })))
+      .flatMap((stdin) => ['ADD', 'DEL', 'CHECK'].map((command) => ({ env: env(command), stdin }))),
+    // Passed through.
+    { env: env('ADD'), stdin: { ...CONFIG, prevResult } },
+    // Notes.
+    { env: env('DEL'), stdin: { ...CONFIG, ...caps, socket: `/${odd}` } },
+  ];
+  for (const call of calls) {
+    const { stdout, stderr } = await callPlugin({ stdin: CONFIG, ...call });
+    const text = `${stdout}${stderr}`.replaceAll('\n', '');
+    t.notRegex(text, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    t.not(text, '');
+  }
+  const passed = await callPlugin({ env: env('ADD'), stdin: { ...CONFIG, prevResult } });
+  t.deepEqual(passed.answer?.interfaces, prevResult.interfaces);
+});
+
 for (const { what, call, code, msg, details } of REFUSALS) {
   test(`refuses ${what}`, async (t) => {
     const { status, stdout, stderr, answer } = await callPlugin({ stdin: CONFIG, ...call });

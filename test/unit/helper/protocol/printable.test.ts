@@ -1,0 +1,43 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { printable } from '../../../../helper/protocol/printable.ts';
+
+/** Characters by number, so that this file has none of them; the escapes are those of RFC 8259, section 7. */
+const ESCAPES: readonly (readonly [name: string, codePoint: number, escape: string])[] = [
+  ['NUL', 0x00, '\\u0000'],
+  ['escape', 0x1b, '\\u001b'],
+  ['line feed', 0x0a, '\\n'],
+  ['carriage return', 0x0d, '\\r'],
+  ['tab', 0x09, '\\t'],
+  ['DEL', 0x7f, '\\u007f'],
+  ['C1: next line', 0x85, '\\u0085'],
+  ['C1: control sequence introducer', 0x9b, '\\u009b'],
+  ['line separator', 0x2028, '\\u2028'],
+  ['paragraph separator', 0x2029, '\\u2029'],
+  ['right-to-left override', 0x202e, '\\u202e'],
+  ['right-to-left isolate', 0x2067, '\\u2067'],
+  ['zero-width space', 0x200b, '\\u200b'],
+  ['byte order mark', 0xfeff, '\\ufeff'],
+  ['half of a surrogate pair', 0xd800, '\\ud800'],
+  ['a tag beyond U+FFFF', 0xe0041, '\\udb40\\udc41'],
+];
+
+for (const [name, codePoint, escape] of ESCAPES) {
+  test(`printable escapes ${name}`, (t) => {
+    t.is(printable(`eth${String.fromCodePoint(codePoint)}0`), `eth${escape}0`);
+  });
+}
+
+test('printable leaves what can be read as it is, in any script', (t) => {
+  for (const text of ['', 'eth0', 'C:\\path "x"', 'ü é 日本語 العربية 🙂 a b']) t.is(printable(text), text);
+});
+
+test('escaping twice changes nothing, and JSON keeps its value', (t) => {
+  const anything = fc.string({ unit: 'binary' });
+  fc.assert(
+    fc.property(anything, (text) => {
+      t.is(printable(printable(text)), printable(text));
+      t.is(JSON.parse(printable(JSON.stringify(text))), text);
+    }),
+  );
+});
