@@ -5,6 +5,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openPinned, pinObject } from './bpf.ts';
 import { createTcxLink, isTcxSupported, linkInfo, queryTcx, updateLink, type HookName } from './tcx.ts';
 import { hasErrno, KernelError } from './errors.ts';
@@ -17,6 +18,7 @@ import {
   replaceBpfFilter,
   type FilterPlace,
 } from './filters.ts';
+import { currentNetns, inNetns } from './netns.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 /** A place for a program. */
@@ -93,6 +95,42 @@ function isAttached(linkIfindex: number, { ifindex, hook }: Place): boolean {
   return hook === 'peer' || hook === 'peerLast' ? linkIfindex !== 0 : linkIfindex === ifindex;
 }
 
+/** A link ends so long after its last reference at most, by far. */
+const LINK_END_MS = 3000;
+const LINK_RETRY_MS = 2;
+
+/**
+ * Links a program to a place. A link whose pin is gone ends a while later: after grace periods of the kernel, and from a work
+ * queue (bpf_link_put of kernel/bpf/syscall.c). Until then its program may not be linked again (EEXIST), so the end is
+ * waited for, without keeping the caller's thread. Rejects with KernelError EEXIST when somebody holds that link.
+ */
+async function makeLink(place: Place, program: AttachableProgram): Promise<number> {
+  const link = (): number => createTcxLink({ programFd: program.fd, ...place });
+  try {
+    return link();
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+  }
+  const netns = currentNetns();
+  try {
+    return await linkInTime(() => inNetns(netns, link));
+  } finally {
+    netns.close();
+  }
+}
+
+async function linkInTime(link: () => number): Promise<number> {
+  const endMs = performance.now() + LINK_END_MS;
+  for (;;) {
+    await sleep(LINK_RETRY_MS);
+    try {
+      return link();
+    } catch (error) {
+      if (!hasErrno(error, 'EEXIST') || performance.now() > endMs) throw error;
+    }
+  }
+}
+
 class TcxHooks implements Hooks {
   readonly kind = 'tcx';
   readonly #directory: string;
@@ -142,7 +180,7 @@ class TcxHooks implements Hooks {
       return;
     }
     fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    const fd = createTcxLink({ programFd: program.fd, ...place });
+    const fd = await makeLink(place, program);
     try {
       pinObject(fd, this.#pin(place));
     } finally {
@@ -150,6 +188,10 @@ class TcxHooks implements Hooks {
     }
   }
 
+  /**
+   * Without its pin the link ends by itself. To detach it (BPF_LINK_DETACH) would keep this thread for a grace period of the
+   * kernel, tens of milliseconds for each link of a pod that goes.
+   */
   async detach(place: Place): Promise<void> {
     fs.rmSync(this.#pin(place), { force: true });
   }

@@ -78,6 +78,24 @@ for (const kind of KINDS) {
   });
 }
 
+/** What a pod that goes and comes again at the same device does; tells only with two processors. Each takes a grace period. */
+const TURNS = 200;
+
+for (const kind of KINDS) {
+  test.serial(`${kind}: taken off and put up again ${TURNS} times, none is refused or missing`, async (t) => {
+    const { ifindex, run } = await makeBench(t, kind);
+    const place: Place = { ifindex, hook: 'egress' };
+    const program = load(t, -1);
+    for (let turn = 0; turn < TURNS; turn += 1) {
+      await run((hooks) => hooks.attach(place, program));
+      if ((await run((hooks) => hooks.attachedProgramId(place))) !== program.id)
+        t.fail(`missing: turn ${turn}`);
+      await run((hooks) => hooks.detach(place));
+    }
+    t.is(await run((hooks) => hooks.attachedProgramId(place)), undefined);
+  });
+}
+
 test('clsact: the qdisc goes with the last program, unless somebody else came to use it', async (t) => {
   for (const isShared of [false, true]) {
     const { netns, ifindex, run } = await makeBench(t, 'clsact');

@@ -1,0 +1,25 @@
+// A device that is let go and taken again at once, through the helper: the kernel ends links of programs in its own time.
+
+import test from 'ava';
+import { addPod, makeHelperDirectories, paramsOf, startHelper } from '../../kit/helper.ts';
+import { makeNetns } from '../../kit/netns.ts';
+
+const TURNS = 100;
+
+test.serial(
+  `an ADD right after a DEL of the same device succeeds ${TURNS} times, and nothing is missing`,
+  async (t) => {
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    addPod(node, sandbox, 'pod0');
+    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    // Host routing needs a program at the host interface, and no qdisc that this kernel may lack.
+    const hostRouting = { addresses: ['192.0.2.2'], mac: '02:00:00:00:00:01' };
+    const params = { ...paramsOf('pod0', sandbox, {}), hostRouting };
+    for (let turn = 0; turn < TURNS; turn += 1) {
+      await helper.ask('attach', params);
+      await t.notThrowsAsync(helper.ask('check', params));
+      await helper.ask('detach', params);
+    }
+    t.notRegex(helper.log(), /error|warn/);
+  },
+);
