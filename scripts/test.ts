@@ -13,6 +13,7 @@ import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
+import { buildRevision, FIRST_LAYOUT_REVISION } from './lib/revisions.ts';
 import { say } from './lib/progress.ts';
 import { addTallies, runAva, type AvaOptions, type Tally } from './lib/ava.ts';
 
@@ -186,6 +187,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   await ensurePackages([...build, ...vm, ...lab, ...exits]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
+  await buildRevision(FIRST_LAYOUT_REVISION);
   let total = NOTHING;
   for (const tier of tiers) total = addTallies(total, await runTier(tier, kernels, signal));
   if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);

@@ -58,11 +58,12 @@ export async function startHelper(
   node: TestNetns,
   directories: HelperDirectories,
   flags: readonly string[] = [],
+  executable = PODPACED,
 ): Promise<TestHelper> {
   const socket = path.join(directories.run, 'helper.sock');
   const stateDir = path.join(directories.run, 'state');
   const settings = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', directories.pins];
-  const command = [`--net=/run/netns/${node.name}`, PODPACED, 'run', ...settings, ...flags];
+  const command = [`--net=/run/netns/${node.name}`, executable, 'run', ...settings, ...flags];
   const child = spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
