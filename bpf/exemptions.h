@@ -30,7 +30,7 @@ struct exemption {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ENTRIES_OF_THE_HELPER);
 	__uint(max_entries, EXEMPTION_COUNT);
 	__type(key, struct exemption_key);
 	__type(value, struct exemption);

@@ -16,6 +16,9 @@
 #define __type(name, value) typeof(value) *name
 #define __array(name, value) typeof(value) *name[]
 
+/* Flags of a map whose entries the helper makes as they are needed, and no program may change. */
+#define ENTRIES_OF_THE_HELPER (BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG)
+
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
 					 __u64 flags) = (void *)BPF_FUNC_map_update_elem;

@@ -130,7 +130,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ENTRIES_OF_THE_HELPER);
 	__uint(max_entries, AGGREGATE_COUNT);
 	__type(key, __u32);
 	__type(value, struct host_interface);
@@ -139,7 +139,7 @@ struct {
 /* Those that add something. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ENTRIES_OF_THE_HELPER);
 	__uint(max_entries, UPPER_EXIT_COUNT);
 	__type(key, __u32);
 	__type(value, struct upper_exit);

@@ -52,7 +52,7 @@ struct address_key {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ENTRIES_OF_THE_HELPER);
 	__uint(max_entries, ROUTED_POD_COUNT);
 	__type(key, __u32);
 	__type(value, struct routed_pod);
@@ -60,7 +60,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, ENTRIES_OF_THE_HELPER);
 	__uint(max_entries, POD_ADDRESS_COUNT);
 	__type(key, struct address_key);
 	__type(value, struct pod_address);

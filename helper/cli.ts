@@ -13,7 +13,15 @@ import {
   readSettings,
   type HelperConfig,
 } from './config.ts';
-import { bpffsOf, discardMaps, openControl, removeTraces, runDaemon, type Log } from './daemon.ts';
+import {
+  bpffsOf,
+  discardMaps,
+  openControl,
+  removeTraces,
+  requireOwnLayout,
+  runDaemon,
+  type Log,
+} from './daemon.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods } from './protocol/messages.ts';
 import { renderCounters, renderList, renderProbe, renderSet, renderStatus } from './render.ts';
@@ -199,12 +207,20 @@ function addCounters(program: Command, edges: CliEdges): void {
     });
 }
 
-async function uninstall(flags: RunFlags, edges: CliEdges): Promise<Methods['uninstall']['result']> {
+/**
+ * By the helper, or without one. What a newer release left is refused, since this one cannot read what stood on the exits
+ * before; with `force` it is taken away all the same, by the names of pins, filters and qdiscs.
+ */
+async function uninstall(
+  { force, ...flags }: RunFlags & { force?: true },
+  edges: CliEdges,
+): Promise<Methods['uninstall']['result']> {
   const config = loadConfig(flags);
   try {
     return await ask(config.socket, 'uninstall', {});
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
+    if (force === undefined) requireOwnLayout(config, logTo(edges));
     discardMaps(config);
     const control = openControl(config, logTo(edges));
     const result = await control.shaper.uninstall();
@@ -239,8 +255,12 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addSettings(
     program.command('uninstall').description('take every cap off the node and put back what stood there'),
   )
+    .option(
+      '--force',
+      'also what a newer release left, although this one cannot put back all that stood there',
+    )
     .option('--json', 'print JSON')
-    .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
+    .action(async ({ json, ...flags }: RunFlags & { json?: true; force?: true }) => {
       const result = await uninstall(flags, edges);
       const exits = result.restoredExits.length === 0 ? 'nothing' : result.restoredExits.join(', ');
       print(edges, json, result, () => `Detached ${result.detached} pods; restored ${exits}`);

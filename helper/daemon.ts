@@ -9,15 +9,18 @@ import { createHandler } from './handler.ts';
 import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { ensureBpffs } from './kernel/bpffs.ts';
+import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
 import { Datapath } from './shaping/datapath.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
+import { markRecords, requireKnownLayout, unmarkRecords, type Directories } from './shaping/layout.ts';
 import { Shaper } from './shaping/shaper.ts';
 import { Store } from './shaping/store.ts';
 import { VERSION } from './version.ts';
+import { LAYOUT } from './wire/layout.ts';
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
@@ -40,6 +43,15 @@ export function bpffsOf(pinDir: string): string {
   return path.dirname(pinDir);
 }
 
+function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
+  return { pins: pinDir, state: stateDir };
+}
+
+/** Throws LayoutError when pins or records are those of a newer release. */
+export function requireOwnLayout(config: HelperConfig, log: Log): void {
+  requireKnownLayout(directoriesOf(config), VERSION, (message) => log('warn', message));
+}
+
 /** Loads the programs and opens the records. Throws when this is no node that can be capped, saying why. */
 export function openControl(config: HelperConfig, log: Log): Control {
   if (process.getuid?.() !== 0) throw new Error('podpaced must run as root');
@@ -50,7 +62,8 @@ export function openControl(config: HelperConfig, log: Log): Control {
   }
   ensureBpffs(bpffsOf(config.pinDir));
   const store = new Store(config.stateDir, (message) => log('warn', message));
-  const datapath = new Datapath({ pins: config.pinDir, state: config.stateDir });
+  const datapath = new Datapath(directoriesOf(config), VERSION);
+  markRecords(directoriesOf(config), VERSION);
   const shaper = new Shaper({
     datapath,
     store,
@@ -64,6 +77,17 @@ export function openControl(config: HelperConfig, log: Log): Control {
 }
 
 /**
+ * Goes on from what a former layout left: caps, settings and counters are carried over, and its programs replaced. Call
+ * before the first reconciliation.
+ */
+async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
+  const { replaced, failures } = await datapath.changeOver();
+  if (replaced > 0)
+    log('info', `Upgraded to layout ${LAYOUT}: replaced ${replaced} programs, caps stay in force`);
+  for (const failure of failures) log('error', `Cannot replace a program of a former release: ${failure}`);
+}
+
+/**
  * Takes the pins of maps and programs away, so that openControl makes them anew: what is about to be uninstalled may be
  * of another version. What is attached goes on until then.
  */
@@ -72,6 +96,7 @@ export function discardMaps({ pinDir }: HelperConfig): void {
   for (const entry of fs.readdirSync(pinDir, { withFileTypes: true })) {
     if (entry.isFile()) fs.rmSync(path.join(pinDir, entry.name));
   }
+  discardUpgrade(pinDir);
 }
 
 /** Removes pins and records; call after `uninstall` has taken everything off the node. */
@@ -81,6 +106,7 @@ export function removeTraces(config: HelperConfig, { store, datapath }: Control)
   fs.rmSync(path.join(config.stateDir, 'hooks'), { recursive: true, force: true });
   // One cache serves all executables of the node, so only the node's own helper takes it away.
   if (config.stateDir === DEFAULT_CONFIG.stateDir) removeUnpackedAddons();
+  unmarkRecords(directoriesOf(config));
   store.removeIfEmpty();
 }
 
@@ -106,6 +132,7 @@ function untilSignal(signal: AbortSignal): Promise<void> {
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+  requireOwnLayout(config, log);
   const control = openControl(config, log);
   const { shaper, datapath } = control;
   let isUninstalled = false;
@@ -150,6 +177,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     follower.hear({ kind: 'link', ifindex });
     shaper.tellOfQueues(ifindex, queues);
   });
+  await upgradeNode(control, log);
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
   const server = await listen(handler, { socketPath: config.socket, ...timing });

@@ -3,23 +3,13 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { linkMaps, parseBpfObject, type BpfMapDefinition, type BpfObject } from '../wire/bpf-object.ts';
+import { linkMaps, parseBpfObject, type BpfObject } from '../wire/bpf-object.ts';
 import { readAsset } from './assets.ts';
-import {
-  createMap,
-  loadBtf,
-  loadProgram,
-  MAP_TYPE,
-  mapInfo,
-  openPinned,
-  pinObject,
-  programInfo,
-  updateElement,
-  PROG_TYPE_SCHED_CLS,
-  type MapInfo,
-} from './bpf.ts';
-import { hasErrno } from './errors.ts';
+import { loadBtf, loadProgram, programInfo, updateElement, PROG_TYPE_SCHED_CLS } from './bpf.ts';
 import { MapPages } from './map-pages.ts';
+import { MapUpgrade } from './map-upgrade.ts';
+import { openOrCreateMap } from './pinned-maps.ts';
+import { replacePin } from './pins.ts';
 
 /** A program in the kernel. */
 export interface LoadedProgram {
@@ -37,10 +27,12 @@ export interface LoadedObject {
   /** Those of the maps that have maps for values. */
   readonly pages: ReadonlyMap<string, MapPages>;
   readonly programs: ReadonlyMap<string, LoadedProgram>;
+  /** While maps of a former layout have to be let go of. */
+  readonly upgrade?: MapUpgrade;
 }
 
 /** The maps and programs of bpf/podpace.bpf.c. */
-export interface LoadedPodpace {
+export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
   readonly maps: {
     readonly aggregateConfig: number;
     readonly hostInterfaces: number;
@@ -63,93 +55,24 @@ export interface LoadedPodpace {
   };
 }
 
-/** What must be equal for a pinned map to be used again. */
-const MAP_PROPERTIES = ['type', 'keySize', 'valueSize', 'maxEntries', 'flags'] as const;
-
-/** How a pinned map differs from its definition; undefined when it does not. */
-function mapDifference(pinned: MapInfo, wanted: BpfMapDefinition): string | undefined {
-  const differences = MAP_PROPERTIES.filter((property) => pinned[property] !== wanted[property]).map(
-    (property) => `${property} is ${pinned[property]}, not ${wanted[property]}`,
-  );
-  return differences.length === 0 ? undefined : differences.join(', ');
+/** Where an object is pinned; with `upgrade` in place of maps of a former layout. */
+interface PinPlace {
+  readonly directory: string;
+  readonly upgrade?: MapUpgrade | undefined;
 }
 
-/** How the pages of a pinned map differ from their definition; undefined when they do not, or when it has none. */
-function pageDifference(pinned: number, { inner }: BpfMapDefinition): string | undefined {
-  if (inner === undefined) return undefined;
-  const pages = new MapPages(pinned, inner);
-  try {
-    // The helper always has the first one.
-    return pages.has(0) ? mapDifference(mapInfo(pages.openPages[0] ?? -1), inner) : undefined;
-  } finally {
-    pages.close();
-  }
-}
-
-function reuseMap(pin: string, definition: BpfMapDefinition): number | undefined {
-  let fd: number;
-  try {
-    fd = openPinned(pin);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  const difference = mapDifference(mapInfo(fd), definition) ?? pageDifference(fd, definition);
-  if (difference === undefined) return fd;
-  fs.closeSync(fd);
-  throw new Error(
-    `Cannot use the map pinned at ${pin}: its ${difference}: it is of another version of podpace; ` +
-      'run `podpaced uninstall`, then start again',
-  );
-}
-
-/** Map types that know what keys and values are made of; others, such as arrays of programs, refuse to be told. */
-const TYPED_MAPS: ReadonlySet<number> = new Set([
-  MAP_TYPE.HASH,
-  MAP_TYPE.ARRAY,
-  MAP_TYPE.PERCPU_HASH,
-  MAP_TYPE.PERCPU_ARRAY,
-]);
-
-function createDefinedMap(definition: BpfMapDefinition, btfFd: number): number {
-  const { keyTypeId, valueTypeId, inner } = definition;
-  const types = TYPED_MAPS.has(definition.type) ? { btfFd, keyTypeId, valueTypeId } : undefined;
-  if (inner === undefined) return createMap(definition, types);
-  const innerFd = createMap(inner);
-  try {
-    return createMap(definition, types, innerFd);
-  } finally {
-    fs.closeSync(innerFd);
-  }
-}
-
-function createPinnedMap(pin: string, definition: BpfMapDefinition, btfFd: number): number {
-  const fd = createDefinedMap(definition, btfFd);
-  try {
-    pinObject(fd, pin);
-    return fd;
-  } catch (error) {
-    fs.closeSync(fd);
-    throw error;
-  }
-}
-
-/** Pins a program in place of the one of a former run. (bpffs refuses names with a dot: EPERM.) */
-function replacePin(fd: number, pin: string): void {
-  const staged = `${pin}_new`;
-  fs.rmSync(staged, { force: true });
-  pinObject(fd, staged);
-  fs.renameSync(staged, pin);
-}
-
-function openMaps(object: BpfObject, directory: string, opened: number[]): Map<string, number> {
+function openMaps(
+  object: BpfObject,
+  { directory, upgrade }: PinPlace,
+  opened: number[],
+): Map<string, number> {
   const maps = new Map<string, number>();
   // Maps that are made hold the types on their own.
   const btfFd = loadBtf(object.btf);
   try {
+    if (upgrade !== undefined) return upgrade.openMaps(object, btfFd, opened);
     for (const definition of object.maps) {
-      const pin = path.join(directory, definition.name);
-      const fd = reuseMap(pin, definition) ?? createPinnedMap(pin, definition, btfFd);
+      const fd = openOrCreateMap(directory, definition, btfFd);
       opened.push(fd);
       maps.set(definition.name, fd);
     }
@@ -184,8 +107,8 @@ function fillContinuations(
   }
 }
 
-function loadInto(object: BpfObject, directory: string, opened: number[]): LoadedObject {
-  const maps = openMaps(object, directory, opened);
+function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedObject {
+  const maps = openMaps(object, place, opened);
   const pages = pagesOf(object, maps);
   const programs = new Map<string, LoadedProgram>();
   for (const program of object.programs) {
@@ -201,21 +124,24 @@ function loadInto(object: BpfObject, directory: string, opened: number[]): Loade
   }
   fillContinuations(maps, programs);
   // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
-  for (const { name, fd } of programs.values()) replacePin(fd, path.join(directory, name));
-  return { maps, pages, programs };
+  place.upgrade?.pin();
+  for (const { name, fd } of programs.values()) replacePin(fd, path.join(place.directory, name));
+  return { maps, pages, programs, ...(place.upgrade !== undefined && { upgrade: place.upgrade }) };
 }
 
 /**
  * Loads the tc programs of an object and pins them and its maps, each under its name, in a directory on bpffs,
- * which is made when missing. A map that is pinned there already is used as it is.
+ * which is made when missing. A map that is pinned there already is used as it is. With the name of this release the pins
+ * are marked with its layout, and maps of a former one replaced: `upgrade` is what remains to be done then.
  * Throws Error when a pinned map is of another shape, KernelError (with the verifier's log) when the kernel refuses.
- * Nothing stays open then; maps that were made stay pinned.
+ * Nothing stays open then, and no map has been replaced; maps that were made stay pinned.
  */
-export function loadObject(object: BpfObject, directory: string): LoadedObject {
+export function loadObject(object: BpfObject, directory: string, release?: string): LoadedObject {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const opened: number[] = [];
   try {
-    return loadInto(object, directory, opened);
+    const upgrade = release === undefined ? undefined : MapUpgrade.begin(directory, object, release);
+    return loadInto(object, { directory, upgrade }, opened);
   } catch (error) {
     for (const fd of opened) fs.closeSync(fd);
     throw error;
@@ -236,9 +162,11 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
 }
 
 /** Loads podpace's own object, as loadObject does. May be called again at any time, in any process. */
-export function loadPodpace(pinDirectory: string): LoadedPodpace {
-  const { maps, pages, programs } = loadObject(parseBpfObject(readAsset('podpace.bpf.o')), pinDirectory);
+export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpace {
+  const object = parseBpfObject(readAsset('podpace.bpf.o'));
+  const { maps, pages, programs, upgrade } = loadObject(object, pinDirectory, release);
   return {
+    ...(upgrade !== undefined && { upgrade }),
     maps: {
       aggregateConfig: required(maps, 'aggregate_config'),
       hostInterfaces: required(maps, 'host_interfaces'),

@@ -46,7 +46,9 @@ import {
   ROUTED_POD_KEY_SIZE,
   ROUTED_POD_SIZE,
 } from '../wire/routing.ts';
+import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
+import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
 
 const PROGRAM_NAMES: readonly ProgramName[] = [
@@ -78,14 +80,20 @@ export class Datapath {
   readonly #loaded: LoadedPodpace;
 
   /**
-   * Loads the programs, reusing compatible pinned maps, so that clocks and configuration outlive the helper.
+   * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper; those of a former layout
+   * are replaced, and `changeOver` has to be called before anything else then.
    * Throws KernelError when the kernel refuses, with the verifier's log.
    */
-  constructor(directories: { pins: string; state: string }) {
-    this.#loaded = loadPodpace(directories.pins);
+  constructor(directories: Directories, release: string) {
+    this.#loaded = loadPodpace(directories.pins, release);
     this.rt = RtSocket.open();
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
+  }
+
+  /** Goes on from programs and maps of a former layout, as changeOver does. */
+  changeOver(): ReturnType<typeof changeOver> {
+    return changeOver(this.#loaded, this.hooks);
   }
 
   program(name: ProgramName): LoadedPodpace['programs'][ProgramName] {

@@ -20,6 +20,7 @@ import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
 
 /** Of linux/bpf.h. */
 const BPF_F_NO_PREALLOC = 1;
+const BPF_F_RDONLY_PROG = 1 << 7;
 
 let file: Buffer;
 let object: BpfObject;
@@ -54,7 +55,7 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     flags: 0,
     valueSize: AGGREGATE_CONFIG_SIZE,
   });
-  const hash = { ...shape, type: MAP_TYPE.HASH, flags: BPF_F_NO_PREALLOC };
+  const hash = { ...shape, type: MAP_TYPE.HASH, flags: BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG };
   t.like(maps.get('host_interfaces'), { ...hash, valueSize: 8 });
   t.like(maps.get('routed_pods'), { ...hash, valueSize: ROUTED_POD_SIZE });
   t.like(maps.get('pod_addresses'), {

@@ -1,0 +1,81 @@
+// From the programs of a former layout to ours, each at its place, once the new maps are filled.
+//
+// Two programs meet at every packet: the classifier writes an aggregate's id, the program at the exit charges it. Ids mean
+// the same in both layouts and stand in both sets of maps by then, so either classifier may meet either exit. Aggregates
+// whose clocks both layouts share are charged once, whichever program it is.
+
+import fs from 'node:fs';
+import { programFdById, programInfo } from '../kernel/bpf.ts';
+import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
+import { hasErrno } from '../kernel/errors.ts';
+import type { Hooks, Place } from '../kernel/hooks.ts';
+
+/** The kernel keeps so many characters of a program's name. */
+const KERNEL_NAME_LENGTH = 15;
+
+interface Replacement {
+  readonly place: Place;
+  readonly program: LoadedProgram;
+}
+
+/** Name of a program by its id; undefined when it is gone. */
+function nameOfProgram(id: number): string | undefined {
+  let fd: number;
+  try {
+    fd = programFdById(id);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  try {
+    return programInfo(fd).name;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Places where a program stands that is not ours but has the name of one of ours. */
+async function replacementsOf({ programs }: LoadedPodpace, hooks: Hooks): Promise<Replacement[]> {
+  const ours = Object.values(programs);
+  const names = new Map<number, string | undefined>(ours.map(({ id, name }) => [id, name]));
+  const replacements: Replacement[] = [];
+  for (const place of hooks.knownPlaces()) {
+    const id = await hooks.attachedProgramId(place);
+    if (id === undefined || ours.some((program) => program.id === id)) continue;
+    if (!names.has(id)) names.set(id, nameOfProgram(id));
+    const program = ours.find(({ name }) => name.slice(0, KERNEL_NAME_LENGTH) === names.get(id));
+    // Of no name that we know: reconciling puts there what should stand there.
+    if (program !== undefined) replacements.push({ place, program });
+  }
+  return replacements;
+}
+
+/** Programs in whose places packets are charged come first. */
+function inOrder(replacements: readonly Replacement[]): Replacement[] {
+  const rank = ({ place }: Replacement): number => (place.hook === 'egress' ? 0 : 1);
+  return replacements.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/**
+ * Replaces every program of a former layout by ours, also those of attachments that no record tells of, and lets go of the
+ * former maps. Returns how many were replaced, and what failed: then the former maps stay, and the next start goes on.
+ */
+export async function changeOver(
+  loaded: LoadedPodpace,
+  hooks: Hooks,
+): Promise<{ replaced: number; failures: string[] }> {
+  const { upgrade } = loaded;
+  if (upgrade === undefined) return { replaced: 0, failures: [] };
+  const replacements = inOrder(await replacementsOf(loaded, hooks));
+  const failures: string[] = [];
+  upgrade.beginSwitching();
+  for (const { place, program } of replacements) {
+    try {
+      await hooks.attach(place, program);
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  }
+  if (failures.length === 0) upgrade.finish();
+  return { replaced: replacements.length - failures.length, failures };
+}
