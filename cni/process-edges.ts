@@ -5,8 +5,8 @@ import type { Edges } from './edges.ts';
 import { CniError, ErrorCode } from './types.ts';
 
 const STDIN = 0;
-const STDOUT = 1;
-const STDERR = 2;
+export const STDOUT = 1;
+export const STDERR = 2;
 
 /** Some runtimes hand over pipes that do not block; then there is nothing better than to look again. */
 const RETRY_DELAY_MS = 2;
@@ -38,8 +38,8 @@ function sleep(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
-/** Writes all of the text before it returns. */
-function writeAll(fd: number, text: string): void {
+/** Writes all of the text before it returns. Throws when there is no room, or nobody who reads. */
+export function writeAll(fd: number, text: string): void {
   let rest = Buffer.from(text);
   while (rest.length > 0) {
     try {

@@ -1,7 +1,7 @@
 // The frame every CNI plugin stands in: environment, stdin, versions, error object. Order, codes and texts are
 // those of the reference library (containernetworking/cni, pkg/skel), because runtimes and their users know them.
 
-import { hasErrno, KernelError } from '../helper/kernel/errors.ts';
+import { AddonError, hasErrno, KernelError } from '../helper/kernel/errors.ts';
 import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
 import { field, parseJson, show } from './json.ts';
@@ -217,13 +217,8 @@ function toCniError(error: unknown): CniError {
       : undefined;
     return new CniError(ErrorCode.kernelRefused, error.message, remedy);
   }
+  if (error instanceof AddonError) return new CniError(ErrorCode.kernelRefused, error.message, error.remedy);
   return new CniError(ErrorCode.internal, error instanceof Error ? error.message : String(error));
-}
-
-function errorObject(error: unknown, cniVersion: CniVersion): JsonObject {
-  const { code, message, details } = toCniError(error);
-  const explained = details === undefined ? {} : { details: printable(details) };
-  return { cniVersion, code, msg: printable(message), ...explained };
 }
 
 /** Prints one JSON object; false when nobody reads stdout any more. */
@@ -237,6 +232,13 @@ function print(edges: Edges, object: JsonObject): boolean {
     note(edges, `Cannot print the answer: ${(error as Error).message}`);
     return false;
   }
+}
+
+/** Prints an error object, whatever the error. */
+export function printError(edges: Edges, error: unknown, cniVersion: CniVersion = CURRENT_VERSION): void {
+  const { code, message, details } = toCniError(error);
+  const explained = details === undefined ? {} : { details: printable(details) };
+  print(edges, { cniVersion, code, msg: printable(message), ...explained });
 }
 
 /**
@@ -262,7 +264,7 @@ export async function runPlugin(edges: Edges, table: CommandTable, about: string
     const answer = await run(edges, call.invocation);
     return answer === undefined || print(edges, answer) ? 0 : 1;
   } catch (error) {
-    print(edges, errorObject(error, cniVersion));
+    printError(edges, error, cniVersion);
     return 1;
   }
 }

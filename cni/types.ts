@@ -82,7 +82,7 @@ export interface CniResult {
  * | 50 | STATUS: the helper does not answer, so pods with caps cannot be added | wait |
  * | 100 | this node cannot enforce the cap | change the node, or `onUnenforceable` |
  * | 101 | the helper speaks another protocol version, or no protocol at all | install one release |
- * | 102 | the kernel refused an operation; the text keeps its errno and words | see text |
+ * | 102 | the kernel refused an operation, or no directory could take the native addons; the text keeps errno and words | see text |
  * | 103 | something that must be there is missing or different: what ADD made (CHECK), or the pod's interface | DEL, then ADD |
  * | 104 | the pod's interface has no host interface (macvlan, ipvlan and others) | use another plugin |
  * | 105 | the interface exists already | DEL first |

@@ -22,6 +22,7 @@ import {
   runDaemon,
   type Log,
 } from './daemon.ts';
+import { AddonError } from './kernel/errors.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods } from './protocol/messages.ts';
 import { renderCounters, renderList, renderProbe, renderSet, renderStatus } from './render.ts';
@@ -268,6 +269,11 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   return program;
 }
 
+function remedyOf(error: unknown): string | undefined {
+  if (error instanceof HelperError) return error.details;
+  return error instanceof AddonError ? error.remedy : undefined;
+}
+
 /** Runs one command line (without the program's name). Returns the exit code; every failure is one line. */
 export async function runCli(argv: readonly string[], edges: CliEdges): Promise<number> {
   let exitCode = 0;
@@ -277,8 +283,9 @@ export async function runCli(argv: readonly string[], edges: CliEdges): Promise<
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode;
-    const remedy = error instanceof HelperError && error.details !== undefined ? `; ${error.details}` : '';
-    edges.stderr(`podpaced: ${(error as Error).message}${remedy}`.replaceAll('\n', ' ').trimEnd() + '\n');
+    const remedy = remedyOf(error);
+    const text = remedy === undefined ? (error as Error).message : `${(error as Error).message}; ${remedy}`;
+    edges.stderr(`podpaced: ${text}`.replaceAll('\n', ' ').trimEnd() + '\n');
     return error instanceof ConfigError || error instanceof UnitError ? 2 : 1;
   }
 }

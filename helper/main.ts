@@ -1,13 +1,35 @@
 // Entry of the podpaced executable.
 
-import { runCli } from './cli.ts';
+import { STDERR, STDOUT, writeAll } from '../cni/process-edges.ts';
+import { printable } from './protocol/printable.ts';
+
+/** The end for what nobody foresaw: one line instead of a stack in minified source. */
+function fail(error: unknown): never {
+  try {
+    writeAll(STDERR, `podpaced: ${printable(error instanceof Error ? error.message : String(error))}\n`);
+  } catch {
+    // Nobody listens.
+  }
+  process.exit(1);
+}
+
+process.on('uncaughtException', fail);
+// A log that nobody reads must not end the helper.
+process.stderr.on('error', () => undefined);
 
 const edges = {
-  stdout: (text: string) => void process.stdout.write(text),
+  stdout: (text: string): void => {
+    try {
+      writeAll(STDOUT, text);
+    } catch (error) {
+      throw new Error(`Cannot print the answer: ${(error as Error).message}`, { cause: error });
+    }
+  },
   stderr: (text: string) => void process.stderr.write(text),
 };
 
-void runCli(process.argv.slice(2), edges).then((code) => {
+// Loaded only now, so that fail() tells of what goes wrong while it loads.
+void import('./cli.ts')
+  .then(({ runCli }) => runCli(process.argv.slice(2), edges))
   // Connections that a caller still holds must not keep a stopped helper alive.
-  process.exit(code);
-});
+  .then((code) => process.exit(code), fail);

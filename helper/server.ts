@@ -110,7 +110,8 @@ export async function listen(handler: Handler, options: ServerOptions): Promise<
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(socketPath, resolve);
+      // Exclusive: a variable of a Node cluster in the environment (NODE_UNIQUE_ID) must not have its primary asked.
+      server.listen({ path: socketPath, exclusive: true }, resolve);
     });
   } finally {
     process.umask(formerMask);

@@ -7,6 +7,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import sea from 'node:sea';
+import { AddonError } from './errors.ts';
 
 /** The names of the assets; scripts/build.ts packs exactly these. */
 export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
@@ -46,21 +47,59 @@ function isTrusted(file: string, content: Buffer): boolean {
   return (stat.mode & 0o022) === 0 && stat.size === content.length && fs.readFileSync(file).equals(content);
 }
 
-/** Puts an addon into a directory, unless it is there; returns its path. A rename makes it appear whole. */
+/** Deletes a file if that can be done: what cannot be written either says why. */
+function discard(file: string): void {
+  try {
+    fs.unlinkSync(file);
+  } catch {
+    // Gone already, or on a file system that takes no change.
+  }
+}
+
+/** Removes what processes that are gone have left of an addon: they were killed while they wrote it. */
+function removeLeftovers(directory: string, name: AssetName): void {
+  for (const entry of fs.readdirSync(directory)) {
+    const pid = entry.startsWith(`${name}.`) ? entry.slice(name.length + 1) : '';
+    if (!/^\d+$/.test(pid) || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`))) continue;
+    discard(path.join(directory, entry));
+  }
+}
+
+/** Writes a file that appears whole under its name, by a rename; on failure nothing stays. */
+function writeWhole(file: string, content: Buffer): void {
+  const staged = `${file}.${process.pid}`;
+  try {
+    fs.writeFileSync(staged, content, { mode: 0o500, flag: 'wx' });
+    fs.renameSync(staged, file);
+  } catch (error) {
+    discard(staged);
+    throw error;
+  }
+}
+
+/** Puts an addon into a directory, unless it is there; returns its path. */
 function unpackInto(directory: string, name: AssetName, content: Buffer): string {
   const file = path.join(directory, name);
   if (isTrusted(file, content)) return file;
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const staged = `${file}.${process.pid}`;
-  fs.writeFileSync(staged, content, { mode: 0o500 });
-  fs.renameSync(staged, file);
+  removeLeftovers(directory, name);
+  try {
+    writeWhole(file, content);
+  } catch (error) {
+    // A process of another PID namespace may have taken this one for gone, and the file for its leftover.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    writeWhole(file, content);
+  }
   return file;
 }
 
-/**
- * Loads a native addon and returns what it exports.
- * Throws an Error that names each directory that was tried, when none can hold executable code.
- */
+function remedy(): string {
+  const uid = process.getuid?.();
+  if (uid !== 0) return `run it as root: it runs as user ${uid}`;
+  return `one of ${ADDON_DIRECTORIES.join(' and ')} must have room for 2 MB, be writable, and not be mounted noexec`;
+}
+
+/** Loads a native addon and returns what it exports. Throws AddonError, which names each directory with the reason. */
 export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
   const module = { exports: {} };
   if (!sea.isSea()) {
@@ -77,9 +116,7 @@ export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
       failures.push(`${directory}: ${(error as Error).message}`);
     }
   }
-  throw new Error(
-    `Cannot load ${name}: one of these directories must be writable by root and not mounted noexec: ${failures.join('; ')}`,
-  );
+  throw new AddonError(`Cannot load ${name}: ${failures.join('; ')}`, remedy());
 }
 
 /** Removes what loadAddon has unpacked; a process that has it loaded keeps it. */

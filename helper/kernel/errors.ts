@@ -1,4 +1,5 @@
-// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text.
+// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text. And what keeps us
+// from asking it.
 
 /** An operation that the kernel refused. */
 export class KernelError extends Error {
@@ -15,6 +16,17 @@ export class KernelError extends Error {
     this.operation = operation;
     this.errno = errno;
     this.detail = detail;
+  }
+}
+
+/** A native addon that could not be loaded, with what to do about it. */
+export class AddonError extends Error {
+  override readonly name = 'AddonError';
+  readonly remedy: string;
+
+  constructor(message: string, remedy: string) {
+    super(message);
+    this.remedy = remedy;
   }
 }
 

@@ -4,8 +4,16 @@
 
 import type * as Assets from './assets.ts' with { 'resolution-mode': 'import' };
 
-/** Loads the netlink package's addon. */
-module.exports = function loadNetlinkAddon(): unknown {
-  const { loadAddon } = require('./assets.ts') as typeof Assets;
-  return loadAddon('netlink.node');
+interface NetlinkAddon {
+  readonly NativeNetlink: unknown;
+}
+
+/** The netlink package's addon, loaded when its first socket is made: what opens none needs no addon. */
+module.exports = function netlinkAddon(): NetlinkAddon {
+  return {
+    get NativeNetlink(): unknown {
+      const { loadAddon } = require('./assets.ts') as typeof Assets;
+      return (loadAddon('netlink.node') as NetlinkAddon).NativeNetlink;
+    },
+  };
 };

@@ -13,6 +13,34 @@ export interface Packing {
 }
 
 /**
+ * An executable that runs as root in every CNI call must not obey variables of whoever started it: neither NODE_OPTIONS
+ * and arguments meant for Node, nor OpenSSL's configuration file (which can name code to load), nor the file to which
+ * Node would redirect warnings.
+ */
+const CLOSED_TO_THE_ENVIRONMENT = {
+  execArgvExtension: 'none',
+  execArgv: ['--openssl-config=/dev/null', '--no-warnings'],
+};
+
+/**
+ * Variables that Node reads before the first line of a program, and for which it has no switch: the first ends the
+ * process as soon as NODE_OPTIONS is not obeyed, the second has it write files, the others print or read them.
+ */
+const UNSWITCHABLE = ['NODE_REPL_EXTERNAL_MODULE', 'NODE_V8_COVERAGE', 'NODE_DEBUG_NATIVE', 'NODE_ICU_DATA'];
+
+/** Makes an executable ask for variables without a name in their place, which no environment has. */
+function blankVariables(file: string): void {
+  const content = fs.readFileSync(file);
+  for (const name of UNSWITCHABLE) {
+    const literal = Buffer.from(`\0${name}\0`);
+    let at = content.indexOf(literal);
+    if (at < 0) throw new Error(`Cannot have ${name} ignored: this Node holds no such name`);
+    for (; at >= 0; at = content.indexOf(literal, at)) content.fill(0, at, at + literal.length);
+  }
+  fs.writeFileSync(file, content);
+}
+
+/**
  * Packs a bundle into a copy of the Node that runs this script, which the lockfile pins. pkg's command line would
  * download a Node; its function takes the path of one, and passes assets and the code cache on.
  * The executable appears under its name only when it is whole.
@@ -25,8 +53,15 @@ export async function packExecutable({ main, assets, output }: Packing): Promise
   await sea.default(main, {
     targets: [target],
     nodePath: process.execPath,
-    seaConfig: { disableExperimentalSEAWarning: true, useSnapshot: false, useCodeCache: true, assets },
+    seaConfig: {
+      disableExperimentalSEAWarning: true,
+      useSnapshot: false,
+      useCodeCache: true,
+      assets,
+      ...CLOSED_TO_THE_ENVIRONMENT,
+    },
   });
+  blankVariables(staged);
   fs.chmodSync(staged, 0o755);
   fs.renameSync(staged, output);
 }
