@@ -10,6 +10,8 @@ import {
   type SetResult,
   type StatusResult,
 } from './protocol/messages.ts';
+import { cutToFit, shorten } from './protocol/cut.ts';
+import { MAX_MESSAGE_BYTES } from './protocol/frame.ts';
 import { parseRequest, ShapeError, versionOf, type ParsedRequest } from './protocol/validate.ts';
 import type { Handler } from './server.ts';
 import { nameOf } from './shaping/effective.ts';
@@ -29,15 +31,6 @@ export interface HandlerContext {
   /** Ends the helper after the answer has gone out. */
   readonly stop: () => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-}
-
-/** A node on which everything is wrong must still fit into one message. */
-const MAX_PROBLEMS = 50;
-
-function shorten(problems: readonly string[]): string[] {
-  const rest = problems.length - MAX_PROBLEMS;
-  const shown = problems.slice(0, MAX_PROBLEMS).map((problem) => problem.slice(0, 500));
-  return rest > 0 ? [...shown, `and ${rest} more, see podpaced list`] : shown;
 }
 
 /** A node has an exit into each of its pods: the others come first, and those with problems. */
@@ -110,8 +103,13 @@ async function perform(
   }
 }
 
-/** The helper's answer to any message, wrong ones included. */
+/** The helper's answer to any message, wrong ones included; it fits into a message whatever the node is like. */
 export function createHandler(context: HandlerContext): Handler {
+  const answer = answerer(context);
+  return async (message) => cutToFit(await answer(message), MAX_MESSAGE_BYTES - 1);
+}
+
+function answerer(context: HandlerContext): Handler {
   return async (message): Promise<Response> => {
     try {
       const version = versionOf(message);

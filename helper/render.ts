@@ -91,13 +91,23 @@ function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus
   return words.filter((word) => word !== undefined).join(', ');
 }
 
+/** Whether both directions, one or none is enforced, and why not. */
+function renderState({ effective, problems, problemsByDirection }: AttachmentStatus): string {
+  if (problems.length === 0) return 'enforced';
+  const concerned = DIRECTIONS.filter((direction) => problemsByDirection[direction] !== undefined);
+  const isWhole = DIRECTIONS.every(
+    (direction) => effective[direction] === undefined || concerned.includes(direction),
+  );
+  return `NOT ENFORCED${isWhole ? '' : ` (${concerned.join(', ')})`}: ${problems.join('; ')}`;
+}
+
 function attachmentRow(attachment: AttachmentStatus): string[] {
-  const { containerId, ifname, network, hostInterface, effective, problems } = attachment;
+  const { containerId, ifname, network, hostInterface, effective } = attachment;
   return [
     ...[containerId, ifname, network, hostInterface, renderWiring(attachment)],
     renderCap(effective.egress),
     renderCap(effective.ingress),
-    problems.length === 0 ? 'enforced' : `NOT ENFORCED: ${problems.join('; ')}`,
+    renderState(attachment),
   ];
 }
 

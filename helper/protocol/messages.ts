@@ -161,7 +161,10 @@ export interface AttachmentStatus extends AttachParams {
   /** What `set` has changed of `caps`, which are as ADD asked. */
   readonly changes?: ChangedCaps;
   readonly effective: EffectiveCaps;
+  /** Why its caps are not enforced as they should be; empty when they are. Each sentence once. */
   readonly problems: readonly string[];
+  /** The same by the direction that they concern; a direction that nothing is wrong with is absent. */
+  readonly problemsByDirection: { readonly [D in Direction]?: readonly string[] };
 }
 
 export interface SetParams extends AttachmentKey {

@@ -1,7 +1,11 @@
-// What a plan that is not empty means to an operator: each outstanding step is something that is missing now. Pure.
+// What a plan that is not empty means to an operator: each outstanding step is something that is missing now, and
+// concerns the attachments that judgement.ts says. Pure.
 
+import { aggregatePage } from '../wire/aggregate.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
+import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
+import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
   shapedDevices,
   type Desired,
@@ -10,6 +14,7 @@ import {
   type ProgramName,
   type Step,
 } from './plan.ts';
+import type { AttachmentRecord } from './records.ts';
 
 const ROLES: Readonly<Record<ProgramName, string>> = {
   classify: 'classifier',
@@ -24,7 +29,8 @@ function nameOf(observed: Observed, ifindex: number): string {
   return observed.devices.get(ifindex)?.name ?? `the interface with index ${ifindex}`;
 }
 
-function problemOf(step: Step, observed: Observed): string | undefined {
+/** The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs: they are told of per device. */
+function textOf(step: Step, observed: Observed): string | undefined {
   switch (step.kind) {
     case 'attach': {
       const place = `${nameOf(observed, step.ifindex)} (${step.hook})`;
@@ -43,7 +49,6 @@ function problemOf(step: Step, observed: Observed): string | undefined {
       return `${nameOf(observed, step.ifindex)} has another entry of host routing than its pod's`;
     case 'write-overhead':
       return `${nameOf(observed, step.ifindex)} has another overhead than ${step.overhead.frameBytes} bytes a packet`;
-    // Qdiscs are told of per device, below; what is left over disturbs no cap.
     case 'set-root':
     case 'set-leaf':
     case 'record-exit':
@@ -56,12 +61,136 @@ function problemOf(step: Step, observed: Observed): string | undefined {
   }
 }
 
-/** Every reason why a cap is not enforced as it should be; empty when all are. */
-export function problemsOf(plan: Plan, observed: Observed, desired: Desired): string[] {
-  const missing = plan.steps.flatMap((step) => problemOf(step, observed) ?? []);
+function placeOf(step: Step, observed: Observed): string {
+  if ('ifindex' in step) return nameOf(observed, step.ifindex);
+  if (step.kind === 'write-config') return `aggregate ${step.aggregateId}`;
+  return step.kind === 'make-page' ? `aggregates ${aggregatesOf(step.page)}` : 'node';
+}
+
+/** Who is who on the node, by index: each question takes one look. */
+class Parties {
+  readonly #desired: Desired;
+  readonly #observed: Observed;
+  readonly #owners = new Map<number, AttachmentRecord>();
+  readonly #aggregates = new Map<number, Scope>();
+  readonly #exits: ReadonlySet<number>;
+  readonly #holders: ReadonlySet<number>;
+
+  constructor(desired: Desired, observed: Observed) {
+    this.#desired = desired;
+    this.#observed = observed;
+    this.#exits = new Set(desired.exits.map(({ ifindex }) => ifindex));
+    this.#holders = new Set(desired.exits.flatMap(({ holders }) => holders));
+    for (const record of desired.attachments) {
+      this.#owners.set(record.hostInterfaceIndex, record);
+      for (const direction of DIRECTIONS) {
+        const id = aggregateIdOf(record, direction);
+        if (id !== undefined) this.#aggregates.set(id, { of: 'attachment', key: record, direction });
+      }
+    }
+  }
+
+  /** Whom a step concerns that is outstanding. */
+  concernedBy(step: Step): Scope[] {
+    switch (step.kind) {
+      case 'attach':
+        return this.#byProgram(step.program, step.ifindex);
+      case 'make-page':
+        return [...this.#aggregates]
+          .filter(([id]) => aggregatePage(id) === step.page)
+          .map(([, scope]) => scope);
+      case 'write-config':
+        return [this.#aggregates.get(step.aggregateId) ?? []].flat();
+      case 'write-host-interface': {
+        const found = this.#observed.hostInterfaces.get(step.ifindex);
+        return cappedDirections(this.#owners.get(step.ifindex)).filter(({ direction }) =>
+          direction === 'egress'
+            ? found?.egressId !== step.entry.egressId
+            : found?.ingressId !== step.entry.ingressId,
+        );
+      }
+      case 'write-routing':
+        return this.#owner(step.ifindex, step.entry.map === 'routedPods' ? 'egress' : 'ingress');
+      case 'write-overhead':
+        return [this.#sendersBy(step.ifindex)];
+      case 'set-root':
+      case 'set-leaf':
+      case 'record-exit':
+      case 'restore-root':
+      case 'remove-host-interface':
+      case 'remove-overhead':
+      case 'remove-routing':
+      case 'detach':
+        return [];
+    }
+  }
+
+  /** Whom it concerns that a device does not hold packets as it has to. */
+  concernedByQdisc(ifindex: number): Scope[] {
+    const receiving = cappedDirections(this.#owners.get(ifindex)).filter(
+      ({ direction }) => direction === 'ingress',
+    );
+    return this.#holders.has(ifindex) ? [...receiving, this.#sendersBy(ifindex)] : receiving;
+  }
+
+  #byProgram(program: ProgramName, ifindex: number): Scope[] {
+    switch (program) {
+      case 'classify':
+      case 'forward':
+        return this.#owner(ifindex, 'egress');
+      case 'arrive':
+        return this.#desired.attachments
+          .filter(({ hostRouting }) => hostRouting !== undefined)
+          .map((key) => ({ of: 'attachment', key, direction: 'ingress' }));
+      case 'deliver': {
+        const receiver = this.#owner(ifindex, 'ingress');
+        return this.#exits.has(ifindex) ? [...receiver, this.#sendersBy(ifindex)] : receiver;
+      }
+      case 'depart':
+      case 'departUpper':
+        return [this.#sendersBy(ifindex)];
+    }
+  }
+
+  #owner(ifindex: number, direction: 'egress' | 'ingress'): Scope[] {
+    const key = this.#owners.get(ifindex);
+    return key === undefined ? [] : [{ of: 'attachment', key, direction }];
+  }
+
+  /** All that send by a device: its owner does not. */
+  #sendersBy(ifindex: number): Scope {
+    const except = this.#owners.get(ifindex);
+    return { of: 'senders', ...(except !== undefined && { except }) };
+  }
+}
+
+/** The node as it should be and as it is, and what has to be done: what problems follow from. */
+export interface Looked {
+  readonly desired: Desired;
+  readonly observed: Observed;
+  readonly plan: Plan;
+}
+
+/** Every reason why a cap is not enforced as it should be, with whom it concerns; empty when all are. */
+export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
+  const parties = new Parties(desired, observed);
+  const missing = plan.steps.flatMap((step): Problem[] => {
+    const text = textOf(step, observed);
+    if (text === undefined) return [];
+    return [{ text, place: placeOf(step, observed), scopes: parties.concernedBy(step) }];
+  });
   const qdiscs = [...shapedDevices(desired)].flatMap((ifindex) => {
     const device = observed.devices.get(ifindex);
-    return device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
+    const texts = device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
+    return texts.map((text) => ({
+      ...{ text, place: nameOf(observed, ifindex), scopes: parties.concernedByQdisc(ifindex) },
+    }));
   });
-  return [...missing, ...qdiscs];
+  const gone = desired.attachments
+    .filter(({ hostInterfaceIndex }) => !observed.devices.has(hostInterfaceIndex))
+    .map((record) => ({
+      ...{ text: `${record.hostInterface} is gone`, place: record.hostInterface },
+      scopes: cappedDirections(record),
+    }));
+  return [...missing, ...qdiscs, ...gone];
 }

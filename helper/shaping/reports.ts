@@ -4,6 +4,7 @@ import {
   keyOf,
   type AttachmentCounters,
   type AttachmentKey,
+  type AttachmentStatus,
   type CountersParams,
   type CountersResult,
   type DirectionCounters,
@@ -11,15 +12,16 @@ import {
   type ListParams,
   type ListResult,
 } from '../protocol/messages.ts';
+import { shorten } from '../protocol/cut.ts';
 import { fitting } from '../protocol/page.ts';
 import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
 import { hostRoutingNotices } from './notices.ts';
-import { plan } from './plan.ts';
+import { bothDirections, type Judgement } from './judgement.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
-import { exitStatus, observeNodeExits, takeView, viewProblems, type Node } from './view.ts';
+import { exitStatus, judge, takeWholeView, type Node } from './view.ts';
 
 /** The part of `status` that concerns the datapath. */
 export interface NodeStatus {
@@ -31,15 +33,11 @@ export interface NodeStatus {
 
 /** Exits and outstanding problems, as they are now. */
 export async function statusOf(node: Node): Promise<NodeStatus> {
-  const attachments = node.store.readAttachments();
-  const { exits: found } = await observeNodeExits(node);
-  const devices = found.flatMap(({ ifindex, holders }) => [ifindex, ...holders]);
-  const view = await takeView(node, attachments, { devices, hasOtherPods: true });
-  // Without a cap nothing need stand anywhere; what was asked for and cannot be is wrong all the same.
-  const problems = attachments.length === 0 ? view.unusableUplinks : viewProblems(view);
-  const exits = found.map((exit) => exitStatus(exit, view));
+  const view = await takeWholeView(node);
+  const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
   const notices = await hostRoutingNotices(view);
-  return { exits, problems: [...problems], notices, attachments: attachments.length };
+  const attachments = view.desired.attachments.length;
+  return { exits, problems: judge(node, view).texts, notices, attachments };
 }
 
 /** The record of an attachment. Throws ShapingError `not-found`. */
@@ -69,18 +67,73 @@ function pageOf<T extends AttachmentKey>(
     : { attachments, next: keyOf(last) };
 }
 
-/** A page of attachments, each with what is wrong with it. */
-export async function listPage(node: Node, { after }: ListParams): Promise<ListResult> {
-  const rest = remaining(node.store, after);
-  const page = rest.slice(0, PAGE_LENGTH);
-  const view = await takeView(node, page, { hasOtherPods: false });
-  const items = page.map((record) => {
-    const desired = { ...view.desired, attachments: [record] };
-    const own = { desired, plan: plan(desired, view.observed) };
-    const effective = effectiveCapsOf(record, node.defaults);
-    return { ...record, effective, problems: viewProblems({ ...view, ...own }) };
-  });
-  return pageOf(items, rest.length);
+/** An attachment is concerned by the faults of all exits that there are: the first say enough. */
+const MAX_ITEM_PROBLEMS = 20;
+
+/** Pages after the first go by the same look at the node, if it is not older than this. */
+const LOOK_LIFETIME_MS = 2000;
+
+/** The pages of `list`. A thousand attachments come in a dozen pages, and one look at the node serves them all. */
+export class Lister {
+  readonly #node: Node;
+  #look:
+    | { readonly records: readonly AttachmentRecord[]; readonly judgement: Judgement; readonly atMs: number }
+    | undefined;
+
+  constructor(node: Node) {
+    this.#node = node;
+  }
+
+  /** A page of attachments, each with what is wrong with it. */
+  async page({ after }: ListParams): Promise<ListResult> {
+    const rest = remaining(this.#node.store, after);
+    const judgement = await this.#judgement(after !== undefined);
+    const items = rest.slice(0, PAGE_LENGTH).map((record): AttachmentStatus => {
+      const problems = judgement.of(record);
+      const effective = effectiveCapsOf(record, this.#node.defaults);
+      const byDirection = Object.entries(problems).map(([direction, texts]) => [
+        direction,
+        shorten(texts, MAX_ITEM_PROBLEMS),
+      ]);
+      return {
+        ...record,
+        effective,
+        problems: shorten(bothDirections(problems), MAX_ITEM_PROBLEMS),
+        problemsByDirection: Object.fromEntries(byDirection),
+      };
+    });
+    return pageOf(items, rest.length);
+  }
+
+  async #judgement(isLaterPage: boolean): Promise<Judgement> {
+    // Any change of an attachment has the records read anew.
+    const records = this.#node.store.readAttachments();
+    const former = this.#look;
+    const isCurrent = former?.records === records && performance.now() - former.atMs < LOOK_LIFETIME_MS;
+    if (isLaterPage && isCurrent) return former.judgement;
+    const atMs = performance.now();
+    const judgement = judge(this.#node, await takeWholeView(this.#node));
+    this.#look = { records, judgement, atMs };
+    return judgement;
+  }
+}
+
+/** Throws ShapingError `check-failed` with everything that is missing for an attachment. */
+export async function checkAttachment(node: Node, key: AttachmentKey): Promise<void> {
+  const record = node.store.readAttachments().find((candidate) => isSameAttachment(candidate, key));
+  const name = nameOf(key);
+  if (record === undefined)
+    throw new ShapingError('check-failed', `No cap is known for ${name}`, 'add the pod again');
+  const byDirection = judge(node, await takeWholeView(node)).of(record);
+  const directions = DIRECTIONS.filter((direction) => byDirection[direction] !== undefined);
+  if (directions.length === 0) return;
+  const problems = shorten(bothDirections(byDirection), MAX_ITEM_PROBLEMS).join('; ');
+  const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
+  throw new ShapingError(
+    'check-failed',
+    `The cap of ${name} (${directions.join(' and ')}) is not enforced: ${problems}`,
+    remedy,
+  );
 }
 
 function directionCounters(

@@ -28,8 +28,15 @@ import { observeMaps } from './observe.ts';
 import { planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
-import { countersPage, knownAttachment, listPage, statusOf, type NodeStatus } from './reports.ts';
-import { takeView, viewProblems, type Node, type View } from './view.ts';
+import {
+  checkAttachment,
+  countersPage,
+  knownAttachment,
+  Lister,
+  statusOf,
+  type NodeStatus,
+} from './reports.ts';
+import { takeView, type Node, type View } from './view.ts';
 
 export type ShaperOptions = LoggingNode;
 
@@ -60,6 +67,7 @@ export class Shaper {
   readonly #options: ShaperOptions;
   readonly #aggregates: Aggregates;
   readonly #enforcement: Enforcement;
+  readonly #lister: Lister;
   /** The first time round, the maps may rightly be of another configuration. */
   #hasReconciled = false;
   /** As they were when the node was last looked at. */
@@ -71,6 +79,7 @@ export class Shaper {
     this.#options = options;
     this.#aggregates = new Aggregates(options);
     this.#enforcement = new Enforcement(options);
+    this.#lister = new Lister(options);
   }
 
   get #datapath(): Node['datapath'] {
@@ -130,22 +139,8 @@ export class Shaper {
   }
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
-  check(params: AttachParams): Promise<void> {
-    return this.#exclusively(async () => {
-      const record = this.#store.readAttachments().find((candidate) => isSameAttachment(candidate, params));
-      const name = nameOf(params);
-      if (record === undefined) {
-        throw new ShapingError('check-failed', `No cap is known for ${name}`, 'add the pod again');
-      }
-      const problems = viewProblems(await takeView(this.#options, [record], { hasOtherPods: false }));
-      if (problems.length === 0) return;
-      const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
-      throw new ShapingError(
-        'check-failed',
-        `The cap of ${name} is not enforced: ${problems.join('; ')}`,
-        remedy,
-      );
-    });
+  check(params: AttachmentKey): Promise<void> {
+    return this.#exclusively(() => checkAttachment(this.#options, params));
   }
 
   /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
@@ -229,7 +224,7 @@ export class Shaper {
 
   /** A page of attachments, each with what is wrong with it. */
   list(params: ListParams): Promise<ListResult> {
-    return this.#exclusively(() => listPage(this.#options, params));
+    return this.#exclusively(() => this.#lister.page(params));
   }
 
   /** A page of attachments with their counters, or those of one. */

@@ -4,12 +4,13 @@ import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
-import { qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
+import { planExitQdiscs, qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
 import { isUpper, type Exit } from './exits.ts';
 import { isArrival } from './host-routing.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
-import { placeOf, plan, type Desired, type Observed, type Plan } from './plan.ts';
-import { problemsOf } from './problems.ts';
+import { Judgement, nodeProblem, type Problem } from './judgement.ts';
+import { placeOf, plan, type Desired } from './plan.ts';
+import { problemsOf, type Looked } from './problems.ts';
 import type { NodeDefaults } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
@@ -24,14 +25,15 @@ export interface Node {
   readonly foreignQdisc: ForeignQdisc;
   /** Addresses that are exempt for every attachment. */
   readonly exempt: readonly string[];
+  /** What is wrong for another reason than the state of devices and maps. */
+  readonly standingProblems?: () => readonly Problem[];
 }
 
-export interface View {
-  readonly desired: Desired;
-  readonly observed: Observed;
-  readonly plan: Plan;
+export interface View extends Looked {
   /** All exits that must hold caps, also those that the view says nothing else of. */
   readonly exits: readonly Exit[];
+  /** All exits that there are, whether or not a cap needs them. */
+  readonly nodeExits: readonly Exit[];
   readonly hasHostRouting: boolean;
   /** Uplinks on which packets to pods with host routing come in by the stack: it checks where they come from. */
   readonly strictUplinks: readonly Exit[];
@@ -50,6 +52,8 @@ export interface ViewScope {
   readonly hasOtherPods: boolean;
   /** Ways off the node; true when absent. Without them too, a view is of `devices` and of what is new. */
   readonly hasUplinks?: boolean;
+  /** Exits that no cap needs are looked at too: `status` tells of them. */
+  readonly hasIdleExits?: boolean;
 }
 
 /** All exits of the node as they are now, whether or not a cap needs them. */
@@ -68,13 +72,14 @@ export function observeNodeExits({ datapath, store, uplinks }: Node): Promise<Ob
 export async function takeView(
   node: Node,
   attachments: readonly AttachmentRecord[],
-  { devices = [], hasOtherPods, hasUplinks = true }: ViewScope,
+  { devices = [], hasOtherPods, hasUplinks = true, hasIdleExits = false }: ViewScope,
 ): Promise<View> {
   const { datapath, store, defaults, foreignQdisc, exempt } = node;
   const all = store.readAttachments();
   const { exits, unusable, links } = await observeNodeExits(node);
   const needsExits = all.some(({ egressAggregateId }) => egressAggregateId !== undefined);
-  const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices]);
+  const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
+  const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices, ...idle]);
   const needed = needsExits ? exits : [];
   const exitRecords = store.readExits();
   const equipped = new Set(exitRecords.map(({ ifindex }) => ifindex));
@@ -107,7 +112,7 @@ export async function takeView(
   };
   const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
   return {
-    ...{ desired, observed, plan: plan(desired, observed), exits: needed },
+    ...{ desired, observed, plan: plan(desired, observed), exits: needed, nodeExits: exits },
     ...{ strictUplinks, unusableUplinks: unusable },
     hasHostRouting: all.some(({ hostRouting }) => hostRouting !== undefined),
   };
@@ -131,16 +136,33 @@ export function hasUplink({ desired }: Pick<View, 'desired'>): boolean {
   return desired.exits.some(({ role }) => role === 'uplink');
 }
 
-/** Every reason why a cap in the view is not enforced as it should be. */
-export function viewProblems(view: View): string[] {
-  const problems = problemsOf(view.plan, view.observed, view.desired);
-  problems.push(...view.unusableUplinks);
-  const needsExit = view.desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined);
-  if (needsExit && !hasUplink(view)) problems.push('The node has no uplink');
-  for (const { hostInterface, hostInterfaceIndex } of view.desired.attachments) {
-    if (!view.observed.devices.has(hostInterfaceIndex)) problems.push(`${hostInterface} is gone`);
+/** Everything of the node: what `list`, `status` and CHECK judge by. */
+export function takeWholeView(node: Node): Promise<View> {
+  return takeView(node, node.store.readAttachments(), { hasOtherPods: true, hasIdleExits: true });
+}
+
+/** Why a cap would be refused that is asked for now, and what was asked for and cannot be. */
+function nodeProblems({ nodeExits, observed, desired, unusableUplinks }: View): Problem[] {
+  const uplinks = nodeExits.filter(({ role }) => role === 'uplink');
+  const problems = unusableUplinks.map(nodeProblem);
+  if (uplinks.length === 0) {
+    const text =
+      'The node has no uplink: egress caps are neither enforced nor taken; add a default route, or name the uplink with --uplink';
+    problems.push({ ...nodeProblem(text), scopes: [{ of: 'senders' }, { of: 'node' }] });
+  }
+  const holders = new Set(uplinks.flatMap((uplink) => uplink.holders));
+  for (const holder of holders) {
+    const device = observed.devices.get(holder);
+    const { problem } = device === undefined ? {} : planExitQdiscs(device, true, desired.foreignQdisc);
+    if (problem !== undefined) problems.push(nodeProblem(problem));
   }
   return problems;
+}
+
+/** What is wrong in a view of the whole node. */
+export function judge(node: Node, view: View): Judgement {
+  const standing = node.standingProblems?.() ?? [];
+  return new Judgement([...standing, ...nodeProblems(view), ...problemsOf(view)], view.desired.attachments);
 }
 
 /** Kinds of the qdiscs in which a device's packets wait: the leaves of its root, or the root itself. */
@@ -151,6 +173,13 @@ function waitingIn(device: ObservedExit | undefined): string[] {
     ({ parent }) => parent !== TC_H_ROOT && parent >>> 16 === root.handle >>> 16,
   );
   return leaves.length === 0 ? [] : leaves.map(({ kind }) => kind);
+}
+
+/** What keeps an exit from holding packets, or would as soon as a cap needs it. */
+function exitProblems(holder: ObservedExit, isUsed: boolean, policy: ForeignQdisc): readonly string[] {
+  if (isUsed) return qdiscProblems(holder, policy);
+  const { problem } = planExitQdiscs(holder, true, policy);
+  return problem === undefined ? [] : [problem];
 }
 
 /** An exit as `status` reports it. */
@@ -168,6 +197,6 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
     ...(isUpper(exit) && holders[0] !== ifindex && { below: below.map((holder) => holder.name) }),
     arrivalProgram: observed.programs.get(placeOf({ ifindex, hook: 'ingressLast' })) === 'arrive',
     departureProgram: program !== undefined && program !== 'stale',
-    problems: isUsed ? below.flatMap((holder) => qdiscProblems(holder, desired.foreignQdisc)) : [],
+    problems: below.flatMap((holder) => exitProblems(holder, isUsed, desired.foreignQdisc)),
   };
 }

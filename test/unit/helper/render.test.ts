@@ -89,6 +89,7 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     caps: { egress: { rateBitsPerSec: 20_000_000 } },
     effective: { egress: { ...cap, changed: ['rateBitsPerSec'] as const } },
     problems: ['pod0 is gone'],
+    problemsByDirection: { egress: ['pod0 is gone'] },
   };
   t.regex(
     renderList({ attachments: [attachment] }),

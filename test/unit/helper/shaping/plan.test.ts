@@ -178,7 +178,7 @@ test('a plan leads to what is desired, and then there is nothing left to do', (t
     fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, (node, desired) => {
       const after = apply(node, plan(desired, node).steps);
       t.deepEqual(plan(desired, after).steps, []);
-      t.deepEqual(problemsOf(plan(desired, after), after, desired), []);
+      t.deepEqual(problemsOf({ plan: plan(desired, after), observed: after, desired }), []);
       t.deepEqual(sorted(after.programs), sorted(desiredPrograms(desired)));
       for (const ifindex of shapedDevices(desired))
         t.deepEqual(qdiscProblems(after.devices.get(ifindex)!, 'respect'), []);
@@ -285,7 +285,10 @@ test('each missing piece is a problem that names the device', (t) => {
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const node = { ...fresh!, devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]) };
   const whole = apply(node, plan(desired, node).steps);
-  const problems = (state: Observed): string => problemsOf(plan(desired, state), state, desired).join('\n');
+  const problems = (observed: Observed): string =>
+    problemsOf({ plan: plan(desired, observed), observed, desired })
+      .map(({ text }) => text)
+      .join('\n');
   t.is(problems(whole), '');
   for (const [place, name] of [
     ['10/ingress', 'classifier'],

@@ -1,0 +1,63 @@
+// Whom a fault concerns: from whole nodes in memory, by rules that are written down here.
+
+import test from 'ava';
+import type { Exit } from '../../../../helper/shaping/exits.ts';
+import { Judgement } from '../../../../helper/shaping/judgement.ts';
+import { plan, type Desired, type Observed } from '../../../../helper/shaping/plan.ts';
+import { problemsOf } from '../../../../helper/shaping/problems.ts';
+import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
+import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
+import { applyToModel } from '../../../model/node.ts';
+
+function pod(ifindex: number): AttachmentRecord {
+  return {
+    ...{ containerId: `c${ifindex}`, ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x', kind: 'veth' },
+    ...{ hostInterface: `pod${ifindex}`, hostInterfaceIndex: ifindex },
+    caps: { egress: { rateBitsPerSec: 1_000_000 }, ingress: { rateBitsPerSec: 2_000_000 } },
+    ...{ egressAggregateId: 4096 + 2 * ifindex, ingressAggregateId: 4097 + 2 * ifindex },
+  };
+}
+
+function exit(ifindex: number, role: 'uplink' | 'pod'): Exit {
+  return { ifindex, name: `dev${ifindex}`, kind: 'veth', role, holders: [ifindex], hasFrames: true };
+}
+
+const NEIGHBOURS: Desired = {
+  attachments: [pod(10), pod(11)],
+  exits: [exit(2, 'uplink'), exit(10, 'pod'), exit(11, 'pod')],
+  arrivals: [],
+  ...{ defaults: DEFAULTS, foreignQdisc: 'respect', exempt: [] },
+};
+
+function wholeNode(desired: Desired): Observed {
+  const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
+  const devices = [2, 10, 11].map((ifindex) => {
+    return [ifindex, { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [noqueue] }] as const;
+  });
+  const empty: Observed = {
+    ...{ devices: new Map(devices), programs: new Map(), pages: new Set(), configs: new Map() },
+    ...{ hostInterfaces: new Map(), overheads: new Map(), routing: [], exitRecords: [] },
+  };
+  return plan(desired, empty).steps.reduce(applyToModel, empty);
+}
+
+function judged(desired: Desired, observed: Observed): Judgement {
+  return new Judgement(problemsOf({ desired, observed, plan: plan(desired, observed) }), desired.attachments);
+}
+
+test('two pods with caps on both directions are both enforced', (t) => {
+  const judgement = judged(NEIGHBOURS, wholeNode(NEIGHBOURS));
+  t.deepEqual(judgement.texts, []);
+  for (const record of NEIGHBOURS.attachments) t.deepEqual(judgement.of(record), {});
+});
+
+test('what is missing on the way into a pod concerns what that pod receives and what others send', (t) => {
+  const whole = wholeNode(NEIGHBOURS);
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '10/egress'));
+  const judgement = judged(NEIGHBOURS, { ...whole, programs });
+  const [text] = judgement.texts;
+  t.regex(text ?? '', /departure program for ingress is missing on dev10 \(egress\)/);
+  t.deepEqual(judgement.of(pod(10)), { ingress: [text ?? ''] });
+  t.deepEqual(judgement.of(pod(11)), { egress: [text ?? ''] });
+});
