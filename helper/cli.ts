@@ -13,15 +13,7 @@ import {
   readSettings,
   type HelperConfig,
 } from './config.ts';
-import {
-  bpffsOf,
-  discardMaps,
-  openControl,
-  removeTraces,
-  requireOwnLayout,
-  runDaemon,
-  type Log,
-} from './daemon.ts';
+import { discardMaps, openControl, prepareNode, removeTraces, runDaemon, type Log } from './daemon.ts';
 import { AddonError } from './kernel/errors.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods } from './protocol/messages.ts';
@@ -96,6 +88,8 @@ function addSettings(command: Command): Command {
     .option('--socket <path>', `unix socket of the helper (default: ${DEFAULT_CONFIG.socket})`)
     .option('--state-dir <path>', `where records are kept (default: ${DEFAULT_CONFIG.stateDir})`)
     .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
+    .option('--mount-bpffs', 'mount bpffs above the pin directory where there is none; not in a container')
+    .option('--private-bpffs', "accept a bpffs that is not the node's: caps end with this mount namespace")
     .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
     .option(
       '--foreign-qdisc <policy>',
@@ -221,11 +215,12 @@ async function uninstall(
     return await ask(config.socket, 'uninstall', {});
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
-    if (force === undefined) requireOwnLayout(config, logTo(edges));
+    const { lock } = await prepareNode(config, logTo(edges), { anyLayout: force });
     discardMaps(config);
     const control = openControl(config, logTo(edges));
     const result = await control.shaper.uninstall();
     removeTraces(config, control);
+    lock.release();
     return result;
   }
 }
@@ -249,7 +244,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const config = loadConfig(flags);
-      const result = await probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) });
+      const result = await probe(config);
       print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });

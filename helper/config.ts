@@ -9,6 +9,10 @@ export interface HelperConfig {
   readonly socket: string;
   readonly stateDir: string;
   readonly pinDir: string;
+  /** Mount bpffs above the pin directory where there is none. Never in a container: it would end with that. */
+  readonly mountBpffs: boolean;
+  /** Accept a bpffs that is not the node's. */
+  readonly privateBpffs: boolean;
   /** Names of uplinks; `auto` stands for every device on which pods' traffic can leave. */
   readonly uplink: readonly string[];
   /** What to do where somebody configured a qdisc on the way of a cap. */
@@ -33,6 +37,8 @@ export const DEFAULT_CONFIG: HelperConfig = {
   socket: DEFAULT_SOCKET,
   stateDir: '/run/podpace',
   pinDir: '/sys/fs/bpf/podpace',
+  mountBpffs: false,
+  privateBpffs: false,
   uplink: ['auto'],
   foreignQdisc: 'respect',
   exempt: [],
@@ -50,6 +56,11 @@ export class ConfigError extends Error {
 function absolutePath(name: string, value: unknown): string {
   if (typeof value === 'string' && value.startsWith('/')) return value;
   throw new ConfigError(`"${name}" must be an absolute path, got ${JSON.stringify(value)}`);
+}
+
+function boolean(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new ConfigError(`"${name}" must be true or false, got ${JSON.stringify(value)}`);
 }
 
 function numberIn(name: string, value: unknown, least: number, most: number): number {
@@ -79,6 +90,8 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
   socket: (value) => absolutePath('socket', value),
   stateDir: (value) => absolutePath('stateDir', value),
   pinDir: (value) => absolutePath('pinDir', value),
+  mountBpffs: (value) => boolean('mountBpffs', value),
+  privateBpffs: (value) => boolean('privateBpffs', value),
   uplink: (value) => names('uplink', value),
   foreignQdisc: (value) => {
     const policy = FOREIGN_QDISC.find((name) => name === value);

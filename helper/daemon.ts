@@ -8,10 +8,12 @@ import { DEFAULT_CONFIG, nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
 import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
-import { ensureBpffs } from './kernel/bpffs.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
+import { NodeLock } from './node-lock.ts';
+import { providePinPlace, requirePinPlace } from './pin-place.ts';
+import { missingPrivileges } from './privileges.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
 import { Datapath } from './shaping/datapath.ts';
@@ -38,9 +40,9 @@ export interface Control {
   readonly datapath: Datapath;
 }
 
-/** Mount point of the bpffs that holds a pin directory: its parent, as /sys/fs/bpf is of /sys/fs/bpf/podpace. */
-export function bpffsOf(pinDir: string): string {
-  return path.dirname(pinDir);
+function requireKernel(): void {
+  if (isKernelSupported(os.release())) return;
+  throw new Error(`Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`);
 }
 
 function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
@@ -48,19 +50,50 @@ function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
 }
 
 /** Throws LayoutError when pins or records are those of a newer release. */
-export function requireOwnLayout(config: HelperConfig, log: Log): void {
+function requireOwnLayout(config: HelperConfig, log: Log): void {
   requireKnownLayout(directoriesOf(config), VERSION, (message) => log('warn', message));
 }
 
-/** Loads the programs and opens the records. Throws when this is no node that can be capped, saying why. */
-export function openControl(config: HelperConfig, log: Log): Control {
-  if (process.getuid?.() !== 0) throw new Error('podpaced must run as root');
-  if (!isKernelSupported(os.release())) {
-    throw new Error(
-      `Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`,
-    );
+function requirePrivileges(): void {
+  const missing = missingPrivileges();
+  if (missing !== undefined) throw new Error(`Cannot start: ${missing}`);
+}
+
+/** A node that is this helper's alone, with a place for its pins. */
+export interface PreparedNode {
+  readonly lock: NodeLock;
+  /** What is wrong with it although it can be used. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Everything that comes before the first change of the datapath, in this order: privileges, kernel, lock, bpffs, layout,
+ * directories. Up to the lock nothing is changed. `anyLayout` passes over the layout. Throws Error with the remedy when this
+ * node cannot be served.
+ */
+export async function prepareNode(
+  config: HelperConfig,
+  log: Log,
+  { anyLayout = false }: { readonly anyLayout?: boolean | undefined } = {},
+): Promise<PreparedNode> {
+  requirePrivileges();
+  requireKernel();
+  requirePinPlace(config);
+  const lock = await NodeLock.take(config, log);
+  try {
+    const problems = providePinPlace(config);
+    for (const problem of problems) log('warn', problem);
+    if (!anyLayout) requireOwnLayout(config, log);
+    for (const directory of [config.pinDir, config.stateDir]) lock.provide(directory);
+    return { lock, problems };
+  } catch (error) {
+    lock.release();
+    throw error;
   }
-  ensureBpffs(bpffsOf(config.pinDir));
+}
+
+/** Loads the programs and opens the records, on a node that was prepared. Throws when it cannot be capped, saying why. */
+export function openControl(config: HelperConfig, log: Log): Control {
   const store = new Store(config.stateDir, (message) => log('warn', message));
   const datapath = new Datapath(directoriesOf(config), VERSION);
   markRecords(directoriesOf(config), VERSION);
@@ -128,11 +161,33 @@ function untilSignal(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Follows what happens to the node's devices; returns how to end that. */
+function followNode(shaper: Shaper, log: Log): () => void {
+  const follower = new Follower(async (changed) => {
+    try {
+      await shaper.follow(changed);
+    } catch (error) {
+      log('error', `Cannot follow a change of the node's devices: ${(error as Error).message}`);
+    }
+  });
+  const events = new RtEvents((event) => follower.hear(event));
+  const channels = new ChannelEvents(({ ifindex, queues }) => {
+    // A driver may make its queues anew.
+    follower.hear({ kind: 'link', ifindex });
+    shaper.tellOfQueues(ifindex, queues);
+  });
+  return () => {
+    events.close();
+    channels.close();
+    follower.close();
+  };
+}
+
 /** Runs until SIGTERM, SIGINT or an uninstall. */
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  requireOwnLayout(config, log);
+  const { lock, problems: standingProblems } = await prepareNode(config, log);
   const control = openControl(config, log);
   const { shaper, datapath } = control;
   let isUninstalled = false;
@@ -142,7 +197,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     kernel: os.release(),
     defaults: nodeDefaultsOf(config),
     startedAt: new Date(),
-    probe: () => probe({ uplinks: config.uplink, bpffs: bpffsOf(config.pinDir) }),
+    standingProblems,
+    probe: () => probe(config),
     stop: () => {
       isUninstalled = true;
       setImmediate(() => stopping.abort());
@@ -164,19 +220,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
       log('error', `Cannot repair the maps: ${(error as Error).message}`);
     }
   };
-  const follower = new Follower(async (changed) => {
-    try {
-      await shaper.follow(changed);
-    } catch (error) {
-      log('error', `Cannot follow a change of the node's devices: ${(error as Error).message}`);
-    }
-  });
-  const events = new RtEvents((event) => follower.hear(event));
-  const channels = new ChannelEvents(({ ifindex, queues }) => {
-    // A driver may make its queues anew.
-    follower.hear({ kind: 'link', ifindex });
-    shaper.tellOfQueues(ifindex, queues);
-  });
+  const stopFollowing = followNode(shaper, log);
   await upgradeNode(control, log);
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
@@ -191,11 +235,10 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
-  events.close();
-  channels.close();
-  follower.close();
+  stopFollowing();
   server.close();
   if (isUninstalled) removeTraces(config, control);
   else datapath.close();
+  lock.release();
   log('info', isUninstalled ? 'uninstalled' : 'stopped; caps stay in force');
 }

@@ -27,6 +27,8 @@ export interface HandlerContext {
   readonly kernel: string;
   readonly defaults: NodeDefaults;
   readonly startedAt: Date;
+  /** What is wrong with this node for as long as the helper runs, for `status`. */
+  readonly standingProblems: readonly string[];
   readonly probe: () => Promise<Methods['probe']['result']>;
   /** Ends the helper after the answer has gone out. */
   readonly stop: () => void;
@@ -43,7 +45,8 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, problems, notices, attachments } = await context.shaper.status();
+  const { exits, problems: passing, notices, attachments } = await context.shaper.status();
+  const problems = [...context.standingProblems, ...passing];
   return {
     version: context.version,
     protocolVersion: PROTOCOL_VERSION,

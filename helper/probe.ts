@@ -2,21 +2,20 @@
 // kernel's abilities are tried in a namespace of the probe's own.
 
 import os from 'node:os';
+import type { HelperConfig } from './config.ts';
 import { isTcxSupported } from './kernel/tcx.ts';
-import { isBpffs } from './kernel/bpffs.ts';
 import { findLink } from './kernel/links.ts';
 import { replaceQdisc, TC_H_ROOT } from './kernel/qdiscs.ts';
 import { RtSocket } from './kernel/rtnetlink.ts';
 import { withScratchNetns } from './kernel/scratch-netns.ts';
+import { examinePinPlace } from './pin-place.ts';
+import { examineCapabilities, missingPrivileges } from './privileges.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
 import { observeExits } from './shaping/observe.ts';
 
 /** What the probe is asked about besides the kernel. */
-export interface ProbeOptions {
-  readonly uplinks: readonly string[];
-  readonly bpffs: string;
-}
+export type ProbeOptions = Pick<HelperConfig, 'uplink' | 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
 
 type Finding = Omit<ProbeItem, 'name'>;
 
@@ -47,21 +46,35 @@ async function tryUplinks(wanted: readonly string[]): Promise<Finding> {
   }
 }
 
-function tryBpffs(path: string): Finding {
-  if (isBpffs(path)) return { ok: true, found: `bpffs on ${path}` };
-  return { ok: true, found: `no bpffs on ${path} yet: podpaced run mounts it` };
+function tryPinPlace(options: ProbeOptions): Finding {
+  const { ok, found, remedy, problem } = examinePinPlace(options);
+  return { ok, found: problem ?? found, ...(remedy !== undefined && { remedy }) };
 }
 
-function tryRoot(): Finding {
-  const uid = process.getuid?.();
-  if (uid === 0) return { ok: true, found: 'root' };
-  return { ok: false, found: `user ${String(uid)}`, remedy: 'run podpaced as root' };
+const PRIVILEGE_REMEDY = 'run podpaced as root of the node, with the capabilities that are listed here';
+
+function tryPrivileges(): Finding {
+  const missing = missingPrivileges();
+  return missing === undefined
+    ? { ok: true, found: 'root' }
+    : { ok: false, found: missing, remedy: PRIVILEGE_REMEDY };
+}
+
+function capabilityItems(): ProbeItem[] {
+  return examineCapabilities().map(({ capability, ok, found }) => {
+    const remedy = `add ${capability} to podpaced's container or unit`;
+    return { name: capability, ok, found, ...(!ok && { remedy }) };
+  });
 }
 
 function tryKernel(): Finding {
   const release = os.release();
   if (isKernelSupported(release)) return { ok: true, found: release };
   return { ok: false, found: release, remedy: `use Linux ${MINIMUM_KERNEL} or newer` };
+}
+
+function tryHooks(): Finding {
+  return { ok: true, found: isTcxSupported() ? 'tcx links' : 'clsact filters' };
 }
 
 async function item(
@@ -78,17 +91,18 @@ async function item(
 
 /** Looks at everything that capping needs; never throws for what it finds. */
 export async function probe(options: ProbeOptions): Promise<ProbeResult> {
-  const root = 'run podpaced as root';
+  const privileges = await item('privileges', PRIVILEGE_REMEDY, tryPrivileges);
+  // What cannot be tried says nothing of the kernel.
+  const tried = (find: () => Finding | Promise<Finding>) => (): Finding | Promise<Finding> =>
+    privileges.ok ? find() : { ok: false, found: 'not tried without privileges', remedy: PRIVILEGE_REMEDY };
   const items = [
-    await item('privileges', root, tryRoot),
+    privileges,
+    ...capabilityItems(),
     await item('kernel', `use Linux ${MINIMUM_KERNEL} or newer`, tryKernel),
-    await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tryFq),
-    await item('BPF attachment', root, () => ({
-      ok: true,
-      found: isTcxSupported() ? 'tcx links' : 'clsact filters',
-    })),
-    await item('bpffs', `mount -t bpf bpf ${options.bpffs}`, () => tryBpffs(options.bpffs)),
-    await item('uplink', 'name the uplink with --uplink', () => tryUplinks(options.uplinks)),
+    await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tried(tryFq)),
+    await item('BPF attachment', PRIVILEGE_REMEDY, tried(tryHooks)),
+    await item('bpffs', 'mount bpffs', () => tryPinPlace(options)),
+    await item('uplink', 'name the uplink with --uplink', () => tryUplinks(options.uplink)),
   ];
   return { items };
 }

@@ -5,6 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { encodeLine, FrameError, LineReader } from './protocol/frame.ts';
 import { PROTOCOL_VERSION, type ProtocolError, type Response } from './protocol/messages.ts';
+import { removeDeadSocket } from './socket-file.ts';
 
 /** Answers one message; never rejects. */
 export type Handler = (message: unknown) => Promise<Response>;
@@ -78,29 +79,14 @@ function serveConnection(socket: net.Socket, handler: Handler, options: ServerOp
   });
 }
 
-/** True when somebody answers at a socket; a file that nobody listens on is a leftover. */
-async function isAlive(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(socketPath);
-    socket.on('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
-}
-
 /**
  * Listens on the socket, readable and writable by root only. A leftover of a dead helper is replaced.
- * Throws when another helper answers there.
+ * Throws when another helper answers there, or
+ * when the file is no socket.
  */
 export async function listen(handler: Handler, options: ServerOptions): Promise<net.Server> {
   const { socketPath } = options;
-  if (fs.existsSync(socketPath)) {
-    if (await isAlive(socketPath))
-      throw new Error(`Cannot listen on ${socketPath}: another podpaced is serving it`);
-    fs.rmSync(socketPath);
-  }
+  await removeDeadSocket(socketPath);
   fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o755 });
   const server = net.createServer({ allowHalfOpen: true }, (socket) =>
     serveConnection(socket, handler, options),

@@ -1,11 +1,13 @@
 // ./scripts/test [--tier unit|bpf|netns|vm] [--kernel 6.12|6.1]: all tests, or one tier. Ends in a line `N passed, N failed`.
 //
+// A machine without a mounted bpffs gets one for as long as tests run on it.
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 
 import fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { provideBpffs } from './lib/bpffs.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
@@ -85,11 +87,13 @@ function removeAddonCache(): void {
 
 /** Runs test files on the kernel that this process runs on. What they leave behind is a failure. */
 async function runHere(files: readonly string[], options: AvaOptions): Promise<Tally> {
+  const removeBpffs = provideBpffs();
   const before = observeMachine();
   const hadAddons = fs.existsSync(ADDON_CACHE);
   const tally = await runAva(files, options);
   if (!hadAddons) removeAddonCache();
   const leaks = findLeaks(before, observeMachine());
+  removeBpffs();
   for (const leak of leaks) say(`${options.label}: left behind: ${leak}`);
   return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
 }

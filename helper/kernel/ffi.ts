@@ -1,4 +1,4 @@
-// The C library, as far as Node has no binding for it: setns, mount, socket options, bpf. Everything here is
+// The C library, as far as Node has no binding for it: setns, mount, flock, socket options, bpf. Everything here is
 // synchronous and acts on the calling thread, which is Node's main thread.
 
 import { getSystemErrorName } from 'node:util';
@@ -16,6 +16,8 @@ interface Libc {
   setns(fd: number, type: number): number;
   unshare(flags: number): number;
   mount(source: string, target: string, type: string, flags: number, data: null): number;
+  umount2(target: string, flags: number): number;
+  flock(fd: number, operation: number): number;
   syscall(number: number, command: number, attr: Buffer, size: number): number;
   ioctl(fd: number, request: number): number;
   getsockname(fd: number, address: Buffer, length: Buffer): number;
@@ -35,6 +37,8 @@ function native(): { koffi: Koffi; libc: Libc } {
       mount: library.func(
         'int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)',
       ) as Libc['mount'],
+      umount2: library.func('int umount2(const char *target, int flags)') as Libc['umount2'],
+      flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
       syscall: library.func(
         'long syscall(long number, long command, void *attr, unsigned long size)',
       ) as Libc['syscall'],
@@ -101,6 +105,24 @@ export function setSocketOption(fd: number, level: number, option: number, value
 /** mount(2) of a file system that needs no source, such as bpffs. */
 export function mountFileSystem(type: string, target: string): void {
   check(`mount ${type} on ${target}`, native().libc.mount(type, target, type, 0, null));
+}
+
+/** umount2(2) of what mountFileSystem has mounted. */
+export function unmount(target: string): void {
+  check(`unmount ${target}`, native().libc.umount2(target, 0));
+}
+
+/** LOCK_EX and LOCK_NB of asm-generic/fcntl.h. */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** flock(2): locks the file or directory behind `fd` until the descriptor is closed; false when somebody else has it locked. */
+export function lockFile(fd: number): boolean {
+  const { koffi: addon, libc: library } = native();
+  if (library.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const errno = getSystemErrorName(-addon.errno());
+  if (errno === 'EAGAIN') return false;
+  throw new KernelError(`lock descriptor ${fd}`, errno);
 }
 
 /** Numbers of bpf(2): asm/unistd_64.h for x86_64, asm-generic/unistd.h for the rest. */

@@ -1,8 +1,12 @@
 // A node and a peer: two network namespaces joined by the node's uplink, a third for each pod, and a mount namespace
 // in which the node's programs find /var/lib/cni, /run/podpace and /sys/fs/bpf empty and theirs alone. With these,
 // plugins and helper run with their shipped settings and still touch nothing of the machine's own.
+//
+// What they find on /sys/fs/bpf is a folder of this machine's bpffs: podpaced would refuse one that ends with the node.
 
 import fs from 'node:fs';
+import path from 'node:path';
+import { BPFFS, provideBpffs } from '../lib/bpffs.ts';
 import { capture } from '../lib/process.ts';
 import { BackgroundProcess } from './background.ts';
 import { joinByUplink } from './uplink.ts';
@@ -74,6 +78,16 @@ export interface BedOptions {
   readonly isNested?: boolean;
 }
 
+/** Makes a folder on this machine's bpffs, gone with all pins in it afterwards. Returns its path. */
+function addPinFolder(node: string, undo: UndoStack): string {
+  const removeBpffs = provideBpffs();
+  undo.defer(`unmount ${BPFFS}`, removeBpffs);
+  const folder = path.join(BPFFS, path.basename(node));
+  undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
+  fs.mkdirSync(folder);
+  return folder;
+}
+
 /** Starts a process that keeps the node's mount namespace, and a nested node's processes; all of it is gone with it. */
 async function holdMounts(
   node: string,
@@ -82,10 +96,13 @@ async function holdMounts(
   signal: AbortSignal,
 ): Promise<BackgroundProcess> {
   for (const folder of PRIVATE_FOLDERS) provideFolder(folder, undo);
+  // A nested node ends with its processes and mounts, and its pods with it.
+  const bpffs = isNested
+    ? ['mount -t sysfs sysfs /sys', `mount -t bpf bpf ${BPFFS}`]
+    : [`mount --bind ${addPinFolder(node, undo)} ${BPFFS}`];
   const mounts = [
-    ...(isNested ? ['mount -t sysfs sysfs /sys'] : []),
+    ...bpffs,
     ...PRIVATE_FOLDERS.map((folder) => `mount -t tmpfs tmpfs ${folder}`),
-    'mount -t bpf bpf /sys/fs/bpf',
     'echo mounted',
     'exec sleep infinity',
   ];

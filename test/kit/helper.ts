@@ -12,6 +12,7 @@ import {
   type Method,
   type Methods,
 } from '../../helper/protocol/messages.ts';
+import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { RECORD_VERSION, type AttachmentRecord } from '../../helper/shaping/records.ts';
 import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
@@ -41,6 +42,8 @@ export interface HelperDirectories {
 }
 
 export function makeHelperDirectories(t: ExecutionContext): HelperDirectories {
+  // Not by a flag: helpers of former releases know none.
+  ensureBpffs('/sys/fs/bpf');
   started += 1;
   const run = `/tmp/pp-${process.pid}-${started}`;
   const pins = `/sys/fs/bpf/pp-${process.pid}-${started}`;

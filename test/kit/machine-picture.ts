@@ -1,0 +1,89 @@
+// What a helper has on a node, as text: taken before and after something that must change nothing of it.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import {
+  lookupBatches,
+  lookupElement,
+  MAP_TYPE,
+  mapInfo,
+  mapKeys,
+  openPinned,
+} from '../../helper/kernel/bpf.ts';
+import { hasErrno } from '../../helper/kernel/errors.ts';
+import { inNetns } from '../../helper/kernel/netns.ts';
+import { isTcxSupported, queryTcx } from '../../helper/kernel/tcx.ts';
+import type { HelperDirectories } from './helper.ts';
+import type { TestNetns } from './netns.ts';
+
+/** Each file below a directory with its times, and with its content where it is an ordinary one. */
+export function pictureTree(directory: string): string[] {
+  const stat = fs.lstatSync(directory, { bigint: true, throwIfNoEntry: false });
+  if (stat === undefined) return [`${directory}: nothing`];
+  const { mode, size, uid, ino, mtimeNs, ctimeNs } = stat;
+  const content = stat.isFile() && size > 0n && size < 65_536n ? fs.readFileSync(directory, 'latin1') : '';
+  const line = [directory, mode, size, uid, ino, mtimeNs, ctimeNs, content].join(' ');
+  if (!stat.isDirectory()) return [line];
+  const names = fs.readdirSync(directory).toSorted();
+  return [line, ...names.flatMap((name) => pictureTree(path.join(directory, name)))];
+}
+
+/** Their entries come many at a time; others are arrays of programs or maps, and name those by id. */
+const BATCHED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.HASH, MAP_TYPE.ARRAY]);
+
+/** Every entry of a map that is pinned at a path; nothing of another pin. */
+function pictureMap(pin: string): string[] {
+  const fd = openPinned(pin);
+  try {
+    const { id, keySize, valueSize, type } = mapInfo(fd);
+    const entries: string[] = [];
+    if (BATCHED_TYPES.has(type)) {
+      for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize)) {
+        for (let at = 0; at < count; at++) {
+          const [key, value] = [at * keySize, at * valueSize];
+          entries.push(
+            `${keys.toString('hex', key, key + keySize)} ${values.toString('hex', value, value + valueSize)}`,
+          );
+        }
+      }
+    } else {
+      for (const key of mapKeys(fd, keySize)) {
+        entries.push(`${key.toString('hex')} ${lookupElement(fd, key, 4)?.toString('hex') ?? '-'}`);
+      }
+    }
+    return [`map ${pin} ${id}`, ...entries.filter((entry) => !/ (0+|-)$/.test(entry)).toSorted()];
+  } catch (error) {
+    // A program or a link.
+    if (hasErrno(error, 'EINVAL', 'EBADF')) return [`pin ${pin}`];
+    throw error;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function picturePrograms(node: TestNetns): string[] {
+  return node.ipJson('link', 'show').flatMap(({ ifname, ifindex }) => {
+    const name = String(ifname);
+    const hooks = ['ingress', 'egress'] as const;
+    return hooks.flatMap((hook) => [
+      ...(isTcxSupported()
+        ? [inNetns(node.netns, () => `${name} ${hook} ${queryTcx(Number(ifindex), hook).join(' ')}`)]
+        : []),
+      node.tc('filter', 'show', 'dev', name, hook),
+    ]);
+  });
+}
+
+/** Programs, maps, links, filters, qdiscs, devices and files of a helper. */
+export function pictureOf(node: TestNetns, { run, pins }: HelperDirectories): string[] {
+  const maps = fs.readdirSync(pins, { withFileTypes: true }).filter((entry) => entry.isFile());
+  return [
+    ...[run, pins, '/run/podpace/addons'].flatMap(pictureTree),
+    ...maps.flatMap(({ name }) => pictureMap(path.join(pins, name))),
+    ...picturePrograms(node),
+    node.tc('qdisc', 'show'),
+    node.ip('-d', 'link', 'show'),
+    // Link-local addresses of IPv6 settle by themselves.
+    node.ip('-4', 'route', 'show', 'table', 'all'),
+  ];
+}

@@ -1,0 +1,153 @@
+// A second podpaced finds out that it may not run before it changes anything.
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import {
+  addPod,
+  addUplink,
+  leaveRecord,
+  makeHelperDirectories,
+  paramsOf,
+  PODPACED,
+  startHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
+import { pictureOf, pictureTree } from '../../kit/machine-picture.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { runProgram } from '../../kit/run-program.ts';
+
+const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
+
+function settingsOf({ run, pins }: HelperDirectories): Record<string, string> {
+  return {
+    '--socket': path.join(run, 'helper.sock'),
+    '--state-dir': path.join(run, 'state'),
+    '--pin-dir': pins,
+  };
+}
+
+function podpaced(node: TestNetns, command: string, settings: Record<string, string>, more: string[] = []) {
+  const flags = Object.entries(settings).flat();
+  return runProgram('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, command, ...flags, ...more]);
+}
+
+/** A node with an uplink and a pod, both of whose directions a running helper caps. */
+async function makeServedNode(t: ExecutionContext) {
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  const directories = makeHelperDirectories(t);
+  addUplink(node, peer, 'uplink', 2);
+  addPod(node, sandbox, 'pod0');
+  leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
+  const helper = await startHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
+  return { node, directories, helper };
+}
+
+test.serial('a second run changes nothing, whatever it is told, and says who holds the node', async (t) => {
+  const { node, directories } = await makeServedNode(t);
+  const settings = settingsOf(directories);
+  const elsewhere = path.join(directories.run, 'elsewhere');
+  const trials: [string, Record<string, string>, string[]][] = [
+    ['the same flags', settings, ['--exempt', '203.0.113.0/24']],
+    ['another exemption', settings, ['--exempt', '192.0.2.0/24']],
+    ['another uplink', settings, ['--uplink', 'lo']],
+    ['another socket', { ...settings, '--socket': path.join(directories.run, 'other.sock') }, []],
+    [
+      'other directories',
+      {
+        '--socket': path.join(elsewhere, 'helper.sock'),
+        '--state-dir': elsewhere,
+        '--pin-dir': `${directories.pins}-other`,
+      },
+      [],
+    ],
+  ];
+  const before = pictureOf(node, directories);
+  for (const [what, trial, more] of trials) {
+    const { code, stderr } = await podpaced(node, 'run', trial, ['--mount-bpffs', ...more]);
+    t.is(code, 1, what);
+    t.regex(
+      stderr,
+      /^podpaced: Cannot start: another podpaced is serving this node \(process \d+\).*\n$/,
+      what,
+    );
+    t.deepEqual(pictureOf(node, directories), before, what);
+  }
+  t.false(fs.existsSync(`${directories.pins}-other`));
+  // `uninstall` that does not find the helper at its socket may not act either.
+  const lost = { ...settings, '--socket': path.join(directories.run, 'other.sock') };
+  const { code, stderr } = await podpaced(node, 'uninstall', lost);
+  t.is(code, 1);
+  t.regex(stderr, /another podpaced is serving/);
+  t.deepEqual(pictureOf(node, directories), before);
+});
+
+test.serial('a helper of another network namespace may not take the same directories', async (t) => {
+  const { node, directories } = await makeServedNode(t);
+  const other = makeNetns(t);
+  const before = pictureOf(node, directories);
+  const settings = settingsOf(directories);
+  for (const place of ['--pin-dir', '--state-dir']) {
+    const elsewhere = {
+      '--socket': '/tmp/pp-none.sock',
+      '--state-dir': path.join(directories.run, 'elsewhere'),
+      '--pin-dir': `${directories.pins}-other`,
+      [place]: settings[place] ?? '',
+    };
+    const { code, stderr } = await podpaced(other, 'run', elsewhere);
+    t.is(code, 1, place);
+    t.regex(stderr, /process \d+\): it holds the lock of \//, place);
+    t.deepEqual(pictureOf(node, directories), before, place);
+  }
+});
+
+test.serial('a helper without locks is found by its socket, before anything is made', async (t) => {
+  const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
+  const settings = settingsOf(directories);
+  const server = net.createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve) => {
+    server.listen(settings['--socket'], resolve);
+  });
+  t.teardown(() => server.close());
+  const before = pictureTree(directories.run);
+  const { code, stderr } = await podpaced(node, 'run', settings);
+  t.is(code, 1);
+  t.regex(stderr, /another podpaced is serving this node.*it answers on .*helper\.sock/);
+  t.deepEqual(pictureTree(directories.run), before);
+  t.false(fs.existsSync(directories.pins));
+});
+
+test.serial('of two starts at the same moment exactly one serves', async (t) => {
+  for (let round = 0; round < 3; round++) {
+    const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
+    const starts = await Promise.allSettled([
+      startHelper(t, node, directories),
+      startHelper(t, node, directories),
+    ]);
+    const refused = starts.filter((start) => start.status === 'rejected');
+    t.is(refused.length, 1);
+    t.regex(String(refused[0]?.reason), /another podpaced is serving/);
+    for (const start of starts) {
+      if (start.status !== 'fulfilled') continue;
+      t.is((await start.value.ask('status', {})).attachments, 0);
+      await start.value.end('SIGTERM');
+    }
+  }
+});
+
+test.serial('what is locked by a process without rights over the network keeps no helper away', async (t) => {
+  const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
+  const lock = ['flock', '--no-fork', '/proc/self/ns/net', 'sh', '-c', 'echo locked; exec sleep 600'];
+  const powerless = ['setpriv', '--bounding-set=-all', '--reuid=65534', '--clear-groups', ...lock];
+  const holder = spawn('nsenter', [`--net=/run/netns/${node.name}`, ...powerless]);
+  const ended = new Promise((resolve) => holder.on('close', resolve));
+  t.teardown(async () => {
+    holder.kill();
+    await ended;
+  });
+  await new Promise((resolve) => holder.stdout.once('data', resolve));
+  const helper = await startHelper(t, node, directories);
+  t.regex(helper.log(), /warn Process \d+ has locked the network namespace/);
+});
