@@ -85,16 +85,15 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
   const { edges, call, settings, undo, signal } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
   if (!needsHelper(addition) && settings.congestionControl === undefined) return raw;
-  const { findPair, podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
+  const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
   const { withSession } = await import('../wiring/session.ts');
-  requireContainerInterface(result, call.ifname);
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, (session) =>
     undoOnFailure(addition, async () => {
       await chooseCongestionControl(addition, session);
       if (!needsHelper(addition)) return raw;
       const pair = await findPair(session, call.ifname);
-      const addresses = podAddressesOf(result, call.ifname);
+      const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
       await enforceCaps(addition, { ...pair, addresses }, undo, signal);
       return raw;
     }),

@@ -23,22 +23,32 @@ interface Check extends Enforcement {
   readonly result: CniResult;
 }
 
+/** The pod's interface as ADD has listed it. Throws CniError 7 when it is not there. */
+function podInterface({ interfaces = [] }: CniResult, ifname: string) {
+  const index = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox !== undefined);
+  const found = interfaces[index];
+  if (found !== undefined) return { index, mac: found.mac };
+  const listed = interfaces.map(({ name, sandbox }) => (sandbox === undefined ? `${name} (node)` : name));
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `Cannot find interface "${ifname}" of the pod in prevResult: it lists ${listed.join(', ') || 'none'}`,
+    'CHECK compares with the result of ADD, which the runtime must pass as prevResult',
+  );
+}
+
 /** Main plugin. */
 async function checkPod({ edges, call, settings, result }: Check, type: string): Promise<WiredPair> {
   const { delegate, findPlugin } = await import('../ipam.ts');
-  const { requireContainerInterface } = await import('../wiring/host-interface.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
   const { withSession } = await import('../wiring/session.ts');
-  requireContainerInterface(result, call.ifname);
+  const { index, mac } = podInterface(result, call.ifname);
   await delegate(edges, call, findPlugin(type, call.path), 'CHECK');
-  const interfaces = result.interfaces ?? [];
-  const index = interfaces.findIndex(({ name, sandbox }) => name === call.ifname && sandbox !== undefined);
   const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === index);
   const plan = planWiring(ips, result.routes ?? []);
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, async (session) => {
-    const pair = await requireWiring(session, call, plan, interfaces[index]?.mac);
+    const pair = await requireWiring(session, call, plan, mac);
     await checkCongestionControl(session, settings);
     return { ...pair, addresses: plan.podAddresses.map(({ address }) => address) };
   });
@@ -46,14 +56,13 @@ async function checkPod({ edges, call, settings, result }: Check, type: string):
 
 /** Chained plugin. */
 async function checkChained({ edges, call, settings, result }: Check): Promise<WiredPair> {
-  const { findPair, podAddressesOf, requireContainerInterface } = await import('../wiring/host-interface.ts');
+  const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
   const { withSession } = await import('../wiring/session.ts');
-  requireContainerInterface(result, call.ifname);
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, async (session) => {
     const pair = await findPair(session, call.ifname);
     await checkCongestionControl(session, settings);
-    return { ...pair, addresses: podAddressesOf(result, call.ifname) };
+    return { ...pair, addresses: podAddressesOf(result, { ...call, hostInterface: pair.host.name }) };
   });
 }
 

@@ -1,33 +1,13 @@
-// Finds the host interface of a pod's interface that another plugin made.
+// Finds the host interface of a pod's interface that another plugin made. The kernel is asked; of prevResult, in which plugins
+// list what they please (test/netns/cni/prev-results.test.ts), only the addresses are taken.
 
 import type { Link } from '../../helper/kernel/links.ts';
-import { CniError, ErrorCode, type CniResult } from '../types.ts';
+import { CniError, ErrorCode, type CniInterface, type CniResult } from '../types.ts';
 import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 
 /** Pairs of which one end stays on the node. */
 const PAIR_KINDS: ReadonlySet<string | undefined> = new Set(['veth', 'netkit']);
-
-/** prevResult must list the interface in a sandbox. Throws CniError 7 in the reference plugin's words. */
-export function requireContainerInterface(result: CniResult, ifname: string): void {
-  const interfaces = result.interfaces ?? [];
-  if (interfaces.length === 0) {
-    throw new CniError(
-      ErrorCode.invalidConfig,
-      'no interfaces provided: prevResult lists none, so there is nothing to cap',
-      'chain podpace after a plugin that makes an interface and reports it (bridge, ptp, flannel, calico)',
-    );
-  }
-  if (interfaces.some(({ name, sandbox }) => name === ifname && sandbox !== undefined)) return;
-  const found = interfaces
-    .map(({ name, sandbox }) => (sandbox === undefined ? `${name} (node)` : name))
-    .join(', ');
-  throw new CniError(
-    ErrorCode.invalidConfig,
-    `Cannot find interface "${ifname}" of the pod in prevResult: it lists ${found}`,
-    'the plugins before podpace must report the interface of CNI_IFNAME with its sandbox',
-  );
-}
 
 function noHostInterface(ifname: string, reason: string): CniError {
   return new CniError(
@@ -37,11 +17,35 @@ function noHostInterface(ifname: string, reason: string): CniError {
   );
 }
 
-/** Addresses of the pod's interface in a result, without prefix lengths. */
-export function podAddressesOf({ ips = [], interfaces = [] }: CniResult, ifname: string): string[] {
-  const index = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox !== undefined);
+/** The pod's end of a pair as a runtime and a result name it. */
+interface PodEnd {
+  readonly ifname: string;
+  /** Path of the sandbox. */
+  readonly netns: string;
+  /** Name of the host interface. */
+  readonly hostInterface: string;
+}
+
+/** The entries that are the pod's end: of its name, in this sandbox if there are such, else in any, else without one. */
+function entriesOf(interfaces: readonly CniInterface[], { ifname, netns }: PodEnd): readonly CniInterface[] {
+  const named = interfaces.filter(({ name }) => name === ifname);
+  const inSandbox = named.filter(({ sandbox }) => sandbox !== undefined);
+  const here = inSandbox.filter(({ sandbox }) => sandbox === netns);
+  return [here, inSandbox, named].find((entries) => entries.length > 0) ?? [];
+}
+
+/**
+ * Addresses of the pod's interface in a result, without prefix lengths: those that name no interface, and those whose
+ * index leads to the pod's end, or to the host interface listed with a sandbox, as Calico does. Those of other interfaces
+ * of the pod are left out.
+ */
+export function podAddressesOf({ ips = [], interfaces = [] }: CniResult, end: PodEnd): string[] {
+  const own = entriesOf(interfaces, end);
+  const isOwn = (entry: CniInterface | undefined): boolean =>
+    entry !== undefined &&
+    (own.includes(entry) || (entry.name === end.hostInterface && entry.sandbox !== undefined));
   return ips
-    .filter((ip) => ip.interface === undefined || ip.interface === index)
+    .filter((ip) => ip.interface === undefined || isOwn(interfaces[ip.interface]))
     .map(({ address }) => address.split('/')[0] ?? '');
 }
 
