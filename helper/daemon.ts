@@ -223,7 +223,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopFollowing = followNode(shaper, log);
   await upgradeNode(control, log);
   await repair();
-  const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS };
+  const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
   log(
     'info',

@@ -1,106 +1,158 @@
-// The unix socket: connections, framing, deadlines. What a request means is the handler's business.
+// The unix socket: who may connect, and that there is always one to connect to. What is said on it is connection.ts's.
 
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { encodeLine, FrameError, LineReader } from './protocol/frame.ts';
-import { PROTOCOL_VERSION, type ProtocolError, type Response } from './protocol/messages.ts';
+import { errorResponse, serveConnection, type ConnectionOptions, type Handler } from './connection.ts';
+import { encodeLine } from './protocol/frame.ts';
 import { removeDeadSocket } from './socket-file.ts';
 
-/** Answers one message; never rejects. */
-export type Handler = (message: unknown) => Promise<Response>;
+export type { Handler } from './connection.ts';
 
-export interface ServerOptions {
+export interface ServerOptions extends Omit<ConnectionOptions, 'onBusy'> {
   readonly socketPath: string;
-  /** An answer that takes longer is replaced by an error; the work itself goes on to its end. */
-  readonly requestDeadlineMs: number;
-  /** A connection that says nothing for so long is closed. */
-  readonly idleTimeoutMs: number;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
-/** Connections beyond this are refused by the kernel's queue: no caller holds one for long. */
+/** Beyond this a new connection takes the place of the one that has been idle for the longest time. */
 const MAX_CONNECTIONS = 256;
 
-function errorResponse(error: ProtocolError): Response {
-  return { version: PROTOCOL_VERSION, error };
-}
+/** How often it is looked whether the socket's file is still there. */
+const FILE_CHECK_MS = 1000;
 
-async function withDeadline(work: Promise<Response>, deadlineMs: number): Promise<Response> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<Response>((resolve) => {
-    const message = `No answer within ${deadlineMs} ms`;
-    timer = setTimeout(
-      () => resolve(errorResponse({ code: 'busy', message, remedy: 'try again' })),
-      deadlineMs,
-    );
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
+/** The connections that are open. */
+class Connections {
+  readonly #all = new Set<net.Socket>();
+  /** Those on which nobody waits for us, the one that has been so for the longest time first. */
+  readonly #idle = new Set<net.Socket>();
+
+  /** Takes a new connection in. False when there are too many, each with a request that is being worked on. */
+  admit(socket: net.Socket): boolean {
+    if (this.#all.size >= MAX_CONNECTIONS) {
+      const [oldest] = this.#idle;
+      if (oldest === undefined) return false;
+      this.#forget(oldest);
+      oldest.destroy();
+    }
+    this.#all.add(socket);
+    this.#idle.add(socket);
+    socket.on('close', () => this.#forget(socket));
+    return true;
+  }
+
+  setBusy(socket: net.Socket, isBusy: boolean): void {
+    if (isBusy) this.#idle.delete(socket);
+    else if (this.#all.has(socket)) this.#idle.add(socket);
+  }
+
+  #forget(socket: net.Socket): void {
+    this.#all.delete(socket);
+    this.#idle.delete(socket);
   }
 }
 
-function encodeAnswer(response: Response): Buffer {
-  try {
-    return encodeLine(response);
-  } catch (error) {
-    return encodeLine(errorResponse({ code: 'internal', message: (error as Error).message }));
-  }
-}
-
-/** Serves one connection: requests are answered in the order in which they came. */
-function serveConnection(socket: net.Socket, handler: Handler, options: ServerOptions): void {
-  const reader = new LineReader();
-  let answering = Promise.resolve();
-  const answer = async (message: unknown): Promise<void> => {
-    const response = await withDeadline(handler(message), options.requestDeadlineMs);
-    if (socket.writable) socket.write(encodeAnswer(response));
-  };
-  socket.setTimeout(options.idleTimeoutMs, () => socket.destroy());
-  socket.on('error', () => socket.destroy());
-  socket.on('data', (chunk) => {
-    try {
-      reader.push(chunk);
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error;
-      socket.end(encodeLine(errorResponse({ code: 'bad-request', message: error.message })));
-      return;
-    }
-    for (let message = reader.next(); message !== undefined; message = reader.next()) {
-      const current = message;
-      answering = answering.then(() => answer(current));
-    }
-  });
-  socket.on('end', () => {
-    answering = answering.then(() => {
-      socket.end();
-    });
-  });
-}
-
-/**
- * Listens on the socket, readable and writable by root only. A leftover of a dead helper is replaced.
- * Throws when another helper answers there, or
- * when the file is no socket.
- */
-export async function listen(handler: Handler, options: ServerOptions): Promise<net.Server> {
-  const { socketPath } = options;
-  await removeDeadSocket(socketPath);
+/** Begins to listen; the file is readable and writable by root only. */
+async function open(server: net.Server, socketPath: string): Promise<void> {
   fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o755 });
-  const server = net.createServer({ allowHalfOpen: true }, (socket) =>
-    serveConnection(socket, handler, options),
-  );
-  server.maxConnections = MAX_CONNECTIONS;
   const formerMask = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      // Exclusive: a variable of a Node cluster in the environment (NODE_UNIQUE_ID) must not have its primary asked.
-      server.listen({ path: socketPath, exclusive: true }, resolve);
+      server.listen(socketPath, () => {
+        server.off('error', reject);
+        resolve();
+      });
     });
   } finally {
     process.umask(formerMask);
   }
+}
+
+function inodeOf(file: string): bigint | undefined {
+  return fs.lstatSync(file, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** A helper's socket. When its file is removed it is made again. */
+export class SocketServer {
+  readonly #handler: Handler;
+  readonly #options: ServerOptions;
+  readonly #connections = new Connections();
+  #server: net.Server | undefined;
+  #inode: bigint | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isLost = false;
+
+  constructor(handler: Handler, options: ServerOptions) {
+    this.#handler = handler;
+    this.#options = options;
+  }
+
+  /** Throws when another helper answers there, when the file is no socket, and when it cannot be made. */
+  async start(): Promise<void> {
+    await removeDeadSocket(this.#options.socketPath);
+    await this.#open();
+    this.#timer = setInterval(() => void this.#restore(), FILE_CHECK_MS);
+  }
+
+  /** Accepts no more, and takes the file away, if it is ours. Connections are left to those who hold them. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#stopListening();
+  }
+
+  async #open(): Promise<void> {
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    await open(server, this.#options.socketPath);
+    server.on('error', (error) => this.#options.log('error', `Cannot accept a connection: ${error.message}`));
+    this.#server = server;
+    this.#inode = inodeOf(this.#options.socketPath);
+  }
+
+  #accept(socket: net.Socket): void {
+    if (!this.#connections.admit(socket)) {
+      const message = `All ${MAX_CONNECTIONS} connections are in use`;
+      socket.on('error', () => socket.destroy());
+      socket.end(encodeLine(errorResponse({ code: 'busy', message, remedy: 'try again' })));
+      return;
+    }
+    const onBusy = (isBusy: boolean): void => this.#connections.setBusy(socket, isBusy);
+    void serveConnection(socket, this.#handler, { ...this.#options, onBusy });
+  }
+
+  /** Closing a server removes the file under its path, whosever that is by then. */
+  #stopListening(): void {
+    const { socketPath } = this.#options;
+    const isForeign = ![undefined, this.#inode].includes(inodeOf(socketPath));
+    if (isForeign) this.#server?.unref();
+    else this.#server?.close();
+    this.#server = undefined;
+  }
+
+  /** Looks whether the file is there, and ours; makes it again where there is none. */
+  async #restore(): Promise<void> {
+    const { socketPath, log } = this.#options;
+    const inode = inodeOf(socketPath);
+    if (inode === this.#inode && this.#server !== undefined) {
+      this.#isLost = false;
+      return;
+    }
+    const wasLost = this.#isLost;
+    this.#isLost = true;
+    try {
+      if (inode !== undefined && inode !== this.#inode) await removeDeadSocket(socketPath);
+      this.#stopListening();
+      await this.#open();
+      this.#isLost = false;
+      log('warn', `${socketPath} was removed: listening there again`);
+    } catch (error) {
+      if (!wasLost) log('error', `Cannot listen on ${socketPath} again: ${(error as Error).message}`);
+    }
+  }
+}
+
+/** Serves the socket. A leftover of a dead helper is replaced. Throws as SocketServer.start does. */
+export async function listen(handler: Handler, options: ServerOptions): Promise<SocketServer> {
+  const server = new SocketServer(handler, options);
+  await server.start();
   return server;
 }
