@@ -145,7 +145,7 @@ struct {
 	__type(value, struct upper_exit);
 } upper_exits SEC(".maps");
 
-/* Where one program goes on in another; the helper fills it. */
+/* Where one program goes on in another; the helper fills it, and looks after it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
@@ -364,6 +364,68 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* The ingress aggregate of the pod behind a host interface; 0 for packets that it does not count. */
+inline_always __u32 receiving_aggregate(const struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+
+	return host_interface && is_ip(skb) ? host_interface->ingress_id : 0;
+}
+
+/* The later of the sender's departure and the receiver's, of which 0 is none. */
+inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
+{
+	__u64 left_at = skb->tstamp;
+
+	if (arrives_at)
+		skb->tstamp = departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
+				      ? departure_max(left_at, arrives_at)
+				      : arrives_at;
+}
+
+/*
+ * What podpace_receive does, with nothing but a clock: while somebody has taken that program out of `continuations`, until
+ * the helper has put it back seconds later. The clock of the state goes along, so that nobody gains a queue by the change,
+ * neither way.
+ */
+inline_always int receive_by_clock(struct __sk_buff *skb)
+{
+	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
+	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN, lists;
+	const struct aggregate_config *config = bpf_map_lookup_elem(&aggregate_config, &index);
+	struct aggregate_gate *gate = bpf_map_lookup_elem(&aggregate_gates, &index);
+	struct aggregate_counters *counters;
+	struct aggregate_state *state;
+	struct departure departure;
+
+	if (!config || !gate || !read_once(config->rate_bytes_per_sec))
+		return TC_ACT_UNSPEC;
+	lists = read_once(config->exemptions);
+	if (lists && is_exempt(skb, id, lists, SOURCE))
+		return TC_ACT_UNSPEC;
+	state = in_page(&aggregate_state, index);
+	packet.now = bpf_ktime_get_ns();
+
+	bpf_spin_lock(&gate->lock);
+	if (state)
+		gate->clock = departure_max(gate->clock, state->departures.t_last);
+	departure = departure_without_state(config, &gate->clock, &packet);
+	if (state) {
+		state->departures.t_last = gate->clock;
+		state->departures.t_last_copy = gate->clock;
+	}
+	bpf_spin_unlock(&gate->lock);
+
+	counters = in_page(&aggregate_counters, index);
+	if (counters)
+		count(counters, &departure, packet.wire_len);
+	if (departure.verdict > DEPART_MARKED)
+		return TC_ACT_SHOT;
+	stamp_arrival(skb, packet.now + departure.sojourn);
+	return TC_ACT_UNSPEC;
+}
+
 /*
  * Into a pod: the egress aggregate of a sender on the same node, when it has one, and then the ingress aggregate of this
  * pod. The later departure wins; the clocks do not see each other, so a sender that queues for long leaves no gap
@@ -387,25 +449,21 @@ int podpace_deliver(struct __sk_buff *skb)
 		skb->tstamp = left_at;
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
-	return TC_ACT_UNSPEC;
+	return receive_by_clock(skb);
 }
 
 SEC("tc")
 int podpace_receive(struct __sk_buff *skb)
 {
 	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs, .is_merged = 1 };
-	__u64 left_at = skb->tstamp, arrives_at = 0;
-	__u32 ifindex = skb->ifindex;
-	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	__u32 id = receiving_aggregate(skb);
+	__u64 arrives_at = 0;
 
-	if (!host_interface || !host_interface->ingress_id || !is_ip(skb))
+	if (!id)
 		return TC_ACT_UNSPEC;
-	if (schedule_departure(skb, host_interface->ingress_id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	if (arrives_at)
-		skb->tstamp = departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
-				      ? departure_max(left_at, arrives_at)
-				      : arrives_at;
+	stamp_arrival(skb, arrives_at);
 	return TC_ACT_UNSPEC;
 }
 

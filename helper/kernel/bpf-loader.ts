@@ -40,6 +40,8 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     readonly exemptions: number;
     readonly routedPods: number;
     readonly podAddresses: number;
+    /** Where programs go on in others: see CONTINUE_RECEIVE. */
+    readonly continuations: number;
   };
   readonly pages: {
     readonly aggregateState: MapPages;
@@ -52,6 +54,8 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     readonly deliver: LoadedProgram;
     readonly forward: LoadedProgram;
     readonly arrive: LoadedProgram;
+    /** Stands at no hook: what `deliver` goes on in. */
+    readonly receive: LoadedProgram;
   };
 }
 
@@ -90,7 +94,9 @@ function pagesOf({ maps }: BpfObject, fds: ReadonlyMap<string, number>): Map<str
   );
 }
 
-/** Where programs go on in others: by index in the map `continuations`. */
+/** Index of podpace_receive in the map `continuations`. */
+export const CONTINUE_RECEIVE = 0;
+/** Where programs go on in others: by index in that map. */
 const CONTINUATIONS = ['podpace_receive'] as const;
 
 function fillContinuations(
@@ -174,6 +180,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
       exemptions: required(maps, 'exemptions'),
       routedPods: required(maps, 'routed_pods'),
       podAddresses: required(maps, 'pod_addresses'),
+      continuations: required(maps, 'continuations'),
     },
     pages: {
       aggregateState: required(pages, 'aggregate_state'),
@@ -186,6 +193,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
       deliver: required(programs, 'podpace_deliver'),
       forward: required(programs, 'podpace_forward'),
       arrive: required(programs, 'podpace_arrive'),
+      receive: required(programs, 'podpace_receive'),
     },
   };
 }

@@ -14,9 +14,9 @@ import {
 
 /**
  * Before Linux 6.8 whoever looks a page up waits for a grace period of the kernel, some 10 ms (maybe_wait_bpf_programs in
- * kernel/bpf/syscall.c): so it is not done each time.
+ * kernel/bpf/syscall.c): so it is not done each time, but at each of the looks that the helper takes every 2 s.
  */
-const RECHECK_MS = 2000;
+const RECHECK_MS = 1900;
 
 /** Where an element stands. */
 export interface MapPlace {

@@ -5,6 +5,7 @@ import { deleteQdisc, replaceQdisc } from '../kernel/qdiscs.ts';
 import { encodeFqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
+import { restoreExemptions } from './exemptions.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE } from './exit-qdiscs.ts';
 import type { Step } from './plan.ts';
 import type { ExitRecord } from './records.ts';
@@ -37,6 +38,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
   switch (step.kind) {
     case 'make-page':
       return datapath.makePage(step.page);
+    case 'write-continuation':
+      return datapath.continueInReceive();
+    case 'write-exemptions':
+      return restoreExemptions(datapath, step.list, step.texts);
     case 'write-config':
       return datapath.writeConfig(step.aggregateId, step.config);
     case 'write-host-interface':

@@ -12,7 +12,7 @@ import {
   updateElement,
   updatePerCpu,
 } from '../kernel/bpf.ts';
-import { loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
+import { CONTINUE_RECEIVE, loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
 import { possibleCpus } from '../kernel/cpus.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
@@ -39,7 +39,8 @@ import {
   type FrameOverhead,
   type HostInterface,
 } from '../wire/aggregate.ts';
-import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE } from '../wire/exemption.ts';
+import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
+import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import {
   POD_ADDRESS_KEY_SIZE,
   POD_ADDRESS_SIZE,
@@ -74,10 +75,15 @@ function textAt(bytes: Buffer, offset: number, length: number): string {
   return bytes.toString('latin1', offset, offset + length);
 }
 
+/** A walk through the map exemptions is followed by a pause of so many times its length: it takes a fiftieth of the time. */
+const EXEMPTION_PAUSE = 49;
+
 export class Datapath {
   readonly rt: RtSocket;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
+  /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
+  #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
 
   /**
    * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper; those of a former layout
@@ -257,16 +263,61 @@ export class Datapath {
     deleteBatch(this.#loaded.maps.exemptions, batch);
   }
 
-  /** All entries of the map exemptions, a character for each byte: there may be a hundred thousand. */
-  exemptionEntries(): Map<string, string> {
+  /** The entries of a list of the map exemptions, a character for each byte: there may be a hundred thousand. */
+  exemptionEntries(list: number): Map<string, string> {
     const entries = new Map<string, string>();
     for (const batch of lookupBatches(this.#loaded.maps.exemptions, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
       for (let at = 0; at < batch.count; at++) {
-        const key = textAt(batch.keys, at * EXEMPTION_KEY_SIZE, EXEMPTION_KEY_SIZE);
+        const keyAt = at * EXEMPTION_KEY_SIZE;
+        if (exemptionListOf(batch.keys, keyAt) !== list) continue;
+        const key = textAt(batch.keys, keyAt, EXEMPTION_KEY_SIZE);
         entries.set(key, textAt(batch.values, at * EXEMPTION_SIZE, EXEMPTION_SIZE));
       }
     }
     return entries;
+  }
+
+  /**
+   * Digests of the lists of the map exemptions that have entries: as they are, or, where the walk through them takes long, as
+   * they were not long ago.
+   */
+  exemptionDigests(): ReadonlyMap<number, string> {
+    const startMs = performance.now();
+    if (this.#digests !== undefined && startMs < this.#digests.untilMs) return this.#digests.byList;
+    const digests = new ExemptionDigests();
+    for (const { keys, values, count } of lookupBatches(
+      this.#loaded.maps.exemptions,
+      EXEMPTION_KEY_SIZE,
+      EXEMPTION_SIZE,
+    ))
+      digests.add(keys, values, count);
+    const byList = digests.digests();
+    const endMs = performance.now();
+    this.#digests = { byList, untilMs: endMs + (endMs - startMs) * EXEMPTION_PAUSE };
+    return byList;
+  }
+
+  /** Takes note of the digest that a list has now, undefined for none, where it was remembered. */
+  noteExemptionDigest(list: number, digest: string | undefined): void {
+    if (digest === undefined) this.#digests?.byList.delete(list);
+    else this.#digests?.byList.set(list, digest);
+  }
+
+  /** Whether deliver goes on in the program for ingress caps. */
+  goesOnInReceive(): boolean {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(CONTINUE_RECEIVE);
+    // The kernel gives the program's id.
+    const id = lookupElement(this.#loaded.maps.continuations, key, 4)?.readUInt32LE();
+    return id === this.#loaded.programs.receive.id;
+  }
+
+  /** Has deliver go on in the program for ingress caps. */
+  continueInReceive(): void {
+    const [key, program] = [Buffer.alloc(4), Buffer.alloc(4)];
+    key.writeUInt32LE(CONTINUE_RECEIVE);
+    program.writeUInt32LE(this.#loaded.programs.receive.fd);
+    updateElement(this.#loaded.maps.continuations, key, program);
   }
 
   /** Indexes of all exits that have an overhead. */

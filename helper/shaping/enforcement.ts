@@ -1,7 +1,7 @@
 // What is done to the kernel for one attachment: its caps put in force, or refused; its exempt addresses and its numbers.
 
 import { applyStep } from './apply.ts';
-import { attachmentEntries, replaceExemptions } from './exemptions.ts';
+import { replaceOwnExemptions } from './exemptions.ts';
 import { qdiscFailure, ShapingError } from './failure.ts';
 import { desiredConfigs, type Observed, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
@@ -59,10 +59,7 @@ export class Enforcement {
 
   /** Puts the exempt addresses of one record in place of those of another. */
   exempt(former: AttachmentRecord | undefined, next: AttachmentRecord | undefined): void {
-    const [before, after] = [former, next].map((record) =>
-      record === undefined ? new Map<string, string>() : attachmentEntries(record),
-    );
-    replaceExemptions(this.#node.datapath, before ?? new Map(), after ?? new Map());
+    replaceOwnExemptions(this.#node.datapath, former, next);
   }
 
   /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */

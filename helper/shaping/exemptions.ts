@@ -2,6 +2,7 @@
 
 import { EXEMPT_NODE, EXEMPT_OWN } from '../wire/aggregate.ts';
 import { encodeExemption, encodeExemptionKey, NODE_LIST, parseExemption } from '../wire/exemption.ts';
+import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { Datapath } from './datapath.ts';
 import type { AttachmentRecord } from './records.ts';
@@ -22,29 +23,79 @@ function addEntries(entries: Map<string, string>, list: number, texts: readonly 
   }
 }
 
-function addAttachment(entries: Map<string, string>, record: AttachmentRecord): void {
+/** Entries of an attachment's own list, for each of its aggregates. Throws RangeError for what is no CIDR. */
+export function attachmentEntries(record: AttachmentRecord): ExemptionEntries {
+  const entries = new Map<string, string>();
   for (const direction of DIRECTIONS) {
     const id = aggregateIdOf(record, direction);
     if (id !== undefined) addEntries(entries, id, record.exempt ?? []);
   }
-}
-
-/** Entries of an attachment's own list, for each of its aggregates. Throws RangeError for what is no CIDR. */
-export function attachmentEntries(record: AttachmentRecord): ExemptionEntries {
-  const entries = new Map<string, string>();
-  addAttachment(entries, record);
   return entries;
 }
 
-/** All entries of the node. */
-export function nodeEntries(
+/** The lists of an attachment: those of its aggregates. Empty ones are in it too. */
+function ownLists(record: AttachmentRecord | undefined): Map<number, readonly string[]> {
+  return new Map(
+    DIRECTIONS.flatMap((direction) => {
+      const id = record === undefined ? undefined : aggregateIdOf(record, direction);
+      return id === undefined ? [] : [[id, record?.exempt ?? []] as const];
+    }),
+  );
+}
+
+/** What each list has to hold: the node's, and those of attachments. Empty ones are in it too. */
+export function exemptionLists(
   records: readonly AttachmentRecord[],
   nodeExempt: readonly string[],
-): ExemptionEntries {
+): Map<number, readonly string[]> {
+  return new Map([[NODE_LIST, nodeExempt], ...records.flatMap((record) => [...ownLists(record)])]);
+}
+
+/** To understand a hundred thousand takes a second: each list once, and those that many pods have of one network. */
+const knownDigests = new WeakMap<readonly string[], string>();
+const DIGESTS_BY_TEXT_MAX = 64;
+const digestsByText = new Map<string, string>();
+
+/** Digest of a list that holds these texts, as ExemptionDigests makes it; undefined of none. */
+export function digestOf(texts: readonly string[]): string | undefined {
+  if (texts.length === 0) return undefined;
+  const known = knownDigests.get(texts);
+  if (known !== undefined) return known;
+  const text = texts.join(' ');
+  const digest = digestsByText.get(text) ?? makeDigest(texts);
+  if (digestsByText.size >= DIGESTS_BY_TEXT_MAX) digestsByText.clear();
+  digestsByText.set(text, digest);
+  knownDigests.set(texts, digest);
+  return digest;
+}
+
+function makeDigest(texts: readonly string[]): string {
+  const entries = listEntries(NODE_LIST, texts);
+  const digests = new ExemptionDigests();
+  digests.add(joined(entries.keys()), joined(entries.values()), entries.size);
+  return digests.digests().get(NODE_LIST) ?? '';
+}
+
+function joined(texts: Iterable<string>): Buffer {
+  return Buffer.from([...texts].join(''), 'latin1');
+}
+
+/** The node's list as long as there is memory: what was compared is written next, when it differs. */
+const nodeEntries = new WeakMap<readonly string[], WeakRef<ExemptionEntries>>();
+
+function listEntries(list: number, texts: readonly string[]): ExemptionEntries {
+  const known = list === NODE_LIST ? nodeEntries.get(texts)?.deref() : undefined;
+  if (known !== undefined) return known;
   const entries = new Map<string, string>();
-  addEntries(entries, NODE_LIST, nodeExempt);
-  for (const record of records) addAttachment(entries, record);
+  addEntries(entries, list, texts);
+  if (list === NODE_LIST) nodeEntries.set(texts, new WeakRef(entries));
   return entries;
+}
+
+/** Gives a list the entries that it has to have, whatever it has. */
+export function restoreExemptions(datapath: Datapath, list: number, texts: readonly string[]): void {
+  replaceExemptions(datapath, datapath.exemptionEntries(list), listEntries(list, texts));
+  datapath.noteExemptionDigest(list, digestOf(texts));
 }
 
 /** Turns entries into others: what both have alike stays untouched. Additions first: nothing exempt is capped meanwhile. */
@@ -55,4 +106,20 @@ export function replaceExemptions(
 ): void {
   datapath.writeExemptions([...wanted].filter(([key, value]) => former.get(key) !== value));
   datapath.removeExemptions([...former.keys()].filter((key) => !wanted.has(key)));
+}
+
+/** Puts the lists of an attachment in place of those that it had. */
+export function replaceOwnExemptions(
+  datapath: Datapath,
+  former: AttachmentRecord | undefined,
+  next: AttachmentRecord | undefined,
+): void {
+  const none: ExemptionEntries = new Map();
+  replaceExemptions(
+    datapath,
+    former === undefined ? none : attachmentEntries(former),
+    next === undefined ? none : attachmentEntries(next),
+  );
+  for (const list of ownLists(former).keys()) datapath.noteExemptionDigest(list, undefined);
+  for (const [list, texts] of ownLists(next)) datapath.noteExemptionDigest(list, digestOf(texts));
 }

@@ -5,8 +5,10 @@ import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
 import { listRoutes } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
+import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
 import type { Datapath } from './datapath.ts';
+import { exemptionLists } from './exemptions.ts';
 import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices } from './exits.ts';
 import {
@@ -97,11 +99,25 @@ function observeRouting(
     .filter((entry) => places.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
 }
 
+/**
+ * Digests of the lists of exempt addresses: the node's, those of the attachments' aggregates, and with the whole node those of
+ * aggregates that are not in use.
+ */
+function observeExemptions(datapath: Datapath, desired: Desired, isWhole: boolean): Map<number, string> {
+  const lists = exemptionLists(desired.attachments, desired.exempt);
+  const isUnused = (list: number): boolean =>
+    list < AGGREGATE_ID_MIN || list > AGGREGATE_ID_MAX || datapath.readConfig(list).rateBytesPerSec === 0;
+  return new Map(
+    [...datapath.exemptionDigests()].filter(([list]) => lists.has(list) || (isWhole && isUnused(list))),
+  );
+}
+
 /** What the maps hold of the aggregates of `desired` and of some devices. */
 function observeCaps(
   datapath: Datapath,
   desired: Desired,
   indexes: Iterable<number>,
+  isWhole = false,
 ): Omit<ObservedMaps, 'routing'> {
   const ids = desired.attachments.flatMap(({ egressAggregateId, ingressAggregateId }) =>
     [egressAggregateId, ingressAggregateId].filter((id) => id !== undefined),
@@ -116,6 +132,8 @@ function observeCaps(
   });
   return {
     pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
+    goesOnInReceive: datapath.goesOnInReceive(),
+    exemptions: observeExemptions(datapath, desired, isWhole),
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),
@@ -151,7 +169,7 @@ export async function observe(
   const indexes = new Set([...places, ...holders]);
   const netkits = new Set(links.filter(({ kind }) => kind === 'netkit').map(({ index }) => index));
   return {
-    ...observeCaps(datapath, desired, places),
+    ...observeCaps(datapath, desired, places, sight.isWhole),
     routing: observeRouting(datapath, desired, sight),
     devices: await observeDevices(datapath.rt, links, indexes),
     programs: await observePrograms(datapath, places, netkits),

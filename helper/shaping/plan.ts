@@ -22,7 +22,7 @@ import {
 import type { HookName } from '../kernel/hooks.ts';
 import { aggregateIdsInUse } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
-import { exemptionListsOf } from './exemptions.ts';
+import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
@@ -58,6 +58,10 @@ export interface ObservedMaps {
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   /** Of the devices in question. */
   readonly overheads: ReadonlyMap<number, FrameOverhead>;
+  /** Whether the program behind ingress caps stands where `deliver` goes on. */
+  readonly goesOnInReceive: boolean;
+  /** Digests of the lists of exempt addresses that have entries: the node's, those of the attachments' aggregates. */
+  readonly exemptions: ReadonlyMap<number, string>;
   /** Of host routing, those that are of the devices in question or of the attachments' addresses. */
   readonly routing: readonly RoutingEntry[];
 }
@@ -75,6 +79,8 @@ export type Step =
   | QdiscStep
   | { readonly kind: 'restore-root'; readonly exit: ExitRecord; readonly isStillOurs: boolean }
   | { readonly kind: 'make-page'; readonly page: number }
+  | { readonly kind: 'write-continuation' }
+  | { readonly kind: 'write-exemptions'; readonly list: number; readonly texts: readonly string[] }
   | { readonly kind: 'write-config'; readonly aggregateId: number; readonly config: AggregateConfig }
   | { readonly kind: 'write-host-interface'; readonly ifindex: number; readonly entry: HostInterface }
   | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
@@ -103,7 +109,9 @@ export function attachpointOf(place: string): Attachpoint {
 }
 
 /** Every program that must stand somewhere. */
-export function desiredPrograms(desired: Desired): Map<string, ProgramName> {
+export function desiredPrograms(
+  desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals'>,
+): Map<string, ProgramName> {
   const programs = new Map<string, ProgramName>();
   for (const exit of desired.exits)
     programs.set(
@@ -173,6 +181,21 @@ function pageSteps({ attachments }: Desired, observed: ObservedMaps): Step[] {
     .map((page) => ({ kind: 'make-page', page }));
 }
 
+/** Whoever has an ingress cap needs the program behind `deliver`. */
+function continuationSteps({ attachments }: Desired, { goesOnInReceive }: ObservedMaps): Step[] {
+  const isNeeded = attachments.some(({ ingressAggregateId }) => ingressAggregateId !== undefined);
+  return isNeeded && !goesOnInReceive ? [{ kind: 'write-continuation' }] : [];
+}
+
+/** Lists of exempt addresses that are not as they have to be, or nobody's. */
+function exemptionSteps({ attachments, exempt }: Desired, { exemptions }: ObservedMaps): Step[] {
+  const wanted = exemptionLists(attachments, exempt);
+  const lists = new Map([...[...exemptions.keys()].map((list) => [list, []] as const), ...wanted]);
+  return [...lists]
+    .filter(([list, texts]) => exemptions.get(list) !== digestOf(texts))
+    .map(([list, texts]) => ({ kind: 'write-exemptions', list, texts }));
+}
+
 function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments
     .flatMap((attachment) => desiredConfigs(attachment, desired))
@@ -232,6 +255,8 @@ function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
 export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
   return [
     ...pageSteps(desired, observed),
+    ...continuationSteps(desired, observed),
+    ...exemptionSteps(desired, observed),
     ...configSteps(desired, observed),
     ...overheadSteps(desired, observed),
     ...hostInterfaceSteps(desired, observed),
@@ -298,6 +323,8 @@ export function plan(desired: Desired, observed: Observed): Plan {
   return {
     steps: [
       ...pageSteps(desired, observed),
+      ...continuationSteps(desired, observed),
+      ...exemptionSteps(desired, observed),
       ...configSteps(desired, observed),
       ...qdiscSteps,
       ...overheadSteps(desired, observed),

@@ -2,6 +2,7 @@
 // concerns the attachments that judgement.ts says. Pure.
 
 import { aggregatePage } from '../wire/aggregate.ts';
+import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
@@ -29,6 +30,11 @@ function nameOf(observed: Observed, ifindex: number): string {
   return observed.devices.get(ifindex)?.name ?? `the interface with index ${ifindex}`;
 }
 
+/** Whose list of exempt addresses it is. */
+function whoseList(list: number): string {
+  return list === NODE_LIST ? 'of the node' : `of aggregate ${list}`;
+}
+
 /** The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs: they are told of per device. */
 function textOf(step: Step, observed: Observed): string | undefined {
   switch (step.kind) {
@@ -41,6 +47,10 @@ function textOf(step: Step, observed: Observed): string | undefined {
     }
     case 'make-page':
       return `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`;
+    case 'write-continuation':
+      return 'The program behind ingress caps is gone from the map continuations: they are held by a plain clock';
+    case 'write-exemptions':
+      return `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`;
     case 'write-config':
       return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
     case 'write-host-interface':
@@ -99,6 +109,12 @@ class Parties {
         return [...this.#aggregates]
           .filter(([id]) => aggregatePage(id) === step.page)
           .map(([, scope]) => scope);
+      case 'write-continuation':
+        return this.#desired.attachments.flatMap((record) =>
+          cappedDirections(record).filter(({ direction }) => direction === 'ingress'),
+        );
+      case 'write-exemptions':
+        return this.#byExemptions(step.list, step.texts);
       case 'write-config':
         return [this.#aggregates.get(step.aggregateId) ?? []].flat();
       case 'write-host-interface': {
@@ -131,6 +147,13 @@ class Parties {
       ({ direction }) => direction === 'ingress',
     );
     return this.#holders.has(ifindex) ? [...receiving, this.#sendersBy(ifindex)] : receiving;
+  }
+
+  /** Entries of a list that should be empty are not looked up by anybody: see AggregateConfig.exemptions. */
+  #byExemptions(list: number, texts: readonly string[]): Scope[] {
+    if (texts.length === 0) return [];
+    if (list === NODE_LIST) return this.#desired.attachments.flatMap(cappedDirections);
+    return [this.#aggregates.get(list) ?? []].flat();
   }
 
   #byProgram(program: ProgramName, ifindex: number): Scope[] {

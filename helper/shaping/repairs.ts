@@ -1,6 +1,7 @@
 // What to tell of what was not as the helper had left it: entries of maps, devices, exits. Pure.
 
 import type { AggregateConfig } from '../wire/aggregate.ts';
+import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
 import type { Exit } from './exits.ts';
@@ -70,6 +71,14 @@ function configText(config: AggregateConfig): string {
   ].join(', ');
 }
 
+function exemptionRepair(list: number, attachments: readonly AttachmentRecord[]): string {
+  const record = attachments.find((each) =>
+    DIRECTIONS.some((direction) => aggregateIdOf(each, direction) === list),
+  );
+  const whose = list === NODE_LIST ? 'the node' : record === undefined ? `aggregate ${list}` : nameOf(record);
+  return `The exempt addresses of ${whose} in the map exemptions were not its own: wrote them again`;
+}
+
 /** The warning that belongs to a step which reconciling found necessary; undefined for steps on anything but maps. */
 export function repairOf(
   step: Step,
@@ -78,6 +87,15 @@ export function repairOf(
 ): string | undefined {
   if (step.kind === 'make-page')
     return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;
+  if (step.kind === 'write-continuation')
+    return 'The program behind ingress caps was gone from the map continuations: put it there again';
+  if (step.kind === 'write-overhead')
+    return `The overhead of the exit with index ${step.ifindex} was wrong: wrote ${step.overhead.frameBytes} bytes a packet`;
+  if (step.kind === 'write-routing') {
+    const record = attachments.find(({ hostInterfaceIndex }) => hostInterfaceIndex === step.ifindex);
+    return record && `An entry of host routing of ${nameOf(record)} was wrong: wrote it again`;
+  }
+  if (step.kind === 'write-exemptions') return exemptionRepair(step.list, attachments);
   if (step.kind === 'write-config') {
     for (const direction of DIRECTIONS) {
       const record = attachments.find((each) => aggregateIdOf(each, direction) === step.aggregateId);

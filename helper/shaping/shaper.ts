@@ -20,12 +20,13 @@ import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { applySet, effectiveCapIn, nameOf } from './effective.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
-import { exemptionListsOf, nodeEntries, replaceExemptions } from './exemptions.ts';
+import { exemptionListsOf } from './exemptions.ts';
 import { ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
-import { planMaps, type ObservedMaps, type Step } from './plan.ts';
+import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from './plan.ts';
+import { ProgramWatch } from './program-watch.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
 import {
@@ -72,6 +73,8 @@ export class Shaper {
   #hasReconciled = false;
   /** As they were when the node was last looked at. */
   #exits: KnownExits = new Map();
+  #arrivals: readonly number[] = [];
+  readonly #programs: ProgramWatch;
   /** Tail of the queue of operations: they run one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -80,6 +83,7 @@ export class Shaper {
     this.#aggregates = new Aggregates(options);
     this.#enforcement = new Enforcement(options);
     this.#lister = new Lister(options);
+    this.#programs = new ProgramWatch(options.datapath);
   }
 
   get #datapath(): Node['datapath'] {
@@ -163,12 +167,10 @@ export class Shaper {
       this.#store.refresh();
       await this.#dropVanished();
       const attachments = this.#store.readAttachments();
-      if (!this.#hasReconciled) {
-        const wanted = nodeEntries(attachments, this.#options.exempt);
-        replaceExemptions(this.#datapath, this.#datapath.exemptionEntries(), wanted);
-      }
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
       const failures = await this.#carryOut(view);
+      this.#arrivals = view.desired.arrivals;
+      this.#programs.reset();
       this.#hasReconciled = true;
       this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments)));
       return [...failures, ...view.plan.problems.values()];
@@ -201,19 +203,24 @@ export class Shaper {
   }
 
   /**
-   * Puts right what somebody damaged in the maps: the part of reconciling that costs two system calls for each
-   * attachment and direction, and so can be done often.
+   * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that costs a few system calls
+   * for each attachment and direction, and so can be done often.
    */
   reconcileMaps(): Promise<void> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const desired = { ...this.#options, attachments, exits: [], arrivals: [] };
-      const indexes = attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
+      const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
+      const desired = { ...this.#options, attachments, exits, arrivals: [] };
+      const indexes = [
+        ...attachments.map((record) => record.hostInterfaceIndex),
+        ...exits.map((exit) => exit.ifindex),
+      ];
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {
         await applyStep(this.#datapath, this.#store, step);
         this.#tellOfRepair(step, attachments, observed);
       }
+      await this.#putProgramsBack(attachments);
     });
   }
 
@@ -328,6 +335,17 @@ export class Shaper {
       this.#options.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
       await this.#remove(record);
     }
+  }
+
+  async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
+    const exits = [...this.#exits.values()];
+    const wanted = desiredPrograms({ attachments, exits, arrivals: this.#arrivals });
+    const lost = await this.#programs.look(wanted);
+    if (lost.length === 0) return;
+    const devices = lost.map((place) => attachpointOf(place).ifindex);
+    const view = await takeView(this.#options, [], { devices, hasOtherPods: false, hasUplinks: false });
+    for (const failure of await this.#carryOut(view)) this.#options.log('error', failure);
+    await this.#programs.except(lost);
   }
 
   /** Applies as much of a plan as can be, and tells of it; returns what failed. */

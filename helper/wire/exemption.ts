@@ -104,6 +104,11 @@ export function encodeExemptionKey(list: number, { address, prefixLength }: Exem
   return key;
 }
 
+/** The list that a key of the map exemptions is in; keys may stand one behind the other. */
+export function exemptionListOf(keys: Buffer, at = 0): number {
+  return keys.readUInt32LE(at + 4);
+}
+
 /** Value of the map exemptions. */
 export function encodeExemption({ prefixLength, isExempt }: Exemption): Buffer {
   const value = Buffer.alloc(EXEMPTION_SIZE);

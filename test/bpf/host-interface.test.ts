@@ -168,3 +168,57 @@ test.serial('a sender with a cap is held to it on the way into a pod without one
   datapath.setClock(AGGREGATE_ID_MIN, { lastNs, prepaid: 0n });
   t.is(datapath.send({ queueMapping: AGGREGATE_ID_MIN, wireLen: 1514 }).tstampNs, lastNs);
 });
+
+/** Sends full frames as fast as they are taken, for a while; adds the times of those that depart. Gives begin and end. */
+function flood(departures: bigint[], forNs: bigint): readonly [bigint, bigint] {
+  const beginNs = process.hrtime.bigint();
+  while (process.hrtime.bigint() - beginNs < forNs) {
+    const { verdict, tstampNs } = datapath.send({ wireLen: 1514 });
+    if (verdict !== TC_ACT_SHOT) departures.push(tstampNs);
+  }
+  return [beginNs, process.hrtime.bigint()];
+}
+
+test.serial('without the program behind it podpace_deliver holds the cap by the plain clock', (t) => {
+  datapath.aimAt('podpace_deliver');
+  const id = AGGREGATE_ID_MAX;
+  datapath.setHostInterface({ egressId: 0, ingressId: id });
+  // 6 ms a frame: slower than frames are sent here, also on an emulated processor.
+  const rateBitsPerSec = 2e6;
+  datapath.configure(id, { ...CONFIG, rateBytesPerSec: 250_000n, horizonNs: 100_000_000n });
+  const departures: bigint[] = [];
+  const isHeld = (begin: bigint, end: bigint): void => {
+    const frames = departures.filter((tstampNs) => tstampNs > begin && tstampNs <= end).length;
+    const rate = (frames * 1514 * 8) / (Number(end - begin) / 1e9);
+    t.true(rate > 0.5 * rateBitsPerSec && rate < 1.02 * rateBitsPerSec, `${rate} bit/s`);
+  };
+  isHeld(...flood(departures, 700_000_000n));
+  const putBack = datapath.loseContinuation();
+  try {
+    // The queue of before goes on, and so does the one of now when the program is back.
+    isHeld(...flood(departures, 700_000_000n));
+    t.true(datapath.counters(id).droppedHorizon > 0);
+  } finally {
+    putBack();
+  }
+  isHeld(...flood(departures, 700_000_000n));
+});
+
+test.serial('without the program behind it podpace_deliver leaves alone what has no ingress cap', (t) => {
+  datapath.aimAt('podpace_deliver');
+  const putBack = datapath.loseContinuation();
+  try {
+    t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
+    datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
+    t.deepEqual(datapath.send({ tstampNs: 5n, etherType: ETHER_TYPE_ARP }), {
+      ...{ verdict: TC_ACT_UNSPEC, tstampNs: 5n },
+    });
+    datapath.configure(AGGREGATE_ID_MAX, CONFIG, 1);
+    datapath.setExemptions(AGGREGATE_ID_MAX, ['10.0.0.1']);
+    t.is(datapath.send({ tstampNs: 5n }).tstampNs, 5n);
+    t.true(datapath.send({ tstampNs: 5n, source: '10.0.0.3' }).tstampNs > 5n);
+  } finally {
+    datapath.setExemptions(AGGREGATE_ID_MAX, []);
+    putBack();
+  }
+});

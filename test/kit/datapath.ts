@@ -268,6 +268,14 @@ export class TestDatapath {
     this.#pages(map).remove(aggregatePage(id));
   }
 
+  /** Takes the program behind ingress caps away, as damage would; gives back how to put it there again. */
+  loseContinuation(): () => void {
+    const [map, key, program] = [mapFd(this.#podpace, 'continuations'), Buffer.alloc(4), Buffer.alloc(4)];
+    program.writeUInt32LE(programFd(this.#podpace, 'podpace_receive'));
+    deleteElement(map, key);
+    return () => updateElement(map, key, program);
+  }
+
   makePage(id: number): void {
     this.#pages('aggregate_state').make(aggregatePage(id));
   }

@@ -1,6 +1,7 @@
 // A node in memory: what the steps of a plan do to what is observed. Used to prove properties of plans.
 
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
+import { digestOf } from '../../helper/shaping/exemptions.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
 import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
 import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
@@ -32,6 +33,13 @@ export function applyToModel(node: Observed, step: Step): Observed {
   switch (step.kind) {
     case 'make-page':
       return { ...node, pages: new Set([...node.pages, step.page]) };
+    case 'write-continuation':
+      return { ...node, goesOnInReceive: true };
+    case 'write-exemptions': {
+      const others = without(node.exemptions, step.list);
+      const digest = digestOf(step.texts);
+      return { ...node, exemptions: digest === undefined ? others : others.set(step.list, digest) };
+    }
     case 'write-config':
       return { ...node, configs: new Map([...node.configs, [step.aggregateId, step.config]]) };
     case 'write-host-interface':

@@ -38,6 +38,7 @@ function wholeNode(desired: Desired): Observed {
   const empty: Observed = {
     ...{ devices: new Map(devices), programs: new Map(), pages: new Set(), configs: new Map() },
     ...{ hostInterfaces: new Map(), overheads: new Map(), routing: [], exitRecords: [] },
+    ...{ goesOnInReceive: false, exemptions: new Map() },
   };
   return plan(desired, empty).steps.reduce(applyToModel, empty);
 }
@@ -60,4 +61,26 @@ test('what is missing on the way into a pod concerns what that pod receives and 
   t.regex(text ?? '', /departure program for ingress is missing on dev10 \(egress\)/);
   t.deepEqual(judgement.of(pod(10)), { ingress: [text ?? ''] });
   t.deepEqual(judgement.of(pod(11)), { egress: [text ?? ''] });
+});
+
+test('the program behind ingress caps concerns what all with such a cap receive, exempt addresses who has them', (t) => {
+  const desired: Desired = {
+    ...NEIGHBOURS,
+    attachments: [{ ...pod(10), exempt: ['::/0'] }, pod(11)],
+    exempt: ['::1'],
+  };
+  const whole = wholeNode(desired);
+  const [first, second] = desired.attachments;
+  const withoutProgram = judged(desired, { ...whole, goesOnInReceive: false });
+  t.deepEqual(Object.keys(withoutProgram.of(first!)), ['ingress']);
+  t.deepEqual(Object.keys(withoutProgram.of(second!)), ['ingress']);
+  const without = (list: number): Observed => {
+    const exemptions = new Map([...whole.exemptions].filter(([other]) => other !== list));
+    return { ...whole, exemptions };
+  };
+  const ofOne = judged(desired, without(first!.egressAggregateId!));
+  t.deepEqual(Object.keys(ofOne.of(first!)), ['egress']);
+  t.deepEqual(ofOne.of(second!), {});
+  const ofNode = judged(desired, without(0));
+  for (const record of [first!, second!]) t.deepEqual(Object.keys(ofNode.of(record)), ['egress', 'ingress']);
 });

@@ -26,6 +26,8 @@ function mapsWith(entries: readonly RoutingEntry[]): { datapath: Datapath; looku
     ...{ lookups: 0, walks: 0 },
     datapath: {
       hasPage: () => true,
+      goesOnInReceive: () => true,
+      exemptionDigests: () => new Map(),
       readConfig: () => undefined,
       readHostInterface: () => undefined,
       readOverhead: () => undefined,

@@ -91,6 +91,7 @@ function attachment(
       ...(hasEgress ? { egress: { rateBitsPerSec: 1_000_000 * ifindex } } : {}),
       ...(hasIngress ? { ingress: { rateBitsPerSec: 2_000_000 * ifindex } } : {}),
     },
+    ...(ifindex === 11 && { exempt: ['192.0.2.0/24'] }),
     kind: isNetkit ? 'netkit' : 'veth',
     ...(isRouted && { hostRouting: { addresses: [`10.0.0.${ifindex}`, `2001:db8::${ifindex}`], ...macs } }),
     ...(hasEgress ? { egressAggregateId: 4096 + 2 * ifindex } : {}),
@@ -123,7 +124,10 @@ const defaults = fc
   .map((horizonNs): NodeDefaults => ({ ...DEFAULTS, horizonNs }));
 
 const desires = fc
-  .record({ attachments, defaults, exits: fc.constantFrom(...EXITS) })
+  .record({
+    ...{ attachments, defaults, exits: fc.constantFrom(...EXITS) },
+    exempt: fc.constantFrom([], ['10.0.0.0/8'], ['::/0', '!2001:db8::/32']),
+  })
   .map(({ exits, ...desired }): Desired => ({
     ...desired,
     exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ? exits : [],
@@ -131,7 +135,6 @@ const desires = fc
       ? exits.map(({ ifindex }) => ifindex)
       : [],
     foreignQdisc: 'respect',
-    exempt: [],
   }));
 
 /** A fresh node, or one that other desires were applied to before: whatever a helper may find. */
@@ -152,6 +155,8 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
     configs: new Map(),
     hostInterfaces: new Map(),
     overheads: new Map(),
+    goesOnInReceive: false,
+    exemptions: new Map(),
     routing: [],
     exitRecords: [],
   }));
@@ -332,6 +337,27 @@ test('every damage to a map entry is found and put right, also without a look at
     t.deepEqual(planMaps(desired, apply(damaged, planMaps(desired, damaged))), []);
   }
   t.is(planMaps(desired, { ...whole, hostInterfaces: new Map() }).length, 1);
+  const known = { ...desired, exempt: ['10.0.0.0/8'] };
+  const exempting = apply(whole, planMaps(known, whole));
+  for (const [damaged, step, problem] of [
+    [{ ...exempting, goesOnInReceive: false }, { kind: 'write-continuation' }, /held by a plain clock/],
+    [
+      { ...exempting, exemptions: new Map() },
+      { kind: 'write-exemptions', list: 0, texts: known.exempt },
+      /exempt addresses of the node/,
+    ],
+    [
+      { ...exempting, exemptions: new Map([...exempting.exemptions, [id!, '1:2:3']]) },
+      { kind: 'write-exemptions', list: id, texts: [] },
+      /exempt addresses of aggregate/,
+    ],
+  ] as const) {
+    const steps = planMaps(known, damaged);
+    t.deepEqual(steps, [step as Step]);
+    const problems = problemsOf({ plan: plan(known, damaged), observed: damaged, desired: known });
+    t.regex(problems.map(({ text }) => text).join(), problem);
+    t.deepEqual(planMaps(known, apply(damaged, steps)), []);
+  }
 });
 
 test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {

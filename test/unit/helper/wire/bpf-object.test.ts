@@ -108,7 +108,7 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
   t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);
   t.deepEqual(
     [...new Set(mapsOf('podpace_deliver'))].toSorted(),
-    [...scheduling, 'continuations'].toSorted(),
+    [...scheduling, 'continuations', 'host_interfaces'].toSorted(),
   );
   t.deepEqual([...new Set(mapsOf('podpace_receive'))].toSorted(), [...scheduling, 'host_interfaces']);
   for (const { instructions } of object.programs) {
