@@ -1,7 +1,6 @@
 // Devices whose number of queues in use changes, as `ethtool -L` does it.
 
 import { Flags, Protocol } from 'netlink/dist/constants.js';
-import { RawNetlinkSocket } from 'netlink/dist/raw.js';
 import { formatMessage } from 'netlink/dist/structs.js';
 import { WireError } from '../wire/attributes.ts';
 import {
@@ -13,6 +12,7 @@ import {
   type ChannelEvent,
 } from '../wire/ethtool-message.ts';
 import { ReplyCollector } from '../wire/netlink-reply.ts';
+import { NetlinkSocket } from './netlink-socket.ts';
 
 export type { ChannelEvent } from '../wire/ethtool-message.ts';
 
@@ -23,7 +23,7 @@ const SEQUENCE = 1;
  * netlink (CONFIG_ETHTOOL_NETLINK) tells nothing.
  */
 export class ChannelEvents {
-  readonly #socket = new RawNetlinkSocket(Protocol.GENERIC);
+  readonly #socket = new NetlinkSocket(Protocol.GENERIC);
   readonly #listener: (event: ChannelEvent) => void;
   readonly #answer = new ReplyCollector(SEQUENCE);
   /** Number of the family, once the kernel has said it. */
@@ -36,8 +36,6 @@ export class ChannelEvents {
       if (port === 0) this.#receive(datagram);
     });
     // What is lost here is a line of the log: a device's qdiscs and programs are looked after by others.
-    this.#socket.on('truncatedMessage', () => undefined);
-    this.#socket.on('error', () => undefined);
     const query = {
       type: GENL_ID_CTRL,
       flags: Flags.REQUEST | Flags.ACK,
@@ -45,13 +43,12 @@ export class ChannelEvents {
       port: 0,
       data: encodeFamilyQuery(ETHTOOL_FAMILY),
     };
-    this.#socket.send(Buffer.concat(formatMessage(query)), {}, () => undefined);
+    this.#socket.send(Buffer.concat(formatMessage(query)), () => undefined);
     this.#socket.unref();
   }
 
   close(): void {
-    // Not at once: the caller may stand inside the addon's receive loop, which goes on to use what close frees.
-    setImmediate(() => this.#socket.close());
+    this.#socket.close();
   }
 
   #receive(datagram: Buffer): void {

@@ -22,6 +22,7 @@ interface Libc {
   ioctl(fd: number, request: number): number;
   getsockname(fd: number, address: Buffer, length: Buffer): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, size: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Buffer, size: Buffer): number;
 }
 
 let koffi: Koffi | undefined;
@@ -49,6 +50,9 @@ function native(): { koffi: Koffi; libc: Libc } {
       setsockopt: library.func(
         'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
       ) as Libc['setsockopt'],
+      getsockopt: library.func(
+        'int getsockopt(int fd, int level, int option, void *value, void *size)',
+      ) as Libc['getsockopt'],
     };
   }
   return { koffi, libc };
@@ -100,6 +104,24 @@ export function setSocketOption(fd: number, level: number, option: number, value
     `set option ${option} of socket ${fd}`,
     native().libc.setsockopt(fd, level, option, bytes, bytes.length),
   );
+}
+
+/** asm-generic/socket.h: an array of u32, of which linux/sock_diag.h numbers the elements. */
+const SOL_SOCKET = 1;
+const SO_MEMINFO = 55;
+const SK_MEMINFO_DROPS = 8;
+const MEMINFO_BYTES = 9 * 4;
+
+/** Number of datagrams that the kernel has dropped because a socket had no room for them; it wraps at 2^32. */
+export function socketDrops(fd: number): number {
+  const value = Buffer.alloc(MEMINFO_BYTES);
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(value.length);
+  check(
+    `ask what socket ${fd} has dropped`,
+    native().libc.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value, size),
+  );
+  return value.readUInt32LE(SK_MEMINFO_DROPS * 4);
 }
 
 /** mount(2) of a file system that needs no source, such as bpffs. */

@@ -110,8 +110,7 @@ export class RtSocket {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#fail('EBADF', 'the netlink socket was closed');
-    // Not at once: the caller may stand inside the addon's receive loop, which goes on to use what close frees.
-    setImmediate(() => this.#transport.close());
+    this.#transport.close();
   }
 
   #ask(request: RtRequest, flags: number, isDump: boolean): Promise<Reply> {
@@ -146,21 +145,22 @@ export class RtSocket {
   #send(request: RtRequest, flags: number, seq: number): void {
     const message = formatMessage({ type: request.type, flags, seq, port: 0, data: request.payload });
     const sent = this.#pending;
-    this.#transport.send(Buffer.concat(message), {}, (error) => {
+    this.#transport.send(Buffer.concat(message), (error) => {
       if (error !== undefined && this.#pending === sent) this.#fail(error.code, 'the request was not sent');
     });
   }
 
   /**
    * After something synchronous that took long, a deadline is seen before the answer that has been there all the
-   * time. So what has come is read first: that is done before the next immediate callback.
+   * time. So what has come is read first: before the next immediate callback, and handed on by one that follows it.
    */
   #expire(pending: Pending): void {
     pending.isLate = true;
-    setImmediate(() => {
+    const giveUp = (): void => {
       if (this.#pending === pending && pending.isLate)
         this.#fail('ETIMEDOUT', `no answer within ${this.#deadlineMs} ms`);
-    });
+    };
+    setImmediate(() => setImmediate(giveUp));
   }
 
   #receive(datagram: Buffer): void {
@@ -177,7 +177,7 @@ export class RtSocket {
     }
   }
 
-  /** The kernel dropped a part of the answer: a list can be asked for again, a change may have happened or not. */
+  /** A part of the answer is lost: a list can be asked for again, a change may have happened or not. */
   #receiveError(error: NodeJS.ErrnoException): void {
     if (error.code === 'ENOBUFS' && this.#pending?.isDump === true) this.#pending.collector.markInterrupted();
     else this.#fail(error.code ?? 'EIO', 'the answer was not received');
