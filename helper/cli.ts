@@ -16,7 +16,7 @@ import {
 import { discardMaps, openControl, prepareNode, removeTraces, runDaemon, type Log } from './daemon.ts';
 import { AddonError } from './kernel/errors.ts';
 import { probe } from './probe.ts';
-import type { AttachmentKey, ListResult, Method, Methods } from './protocol/messages.ts';
+import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
 import { renderCounters, renderList, renderProbe, renderSet, renderStatus } from './render.ts';
 import { selectAttachment } from './select.ts';
 import { parseSetFlags, type SetFlags } from './set-flags.ts';
@@ -235,8 +235,13 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addSettings(
     program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after'),
   ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
-  const status = { name: 'status', description: 'exits, health and problems' };
-  addQuery(program, edges, status, (socket) => ask(socket, 'status', {}), renderStatus);
+  const status = { name: 'status', description: 'exits, health and problems; exit status 1 when DEGRADED' };
+  const askStatus = async (socket: string): Promise<StatusResult> => {
+    const result = await ask(socket, 'status', {});
+    if (result.state !== 'ok') setExitCode(1);
+    return result;
+  };
+  addQuery(program, edges, status, askStatus, renderStatus);
   addQuery(program, edges, { name: 'list', description: 'every capped pod' }, listAll, renderList);
   addCounters(program, edges);
   addSet(program, edges);

@@ -8,15 +8,18 @@ import { DEFAULT_CONFIG, nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
 import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
+import { tryFq } from './kernel/fq-support.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
+import { FqWatch } from './fq-watch.ts';
 import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
 import { Datapath } from './shaping/datapath.ts';
+import { nodeProblem, type Problem } from './shaping/judgement.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
 import { markRecords, requireKnownLayout, unmarkRecords, type Directories } from './shaping/layout.ts';
 import { Shaper } from './shaping/shaper.ts';
@@ -92,8 +95,15 @@ export async function prepareNode(
   }
 }
 
-/** Loads the programs and opens the records, on a node that was prepared. Throws when it cannot be capped, saying why. */
-export function openControl(config: HelperConfig, log: Log): Control {
+/**
+ * Loads the programs and opens the records, on a node that was prepared. Throws when it cannot be capped, saying why.
+ * `standingProblems`: what is wrong besides what a look at devices and maps shows.
+ */
+export function openControl(
+  config: HelperConfig,
+  log: Log,
+  standingProblems: () => readonly Problem[] = () => [],
+): Control {
   const store = new Store(config.stateDir, (message) => log('warn', message));
   const datapath = new Datapath(directoriesOf(config), VERSION);
   markRecords(directoriesOf(config), VERSION);
@@ -104,6 +114,7 @@ export function openControl(config: HelperConfig, log: Log): Control {
     defaults: nodeDefaultsOf(config),
     foreignQdisc: config.foreignQdisc,
     exempt: config.exempt,
+    standingProblems,
     log,
   });
   return { shaper, store, datapath };
@@ -154,6 +165,20 @@ function problemReporter(log: Log): (problems: readonly string[]) => void {
   };
 }
 
+/** Looks at the whole node and puts it right. */
+function repairer(shaper: Shaper, fq: FqWatch, log: Log): () => Promise<void> {
+  const report = problemReporter(log);
+  return async () => {
+    await fq.look();
+    const standing = fq.problems().map(({ text }) => text);
+    try {
+      report([...standing, ...(await shaper.reconcile())]);
+    } catch (error) {
+      report([...standing, (error as Error).message]);
+    }
+  };
+}
+
 function untilSignal(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
@@ -187,8 +212,10 @@ function followNode(shaper: Shaper, log: Log): () => void {
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  const { lock, problems: standingProblems } = await prepareNode(config, log);
-  const control = openControl(config, log);
+  const { lock, problems } = await prepareNode(config, log);
+  const fq = new FqWatch(tryFq);
+  const standing = problems.map(nodeProblem);
+  const control = openControl(config, log, () => [...standing, ...fq.problems()]);
   const { shaper, datapath } = control;
   let isUninstalled = false;
   const handler = createHandler({
@@ -197,7 +224,6 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     kernel: os.release(),
     defaults: nodeDefaultsOf(config),
     startedAt: new Date(),
-    standingProblems,
     probe: () => probe(config),
     stop: () => {
       isUninstalled = true;
@@ -205,14 +231,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     },
     log,
   });
-  const report = problemReporter(log);
-  const repair = async (): Promise<void> => {
-    try {
-      report(await shaper.reconcile());
-    } catch (error) {
-      report([(error as Error).message]);
-    }
-  };
+  const repair = repairer(shaper, fq, log);
   const repairMaps = async (): Promise<void> => {
     try {
       await shaper.reconcileMaps();

@@ -27,8 +27,6 @@ export interface HandlerContext {
   readonly kernel: string;
   readonly defaults: NodeDefaults;
   readonly startedAt: Date;
-  /** What is wrong with this node for as long as the helper runs, for `status`. */
-  readonly standingProblems: readonly string[];
   readonly probe: () => Promise<Methods['probe']['result']>;
   /** Ends the helper after the answer has gone out. */
   readonly stop: () => void;
@@ -45,8 +43,7 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, problems: passing, notices, attachments } = await context.shaper.status();
-  const problems = [...context.standingProblems, ...passing];
+  const { exits, problems, notices, attachments } = await context.shaper.status();
   return {
     version: context.version,
     protocolVersion: PROTOCOL_VERSION,

@@ -4,10 +4,8 @@
 import os from 'node:os';
 import type { HelperConfig } from './config.ts';
 import { isTcxSupported } from './kernel/tcx.ts';
-import { findLink } from './kernel/links.ts';
-import { replaceQdisc, TC_H_ROOT } from './kernel/qdiscs.ts';
+import { tryFq } from './kernel/fq-support.ts';
 import { RtSocket } from './kernel/rtnetlink.ts';
-import { withScratchNetns } from './kernel/scratch-netns.ts';
 import { examinePinPlace } from './pin-place.ts';
 import { examineCapabilities, missingPrivileges } from './privileges.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
@@ -19,16 +17,8 @@ export type ProbeOptions = Pick<HelperConfig, 'uplink' | 'pinDir' | 'mountBpffs'
 
 type Finding = Omit<ProbeItem, 'name'>;
 
-async function tryFq(): Promise<Finding> {
-  await withScratchNetns(async (netns) => {
-    const rt = RtSocket.open(netns);
-    try {
-      const lo = await findLink(rt, { name: 'lo' });
-      await replaceQdisc(rt, { ifindex: lo?.index ?? 1, parent: TC_H_ROOT, kind: 'fq' });
-    } finally {
-      rt.close();
-    }
-  });
+async function examineFq(): Promise<Finding> {
+  await tryFq();
   return { ok: true, found: 'sch_fq works' };
 }
 
@@ -99,7 +89,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     privileges,
     ...capabilityItems(),
     await item('kernel', `use Linux ${MINIMUM_KERNEL} or newer`, tryKernel),
-    await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tried(tryFq)),
+    await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tried(examineFq)),
     await item('BPF attachment', PRIVILEGE_REMEDY, tried(tryHooks)),
     await item('bpffs', 'mount bpffs', () => tryPinPlace(options)),
     await item('uplink', 'name the uplink with --uplink', () => tryUplinks(options.uplink)),

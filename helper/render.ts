@@ -63,7 +63,7 @@ export function renderStatus(status: StatusResult): string {
   const lines = [
     renderTable([
       ['BandwidthManager:', `EDT with BPF  [${names}]`],
-      ['State:', status.state === 'ok' ? 'ok' : 'DEGRADED: not every cap is enforced'],
+      ['State:', renderHealth(status)],
       ['Attachments:', String(status.attachments)],
       ['Horizon:', formatDuration(status.horizonNs)],
       ['AQM:', renderAqm(status)],
@@ -79,6 +79,11 @@ export function renderStatus(status: StatusResult): string {
     ...renderSentences('To know:', status.notices),
   ];
   return lines.join('\n');
+}
+
+function renderHealth({ state, attachments }: StatusResult): string {
+  if (state === 'ok') return 'ok';
+  return attachments === 0 ? 'DEGRADED: caps would be refused' : 'DEGRADED: not every cap is enforced';
 }
 
 function renderSentences(title: string, sentences: readonly string[]): string[] {

@@ -136,7 +136,7 @@ export interface StatusResult {
   readonly version: string;
   readonly protocolVersion: number;
   readonly kernel: string;
-  /** `ok` when every cap is enforced (or there is none); `degraded` otherwise. */
+  /** `ok` when every cap is enforced, and one that is asked for now would be; `degraded` otherwise. */
   readonly state: 'ok' | 'degraded';
   readonly problems: readonly string[];
   /** What to know although every cap is enforced. */
