@@ -10,7 +10,6 @@ import {
   mapKeys,
   openPinned,
 } from '../../helper/kernel/bpf.ts';
-import { hasErrno } from '../../helper/kernel/errors.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { isTcxSupported, queryTcx } from '../../helper/kernel/tcx.ts';
 import type { HelperDirectories } from './helper.ts';
@@ -31,31 +30,33 @@ export function pictureTree(directory: string): string[] {
 /** Their entries come many at a time; others are arrays of programs or maps, and name those by id. */
 const BATCHED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.HASH, MAP_TYPE.ARRAY]);
 
-/** Every entry of a map that is pinned at a path; nothing of another pin. */
-function pictureMap(pin: string): string[] {
-  const fd = openPinned(pin);
-  try {
-    const { id, keySize, valueSize, type } = mapInfo(fd);
-    const entries: string[] = [];
-    if (BATCHED_TYPES.has(type)) {
-      for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize)) {
-        for (let at = 0; at < count; at++) {
-          const [key, value] = [at * keySize, at * valueSize];
-          entries.push(
-            `${keys.toString('hex', key, key + keySize)} ${values.toString('hex', value, value + valueSize)}`,
-          );
-        }
-      }
-    } else {
-      for (const key of mapKeys(fd, keySize)) {
-        entries.push(`${key.toString('hex')} ${lookupElement(fd, key, 4)?.toString('hex') ?? '-'}`);
+/** Entries of a map, each in one line, without those that are all zero. */
+function pictureEntries(fd: number): string[] {
+  const { id, keySize, valueSize, type } = mapInfo(fd);
+  const entries: string[] = [];
+  if (BATCHED_TYPES.has(type)) {
+    for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize)) {
+      for (let at = 0; at < count; at++) {
+        const [key, value] = [at * keySize, at * valueSize];
+        entries.push(
+          `${keys.toString('hex', key, key + keySize)} ${values.toString('hex', value, value + valueSize)}`,
+        );
       }
     }
-    return [`map ${pin} ${id}`, ...entries.filter((entry) => !/ (0+|-)$/.test(entry)).toSorted()];
-  } catch (error) {
-    // A program or a link.
-    if (hasErrno(error, 'EINVAL', 'EBADF')) return [`pin ${pin}`];
-    throw error;
+  } else {
+    for (const key of mapKeys(fd, keySize)) {
+      entries.push(`${key.toString('hex')} ${lookupElement(fd, key, 4)?.toString('hex') ?? '-'}`);
+    }
+  }
+  return [`map ${id}`, ...entries.filter((entry) => !/ (0+|-)$/.test(entry)).toSorted()];
+}
+
+/** What is pinned at a path: a map with its entries. */
+function picturePin(pin: string): string[] {
+  const fd = openPinned(pin);
+  try {
+    const kind = fs.readlinkSync(`/proc/self/fd/${fd}`);
+    return [`${pin} ${kind}`, ...(kind.endsWith('bpf-map') ? pictureEntries(fd) : [])];
   } finally {
     fs.closeSync(fd);
   }
@@ -79,7 +80,7 @@ export function pictureOf(node: TestNetns, { run, pins }: HelperDirectories): st
   const maps = fs.readdirSync(pins, { withFileTypes: true }).filter((entry) => entry.isFile());
   return [
     ...[run, pins, '/run/podpace/addons'].flatMap(pictureTree),
-    ...maps.flatMap(({ name }) => pictureMap(path.join(pins, name))),
+    ...maps.flatMap(({ name }) => picturePin(path.join(pins, name))),
     ...picturePrograms(node),
     node.tc('qdisc', 'show'),
     node.ip('-d', 'link', 'show'),
