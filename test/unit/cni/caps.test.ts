@@ -88,16 +88,29 @@ test('rates and bursts up to the limits', (t) => {
   }
 });
 
+test('a rate needs no burst, at the top level and in runtimeConfig', (t) => {
+  for (const burst of ['', ',"egressBurst":0', ',"egressBurst":null']) {
+    const expected = { egress: { rateBitsPerSec: 8000 } };
+    t.deepEqual(parse(`{"egressRate":8000${burst}}`), expected);
+    t.deepEqual(parse(`{"runtimeConfig":{"bandwidth":{"egressRate":8000${burst}}}}`), expected);
+  }
+  t.deepEqual(parse('{"ingressRate":8000,"egressRate":9000,"egressBurst":80}'), {
+    ingress: { rateBitsPerSec: 8000 },
+    egress: { rateBitsPerSec: 9000, burstBits: 80 },
+  });
+});
+
+test('a rate without a burst is held to the same range', (t) => {
+  for (const rate of ['1', '999', '1000000000000001', '9007199254740993', '-1', '8000.5', '"8000"']) {
+    t.is(t.throws(() => parse(`{"egressRate":${rate}}`), { instanceOf: CniError }).code, 7);
+  }
+});
+
 const BAD: readonly [json: string, message: RegExp][] = [
-  [
-    '{"ingressRate":8000}',
-    /^if rate is set, burst must also be set: ingressRate is 8000 and ingressBurst is 0$/,
-  ],
   [
     '{"ingressBurst":80}',
     /^if burst is set, rate must also be set: ingressRate is 0 and ingressBurst is 80$/,
   ],
-  ['{"egressRate":8000,"egressBurst":0}', /^if rate is set, burst must also be set: egressRate is 8000/],
   ['{"egressBurst":80,"egressRate":0}', /^if burst is set, rate must also be set: egressRate is 0/],
   [
     '{"egressRate":8000,"egressBurst":34359738360}',
@@ -156,10 +169,10 @@ test('every accepted rate is in range and every accepted burst below the limit',
         if (egress === undefined) return egressRate === 0 && egressBurst === 0;
         return (
           egress.rateBitsPerSec === egressRate &&
-          egress.burstBits === egressBurst &&
+          (egress.burstBits ?? 0) === egressBurst &&
           egressRate >= 1000 &&
           egressRate <= 1e15 &&
-          egressBurst > 0 &&
+          egressBurst >= 0 &&
           egressBurst <= CRIO_BURST
         );
       } catch (error) {
