@@ -1,7 +1,10 @@
 // JSON as Go's decoder reads it, where that matters to a drop-in: keys match without regard to case, and
 // numbers that a double cannot hold keep their digits.
 
+import { show } from '../helper/wire/show.ts';
 import { CniError, ErrorCode, isJsonObject, type JsonObject } from './types.ts';
+
+export { show };
 
 /** A JSON number kept as its text, because a double would change it. JSON.stringify prints the text. */
 export interface RawNumber {
@@ -70,12 +73,6 @@ export function field(object: JsonObject, name: string): unknown {
 /** True when the key is there, in any case of letters and with any value. */
 export function hasField(object: JsonObject, name: string): boolean {
   return matchingKey(object, name) !== undefined;
-}
-
-/** A value as an error should show it: JSON, cut at 80 characters. */
-export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }
 
 function wrongType(path: string, wanted: string, value: unknown): CniError {

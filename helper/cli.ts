@@ -17,7 +17,15 @@ import { discardMaps, openControl, prepareNode, removeTraces, runDaemon, type Lo
 import { AddonError } from './kernel/errors.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
-import { renderCounters, renderList, renderProbe, renderSet, renderStatus } from './render.ts';
+import { printable, printableLines } from './protocol/printable.ts';
+import {
+  renderCounters,
+  renderList,
+  renderProbe,
+  renderSet,
+  renderStatus,
+  renderUninstall,
+} from './render.ts';
 import { selectAttachment } from './select.ts';
 import { parseSetFlags, type SetFlags } from './set-flags.ts';
 import { UnitError } from './shaping/units.ts';
@@ -50,9 +58,21 @@ function ask<M extends Method>(
   return askHelper(edges, socketPath, method, params, { deadlineMs: CALL_DEADLINE_MS });
 }
 
+/** One line for each event, whatever the message holds. */
 function logTo(edges: CliEdges): Log {
-  return (level, message) => edges.stderr(`${new Date().toISOString()} ${level} ${message}\n`);
+  return (level, message) => edges.stderr(`${new Date().toISOString()} ${level} ${printable(message)}\n`);
 }
+
+/** Whatever is printed goes through here, JSON too: there an escape stands for the same character. */
+function escaping({ stdout, stderr }: CliEdges): CliEdges {
+  return {
+    stdout: (text) => stdout(printableLines(text)),
+    stderr: (text) => stderr(printableLines(text)),
+  };
+}
+
+/** A command line that cannot be understood; 1 is for what was understood and failed, or is degraded. */
+const USAGE = 2;
 
 /** Settings of `run`, `probe` and `uninstall`: defaults, then the file, then flags. */
 function loadConfig({ config, ...flags }: RunFlags): HelperConfig {
@@ -263,8 +283,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true; force?: true }) => {
       const result = await uninstall(flags, edges);
-      const exits = result.restoredExits.length === 0 ? 'nothing' : result.restoredExits.join(', ');
-      print(edges, json, result, () => `Detached ${result.detached} pods; restored ${exits}`);
+      print(edges, json, result, () => renderUninstall(result));
     });
   return program;
 }
@@ -274,18 +293,22 @@ function remedyOf(error: unknown): string | undefined {
   return error instanceof AddonError ? error.remedy : undefined;
 }
 
-/** Runs one command line (without the program's name). Returns the exit code; every failure is one line. */
+/**
+ * Runs one command line (without the program's name). Every failure is one line. Returns the exit code: 0, or 1 when it
+ * failed or something is degraded, or 2 when it cannot be understood.
+ */
 export async function runCli(argv: readonly string[], edges: CliEdges): Promise<number> {
   let exitCode = 0;
+  const output = escaping(edges);
   try {
-    const program = buildProgram(edges, (code) => (exitCode = code));
+    const program = buildProgram(output, (code) => (exitCode = code));
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
     const remedy = remedyOf(error);
     const text = remedy === undefined ? (error as Error).message : `${(error as Error).message}; ${remedy}`;
-    edges.stderr(`podpaced: ${text}`.replaceAll('\n', ' ').trimEnd() + '\n');
-    return error instanceof ConfigError || error instanceof UnitError ? 2 : 1;
+    output.stderr(`podpaced: ${text}`.replaceAll('\n', ' ').trimEnd() + '\n');
+    return error instanceof ConfigError || error instanceof UnitError ? USAGE : 1;
   }
 }

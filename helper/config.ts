@@ -3,6 +3,8 @@
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/exit-qdiscs.ts';
 import { checkExemptions } from './wire/exemption.ts';
+import { isInterfaceName } from './wire/interface-name.ts';
+import { show } from './wire/show.ts';
 import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
 
 export interface HelperConfig {
@@ -55,26 +57,26 @@ export class ConfigError extends Error {
 
 function absolutePath(name: string, value: unknown): string {
   if (typeof value === 'string' && value.startsWith('/')) return value;
-  throw new ConfigError(`"${name}" must be an absolute path, got ${JSON.stringify(value)}`);
+  throw new ConfigError(`"${name}" must be an absolute path, got ${show(value)}`);
 }
 
 function boolean(name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
-  throw new ConfigError(`"${name}" must be true or false, got ${JSON.stringify(value)}`);
+  throw new ConfigError(`"${name}" must be true or false, got ${show(value)}`);
 }
 
 function numberIn(name: string, value: unknown, least: number, most: number): number {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof number === 'number' && number >= least && number <= most) return number;
-  throw new ConfigError(`"${name}" must be a number from ${least} to ${most}, got ${JSON.stringify(value)}`);
+  throw new ConfigError(`"${name}" must be a number from ${least} to ${most}, got ${show(value)}`);
 }
 
 function names(name: string, value: unknown): string[] {
   const list: unknown[] = Array.isArray(value) ? value : [value];
-  if (list.length > 0 && list.every((entry) => typeof entry === 'string' && /^[^\s/:]{1,15}$/.test(entry))) {
+  if (list.length > 0 && list.every((entry) => typeof entry === 'string' && isInterfaceName(entry))) {
     return list as string[];
   }
-  throw new ConfigError(`"${name}" must be interface names or "auto", got ${JSON.stringify(value)}`);
+  throw new ConfigError(`"${name}" must be interface names or "auto", got ${show(value)}`);
 }
 
 function cidrs(name: string, value: unknown): string[] {
@@ -96,9 +98,7 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
   foreignQdisc: (value) => {
     const policy = FOREIGN_QDISC.find((name) => name === value);
     if (policy !== undefined) return policy;
-    throw new ConfigError(
-      `"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${JSON.stringify(value)}`,
-    );
+    throw new ConfigError(`"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${show(value)}`);
   },
   exempt: (value) => cidrs('exempt', value),
   horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),

@@ -22,6 +22,8 @@ const edges = {
     try {
       writeAll(STDOUT, text);
     } catch (error) {
+      // As with `podpaced list | head -1`: who reads has enough.
+      if ((error as NodeJS.ErrnoException).code === 'EPIPE') return;
       throw new Error(`Cannot print the answer: ${(error as Error).message}`, { cause: error });
     }
   },

@@ -1,4 +1,5 @@
-// What the operator's commands print. Pure: results in, text out.
+// What the operator's commands print. Pure: results in, text out. Names and sentences may hold what others chose: a cell of a
+// table and a sentence are one line each, with control characters escaped.
 
 import type {
   AttachmentCounters,
@@ -12,18 +13,21 @@ import type {
   ProbeResult,
   SetResult,
   StatusResult,
+  UninstallResult,
 } from './protocol/messages.ts';
+import { printable } from './protocol/printable.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
 import { DIRECTIONS, nameOf } from './shaping/effective.ts';
 import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
 
-/** Columns padded to their widest cell, two spaces apart, no blanks at line ends. */
+/** Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell printable. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(printable));
   const widths: number[] = [];
-  for (const row of rows) {
+  for (const row of cells) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
   }
-  const lines = rows.map((row) =>
+  const lines = cells.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
@@ -87,7 +91,7 @@ function renderHealth({ state, attachments }: StatusResult): string {
 }
 
 function renderSentences(title: string, sentences: readonly string[]): string[] {
-  return sentences.length === 0 ? [] : [title, ...sentences.map((sentence) => `  ${sentence}`)];
+  return sentences.length === 0 ? [] : [title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
 }
 
 /** The pair of an attachment, and what else ADD made of it. */
@@ -205,4 +209,10 @@ export function renderProbe({ items }: ProbeResult): string {
       remedy === undefined ? found : `${found}; ${remedy}`,
     ]),
   );
+}
+
+/** The answer of `podpaced uninstall`. */
+export function renderUninstall({ detached, restoredExits }: UninstallResult): string {
+  const exits = restoredExits.length === 0 ? 'nothing' : restoredExits.map(printable).join(', ');
+  return `Detached ${detached} pods; restored ${exits}`;
 }

@@ -1,5 +1,7 @@
 // Framing: one JSON message per line, at most 64 KiB with its line feed.
 
+import { show } from '../wire/show.ts';
+
 /** Largest message in bytes, line feed included. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 
@@ -62,6 +64,6 @@ function parseLine(line: Buffer): unknown {
   try {
     return JSON.parse(line.toString('utf8')) as unknown;
   } catch {
-    throw new FrameError(`Message is not JSON: ${JSON.stringify(line.toString('utf8', 0, 80))}`);
+    throw new FrameError(`Message is not JSON: ${show(line.toString('utf8', 0, 80))}`);
   }
 }

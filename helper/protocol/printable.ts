@@ -25,3 +25,8 @@ function escapeCharacter(character: string): string {
 export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, escapeCharacter);
 }
+
+/** The same for a text whose line breaks are its own. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}

@@ -3,6 +3,8 @@
 
 import { checkExemptions } from '../wire/exemption.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
+import { isInterfaceName } from '../wire/interface-name.ts';
+import { show } from '../wire/show.ts';
 import { CAP_RANGES } from './ranges.ts';
 import type {
   AttachmentKey,
@@ -25,12 +27,9 @@ export class ShapeError extends Error {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-function show(value: unknown): string {
-  return value === undefined ? 'nothing' : JSON.stringify(value).slice(0, 80);
-}
-
 function fail(name: string, expected: string, value: unknown): never {
-  throw new ShapeError(`"${name}" must be ${expected}, got ${show(value)}`);
+  const found = value === undefined ? 'nothing' : show(value);
+  throw new ShapeError(`"${name}" must be ${expected}, got ${found}`);
 }
 
 function fieldsOf(value: unknown, name: string): Fields {
@@ -47,20 +46,41 @@ function stringOf(fields: Fields, name: string): string {
 /** The characters that CNI allows in container ids and network names; they also become file names here. */
 const CNI_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** IFNAMSIZ of linux/if.h, less its terminating zero. */
-const MAX_IFNAME_LENGTH = 15;
+/** What NAME_MAX (255 bytes) leaves to it in the name of a record's file, beside the interface's name and suffixes. */
+const MAX_CNI_NAME_LENGTH = 200;
 
 function cniNameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
   if (!CNI_NAME.test(value)) fail(name, 'a name of letters, digits, "_", "." and "-"', value);
+  if (value.length > MAX_CNI_NAME_LENGTH) fail(name, `of at most ${MAX_CNI_NAME_LENGTH} characters`, value);
   return value;
 }
 
+/** With control characters too, as the kernel allows them: who prints it has to escape them. */
 function ifnameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
-  const isName =
-    value.length <= MAX_IFNAME_LENGTH && !/[/:\s]/.test(value) && value !== '.' && value !== '..';
-  if (!isName) fail(name, 'an interface name', value);
+  if (!isInterfaceName(value)) fail(name, 'an interface name', value);
+  return value;
+}
+
+/** PATH_MAX of linux/limits.h, its NUL included. */
+const MAX_PATH_BYTES = 4096;
+
+/** The path of a namespace: runtimes name it after ids and UUIDs, and none has control characters in it. */
+function sandboxOf(fields: Fields): string {
+  const value = stringOf(fields, 'sandbox');
+  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value)) fail('sandbox', 'a path without control characters', value);
+  if (Buffer.byteLength(value) >= MAX_PATH_BYTES)
+    fail('sandbox', `a path below ${MAX_PATH_BYTES} bytes`, value);
+  return value;
+}
+
+/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included; BPF algorithms may have dots (bpf_obj_name_cpy). */
+const CONGESTION_CONTROL = /^[a-zA-Z0-9_.-]{1,15}$/;
+
+function congestionControlOf(fields: Fields): string {
+  const value = stringOf(fields, 'congestionControl');
+  if (!CONGESTION_CONTROL.test(value)) fail('congestionControl', 'the name of an algorithm of TCP', value);
   return value;
 }
 
@@ -98,13 +118,11 @@ function attachParamsOf(fields: Fields): AttachParams {
     ...attachmentKeyOf(fields),
     network: cniNameOf(fields, 'network'),
     hostInterface: ifnameOf(fields, 'hostInterface'),
-    sandbox: stringOf(fields, 'sandbox'),
+    sandbox: sandboxOf(fields),
     caps: capsOf(fields['caps']),
     ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
     ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
-    ...(fields['congestionControl'] === undefined
-      ? {}
-      : { congestionControl: stringOf(fields, 'congestionControl') }),
+    ...(fields['congestionControl'] === undefined ? {} : { congestionControl: congestionControlOf(fields) }),
   };
 }
 

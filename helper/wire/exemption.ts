@@ -1,6 +1,7 @@
 // Addresses that are exempt from caps: how people write them, and the map exemptions of bpf/podpace.bpf.c. Pure.
 
 import { encodeAddress } from './ip-address.ts';
+import { show } from './show.ts';
 
 /** A prefix of addresses that is exempt, or an exception from a shorter one that is. */
 export interface Exemption {
@@ -42,9 +43,7 @@ export function parseExemption(text: string): Exemption {
   const isExempt = !text.startsWith('!');
   const [base = '', length, ...rest] = (isExempt ? text : text.slice(1)).split('/');
   const refuse = (): never => {
-    throw new RangeError(
-      `${JSON.stringify(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`,
-    );
+    throw new RangeError(`${show(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`);
   };
   let bytes: Buffer;
   try {
@@ -81,10 +80,6 @@ export function checkExemptions(entries: readonly unknown[]): string[] {
     verdicts.set(prefix, index);
     return entry;
   });
-}
-
-function show(value: unknown): string {
-  return JSON.stringify(value).slice(0, 80);
 }
 
 function parseEntry(text: string, index: number): Exemption {

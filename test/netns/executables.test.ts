@@ -165,7 +165,7 @@ test("arguments of Node's are none of podpace's and podpaced's", (t) => {
   t.is((JSON.parse(stdout) as Answer).cniVersion, '1.1.0');
   for (const argument of own) {
     const ending = run([PODPACED, argument]);
-    t.is(ending.status, 1);
+    t.is(ending.status, 2);
     t.is(ending.stderr, `error: unknown option '${argument}'\n`);
   }
   t.deepEqual(fs.readdirSync(out), []);

@@ -158,7 +158,7 @@ const failures: readonly [string, readonly string[], number, RegExp][] = [
     1,
     /^podpaced: .*\/tmp\/pp-none\.sock.*podpaced run.*\n$/,
   ],
-  ['an unknown flag', ['run', '--nosuch'], 1, /unknown option '--nosuch'/],
+  ['an unknown flag', ['run', '--nosuch'], 2, /unknown option '--nosuch'/],
   [
     'a bad horizon',
     ['run', '--horizon-ms', '-4'],

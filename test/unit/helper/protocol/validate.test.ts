@@ -105,6 +105,122 @@ const bad: readonly [string, object, RegExp][] = [
   ],
 ];
 
+const controls: readonly (readonly [string, number])[] = [
+  ['NUL', 0],
+  ['an escape', 0x1b],
+  ['a line feed', 0x0a],
+  ['DEL', 0x7f],
+  ['C1', 0x9b],
+  ['a line separator', 0x2028],
+];
+
+for (const [what, codePoint] of controls) {
+  test(`parseRequest refuses a sandbox and an algorithm with ${what}`, (t) => {
+    for (const field of ['sandbox', 'congestionControl']) {
+      const params = { ...attach, [field]: `/run/x${String.fromCodePoint(codePoint)}y` };
+      const error = t.throws(() => parseRequest({ method: 'attach', params }), { instanceOf: ShapeError });
+      t.regex(error.message, new RegExp(`^"${field}"`));
+    }
+  });
+}
+
+/** PATH_MAX and TCP_CA_NAME_MAX count a NUL; a record is a file whose name is at most NAME_MAX bytes. */
+const limits: readonly (readonly [field: string, longest: string])[] = [
+  ['sandbox', `/${'x'.repeat(4094)}`],
+  ['congestionControl', 'x'.repeat(15)],
+  ['containerId', 'x'.repeat(200)],
+  ['hostInterface', 'x'.repeat(15)],
+];
+
+for (const [field, longest] of limits) {
+  test(`parseRequest takes a ${field} of ${longest.length} characters and refuses a longer one`, (t) => {
+    const withValue = (value: string) => ({ method: 'attach', params: { ...attach, [field]: value } });
+    t.notThrows(() => parseRequest(withValue(longest)));
+    const error = t.throws(() => parseRequest(withValue(`${longest}x`)), { instanceOf: ShapeError });
+    t.true(error.message.length < 250, error.message);
+  });
+}
+
+/** dev_valid_name() of net/core/dev.c goes by bytes: 0xa0 is a blank to it, also inside a character of UTF-8. */
+const interfaceNames: readonly (readonly [name: string, isValid: boolean])[] = [
+  [`a${String.fromCodePoint(0x1b)}[31m`, true],
+  [String.fromCodePoint(0x7f), true],
+  [`x${String.fromCodePoint(0x2028)}`, true],
+  ['eth0.100', true],
+  ['é', true],
+  ['à', false],
+  ['é'.repeat(7), true],
+  ['é'.repeat(8), false],
+  [`a${String.fromCodePoint(0)}b`, false],
+  ['a b', false],
+  ['a\tb', false],
+  ['a:b', false],
+  ['a/b', false],
+  ['.', false],
+];
+
+test('an interface name is what the kernel takes', (t) => {
+  for (const [ifname, isValid] of interfaceNames) {
+    const request = { method: 'detach', params: { containerId: 'x', ifname } };
+    if (isValid) t.notThrows(() => parseRequest(request), JSON.stringify(ifname));
+    else t.throws(() => parseRequest(request), { instanceOf: ShapeError }, JSON.stringify(ifname));
+  }
+});
+
+/** Where a message can hold something nested. */
+const places: readonly ((value: unknown) => unknown)[] = [
+  (value) => value,
+  (value) => ({ version: value }),
+  (value) => ({ version: 2, method: value, params: {} }),
+  (value) => ({ version: 2, method: 'detach', params: value }),
+  (value) => ({ version: 2, method: 'detach', params: { containerId: value, ifname: 'eth0' } }),
+  (value) => ({ version: 2, method: 'attach', params: { ...attach, caps: { egress: value } } }),
+  (value) => ({ version: 2, method: 'attach', params: { ...attach, exempt: [value] } }),
+  (value) => ({ version: 2, method: 'attach', params: { ...attach, hostRouting: { addresses: [value] } } }),
+  (value) => ({ version: 2, method: 'gc', params: { network: 'n', valid: [value] } }),
+  (value) => ({ version: 2, method: 'gc', params: { network: 'n', valid: [], from: value } }),
+  (value) => setOf(value),
+  (value) => setOf({ rateBitsPerSec: value }),
+  (value) => ({ version: 2, method: 'counters', params: { only: value } }),
+];
+
+function nested(depth: number, asObjects: boolean): unknown {
+  let value: unknown = 1;
+  for (let level = 0; level < depth; level++) value = asObjects ? { '': value } : [value];
+  return value;
+}
+
+for (const depth of [100, 1000, 10_000, 100_000]) {
+  test(`what is nested ${depth} deep is a ShapeError that is short, wherever it stands`, (t) => {
+    for (const place of places) {
+      for (const asObjects of [false, true]) {
+        const parse = (): void => {
+          const message = place(nested(depth, asObjects));
+          versionOf(message);
+          parseRequest(message);
+        };
+        const error = t.throws(parse, { instanceOf: ShapeError });
+        t.notRegex(error.message, /call stack/);
+        t.true(error.message.length < 250, error.message);
+      }
+    }
+  });
+}
+
+test('no message of an error is long, whatever came', (t) => {
+  const long = ['x'.repeat(60_000), Array.from({ length: 20_000 }, () => 1), { ['k'.repeat(60_000)]: 1 }];
+  const messages = places.flatMap((place) => long.map(place));
+  // Where a page ends is compared and nothing else: any text will do.
+  const refused = messages.filter((message) => !JSON.stringify(message).includes('"from":"xxx'));
+  for (const message of refused) {
+    const error = t.throws(() => {
+      versionOf(message);
+      parseRequest(message);
+    });
+    t.true(error.message.length < 250, error.message.slice(0, 300));
+  }
+});
+
 for (const [what, message, expected] of bad) {
   test(`parseRequest refuses ${what}`, (t) => {
     const error = t.throws(() => parseRequest(message), { instanceOf: ShapeError });

@@ -1,0 +1,201 @@
+// The whole command line in the test's process, against a helper that answers as the test says.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { runCli } from '../../../helper/cli.ts';
+import { encodeLine } from '../../../helper/protocol/frame.ts';
+import { PROTOCOL_VERSION, type Method, type ProtocolError } from '../../../helper/protocol/messages.ts';
+import { refuses, startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
+
+/**
+ * What a terminal obeys, by number so that this file has none of it: a colour, the bell, DEL, a C1 introducer, a line separator,
+ * an override of direction, a zero-width space, a tag, half of a pair.
+ */
+const CONTROLS = [0x1b, 0x5b, 0x33, 0x31, 0x6d, 0x07, 0x7f, 0x9b, 0x2028, 0x202e, 0x200b, 0xe0041, 0xd800];
+const HOSTILE = String.fromCodePoint(...CONTROLS);
+/** With line breaks: one that forges a line, one that overwrites it. */
+const FORGED = `${HOSTILE}\nState: ok\rState: ok\tx`;
+
+const CAP = {
+  rateBitsPerSec: 10_000_000,
+  burstNs: 1_000_000,
+  horizonNs: 50_000_000,
+  aqmTargetNs: 5_000_000,
+  aqmIntervalNs: 100_000_000,
+  changed: ['rateBitsPerSec'],
+};
+const KEY = { containerId: 'abc', ifname: `e${HOSTILE}` };
+const PLACE = { network: FORGED, hostInterface: FORGED, hostInterfaceIndex: 3, sandbox: FORGED };
+const TOTAL = {
+  ...{ packets: 1, bytes: 1, delayed: 0, sparse: 0, ceMarked: 0, droppedHorizon: 0, droppedAqm: 0 },
+  ...{ droppedFlow: 0, repaired: 0, sojourn: Array.from({ length: 16 }, () => 0) },
+};
+const EXIT = {
+  ...{ name: FORGED, ifindex: 2, kind: FORGED, role: 'uplink', queues: 1, rootQdisc: FORGED },
+  ...{ leafQdiscs: [FORGED], departureProgram: true, arrivalProgram: false, problems: [FORGED] },
+};
+
+/** An answer to each method in which everything that others choose is hostile. */
+const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
+  list: {
+    attachments: [
+      {
+        ...{ ...KEY, ...PLACE, kind: 'veth', congestionControl: FORGED, caps: {} },
+        ...{ effective: { egress: CAP }, problems: [FORGED], problemsByDirection: { egress: [FORGED] } },
+      },
+    ],
+  },
+  status: {
+    ...{ version: FORGED, protocolVersion: PROTOCOL_VERSION, kernel: FORGED, state: 'ok', attachments: 1 },
+    ...{ problems: [FORGED], notices: [FORGED], exits: [EXIT, { ...EXIT, below: [FORGED] }], moreExits: 0 },
+    ...{ horizonNs: 5e7, aqmTargetNs: 5e6, aqmIntervalNs: 1e8, startedAt: FORGED },
+  },
+  counters: { attachments: [{ ...KEY, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
+  set: { before: CAP, after: CAP },
+  uninstall: { restoredExits: [FORGED], detached: 1 },
+};
+
+const hostile: Script = ({ method }, connection) => {
+  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: RESULTS[method] }));
+};
+
+interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function run(...argv: readonly string[]): Promise<Run> {
+  let [stdout, stderr] = ['', ''];
+  const edges = {
+    stdout: (text: string) => void (stdout += text),
+    stderr: (text: string) => void (stderr += text),
+  };
+  const code = await runCli(argv, edges);
+  return { code, stdout, stderr };
+}
+
+/** Nothing in the output but characters that are shown, and line feeds. */
+function isShown(t: ExecutionContext, { stdout, stderr }: Run): void {
+  for (const text of [stdout, stderr]) {
+    t.notRegex(text.replaceAll('\n', ''), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+  }
+}
+
+const ASKING: readonly (readonly [command: string, args: readonly string[], lines: number])[] = [
+  ['status', [], 14],
+  ['list', [], 2],
+  ['counters', [], 2],
+  ['set', ['abc', '--egress', '--rate', '10M'], 6],
+  ['uninstall', [], 1],
+];
+
+for (const [command, args, lines] of ASKING) {
+  test(`podpaced ${command} escapes what others chose, each cell and sentence in its line`, async (t) => {
+    const { socketPath } = await startFakeHelper(t, hostile);
+    const text = await run(command, ...args, '--socket', socketPath);
+    t.is(text.stderr, '');
+    isShown(t, text);
+    t.is(text.stdout.split('\n').length, lines + 1, text.stdout);
+    t.true(
+      text.stdout.includes(String.raw`\u001b[31m\u0007\u007f\u009b\u2028\u202e\u200b\udb40\udc41\ud800`),
+    );
+  });
+
+  test(`podpaced ${command} --json is JSON of the same values without control characters`, async (t) => {
+    const { socketPath } = await startFakeHelper(t, hostile);
+    const json = await run(command, ...args, '--json', '--socket', socketPath);
+    isShown(t, json);
+    t.like(JSON.parse(json.stdout), RESULTS[command as Method] as object);
+  });
+}
+
+test('errors escape what the helper, the arguments and files say, in one line', async (t) => {
+  const refusal: ProtocolError = { code: 'internal', message: FORGED, remedy: FORGED };
+  const { socketPath } = await startFakeHelper(t, refuses('list', refusal));
+  const directory = temporaryDirectory(t);
+  const file = (name: string, text: string): string => {
+    fs.writeFileSync(path.join(directory, name), text);
+    return path.join(directory, name);
+  };
+  const lines = [
+    ['list', '--socket', socketPath],
+    ['list', '--socket', `/nonexistent/${HOSTILE}`],
+    ['run', `--${HOSTILE}`],
+    [HOSTILE],
+    ['run', '--uplink', FORGED],
+    ['run', '--exempt', FORGED],
+    ['run', '--config', `/nonexistent/${HOSTILE}`],
+    ['run', '--config', file('no-json', FORGED)],
+    ['run', '--config', file('unknown', JSON.stringify({ [FORGED]: 1 }))],
+    ['set', 'abc', '--egress', '--rate', FORGED],
+    ['set', FORGED, '--egress', '--rate', '1M', '--socket', socketPath],
+  ];
+  for (const argv of lines) {
+    const failed = await run(...argv);
+    t.true(failed.code > 0);
+    isShown(t, failed);
+    t.regex(failed.stderr, /^(podpaced|error): [^\n]+\n$/, argv.join(' '));
+  }
+});
+
+const USAGE: readonly (readonly string[])[] = [
+  [],
+  ['nosuch'],
+  ['list', '--nosuch'],
+  ['list', 'argument'],
+  ['list', '--socket'],
+  ['status', 'argument'],
+  ['set'],
+  ['set', 'abc', '--rate', '1M'],
+  ['set', 'abc', '--egress'],
+  ['set', 'abc', '--egress', '--rate', 'fast'],
+  ['run', '--uplink', ''],
+  ['run', '--horizon-ms', '0'],
+  ['probe', '--pin-dir', 'relative'],
+  ['uninstall', '--nosuch'],
+];
+
+test('a command line that cannot be understood exits with 2 and asks no helper', async (t) => {
+  for (const argv of USAGE) {
+    const { code, stdout, stderr } = await run(...argv);
+    t.is(code, 2, argv.join(' '));
+    t.is(stdout, '');
+    t.not(stderr, '');
+  }
+});
+
+test('what fails or cannot be reached exits with 1', async (t) => {
+  for (const argv of [['status'], ['list'], ['counters'], ['set', 'abc', '--egress', '--rate', '1M']]) {
+    const { code, stderr } = await run(...argv, '--socket', '/nonexistent/helper.sock');
+    t.is(code, 1, argv.join(' '));
+    t.regex(stderr, /^podpaced: Cannot reach the helper at \/nonexistent\/helper\.sock: .*podpaced run/);
+  }
+});
+
+test('every command has --help, which names its flags and exits with 0', async (t) => {
+  const top = await run('--help');
+  t.is(top.code, 0);
+  const commands = [...top.stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name = '']) => name);
+  t.true(
+    ['run', 'probe', 'status', 'list', 'counters', 'set', 'uninstall'].every((name) =>
+      commands.includes(name),
+    ),
+  );
+  for (const command of commands.filter((name) => name !== 'help')) {
+    const { code, stdout, stderr } = await run(command, '--help');
+    t.deepEqual([code, stderr], [0, '']);
+    t.regex(stdout, new RegExp(`^Usage: podpaced ${command} `));
+    t.regex(stdout, /--socket <path>/);
+  }
+});
+
+test('a configuration nested too deep to show is told of like any other', async (t) => {
+  const file = path.join(temporaryDirectory(t), 'config.json');
+  fs.writeFileSync(file, `{"socket":${'['.repeat(100_000)}${']'.repeat(100_000)}}`);
+  const { code, stderr } = await run('run', '--config', file);
+  t.is(code, 2);
+  t.regex(stderr, /"socket" must be an absolute path, got \[\[\[/);
+  t.true(stderr.length < 300, stderr);
+});
