@@ -7,7 +7,7 @@ import { linkMaps, parseBpfObject, type BpfObject } from '../wire/bpf-object.ts'
 import { readAsset } from './assets.ts';
 import { loadBtf, loadProgram, programInfo, updateElement, PROG_TYPE_SCHED_CLS } from './bpf.ts';
 import { MapPages } from './map-pages.ts';
-import { MapUpgrade } from './map-upgrade.ts';
+import { MapUpgrade, type UpgradeTo } from './map-upgrade.ts';
 import { openOrCreateMap } from './pinned-maps.ts';
 import { replacePin } from './pins.ts';
 
@@ -142,11 +142,11 @@ function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedO
  * Throws Error when a pinned map is of another shape, KernelError (with the verifier's log) when the kernel refuses.
  * Nothing stays open then, and no map has been replaced; maps that were made stay pinned.
  */
-export function loadObject(object: BpfObject, directory: string, release?: string): LoadedObject {
+export function loadObject(object: BpfObject, directory: string, to?: UpgradeTo): LoadedObject {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const opened: number[] = [];
   try {
-    const upgrade = release === undefined ? undefined : MapUpgrade.begin(directory, object, release);
+    const upgrade = to === undefined ? undefined : MapUpgrade.begin(directory, object, to);
     return loadInto(object, { directory, upgrade }, opened);
   } catch (error) {
     for (const fd of opened) fs.closeSync(fd);
@@ -170,7 +170,11 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
 /** Loads podpace's own object, as loadObject does. May be called again at any time, in any process. */
 export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpace {
   const object = parseBpfObject(readAsset('podpace.bpf.o'));
-  const { maps, pages, programs, upgrade } = loadObject(object, pinDirectory, release);
+  const { maps, pages, programs, upgrade } = loadObject(
+    object,
+    pinDirectory,
+    release === undefined ? undefined : { release },
+  );
   return {
     ...(upgrade !== undefined && { upgrade }),
     maps: {

@@ -138,6 +138,12 @@ export function updatePerCpu(fd: number, key: Buffer, value: Buffer): void {
   updateElement(fd, key, all);
 }
 
+/** Writes a value for each CPU under a key of a per-CPU map, in the order of lookupPerCpu. */
+export function updateEachCpu(fd: number, key: Buffer, values: readonly Buffer[]): void {
+  const padded = values.map((value) => Buffer.concat([value, Buffer.alloc(-value.length & 7)]));
+  updateElement(fd, key, Buffer.concat(padded));
+}
+
 /** Removes a key; false when it was not there. */
 export function deleteElement(fd: number, key: Buffer): boolean {
   try {

@@ -6,7 +6,8 @@ import { decodeLayoutMark, encodeLayoutMark, LAYOUT_MARK_SIZE, type LayoutMark }
 import { createMap, lookupElement, MAP_TYPE, mapInfo, updateElement } from './bpf.ts';
 import { openIfPinned, replacePin } from './pins.ts';
 
-const MARK = 'layout';
+/** Name of its pin. */
+export const MARK = 'layout';
 const FIRST_KEY = Buffer.alloc(4);
 
 /** The mark in a directory of pins; undefined when there is none. Throws RangeError for something else of that name. */

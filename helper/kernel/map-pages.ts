@@ -67,6 +67,15 @@ export class MapPages {
     }
   }
 
+  /**
+   * Waits until every program that runs now has ended, when there is a page: with whatever is put into an array of maps the
+   * kernel waits for those that may be using what was there (maybe_wait_bpf_programs).
+   */
+  waitForPrograms(): void {
+    const page = this.#opened.get(0)?.fd ?? this.#open(0);
+    if (page !== undefined) updateElement(this.#fd, indexKey(0), indexKey(page));
+  }
+
   /** Takes a page away, with all that it holds. */
   remove(number: number): void {
     this.#forget(number);

@@ -8,7 +8,7 @@
 // The process may end anywhere in this, and whoever starts next goes on:
 // - without former/: nothing has happened.
 // - former/ without `switching`: no program runs in the new maps. They are filled again from the former ones.
-// - with `switching`: some may. Nothing is counted twice: see shaping/carry-over.ts.
+// - with `switching`: some may. Nothing is copied or counted twice: see shaping/carry-over.ts.
 // - with `done`, or without a mark: no former program is left; what is left of former/ goes.
 // A map has been replaced when the one under its name is not the one under former/.
 
@@ -24,7 +24,7 @@ import {
   type LayoutMark,
 } from '../wire/layout.ts';
 import { lookupBatches, MAP_TYPE, mapInfo, pinObject, updateBatch } from './bpf.ts';
-import { pinLayout, readPinnedLayout } from './layout-pin.ts';
+import { MARK, pinLayout, readPinnedLayout } from './layout-pin.ts';
 import { createDefinedMap, mapDifference, openOrCreateMap, requireShapes } from './pinned-maps.ts';
 import { openIfPinned, replacePin } from './pins.ts';
 
@@ -32,8 +32,11 @@ const FORMER = 'former';
 const SWITCHING = 'switching';
 const DONE = 'done';
 
-/** The lock of an aggregate's state stands in its gate: both are of one layout, or two locks would guard one state. */
-const TOGETHER: readonly (readonly string[])[] = [['aggregate_gates', 'aggregate_state']];
+/**
+ * The lock of an aggregate's state stands in its gate: both are of one layout, or two locks would guard one state. With its
+ * settings an aggregate is kept closed until its clock is carried over (shaping/carry-over.ts): in ours, not in the former's.
+ */
+const TOGETHER: readonly (readonly string[])[] = [['aggregate_config', 'aggregate_gates', 'aggregate_state']];
 
 /** Maps whose elements stand in pages, or that belong to programs: nothing to copy here. */
 const UNCOPIED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.ARRAY_OF_MAPS, MAP_TYPE.PROG_ARRAY]);
@@ -55,8 +58,9 @@ export function discardUpgrade(directory: string): void {
 /** Puts back what an upgrade to another layout than ours had replaced; no program runs in its maps. */
 function putBack(directory: string): void {
   const former = path.join(directory, FORMER);
-  for (const name of fs.readdirSync(former))
-    fs.renameSync(path.join(former, name), path.join(directory, name));
+  // The mark last: without it the rest would be taken for what is left of an upgrade that is over.
+  const names = fs.readdirSync(former).toSorted((a, b) => Number(a === MARK) - Number(b === MARK));
+  for (const name of names) fs.renameSync(path.join(former, name), path.join(directory, name));
   fs.rmdirSync(former);
 }
 
@@ -73,6 +77,14 @@ function resumable(directory: string): LayoutMark | undefined {
   return undefined;
 }
 
+/** What an upgrade leads to. */
+export interface UpgradeTo {
+  /** The release that this executable is of. */
+  readonly release: string;
+  /** How values of a former layout become ours; conversionsFrom when absent. */
+  readonly conversions?: (former: number) => Conversions;
+}
+
 /** An upgrade under way: maps that are replaced, and what is known of the former ones. */
 export class MapUpgrade {
   readonly #directory: string;
@@ -85,11 +97,11 @@ export class MapUpgrade {
   /** Whether programs may be running in the new maps already: an earlier process has got so far. */
   readonly isResumed: boolean;
 
-  private constructor(directory: string, from: LayoutMark, release: string) {
+  private constructor(directory: string, from: LayoutMark, { release, conversions }: UpgradeTo) {
     this.#directory = directory;
     this.#from = from;
     this.#release = release;
-    this.#conversions = conversionsFrom(from.layout);
+    this.#conversions = (conversions ?? conversionsFrom)(from.layout);
     this.isResumed = fs.existsSync(this.#formerPin(SWITCHING));
   }
 
@@ -97,16 +109,17 @@ export class MapUpgrade {
    * Looks at pins that are not of a newer layout than ours; undefined when all maps can be used as they are, which the mark
    * says afterwards. Throws Error for maps without a mark that are not those of the first layout either.
    */
-  static begin(directory: string, object: BpfObject, release: string): MapUpgrade | undefined {
+  static begin(directory: string, object: BpfObject, to: UpgradeTo): MapUpgrade | undefined {
     const resumed = resumable(directory);
-    if (resumed !== undefined) return new MapUpgrade(directory, resumed, release);
+    if (resumed !== undefined) return new MapUpgrade(directory, resumed, to);
+    const { release } = to;
     const ours = { layout: LAYOUT, release };
     const hasMaps = object.maps.some(({ name }) => fs.existsSync(path.join(directory, name)));
     const mark = readPinnedLayout(directory);
     if (mark === undefined) requireShapes(directory, FIRST_LAYOUT_MAPS);
-    const upgrade = new MapUpgrade(directory, mark ?? (hasMaps ? FIRST_MARK : ours), release);
+    const upgrade = new MapUpgrade(directory, mark ?? (hasMaps ? FIRST_MARK : ours), to);
     if (upgrade.#namesToReplace(object).size > 0) return upgrade;
-    pinLayout(directory, ours);
+    if (mark?.layout !== LAYOUT || mark.release !== release) pinLayout(directory, ours);
     return undefined;
   }
 
@@ -127,8 +140,9 @@ export class MapUpgrade {
         maps.set(name, this.#made.get(name) ?? -1);
       }
       opened.push(maps.get(name) ?? -1);
-      if (former !== undefined && !UNCOPIED_TYPES.has(definition.type))
-        this.#copy(name, maps.get(name) ?? -1);
+      // Of a resumed upgrade ours have been filled, and are in use.
+      if (this.isResumed || former === undefined || UNCOPIED_TYPES.has(definition.type)) continue;
+      this.#copy(name, former, maps.get(name) ?? -1);
     }
     return maps;
   }
@@ -212,8 +226,7 @@ export class MapUpgrade {
     }
   }
 
-  #copy(name: string, fd: number): void {
-    const former = this.#former.get(name) ?? -1;
+  #copy(name: string, former: number, fd: number): void {
     const [from, to] = [mapInfo(former), mapInfo(fd)];
     if (from.type !== to.type || from.keySize !== to.keySize) return;
     for (const { keys, values, count } of lookupBatches(former, from.keySize, from.valueSize)) {

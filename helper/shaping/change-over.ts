@@ -9,6 +9,7 @@ import { programFdById, programInfo } from '../kernel/bpf.ts';
 import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
 import { hasErrno } from '../kernel/errors.ts';
 import type { Hooks, Place } from '../kernel/hooks.ts';
+import { CarryOver } from './carry-over.ts';
 
 /** The kernel keeps so many characters of a program's name. */
 const KERNEL_NAME_LENGTH = 15;
@@ -50,15 +51,15 @@ async function replacementsOf({ programs }: LoadedPodpace, hooks: Hooks): Promis
   return replacements;
 }
 
-/** Programs in whose places packets are charged come first. */
-function inOrder(replacements: readonly Replacement[]): Replacement[] {
-  const rank = ({ place }: Replacement): number => (place.hook === 'egress' ? 0 : 1);
-  return replacements.toSorted((a, b) => rank(a) - rank(b));
+/** Where packets are charged. */
+function isCharging({ place }: Replacement): boolean {
+  return place.hook === 'egress';
 }
 
 /**
  * Replaces every program of a former layout by ours, also those of attachments that no record tells of, and lets go of the
- * former maps. Returns how many were replaced, and what failed: then the former maps stay, and the next start goes on.
+ * former maps. Those that charge packets come first. Returns how many were replaced, and what failed: then the former maps
+ * stay, and the next start goes on.
  */
 export async function changeOver(
   loaded: LoadedPodpace,
@@ -66,16 +67,23 @@ export async function changeOver(
 ): Promise<{ replaced: number; failures: string[] }> {
   const { upgrade } = loaded;
   if (upgrade === undefined) return { replaced: 0, failures: [] };
-  const replacements = inOrder(await replacementsOf(loaded, hooks));
+  const replacements = await replacementsOf(loaded, hooks);
   const failures: string[] = [];
-  upgrade.beginSwitching();
-  for (const { place, program } of replacements) {
-    try {
-      await hooks.attach(place, program);
-    } catch (error) {
-      failures.push((error as Error).message);
+  const replace = async (some: readonly Replacement[]): Promise<void> => {
+    for (const { place, program } of some) {
+      try {
+        await hooks.attach(place, program);
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
     }
-  }
+  };
+  const carryOver = new CarryOver(loaded, upgrade);
+  carryOver.begin();
+  upgrade.beginSwitching();
+  await replace(replacements.filter(isCharging));
+  carryOver.end();
+  await replace(replacements.filter((each) => !isCharging(each)));
   if (failures.length === 0) upgrade.finish();
   return { replaced: replacements.length - failures.length, failures };
 }

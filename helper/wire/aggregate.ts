@@ -165,6 +165,12 @@ export function decodeAggregateClock(value: Buffer): AggregateClock {
   return { lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK_OFFSET) };
 }
 
+/** Sets the clock in a value of aggregate_state, and the copy of it that stands behind. */
+export function writeAggregateClock(value: Buffer, { lastNs }: AggregateClock): void {
+  for (const offset of [AGGREGATE_CLOCK_OFFSET, AGGREGATE_CLOCK_OFFSET + 8])
+    value.writeBigUInt64LE(lastNs, offset);
+}
+
 /** Reads one CPU's value of aggregate_counters. */
 export function decodeAggregateCounters(value: Buffer): AggregateCounters {
   requireLength('aggregate counters', value, AGGREGATE_COUNTERS_SIZE);

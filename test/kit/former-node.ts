@@ -1,0 +1,187 @@
+// An aggregate whose packets go through podpace's programs in a layout that never was, to be upgraded to today's.
+
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { lookupElement, mapInfo, updateElement } from '../../helper/kernel/bpf.ts';
+import {
+  closeObject,
+  loadObject,
+  type LoadedObject,
+  type LoadedPodpace,
+  type LoadedProgram,
+} from '../../helper/kernel/bpf-loader.ts';
+import { testRun } from '../../helper/kernel/bpf-test-run.ts';
+import { possibleCpus } from '../../helper/kernel/cpus.ts';
+import type { Hooks, Place } from '../../helper/kernel/hooks.ts';
+import { pinLayout } from '../../helper/kernel/layout-pin.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNTERS_SIZE,
+  aggregateIndex,
+  aggregatePage,
+  AGGREGATE_ID_MIN,
+  decodeAggregateClock,
+  decodeAggregateConfig,
+  decodeAggregateCounters,
+  encodeAggregateConfig,
+  encodeAggregateKey,
+  encodeHostInterface,
+  encodeInterfaceKey,
+  sumAggregateCounters,
+  type AggregateConfig,
+  type AggregateCounters,
+} from '../../helper/wire/aggregate.ts';
+import { mountTemporaryBpffs, TC_ACT_UNSPEC } from './datapath.ts';
+import { otherLayouts, presentObject, type OtherLayout } from './other-layout.ts';
+
+/** A test run's packets are on loopback. */
+const IFINDEX = 1;
+const PLACE: Place = { ifindex: IFINDEX, hook: 'egress' };
+const ID = AGGREGATE_ID_MIN + 70;
+const WIRE_LEN = 10_000;
+/** A packet takes a millisecond. */
+export const CONFIG = {
+  ...{ rateBytesPerSec: 10_000_000, horizonNs: 50_000_000, idleCreditNs: 250_000, sparseCreditNs: 750_000 },
+  ...{ targetNs: 0, intervalNs: 100_000_000, exemptions: 0 },
+};
+export const LAYOUTS = ['larger', 'smaller', 'unknown'] as const;
+
+/** The programs that a packet into a pod meets: others would only take time to load. */
+function intoPod(object: ReturnType<typeof presentObject>): ReturnType<typeof presentObject> {
+  return { ...object, programs: object.programs.filter(({ name }) => /deliver|receive/.test(name)) };
+}
+
+function fdOf({ maps }: LoadedObject, name: string): number {
+  return maps.get(name) ?? -1;
+}
+
+function deliverOf({ programs }: LoadedObject): LoadedProgram {
+  const program = programs.get('podpace_deliver');
+  if (program === undefined) throw new Error('no podpace_deliver');
+  return program;
+}
+
+/** As loadPodpace returns it, as far as changing over needs it. */
+export function asPodpace(object: LoadedObject): LoadedPodpace {
+  const deliver = deliverOf(object);
+  const maps = { aggregateConfig: fdOf(object, 'aggregate_config') };
+  const pages = {
+    aggregateState: object.pages.get('aggregate_state'),
+    aggregateCounters: object.pages.get('aggregate_counters'),
+  };
+  return { ...object, maps, pages, programs: { deliver } } as unknown as LoadedPodpace;
+}
+
+export interface Sent {
+  readonly verdict: number;
+  /** ns after the packet came. */
+  readonly waitsNs: bigint;
+  readonly departsNs: bigint;
+}
+
+/** Sends a packet of another flow each time through the program that stands at the place. */
+function send(programFd: number, flow: number): Sent {
+  const data = Buffer.alloc(60);
+  data.writeUInt16BE(0x0800, 12);
+  data[14] = 0x45;
+  data.writeUInt16BE(46, 16);
+  data.set([64, 17], 22);
+  data.set([10, 0, 0, 1, 10, 0, 0, 2], 26);
+  data.writeUInt32BE(flow, 34);
+  const context = Buffer.alloc(192);
+  context.writeUInt32LE(WIRE_LEN, 160);
+  const nowNs = process.hrtime.bigint();
+  const { returnValue, contextOut } = testRun(programFd, { data, context });
+  const departsNs = contextOut.readBigUInt64LE(152);
+  return { verdict: returnValue, departsNs, waitsNs: departsNs - nowNs };
+}
+
+export function clockNs(object: LoadedObject, offset: number): bigint {
+  const place = object.pages.get('aggregate_state')?.locate(aggregateIndex(ID));
+  const value = place && lookupElement(place.fd, place.key, mapInfo(place.fd).valueSize);
+  return value === undefined ? 0n : decodeAggregateClock(value.subarray(offset)).lastNs;
+}
+
+export function countersOf(object: LoadedObject): AggregateCounters {
+  const place = object.pages.get('aggregate_counters')?.locate(aggregateIndex(ID));
+  const size = AGGREGATE_COUNTERS_SIZE;
+  const all = place && lookupElement(place.fd, place.key, size * possibleCpus().length);
+  const values = possibleCpus().map((_, cpu) =>
+    (all ?? Buffer.alloc(0)).subarray(cpu * size, (cpu + 1) * size),
+  );
+  return sumAggregateCounters(values.map(decodeAggregateCounters));
+}
+
+/** The settings that an object's programs go by. */
+export function configOf(object: LoadedObject): AggregateConfig | undefined {
+  const value = lookupElement(
+    fdOf(object, 'aggregate_config'),
+    encodeAggregateKey(ID),
+    AGGREGATE_CONFIG_SIZE,
+  );
+  return value && decodeAggregateConfig(value);
+}
+
+/** A node of a former layout with one aggregate, whose packets go through the program that stands at one place. */
+export class FormerNode {
+  readonly pins: string;
+  readonly former: LoadedObject;
+  /** Where the clock stands in the former layout. */
+  readonly clockOffset: number;
+  /** The program that stands there. */
+  standing: LoadedProgram;
+  /** Packets that were not dropped. */
+  passed = 0;
+  #flows = 0;
+  readonly #other: OtherLayout;
+
+  constructor(t: ExecutionContext, layout: (typeof LAYOUTS)[number]) {
+    const bpffs = mountTemporaryBpffs();
+    t.teardown(() => bpffs.remove());
+    this.pins = path.join(bpffs.directory, 'podpace');
+    this.#other = otherLayouts()[layout];
+    this.clockOffset = layout === 'smaller' ? 0 : 8;
+    this.former = loadObject(intoPod(this.#other.object), this.pins);
+    t.teardown(() => closeObject(this.former));
+    pinLayout(this.pins, { layout: 1, release: '0.0.1' });
+    for (const pages of this.former.pages.values())
+      for (const page of [0, aggregatePage(ID)]) pages.make(page);
+    const config = encodeAggregateConfig(CONFIG);
+    updateElement(fdOf(this.former, 'aggregate_config'), encodeAggregateKey(ID), config);
+    const entry = encodeHostInterface({ egressId: 0, ingressId: ID });
+    updateElement(fdOf(this.former, 'host_interfaces'), encodeInterfaceKey(IFINDEX), entry);
+    this.standing = deliverOf(this.former);
+  }
+
+  /** Loads today's object in the place of the former one. */
+  loadOurs(): LoadedObject {
+    const to = {
+      release: '9.9.9',
+      conversions: (from: number) => (from === 1 ? this.#other.conversions : new Map()),
+    };
+    return loadObject(intoPod(presentObject()), this.pins, to);
+  }
+
+  /** Sends packets of flows of their own through the program that stands there. */
+  send(count: number): Sent[] {
+    const sent = Array.from({ length: count }, (_, packet) => send(this.standing.fd, this.#flows + packet));
+    this.passed += sent.filter(({ verdict }) => verdict === TC_ACT_UNSPEC).length;
+    this.#flows += count;
+    return sent;
+  }
+
+  /** The node's one place; `attaching` is called before and after the program there is replaced. */
+  hooks(ours: LoadedObject, attaching: () => void): Hooks {
+    return {
+      kind: 'tcx',
+      knownPlaces: () => [PLACE],
+      attachedProgramId: async () => this.standing.id,
+      detach: async () => undefined,
+      attach: async () => {
+        attaching();
+        this.standing = deliverOf(ours);
+        attaching();
+      },
+    };
+  }
+}
