@@ -5,11 +5,11 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
-import { temporaryDirectory } from '../kit/fake-helper.ts';
-import { makeNetns } from '../kit/netns.ts';
-import type { Answer } from '../kit/plugin.ts';
+import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { makeNetns } from '../../kit/netns.ts';
+import type { Answer } from '../../kit/plugin.ts';
 
-const DIST = path.resolve(import.meta.dirname, '../../dist');
+const DIST = path.resolve(import.meta.dirname, '../../../dist');
 const PODPACE = path.join(DIST, 'podpace');
 const PODPACED = path.join(DIST, 'podpaced');
 
