@@ -33,6 +33,9 @@ export interface HandlerContext {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
+/** `podpaced list` has them all, with the reasons. */
+const MAX_NOT_ENFORCED = 100;
+
 /** A node has an exit into each of its pods: the others come first, and those with problems. */
 const MAX_EXITS = 100;
 
@@ -43,7 +46,8 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, problems, notices, attachments } = await context.shaper.status();
+  const { exits, problems, notices, attachments, notEnforced } = await context.shaper.status();
+  const leftOut = notEnforced.length - MAX_NOT_ENFORCED;
   return {
     version: context.version,
     protocolVersion: PROTOCOL_VERSION,
@@ -53,6 +57,8 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     notices: shorten(notices),
     ...shortenExits(exits),
     attachments,
+    notEnforced: notEnforced.slice(0, MAX_NOT_ENFORCED),
+    ...(leftOut > 0 && { moreNotEnforced: leftOut }),
     ...context.defaults,
     startedAt: context.startedAt.toISOString(),
   };

@@ -68,7 +68,7 @@ export function renderStatus(status: StatusResult): string {
     renderTable([
       ['BandwidthManager:', `EDT with BPF  [${names}]`],
       ['State:', renderHealth(status)],
-      ['Attachments:', String(status.attachments)],
+      ['Attachments:', renderAttachments(status)],
       ['Horizon:', formatDuration(status.horizonNs)],
       ['AQM:', renderAqm(status)],
       ['Kernel:', status.kernel],
@@ -83,6 +83,11 @@ export function renderStatus(status: StatusResult): string {
     ...renderSentences('To know:', status.notices),
   ];
   return lines.join('\n');
+}
+
+function renderAttachments({ attachments, notEnforced = [], moreNotEnforced = 0 }: StatusResult): string {
+  const count = notEnforced.length + moreNotEnforced;
+  return count === 0 ? String(attachments) : `${attachments}, not enforced: ${count} (see podpaced list)`;
 }
 
 function renderHealth({ state, attachments }: StatusResult): string {
@@ -101,13 +106,13 @@ function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus
 }
 
 /** Whether both directions, one or none is enforced, and why not. */
-function renderState({ effective, problems, problemsByDirection }: AttachmentStatus): string {
+function renderState({ effective, problems, problemsByDirection = {} }: AttachmentStatus): string {
   if (problems.length === 0) return 'enforced';
   const concerned = DIRECTIONS.filter((direction) => problemsByDirection[direction] !== undefined);
   const isWhole = DIRECTIONS.every(
     (direction) => effective[direction] === undefined || concerned.includes(direction),
   );
-  return `NOT ENFORCED${isWhole ? '' : ` (${concerned.join(', ')})`}: ${problems.join('; ')}`;
+  return `NOT ENFORCED${isWhole || concerned.length === 0 ? '' : ` (${concerned.join(', ')})`}: ${problems.join('; ')}`;
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {

@@ -132,6 +132,11 @@ export interface ExitStatus {
   readonly problems: readonly string[];
 }
 
+/** An attachment of which not everything is enforced. */
+export interface ConcernedAttachment extends AttachmentKey {
+  readonly directions: readonly Direction[];
+}
+
 export interface StatusResult {
   readonly version: string;
   readonly protocolVersion: number;
@@ -145,6 +150,10 @@ export interface StatusResult {
   /** Exits into pods that are left out of `exits`, since a message is limited. */
   readonly moreExits: number;
   readonly attachments: number;
+  /** Those that a problem concerns, with the directions, in the order of `keyOf`. Old helpers do not say. */
+  readonly notEnforced?: readonly ConcernedAttachment[];
+  /** How many are left out of `notEnforced`. */
+  readonly moreNotEnforced?: number;
   readonly horizonNs: number;
   /** 0: off. */
   readonly aqmTargetNs: number;
@@ -163,8 +172,8 @@ export interface AttachmentStatus extends AttachParams {
   readonly effective: EffectiveCaps;
   /** Why its caps are not enforced as they should be; empty when they are. Each sentence once. */
   readonly problems: readonly string[];
-  /** The same by the direction that they concern; a direction that nothing is wrong with is absent. */
-  readonly problemsByDirection: { readonly [D in Direction]?: readonly string[] };
+  /** The same by the direction that they concern; a direction that nothing is wrong with is absent. Old helpers do not say. */
+  readonly problemsByDirection?: { readonly [D in Direction]?: readonly string[] };
 }
 
 export interface SetParams extends AttachmentKey {

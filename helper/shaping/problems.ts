@@ -141,12 +141,19 @@ class Parties {
     }
   }
 
-  /** Whom it concerns that a device does not hold packets as it has to. */
-  concernedByQdisc(ifindex: number): Scope[] {
+  /**
+   * Whom it concerns that a device does not hold packets as it has to. `isRefused`: its qdisc is somebody's and stays, so
+   * exits above it have no program, also for what leaves by their other devices.
+   */
+  concernedByQdisc(ifindex: number, isRefused: boolean): Scope[] {
     const receiving = cappedDirections(this.#owners.get(ifindex)).filter(
       ({ direction }) => direction === 'ingress',
     );
-    return this.#holders.has(ifindex) ? [...receiving, this.#sendersBy(ifindex)] : receiving;
+    if (!this.#holders.has(ifindex)) return receiving;
+    const isBelow = this.#desired.exits.some(
+      (exit) => exit.ifindex !== ifindex && exit.holders.includes(ifindex),
+    );
+    return [...receiving, isRefused && isBelow ? { of: 'senders' } : this.#sendersBy(ifindex)];
   }
 
   /** Entries of a list that should be empty are not looked up by anybody: see AggregateConfig.exemptions. */
@@ -206,7 +213,11 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
     const device = observed.devices.get(ifindex);
     const texts = device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
     return texts.map((text) => ({
-      ...{ text, place: nameOf(observed, ifindex), scopes: parties.concernedByQdisc(ifindex) },
+      ...{
+        text,
+        place: nameOf(observed, ifindex),
+        scopes: parties.concernedByQdisc(ifindex, plan.problems.has(ifindex)),
+      },
     }));
   });
   const gone = desired.attachments

@@ -5,8 +5,10 @@ import {
   type AttachmentCounters,
   type AttachmentKey,
   type AttachmentStatus,
+  type ConcernedAttachment,
   type CountersParams,
   type CountersResult,
+  type Direction,
   type DirectionCounters,
   type ExitStatus,
   type ListParams,
@@ -18,7 +20,8 @@ import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
 import { hostRoutingNotices } from './notices.ts';
-import { bothDirections, type Judgement } from './judgement.ts';
+import { bothDirections, type Judgement, type ProblemsByDirection } from './judgement.ts';
+import type { NodeDefaults } from './rates.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
 import { exitStatus, judge, takeWholeView, type Node } from './view.ts';
@@ -29,6 +32,7 @@ export interface NodeStatus {
   readonly problems: string[];
   readonly notices: string[];
   readonly attachments: number;
+  readonly notEnforced: ConcernedAttachment[];
 }
 
 /** Exits and outstanding problems, as they are now. */
@@ -36,8 +40,26 @@ export async function statusOf(node: Node): Promise<NodeStatus> {
   const view = await takeWholeView(node);
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
   const notices = await hostRoutingNotices(view);
-  const attachments = view.desired.attachments.length;
-  return { exits, problems: judge(node, view).texts, notices, attachments };
+  const { attachments } = view.desired;
+  const judgement = judge(node, view);
+  const notEnforced = concernedBy(judgement, attachments);
+  return { exits, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
+}
+
+/** Attachments that a problem concerns, with the directions, in their order. */
+export function concernedBy(
+  judgement: Judgement,
+  attachments: readonly AttachmentRecord[],
+): ConcernedAttachment[] {
+  return attachments.flatMap((record) => {
+    const directions = directionsOf(judgement.of(record));
+    const { containerId, ifname } = record;
+    return directions.length === 0 ? [] : [{ containerId, ifname, directions }];
+  });
+}
+
+function directionsOf(problems: ProblemsByDirection): Direction[] {
+  return DIRECTIONS.filter((direction) => problems[direction] !== undefined);
 }
 
 /** The record of an attachment. Throws ShapingError `not-found`. */
@@ -70,6 +92,24 @@ function pageOf<T extends AttachmentKey>(
 /** An attachment is concerned by the faults of all exits that there are: the first say enough. */
 const MAX_ITEM_PROBLEMS = 20;
 
+/** An attachment as `list` tells of it. */
+export function listItem(
+  record: AttachmentRecord,
+  judgement: Judgement,
+  defaults: NodeDefaults,
+): AttachmentStatus {
+  const problems = judgement.of(record);
+  const cut = directionsOf(problems).map((direction) => {
+    return [direction, shorten(problems[direction] ?? [], MAX_ITEM_PROBLEMS)] as const;
+  });
+  return {
+    ...record,
+    effective: effectiveCapsOf(record, defaults),
+    problems: shorten(bothDirections(problems), MAX_ITEM_PROBLEMS),
+    problemsByDirection: Object.fromEntries(cut),
+  };
+}
+
 /** Pages after the first go by the same look at the node, if it is not older than this. */
 const LOOK_LIFETIME_MS = 2000;
 
@@ -88,20 +128,9 @@ export class Lister {
   async page({ after }: ListParams): Promise<ListResult> {
     const rest = remaining(this.#node.store, after);
     const judgement = await this.#judgement(after !== undefined);
-    const items = rest.slice(0, PAGE_LENGTH).map((record): AttachmentStatus => {
-      const problems = judgement.of(record);
-      const effective = effectiveCapsOf(record, this.#node.defaults);
-      const byDirection = Object.entries(problems).map(([direction, texts]) => [
-        direction,
-        shorten(texts, MAX_ITEM_PROBLEMS),
-      ]);
-      return {
-        ...record,
-        effective,
-        problems: shorten(bothDirections(problems), MAX_ITEM_PROBLEMS),
-        problemsByDirection: Object.fromEntries(byDirection),
-      };
-    });
+    const items = rest
+      .slice(0, PAGE_LENGTH)
+      .map((record) => listItem(record, judgement, this.#node.defaults));
     return pageOf(items, rest.length);
   }
 
@@ -118,22 +147,26 @@ export class Lister {
   }
 }
 
+/** What CHECK says of an attachment; undefined when it is enforced. */
+export function checkFailure(record: AttachmentRecord, judgement: Judgement): ShapingError | undefined {
+  const problems = judgement.of(record);
+  const directions = directionsOf(problems);
+  if (directions.length === 0) return undefined;
+  return new ShapingError(
+    'check-failed',
+    `The cap of ${nameOf(record)} (${directions.join(' and ')}) is not enforced: ` +
+      shorten(bothDirections(problems), MAX_ITEM_PROBLEMS).join('; '),
+    'podpaced repairs this at its next reconciliation; see podpaced status',
+  );
+}
+
 /** Throws ShapingError `check-failed` with everything that is missing for an attachment. */
 export async function checkAttachment(node: Node, key: AttachmentKey): Promise<void> {
   const record = node.store.readAttachments().find((candidate) => isSameAttachment(candidate, key));
-  const name = nameOf(key);
   if (record === undefined)
-    throw new ShapingError('check-failed', `No cap is known for ${name}`, 'add the pod again');
-  const byDirection = judge(node, await takeWholeView(node)).of(record);
-  const directions = DIRECTIONS.filter((direction) => byDirection[direction] !== undefined);
-  if (directions.length === 0) return;
-  const problems = shorten(bothDirections(byDirection), MAX_ITEM_PROBLEMS).join('; ');
-  const remedy = 'podpaced repairs this at its next reconciliation; see podpaced status';
-  throw new ShapingError(
-    'check-failed',
-    `The cap of ${name} (${directions.join(' and ')}) is not enforced: ${problems}`,
-    remedy,
-  );
+    throw new ShapingError('check-failed', `No cap is known for ${nameOf(key)}`, 'add the pod again');
+  const failure = checkFailure(record, judge(node, await takeWholeView(node)));
+  if (failure !== undefined) throw failure;
 }
 
 function directionCounters(

@@ -160,7 +160,7 @@ function nodeProblems({ nodeExits, observed, desired, unusableUplinks }: View): 
 }
 
 /** What is wrong in a view of the whole node. */
-export function judge(node: Node, view: View): Judgement {
+export function judge(node: Pick<Node, 'standingProblems'>, view: View): Judgement {
   const standing = node.standingProblems?.() ?? [];
   return new Judgement([...standing, ...nodeProblems(view), ...problemsOf(view)], view.desired.attachments);
 }
