@@ -58,7 +58,8 @@ async function open(server: net.Server, socketPath: string): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(socketPath, () => {
+      // Exclusive: NODE_UNIQUE_ID in the environment would have Node ask the primary of a cluster that is not there.
+      server.listen({ path: socketPath, exclusive: true }, () => {
         server.off('error', reject);
         resolve();
       });

@@ -12,6 +12,7 @@ import type { Answer } from '../../kit/plugin.ts';
 const DIST = path.resolve(import.meta.dirname, '../../../dist');
 const PODPACE = path.join(DIST, 'podpace');
 const PODPACED = path.join(DIST, 'podpaced');
+const PATHS = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
 interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
@@ -151,6 +152,23 @@ test('podpaced obeys no variable of Node', (t) => {
   t.deepEqual(fs.readdirSync(tempting.out), []);
 });
 
+test('podpaced serves in the environment of a Node cluster', (t) => {
+  const pins = `/sys/fs/bpf/pp-${process.pid}-executables`;
+  t.teardown(() => fs.rmSync(pins, { recursive: true, force: true }));
+  const untilServing = [
+    '"$@" & pid=$!',
+    'for tenth in $(seq 600); do [ -S /run/helper.sock ] && break; kill -0 $pid || break; sleep 0.1; done',
+    'kill $pid; wait $pid',
+  ].join('\n');
+  const flags = ['--socket', '/run/helper.sock', '--state-dir', '/run/state', '--pin-dir', pins];
+  const { stderr } = run(['sh', '-c', untilServing, 'sh', PODPACED, 'run', ...flags], {
+    env: { ...PATHS, NODE_UNIQUE_ID: '1' },
+    setUp: 'mount -t tmpfs none /run',
+  });
+  t.regex(stderr, / serves \/run\/helper\.sock/);
+  t.regex(stderr, /stopped; caps stay in force/);
+});
+
 test("arguments of Node's are none of podpace's and podpaced's", (t) => {
   const { file, out } = temptations(t);
   const own = [
@@ -215,8 +233,6 @@ function splitListing({ stdout }: Ending): { printed: string; files: string[] } 
   const [printed = '', listing = ''] = stdout.split('---\n');
   return { printed, files: listing.split('\n').filter((line) => line !== '') };
 }
-
-const PATHS = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
 test('with the first directory of addons full the second is used, and nothing partial stays', (t) => {
   const pod = makeNetns(t);
