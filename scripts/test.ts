@@ -166,14 +166,39 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
   return tally;
 }
 
-const { values } = parseArgs({
-  options: {
-    tier: { type: 'string' },
-    kernel: { type: 'string', multiple: true },
-    'inside-vm': { type: 'string' },
-    result: { type: 'string' },
-  },
-});
+const HELP = `Usage: test [options]
+
+Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Needs root.
+
+Options:
+  --tier ${TIERS.join('|')}  this tier only
+  --kernel ${KERNELS.join('|')}  of the VMs, this kernel only; repeatable
+  -h, --help  display help for command
+`;
+
+function readFlags() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        tier: { type: 'string' },
+        kernel: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h' },
+        'inside-vm': { type: 'string' },
+        result: { type: 'string' },
+      },
+    });
+    return values;
+  } catch (error) {
+    say(`${(error as Error).message}; see --help`);
+    process.exit(2);
+  }
+}
+
+const values = readFlags();
+if (values.help === true) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
 const tiers = values.tier === undefined ? TIERS : TIERS.filter((tier) => tier === values.tier);
 if (tiers.length === 0) {
   say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);

@@ -330,3 +330,12 @@ test('a full standard output is one line on stderr and no success', (t) => {
     t.regex(stderr, /^podpaced?: Cannot print the answer: ENOSPC[^\n]*\n$/);
   }
 });
+
+test('a reader that has gone is no failure and no message', (t) => {
+  // The pipe has lost its reader before anything is written.
+  const script = '{ sleep 0.3; "$@"; echo "ended with $?" >&2; } | true';
+  for (const command of ['--help', '--version']) {
+    const { stderr } = run(['sh', '-c', script, 'sh', PODPACED, command], { env: PATHS });
+    t.is(stderr, 'ended with 0\n', command);
+  }
+});

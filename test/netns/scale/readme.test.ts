@@ -1,0 +1,298 @@
+// Every command of README.md, run as it stands on a node of the test's own: its network and mounts are nobody else's, the built
+// executables are installed into them, two pods with caps wait there. A command without a case fails, and so does a case
+// whose command has gone.
+
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { addPod, addUplink, leaveRecord, makeHelperDirectories, paramsOf } from '../../kit/helper.ts';
+import { makeNetns } from '../../kit/netns.ts';
+import { runProgram, type Ended } from '../../kit/run-program.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../../..');
+const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+}
+
+const FENCED = /^```(\w*)\n([^]*?)^```$/gm;
+
+function blocks(): Block[] {
+  return [...README.matchAll(FENCED)].map(([, language = '', text = '']) => ({ language, text }));
+}
+
+function blockIn(language: string): string {
+  return blocks().find((block) => block.language === language)?.text ?? '';
+}
+
+/** Commands of a block: all lines of a script, those behind a prompt of a session; without comments. */
+function commandsIn({ language, text }: Block): string[] {
+  const lines = text.split('\n');
+  const typed =
+    language === 'sh' ? lines : lines.filter((line) => line.startsWith('$ ')).map((line) => line.slice(2));
+  return typed.map((line) => line.replace(/\s+#.*$/, '').trim()).filter((line) => line !== '');
+}
+
+function codeSpans(): string[] {
+  return [...README.replaceAll(FENCED, '').matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
+}
+
+function commandsOfReadme(): Set<string> {
+  const isCommand = (code: string): boolean => /^(podpaced |\.\/scripts\/\w+ |npm |systemctl )/.test(code);
+  return new Set([...blocks().flatMap(commandsIn), ...codeSpans().filter(isCommand)]);
+}
+
+interface Node {
+  /** Runs a line of a shell in the project's directory. */
+  run(line: string): Promise<Ended>;
+  /** Starts one that goes on; resolves when it has said that it serves. */
+  serve(line: string): Promise<void>;
+  /** How the one that goes on ended. */
+  readonly served: Promise<Ended>;
+  readonly hasFq: boolean;
+}
+
+/** What a node has of its own: a place for programs, /run with the records, and a bpffs on which nothing is. */
+function mounts(run: string, pins: string): string {
+  return [
+    `mkdir -p ${run}/outer ${run}/state ${pins}`,
+    `mount --rbind /run ${run}/outer`,
+    'mount -t tmpfs none /run',
+    'mkdir -p /run/netns /run/podpace',
+    `mount --rbind ${run}/outer/netns /run/netns`,
+    `mount --bind ${run}/state /run/podpace`,
+    `mount --bind ${pins} /sys/fs/bpf`,
+    'mount -t tmpfs none /usr/local/sbin',
+    'mount -t tmpfs none /opt && mkdir -p /opt/cni/bin',
+    'echo ready && exec sleep infinity',
+  ].join(' && ');
+}
+
+/** A node behind its uplink eth0, with the records of two pods: 4f2a…, capped in both directions, and another. */
+async function makeNode(t: ExecutionContext): Promise<Node> {
+  const [net, peer, first, second] = [makeNetns(t), makeNetns(t), makeNetns(t), makeNetns(t)];
+  const directories = makeHelperDirectories(t);
+  addUplink(net, peer, 'eth0', 1);
+  const egress = { rateBitsPerSec: 10_000_000 };
+  const pods = [
+    { name: 'pod1', sandbox: first, containerId: '4f2a9d', caps: { egress, ingress: egress } },
+    { name: 'pod2', sandbox: second, containerId: 'b10c55', caps: { egress } },
+  ];
+  for (const { name, sandbox, containerId, caps } of pods) {
+    addPod(net, sandbox, name);
+    leaveRecord(net, directories, { ...paramsOf(name, sandbox, caps), containerId });
+  }
+  const inNet = ['--net=/run/netns/' + net.name];
+  const script = mounts(directories.run, directories.pins);
+  const holder = spawn('nsenter', [...inNet, 'unshare', '--mount', 'sh', '-ec', script]);
+  t.teardown(() => holder.kill('SIGKILL'));
+  await new Promise((resolve, reject) => {
+    holder.stdout.once('data', resolve);
+    holder.once('exit', () => reject(new Error('Cannot make the mounts of the node')));
+  });
+  const inside = [...inNet, `--mount=/proc/${holder.pid}/ns/mnt`, `--wd=${ROOT}`, 'sh', '-c'];
+  const hasFq = spawnSync('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']).status === 0;
+  let served: Promise<Ended> = Promise.reject(new Error('Nothing was started'));
+  served.catch(() => undefined);
+  return {
+    hasFq,
+    run: (line) => runProgram('nsenter', [...inside, line]),
+    async serve(line) {
+      const child = spawn('nsenter', [...inside, `exec ${line}`]);
+      t.teardown(() => child.kill('SIGKILL'));
+      let stderr = '';
+      child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      served = new Promise((resolve) => {
+        child.on('close', (code) => resolve({ code, stdout: '', stderr }));
+      });
+      while (!stderr.includes(' serves ')) {
+        if (child.exitCode !== null) throw new Error(`podpaced does not serve: ${stderr}`);
+        await sleep(20);
+      }
+    },
+    get served() {
+      return served;
+    },
+  };
+}
+
+/** Runs one command of README; asserts what README says of it. */
+type Case = (t: ExecutionContext, node: Node, command: string) => Promise<void> | void;
+
+const installs =
+  (file: string, source: string): Case =>
+  async (t, node, command) => {
+    const { code, stderr } = await node.run(command);
+    t.is(code, 0, stderr);
+    t.is((await node.run(`cmp ${file} ${source} && test -x ${file}`)).code, 0);
+  };
+
+/** Succeeds, and prints what matches. */
+const prints =
+  (expected: RegExp): Case =>
+  async (t, node, command) => {
+    const { code, stdout, stderr } = await node.run(command);
+    t.is(code, 0, stderr);
+    t.regex(stdout, expected);
+  };
+
+/** Takes long, or runs this very test: what it would be asked is what its --help tells of. */
+const helps =
+  (...expected: readonly string[]): Case =>
+  async (t, node, command) => {
+    const [script = ''] = command.split(' ');
+    const { code, stdout, stderr } = await node.run(`${script} --help`);
+    t.is(code, 0, stderr);
+    for (const words of expected)
+      t.true(stdout.replaceAll(/\s+/g, ' ').includes(words), `${command}: ${words}`);
+  };
+
+const probes: Case = async (t, node, command) => {
+  const { code, stdout } = await node.run(command);
+  t.is(code, node.hasFq ? 0 : 1, stdout);
+  t.regex(stdout, /^ok +kernel +/m);
+  t.regex(stdout, node.hasFq ? /^ok +sch_fq +/m : /^MISSING +sch_fq .*modprobe sch_fq/m);
+};
+
+/** The lines that README shows below the command. */
+const showsStatus: Case = async (t, node, command) => {
+  const { code, stdout } = await node.run(command);
+  t.is(code, node.hasFq ? 0 : 1, stdout);
+  const [, shown = ''] = README.split(`$ ${command}\n`);
+  const lines = shown.split('\n...\n')[0]?.split('\n') ?? [];
+  t.is(lines.length, 3);
+  const printed = stdout.split('\n');
+  for (const line of lines) {
+    // Without sch_fq it goes on to say what is not enforced.
+    const isThere = node.hasFq
+      ? printed.includes(line)
+      : printed.some((text) => text.startsWith(line.replace(/ok$/, '')));
+    t.true(isThere, `${line} of\n${stdout}`);
+  }
+};
+
+/** What stands for values in a synopsis is replaced by some. */
+const sets: Case = async (t, node, command) => {
+  t.is(command, 'podpaced set CONTAINER[/IFNAME] --egress|--ingress');
+  const ways = ['4f2a --egress', '4f2a9d/eth0 --ingress', 'b10c55/eth0 --egress'];
+  const values = ['--rate 5M', '--burst 100k', '--horizon 60ms', '--aqm-target 6ms', '--aqm-interval 120ms'];
+  for (const way of ways) {
+    for (const value of [values.join(' '), '--aqm-target off', '--rate default', '--reset']) {
+      const { code, stdout, stderr } = await node.run(`podpaced set ${way} ${value}`);
+      t.is(code, 0, `${way} ${value}: ${stderr}`);
+      t.regex(stdout, /BEFORE +AFTER/);
+    }
+  }
+};
+
+/** The unit file starts what was installed, by the command that README gives. */
+const startsService: Case = async (t, node) => {
+  const unit = fs.readFileSync(path.join(ROOT, 'conf/podpaced.service'), 'utf8');
+  const [, started = ''] = /^ExecStart=\/usr\/local\/sbin\/(.*)$/m.exec(unit) ?? [];
+  t.is(started, RUN);
+  t.regex(unit, /^\[Install\]\nWantedBy=/m);
+  t.is((await node.run('test -x /usr/local/sbin/podpaced')).code, 0);
+};
+
+const RUN = 'podpaced run --mount-bpffs';
+
+/** In the order in which they are run. */
+const CASES: Readonly<Record<string, Case>> = {
+  './scripts/build': installs('dist/podpaced', 'dist/podpaced'),
+  'install -m 0755 dist/podpace /opt/cni/bin/': installs('/opt/cni/bin/podpace', 'dist/podpace'),
+  'install -m 0755 dist/podpaced /usr/local/sbin/': installs('/usr/local/sbin/podpaced', 'dist/podpaced'),
+  'systemctl enable --now podpaced': startsService,
+  'podpaced probe': probes,
+  [RUN]: async (t, node, command) => {
+    await node.serve(command);
+    t.is((await node.run('test -S /run/podpace/helper.sock && test -d /sys/fs/bpf/podpace')).code, 0);
+  },
+  'podpaced run': async (t, node, command) => {
+    const second = await node.run(command);
+    t.is(second.code, 1);
+    t.regex(second.stderr, /^podpaced: .*(already|another|pid|process)/i);
+  },
+  'podpaced status': showsStatus,
+  'podpaced list': prints(/^CONTAINER .*\n4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nb10c55 .*10 Mbit\/s +- /),
+  'podpaced counters': prints(/^CONTAINER .*\n4f2a9d +eth0 +egress +0 .*\n4f2a9d +eth0 +ingress .*\nb10c55 /),
+  'podpaced set 4f2a --egress --rate 20M': prints(/^rate +10 Mbit\/s +20 Mbit\/s$/m),
+  'podpaced set CONTAINER[/IFNAME] --egress|--ingress': sets,
+  './scripts/lab': helps('--quick'),
+  './scripts/test': helps('--tier', '--kernel'),
+  './scripts/test --tier unit|bpf|netns|vm': helps('unit|bpf|netns|vm'),
+  './scripts/bench all': helps('"all"', '--quick'),
+  './scripts/bench wiring': helps('"wiring"'),
+  './scripts/bench accuracy --wiring netkit-routing': helps(
+    '"accuracy"',
+    '--wiring',
+    '"netkit-routing"',
+    '"6.1"',
+  ),
+  './scripts/vm -- COMMAND': helps('after --'),
+  'npm run check': (t) => {
+    const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    // What CI runs first.
+    t.is(scripts['check'], 'scripts/node scripts/check.ts');
+    t.true(fs.readFileSync(path.join(ROOT, '.ci/run'), 'utf8').includes('scripts/check.ts'));
+  },
+  'podpaced uninstall': async (t, node, command) => {
+    const { code, stdout, stderr } = await node.run(command);
+    t.is(code, 0, stderr);
+    t.regex(stdout, /^Detached 2 pods; /);
+    t.is((await node.served).code, 0);
+    t.is((await node.run('test -e /sys/fs/bpf/podpace || test -e /run/podpace/helper.sock')).code, 1);
+  },
+};
+
+test('every command of README has a case, and every case a command', (t) => {
+  t.deepEqual([...commandsOfReadme()].toSorted(), Object.keys(CASES).toSorted());
+});
+
+test.serial('the commands of README do what README says', async (t) => {
+  t.timeout(300_000);
+  const node = await makeNode(t);
+  for (const [command, run] of Object.entries(CASES)) {
+    t.log(command);
+    await run(t, node, command);
+  }
+});
+
+test.serial('every flag that README names is one of a command', async (t) => {
+  const helps = await Promise.all(
+    ['run', 'set', 'list', 'uninstall'].map((name) =>
+      runProgram(path.join(ROOT, 'dist/podpaced'), [name, '--help']),
+    ),
+  );
+  const others = ['--tier', '--kernel', '--wiring', '--quick', '--', '--now'];
+  const known = new Set([...helps.flatMap(({ stdout }) => stdout.match(/--[a-z-]+/g) ?? []), ...others]);
+  const named = codeSpans().flatMap((code) => code.match(/(?<![\w-])--[a-z-]*/g) ?? []);
+  t.true(named.length > 15);
+  t.deepEqual(
+    named.filter((flag) => !known.has(flag)),
+    [],
+  );
+});
+
+test('the plugin entry and the annotations of README are what the shipped lists and Kubernetes have', (t) => {
+  const entry = JSON.parse(blockIn('json')) as object;
+  for (const name of ['20-bridge-podpace', '30-ptp-podpace', '40-flannel-podpace']) {
+    t.true(README.includes(`conf/${name}.conflist`));
+    const text = fs.readFileSync(path.join(ROOT, `conf/${name}.conflist`), 'utf8');
+    t.deepEqual((JSON.parse(text) as { plugins: object[] }).plugins.at(-1), entry);
+  }
+  // kubernetes/pkg/util/bandwidth/utils.go: the keys; the values are quantities.
+  const annotations = [...blockIn('yaml').matchAll(/^ {4}(\S+): (\S+)$/gm)].map(([, key, value]) => [
+    key,
+    value,
+  ]);
+  t.deepEqual(annotations, [
+    ['kubernetes.io/egress-bandwidth', '10M'],
+    ['kubernetes.io/ingress-bandwidth', '50M'],
+  ]);
+});
