@@ -58,7 +58,8 @@ function discard(file: string): void {
 
 /** Removes what processes that are gone have left of an addon: they were killed while they wrote it. */
 function removeLeftovers(directory: string, name: AssetName): void {
-  for (const entry of fs.readdirSync(directory)) {
+  const entries = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
+  for (const entry of entries) {
     const pid = entry.startsWith(`${name}.`) ? entry.slice(name.length + 1) : '';
     if (!/^\d+$/.test(pid) || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`))) continue;
     discard(path.join(directory, entry));
@@ -80,9 +81,9 @@ function writeWhole(file: string, content: Buffer): void {
 /** Puts an addon into a directory, unless it is there; returns its path. */
 function unpackInto(directory: string, name: AssetName, content: Buffer): string {
   const file = path.join(directory, name);
+  removeLeftovers(directory, name);
   if (isTrusted(file, content)) return file;
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-  removeLeftovers(directory, name);
   try {
     writeWhole(file, content);
   } catch (error) {

@@ -253,9 +253,15 @@ test('with the first directory of addons full the second is used, and nothing pa
   ]);
 });
 
-test('what killed processes left of addons is removed when there is room too', (t) => {
+test('what killed processes left of addons is removed when there is room too, also beside whole addons', (t) => {
   const pod = makeNetns(t);
-  const ending = run(withListing([PODPACE]), {
+  const twice = [
+    'cat >/run/stdin',
+    '"$@" </run/stdin >/dev/null',
+    'echo partial >/run/podpace/addons/koffi.node.4194304',
+    '"$@" </run/stdin',
+  ].join('; ');
+  const ending = run(withListing(['sh', '-c', twice, 'sh', PODPACE]), {
     env: { ...PATHS, ...cniEnv('ADD') },
     stdin: WITH_CAP,
     setUp: addonPlaces('roomy', 'roomy'),
