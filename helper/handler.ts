@@ -38,11 +38,16 @@ const MAX_NOT_ENFORCED = 100;
 
 /** A node has an exit into each of its pods: the others come first, and those with problems. */
 const MAX_EXITS = 100;
+/** One for each queue, perhaps. */
+const MAX_EXIT_PROBLEMS = 5;
 
 function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' | 'moreExits'> {
   const isDull = ({ role, problems }: ExitStatus): boolean => role === 'pod' && problems.length === 0;
   const sorted = exits.toSorted((a, b) => Number(isDull(a)) - Number(isDull(b)));
-  return { exits: sorted.slice(0, MAX_EXITS), moreExits: Math.max(0, exits.length - MAX_EXITS) };
+  const shown = sorted
+    .slice(0, MAX_EXITS)
+    .map((exit) => ({ ...exit, problems: shorten(exit.problems, MAX_EXIT_PROBLEMS) }));
+  return { exits: shown, moreExits: Math.max(0, exits.length - MAX_EXITS) };
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {

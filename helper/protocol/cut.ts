@@ -44,9 +44,12 @@ interface Limits {
   readonly characters: number;
 }
 
+/** A list that was cut before says how many it had. */
 function cutTexts(texts: readonly string[], { entries, characters }: Limits): string[] {
-  const rest = texts.length - entries;
-  const shown = texts.slice(0, entries).map((text) => cutText(text, characters));
+  const [, before] = /^and (\d+) more$/.exec(texts.at(-1) ?? '') ?? [];
+  const own = before === undefined ? texts : texts.slice(0, -1);
+  const rest = Math.max(0, own.length - entries) + Number(before ?? 0);
+  const shown = own.slice(0, entries).map((text) => cutText(text, characters));
   return rest > 0 ? [...shown, `and ${rest} more`] : shown;
 }
 

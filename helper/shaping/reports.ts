@@ -78,7 +78,7 @@ function remaining(store: Store, after: string | undefined): AttachmentRecord[] 
 }
 
 /** One page, of which `items` are the first of `total` that remain. */
-function pageOf<T extends AttachmentKey>(
+export function pageOf<T extends AttachmentKey>(
   items: readonly T[],
   total: number,
 ): { attachments: T[]; next?: string } {

@@ -1,0 +1,135 @@
+// Answers on a node with 600 exits, all of them faulty, and a thousand attachments: each fits into a message.
+
+import test from 'ava';
+import { createHandler, type HandlerContext } from '../../../helper/handler.ts';
+import { encodeLine } from '../../../helper/protocol/frame.ts';
+import type { ExitStatus, Method } from '../../../helper/protocol/messages.ts';
+import { ShapingError } from '../../../helper/shaping/failure.ts';
+import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
+import { DEFAULTS } from '../../../helper/shaping/rates.ts';
+import { checkFailure, listItem, pageOf } from '../../../helper/shaping/reports.ts';
+import type { AttachmentRecord } from '../../../helper/shaping/records.ts';
+import type { Shaper } from '../../../helper/shaping/shaper.ts';
+
+const EXITS = 600;
+const QUEUES = 128;
+
+const problems: readonly Problem[] = Array.from({ length: EXITS }, (_, index) => ({
+  text: `eth${index} has a htb root qdisc that somebody configured: remove it (tc qdisc del dev eth${index} root), let podpace replace it`,
+  ...{ place: `eth${index}`, scopes: [{ of: 'senders' as const }] },
+}));
+const texts = problems.map(({ text }) => text);
+
+function recordOf(index: number, exempt?: readonly string[]): AttachmentRecord {
+  return {
+    ...{
+      containerId: `${index}`.padStart(64, 'c'),
+      ifname: 'eth0',
+      network: 'pods',
+      sandbox: '/run/netns/x',
+    },
+    ...{ hostInterface: `veth${index}`, hostInterfaceIndex: 1000 + index, egressAggregateId: 5000 + index },
+    caps: { egress: { rateBitsPerSec: 10_000_000 } },
+    ...(exempt !== undefined && { exempt }),
+  };
+}
+
+const manyCidrs = Array.from({ length: 1000 }, (_, index) => `2001:db8:1111:2222:3333:4444:${index}::/112`);
+const records = [
+  recordOf(0, [...manyCidrs, ...manyCidrs]),
+  ...Array.from({ length: 999 }, (_, index) => recordOf(index + 1)),
+];
+const judgement = new Judgement(problems, records);
+
+const exits: readonly ExitStatus[] = texts.map((text, ifindex) => ({
+  ...{ name: `eth${ifindex}`, ifindex, kind: 'device', role: 'uplink', queues: QUEUES, rootQdisc: 'mq' },
+  ...{ departureProgram: false, arrivalProgram: false },
+  leafQdiscs: Array.from({ length: QUEUES }, () => 'pfifo_fast'),
+  problems: [
+    text,
+    ...Array.from({ length: QUEUES }, (_, queue) => `eth${ifindex} queue ${queue} has the leaf qdisc none`),
+  ],
+}));
+
+const counters = {
+  total: {},
+  perCpu: Object.fromEntries(Array.from({ length: 4096 }, (_, cpu) => [cpu, { packets: cpu, bytes: cpu }])),
+  backlogNs: 0,
+};
+
+const shaper = {
+  attach: async () => texts,
+  detach: async () => undefined,
+  check: async () => {
+    throw checkFailure(records[1]!, judgement) ?? new Error('it is enforced');
+  },
+  gc: async () => records.map(({ containerId, ifname }) => ({ containerId, ifname })),
+  status: async () => ({
+    ...{ exits, problems: texts, notices: texts, attachments: records.length },
+    notEnforced: records.map(({ containerId, ifname }) => ({ containerId, ifname, directions: ['egress'] })),
+  }),
+  list: async () =>
+    pageOf(
+      records.slice(0, 100).map((record) => listItem(record, judgement, DEFAULTS)),
+      records.length,
+    ),
+  set: async () => {
+    throw new ShapingError('unenforceable', `Cannot enforce the cap: ${texts.join('; ')}`);
+  },
+  counters: async () => pageOf([{ ...recordOf(1), egress: counters, ingress: counters }], 1),
+  uninstall: async () => ({
+    restoredExits: records.map(({ containerId }) => containerId),
+    detached: records.length,
+  }),
+};
+
+function contextOf(): HandlerContext {
+  return {
+    shaper: shaper as unknown as Shaper,
+    ...{ version: '1', kernel: '6.12', defaults: DEFAULTS, startedAt: new Date(0) },
+    probe: async () => ({
+      items: texts.map((found, index) => ({ name: `item ${index}`, ok: false, found })),
+    }),
+    stop: () => undefined,
+    log: () => undefined,
+  };
+}
+
+const key = { containerId: 'c', ifname: 'eth0' };
+const attachment = {
+  ...key,
+  network: 'pods',
+  hostInterface: 'veth1',
+  sandbox: '/x',
+  caps: { egress: { rateBitsPerSec: 10_000_000 } },
+};
+
+const REQUESTS: Readonly<Record<Method, readonly [params: object, told: RegExp]>> = {
+  attach: [attachment, /"notices":\["eth0 has .*and \d+ more"\]/],
+  detach: [key, /"result":\{\}/],
+  check: [attachment, /"check-failed".*\(egress\) is not enforced: eth0 has .*eth19 has .*; and 580 more/],
+  gc: [{ network: 'pods', valid: [] }, /"removed":\[\{.*"moreRemoved":\d+/],
+  status: [{}, /"state":"degraded".*and 5\d\d more.*"moreExits":\d+.*"moreNotEnforced":\d+/],
+  list: [{}, /"problemsByDirection":\{"egress":\["eth0 .*and 580 more"\]\}.*"next":/],
+  set: [
+    { ...key, direction: 'egress', changes: { rateBitsPerSec: 20_000_000 } },
+    /"unenforceable".*\d+ more characters/,
+  ],
+  counters: [{ perCpu: true }, /"morePerCpu":\d+/],
+  probe: [{}, /"moreItems":\d+/],
+  uninstall: [{}, /"restoredExits":\[.*and \d+ more"\],"detached":1000/],
+};
+
+for (const [method, [params, told]] of Object.entries(REQUESTS)) {
+  test(`the answer to ${method} fits into a message on a node with 600 faulty exits`, async (t) => {
+    const response = await createHandler(contextOf())({ version: 2, method, params });
+    t.regex(encodeLine(response).toString(), told);
+  });
+}
+
+test('all pages of a list whose first item is larger than a page come to an end', async (t) => {
+  const [first] = records;
+  const page = pageOf([listItem(first!, judgement, DEFAULTS)], records.length);
+  t.is(page.next, `${first!.containerId}:eth0`);
+  t.regex(page.attachments[0]?.exempt?.at(-1) ?? '', /^and \d+ more$/);
+});
