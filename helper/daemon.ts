@@ -125,9 +125,10 @@ export function openControl(
  * before the first reconciliation.
  */
 async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
+  const startMs = performance.now();
   const { replaced, failures } = await datapath.changeOver();
-  if (replaced > 0)
-    log('info', `Upgraded to layout ${LAYOUT}: replaced ${replaced} programs, caps stay in force`);
+  const took = `${replaced} programs in ${(performance.now() - startMs).toFixed(0)} ms`;
+  if (replaced > 0) log('info', `Upgraded to layout ${LAYOUT}: replaced ${took}, caps stay in force`);
   for (const failure of failures) log('error', `Cannot replace a program of a former release: ${failure}`);
 }
 

@@ -5,7 +5,7 @@
 // busy for CLOSED_NS from now on, nothing is lent and nobody waits, and whoever asks is dropped and not charged. Then the
 // former clock stands still, and ours goes on from where it stands: the slots that were granted by both are those of one
 // link, and never more than the cap. What is lost are the packets that came to our programs before the last former one
-// was gone, which is a few milliseconds, with a thousand pods tens of them. A former clock that cannot be read
+// was gone, which is milliseconds with a few pods, and grows with their number. A former clock that cannot be read
 // may be ahead by as much as its horizon and one packet, and is taken to be.
 //
 // Counters are copied before, and what the former ones have counted meanwhile is added afterwards. What is counted in the
