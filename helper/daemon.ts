@@ -10,6 +10,7 @@ import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFq } from './kernel/fq-support.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
+import { nodeIdentity } from './kernel/node-identity.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
 import { FqWatch } from './fq-watch.ts';
@@ -104,7 +105,7 @@ export function openControl(
   log: Log,
   standingProblems: () => readonly Problem[] = () => [],
 ): Control {
-  const store = new Store(config.stateDir, (message) => log('warn', message));
+  const store = new Store(config.stateDir, (message) => log('warn', message), nodeIdentity());
   const datapath = new Datapath(directoriesOf(config), VERSION);
   markRecords(directoriesOf(config), VERSION);
   const shaper = new Shaper({
@@ -152,7 +153,7 @@ export function removeTraces(config: HelperConfig, { store, datapath }: Control)
   // One cache serves all executables of the node, so only the node's own helper takes it away.
   if (config.stateDir === DEFAULT_CONFIG.stateDir) removeUnpackedAddons();
   unmarkRecords(directoriesOf(config));
-  store.removeIfEmpty();
+  store.removeAll();
 }
 
 /** Reports problems when they change, not every time they are seen. */

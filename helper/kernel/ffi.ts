@@ -1,6 +1,7 @@
 // The C library, as far as Node has no binding for it: setns, mount, flock, socket options, bpf. Everything here is
 // synchronous and acts on the calling thread, which is Node's main thread.
 
+import fs from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
 import { KernelError } from './errors.ts';
@@ -21,6 +22,7 @@ interface Libc {
   syscall(number: number, command: number, attr: Buffer, size: number): number;
   ioctl(fd: number, request: number): number;
   getsockname(fd: number, address: Buffer, length: Buffer): number;
+  socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, size: number): number;
   getsockopt(fd: number, level: number, option: number, value: Buffer, size: Buffer): number;
 }
@@ -47,6 +49,7 @@ function native(): { koffi: Koffi; libc: Libc } {
       getsockname: library.func(
         'int getsockname(int fd, void *address, void *length)',
       ) as Libc['getsockname'],
+      socket: library.func('int socket(int domain, int type, int protocol)') as Libc['socket'],
       setsockopt: library.func(
         'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
       ) as Libc['setsockopt'],
@@ -122,6 +125,31 @@ export function socketDrops(fd: number): number {
     native().libc.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value, size),
   );
   return value.readUInt32LE(SK_MEMINFO_DROPS * 4);
+}
+
+/** linux/socket.h. */
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+/** asm-generic/socket.h, Linux 5.14 and newer. */
+const SO_NETNS_COOKIE = 71;
+
+/**
+ * The number by which the kernel knows the calling thread's network namespace; unlike the inode it is given to no other
+ * namespace until the next boot. Undefined where the kernel does not tell.
+ */
+export function networkNamespaceCookie(): bigint | undefined {
+  const { libc } = native();
+  const fd = check('make a socket', libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  try {
+    const cookie = Buffer.alloc(8);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(cookie.length);
+    const status = libc.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length);
+    return status < 0 ? undefined : cookie.readBigUInt64LE();
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 /** mount(2) of a file system that needs no source, such as bpffs. */

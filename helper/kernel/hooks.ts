@@ -207,14 +207,33 @@ class ClsactHooks implements Hooks {
   /** One empty file per place, and `<ifindex>-clsact` where the clsact qdisc itself is ours to remove. */
   readonly #directory: string;
 
+  /** The files as they should be: somebody may take the directory away. */
+  readonly #marks: Set<string>;
+
   constructor(rt: RtSocket, directory: string) {
     this.#rt = rt;
     this.#directory = directory;
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#makeDirectory();
+    this.#marks = new Set(fs.readdirSync(directory));
+  }
+
+  #makeDirectory(): boolean {
+    return fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 }) !== undefined;
   }
 
   #mark(name: string): string {
     return path.join(this.#directory, name);
+  }
+
+  /** Leaves a mark, and those that were lost with the directory. */
+  #leaveMark(name: string): void {
+    this.#marks.add(name);
+    for (const each of this.#makeDirectory() ? this.#marks : [name]) fs.writeFileSync(this.#mark(each), '');
+  }
+
+  #removeMark(name: string): void {
+    this.#marks.delete(name);
+    fs.rmSync(this.#mark(name), { force: true });
   }
 
   async attachedProgramId(place: Place): Promise<number | undefined> {
@@ -233,8 +252,8 @@ class ClsactHooks implements Hooks {
   async attach(place: Place, program: AttachableProgram): Promise<void> {
     const { ifindex } = place;
     const filter = filterAt(place);
-    if (await ensureClsact(this.#rt, ifindex)) fs.writeFileSync(this.#mark(`${ifindex}-clsact`), '');
-    fs.writeFileSync(this.#mark(nameOfPlace(place)), '');
+    if (await ensureClsact(this.#rt, ifindex)) this.#leaveMark(`${ifindex}-clsact`);
+    this.#leaveMark(nameOfPlace(place));
     await replaceBpfFilter(this.#rt, { ...filter, programFd: program.fd, name: program.name });
   }
 
@@ -243,16 +262,16 @@ class ClsactHooks implements Hooks {
     if ((await this.attachedProgramId(place)) !== undefined) {
       await deleteFilter(this.#rt, filterAt(place));
     }
-    fs.rmSync(this.#mark(nameOfPlace(place)), { force: true });
-    const clsactMark = this.#mark(`${ifindex}-clsact`);
+    this.#removeMark(nameOfPlace(place));
+    const clsactMark = `${ifindex}-clsact`;
     const isLast = !this.knownPlaces().some((other) => other.ifindex === ifindex);
-    if (!isLast || !fs.existsSync(clsactMark)) return;
+    if (!isLast || !this.#marks.has(clsactMark)) return;
     if (!(await this.#hasFilters(ifindex))) await this.#removeClsact(ifindex);
-    fs.rmSync(clsactMark, { force: true });
+    this.#removeMark(clsactMark);
   }
 
   knownPlaces(): Place[] {
-    return placesIn(this.#directory);
+    return [...this.#marks].flatMap(placeFromName);
   }
 
   async #hasFilters(ifindex: number): Promise<boolean> {

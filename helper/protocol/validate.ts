@@ -1,5 +1,6 @@
 // Is a message what it claims to be? Each function returns the value with its type, or throws ShapeError that names
-// the field, what was expected and what came.
+// the field, what was expected and what came. What is read from disk is judged by the same functions
+// (helper/shaping/record-schema.ts).
 
 import { checkExemptions } from '../wire/exemption.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
@@ -25,19 +26,19 @@ export class ShapeError extends Error {
   override readonly name = 'ShapeError';
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
-function fail(name: string, expected: string, value: unknown): never {
+export function fail(name: string, expected: string, value: unknown): never {
   const found = value === undefined ? 'nothing' : show(value);
   throw new ShapeError(`"${name}" must be ${expected}, got ${found}`);
 }
 
-function fieldsOf(value: unknown, name: string): Fields {
+export function fieldsOf(value: unknown, name: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, 'an object', value);
   return value as Fields;
 }
 
-function stringOf(fields: Fields, name: string): string {
+export function stringOf(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value !== 'string' || value === '') fail(name, 'a non-empty string', value);
   return value;
@@ -84,7 +85,7 @@ function congestionControlOf(fields: Fields): string {
   return value;
 }
 
-function integerOf(value: unknown, name: string, least: number, most: number): number {
+export function integerOf(value: unknown, name: string, least: number, most: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) {
     return value as number;
   }
@@ -109,11 +110,11 @@ function capsOf(value: unknown): Caps {
   };
 }
 
-function attachmentKeyOf(fields: Fields): AttachmentKey {
+export function attachmentKeyOf(fields: Fields): AttachmentKey {
   return { containerId: cniNameOf(fields, 'containerId'), ifname: ifnameOf(fields, 'ifname') };
 }
 
-function attachParamsOf(fields: Fields): AttachParams {
+export function attachParamsOf(fields: Fields): AttachParams {
   return {
     ...attachmentKeyOf(fields),
     network: cniNameOf(fields, 'network'),

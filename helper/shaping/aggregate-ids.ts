@@ -1,11 +1,34 @@
 // Which numbers travel in skb->queue_mapping.
 
-import { AGGREGATE_COUNT, AGGREGATE_ID_MIN, aggregatePage, AGGREGATES_PER_PAGE } from '../wire/aggregate.ts';
+import {
+  AGGREGATE_COUNT,
+  AGGREGATE_ID_MIN,
+  AGGREGATE_ID_NONE,
+  aggregatePage,
+  AGGREGATES_PER_PAGE,
+  type HostInterface,
+} from '../wire/aggregate.ts';
 import type { AttachmentRecord } from './records.ts';
 
-/** Every aggregate id that some attachment holds. */
-export function aggregateIdsInUse(attachments: Iterable<AttachmentRecord>): Set<number> {
-  const ids = new Set<number>();
+/** A host interface for which the kernel holds caps that no record speaks of (orphans.ts). */
+export interface Orphan extends HostInterface {
+  readonly ifindex: number;
+  readonly name: string;
+}
+
+/** Aggregates that orphans have: they are in use, and everything that belongs to them stays. */
+export function aggregateIdsOf(orphans: Iterable<Orphan>): number[] {
+  return [...orphans]
+    .flatMap(({ egressId, ingressId }) => [egressId, ingressId])
+    .filter((id) => id !== AGGREGATE_ID_NONE);
+}
+
+/** Every aggregate id that some attachment holds, known or not. */
+export function aggregateIdsInUse(
+  attachments: Iterable<AttachmentRecord>,
+  orphans: Iterable<Orphan> = [],
+): Set<number> {
+  const ids = new Set(aggregateIdsOf(orphans));
   for (const { egressAggregateId, ingressAggregateId } of attachments) {
     if (egressAggregateId !== undefined) ids.add(egressAggregateId);
     if (ingressAggregateId !== undefined) ids.add(ingressAggregateId);

@@ -24,8 +24,8 @@ export class Aggregates {
    * Throws ShapingError `unenforceable` when there are no more.
    */
   assign(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
-    const { store, defaults } = this.#node;
-    const inUse = aggregateIdsInUse(store.readAttachments());
+    const { store, defaults, orphans } = this.#node;
+    const inUse = aggregateIdsInUse(store.readAttachments(), orphans);
     const ids = DIRECTIONS.flatMap((direction) => {
       if (effectiveCapIn(wanted, direction, defaults) === undefined) return [];
       const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);

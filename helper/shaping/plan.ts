@@ -20,7 +20,7 @@ import {
   type QdiscStep,
 } from './exit-qdiscs.ts';
 import type { HookName } from '../kernel/hooks.ts';
-import { aggregateIdsInUse } from './aggregate-ids.ts';
+import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
@@ -47,6 +47,17 @@ export interface Desired {
   readonly foreignQdisc: ForeignQdisc;
   /** The node's list of exempt addresses. */
   readonly exempt: readonly string[];
+  /** Devices whose caps are of attachments that nothing is known of: left as they are. */
+  readonly orphans?: readonly Orphan[];
+}
+
+function isOrphan({ orphans = [] }: Desired, ifindex: number): boolean {
+  return orphans.some((orphan) => orphan.ifindex === ifindex);
+}
+
+/** Whether something holds packets at this device for an attachment that nothing is known of. */
+function isOrphanHolder({ orphans = [] }: Pick<Desired, 'orphans'>, ifindex: number): boolean {
+  return orphans.some((orphan) => orphan.ifindex === ifindex && orphan.ingressId !== AGGREGATE_ID_NONE);
 }
 
 /** What the maps hold, of the attachments in question. */
@@ -110,7 +121,7 @@ export function attachpointOf(place: string): Attachpoint {
 
 /** Every program that must stand somewhere. */
 export function desiredPrograms(
-  desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals'>,
+  desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals' | 'orphans'>,
 ): Map<string, ProgramName> {
   const programs = new Map<string, ProgramName>();
   for (const exit of desired.exits)
@@ -133,6 +144,9 @@ export function desiredPrograms(
       programs.set(placeOf({ ifindex, hook: 'egress' }), 'deliver');
     }
   }
+  // What stands there is a pod's own, not an exit's.
+  for (const { ifindex } of desired.orphans ?? [])
+    if (isOrphanHolder(desired, ifindex)) programs.delete(placeOf({ ifindex, hook: 'egress' }));
   return programs;
 }
 
@@ -248,6 +262,7 @@ function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
   const wanted = new Set(desired.attachments.flatMap(routingEntries).map(routingKeyOf));
   return observed.routing
     .filter((entry) => !wanted.has(routingKeyOf(entry)))
+    .filter((entry) => !isOrphan(desired, interfaceOfEntry(entry)))
     .map((entry) => ({ kind: 'remove-routing', ifindex: interfaceOfEntry(entry), entry }));
 }
 
@@ -275,11 +290,16 @@ function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Obser
   });
 }
 
-function detachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: HookName): Step[] {
+function detachSteps(
+  desired: Desired,
+  programs: ReadonlyMap<string, ProgramName>,
+  observed: Observed,
+  hook: HookName,
+): Step[] {
   return [...observed.programs.keys()]
     .filter((place) => !programs.has(place))
     .map(attachpointOf)
-    .filter((point) => point.hook === hook)
+    .filter((point) => point.hook === hook && !isOrphan(desired, point.ifindex))
     .map((point) => ({ kind: 'detach', ...point }));
 }
 
@@ -287,14 +307,14 @@ function detachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Obser
 function orphanSteps(desired: Desired, observed: Observed): Step[] {
   const owned = new Set(desired.attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
   return [...observed.hostInterfaces.keys()]
-    .filter((ifindex) => !owned.has(ifindex))
+    .filter((ifindex) => !owned.has(ifindex) && !isOrphan(desired, ifindex))
     .map((ifindex) => ({ kind: 'remove-host-interface', ifindex }));
 }
 
 /** Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it stays. */
-function restoreSteps(shaped: ReadonlySet<number>, observed: Observed): Step[] {
+function restoreSteps(desired: Desired, shaped: ReadonlySet<number>, observed: Observed): Step[] {
   return observed.exitRecords
-    .filter(({ ifindex }) => !shaped.has(ifindex))
+    .filter(({ ifindex }) => !shaped.has(ifindex) && !isOrphanHolder(desired, ifindex))
     .map((exit) => {
       const device = observed.devices.get(exit.ifindex);
       return { kind: 'restore-root', exit, isStillOurs: device !== undefined && hasOurRoot(device) };
@@ -333,12 +353,12 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...HOOK_ORDER.flatMap((hook) => attachSteps(programs, observed, hook)),
       ...HOOK_ORDER.slice(1)
         .toReversed()
-        .flatMap((hook) => detachSteps(programs, observed, hook)),
+        .flatMap((hook) => detachSteps(desired, programs, observed, hook)),
       ...routingOrphanSteps(desired, observed),
       ...orphanSteps(desired, observed),
-      ...detachSteps(programs, observed, 'egress'),
+      ...detachSteps(desired, programs, observed, 'egress'),
       ...overheadOrphanSteps(desired, observed),
-      ...restoreSteps(shaped, observed),
+      ...restoreSteps(desired, shaped, observed),
     ],
     problems,
   };

@@ -6,7 +6,16 @@ import type { AttachmentKey, AttachmentKind, Caps, ChangedCaps, HostRouting } fr
 /** Changes with every incompatible change of a record. */
 export const RECORD_VERSION = 1;
 
-export interface AttachmentRecord extends AttachmentKey {
+/**
+ * Of which boot and which network namespace a device's index is: together they name one device. Absent in records of
+ * 23c71bb; the cookie also where the kernel does not tell it (SO_NETNS_COOKIE).
+ */
+export interface Origin {
+  readonly bootId?: string;
+  readonly netnsCookie?: string;
+}
+
+export interface AttachmentRecord extends AttachmentKey, Origin {
   readonly network: string;
   readonly hostInterface: string;
   readonly hostInterfaceIndex: number;
@@ -40,7 +49,7 @@ export interface FormerQdisc {
   readonly options: string;
 }
 
-export interface ExitRecord {
+export interface ExitRecord extends Origin {
   readonly ifindex: number;
   readonly name: string;
   /** Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its leaves. */
@@ -49,4 +58,26 @@ export interface ExitRecord {
 
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.containerId === b.containerId && a.ifname === b.ifname;
+}
+
+/** What a record says of its device. */
+export type DeviceClaim = Origin & { readonly name: string; readonly kind?: AttachmentKind };
+
+/** True when a record cannot be of a device that is there now: it is of another boot, or of another namespace. */
+export function isOutlived(record: Origin, origin: Origin): boolean {
+  return (['bootId', 'netnsCookie'] as const).some(
+    (name) => record[name] !== undefined && origin[name] !== undefined && record[name] !== origin[name],
+  );
+}
+
+/**
+ * Whether the device that now has a record's index is the one that the record was made of. Within one boot and namespace
+ * an index is not given twice, so a device may have got another name; without knowing these, its name must be the same.
+ */
+export function isSameDevice(
+  claim: DeviceClaim,
+  link: { readonly name: string; readonly kind?: string },
+): boolean {
+  if (claim.kind !== undefined && claim.kind !== link.kind) return false;
+  return claim.bootId !== undefined || claim.name === link.name;
 }

@@ -22,7 +22,7 @@ import { ShapingError } from './failure.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { bothDirections, type Judgement, type ProblemsByDirection } from './judgement.ts';
 import type { NodeDefaults } from './rates.ts';
-import { isSameAttachment, type AttachmentRecord } from './records.ts';
+import type { AttachmentRecord } from './records.ts';
 import type { Store } from './store.ts';
 import { exitStatus, judge, takeWholeView, type Node } from './view.ts';
 
@@ -64,8 +64,10 @@ function directionsOf(problems: ProblemsByDirection): Direction[] {
 
 /** The record of an attachment. Throws ShapingError `not-found`. */
 export function knownAttachment(store: Store, key: AttachmentKey): AttachmentRecord {
-  const record = store.readAttachments().find((candidate) => isSameAttachment(candidate, key));
+  const record = store.readAttachment(key);
   if (record !== undefined) return record;
+  const badness = store.badnessOf(key);
+  if (badness !== undefined) throw new ShapingError('not-found', badness);
   const remedy = 'podpaced list shows the pods that were added with a cap';
   throw new ShapingError('not-found', `No cap is known for ${nameOf(key)}`, remedy);
 }
@@ -98,12 +100,13 @@ export function listItem(
   judgement: Judgement,
   defaults: NodeDefaults,
 ): AttachmentStatus {
+  const { bootId: _boot, netnsCookie: _netns, ...told } = record;
   const problems = judgement.of(record);
   const cut = directionsOf(problems).map((direction) => {
     return [direction, shorten(problems[direction] ?? [], MAX_ITEM_PROBLEMS)] as const;
   });
   return {
-    ...record,
+    ...told,
     effective: effectiveCapsOf(record, defaults),
     problems: shorten(bothDirections(problems), MAX_ITEM_PROBLEMS),
     problemsByDirection: Object.fromEntries(cut),
@@ -162,9 +165,11 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
 
 /** Throws ShapingError `check-failed` with everything that is missing for an attachment. */
 export async function checkAttachment(node: Node, key: AttachmentKey): Promise<void> {
-  const record = node.store.readAttachments().find((candidate) => isSameAttachment(candidate, key));
-  if (record === undefined)
-    throw new ShapingError('check-failed', `No cap is known for ${nameOf(key)}`, 'add the pod again');
+  const record = node.store.readAttachment(key);
+  if (record === undefined) {
+    const reason = node.store.badnessOf(key) ?? `No cap is known for ${nameOf(key)}`;
+    throw new ShapingError('check-failed', reason, 'add the pod again');
+  }
   const failure = checkFailure(record, judge(node, await takeWholeView(node)));
   if (failure !== undefined) throw failure;
 }

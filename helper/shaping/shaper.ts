@@ -23,9 +23,11 @@ import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { exemptionListsOf } from './exemptions.ts';
 import { ShapingError } from './failure.ts';
 import { limitGso } from './gso.ts';
+import { nodeProblem } from './judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
 import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from './plan.ts';
+import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
@@ -37,9 +39,10 @@ import {
   statusOf,
   type NodeStatus,
 } from './reports.ts';
-import { takeView, type Node, type View } from './view.ts';
+import { hasEgressCap, recordProblems, takeView, type Node, type View } from './view.ts';
 
-export type ShaperOptions = LoggingNode;
+/** What the shaper finds out itself is left out. */
+export type ShaperOptions = Omit<LoggingNode, 'orphans'>;
 
 /** Throws ShapingError for what no record can be made of. */
 function recordOf(params: AttachParams, link: Link): AttachmentRecord {
@@ -65,7 +68,8 @@ function recordOf(params: AttachParams, link: Link): AttachmentRecord {
 }
 
 export class Shaper {
-  readonly #options: ShaperOptions;
+  readonly #options: LoggingNode;
+  readonly #orphans = new Orphans();
   readonly #aggregates: Aggregates;
   readonly #enforcement: Enforcement;
   readonly #lister: Lister;
@@ -79,10 +83,21 @@ export class Shaper {
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ShaperOptions) {
-    this.#options = options;
-    this.#aggregates = new Aggregates(options);
-    this.#enforcement = new Enforcement(options);
-    this.#lister = new Lister(options);
+    const orphans = this.#orphans;
+    const node: LoggingNode = {
+      ...options,
+      standingProblems: () => [
+        ...(options.standingProblems?.() ?? []),
+        ...recordProblems(node).map(nodeProblem),
+      ],
+      get orphans() {
+        return orphans.known;
+      },
+    };
+    this.#options = node;
+    this.#aggregates = new Aggregates(node);
+    this.#enforcement = new Enforcement(node);
+    this.#lister = new Lister(node);
     this.#programs = new ProgramWatch(options.datapath);
   }
 
@@ -137,8 +152,10 @@ export class Shaper {
   /** Takes an attachment's caps away. Succeeds for one that is not known. */
   detach(key: AttachmentKey): Promise<void> {
     return this.#exclusively(async () => {
-      const record = this.#store.readAttachments().find((candidate) => isSameAttachment(candidate, key));
-      if (record !== undefined) await this.#remove(record);
+      const record = this.#store.readAttachment(key);
+      // What cannot be read goes too: the device follows, and with it what stands there.
+      if (record === undefined) this.#store.removeAttachment(key);
+      else await this.#remove(record);
     });
   }
 
@@ -165,15 +182,18 @@ export class Shaper {
   reconcile(): Promise<string[]> {
     return this.#exclusively(async () => {
       this.#store.refresh();
+      await this.#matchRecords();
       await this.#dropVanished();
       const attachments = this.#store.readAttachments();
+      const { orphans } = this.#options;
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
       const failures = await this.#carryOut(view);
       this.#arrivals = view.desired.arrivals;
       this.#programs.reset();
       this.#hasReconciled = true;
-      this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments)));
-      return [...failures, ...view.plan.problems.values()];
+      this.#finishRemovals();
+      this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments, orphans)));
+      return [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
     });
   }
 
@@ -244,6 +264,7 @@ export class Shaper {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       const restoredExits = this.#store.readExits().map(({ name }) => name);
+      this.#orphans.forget();
       for (const { containerId, ifname } of attachments)
         this.#store.removeAttachment({ containerId, ifname });
       const view = await takeView(this.#options, [], { hasOtherPods: true });
@@ -312,17 +333,55 @@ export class Shaper {
     }
   }
 
-  /** Forgets an attachment first, then takes away what the rest does not need. */
+  /**
+   * Forgets an attachment first, then takes away what the rest does not need. Its record says so until all is gone: what
+   * is left after a crash would otherwise be taken for that of a lost record.
+   */
   async #remove(record: AttachmentRecord): Promise<void> {
-    this.#store.removeAttachment(record);
+    this.#store.startRemoval(record);
     const others = this.#store.readAttachments();
     // With the last egress cap all exits go, also those that are known by nothing but their program.
-    const isLast = !others.some(({ egressAggregateId }) => egressAggregateId !== undefined);
+    const isLast = !hasEgressCap(others, this.#options.orphans);
     const devices = [record.hostInterfaceIndex];
     const view = await takeView(this.#options, isLast ? others : [], { devices, hasOtherPods: isLast });
-    for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
+    for (const step of view.plan.steps) {
+      try {
+        await this.#enforcement.apply(step, view.observed);
+      } catch (error) {
+        if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-'))
+          throw error;
+        // What others still lack is no reason to keep a pod: reconciling tries again.
+        this.#options.log(
+          'error',
+          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
+        );
+      }
+    }
     this.#enforcement.exempt(record, undefined);
     this.#aggregates.giveBack(record, undefined);
+    this.#store.finishRemoval(record);
+  }
+
+  /** What a crash had left of removals, or a step that failed. The entry of the host interface is what goes last. */
+  #finishRemovals(): void {
+    const attachments = this.#store.readAttachments();
+    const inUse = aggregateIdsInUse(attachments, this.#options.orphans);
+    const owned = new Set(attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+    for (const record of this.#store.readRemoving()) {
+      const ifindex = record.hostInterfaceIndex;
+      if (!owned.has(ifindex) && this.#datapath.readHostInterface(ifindex) !== undefined) continue;
+      for (const id of aggregateIdsInUse([record])) if (!inUse.has(id)) this.#datapath.clearAggregate(id);
+      this.#store.finishRemoval(record);
+    }
+  }
+
+  /** Forgets records whose devices are of another time or place, and looks for devices without a record. */
+  async #matchRecords(): Promise<void> {
+    const links = await listLinks(this.#datapath.rt);
+    for (const text of forgetOutlived(this.#store, links)) this.#options.log('info', text);
+    this.#store.adopt();
+    const known = [...this.#store.readAttachments(), ...this.#store.readRemoving()];
+    this.#orphans.known = await findOrphans(this.#datapath, links, known);
   }
 
   /** Attachments whose host interface is gone have lost everything that could be capped. */
@@ -339,7 +398,10 @@ export class Shaper {
 
   async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
     const exits = [...this.#exits.values()];
-    const wanted = desiredPrograms({ attachments, exits, arrivals: this.#arrivals });
+    const wanted = desiredPrograms({
+      ...{ attachments, exits, arrivals: this.#arrivals },
+      orphans: this.#options.orphans,
+    });
     const lost = await this.#programs.look(wanted);
     if (lost.length === 0) return;
     const devices = lost.map((place) => attachpointOf(place).ifindex);

@@ -2,11 +2,14 @@
 
 import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
+import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
+import type { Orphan } from './aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
 import { planExitQdiscs, qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
 import { isUpper, type Exit } from './exits.ts';
 import { isArrival } from './host-routing.ts';
+import { orphanProblem } from './orphans.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
 import { Judgement, nodeProblem, type Problem } from './judgement.ts';
 import { placeOf, plan, type Desired } from './plan.ts';
@@ -27,6 +30,8 @@ export interface Node {
   readonly exempt: readonly string[];
   /** What is wrong for another reason than the state of devices and maps. */
   readonly standingProblems?: () => readonly Problem[];
+  /** As they were when the whole node was last looked at. */
+  readonly orphans: readonly Orphan[];
 }
 
 export interface View extends Looked {
@@ -57,10 +62,11 @@ export interface ViewScope {
 }
 
 /** All exits of the node as they are now, whether or not a cap needs them. */
-export function observeNodeExits({ datapath, store, uplinks }: Node): Promise<ObservedExits> {
+export function observeNodeExits({ datapath, store, uplinks, orphans }: Node): Promise<ObservedExits> {
+  const known = store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex);
   return observeExits(datapath.rt, {
     uplinks,
-    hostInterfaces: new Set(store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex)),
+    hostInterfaces: new Set([...known, ...orphans.map(({ ifindex }) => ifindex)]),
     equipped: new Set(store.readExits().map(({ ifindex }) => ifindex)),
   });
 }
@@ -74,10 +80,10 @@ export async function takeView(
   attachments: readonly AttachmentRecord[],
   { devices = [], hasOtherPods, hasUplinks = true, hasIdleExits = false }: ViewScope,
 ): Promise<View> {
-  const { datapath, store, defaults, foreignQdisc, exempt } = node;
+  const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
   const { exits, unusable, links } = await observeNodeExits(node);
-  const needsExits = all.some(({ egressAggregateId }) => egressAggregateId !== undefined);
+  const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
   const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices, ...idle]);
   const needed = needsExits ? exits : [];
@@ -107,7 +113,7 @@ export async function takeView(
   // Whatever is said of a device is said of all that it is to anybody: an exit, and the host interface of an attachment.
   const concerned = all.filter((record) => places.has(record.hostInterfaceIndex));
   const desired: Desired = {
-    ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt },
+    ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
   };
   const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
@@ -116,6 +122,14 @@ export async function takeView(
     ...{ strictUplinks, unusableUplinks: unusable },
     hasHostRouting: all.some(({ hostRouting }) => hostRouting !== undefined),
   };
+}
+
+/** Whether something is capped on its way out, so that every exit has to hold packets. */
+export function hasEgressCap(attachments: readonly AttachmentRecord[], orphans: readonly Orphan[]): boolean {
+  return (
+    attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ||
+    orphans.some(({ egressId }) => egressId !== AGGREGATE_ID_NONE)
+  );
 }
 
 /** Exits on which packets to pods are taken in: all that can be, once an attachment has host routing. */
@@ -157,6 +171,11 @@ function nodeProblems({ nodeExits, observed, desired, unusableUplinks }: View): 
     if (problem !== undefined) problems.push(nodeProblem(problem));
   }
   return problems;
+}
+
+/** What is wrong with the records, and what the kernel holds that none speaks of. */
+export function recordProblems({ datapath, store, orphans }: Node): string[] {
+  return [...store.problems(), ...orphans.map((orphan) => orphanProblem(datapath, orphan))];
 }
 
 /** What is wrong in a view of the whole node. */

@@ -1,0 +1,241 @@
+// What a record must be, whole: kinds, ranges, names, and that it stands in the file of its name. Pure.
+//
+// Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is or not at all; what it
+// holds beyond what is known here is left out.
+
+import { crc32 } from 'node:zlib';
+import {
+  attachParamsOf,
+  fail,
+  fieldsOf,
+  integerOf,
+  ShapeError,
+  stringOf,
+  type Fields,
+} from '../protocol/validate.ts';
+import { keyOf, type CapChanges, type ChangedCaps } from '../protocol/messages.ts';
+import { CAP_RANGES } from '../protocol/ranges.ts';
+import { printable } from '../protocol/printable.ts';
+import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
+import { aggregateIdOf, DIRECTIONS } from './effective.ts';
+import {
+  RECORD_VERSION,
+  type AttachmentRecord,
+  type ExitRecord,
+  type FormerQdisc,
+  type Origin,
+} from './records.ts';
+
+/** Ends of the files of records. */
+export const RECORD_SUFFIX = '.json';
+
+const MAX_U32 = 0xffff_ffff;
+const MAX_IFINDEX = 0x7fff_ffff;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const DECIMAL = /^[0-9]{1,20}$/;
+const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+/** Names of qdiscs are those of kernel modules. */
+const QDISC_KIND = /^[a-z0-9_]{1,15}$/;
+/** The kernel gives a device 4096 transmit queues at most (net/core/rtnetlink.c), and mq each a leaf. */
+const MAX_FORMER_QDISCS = 4097;
+const MAX_OPTIONS_LENGTH = 65_536;
+
+function matchOf(fields: Fields, name: string, pattern: RegExp, expected: string): string {
+  const value = stringOf(fields, name);
+  if (!pattern.test(value)) fail(name, expected, value);
+  return value;
+}
+
+function originOf(fields: Fields): Origin {
+  return {
+    ...(fields['bootId'] !== undefined && { bootId: matchOf(fields, 'bootId', UUID, 'a UUID') }),
+    ...(fields['netnsCookie'] !== undefined && {
+      netnsCookie: matchOf(fields, 'netnsCookie', DECIMAL, 'a number in decimal'),
+    }),
+  };
+}
+
+function capChangesOf(value: unknown, name: string): CapChanges {
+  const fields = fieldsOf(value, name);
+  const known = Object.keys(CAP_RANGES) as (keyof CapChanges)[];
+  return Object.fromEntries(
+    known
+      .filter((key) => fields[key] !== undefined)
+      .map((key) => [key, integerOf(fields[key], `${name}.${key}`, ...CAP_RANGES[key])]),
+  );
+}
+
+function changedCapsOf(value: unknown): ChangedCaps {
+  const fields = fieldsOf(value, 'changes');
+  return Object.fromEntries(
+    DIRECTIONS.filter((direction) => fields[direction] !== undefined).map((direction) => [
+      direction,
+      capChangesOf(fields[direction], `changes.${direction}`),
+    ]),
+  );
+}
+
+function kindOf(value: unknown): 'veth' | 'netkit' {
+  if (value !== 'veth' && value !== 'netkit') fail('kind', 'veth or netkit', value);
+  return value;
+}
+
+function ifindexOf(fields: Fields, name: string): number {
+  return integerOf(fields[name], name, 1, MAX_IFINDEX);
+}
+
+function aggregateIdsOf(fields: Fields): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
+  const names = ['egressAggregateId', 'ingressAggregateId'] as const;
+  const ids = names
+    .filter((name) => fields[name] !== undefined)
+    .map((name) => [name, integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX)] as const);
+  if (ids.length === 2 && ids[0]?.[1] === ids[1]?.[1])
+    fail('ingressAggregateId', 'another than egressAggregateId', ids[1]?.[1]);
+  return Object.fromEntries(ids);
+}
+
+/** A direction has an aggregate when it has a rate, by ADD or by `set`, and only then. */
+function requireAggregates(record: AttachmentRecord): void {
+  for (const direction of DIRECTIONS) {
+    const rate = record.caps[direction] ?? record.changes?.[direction]?.rateBitsPerSec;
+    const id = aggregateIdOf(record, direction);
+    if ((rate === undefined) !== (id === undefined))
+      fail(`${direction}AggregateId`, rate === undefined ? 'absent without a rate' : 'there with a rate', id);
+  }
+}
+
+function attachmentOf(fields: Fields): AttachmentRecord {
+  const params = attachParamsOf(fields);
+  const { hostRouting } = params;
+  const routed = hostRouting === undefined ? undefined : fieldsOf(fields['hostRouting'], 'hostRouting');
+  const record: AttachmentRecord = {
+    ...params,
+    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
+    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    ...(hostRouting !== undefined && {
+      hostRouting: {
+        ...hostRouting,
+        ...(routed?.['hostMac'] !== undefined && {
+          hostMac: matchOf(routed, 'hostMac', MAC, 'a hardware address'),
+        }),
+      },
+    }),
+    ...(fields['changes'] !== undefined && { changes: changedCapsOf(fields['changes']) }),
+    ...aggregateIdsOf(fields),
+    ...originOf(fields),
+  };
+  requireAggregates(record);
+  return record;
+}
+
+function formerQdiscOf(value: unknown, index: number): FormerQdisc {
+  const fields = fieldsOf(value, `formerQdiscs[${index}]`);
+  const { options } = fields;
+  if (typeof options !== 'string' || options.length > MAX_OPTIONS_LENGTH || !BASE64.test(options))
+    fail('options', 'bytes in base64', options);
+  return {
+    kind: matchOf(fields, 'kind', QDISC_KIND, 'the name of a qdisc'),
+    handle: integerOf(fields['handle'], 'handle', 0, MAX_U32),
+    parent: integerOf(fields['parent'], 'parent', 1, MAX_U32),
+    options,
+  };
+}
+
+function exitOf(fields: Fields): ExitRecord {
+  const { formerQdiscs } = fields;
+  if (!Array.isArray(formerQdiscs) || formerQdiscs.length > MAX_FORMER_QDISCS)
+    fail('formerQdiscs', `an array of at most ${MAX_FORMER_QDISCS} qdiscs`, formerQdiscs);
+  return {
+    ifindex: ifindexOf(fields, 'ifindex'),
+    name: matchOf(fields, 'name', /^[^/:\s]{1,15}$/, 'an interface name'),
+    formerQdiscs: formerQdiscs.map(formerQdiscOf),
+    ...originOf(fields),
+  };
+}
+
+/** The two kinds of records, by the names of their directories. */
+export interface Records {
+  attachments: AttachmentRecord;
+  exits: ExitRecord;
+}
+
+/** Name of the file of a record, without its suffix. */
+export const RECORD_NAMES: { readonly [K in keyof Records]: (record: Records[K]) => string } = {
+  attachments: keyOf,
+  exits: ({ ifindex }) => String(ifindex),
+};
+
+const READERS: { readonly [K in keyof Records]: (fields: Fields) => Records[K] } = {
+  attachments: attachmentOf,
+  exits: exitOf,
+};
+
+function requireVersion(fields: Fields, version: unknown): void {
+  const known = `this podpaced knows ${RECORD_VERSION}`;
+  if (version === RECORD_VERSION) return;
+  if (Number.isSafeInteger(version) && (version as number) > RECORD_VERSION)
+    throw new ShapeError(`it is of a newer podpaced: its record version is ${String(version)}, ${known}`);
+  fail('recordVersion', `${RECORD_VERSION}`, fields['recordVersion']);
+}
+
+/**
+ * The record that a file holds. `name` is the file's, without its suffix. Throws ShapeError that says in one printable
+ * line what is wrong.
+ */
+export function parseRecord<K extends keyof Records>(kind: K, name: string, text: string): Records[K] {
+  try {
+    const fields = fieldsOf(JSON.parse(text), 'record');
+    requireVersion(fields, fields['recordVersion']);
+    const record = READERS[kind](fields);
+    // Absent in records of 23c71bb.
+    if (fields['checksum'] !== undefined && fields['checksum'] !== checksumOf(record))
+      throw new ShapeError('its checksum is not that of what it says: it was damaged, or changed by hand');
+    const own = RECORD_NAMES[kind](record);
+    if (own !== name) throw new ShapeError(`it is the record of ${own}, which has a file of its own name`);
+    return record;
+  } catch (error) {
+    // Whatever it is: text that nests too deep has JSON.stringify of the complaint run out of stack, too.
+    throw new ShapeError(printable((error as Error).message).slice(0, 300), { cause: error });
+  }
+}
+
+/** Of what is known of a record: a digit that has become another one is seen by nothing else. */
+function checksumOf(record: object): number {
+  return crc32(JSON.stringify(record));
+}
+
+/** What a file of a record holds. Throws ShapeError for what `parseRecord` would not take. */
+export function formatRecord<K extends keyof Records>(kind: K, record: Records[K]): string {
+  const own = READERS[kind]({ ...record });
+  return `${JSON.stringify({ recordVersion: RECORD_VERSION, ...own, checksum: checksumOf(own) })}\n`;
+}
+
+/**
+ * Attachments of which not more than one can be right, with the reason: they name the same aggregate or the same
+ * interface.
+ */
+export function contradictionsOf(records: readonly AttachmentRecord[]): Map<AttachmentRecord, string> {
+  const found = new Map<AttachmentRecord, string>();
+  const owners = new Map<string, AttachmentRecord>();
+  for (const record of records) {
+    const claims = [
+      `interface ${record.hostInterfaceIndex}`,
+      ...DIRECTIONS.flatMap((direction) => {
+        const id = aggregateIdOf(record, direction);
+        return id === undefined ? [] : [`aggregate ${id}`];
+      }),
+    ];
+    for (const claim of claims) {
+      const other = owners.get(claim);
+      if (other === undefined) {
+        owners.set(claim, record);
+        continue;
+      }
+      found.set(record, `it has ${claim}, as the record of ${keyOf(other)}`);
+      found.set(other, `it has ${claim}, as the record of ${keyOf(record)}`);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,227 @@
+// What the helper makes of records that are damaged, lost, of another time or of a newer podpaced: what the kernel holds
+// of their pods stays as it is, everybody else is served, and it says so.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { lookupElement, openPinned } from '../../../helper/kernel/bpf.ts';
+import { inNetns } from '../../../helper/kernel/netns.ts';
+import { isTcxSupported, queryTcx } from '../../../helper/kernel/tcx.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  encodeAggregateKey,
+  encodeInterfaceKey,
+  HOST_INTERFACE_SIZE,
+} from '../../../helper/wire/aggregate.ts';
+import {
+  addUplink,
+  leaveRecord,
+  makeHelperDirectories,
+  paramsOf,
+  startHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+
+const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
+const EVERY_SECOND = ['--reconcile-seconds', '1'];
+
+interface Scene {
+  readonly node: TestNetns;
+  readonly sandbox: TestNetns;
+  readonly directories: HelperDirectories;
+  /** By name of the host interface. */
+  readonly ifindexes: Readonly<Record<string, number>>;
+}
+
+/** A node with an uplink, and pods whose records a former helper has left. */
+function makeScene(t: ExecutionContext, pods: readonly string[]): Scene {
+  const [node, sandbox, peer, directories] = [
+    ...[makeNetns(t), makeNetns(t), makeNetns(t)],
+    makeHelperDirectories(t),
+  ] as const;
+  addUplink(node, peer, 'up0', 1);
+  const ifindexes = Object.fromEntries(
+    pods.map((name, at) => {
+      node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `eth${at}`, 'netns', sandbox.name);
+      node.ip('link', 'set', name, 'up');
+      return [name, leaveRecord(node, directories, paramsOf(name, sandbox, CAPS))];
+    }),
+  );
+  return { node, sandbox, directories, ifindexes };
+}
+
+function recordFile({ directories }: Scene, pod: string): string {
+  return path.join(directories.run, 'state/attachments', `c-${pod}:eth0.json`);
+}
+
+function readMap({ directories }: Scene, name: string, key: Buffer, valueSize: number): string | undefined {
+  const fd = openPinned(path.join(directories.pins, name));
+  try {
+    return lookupElement(fd, key, valueSize)?.toString('hex');
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Programs at a hook, by their kernel ids; empty when there are none. */
+function programsAt(node: TestNetns, ifindex: number, device: string, hook: 'ingress' | 'egress'): string {
+  return isTcxSupported()
+    ? inNetns(node.netns, () => queryTcx(ifindex, hook)).join(' ')
+    : node.tc('filter', 'show', 'dev', device, hook);
+}
+
+/** Everything that the kernel holds for a device, to be compared. */
+function pictureOf(scene: Scene, ifindex: number, device: string) {
+  const { node } = scene;
+  const configOf = (id: number) =>
+    readMap(scene, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
+  return {
+    programs: (['ingress', 'egress'] as const).map((hook) => programsAt(node, ifindex, device, hook)),
+    entry: readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
+    configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
+    qdiscs: node.tc('qdisc', 'show', 'dev', device),
+  };
+}
+
+async function until(
+  t: ExecutionContext,
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const deadlineMs = performance.now() + 30_000;
+  while (!(await isSo())) {
+    if (performance.now() > deadlineMs) return t.fail(`not within 30 s: ${what}`);
+    await sleep(100);
+  }
+}
+
+test.serial(
+  'what the kernel holds for a torn, lost, newer or strange record stays, everybody else is served',
+  async (t) => {
+    const damaged = ['torn0', 'lost0', 'newer0', 'shape0', 'dir0', 'link0', 'aside0'];
+    const scene = makeScene(t, [...damaged, 'good0']);
+    const { node, directories, ifindexes } = scene;
+    const first = await startHelper(t, node, directories, EVERY_SECOND);
+    await first.end('SIGTERM');
+    const textOf = (pod: string): string => fs.readFileSync(recordFile(scene, pod), 'utf8');
+    fs.writeFileSync(recordFile(scene, 'torn0'), textOf('torn0').slice(0, 60));
+    fs.rmSync(recordFile(scene, 'lost0'));
+    fs.writeFileSync(
+      recordFile(scene, 'newer0'),
+      textOf('newer0').replace('"recordVersion":1', '"recordVersion":2'),
+    );
+    fs.writeFileSync(recordFile(scene, 'shape0'), '{"recordVersion":1}');
+    fs.rmSync(recordFile(scene, 'dir0'));
+    fs.mkdirSync(recordFile(scene, 'dir0'));
+    fs.rmSync(recordFile(scene, 'link0'));
+    fs.symlinkSync('/etc/hostname', recordFile(scene, 'link0'));
+    fs.renameSync(recordFile(scene, 'aside0'), `${recordFile(scene, 'aside0')}.unreadable`);
+    fs.writeFileSync(`${recordFile(scene, 'aside0')}.unreadable`, 'x');
+    const pictures = () => damaged.map((pod) => pictureOf(scene, ifindexes[pod] ?? 0, pod));
+    const before = pictures();
+    t.true(before.every(({ programs }) => programs.every((ids) => ids !== '')));
+
+    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    await sleep(2500);
+    t.deepEqual(pictures(), before);
+    const { state, problems } = await helper.ask('status', {});
+    t.is(state, 'degraded');
+    for (const pod of damaged.filter((name) => name !== 'lost0'))
+      t.true(
+        problems.some((problem) => problem.includes(`c-${pod}:eth0.json`)),
+        pod,
+      );
+    t.true(problems.some((problem) => /at lost0 .*stays in force.*10 Mbit\/s/.test(problem)));
+    const { attachments } = await helper.ask('list', {});
+    t.deepEqual(
+      attachments.map(({ hostInterface }) => hostInterface),
+      ['good0'],
+    );
+    const set = await helper.ask('set', {
+      ...{ containerId: 'c-good0', ifname: 'eth0', direction: 'egress' },
+      changes: { rateBitsPerSec: 5_000_000 },
+    });
+    t.is(set.after?.rateBitsPerSec, 5_000_000);
+
+    // The last known cap goes; what leaves the node is still held for those that nothing is known of.
+    const uplink = Number(node.ipJson('link', 'show', 'dev', 'up0')[0]?.['ifindex']);
+    const uplinkBefore = pictureOf(scene, uplink, 'up0');
+    await helper.ask('detach', { containerId: 'c-good0', ifname: 'eth0' });
+    await sleep(1500);
+    t.deepEqual(pictures(), before);
+    t.deepEqual(pictureOf(scene, uplink, 'up0'), uplinkBefore);
+
+    // DEL of a record that cannot be read: the file goes, and with the device all the rest.
+    await helper.ask('detach', { containerId: 'c-torn0', ifname: 'eth0' });
+    t.false(fs.existsSync(recordFile(scene, 'torn0')));
+    node.ip('link', 'delete', 'torn0');
+    const entry = (): string | undefined =>
+      readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindexes['torn0'] ?? 0), HOST_INTERFACE_SIZE);
+    await until(t, 'the entry of torn0 is gone', () => entry() === undefined);
+    const after = await helper.ask('status', {});
+    t.false(after.problems.some((problem) => problem.includes('torn0')));
+    // A record that can be read again counts again.
+    const aside = recordFile(scene, 'newer0');
+    fs.writeFileSync(aside, fs.readFileSync(aside, 'utf8').replace('"recordVersion":2', '"recordVersion":1'));
+    await until(t, 'newer0 is listed', async () =>
+      (await helper.ask('list', {})).attachments.some(({ hostInterface }) => hostInterface === 'newer0'),
+    );
+  },
+);
+
+test.serial('a removal that a crash cut short is finished, and not taken for a lost record', async (t) => {
+  const scene = makeScene(t, ['pod0', 'pod1']);
+  const { node, directories, ifindexes } = scene;
+  await (await startHelper(t, node, directories)).end('SIGKILL');
+  fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
+  fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
+  const helper = await startHelper(t, node, directories);
+  const { programs, entry } = pictureOf(scene, ifindexes['pod0'] ?? 0, 'pod0');
+  t.is(programs[0], '');
+  t.is(entry, undefined);
+  t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))), ['c-pod1:eth0.json']);
+  const { problems } = await helper.ask('status', {});
+  t.deepEqual(
+    problems.filter((problem) => /record/.test(problem)),
+    [],
+  );
+});
+
+test.serial('a record of another network namespace is put on no device of this one', async (t) => {
+  const scene = makeScene(t, ['pod0']);
+  const { node, sandbox, directories, ifindexes } = scene;
+  await (await startHelper(t, node, directories)).end('SIGKILL');
+  const other = makeNetns(t);
+  other.ip('link', 'add', 'pod0', 'index', String(ifindexes['pod0']), 'type', 'veth', 'peer', 'name', 'x0');
+  other.ip('link', 'set', 'pod0', 'up');
+  const helper = await startHelper(t, other, directories);
+  t.deepEqual((await helper.ask('list', {})).attachments, []);
+  t.regex(helper.log(), /Forgetting c-pod0\/eth0/);
+  t.notRegex(other.tc('qdisc', 'show', 'dev', 'pod0'), /7070:|clsact/);
+  t.is(programsAt(other, ifindexes['pod0'] ?? 0, 'pod0', 'ingress'), '');
+  await helper.end('SIGTERM');
+
+  // A record of 23c71bb, which does not say where it is of: its name has to be that of the device.
+  node.ip('link', 'add', 'veth7', 'type', 'veth', 'peer', 'name', 'peer7');
+  const record = leaveRecord(node, directories, paramsOf('veth7', sandbox, CAPS));
+  node.ip('link', 'set', 'veth7', 'down', 'name', 'other7');
+  const third = await startHelper(t, node, directories);
+  t.deepEqual((await third.ask('list', {})).attachments, []);
+  t.regex(third.log(), new RegExp(`Forgetting c-veth7/eth0: its record is of veth7, interface ${record}`));
+});
+
+test.serial('a state directory that is removed is made again with its records, and told of', async (t) => {
+  const scene = makeScene(t, ['pod0']);
+  const { node, directories } = scene;
+  const helper = await startHelper(t, node, directories, EVERY_SECOND);
+  fs.rmSync(helper.stateDir, { recursive: true });
+  await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
+  t.regex(helper.log(), /attachments was gone: made it again/);
+  t.is((await helper.ask('list', {})).attachments.length, 1);
+  fs.rmSync(helper.stateDir, { recursive: true });
+  const set = { containerId: 'c-pod0', ifname: 'eth0', direction: 'egress' } as const;
+  await helper.ask('set', { ...set, changes: { rateBitsPerSec: 7_000_000 } });
+  await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
+});

@@ -1,0 +1,246 @@
+import { isDeepStrictEqual } from 'node:util';
+import test from 'ava';
+import fc from 'fast-check';
+import { ShapeError } from '../../../../helper/protocol/validate.ts';
+import {
+  contradictionsOf,
+  formatRecord,
+  parseRecord,
+  type Records,
+} from '../../../../helper/shaping/record-schema.ts';
+import {
+  isOutlived,
+  isSameDevice,
+  type AttachmentRecord,
+  type ExitRecord,
+} from '../../../../helper/shaping/records.ts';
+
+const ATTACHMENT: AttachmentRecord = {
+  containerId: 'c0ffee',
+  ifname: 'eth0',
+  network: 'pods',
+  hostInterface: 'veth12',
+  sandbox: '/run/netns/x',
+  caps: { egress: { rateBitsPerSec: 10_000_000, burstBits: 80_000 }, ingress: { rateBitsPerSec: 5_000_000 } },
+  exempt: ['10.0.0.0/8', '!10.1.0.0/16'],
+  hostRouting: {
+    addresses: ['10.4.0.7'],
+    mac: '02:00:00:00:00:01',
+    hostMac: '02:00:00:00:00:02',
+  },
+  congestionControl: 'bbr',
+  hostInterfaceIndex: 12,
+  kind: 'veth',
+  changes: { egress: { horizonNs: 40_000_000 } },
+  egressAggregateId: 4096,
+  ingressAggregateId: 4097,
+  bootId: '01234567-89ab-cdef-0123-456789abcdef',
+  netnsCookie: '18446744073709551615',
+};
+
+const EXIT: ExitRecord = {
+  ifindex: 2,
+  name: 'eth0',
+  formerQdiscs: [{ kind: 'fq_codel', handle: 0x1_0000, parent: 0xffff_ffff, options: 'AQIDBA==' }],
+};
+
+const SEEDS: { readonly [K in keyof Records]: { readonly name: string; readonly record: Records[K] } } = {
+  attachments: { name: 'c0ffee:eth0', record: ATTACHMENT },
+  exits: { name: '2', record: EXIT },
+};
+
+/** A damaged file: its name and its bytes. */
+interface Mutant {
+  readonly kind: keyof Records;
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+type Json = Record<string, unknown>;
+
+const strangeValues: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom<unknown>(null, true, '', 'x', '../../etc/passwd', {}, [], [[]], -1, 0, 0.5, 1e300, 2 ** 53),
+  fc.constantFrom<unknown>('\u001b[2J', 'a\nb', '__proto__', { length: 1 }, [null], '4096', 4095, 20_480),
+  fc.integer(),
+  fc.string(),
+);
+
+/** Every place in a value, as the keys that lead there. */
+function placesOf(value: unknown, path: readonly string[] = []): (readonly string[])[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return [path, ...Object.entries(value).flatMap(([key, inner]) => placesOf(inner, [...path, key]))];
+}
+
+function changeAt(value: Json, path: readonly string[], change: (parent: Json, key: string) => void): Json {
+  const copy = structuredClone(value);
+  const parent = path.slice(0, -1).reduce((inner, key) => inner[key] as Json, copy);
+  change(parent, path.at(-1) ?? '');
+  return copy;
+}
+
+/** Files of records with one fault each; `format` writes the good one. */
+function mutants(format: (kind: keyof Records) => string): fc.Arbitrary<Mutant> {
+  const own = (['attachments', 'exits'] as const).map((kind): fc.Arbitrary<Mutant> => {
+    const { name } = SEEDS[kind];
+    const text = format(kind);
+    const bytes = Buffer.from(text);
+    const json = JSON.parse(text) as Json;
+    const path = fc.constantFrom(...placesOf(json).filter(({ length }) => length > 0));
+    const at = fc.nat(bytes.length - 2);
+    const fromJson = (changed: unknown): Buffer => Buffer.from(JSON.stringify(changed));
+    const content: fc.Arbitrary<Buffer> = fc.oneof(
+      fc.tuple(at, fc.integer({ min: 1, max: 255 })).map(([offset, mask]) => {
+        const flipped = Buffer.from(bytes);
+        flipped[offset] = (flipped[offset] ?? 0) ^ mask;
+        return flipped;
+      }),
+      at.map((length) => bytes.subarray(0, length)),
+      fc
+        .tuple(at, fc.integer({ min: 1, max: 64 }))
+        .map(([offset, count]) =>
+          Buffer.concat([bytes.subarray(0, offset), Buffer.alloc(count), bytes.subarray(offset + count)]),
+        ),
+      path.map((keys) => fromJson(changeAt(json, keys, (parent, key) => delete parent[key]))),
+      fc.tuple(path, strangeValues).map(([keys, value]) =>
+        fromJson(
+          changeAt(json, keys, (parent, key) => {
+            parent[key] = value;
+          }),
+        ),
+      ),
+      fc
+        .tuple(fc.constantFrom(...Object.keys(json)), strangeValues)
+        .map(([key, value]) =>
+          Buffer.from(`${text.trimEnd().slice(0, -1)},${JSON.stringify(key)}:${JSON.stringify(value)}}`),
+        ),
+      fc.nat(40).map((depth) => Buffer.from(`${'['.repeat(depth)}${']'.repeat(depth)}`)),
+      fc
+        .constantFrom('', ' ', 'null', '[]', '{}', '{"recordVersion":1}', '{"recordVersion":2}')
+        .map((text) => Buffer.from(text)),
+    );
+    return content.map((damaged) => ({ kind, name, bytes: damaged }));
+  });
+  return fc.oneof(...own);
+}
+
+/** What is said of a record goes to a terminal and into one message. */
+function isPlainReason(error: unknown): boolean {
+  return error instanceof ShapeError && error.message.length <= 300 && !/\p{Cc}/u.test(error.message);
+}
+
+function outcomeOf({ kind, name, bytes }: Mutant): Records[keyof Records] | undefined {
+  try {
+    return parseRecord(kind, name, bytes.toString());
+  } catch (error) {
+    if (!isPlainReason(error)) throw error;
+    return undefined;
+  }
+}
+
+test('of 100,000 damaged records each is refused, or says what it said before', (t) => {
+  const seed = Date.now() % 2 ** 31;
+  let refused = 0;
+  fc.assert(
+    fc.property(
+      mutants((kind) => formatRecord(kind, SEEDS[kind].record)),
+      (mutant) => {
+        const outcome = outcomeOf(mutant);
+        if (outcome === undefined) refused += 1;
+        else if (!isDeepStrictEqual(outcome, SEEDS[mutant.kind].record)) t.fail(JSON.stringify(outcome));
+      },
+    ),
+    { numRuns: 100_000, seed },
+  );
+  t.log(`seed ${seed}: ${refused} refused`);
+  t.true(refused > 50_000);
+});
+
+/** Without a checksum, as 23c71bb wrote them. */
+function formatFormer(kind: keyof Records): string {
+  return JSON.stringify({ recordVersion: 1, ...SEEDS[kind].record });
+}
+
+function isIntegerIn(value: unknown, least: number, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+}
+
+function isWholeAttachment(record: AttachmentRecord): boolean {
+  const ids = [record.egressAggregateId, record.ingressAggregateId];
+  const caps = [record.caps.egress, record.caps.ingress];
+  return (
+    /^[\w.-]+$/.test(record.containerId) &&
+    /^[^/\s:]{1,15}$/.test(record.hostInterface) &&
+    isIntegerIn(record.hostInterfaceIndex, 1, 2 ** 31 - 1) &&
+    typeof record.sandbox === 'string' &&
+    ids.every((id) => id === undefined || isIntegerIn(id, 4096, 20_479)) &&
+    caps.every((cap) => cap === undefined || isIntegerIn(cap.rateBitsPerSec, 1000, 10 ** 15)) &&
+    caps.every((cap, index) => (cap === undefined) === (ids[index] === undefined))
+  );
+}
+
+test('a damaged record without a checksum is refused, or whole', (t) => {
+  const seed = Date.now() % 2 ** 31;
+  t.log(`seed ${seed}`);
+  fc.assert(
+    fc.property(mutants(formatFormer), (mutant) => {
+      const outcome = outcomeOf(mutant);
+      if (outcome === undefined || mutant.kind !== 'attachments') return;
+      if (!isWholeAttachment(outcome as AttachmentRecord)) t.fail(JSON.stringify(outcome));
+    }),
+    { numRuns: 20_000, seed },
+  );
+  t.pass();
+});
+
+test('a record of 23c71bb is taken, and what a newer podpaced adds to one is left out', (t) => {
+  const { bootId: _boot, netnsCookie: _netns, ...former } = ATTACHMENT;
+  const text = JSON.stringify({ recordVersion: 1, ...former, priority: 'high' });
+  t.deepEqual(parseRecord('attachments', 'c0ffee:eth0', text), former);
+});
+
+const parse = (changes: object, name = 'c0ffee:eth0') =>
+  parseRecord('attachments', name, JSON.stringify({ recordVersion: 1, ...ATTACHMENT, ...changes }));
+
+const bad: readonly [string, () => unknown, RegExp][] = [
+  ['of a newer podpaced', () => parse({ recordVersion: 2 }), /newer podpaced: its record version is 2/],
+  ['in the file of another', () => parse({}, 'dead:eth0'), /record of c0ffee:eth0/],
+  [
+    'with an aggregate out of range',
+    () => parse({ egressAggregateId: 4095 }),
+    /egressAggregateId.*4096 to 20479/,
+  ],
+  ['with one aggregate for both directions', () => parse({ ingressAggregateId: 4096 }), /ingressAggregateId/],
+  ['with a cap and no aggregate', () => parse({ egressAggregateId: undefined }), /there with a rate/],
+  ['with an aggregate and no cap', () => parse({ caps: {} }), /absent without a rate/],
+  [
+    'with nothing but a version',
+    () => parseRecord('attachments', 'a:b', '{"recordVersion":1}'),
+    /containerId/,
+  ],
+];
+
+for (const [what, fn, pattern] of bad) {
+  test(`a record ${what} is refused`, (t) => {
+    t.regex(t.throws(fn, { instanceOf: ShapeError })?.message ?? '', pattern);
+  });
+}
+
+test('records that name one aggregate or one interface contradict each other', (t) => {
+  const other = { ...ATTACHMENT, containerId: 'b', hostInterfaceIndex: 13, egressAggregateId: 4098 };
+  const third = { ...ATTACHMENT, containerId: 'd', egressAggregateId: 4200, ingressAggregateId: 4201 };
+  t.deepEqual([...contradictionsOf([ATTACHMENT, other]).keys()], [ATTACHMENT, other].toReversed());
+  t.is(contradictionsOf([ATTACHMENT, third]).size, 2);
+  t.is(contradictionsOf([ATTACHMENT, { ...third, hostInterfaceIndex: 14 }]).size, 0);
+});
+
+test('a device is known by boot, namespace and index, and by its name where these are not recorded', (t) => {
+  const here = { bootId: 'b', netnsCookie: '7' };
+  t.false(isOutlived(here, here));
+  t.true(isOutlived(here, { ...here, bootId: 'c' }));
+  t.true(isOutlived(here, { ...here, netnsCookie: '8' }));
+  t.false(isOutlived({}, here));
+  t.true(isSameDevice({ ...here, name: 'veth1', kind: 'veth' }, { name: 'renamed', kind: 'veth' }));
+  t.false(isSameDevice({ ...here, name: 'veth1', kind: 'veth' }, { name: 'veth1', kind: 'bridge' }));
+  t.true(isSameDevice({ name: 'veth1' }, { name: 'veth1', kind: 'veth' }));
+  t.false(isSameDevice({ name: 'veth1' }, { name: 'eth0' }));
+});
