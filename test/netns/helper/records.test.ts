@@ -1,10 +1,12 @@
 // What the helper makes of records that are damaged, lost, of another time or of a newer podpaced: what the kernel holds
 // of their pods stays as it is, everybody else is served, and it says so.
 
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { HelperError } from '../../../cni/client.ts';
 import { lookupElement, openPinned } from '../../../helper/kernel/bpf.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { isTcxSupported, queryTcx } from '../../../helper/kernel/tcx.ts';
@@ -225,3 +227,40 @@ test.serial('a state directory that is removed is made again with its records, a
   await helper.ask('set', { ...set, changes: { rateBitsPerSec: 7_000_000 } });
   await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
 });
+
+test.serial(
+  'on a full state directory a change is refused by name, leaves nothing, and detaching works',
+  async (t) => {
+    const scene = makeScene(t, ['pod0', 'pod1']);
+    const { node, directories } = scene;
+    const state = path.join(directories.run, 'state');
+    const records = ['pod0', 'pod1'].map(
+      (pod) => [recordFile(scene, pod), fs.readFileSync(recordFile(scene, pod))] as const,
+    );
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'podpace-test', state]);
+    t.teardown(() => execFileSync('umount', ['--lazy', state]));
+    for (const [file, content] of records) {
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.writeFileSync(file, content);
+    }
+    const helper = await startHelper(t, node, directories);
+    const filler = path.join(state, 'filler');
+    t.throws(() => fs.writeFileSync(filler, Buffer.alloc(262_144)), { code: 'ENOSPC' });
+    const key = { containerId: 'c-pod0', ifname: 'eth0' };
+    const change = helper.ask('set', { ...key, direction: 'egress', changes: { rateBitsPerSec: 7_000_000 } });
+    const error = await t.throwsAsync(change, { instanceOf: HelperError });
+    t.regex(error?.message ?? '', /Cannot write the record .*c-pod0:eth0\.json: ENOSPC/);
+    t.regex(error?.details ?? '', /make room/);
+    t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))).toSorted(), [
+      'c-pod0:eth0.json',
+      'c-pod1:eth0.json',
+    ]);
+    t.is((await helper.ask('list', {})).attachments.length, 2);
+    await helper.ask('detach', key);
+    t.deepEqual(
+      (await helper.ask('list', {})).attachments.map(({ hostInterface }) => hostInterface),
+      ['pod1'],
+    );
+    await helper.end('SIGTERM');
+  },
+);
