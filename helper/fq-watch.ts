@@ -3,6 +3,7 @@
 
 import { hasErrno } from './kernel/errors.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
+import { remedies } from './protocol/remedies.ts';
 
 /** What was there is seldom taken away. */
 const LOOK_AGAIN_MS = 60_000;
@@ -10,8 +11,7 @@ const LOOK_AGAIN_MS = 60_000;
 function problemOf(error: unknown): Problem {
   const what = hasErrno(error, 'ENOENT') ? 'this kernel has no sch_fq' : 'fq cannot be tried here';
   return nodeProblem(
-    `Every cap would be refused: ${what} (${(error as Error).message}); ` +
-      'load it with "modprobe sch_fq" or use a kernel with CONFIG_NET_SCH_FQ',
+    `Every cap would be refused: ${what} (${(error as Error).message}); ` + remedies.missingQdisc('fq'),
   );
 }
 

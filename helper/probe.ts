@@ -9,6 +9,7 @@ import { RtSocket } from './kernel/rtnetlink.ts';
 import { examinePinPlace } from './pin-place.ts';
 import { examineCapabilities, missingPrivileges } from './privileges.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
+import { remedies } from './protocol/remedies.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
 import { observeExits } from './shaping/observe.ts';
 
@@ -30,7 +31,7 @@ async function tryUplinks(wanted: readonly string[]): Promise<Finding> {
     const names = exits.filter(({ role }) => role === 'uplink').map(({ name, kind }) => `${name} (${kind})`);
     if (unusable.length === 0 && names.length > 0) return { ok: true, found: names.join(', ') };
     const lacking = unusable.length > 0 ? unusable.join('; ') : 'no default route';
-    return { ok: false, found: lacking, remedy: 'add a default route, or name the uplink with --uplink' };
+    return { ok: false, found: lacking, remedy: remedies.noUplink };
   } finally {
     rt.close();
   }
@@ -89,7 +90,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     privileges,
     ...capabilityItems(),
     await item('kernel', `use Linux ${MINIMUM_KERNEL} or newer`, tryKernel),
-    await item('sch_fq', 'modprobe sch_fq, or use a kernel with CONFIG_NET_SCH_FQ', tried(examineFq)),
+    await item('sch_fq', remedies.missingQdisc('fq'), tried(examineFq)),
     await item('BPF attachment', PRIVILEGE_REMEDY, tried(tryHooks)),
     await item('bpffs', 'mount bpffs', () => tryPinPlace(options)),
     await item('uplink', 'name the uplink with --uplink', () => tryUplinks(options.uplink)),

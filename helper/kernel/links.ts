@@ -47,6 +47,7 @@ export interface LinkChange {
   /** Largest GSO packet in bytes. */
   readonly gsoMaxSizeBytes?: number;
   readonly gsoMaxSegs?: number;
+  readonly gsoIpv4MaxSizeBytes?: number;
   /** Moves the device; it arrives switched off unless `up` is true. */
   readonly netns?: NetNamespace;
 }

@@ -5,6 +5,7 @@ import { replaceOwnExemptions } from './exemptions.ts';
 import { qdiscFailure, ShapingError } from './failure.ts';
 import { desiredConfigs, type Observed, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { hasUplink, takeView, type Node, type View } from './view.ts';
 
 /** A node, and where to tell of it. */
@@ -44,7 +45,7 @@ export class Enforcement {
       throw new ShapingError(
         'unenforceable',
         `Cannot enforce an egress cap: the node has no uplink${reasons}`,
-        'add a default route, or name the uplink with --uplink',
+        remedies.noUplink,
       );
     }
     for (const step of view.plan.steps) {

@@ -3,6 +3,7 @@
 // A multi-queue exit gets `mq` with one `fq` leaf per queue, a single-queue one `fq`. What an administrator
 // configured on purpose is not ours to replace: such an exit is reported and the cap refused.
 
+import { remedies } from '../protocol/remedies.ts';
 import type { FqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { ExitRecord, FormerQdisc } from './records.ts';
@@ -24,7 +25,7 @@ export const LEAF_FQ_OPTIONS = {
   pacing: false,
 } as const satisfies FqOptions;
 
-/** Roots that hold no policy of anybody's: kernel and distribution defaults, replaced and put back. */
+/** Roots that hold no policy of anybody's, even where somebody put them: replaced and put back. */
 const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
   'noqueue',
   'mq',
@@ -85,9 +86,14 @@ function rootOf(exit: ObservedExit): ObservedQdisc | undefined {
   return exit.qdiscs.find(({ parent }) => parent === TC_H_ROOT);
 }
 
+/** True for a root qdisc that podpace made. */
+export function isOurRoot({ parent, handle }: Pick<ObservedQdisc, 'parent' | 'handle'>): boolean {
+  return parent === TC_H_ROOT && handle === ROOT_HANDLE;
+}
+
 /** True when the root qdisc is one that podpace made. */
 export function hasOurRoot(exit: ObservedExit): boolean {
-  return rootOf(exit)?.handle === ROOT_HANDLE;
+  return exit.qdiscs.some(isOurRoot);
 }
 
 /** True when an fq carries every option of LEAF_FQ_OPTIONS. */
@@ -113,7 +119,11 @@ function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
   const leaves = exit.qdiscs.filter(
     ({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0,
   );
-  return [root, ...leaves].find((qdisc) => !REPLACEABLE_ROOTS.has(qdisc.kind) || isTunedFq(qdisc));
+  return [root, ...leaves].find(
+    // With handle 0 it is the kernel's own, of whatever kind net.core.default_qdisc is.
+    ({ handle, ...qdisc }) =>
+      handle !== 0 && (!REPLACEABLE_ROOTS.has(qdisc.kind) || isTunedFq({ handle, ...qdisc })),
+  );
 }
 
 function leafParents(exit: ObservedExit): number[] {
@@ -149,8 +159,8 @@ export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean, policy: 
     return {
       steps: [],
       problem:
-        `${exit.name} has a ${foreign.kind} ${place} qdisc that somebody configured: remove it ` +
-        `(tc qdisc del dev ${exit.name} root), let podpace replace it (--foreign-qdisc replace), or name other uplinks (--uplink)`,
+        `${exit.name} has a ${foreign.kind} ${place} qdisc that somebody configured: ` +
+        remedies.foreignQdisc(exit.name),
     };
   }
   const steps: QdiscStep[] = [];

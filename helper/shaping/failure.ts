@@ -2,6 +2,7 @@
 
 import { hasErrno, KernelError } from '../kernel/errors.ts';
 import type { ErrorCode, ProtocolError } from '../protocol/messages.ts';
+import { remedies } from '../protocol/remedies.ts';
 
 export class ShapingError extends Error {
   override readonly name = 'ShapingError';
@@ -38,7 +39,7 @@ export function qdiscFailure(error: unknown, device: string, qdisc: string): unk
   return new ShapingError(
     'unenforceable',
     `Cannot hold packets on ${device}: this kernel has no sch_${qdisc} (${error.message})`,
-    `load it with "modprobe sch_${qdisc}" or use a kernel with CONFIG_NET_SCH_${qdisc.toUpperCase()}`,
+    remedies.missingQdisc(qdisc),
     error,
   );
 }

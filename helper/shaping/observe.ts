@@ -9,7 +9,7 @@ import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
 import type { Datapath } from './datapath.ts';
 import { exemptionLists } from './exemptions.ts';
-import type { ObservedExit, ObservedQdisc } from './exit-qdiscs.ts';
+import { isOurRoot, type ObservedExit, type ObservedQdisc } from './exit-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices } from './exits.ts';
 import {
   interfaceOfEntry,
@@ -36,16 +36,18 @@ function observedQdisc({ kind, handle, parent, options }: Qdisc): ObservedQdisc 
   return kind === 'fq' ? { ...base, fq: decodeFqOptions(options) } : base;
 }
 
-/** Those of `links` that are asked for, with their qdiscs. */
+/** Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is podpace's. */
 async function observeDevices(
   rt: RtSocket,
   links: readonly Link[],
   indexes: ReadonlySet<number>,
+  isWhole: boolean,
 ): Promise<Map<number, ObservedExit>> {
   const qdiscs = Map.groupBy(await listQdiscs(rt), ({ ifindex }) => ifindex);
+  const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
   return new Map(
     links
-      .filter(({ index }) => indexes.has(index))
+      .filter(({ index }) => indexes.has(index) || isOurs(index))
       .map(({ index, name, numTxQueues }) => {
         const own = (qdiscs.get(index) ?? []).map(observedQdisc);
         return [index, { ifindex: index, name, numTxQueues, qdiscs: own }];
@@ -171,7 +173,7 @@ export async function observe(
   return {
     ...observeCaps(datapath, desired, places, sight.isWhole),
     routing: observeRouting(datapath, desired, sight),
-    devices: await observeDevices(datapath.rt, links, indexes),
+    devices: await observeDevices(datapath.rt, links, indexes, sight.isWhole),
     programs: await observePrograms(datapath, places, netkits),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };

@@ -86,9 +86,17 @@ export interface Observed extends ObservedMaps {
   readonly exitRecords: readonly ExitRecord[];
 }
 
+export interface RestoreStep {
+  readonly kind: 'restore-root';
+  readonly exit: ExitRecord;
+  readonly isStillOurs: boolean;
+  /** What stood there before is not known. */
+  readonly isRecordLost?: true;
+}
+
 export type Step =
   | QdiscStep
-  | { readonly kind: 'restore-root'; readonly exit: ExitRecord; readonly isStillOurs: boolean }
+  | RestoreStep
   | { readonly kind: 'make-page'; readonly page: number }
   | { readonly kind: 'write-continuation' }
   | { readonly kind: 'write-exemptions'; readonly list: number; readonly texts: readonly string[] }
@@ -311,14 +319,37 @@ function orphanSteps(desired: Desired, observed: Observed): Step[] {
     .map((ifindex) => ({ kind: 'remove-host-interface', ifindex }));
 }
 
-/** Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it stays. */
-function restoreSteps(desired: Desired, shaped: ReadonlySet<number>, observed: Observed): Step[] {
-  return observed.exitRecords
-    .filter(({ ifindex }) => !shaped.has(ifindex) && !isOrphanHolder(desired, ifindex))
-    .map((exit) => {
+/**
+ * Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it stays. A root of ours that no
+ * record tells of makes room for the kernel's default, unless a program that stays at the device needs it.
+ */
+function restoreSteps(
+  desired: Desired,
+  shaped: ReadonlySet<number>,
+  observed: Observed,
+  stays: ReadonlySet<number>,
+): Step[] {
+  const recorded = new Set(observed.exitRecords.map(({ ifindex }) => ifindex));
+  const lost = [...observed.devices.values()].filter(
+    (device) => hasOurRoot(device) && !recorded.has(device.ifindex) && !stays.has(device.ifindex),
+  );
+  return [
+    ...observed.exitRecords.map((exit): RestoreStep => {
       const device = observed.devices.get(exit.ifindex);
       return { kind: 'restore-root', exit, isStillOurs: device !== undefined && hasOurRoot(device) };
-    });
+    }),
+    ...lost.map(({ ifindex, name }): RestoreStep => ({
+      ...{ kind: 'restore-root', exit: { ifindex, name, formerQdiscs: [] } },
+      ...{ isStillOurs: true, isRecordLost: true },
+    })),
+  ].filter(({ exit: { ifindex } }) => !shaped.has(ifindex) && !isOrphanHolder(desired, ifindex));
+}
+
+/** Devices at whose egress a program of ours stays after some steps. */
+function stayingAtEgress({ programs }: Observed, steps: readonly Step[]): Set<number> {
+  const taken = new Set(steps.flatMap((step) => (step.kind === 'detach' ? [placeOf(step)] : [])));
+  const staying = [...programs.keys()].filter((place) => !taken.has(place)).map(attachpointOf);
+  return new Set(staying.filter(({ hook }) => hook === 'egress').map(({ ifindex }) => ifindex));
 }
 
 /** Everything that turns `observed` into `desired`. Steps for devices that are not there are left out. */
@@ -340,6 +371,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
   for (const { ifindex, holders } of desired.exits) {
     if (holders.some((holder) => problems.has(holder))) programs.delete(placeOf({ ifindex, hook: 'egress' }));
   }
+  const leaving = detachSteps(desired, programs, observed, 'egress');
   return {
     steps: [
       ...pageSteps(desired, observed),
@@ -356,9 +388,9 @@ export function plan(desired: Desired, observed: Observed): Plan {
         .flatMap((hook) => detachSteps(desired, programs, observed, hook)),
       ...routingOrphanSteps(desired, observed),
       ...orphanSteps(desired, observed),
-      ...detachSteps(desired, programs, observed, 'egress'),
+      ...leaving,
       ...overheadOrphanSteps(desired, observed),
-      ...restoreSteps(desired, shaped, observed),
+      ...restoreSteps(desired, shaped, observed, stayingAtEgress(observed, leaving)),
     ],
     problems,
   };

@@ -34,6 +34,23 @@ export interface AttachmentRecord extends AttachmentKey, Origin {
   /** Aggregate of the effective egress cap; absent without one. */
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
+  /** Segment offload of the pod's interface while a cap limits it; absent in records of versions that did not keep it. */
+  readonly gso?: LimitedGso;
+}
+
+/** Largest GSO packets of an interface. */
+export interface GsoLimits {
+  readonly gsoMaxSizeBytes: number;
+  readonly gsoMaxSegs: number;
+  /** Absent before Linux 6.3. */
+  readonly gsoIpv4MaxSizeBytes?: number;
+}
+
+export interface LimitedGso {
+  /** As they stood there before, to be given back. */
+  readonly former: GsoLimits;
+  /** As podpace set them: what stands there otherwise is somebody's later choice. */
+  readonly limited: GsoLimits;
 }
 
 export interface RoutedRecord extends HostRouting {

@@ -71,6 +71,12 @@ function configText(config: AggregateConfig): string {
   ].join(', ');
 }
 
+/** An exit that a step puts back, as people are told of it; undefined of another step. */
+export function restoredOf(step: Step): string | undefined {
+  if (step.kind !== 'restore-root') return undefined;
+  return step.isRecordLost ? `${step.exit.name} (its record was lost: the default)` : step.exit.name;
+}
+
 function exemptionRepair(list: number, attachments: readonly AttachmentRecord[]): string {
   const record = attachments.find((each) =>
     DIRECTIONS.some((direction) => aggregateIdOf(each, direction) === list),
@@ -87,6 +93,7 @@ export function repairOf(
 ): string | undefined {
   if (step.kind === 'make-page')
     return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;
+  if (step.kind === 'restore-root' && step.isRecordLost) return `restored ${restoredOf(step)}`;
   if (step.kind === 'write-continuation')
     return 'The program behind ingress caps was gone from the map continuations: put it there again';
   if (step.kind === 'write-overhead')

@@ -14,6 +14,7 @@ import {
   type ListParams,
   type ListResult,
 } from '../protocol/messages.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { shorten } from '../protocol/cut.ts';
 import { fitting } from '../protocol/page.ts';
 import { directionCountersOf } from './counters.ts';
@@ -68,7 +69,7 @@ export function knownAttachment(store: Store, key: AttachmentKey): AttachmentRec
   if (record !== undefined) return record;
   const badness = store.badnessOf(key);
   if (badness !== undefined) throw new ShapingError('not-found', badness);
-  const remedy = 'podpaced list shows the pods that were added with a cap';
+  const remedy = remedies.unknownAttachment;
   throw new ShapingError('not-found', `No cap is known for ${nameOf(key)}`, remedy);
 }
 
@@ -159,7 +160,7 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
     'check-failed',
     `The cap of ${nameOf(record)} (${directions.join(' and ')}) is not enforced: ` +
       shorten(bothDirections(problems), MAX_ITEM_PROBLEMS).join('; '),
-    'podpaced repairs this at its next reconciliation; see podpaced status',
+    remedies.waitForRepair,
   );
 }
 

@@ -15,6 +15,7 @@ import {
   type SetParams,
   type SetResult,
 } from '../protocol/messages.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { aggregateIdsInUse, pagesToHave } from './aggregate-ids.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
@@ -30,7 +31,7 @@ import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step 
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
-import { changesOf, exitChangesOf, knownExits, repairOf, type KnownExits } from './repairs.ts';
+import { changesOf, exitChangesOf, knownExits, repairOf, restoredOf, type KnownExits } from './repairs.ts';
 import {
   checkAttachment,
   countersPage,
@@ -125,7 +126,7 @@ export class Shaper {
       }
       const wanted = recordOf(params, link);
       const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
-      await this.#limitGso(former, record, link.mtu);
+      await this.#limitGso(former, record);
       if (record.hostRouting === undefined) return [];
       return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
     });
@@ -142,7 +143,7 @@ export class Shaper {
         if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
         else await this.#enforcement.enforce(record, former);
       });
-      await this.#limitGso(former, next, link.mtu);
+      await this.#limitGso(former, next);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
       return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
@@ -263,12 +264,13 @@ export class Shaper {
   uninstall(): Promise<{ restoredExits: string[]; detached: number }> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const restoredExits = this.#store.readExits().map(({ name }) => name);
       this.#orphans.forget();
       for (const { containerId, ifname } of attachments)
         this.#store.removeAttachment({ containerId, ifname });
       const view = await takeView(this.#options, [], { hasOtherPods: true });
       for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
+      for (const record of attachments) await this.#giveGsoBack(record);
+      const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []);
       return { restoredExits, detached: attachments.length };
     });
   }
@@ -282,7 +284,7 @@ export class Shaper {
   async #hostInterface({ hostInterface }: AttachParams): Promise<Link> {
     const link = await findLink(this.#datapath.rt, { name: hostInterface });
     if (link !== undefined) return link;
-    const remedy = 'podpaced must run in the network namespace of the node';
+    const remedy = remedies.nodeNamespace;
     throw new ShapingError('not-found', `No interface "${hostInterface}" on this node`, remedy);
   }
 
@@ -308,17 +310,38 @@ export class Shaper {
     return record;
   }
 
-  async #limitGso(
-    former: AttachmentRecord | undefined,
-    record: AttachmentRecord,
-    mtuBytes: number,
-  ): Promise<void> {
+  async #limitGso(former: AttachmentRecord | undefined, next: AttachmentRecord): Promise<void> {
     const { defaults, exempt, log } = this.#options;
     // What is exempt goes at full speed through the same interface.
-    const isCappedWhole = exemptionListsOf(record, exempt) === 0;
-    const rate = isCappedWhole ? effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec : undefined;
-    if (rate === undefined && former?.egressAggregateId === undefined) return;
-    await limitGso(record, rate, mtuBytes, log);
+    const [formerRate, rateBitsPerSec] = [former, next].map((record) =>
+      record === undefined || exemptionListsOf(record, exempt) !== 0
+        ? undefined
+        : effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec,
+    );
+    if (formerRate === undefined && rateBitsPerSec === undefined && former?.gso === undefined) return;
+    const { gso: _gso, ...rest } = next;
+    const record: AttachmentRecord = former?.gso === undefined ? rest : { ...rest, gso: former.gso };
+    try {
+      await limitGso(record, { formerRate, rateBitsPerSec }, (gso) => {
+        if (gso !== next.gso) this.#store.writeAttachment(gso === undefined ? rest : { ...rest, gso });
+      });
+    } catch (error) {
+      const what = `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}`;
+      log('warn', `${what}: ${(error as Error).message}; the cap holds, in larger steps`);
+    }
+  }
+
+  /** Gives a pod that may be gone what its interface had before. */
+  async #giveGsoBack(record: AttachmentRecord): Promise<void> {
+    const { defaults, exempt } = this.#options;
+    const cap = effectiveCapIn(record, 'egress', defaults);
+    if (cap === undefined && record.gso === undefined) return;
+    const formerRate = exemptionListsOf(record, exempt) === 0 ? cap?.rateBitsPerSec : undefined;
+    try {
+      await limitGso(record, { formerRate, rateBitsPerSec: undefined }, () => undefined);
+    } catch {
+      // With its namespace the interface is gone, or about to be.
+    }
   }
 
   async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
@@ -357,6 +380,7 @@ export class Shaper {
         );
       }
     }
+    if (view.observed.devices.has(record.hostInterfaceIndex)) await this.#giveGsoBack(record);
     this.#enforcement.exempt(record, undefined);
     this.#aggregates.giveBack(record, undefined);
     this.#store.finishRemoval(record);

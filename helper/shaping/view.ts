@@ -3,6 +3,7 @@
 import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Orphan } from './aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
@@ -160,8 +161,7 @@ function nodeProblems({ nodeExits, observed, desired, unusableUplinks }: View): 
   const uplinks = nodeExits.filter(({ role }) => role === 'uplink');
   const problems = unusableUplinks.map(nodeProblem);
   if (uplinks.length === 0) {
-    const text =
-      'The node has no uplink: egress caps are neither enforced nor taken; add a default route, or name the uplink with --uplink';
+    const text = `The node has no uplink: egress caps are neither enforced nor taken; ${remedies.noUplink}`;
     problems.push({ ...nodeProblem(text), scopes: [{ of: 'senders' }, { of: 'node' }] });
   }
   const holders = new Set(uplinks.flatMap((uplink) => uplink.holders));

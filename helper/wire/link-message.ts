@@ -26,6 +26,7 @@ const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_GSO_MAX_SEGS = 40;
 const IFLA_GSO_MAX_SIZE = 41;
+const IFLA_GSO_IPV4_MAX_SIZE = 63;
 
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
@@ -63,6 +64,8 @@ export interface Link {
   /** Largest GSO packet in bytes. */
   readonly gsoMaxSizeBytes: number;
   readonly gsoMaxSegs: number;
+  /** The same of IPv4 packets: absent before Linux 6.3. */
+  readonly gsoIpv4MaxSizeBytes?: number;
 }
 
 /** Attributes of a link that a request sets; what is absent stays as it is. */
@@ -74,6 +77,7 @@ export interface LinkAttributes {
   readonly alias?: string | undefined;
   readonly gsoMaxSizeBytes?: number | undefined;
   readonly gsoMaxSegs?: number | undefined;
+  readonly gsoIpv4MaxSizeBytes?: number | undefined;
   readonly numTxQueues?: number | undefined;
   readonly numRxQueues?: number | undefined;
   /** Descriptor of the namespace it shall live in. */
@@ -92,6 +96,7 @@ export function decodeLink(payload: Buffer): Link {
   const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
   const masterIndex = attributes.u32(IFLA_MASTER);
   const alias = attributes.string(IFLA_IFALIAS);
+  const gsoIpv4MaxSizeBytes = attributes.u32(IFLA_GSO_IPV4_MAX_SIZE);
   return {
     index: payload.readInt32LE(4),
     name: attributes.string(IFLA_IFNAME) ?? '',
@@ -103,6 +108,7 @@ export function decodeLink(payload: Buffer): Link {
     numRxQueues: attributes.u32(IFLA_NUM_RX_QUEUES) ?? 1,
     gsoMaxSizeBytes: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
     gsoMaxSegs: attributes.u32(IFLA_GSO_MAX_SEGS) ?? 0,
+    ...(gsoIpv4MaxSizeBytes !== undefined && { gsoIpv4MaxSizeBytes }),
     ...(kind !== undefined && { kind }),
     ...(linkIndex !== undefined && { linkIndex }),
     ...(linkNetnsId !== undefined && { linkNetnsId }),
@@ -165,6 +171,8 @@ function writeLinkAttributes(attributes: AttributeWriter, link: LinkAttributes):
   attributes.string(IFLA_IFALIAS, link.alias);
   attributes.u32(IFLA_GSO_MAX_SIZE, link.gsoMaxSizeBytes);
   attributes.u32(IFLA_GSO_MAX_SEGS, link.gsoMaxSegs);
+  // Behind IFLA_GSO_MAX_SIZE, which sets it too where that is at most 64 KB.
+  attributes.u32(IFLA_GSO_IPV4_MAX_SIZE, link.gsoIpv4MaxSizeBytes);
   attributes.u32(IFLA_NUM_TX_QUEUES, link.numTxQueues);
   attributes.u32(IFLA_NUM_RX_QUEUES, link.numRxQueues);
   attributes.u32(IFLA_NET_NS_FD, link.netnsFd);

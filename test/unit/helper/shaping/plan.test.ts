@@ -60,7 +60,10 @@ const root = (kind: string, handle: number): ObservedQdisc => ({
   parent: TC_H_ROOT,
   options: '',
 });
-const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel'].map((kind) => root(kind, 0));
+/** With handle 0, whatever net.core.default_qdisc is. */
+const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel', 'cake', 'fq_pie', 'htb'].map((kind) =>
+  root(kind, 0),
+);
 const chosenRoots = ['fq_codel', 'pfifo', 'sfq'].map((kind) => root(kind, 0x1_0000));
 const foreignRoots = ['htb', 'tbf', 'cake', 'netem'].map((kind) => root(kind, 0x1_0000));
 
@@ -276,6 +279,24 @@ test('a root qdisc that took the place of ours is not removed', (t) => {
     (step) => step.kind === 'restore-root' && step.exit.ifindex === 2,
   );
   t.like(restore, { isStillOurs: false });
+});
+
+test('a root of ours that no record tells of makes room for the default, unless a program there needs it', (t) => {
+  const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
+  const lost = { ...node!, exitRecords: [], programs: new Map<string, 'depart'>() };
+  const devices = new Map([...node!.devices, [2, device(2, root('fq', 0x7070_0000), 1)]]);
+  const { steps } = plan(NOTHING, { ...lost, devices });
+  t.deepEqual(
+    steps.filter(({ kind }) => kind === 'restore-root'),
+    [
+      {
+        ...{ kind: 'restore-root', exit: { ifindex: 2, name: 'dev2', formerQdiscs: [] } },
+        ...{ isStillOurs: true, isRecordLost: true },
+      },
+    ],
+  );
+  const needed: Desired = { ...NOTHING, attachments: [attachment(10, true, false)], exits: [plainExit(2)] };
+  t.false(plan(needed, { ...lost, devices }).steps.some(({ kind }) => kind === 'restore-root'));
 });
 
 test('each missing piece is a problem that names the device', (t) => {

@@ -1,0 +1,108 @@
+// Each remedy that podpace names is carried out as it is worded, and helps.
+
+import { execFileSync } from 'node:child_process';
+import test, { type ExecutionContext } from 'ava';
+import { HelperError } from '../../../cni/client.ts';
+import { remedies } from '../../../helper/protocol/remedies.ts';
+import {
+  addPod,
+  addUplink,
+  makeHelperDirectories,
+  paramsOf,
+  PODPACED,
+  startHelper,
+} from '../../kit/helper.ts';
+import { makeNetns } from '../../kit/netns.ts';
+import type { TestHelper } from '../../kit/helper.ts';
+import type { TestNetns } from '../../kit/netns.ts';
+
+const CAPS = { egress: { rateBitsPerSec: 10_000_000 } };
+
+interface Scene {
+  readonly node: TestNetns;
+  readonly sandbox: TestNetns;
+  readonly helper: TestHelper;
+  /** Attaches the pod; what is said when it fails. */
+  readonly attach: () => Promise<string>;
+}
+
+async function refusal(asked: Promise<unknown>): Promise<string> {
+  try {
+    await asked;
+    return '';
+  } catch (error) {
+    if (error instanceof HelperError) return `${error.message}; ${error.details}`;
+    throw error;
+  }
+}
+
+/** Runs the command in the node's namespace. */
+function run({ node }: Scene, command: string): void {
+  execFileSync('ip', ['netns', 'exec', node.name, ...command.split(' ')]);
+}
+
+/** Of each remedy: that it is named where it is needed, and that doing so helps. */
+const CASES: Readonly<Record<keyof typeof remedies, (t: ExecutionContext, scene: Scene) => Promise<void>>> = {
+  nodeNamespace: async (t, { sandbox, helper }) => {
+    const elsewhere = refusal(helper.ask('attach', paramsOf('eth0', sandbox, CAPS)));
+    t.true((await elsewhere).includes(remedies.nodeNamespace));
+  },
+  noUplink: async (t, { node, attach }) => {
+    node.ip('route', 'delete', 'default');
+    t.true((await attach()).includes(remedies.noUplink));
+    node.ip('route', 'add', 'default', 'via', '198.51.100.2');
+    t.is(await attach(), '');
+  },
+  foreignQdisc: async (t, scene) => {
+    const { node, attach, helper } = scene;
+    await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+    node.tc(
+      'qdisc',
+      'replace',
+      'dev',
+      'uplink',
+      'root',
+      'tbf',
+      'rate',
+      '1gbit',
+      'burst',
+      '1mb',
+      'latency',
+      '10ms',
+    );
+    const text = await attach();
+    t.true(text.includes(remedies.foreignQdisc('uplink')), text);
+    run(scene, /\((tc [^)]*)\)/.exec(text)?.[1] ?? 'false');
+    t.is(await attach(), '');
+  },
+  missingQdisc: async (t) => {
+    // This kernel has it as a module, or built in: modprobe succeeds for either.
+    execFileSync('modprobe', [/modprobe (\w+)/.exec(remedies.missingQdisc('fq'))?.[1] ?? '']);
+    t.pass();
+  },
+  waitForRepair: async (t, { node, helper, sandbox }) => {
+    const params = paramsOf('pod0', sandbox, CAPS);
+    node.tc('qdisc', 'delete', 'dev', 'uplink', 'root');
+    t.true((await refusal(helper.ask('check', params))).includes(remedies.waitForRepair));
+    const endMs = performance.now() + 60_000;
+    while ((await refusal(helper.ask('check', params))) !== '' && performance.now() < endMs);
+    await t.notThrowsAsync(helper.ask('check', params));
+  },
+  unknownAttachment: async (t, scene) => {
+    const key = { containerId: 'nobody', ifname: 'eth0' };
+    const asked = scene.helper.ask('set', { ...key, direction: 'egress', changes: {} });
+    t.true((await refusal(asked)).includes(remedies.unknownAttachment));
+    t.regex(execFileSync(PODPACED, ['list', '--socket', scene.helper.socket]).toString(), /c-pod0/);
+  },
+};
+
+test.serial('every remedy is named where it is needed, and helps', async (t) => {
+  t.timeout(300_000);
+  t.deepEqual(Object.keys(CASES).toSorted(), Object.keys(remedies).toSorted());
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', 4);
+  const helper = await startHelper(t, node, makeHelperDirectories(t));
+  const attach = (): Promise<string> => refusal(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)));
+  for (const carryOut of Object.values(CASES)) await carryOut(t, { node, sandbox, helper, attach });
+});
