@@ -167,8 +167,8 @@ function problemReporter(log: Log): (problems: readonly string[]) => void {
   };
 }
 
-/** Looks at the whole node and puts it right. */
-function repairer(shaper: Shaper, fq: FqWatch, log: Log): () => Promise<void> {
+/** Looks at the whole node and puts it right; calls `lookSoon` when that failed. */
+function repairer(shaper: Shaper, fq: FqWatch, log: Log, lookSoon: () => void): () => Promise<void> {
   const report = problemReporter(log);
   return async () => {
     await fq.look();
@@ -177,6 +177,7 @@ function repairer(shaper: Shaper, fq: FqWatch, log: Log): () => Promise<void> {
       report([...standing, ...(await shaper.reconcile())]);
     } catch (error) {
       report([...standing, (error as Error).message]);
+      lookSoon();
     }
   };
 }
@@ -188,13 +189,19 @@ function untilSignal(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Follows what happens to the node's devices; returns how to end that. */
-function followNode(shaper: Shaper, log: Log): () => void {
+/** Follows what happens to the node's devices. */
+function followNode(shaper: Shaper, log: Log): { readonly lookSoon: () => void; readonly stop: () => void } {
+  /** A failure is told of once, however often what failed is tried again. */
+  let told: string | undefined;
   const follower = new Follower(async (changed) => {
     try {
       await shaper.follow(changed);
+      told = undefined;
     } catch (error) {
-      log('error', `Cannot follow a change of the node's devices: ${(error as Error).message}`);
+      const { message } = error as Error;
+      if (message !== told) log('error', `Cannot follow a change of the node's devices: ${message}`);
+      told = message;
+      throw error;
     }
   });
   const events = new RtEvents((event) => follower.hear(event));
@@ -203,11 +210,12 @@ function followNode(shaper: Shaper, log: Log): () => void {
     follower.hear({ kind: 'link', ifindex });
     shaper.tellOfQueues(ifindex, queues);
   });
-  return () => {
+  const stop = (): void => {
     events.close();
     channels.close();
     follower.close();
   };
+  return { lookSoon: () => follower.hear({ kind: 'lost' }), stop };
 }
 
 /** Runs until SIGTERM, SIGINT or an uninstall. */
@@ -233,7 +241,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     },
     log,
   });
-  const repair = repairer(shaper, fq, log);
+  const following = followNode(shaper, log);
+  const repair = repairer(shaper, fq, log, following.lookSoon);
   const repairMaps = async (): Promise<void> => {
     try {
       await shaper.reconcileMaps();
@@ -241,7 +250,6 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
       log('error', `Cannot repair the maps: ${(error as Error).message}`);
     }
   };
-  const stopFollowing = followNode(shaper, log);
   await upgradeNode(control, log);
   await repair();
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
@@ -256,7 +264,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
-  stopFollowing();
+  following.stop();
   server.close();
   if (isUninstalled) removeTraces(config, control);
   else datapath.close();

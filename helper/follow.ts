@@ -13,6 +13,9 @@ const MAX_SETTLE_MS = 3000;
 const TOGETHER_MS = 20;
 /** The node is looked at no more often, whatever happens. */
 const MIN_GAP_MS = 400;
+/** A look that failed is taken again after this long, twice as long each time that it fails again, and no longer than the second. */
+const RETRY_MS = 200;
+const MAX_RETRY_MS = 1000;
 
 /** A device to which something happens so soon after it was looked at is on the move. */
 const CALM_MS = 1000;
@@ -57,9 +60,11 @@ export class Follower {
   #timerMs = Infinity;
   #isLooking = false;
   #lastEndMs = Number.NEGATIVE_INFINITY;
+  /** Looks that failed, in a row. */
+  #failures = 0;
   #isClosed = false;
 
-  /** `look` must not throw. Never called twice at once. */
+  /** When `look` rejects, the same devices are looked at again soon. Never called twice at once. */
   constructor(look: (changed: Changed) => Promise<void>) {
     this.#look = look;
   }
@@ -76,7 +81,7 @@ export class Follower {
       ? Math.min(nowMs + FLAPPING_SETTLE_MS, firstMs + FLAPPING_MAX_SETTLE_MS)
       : dueAfter(event, nowMs, former);
     this.#expected.set(index, { firstMs, dueMs, isMove });
-    this.#schedule();
+    this.#schedule(dueMs);
   }
 
   close(): void {
@@ -92,10 +97,9 @@ export class Follower {
   }
 
   /** A timer that fires before anything is due sets the next one: cheaper than setting it anew at each of many events. */
-  #schedule(): void {
+  #schedule(dueMs: number): void {
     if (this.#isLooking || this.#isClosed || this.#expected.size === 0) return;
-    const firstDueMs = Math.min(...[...this.#expected.values()].map(({ dueMs }) => dueMs));
-    const nextMs = Math.max(firstDueMs, this.#lastEndMs + MIN_GAP_MS);
+    const nextMs = Math.max(dueMs, this.#lastEndMs + MIN_GAP_MS);
     if (nextMs >= this.#timerMs) return;
     clearTimeout(this.#timer);
     this.#timerMs = nextMs;
@@ -108,11 +112,27 @@ export class Follower {
     const untilMs = performance.now() + TOGETHER_MS;
     const due = [...this.#expected].filter(([, { dueMs }]) => dueMs <= untilMs);
     for (const [index] of due) this.#expected.delete(index);
-    const changed = due.map(([index]) => index);
-    if (changed.length > 0) await this.#look(changed.includes(ANY) ? undefined : new Set(changed));
+    if (due.length > 0) await this.#lookAt(due);
     this.#isLooking = false;
-    if (changed.length > 0) this.#note(due);
-    this.#schedule();
+    let firstDueMs = Infinity;
+    for (const { dueMs } of this.#expected.values()) firstDueMs = Math.min(firstDueMs, dueMs);
+    this.#schedule(firstDueMs);
+  }
+
+  async #lookAt(due: readonly (readonly [number, Expected])[]): Promise<void> {
+    const changed = new Set(due.map(([index]) => index));
+    try {
+      await this.#look(changed.has(ANY) ? undefined : changed);
+      this.#failures = 0;
+    } catch {
+      this.#failures += 1;
+      const againMs = performance.now() + Math.min(RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS);
+      for (const [index, expected] of due) {
+        const dueMs = Math.min(againMs, this.#expected.get(index)?.dueMs ?? Infinity);
+        this.#expected.set(index, { ...expected, dueMs });
+      }
+    }
+    this.#note(due);
   }
 
   /** Remembers a look that has just ended, and forgets those of devices that are calm. */

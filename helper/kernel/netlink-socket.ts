@@ -30,9 +30,17 @@ export class NetlinkSocket {
   #drops = 0;
   #isClosed = false;
 
-  /** Throws KernelError, or the package's ErrnoException when there is no socket to be had. */
-  constructor(protocol: Protocol) {
-    this.#raw = new RawNetlinkSocket(protocol);
+  /**
+   * The size of each datagram is asked for first, unless `datagramBytes` says how large they may be: for lists the kernel then
+   * fills datagrams of that size, up to 32 KiB. Throws KernelError, or the package's ErrnoException when there is no socket to
+   * be had.
+   */
+  constructor(protocol: Protocol, datagramBytes?: number) {
+    // Sizes of zero leave the kernel's.
+    const sizes = { recvBufferSize: 0, sendBufferSize: 0 };
+    const options =
+      datagramBytes === undefined ? sizes : { ...sizes, messagePeeking: false, msgBufferSize: datagramBytes };
+    this.#raw = new RawNetlinkSocket(protocol, options);
     try {
       this.#fd = descriptorOfPort(this.#raw.address().port);
       // The addon does not survive an error that poll(2) tells it of, and a full buffer would be one.

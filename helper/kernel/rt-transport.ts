@@ -21,9 +21,12 @@ const NETLINK_EXT_ACK = 11;
 /** Lists are filtered by the kernel, and a filter that it does not know is an error. */
 const NETLINK_GET_STRICT_CHK = 12;
 
+/** The kernel makes none larger. A list in few of them is seldom interrupted, and a device takes 1.4 KiB. */
+const DATAGRAM_BYTES = 32 * 1024;
+
 /** Opens a socket in the namespace of the calling thread: NETLINK_ROUTE, or of another protocol with such requests. */
 export function openRtTransport(protocol: Protocol = Protocol.ROUTE): RtTransport {
-  const socket = new NetlinkSocket(protocol);
+  const socket = new NetlinkSocket(protocol, DATAGRAM_BYTES);
   try {
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
       socket.setOption(SOL_NETLINK, option, 1);

@@ -1,6 +1,7 @@
 // One request at a time over a NETLINK_ROUTE socket: sequence numbers, acknowledgements, multipart answers,
 // interrupted dumps, deadlines. What the bytes mean is in helper/wire/, the verbs are in the files beside this one.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
 import { Flags, FlagsGet } from 'netlink/dist/constants.js';
 import { formatMessage } from 'netlink/dist/structs.js';
@@ -18,6 +19,8 @@ const DEFAULT_DEADLINE_MS = 5000;
 
 /** How often a list is asked for again when it changed while it was read. */
 const MAX_DUMP_RETRIES = 5;
+/** Pause before it is asked for again, twice as long each time: 0.3 s in all. */
+const DUMP_RETRY_MS = 10;
 
 /** A message to the kernel. */
 export interface RtRequest {
@@ -93,7 +96,10 @@ export class RtSocket {
   async dump<T>(request: RtRequest, decode: (payload: Buffer) => T | undefined): Promise<T[]> {
     for (let attempt = 0; attempt <= MAX_DUMP_RETRIES; attempt++) {
       const { messages, isInterrupted } = await this.#ask(request, FlagsGet.DUMP, true);
-      if (isInterrupted) continue;
+      if (isInterrupted) {
+        if (attempt < MAX_DUMP_RETRIES) await sleep(DUMP_RETRY_MS * 2 ** attempt);
+        continue;
+      }
       return decodeFor(request.operation, () =>
         messages.map(({ payload }) => decode(payload)).filter((object) => object !== undefined),
       );

@@ -121,9 +121,8 @@ export class Shaper {
       const former = before.find((record) => isSameAttachment(record, params));
       const others = before.filter((record) => record !== former);
       // An index belongs to one device: whoever else claims it is gone.
-      for (const stale of others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index)) {
-        await this.#remove(stale);
-      }
+      const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index);
+      if (stale.length > 0) await this.#remove(stale);
       const wanted = recordOf(params, link);
       const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
       await this.#limitGso(former, record);
@@ -156,7 +155,7 @@ export class Shaper {
       const record = this.#store.readAttachment(key);
       // What cannot be read goes too: the device follows, and with it what stands there.
       if (record === undefined) this.#store.removeAttachment(key);
-      else await this.#remove(record);
+      else await this.#remove([record]);
     });
   }
 
@@ -174,7 +173,7 @@ export class Shaper {
         const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
         return record.network === network && isAskedFor && !staying.has(key);
       });
-      for (const record of stale) await this.#remove(record);
+      if (stale.length > 0) await this.#remove(stale);
       return stale.map(({ containerId, ifname }) => ({ containerId, ifname }));
     });
   }
@@ -199,12 +198,13 @@ export class Shaper {
   }
 
   /**
-   * Brings devices that something happened to into order; all of the node when it is not known which. Far cheaper than
-   * reconciling where there are many pods.
+   * Brings devices that something happened to into order, and forgets attachments whose interface went; all of the node when
+   * it is not known which. Far cheaper than reconciling where there are many pods.
    */
   follow(changed: ReadonlySet<number> | undefined): Promise<void> {
     return this.#exclusively(async () => {
       const { log } = this.#options;
+      await this.#dropVanished(changed);
       const all = this.#store.readAttachments();
       if (all.length === 0 && this.#store.readExits().length === 0) return;
       const devices = [...(changed ?? [])];
@@ -346,7 +346,7 @@ export class Shaper {
 
   async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     try {
-      if (former === undefined) return await this.#remove(record);
+      if (former === undefined) return await this.#remove([record]);
       this.#store.writeAttachment(former);
       this.#enforcement.exempt(record, former);
       await this.#enforcement.enforce(former, record);
@@ -357,22 +357,26 @@ export class Shaper {
   }
 
   /**
-   * Forgets an attachment first, then takes away what the rest does not need. Its record says so until all is gone: what
-   * is left after a crash would otherwise be taken for that of a lost record.
+   * Forgets attachments first, then takes away what the rest does not need: with one plan, however many they are. Their records
+   * say so until all is gone: what is left after a crash would otherwise be taken for that of a lost record. What can be taken
+   * away is, before it rejects for what cannot.
    */
-  async #remove(record: AttachmentRecord): Promise<void> {
-    this.#store.startRemoval(record);
+  async #remove(records: readonly AttachmentRecord[]): Promise<void> {
+    for (const record of records) this.#store.startRemoval(record);
     const others = this.#store.readAttachments();
     // With the last egress cap all exits go, also those that are known by nothing but their program.
     const isLast = !hasEgressCap(others, this.#options.orphans);
-    const devices = [record.hostInterfaceIndex];
+    const devices = records.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
     const view = await takeView(this.#options, isLast ? others : [], { devices, hasOtherPods: isLast });
+    const failures = new Map<number | undefined, unknown>();
     for (const step of view.plan.steps) {
       try {
         await this.#enforcement.apply(step, view.observed);
       } catch (error) {
-        if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-'))
-          throw error;
+        if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-')) {
+          failures.set('ifindex' in step ? step.ifindex : undefined, error);
+          continue;
+        }
         // What others still lack is no reason to keep a pod: reconciling tries again.
         this.#options.log(
           'error',
@@ -380,10 +384,19 @@ export class Shaper {
         );
       }
     }
-    if (view.observed.devices.has(record.hostInterfaceIndex)) await this.#giveGsoBack(record);
-    this.#enforcement.exempt(record, undefined);
-    this.#aggregates.giveBack(record, undefined);
-    this.#store.finishRemoval(record);
+    // What failed elsewhere than at the interface of one of them is left of all.
+    const isShared = [...failures.keys()].some(
+      (ifindex) => ifindex === undefined || !devices.includes(ifindex),
+    );
+    for (const record of records) {
+      if (isShared || failures.has(record.hostInterfaceIndex)) continue;
+      if (view.observed.devices.has(record.hostInterfaceIndex)) await this.#giveGsoBack(record);
+      this.#enforcement.exempt(record, undefined);
+      this.#aggregates.giveBack(record, undefined);
+      this.#store.finishRemoval(record);
+    }
+    const [failure] = failures.values();
+    if (failure !== undefined) throw failure;
   }
 
   /** What a crash had left of removals, or a step that failed. The entry of the host interface is what goes last. */
@@ -408,16 +421,18 @@ export class Shaper {
     this.#orphans.known = await findOrphans(this.#datapath, links, known);
   }
 
-  /** Attachments whose host interface is gone have lost everything that could be capped. */
-  async #dropVanished(): Promise<void> {
-    const records = this.#store.readAttachments();
+  /** Attachments whose host interface is gone, of those at `changed`, have lost everything that could be capped. */
+  async #dropVanished(changed?: ReadonlySet<number>): Promise<void> {
+    const records = this.#store
+      .readAttachments()
+      .filter(({ hostInterfaceIndex }) => changed === undefined || changed.has(hostInterfaceIndex));
     if (records.length === 0) return;
     const links = new Set((await listLinks(this.#datapath.rt)).map(({ index }) => index));
-    for (const record of records) {
-      if (links.has(record.hostInterfaceIndex)) continue;
+    const vanished = records.filter(({ hostInterfaceIndex }) => !links.has(hostInterfaceIndex));
+    if (vanished.length === 0) return;
+    for (const record of vanished)
       this.#options.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
-      await this.#remove(record);
-    }
+    await this.#remove(vanished);
   }
 
   async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {

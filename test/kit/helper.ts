@@ -105,12 +105,29 @@ export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void 
  * Leaves the record of an attachment for a helper that is started later, as a former one would have. That helper has
  * it in its maps and programs also where a kernel without sch_fq would refuse to attach it. Returns the ifindex.
  */
-export function leaveRecord(
+export function leaveRecord(node: TestNetns, directories: HelperDirectories, params: AttachParams): number {
+  const shown = node.ipJson('link', 'show', 'dev', params.hostInterface);
+  const hostInterfaceIndex = Number(shown[0]?.['ifindex']);
+  writeRecord(directories, params, hostInterfaceIndex);
+  return hostInterfaceIndex;
+}
+
+/** The same of many attachments with one look at the node. */
+export function leaveRecords(
   node: TestNetns,
+  directories: HelperDirectories,
+  attachments: readonly AttachParams[],
+): void {
+  const indexes = new Map(node.ipJson('link', 'show').map((link) => [link['ifname'], link['ifindex']]));
+  for (const params of attachments)
+    writeRecord(directories, params, Number(indexes.get(params.hostInterface)));
+}
+
+function writeRecord(
   { run }: HelperDirectories,
   { caps, ...params }: AttachParams,
-): number {
-  const hostInterfaceIndex = Number(node.ipJson('link', 'show', 'dev', params.hostInterface)[0]?.['ifindex']);
+  hostInterfaceIndex: number,
+): void {
   const record: AttachmentRecord = {
     ...params,
     caps,
@@ -122,7 +139,6 @@ export function leaveRecord(
   fs.mkdirSync(directory, { recursive: true });
   const file = path.join(directory, `${keyOf(params)}.json`);
   fs.writeFileSync(file, JSON.stringify({ recordVersion: RECORD_VERSION, ...record }));
-  return hostInterfaceIndex;
 }
 
 /** Parameters of an attach or check. */

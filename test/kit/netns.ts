@@ -1,7 +1,8 @@
 // Network namespaces for tests: made for one test, gone after it, also when it fails.
 
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
@@ -51,6 +52,15 @@ export function makeNetns(t: ExecutionContext): TestNetns {
     tc: (...args) => run('tc', ['-n', name, ...args]),
     tcJson: (...args) => json('tc', args),
   };
+}
+
+/** Runs `ip -batch` in a namespace; gives how long it took in milliseconds. */
+export async function runBatch({ name }: TestNetns, lines: readonly string[]): Promise<number> {
+  const startMs = performance.now();
+  const running = promisify(execFile)('ip', ['-n', name, '-batch', '-']);
+  running.child.stdin?.end(lines.join('\n'));
+  await running;
+  return performance.now() - startMs;
 }
 
 /**

@@ -1,9 +1,7 @@
 // A node that boots, is drained or speaks BGP: events by the thousand.
 
-import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { RtEvents } from '../../../helper/kernel/rt-events.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
@@ -15,7 +13,7 @@ import {
   paramsOf,
   startHelper,
 } from '../../kit/helper.ts';
-import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, runBatch } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 } };
 const PAIRS = 300;
@@ -31,15 +29,6 @@ function boundReceiveBuffers(t: ExecutionContext): void {
   const former = fs.readFileSync(RMEM_MAX, 'utf8');
   t.teardown(() => fs.writeFileSync(RMEM_MAX, former));
   fs.writeFileSync(RMEM_MAX, USUAL_RMEM_MAX);
-}
-
-/** Runs `ip -batch` in a namespace; gives how long it took in milliseconds. */
-async function batch({ name }: TestNetns, lines: readonly string[]): Promise<number> {
-  const startMs = performance.now();
-  const running = promisify(execFile)('ip', ['-n', name, '-batch', '-']);
-  running.child.stdin?.end(lines.join('\n'));
-  await running;
-  return performance.now() - startMs;
 }
 
 function range(count: number): number[] {
@@ -58,7 +47,7 @@ test.serial(
     const helper = await startHelper(t, node, directories);
 
     // All of them in one batch: a boot, or a drain.
-    await batch(
+    await runBatch(
       node,
       range(PAIRS).flatMap((pair) => [
         `link add v${pair} type veth peer name w${pair}`,
@@ -69,12 +58,12 @@ test.serial(
     const witness = inNetns(node.netns, () => new RtEvents(() => (heard += 1)));
     t.teardown(() => witness.close());
     const rounds = Math.ceil(EVENTS / PAIRS);
-    const tookMs = await batch(
+    const tookMs = await runBatch(
       node,
       range(rounds).flatMap((round) => range(PAIRS).map((pair) => `link set v${pair} alias a${round}`)),
     );
     const endMs = performance.now();
-    await batch(node, [
+    await runBatch(node, [
       `link add second type veth peer name second netns ${other.name}`,
       'address add 192.0.2.1/24 dev second',
       'link set second up',

@@ -84,3 +84,32 @@ test('a device that changes now and then is looked at at once each time', async 
   }
   follower.close();
 });
+
+test('a look that failed is taken again within a second, of the same devices, until one succeeds', async (t) => {
+  const looks: [number, Changed][] = [];
+  const follower = new Follower(async (changed) => {
+    looks.push([performance.now(), changed]);
+    if (looks.length <= 4) throw new Error('EAGAIN');
+  });
+  follower.hear({ kind: 'link', ifindex: 1 });
+  follower.hear({ kind: 'route', ifindex: 2 });
+  while (looks.length < 5) await delay(10);
+  follower.close();
+  for (const [, changed] of looks) t.deepEqual(changed, new Set([1, 2]));
+  const gaps = looks.slice(1).map(([ms], at) => ms - (looks[at]?.[0] ?? 0));
+  t.true(Math.max(...gaps) < 1500, `gaps of ${gaps.map(Math.round).join(', ')} ms`);
+});
+
+test.serial(
+  'twenty thousand devices that change at once are heard of without a search through them each time',
+  async (t) => {
+    const looks: Changed[] = [];
+    const follower = new Follower(async (changed) => void looks.push(changed));
+    const startMs = performance.now();
+    for (let ifindex = 1; ifindex <= 20_000; ifindex++) follower.hear({ kind: 'link', ifindex });
+    t.true(performance.now() - startMs < 1000);
+    while (looks.reduce((sum, changed) => sum + (changed?.size ?? 0), 0) < 20_000) await delay(10);
+    follower.close();
+    t.true(looks.length <= 3);
+  },
+);
