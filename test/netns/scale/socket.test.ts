@@ -5,6 +5,7 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { makeHelperDirectories, startHelper, type TestHelper } from '../../kit/helper.ts';
+import { pidOf, rssMib } from '../../kit/helper-process.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const STATUS = '{"version":2,"method":"status","params":{}}\n';
@@ -20,26 +21,6 @@ function connect(t: ExecutionContext, { socket }: TestHelper): net.Socket {
   client.on('error', () => undefined);
   t.teardown(() => client.destroy());
   return client;
-}
-
-/** The process behind a helper's socket. */
-function pidOf({ socket }: TestHelper): number {
-  const pids = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  const found = pids.find((pid) => {
-    try {
-      const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      return words.includes(socket) && words[0]?.endsWith('podpaced') === true;
-    } catch {
-      return false;
-    }
-  });
-  if (found === undefined) throw new Error(`no process serves ${socket}`);
-  return Number(found);
-}
-
-function rssMib(pid: number): number {
-  const [, kib] = /VmRSS:\s+(\d+) kB/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kib) / 1024;
 }
 
 /** Processor time, ms: fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms. */
