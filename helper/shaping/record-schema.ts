@@ -23,6 +23,8 @@ import {
   type AttachmentRecord,
   type ExitRecord,
   type FormerQdisc,
+  type GsoLimits,
+  type LimitedGso,
   type Origin,
 } from './records.ts';
 
@@ -82,6 +84,9 @@ function kindOf(value: unknown): 'veth' | 'netkit' {
   return value;
 }
 
+/** Far above GSO_MAX_SIZE of linux/netdevice.h. */
+const MAX_GSO = 0xffff_ffff;
+
 function ifindexOf(fields: Fields, name: string): number {
   return integerOf(fields[name], name, 1, MAX_IFINDEX);
 }
@@ -106,6 +111,24 @@ function requireAggregates(record: AttachmentRecord): void {
   }
 }
 
+function gsoLimitsOf(value: unknown, name: string): GsoLimits {
+  const fields = fieldsOf(value, name);
+  const of = (field: string): number => integerOf(fields[field], `${name}.${field}`, 0, MAX_GSO);
+  return {
+    gsoMaxSizeBytes: of('gsoMaxSizeBytes'),
+    gsoMaxSegs: of('gsoMaxSegs'),
+    ...(fields['gsoIpv4MaxSizeBytes'] !== undefined && { gsoIpv4MaxSizeBytes: of('gsoIpv4MaxSizeBytes') }),
+  };
+}
+
+function limitedGsoOf(value: unknown): LimitedGso {
+  const fields = fieldsOf(value, 'gso');
+  return {
+    former: gsoLimitsOf(fields['former'], 'gso.former'),
+    limited: gsoLimitsOf(fields['limited'], 'gso.limited'),
+  };
+}
+
 function attachmentOf(fields: Fields): AttachmentRecord {
   const params = attachParamsOf(fields);
   const { hostRouting } = params;
@@ -125,6 +148,7 @@ function attachmentOf(fields: Fields): AttachmentRecord {
     ...(fields['changes'] !== undefined && { changes: changedCapsOf(fields['changes']) }),
     ...aggregateIdsOf(fields),
     ...originOf(fields),
+    ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
   };
   requireAggregates(record);
   return record;

@@ -8,6 +8,7 @@ import {
   makeHelperDirectories,
   paramsOf,
   startHelper,
+  type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -21,6 +22,7 @@ interface Scene {
   readonly node: TestNetns;
   readonly sandbox: TestNetns;
   readonly before: string[];
+  readonly directories: HelperDirectories;
   readonly helper: TestHelper;
 }
 
@@ -55,7 +57,7 @@ async function makeScene(t: ExecutionContext, found: typeof OPERATORS): Promise<
   setLimits(sandbox, found);
   const before = [...snapshot(node), ...snapshot(sandbox)];
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  return { node, sandbox, before, helper: await startHelper(t, node, directories) };
+  return { node, sandbox, before, directories, helper: await startHelper(t, node, directories) };
 }
 
 function setRate({ helper }: Scene, rateBitsPerSec: number): Promise<unknown> {
@@ -73,7 +75,10 @@ test.serial('a pod that is let go has what it had, on the node and inside', asyn
   await setRate(scene, 10_000_000_000);
   t.deepEqual(limits(sandbox), OPERATORS);
   await setRate(scene, 12_000_000);
-  await helper.ask('detach', KEY);
+  // The next helper knows it from the record.
+  await helper.end('SIGTERM');
+  const successor = await startHelper(t, node, scene.directories);
+  await successor.ask('detach', KEY);
   t.deepEqual([...snapshot(node), ...snapshot(sandbox)], before);
 });
 
