@@ -13,8 +13,10 @@ import {
   readSettings,
   type HelperConfig,
 } from './config.ts';
-import { discardMaps, openControl, prepareNode, removeTraces, runDaemon, type Log } from './daemon.ts';
+import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
+import { isBpffs } from './kernel/bpffs.ts';
 import { AddonError } from './kernel/errors.ts';
+import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
 import { printable, printableLines } from './protocol/printable.ts';
@@ -29,6 +31,7 @@ import {
 import { selectAttachment } from './select.ts';
 import { parseSetFlags, type SetFlags } from './set-flags.ts';
 import { UnitError } from './shaping/units.ts';
+import { discardMaps, hasRecords, removeTraces, requirePins, type Extent } from './uninstall.ts';
 import { VERSION } from './version.ts';
 
 /** The edges of the process, so that the whole CLI runs in a test. */
@@ -222,27 +225,65 @@ function addCounters(program: Command, edges: CliEdges): void {
     });
 }
 
+/** What `uninstall` did, with what it could not remove. */
+type Uninstalled = Methods['uninstall']['result'] & { readonly notes: readonly string[] };
+
 /**
- * By the helper, or without one. What a newer release left is refused, since this one cannot read what stood on the exits
- * before; with `force` it is taken away all the same, by the names of pins, filters and qdiscs.
+ * Without a helper: with the lock of one, and by maps made anew, since those that are there may be of another release.
+ * What a newer release left is refused, since this one cannot read what stood on the exits before; with `force` it is taken
+ * away all the same, by the names of pins, filters and qdiscs.
  */
+async function uninstallAlone(
+  config: HelperConfig,
+  { forget, anyLayout }: Extent,
+  log: Log,
+): Promise<Uninstalled> {
+  requirePins(config.pinDir);
+  // Where nothing can be pinned, nothing of podpace's is in force, unless it has noted some.
+  if (!isBpffs(bpffsOf(config.pinDir)) && !config.mountBpffs && !hasRecords(config)) {
+    const notes = await removeTraces(config, { forget, anyLayout });
+    return { restoredExits: [], detached: 0, kept: 0, notes };
+  }
+  const { lock } = await prepareNode({ ...config, privateBpffs: true }, log, { anyLayout });
+  discardMaps(config.pinDir, anyLayout);
+  const { shaper, datapath } = openControl(config, log);
+  const result = await shaper.uninstall(forget);
+  datapath.close();
+  const notes = await removeTraces(config, { forget, anyLayout });
+  lock.release();
+  return { ...result, notes };
+}
+
+/** By the helper, or without one. */
 async function uninstall(
-  { force, ...flags }: RunFlags & { force?: true },
+  { force = false, forget = false, ...flags }: RunFlags & Partial<Record<'force' | 'forget', boolean>>,
   edges: CliEdges,
-): Promise<Methods['uninstall']['result']> {
+): Promise<Uninstalled> {
   const config = loadConfig(flags);
   try {
-    return await ask(config.socket, 'uninstall', {});
+    return { ...(await ask(config.socket, 'uninstall', { forget })), notes: [] };
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
-    const { lock } = await prepareNode(config, logTo(edges), { anyLayout: force });
-    discardMaps(config);
-    const control = openControl(config, logTo(edges));
-    const result = await control.shaper.uninstall();
-    removeTraces(config, control);
-    lock.release();
-    return result;
+    // What a newer release was asked for, this one could not read.
+    return await uninstallAlone(config, { forget: forget || force, anyLayout: force }, logTo(edges));
   }
+}
+
+function addUninstall(program: Command, edges: CliEdges): void {
+  addSettings(
+    program.command('uninstall').description('take every cap off the node and put back what stood there'),
+  )
+    .option('--forget', 'also what pods were to have; else a podpaced that is started later caps them again')
+    .option(
+      '--force',
+      'also what a newer release left, although this one cannot put back all that stood there',
+    )
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: RunFlags & Partial<Record<'json' | 'force' | 'forget', true>>) => {
+      const { notes, ...result } = await uninstall(flags, edges);
+      for (const note of notes) edges.stderr(`podpaced: ${note}\n`);
+      print(edges, json, result, () => renderUninstall(result));
+    });
 }
 
 function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
@@ -273,18 +314,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
       print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });
-  addSettings(
-    program.command('uninstall').description('take every cap off the node and put back what stood there'),
-  )
-    .option(
-      '--force',
-      'also what a newer release left, although this one cannot put back all that stood there',
-    )
-    .option('--json', 'print JSON')
-    .action(async ({ json, ...flags }: RunFlags & { json?: true; force?: true }) => {
-      const result = await uninstall(flags, edges);
-      print(edges, json, result, () => renderUninstall(result));
-    });
+  addUninstall(program, edges);
   return program;
 }
 

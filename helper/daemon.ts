@@ -3,13 +3,10 @@
 
 import fs from 'node:fs';
 import os from 'node:os';
-import path from 'node:path';
-import { DEFAULT_CONFIG, nodeDefaultsOf, type HelperConfig } from './config.ts';
+import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
-import { removeUnpackedAddons } from './kernel/assets.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFq } from './kernel/fq-support.ts';
-import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
@@ -19,12 +16,14 @@ import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe } from './probe.ts';
 import { listen } from './server.ts';
+import { nameOf } from './shaping/effective.ts';
 import { Datapath } from './shaping/datapath.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
-import { markRecords, requireKnownLayout, unmarkRecords, type Directories } from './shaping/layout.ts';
+import { markRecords, requireKnownLayout, type Directories } from './shaping/layout.ts';
 import { Shaper } from './shaping/shaper.ts';
 import { Store } from './shaping/store.ts';
+import { removeTraces } from './uninstall.ts';
 import { VERSION } from './version.ts';
 import { LAYOUT } from './wire/layout.ts';
 
@@ -68,6 +67,8 @@ export interface PreparedNode {
   readonly lock: NodeLock;
   /** What is wrong with it although it can be used. */
   readonly problems: readonly string[];
+  /** Nothing was pinned: podpace was not here, or has been uninstalled. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -88,8 +89,9 @@ export async function prepareNode(
     const problems = providePinPlace(config);
     for (const problem of problems) log('warn', problem);
     if (!anyLayout) requireOwnLayout(config, log);
+    const isNew = !fs.existsSync(config.pinDir);
     for (const directory of [config.pinDir, config.stateDir]) lock.provide(directory);
-    return { lock, problems };
+    return { lock, problems, isNew };
   } catch (error) {
     lock.release();
     throw error;
@@ -131,29 +133,6 @@ async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
   const took = `${replaced} programs in ${(performance.now() - startMs).toFixed(0)} ms`;
   if (replaced > 0) log('info', `Upgraded to layout ${LAYOUT}: replaced ${took}, caps stay in force`);
   for (const failure of failures) log('error', `Cannot replace a program of a former release: ${failure}`);
-}
-
-/**
- * Takes the pins of maps and programs away, so that openControl makes them anew: what is about to be uninstalled may be
- * of another version. What is attached goes on until then.
- */
-export function discardMaps({ pinDir }: HelperConfig): void {
-  if (!fs.existsSync(pinDir)) return;
-  for (const entry of fs.readdirSync(pinDir, { withFileTypes: true })) {
-    if (entry.isFile()) fs.rmSync(path.join(pinDir, entry.name));
-  }
-  discardUpgrade(pinDir);
-}
-
-/** Removes pins and records; call after `uninstall` has taken everything off the node. */
-export function removeTraces(config: HelperConfig, { store, datapath }: Control): void {
-  datapath.close();
-  fs.rmSync(config.pinDir, { recursive: true, force: true });
-  fs.rmSync(path.join(config.stateDir, 'hooks'), { recursive: true, force: true });
-  // One cache serves all executables of the node, so only the node's own helper takes it away.
-  if (config.stateDir === DEFAULT_CONFIG.stateDir) removeUnpackedAddons();
-  unmarkRecords(directoriesOf(config));
-  store.removeAll();
 }
 
 /** Reports problems when they change, not every time they are seen. */
@@ -218,16 +197,37 @@ function followNode(shaper: Shaper, log: Log): { readonly lookSoon: () => void; 
   return { lookSoon: () => follower.hear({ kind: 'lost' }), stop };
 }
 
+/** Tells of the pods that `uninstall` has left without their cap, and that have it again. */
+function tellOfKept({ store }: Control, log: Log): void {
+  const kept = store.readAttachments().map(nameOf);
+  if (kept.length === 0) return;
+  log(
+    'info',
+    `Holds the caps of ${kept.length} pods again that were kept when podpace was uninstalled: ${kept.slice(0, 20).join(', ')}`,
+  );
+}
+
+/** The end of a helper that has been stopped, or uninstalled. */
+async function endService(
+  config: HelperConfig,
+  uninstalled: { readonly forget: boolean } | undefined,
+  log: Log,
+): Promise<void> {
+  if (uninstalled === undefined) return log('info', 'stopped; caps stay in force');
+  for (const note of await removeTraces(config, { ...uninstalled, anyLayout: false })) log('warn', note);
+  log('info', 'uninstalled');
+}
+
 /** Runs until SIGTERM, SIGINT or an uninstall. */
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  const { lock, problems } = await prepareNode(config, log);
+  const { lock, problems, isNew } = await prepareNode(config, log);
   const fq = new FqWatch(tryFq);
   const standing = problems.map(nodeProblem);
   const control = openControl(config, log, () => [...standing, ...fq.problems()]);
   const { shaper, datapath } = control;
-  let isUninstalled = false;
+  let uninstalled: { readonly forget: boolean } | undefined;
   const handler = createHandler({
     shaper,
     version: VERSION,
@@ -235,8 +235,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     defaults: nodeDefaultsOf(config),
     startedAt: new Date(),
     probe: () => probe(config),
-    stop: () => {
-      isUninstalled = true;
+    stop: (extent) => {
+      uninstalled = extent;
       setImmediate(() => stopping.abort());
     },
     log,
@@ -252,6 +252,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   };
   await upgradeNode(control, log);
   await repair();
+  if (isNew) tellOfKept(control, log);
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
   log(
@@ -266,8 +267,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   for (const timer of timers) clearInterval(timer);
   following.stop();
   server.close();
-  if (isUninstalled) removeTraces(config, control);
-  else datapath.close();
+  datapath.close();
+  await endService(config, uninstalled, log);
   lock.release();
-  log('info', isUninstalled ? 'uninstalled' : 'stopped; caps stay in force');
 }

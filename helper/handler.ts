@@ -28,8 +28,8 @@ export interface HandlerContext {
   readonly defaults: NodeDefaults;
   readonly startedAt: Date;
   readonly probe: () => Promise<Methods['probe']['result']>;
-  /** Ends the helper after the answer has gone out. */
-  readonly stop: () => void;
+  /** Ends the helper after the answer has gone out, and has what it left taken away. */
+  readonly stop: (extent: { readonly forget: boolean }) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
@@ -107,8 +107,9 @@ async function perform(
     case 'probe':
       return context.probe();
     case 'uninstall': {
-      const result = await shaper.uninstall();
-      context.stop();
+      const { forget = false } = request.params;
+      const result = await shaper.uninstall(forget);
+      context.stop({ forget });
       return result;
     }
   }

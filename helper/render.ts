@@ -217,7 +217,11 @@ export function renderProbe({ items }: ProbeResult): string {
 }
 
 /** The answer of `podpaced uninstall`. */
-export function renderUninstall({ detached, restoredExits }: UninstallResult): string {
-  const exits = restoredExits.length === 0 ? 'nothing' : restoredExits.map(printable).join(', ');
-  return `Detached ${detached} pods; restored ${exits}`;
+export function renderUninstall({ detached, restoredExits, kept }: UninstallResult): string {
+  const done = `Detached ${detached} pods; restored ${restoredExits.map(printable).join(', ') || 'nothing'}`;
+  if (kept === 0) return done;
+  return (
+    `${done}. ${kept} pods have lost their cap; what they were to have is kept, and a podpaced that is started later ` +
+    'caps those that still run: "podpaced uninstall --forget" drops it'
+  );
 }

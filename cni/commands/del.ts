@@ -42,6 +42,16 @@ async function deletePair(edges: Edges, call: Invocation): Promise<void> {
   }
 }
 
+/** After `podpaced uninstall` pods still go, and each would unpack the addons again. */
+async function leaveNoAddons(edges: Edges): Promise<void> {
+  const { removeOwnAddons } = await import('../../helper/kernel/assets.ts');
+  try {
+    removeOwnAddons();
+  } catch (error) {
+    note(edges, `Cannot remove the addons again: ${(error as Error).message}`);
+  }
+}
+
 /** An ipam that cannot be read got no pod as far as IPAM, so there is no address to release. */
 function ipamTypeOrNote(edges: Edges, call: Invocation): string | undefined {
   try {
@@ -58,7 +68,11 @@ export async function del(edges: Edges, call: Invocation): Promise<undefined> {
   const type = ipamTypeOrNote(edges, call);
   if (type !== undefined) {
     const { delegate, findPlugin } = await import('../ipam.ts');
-    await deletePair(edges, call);
+    try {
+      await deletePair(edges, call);
+    } finally {
+      await leaveNoAddons(edges);
+    }
     await delegate(edges, call, findPlugin(type, call.path), 'DEL');
   }
   if (isOwnNetns(call)) throw ownNetnsError(call);

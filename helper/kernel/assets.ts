@@ -78,11 +78,15 @@ function writeWhole(file: string, content: Buffer): void {
   }
 }
 
+/** Directories that this process has made for addons. */
+const made = new Set<string>();
+
 /** Puts an addon into a directory, unless it is there; returns its path. */
 function unpackInto(directory: string, name: AssetName, content: Buffer): string {
   const file = path.join(directory, name);
   removeLeftovers(directory, name);
   if (isTrusted(file, content)) return file;
+  if (!fs.existsSync(directory)) made.add(directory);
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   try {
     writeWhole(file, content);
@@ -120,7 +124,25 @@ export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
   throw new AddonError(`Cannot load ${name}: ${failures.join('; ')}`, remedy());
 }
 
-/** Removes what loadAddon has unpacked; a process that has it loaded keeps it. */
+/** Removes addons, which a process that has them loaded keeps, and the folder around them when nothing else is in it. */
+function removeAddons(directory: string): void {
+  fs.rmSync(directory, { recursive: true, force: true });
+  const parent = path.dirname(directory);
+  if (fs.existsSync(parent) && fs.readdirSync(parent).length === 0) fs.rmdirSync(parent);
+}
+
+/** Removes what loadAddon has unpacked, in any process. */
 export function removeUnpackedAddons(): void {
-  for (const directory of ADDON_DIRECTORIES) fs.rmSync(directory, { recursive: true, force: true });
+  for (const directory of ADDON_DIRECTORIES) removeAddons(directory);
+}
+
+/**
+ * Removes what loadAddon has unpacked in this process, where nothing else of podpace is beside it: whoever takes the last
+ * thing away must not be the one that leaves something.
+ */
+export function removeOwnAddons(): void {
+  for (const directory of made) {
+    const entries = fs.readdirSync(path.dirname(directory));
+    if (entries.length === 1 && entries[0] === path.basename(directory)) removeAddons(directory);
+  }
 }

@@ -71,6 +71,11 @@ function placeFromName(name: string): Place[] {
   return match === null ? [] : [{ ifindex: Number(match[1]), hook: match[2] as HookName }];
 }
 
+/** Whether a name is one that hooks give, to pinned links and to notes on filters. */
+export function isHookMark(name: string): boolean {
+  return placeFromName(name).length > 0 || /^\d+-clsact$/.test(name);
+}
+
 function nameOfPlace({ ifindex, hook }: Place): string {
   return `${ifindex}-${hook}`;
 }

@@ -271,9 +271,17 @@ export interface GcResult {
   readonly removed: readonly AttachmentKey[];
 }
 
+export interface UninstallParams {
+  /** Forget also what pods were to have; absent: it is kept for a helper that is started later. */
+  readonly forget?: boolean;
+}
+
 export interface UninstallResult {
   readonly restoredExits: readonly string[];
+  /** Pods that had a cap. */
   readonly detached: number;
+  /** Those of them whose wish is kept. */
+  readonly kept: number;
 }
 
 /** Every method with its parameters and its result. */
@@ -287,7 +295,7 @@ export interface Methods {
   set: { params: SetParams; result: SetResult };
   counters: { params: CountersParams; result: CountersResult };
   probe: { params: Record<string, never>; result: ProbeResult };
-  uninstall: { params: Record<string, never>; result: UninstallResult };
+  uninstall: { params: UninstallParams; result: UninstallResult };
 }
 
 export type Method = keyof Methods;

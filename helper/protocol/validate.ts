@@ -223,7 +223,7 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
   set: setParamsOf,
   counters: countersParamsOf,
   probe: () => ({}),
-  uninstall: () => ({}),
+  uninstall: (fields) => (fields['forget'] === undefined ? {} : { forget: booleanOf(fields, 'forget') }),
 };
 
 /** A request whose method and parameters belong together. */

@@ -59,6 +59,13 @@ export class RecordFiles<K extends keyof Records> {
     for (const name of this.#names(STAGED)) unlink(path.join(this.directory, name + STAGED));
   }
 
+  /** Removes what was on its way in or out; what is wished for stays (uninstall). */
+  removeUnfinished(): void {
+    for (const suffix of [STAGED, REMOVING])
+      for (const name of this.#names(suffix)) unlink(path.join(this.directory, name + suffix));
+    removeEmptyDirectory(this.directory);
+  }
+
   path(name: string): string {
     return path.join(this.directory, name + RECORD_SUFFIX);
   }

@@ -14,6 +14,7 @@ import {
   type ListResult,
   type SetParams,
   type SetResult,
+  type UninstallResult,
 } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { aggregateIdsInUse, pagesToHave } from './aggregate-ids.ts';
@@ -260,18 +261,21 @@ export class Shaper {
     return this.#exclusively(async () => countersPage(this.#options, params));
   }
 
-  /** Takes everything of podpace off the node and puts back what stood there. */
-  uninstall(): Promise<{ restoredExits: string[]; detached: number }> {
+  /**
+   * Takes everything of podpace off the devices and puts back what stood there. What was asked for stays in the records,
+   * for a later helper, unless `forget` says otherwise.
+   */
+  uninstall(forget: boolean): Promise<UninstallResult> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       this.#orphans.forget();
-      for (const { containerId, ifname } of attachments)
-        this.#store.removeAttachment({ containerId, ifname });
+      if (forget) for (const record of attachments) this.#store.removeAttachment(record);
+      else this.#store.hideAttachments();
       const view = await takeView(this.#options, [], { hasOtherPods: true });
       for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
       for (const record of attachments) await this.#giveGsoBack(record);
       const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []);
-      return { restoredExits, detached: attachments.length };
+      return { restoredExits, detached: attachments.length, kept: forget ? 0 : attachments.length };
     });
   }
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { printable } from '../protocol/printable.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
 import { contradictionsOf, RECORD_NAMES, type Records } from './record-schema.ts';
-import { RecordFiles, removeEmptyDirectory } from './record-files.ts';
+import { RecordFiles } from './record-files.ts';
 import { isOutlived, type AttachmentRecord, type ExitRecord, type Origin } from './records.ts';
 
 /** Records of one kind. */
@@ -86,12 +86,12 @@ class Shelf<K extends keyof Records> {
 }
 
 export class Store {
-  readonly #directory: string;
   readonly #warn: (message: string) => void;
   readonly #origin: Origin;
   readonly #attachments: Shelf<'attachments'>;
   readonly #exits: Shelf<'exits'>;
   #isStale = true;
+  #isHidden = false;
   #sorted: readonly AttachmentRecord[] | undefined;
   /** What was warned of: each once, not at every look. */
   #warned: ReadonlySet<string> = new Set();
@@ -101,7 +101,6 @@ export class Store {
    * those of another are not of this node's devices.
    */
   constructor(directory: string, warn: (message: string) => void, origin: Origin = {}) {
-    this.#directory = directory;
     this.#warn = warn;
     this.#origin = origin;
     this.#attachments = new Shelf(new RecordFiles(directory, 'attachments'));
@@ -118,12 +117,14 @@ export class Store {
 
   /** In the order of their keys. */
   readAttachments(): readonly AttachmentRecord[] {
+    if (this.#isHidden) return [];
     this.#load();
     this.#sorted ??= this.#attachments.sorted();
     return this.#sorted;
   }
 
   readAttachment(key: AttachmentKey): AttachmentRecord | undefined {
+    if (this.#isHidden) return undefined;
     this.#load();
     return this.#attachments.records.get(keyOf(key));
   }
@@ -138,6 +139,11 @@ export class Store {
   readRemoving(): readonly AttachmentRecord[] {
     this.#load();
     return [...this.#attachments.removing.values()];
+  }
+
+  /** From now on as if there were no attachments; their files stay. */
+  hideAttachments(): void {
+    this.#isHidden = true;
   }
 
   /** Has the files read again: somebody may have removed or damaged one. */
@@ -228,12 +234,6 @@ export class Store {
   removeExit(ifindex: number): void {
     this.#load();
     this.#exits.take(String(ifindex));
-  }
-
-  /** Takes all records away, and the directories when nothing else is in them (uninstall). */
-  removeAll(): void {
-    for (const { files } of this.#shelves) files.removeAll();
-    removeEmptyDirectory(this.#directory);
   }
 
   #badness(file: string, reason: string): string {

@@ -33,7 +33,7 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
   set: {},
   counters: { attachments: [] },
   probe: { items: [] },
-  uninstall: { restoredExits: [], detached: 0 },
+  uninstall: { restoredExits: [], detached: 0, kept: 0 },
 };
 
 /** Answers every method as a healthy helper does. */

@@ -341,9 +341,10 @@ test.serial('uninstall gives the node back, with the helper running and without 
     );
     t.not(node.tc('qdisc', 'show'), before);
     if (isRunning) {
-      t.deepEqual(await helper.ask('uninstall', {}), {
+      t.deepEqual(await helper.ask('uninstall', { forget: true }), {
         restoredExits: ['uplink', 'pod0'].toSorted(),
         detached: 1,
+        kept: 0,
       });
       await helper.end('SIGTERM');
     } else {
@@ -356,7 +357,13 @@ test.serial('uninstall gives the node back, with the helper running and without 
         '--pin-dir',
         helper.pinDir,
       ];
-      execFileSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...settings]);
+      execFileSync('nsenter', [
+        `--net=/run/netns/${node.name}`,
+        PODPACED,
+        'uninstall',
+        '--forget',
+        ...settings,
+      ]);
     }
     t.is(node.tc('qdisc', 'show'), before);
     t.false(fs.existsSync(helper.pinDir));

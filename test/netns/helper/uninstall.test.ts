@@ -1,0 +1,191 @@
+// What `podpaced uninstall` takes away, what it keeps, and what it must not touch.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { createMap, MAP_TYPE, pinObject } from '../../../helper/kernel/bpf.ts';
+import {
+  addUplink,
+  leaveRecord,
+  makeHelperDirectories,
+  paramsOf,
+  PODPACED,
+  startHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { runProgram, type Ended } from '../../kit/run-program.ts';
+
+const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
+const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
+
+function settingsOf({ run, pins }: HelperDirectories): string[] {
+  return ['--socket', `${run}/helper.sock`, '--state-dir', `${run}/state`, '--pin-dir', pins];
+}
+
+function uninstall(node: TestNetns, directories: HelperDirectories, ...flags: string[]): Promise<Ended> {
+  const command = [PODPACED, 'uninstall', ...settingsOf(directories), ...flags];
+  return runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...command]);
+}
+
+/** A node with an uplink and pods, whose caps a helper will hold that is started there. */
+function makeNode(t: ExecutionContext, pods: readonly string[]) {
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  const directories = makeHelperDirectories(t);
+  addUplink(node, peer, 'uplink', 2);
+  const records: string[] = [];
+  for (const name of pods) {
+    node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`, 'netns', sandbox.name);
+    node.ip('link', 'set', name, 'up');
+    leaveRecord(node, directories, paramsOf(name, sandbox, CAPS));
+    records.push(`c-${name}:eth0.json`);
+  }
+  return { node, sandbox, directories, records, state: path.join(directories.run, 'state') };
+}
+
+function picture(node: TestNetns): string {
+  const programs = ['uplink', 'pod0'].map((name) => node.tc('filter', 'show', 'dev', name, 'egress'));
+  return [node.tc('qdisc', 'show'), ...programs].join('\n');
+}
+
+test.serial(
+  'uninstall keeps what pods were to have, and the next helper caps those that still run',
+  async (t) => {
+    const { node, directories, records, state } = makeNode(t, ['pod0', 'pod1']);
+    const before = picture(node);
+    const helper = await startHelper(t, node, directories);
+    t.not(picture(node), before);
+    const { code, stdout } = await uninstall(node, directories);
+    t.is(code, 0);
+    t.regex(stdout, /^Detached 2 pods; restored .*\. 2 pods have lost their cap; .*--forget/);
+    await helper.end('SIGTERM');
+    t.is(picture(node), before);
+    t.false(fs.existsSync(directories.pins));
+    t.deepEqual(fs.readdirSync(path.join(state, 'attachments')).toSorted(), records);
+    t.false(fs.existsSync(path.join(state, 'exits')));
+    node.ip('link', 'delete', 'pod1');
+    const next = await startHelper(t, node, directories);
+    t.regex(next.log(), /Holds the caps of 1 pods again .*: c-pod0\/eth0\n/);
+    t.regex(next.log(), /pod1 is gone/);
+    t.not(picture(node), before);
+    t.deepEqual(
+      (await next.ask('list', {})).attachments.map(({ hostInterface }) => hostInterface),
+      ['pod0'],
+    );
+    await next.end('SIGTERM');
+  },
+);
+
+test.serial('uninstall --forget leaves nothing, also of a helper that crashed', async (t) => {
+  const { node, directories, records, state } = makeNode(t, ['pod0']);
+  const before = picture(node);
+  const helper = await startHelper(t, node, directories);
+  await helper.end('SIGKILL');
+  // What a crash between two steps, and former releases, leave beside the records.
+  for (const name of [`${records[0]}.new`, 'gone:eth0.json.unreadable'])
+    fs.writeFileSync(path.join(state, 'attachments', name), '{');
+  fs.writeFileSync(path.join(state, 'exits', '99.json.new'), '{');
+  t.true(fs.existsSync(helper.socket));
+  const { code, stdout } = await uninstall(node, directories, '--forget', '--json');
+  t.is(code, 0);
+  t.like(JSON.parse(stdout), { detached: 1, kept: 0 });
+  t.is(picture(node), before);
+  t.false(fs.existsSync(directories.pins));
+  t.deepEqual(fs.readdirSync(directories.run), []);
+});
+
+test.serial('where no pod had a cap uninstall leaves nothing, running or not', async (t) => {
+  const { node, directories } = makeNode(t, []);
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    const helper = await startHelper(t, node, directories);
+    if (signal === 'SIGKILL') await helper.end(signal);
+    const { code, stdout } = await uninstall(node, directories);
+    t.is(code, 0);
+    t.is(stdout, 'Detached 0 pods; restored nothing\n');
+    await helper.end(signal);
+    t.deepEqual(fs.readdirSync(directories.run), []);
+    t.false(fs.existsSync(directories.pins));
+  }
+  t.is((await uninstall(node, directories)).code, 0);
+  t.deepEqual(fs.readdirSync(directories.run), []);
+});
+
+test.serial('what is not podpace’s stays, whatever uninstall and run are told', async (t) => {
+  const { node, directories, state } = makeNode(t, []);
+  const { run, pins } = directories;
+  const keep = path.join(run, 'keep');
+  fs.mkdirSync(keep);
+  fs.writeFileSync(path.join(keep, 'aggregate_config'), 'mine');
+  const elsewhere = await uninstall(node, { run, pins: keep });
+  t.is(elsewhere.code, 1);
+  t.regex(elsewhere.stderr, /keep.*not on bpffs/);
+  t.deepEqual(fs.readdirSync(keep), ['aggregate_config']);
+  // A socket's path with an ordinary file.
+  const file = path.join(keep, 'aggregate_config');
+  const flags = [PODPACED, 'run', ...settingsOf(directories), '--socket', file];
+  const started = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...flags]);
+  t.is(started.code, 1);
+  t.regex(started.stderr, /aggregate_config: there is a file that is no socket/);
+  t.is(fs.readFileSync(file, 'utf8'), 'mine');
+  // Pins and files of somebody else in podpace's own directories.
+  const shape = { type: MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0, name: 'other' };
+  const fd = createMap(shape);
+  t.teardown(() => fs.closeSync(fd));
+  pinObject(fd, path.join(pins, 'somebody_else'));
+  fs.mkdirSync(path.join(state, 'attachments'), { recursive: true });
+  fs.writeFileSync(path.join(state, 'attachments', 'notes.txt'), 'mine');
+  t.is((await uninstall(node, directories, '--forget')).code, 0);
+  t.deepEqual(fs.readdirSync(pins), ['somebody_else']);
+  t.deepEqual(fs.readdirSync(path.join(state, 'attachments')), ['notes.txt']);
+});
+
+test.serial('on a read-only root uninstall does its work, with a note on what stays', async (t) => {
+  const { node, directories, state } = makeNode(t, ['pod0']);
+  const { run } = directories;
+  const [copy, flags] = [path.join(run, 'copy'), settingsOf(directories).join(' ')];
+  fs.renameSync(state, copy);
+  fs.mkdirSync(state);
+  const steps = [
+    `mount --bind ${run} ${run}`,
+    `mount -t tmpfs tmpfs ${state}`,
+    `cp -a ${copy}/. ${state}`,
+    `mount -o remount,bind,ro ${run}`,
+    `${PODPACED} uninstall --forget ${flags}`,
+    `find ${state} -mindepth 1`,
+  ];
+  const inside = ['unshare', '--mount', '--propagation=slave', 'sh', '-c', steps.join(' && ')];
+  const { code, stdout, stderr } = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...inside]);
+  t.is(code, 0, stderr);
+  t.is(stdout, 'Detached 1 pods; restored nothing\n');
+  t.regex(stderr, /Not everything could be removed: EROFS.*state'\n$/);
+});
+
+test.serial('a DEL after uninstall leaves nothing', async (t) => {
+  const node = makeNetns(t);
+  const config = {
+    cniVersion: '1.0.0',
+    name: 'pods',
+    type: 'podpace',
+    ipam: { type: 'host-local', subnet: '10.9.0.0/24' },
+  };
+  const steps = [
+    'mount -t tmpfs tmpfs /run',
+    'mount -t tmpfs tmpfs /var/lib',
+    `echo '${JSON.stringify(config)}' | ${PODPACE}`,
+    'find /run /var/lib -mindepth 1',
+  ];
+  const env = ['CNI_COMMAND=DEL', 'CNI_CONTAINERID=c1', 'CNI_IFNAME=eth0', 'CNI_PATH=/usr/lib/cni'];
+  const inside = [
+    'unshare',
+    '--mount',
+    '--propagation=private',
+    'env',
+    ...env,
+    'sh',
+    '-c',
+    steps.join(' && '),
+  ];
+  const { code, stdout } = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...inside]);
+  t.is(code, 0, stdout);
+  t.notRegex(stdout, /podpace/);
+});
