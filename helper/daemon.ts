@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
+import { trimHeap } from './kernel/ffi.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFq } from './kernel/fq-support.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
@@ -32,6 +33,9 @@ export type Log = (level: LogLevel, message: string) => void;
 
 /** Pause between two looks at the maps: a damaged entry is in force for so long at most. */
 const MAP_REPAIR_MS = 2_000;
+
+/** Pause between two times that memory is given back. */
+const TRIM_MS = 10_000;
 
 const REQUEST_DEADLINE_MS = 9_000;
 const IDLE_TIMEOUT_MS = 30_000;
@@ -262,6 +266,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const timers = [
     setInterval(() => void repair(), config.reconcileSeconds * 1000),
     setInterval(() => void repairMaps(), MAP_REPAIR_MS),
+    setInterval(trimHeap, TRIM_MS),
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
