@@ -11,13 +11,10 @@ import {
   type ProtocolError,
   type Request,
 } from '../helper/protocol/messages.ts';
+import { remedies } from '../helper/protocol/remedies.ts';
 import type { Edges } from './edges.ts';
 import { show } from './json.ts';
 import { CniError, ErrorCode, isJsonObject } from './types.ts';
-
-const START_HELPER =
-  'start podpaced on this node (podpaced run), or correct "socket" in the network configuration';
-const SAME_RELEASE = 'install podpace and podpaced of the same release';
 
 /** A request that did not get its result. */
 export class HelperError extends CniError {
@@ -56,7 +53,7 @@ function connectError(socketPath: string, error: NodeJS.ErrnoException): HelperE
   return new HelperError(
     ErrorCode.tryAgainLater,
     `Cannot reach the helper at ${socketPath}: ${cause} (${error.code ?? error.message})`,
-    START_HELPER,
+    remedies.startHelper,
     isAbsent,
   );
 }
@@ -81,7 +78,7 @@ function garbage(socketPath: string, what: string): HelperError {
   return new HelperError(
     ErrorCode.helperProtocol,
     `Cannot understand the helper at ${socketPath}: ${what}`,
-    `${SAME_RELEASE}, and check that "socket" is podpaced's`,
+    `${remedies.sameRelease}, and check that "socket" is podpaced's`,
   );
 }
 
@@ -132,7 +129,7 @@ function readResponse<M extends Method>(
     throw new HelperError(
       ErrorCode.helperProtocol,
       `Cannot talk to the helper at ${socketPath}: it speaks protocol version ${show(version)}, podpace speaks ${PROTOCOL_VERSION}`,
-      SAME_RELEASE,
+      remedies.sameRelease,
     );
   }
   if (isProtocolError(error)) {

@@ -13,6 +13,7 @@ import {
 import { cutToFit, shorten } from './protocol/cut.ts';
 import { MAX_MESSAGE_BYTES } from './protocol/frame.ts';
 import { parseRequest, ShapeError, versionOf, type ParsedRequest } from './protocol/validate.ts';
+import { remedies } from './protocol/remedies.ts';
 import type { Handler } from './server.ts';
 import { nameOf } from './shaping/effective.ts';
 import { toProtocolError } from './shaping/failure.ts';
@@ -127,7 +128,7 @@ function answerer(context: HandlerContext): Handler {
       const version = versionOf(message);
       if (version !== PROTOCOL_VERSION) {
         const text = `podpaced speaks protocol version ${PROTOCOL_VERSION}, the caller ${version}`;
-        const remedy = 'install podpace and podpaced of the same release';
+        const remedy = remedies.sameRelease;
         return { version: PROTOCOL_VERSION, error: { code: 'protocol-version', message: text, remedy } };
       }
       return { version: PROTOCOL_VERSION, result: await perform(parseRequest(message), context) };

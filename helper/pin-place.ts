@@ -4,20 +4,13 @@
 import path from 'node:path';
 import type { HelperConfig } from './config.ts';
 import { bpffsOwner, ensureBpffs, isBpffs, removeBpffs } from './kernel/bpffs.ts';
+import { remedies } from './protocol/remedies.ts';
 
 type Settings = Pick<HelperConfig, 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
 
 /** Mount point of the bpffs that holds a pin directory: its parent, as /sys/fs/bpf is of /sys/fs/bpf/podpace. */
 export function bpffsOf(pinDir: string): string {
   return path.dirname(pinDir);
-}
-
-/** How the node's bpffs gets to where podpaced looks for it. */
-function remedyFor(place: string): string {
-  return (
-    `mount it on the node (mount -t bpf bpf ${place}), and into podpaced's container as hostPath ${place} ` +
-    'with mountPropagation HostToContainer'
-  );
 }
 
 /** What there is at the place for pins. */
@@ -34,7 +27,7 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
   const place = bpffsOf(pinDir);
   if (!isBpffs(place)) {
     if (mountBpffs) return { ok: true, found: `no bpffs on ${place} yet: podpaced run mounts it` };
-    const remedy = `${remedyFor(place)}; where podpaced itself may mount it, start it with --mount-bpffs`;
+    const remedy = `${remedies.nodeBpffs(place)}; ${remedies.mountBpffs}`;
     return { ok: false, found: `there is no bpffs on ${place}`, remedy };
   }
   const owner = bpffsOwner(place);
@@ -46,9 +39,9 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
     owner === 'private'
       ? `the bpffs on ${place} is not the node's`
       : `the bpffs on ${place} is not known to be the node's (--private-bpffs)`;
-  const problem = `${found}: all caps end when the last process in podpaced's mount namespace does; ${remedyFor(place)}`;
+  const problem = `${found}: all caps end when the last process in podpaced's mount namespace does; ${remedies.nodeBpffs(place)}`;
   if (privateBpffs) return { ok: true, found, problem };
-  return { ok: false, found, remedy: `${remedyFor(place)}; or accept it with --private-bpffs` };
+  return { ok: false, found, remedy: `${remedies.nodeBpffs(place)}; ${remedies.privateBpffs}` };
 }
 
 /** Throws Error when podpaced may not pin what it would find at the place for pins. Changes nothing. */

@@ -1,6 +1,7 @@
 // What podpaced has to be allowed to do, and what for: found out by taking the capabilities away one by one.
 
 import { effectiveCapabilities, isInInitialUserNamespace, type Capability } from './kernel/capabilities.ts';
+import { remedies } from './protocol/remedies.ts';
 
 /** A capability that podpaced uses. */
 interface Need {
@@ -61,11 +62,11 @@ export function examineCapabilities(): PrivilegeFinding[] {
 /** Why this process may not do podpaced's work, in one sentence with the remedy; undefined when it may. */
 export function missingPrivileges(): string | undefined {
   const uid = process.getuid?.();
-  if (uid !== 0) return `podpaced must run as root, not as user ${String(uid)}`;
+  if (uid !== 0) return `podpaced must run as root, not as user ${String(uid)}: ${remedies.root}`;
   const missing = examineCapabilities().filter(({ ok }) => !ok);
   if (missing.length > 0) {
     const list = missing.map(({ capability, found }) => `${capability} (${found})`).join(', ');
-    return `podpaced lacks ${list}: add it to the capabilities of its container or unit`;
+    return `podpaced lacks ${list}: ${remedies.capabilities}`;
   }
   if (isInInitialUserNamespace()) return undefined;
   return (

@@ -3,6 +3,7 @@
 
 import os from 'node:os';
 import type { HelperConfig } from './config.ts';
+import { AddonError } from './kernel/errors.ts';
 import { isTcxSupported } from './kernel/tcx.ts';
 import { tryFq } from './kernel/fq-support.ts';
 import { RtSocket } from './kernel/rtnetlink.ts';
@@ -76,7 +77,9 @@ async function item(
   try {
     return { name, ...(await find()) };
   } catch (error) {
-    return { name, ok: false, found: (error as Error).message, remedy };
+    // What cannot be asked for want of an addon is not what is missing.
+    const helps = error instanceof AddonError ? error.remedy : remedy;
+    return { name, ok: false, found: (error as Error).message, remedy: helps };
   }
 }
 

@@ -7,6 +7,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import sea from 'node:sea';
+import { remedies } from '../protocol/remedies.ts';
 import { AddonError } from './errors.ts';
 
 /** The names of the assets; scripts/build.ts packs exactly these. */
@@ -100,8 +101,7 @@ function unpackInto(directory: string, name: AssetName, content: Buffer): string
 
 function remedy(): string {
   const uid = process.getuid?.();
-  if (uid !== 0) return `run it as root: it runs as user ${uid}`;
-  return `one of ${ADDON_DIRECTORIES.join(' and ')} must have room for 2 MB, be writable, and not be mounted noexec`;
+  return uid === 0 ? remedies.addonPlaces(ADDON_DIRECTORIES) : `${remedies.root}: it runs as user ${uid}`;
 }
 
 /** Loads a native addon and returns what it exports. Throws AddonError, which names each directory with the reason. */

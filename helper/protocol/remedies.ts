@@ -1,5 +1,5 @@
-// What podpace tells people to do about what is wrong: every command and flag that an error or a problem names stands here,
-// and test/vm/remedies.test.ts and its like carry each out. Pure.
+// What podpace tells people to do about what is wrong: commands and flags that an error or a problem names stand here, and
+// test/netns/helper/remedies.test.ts and test/vm/helper/remedies.test.ts carry each out. Pure.
 
 /** A kernel module that podpace needs, and how the kernel's configuration calls it. */
 function modprobe(qdisc: string): string {
@@ -13,7 +13,36 @@ function foreignQdisc(device: string): string {
   );
 }
 
+/** How the node's bpffs gets to where podpaced looks for it. */
+function nodeBpffs(place: string): string {
+  return (
+    `mount it on the node (mount -t bpf bpf ${place}), and into podpaced's container as hostPath ${place} ` +
+    'with mountPropagation HostToContainer'
+  );
+}
+
 export const remedies = {
+  /** A place for pins that is none, or not the node's. */
+  nodeBpffs,
+  /** The same, where podpaced has the rights and the namespace to mount it. */
+  mountBpffs: 'where podpaced itself may mount it, start it with --mount-bpffs',
+  /** Pins that end with podpaced's mount namespace. */
+  privateBpffs: 'or accept it with --private-bpffs',
+  /** Another user than root. */
+  root: 'run it as root',
+  /** A capability that the kernel asks for. */
+  capabilities: 'add it to the capabilities of its container or unit',
+  /** No place for the native addons. */
+  addonPlaces: (places: readonly string[]): string =>
+    `one of ${places.join(' and ')} must have room for 2 MB, be writable, and not be mounted noexec`,
+  /** A state directory that is full. */
+  room: (directory: string): string => `make room on the file system of ${directory}`,
+  /** No helper at the socket. */
+  startHelper: 'start podpaced on this node (podpaced run), or correct "socket" in the network configuration',
+  /** What the kernel holds for an attachment whose record is gone. */
+  lostRecord: 'delete the pod and add it again, or run podpaced uninstall',
+  /** Two releases that do not understand each other. */
+  sameRelease: 'install podpace and podpaced of the same release',
   /** A qdisc on an exit that somebody configured. */
   foreignQdisc,
   /** A qdisc that the kernel does not have. */

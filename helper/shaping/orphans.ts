@@ -3,6 +3,7 @@
 
 import type { Link } from '../kernel/links.ts';
 import { printable } from '../protocol/printable.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { aggregateIdsOf, type Orphan } from './aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
@@ -92,6 +93,6 @@ export function orphanProblem(datapath: Datapath, { name, egressId, ingressId }:
   });
   return (
     `No record of the attachment at ${printable(name)} is known: its cap stays in force (${caps.join(', ')}) and is not ` +
-    'looked after; delete the pod and add it again, or run podpaced uninstall'
+    `looked after; ${remedies.lostRecord}`
   );
 }

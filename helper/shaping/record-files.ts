@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { hasErrno } from '../kernel/errors.ts';
 import { printable } from '../protocol/printable.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { ShapingError } from './failure.ts';
 import { formatRecord, parseRecord, RECORD_SUFFIX, type Records } from './record-schema.ts';
 
@@ -98,7 +99,7 @@ export class RecordFiles<K extends keyof Records> {
       unlink(staged);
       const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
       const remedy = hasErrno(error, 'ENOSPC', 'EDQUOT')
-        ? `make room on the file system of ${this.directory}`
+        ? remedies.room(this.directory)
         : `see what is wrong with ${this.directory}`;
       throw new ShapingError('internal', `Cannot write the record ${file}: ${reason}`, remedy, error);
     }

@@ -15,6 +15,7 @@ import {
 import { makeNetns } from '../../kit/netns.ts';
 import type { TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
+import type { RemedyOf } from '../../kit/remedy-tiers.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 } };
 
@@ -42,7 +43,7 @@ function run({ node }: Scene, command: string): void {
 }
 
 /** Of each remedy: that it is named where it is needed, and that doing so helps. */
-const CASES: Readonly<Record<keyof typeof remedies, (t: ExecutionContext, scene: Scene) => Promise<void>>> = {
+const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene) => Promise<void>>> = {
   nodeNamespace: async (t, { sandbox, helper }) => {
     const elsewhere = refusal(helper.ask('attach', paramsOf('eth0', sandbox, CAPS)));
     t.true((await elsewhere).includes(remedies.nodeNamespace));
@@ -98,7 +99,6 @@ const CASES: Readonly<Record<keyof typeof remedies, (t: ExecutionContext, scene:
 
 test.serial('every remedy is named where it is needed, and helps', async (t) => {
   t.timeout(300_000);
-  t.deepEqual(Object.keys(CASES).toSorted(), Object.keys(remedies).toSorted());
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', 4);
