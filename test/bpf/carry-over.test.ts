@@ -22,6 +22,8 @@ const UNKNOWN_NS = 57_000_000n;
 
 for (const layout of LAYOUTS) {
   test.serial(`${layout} values: clocks and counters go on, and no slot is granted twice`, async (t) => {
+    // The first one compiles, which takes an emulated machine its time.
+    t.timeout(300_000);
     const node = new FormerNode(t, layout);
     t.true(node.send(20).every(({ verdict }) => verdict === PASSED));
 
