@@ -20,10 +20,18 @@ import { CniError, ErrorCode, isJsonObject } from './types.ts';
 export class HelperError extends CniError {
   /** True when nothing listens at the socket: no request can have had an effect. */
   readonly isAbsent: boolean;
+  /** The helper's own words where it has answered, without where it was asked and for what; else the message. */
+  readonly reason: string;
 
-  constructor(code: number, message: string, details: string | undefined, isAbsent = false) {
+  constructor(
+    code: number,
+    message: string,
+    details: string | undefined,
+    { isAbsent = false, reason = message }: { readonly isAbsent?: boolean; readonly reason?: string } = {},
+  ) {
     super(code, message, details);
     this.isAbsent = isAbsent;
+    this.reason = reason;
   }
 }
 
@@ -54,7 +62,7 @@ function connectError(socketPath: string, error: NodeJS.ErrnoException): HelperE
     ErrorCode.tryAgainLater,
     `Cannot reach the helper at ${socketPath}: ${cause} (${error.code ?? error.message})`,
     remedies.startHelper,
-    isAbsent,
+    { isAbsent },
   );
 }
 
@@ -134,7 +142,8 @@ function readResponse<M extends Method>(
   }
   if (isProtocolError(error)) {
     const action = `Cannot ${method} through the helper at ${socketPath}`;
-    throw new HelperError(CODES[error.code], `${action}: ${error.message}`, error.remedy);
+    const reason = error.message;
+    throw new HelperError(CODES[error.code], `${action}: ${reason}`, error.remedy, { reason });
   }
   if (!isResult(method, result)) throw garbage(socketPath, `it answered ${show(response)}`);
   return result as Methods[M]['result'];

@@ -10,6 +10,7 @@ import type { Invocation } from './skel.ts';
 import { ErrorCode } from './types.ts';
 import type { Undo } from './undo.ts';
 import type { Pair } from './wiring/pair.ts';
+import { forgetWish, keepWish } from './wishes.ts';
 
 /** Deadlines in milliseconds: ADD must end well before the runtime's own, DEL must not keep a pod from going. */
 const ATTACH_DEADLINE_MS = 10_000;
@@ -49,20 +50,35 @@ function attachParams(
   };
 }
 
-/** Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr. */
-async function tolerate({ edges, settings }: Enforcement, request: () => Promise<void>): Promise<void> {
+/**
+ * Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr, which ends with what `onRefused` returns.
+ */
+async function tolerate(
+  { edges, settings }: Enforcement,
+  request: () => Promise<void>,
+  onRefused: (error: HelperError) => Promise<string> = () => Promise.resolve(''),
+): Promise<void> {
   try {
     await request();
   } catch (error) {
     if (!(error instanceof HelperError) || settings.onUnenforceable === 'fail') throw error;
     const remedy = error.details === undefined ? '' : `; ${error.details}`;
-    note(edges, `WARNING: the cap is not enforced (onUnenforceable is allow): ${error.message}${remedy}`);
+    const end = await onRefused(error);
+    note(
+      edges,
+      `WARNING: the cap is not enforced (onUnenforceable is allow): ${error.message}${remedy}${end}`,
+    );
   }
 }
 
-/** Detaches at the helper, which is no error when nobody listens. Throws HelperError. */
+/**
+ * Forgets what the pod was to have, and detaches at the helper. Throws HelperError, also when nobody listens, and Error when a
+ * wish cannot be removed.
+ */
 export async function detach(edges: Edges, call: Invocation, socket: string): Promise<void> {
   const { containerId, ifname } = call;
+  // Before the helper is asked: it could put the wish in force after it has detached.
+  await forgetWish(socket, call);
   await askHelper(edges, socket, 'detach', { containerId, ifname }, { deadlineMs: DETACH_DEADLINE_MS });
 }
 
@@ -79,17 +95,21 @@ export async function enforceCaps(
   const { edges, call, settings } = enforcement;
   if (!needsHelper(enforcement)) return;
   undo.push('detach at the helper', () => detachUnlessAbsent(edges, call, settings.socket));
-  await tolerate(enforcement, async () => {
-    const params = attachParams(enforcement, pair);
+  const params = attachParams(enforcement, pair);
+  const request = async (): Promise<void> => {
     const patience = { deadlineMs: ATTACH_DEADLINE_MS, signal };
     const { degraded, notices } = await askHelper(edges, settings.socket, 'attach', params, patience);
     for (const notice of notices) note(edges, notice);
-    if (degraded.length === 0) return;
+    if (degraded.length === 0) return forgetWish(settings.socket, call);
     throw new HelperError(
       ErrorCode.unenforceable,
       `Cannot enforce the cap of interface "${call.ifname}": ${degraded.join('; ')}`,
       'run "podpaced probe" on this node, or set onUnenforceable to "allow"',
     );
+  };
+  await tolerate(enforcement, request, async ({ reason, details }) => {
+    const refusal = { host: pair.host, reason: details === undefined ? reason : `${reason}; ${details}` };
+    return `; ${await keepWish(settings.socket, params, refusal)}`;
   });
 }
 

@@ -25,6 +25,8 @@ import { markRecords, requireKnownLayout, type Directories } from './shaping/lay
 import { Shaper } from './shaping/shaper.ts';
 import { Store } from './shaping/store.ts';
 import { removeTraces } from './uninstall.ts';
+import { WishFiles } from './shaping/wish-files.ts';
+import { Wishes } from './shaping/wishes.ts';
 import { VERSION } from './version.ts';
 import { LAYOUT } from './wire/layout.ts';
 
@@ -122,6 +124,7 @@ export function openControl(
     foreignQdisc: config.foreignQdisc,
     exempt: config.exempt,
     standingProblems,
+    wishes: new Wishes(new WishFiles(config.socket)),
     log,
   });
   return { shaper, store, datapath };
@@ -157,7 +160,7 @@ function repairer(shaper: Shaper, fq: FqWatch, log: Log, lookSoon: () => void): 
     await fq.look();
     const standing = fq.problems().map(({ text }) => text);
     try {
-      report([...standing, ...(await shaper.reconcile())]);
+      report([...standing, ...(await shaper.reconcile(standing[0]))]);
     } catch (error) {
       report([...standing, (error as Error).message]);
       lookSoon();

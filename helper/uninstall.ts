@@ -11,6 +11,7 @@ import { MARK as LAYOUT_PIN } from './kernel/layout-pin.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RecordFiles, removeEmptyDirectory } from './shaping/record-files.ts';
 import { unmarkRecords } from './shaping/layout.ts';
+import { WishFiles } from './shaping/wish-files.ts';
 import { removeDeadSocket } from './socket-file.ts';
 import { parseBpfObject } from './wire/bpf-object.ts';
 import { FIRST_LAYOUT_MAPS } from './wire/layout.ts';
@@ -96,6 +97,7 @@ export async function removeTraces(places: Places, { forget, anyLayout }: Extent
   const steps: readonly (() => void | Promise<void>)[] = [
     () => removePins(pinDir, anyLayout),
     () => removeRecords(places, forget),
+    () => new WishFiles(socket).clear({ forget }),
     () => removeDeadSocket(socket),
     // One cache serves all executables of the node, so only the node's own helper takes it away.
     () => {

@@ -50,6 +50,11 @@ async function collectAtHelper(
   }
 }
 
+async function collectWishes(call: Invocation, valid: readonly ValidAttachment[]): Promise<void> {
+  const { forgetWishesOf } = await import('../wishes.ts');
+  await forgetWishesOf(socketOrDefault(call.config), call.network, valid);
+}
+
 async function collectPairs(
   edges: Edges,
   call: Invocation,
@@ -84,7 +89,12 @@ export async function gc(edges: Edges, call: Invocation): Promise<undefined> {
   const valid = validAttachments(call.config);
   const type = ipamType(call.config);
   const steps: (() => Promise<void>)[] = [];
-  if (valid !== undefined) steps.push(() => collectAtHelper(edges, call, valid));
+  if (valid !== undefined) {
+    steps.push(
+      () => collectWishes(call, valid),
+      () => collectAtHelper(edges, call, valid),
+    );
+  }
   if (valid !== undefined && type !== undefined) steps.push(() => collectPairs(edges, call, valid));
   if (type !== undefined) steps.push(() => collectAtIpam(edges, call, type));
   const errors: Error[] = [];

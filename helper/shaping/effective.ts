@@ -35,7 +35,10 @@ export function effectiveCapIn(
 }
 
 /** How both directions are paced. */
-export function effectiveCapsOf(record: AttachmentRecord, defaults: NodeDefaults): EffectiveCaps {
+export function effectiveCapsOf(
+  record: Pick<AttachmentRecord, 'caps' | 'changes'>,
+  defaults: NodeDefaults,
+): EffectiveCaps {
   const egress = effectiveCapIn(record, 'egress', defaults);
   const ingress = effectiveCapIn(record, 'ingress', defaults);
   return { ...(egress === undefined ? {} : { egress }), ...(ingress === undefined ? {} : { ingress }) };

@@ -99,7 +99,7 @@ export class Judgement {
   }
 
   /** What concerns an attachment, by direction; its own faults before those of ways that all leave by. */
-  of(record: AttachmentRecord): ProblemsByDirection {
+  of(record: AttachmentKey & Pick<AttachmentRecord, 'egressAggregateId'>): ProblemsByDirection {
     const key = keyOf(record);
     const { egress = [], ingress = [] } = this.#own.get(key) ?? {};
     const shared =

@@ -26,6 +26,7 @@ import {
   type GsoLimits,
   type LimitedGso,
   type Origin,
+  type Wish,
 } from './records.ts';
 
 /** Ends of the files of records. */
@@ -179,21 +180,36 @@ function exitOf(fields: Fields): ExitRecord {
   };
 }
 
-/** The two kinds of records, by the names of their directories. */
+/** Longer than anything that the helper says of one cap. */
+const MAX_REASON_LENGTH = 2000;
+
+function wishOf(fields: Fields): Wish {
+  return {
+    ...attachParamsOf(fields),
+    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
+    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    reason: printable(stringOf(fields, 'reason')).slice(0, MAX_REASON_LENGTH),
+  };
+}
+
+/** The kinds of records, by the names of their directories. */
 export interface Records {
   attachments: AttachmentRecord;
   exits: ExitRecord;
+  wishes: Wish;
 }
 
 /** Name of the file of a record, without its suffix. */
 export const RECORD_NAMES: { readonly [K in keyof Records]: (record: Records[K]) => string } = {
   attachments: keyOf,
   exits: ({ ifindex }) => String(ifindex),
+  wishes: keyOf,
 };
 
 const READERS: { readonly [K in keyof Records]: (fields: Fields) => Records[K] } = {
   attachments: attachmentOf,
   exits: exitOf,
+  wishes: wishOf,
 };
 
 function requireVersion(fields: Fields, version: unknown): void {

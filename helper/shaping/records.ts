@@ -1,7 +1,14 @@
 // What the helper remembers on disk because the kernel cannot hold it: which attachment owns which interface and
 // aggregates, and what stood on an exit before. Pure data; store.ts reads and writes it.
 
-import type { AttachmentKey, AttachmentKind, Caps, ChangedCaps, HostRouting } from '../protocol/messages.ts';
+import type {
+  AttachmentKey,
+  AttachmentKind,
+  AttachParams,
+  Caps,
+  ChangedCaps,
+  HostRouting,
+} from '../protocol/messages.ts';
 
 /** Changes with every incompatible change of a record. */
 export const RECORD_VERSION = 1;
@@ -71,6 +78,14 @@ export interface ExitRecord extends Origin {
   readonly name: string;
   /** Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its leaves. */
   readonly formerQdiscs: readonly FormerQdisc[];
+}
+
+/** What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in force. */
+export interface Wish extends AttachParams {
+  readonly hostInterfaceIndex: number;
+  readonly kind?: AttachmentKind;
+  /** Why it was not in force when the pod was added. */
+  readonly reason: string;
 }
 
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {

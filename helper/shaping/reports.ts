@@ -23,9 +23,10 @@ import { ShapingError } from './failure.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { bothDirections, type Judgement, type ProblemsByDirection } from './judgement.ts';
 import type { NodeDefaults } from './rates.ts';
-import type { AttachmentRecord } from './records.ts';
+import { isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
 import { exitStatus, judge, takeWholeView, type Node } from './view.ts';
+import { notInForce, wishedDirections } from './wishes.ts';
 
 /** The part of `status` that concerns the datapath. */
 export interface NodeStatus {
@@ -41,7 +42,7 @@ export async function statusOf(node: Node): Promise<NodeStatus> {
   const view = await takeWholeView(node);
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
   const notices = await hostRoutingNotices(view);
-  const { attachments } = view.desired;
+  const attachments = allAfter(node, undefined);
   const judgement = judge(node, view);
   const notEnforced = concernedBy(judgement, attachments);
   return { exits, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
@@ -50,7 +51,7 @@ export async function statusOf(node: Node): Promise<NodeStatus> {
 /** Attachments that a problem concerns, with the directions, in their order. */
 export function concernedBy(
   judgement: Judgement,
-  attachments: readonly AttachmentRecord[],
+  attachments: readonly (AttachmentRecord | Wish)[],
 ): ConcernedAttachment[] {
   return attachments.flatMap((record) => {
     const directions = directionsOf(judgement.of(record));
@@ -63,10 +64,15 @@ function directionsOf(problems: ProblemsByDirection): Direction[] {
   return DIRECTIONS.filter((direction) => problems[direction] !== undefined);
 }
 
-/** The record of an attachment. Throws ShapingError `not-found`. */
-export function knownAttachment(store: Store, key: AttachmentKey): AttachmentRecord {
+/** The record of an attachment. Throws ShapingError `not-found`, for one too that is only wished for. */
+export function knownAttachment(
+  { store, wishes }: Pick<Node, 'store' | 'wishes'>,
+  key: AttachmentKey,
+): AttachmentRecord {
   const record = store.readAttachment(key);
   if (record !== undefined) return record;
+  const wish = wishes.find((one) => isSameAttachment(one, key));
+  if (wish !== undefined) throw notInForce(wish, 'not-found');
   const badness = store.badnessOf(key);
   if (badness !== undefined) throw new ShapingError('not-found', badness);
   const remedy = remedies.unknownAttachment;
@@ -78,6 +84,18 @@ const PAGE_LENGTH = 100;
 
 function remaining(store: Store, after: string | undefined): AttachmentRecord[] {
   return store.readAttachments().filter((record) => after === undefined || keyOf(record) > after);
+}
+
+/** Attachments that are in force or are to be, in the order of their keys; each once, by its record if it has one. */
+function allAfter({ store, wishes }: Node, after: string | undefined): (AttachmentRecord | Wish)[] {
+  const records = remaining(store, after);
+  if (wishes.length === 0) return records;
+  const byKey = new Map<string, AttachmentRecord | Wish>();
+  for (const one of [...wishes, ...records]) byKey.set(keyOf(one), one);
+  return [...byKey]
+    .filter(([key]) => after === undefined || key > after)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, one]) => one);
 }
 
 /** One page, of which `items` are the first of `total` that remain. */
@@ -114,6 +132,18 @@ export function listItem(
   };
 }
 
+/** An attachment without a cap that is to have one, as `list` tells of it. */
+export function wishItem({ reason, ...asked }: Wish, defaults: NodeDefaults): AttachmentStatus {
+  return {
+    ...asked,
+    effective: effectiveCapsOf(asked, defaults),
+    problems: [reason],
+    problemsByDirection: Object.fromEntries(
+      wishedDirections(asked).map((direction) => [direction, [reason]]),
+    ),
+  };
+}
+
 /** Pages after the first go by the same look at the node, if it is not older than this. */
 const LOOK_LIFETIME_MS = 2000;
 
@@ -121,7 +151,12 @@ const LOOK_LIFETIME_MS = 2000;
 export class Lister {
   readonly #node: Node;
   #look:
-    | { readonly records: readonly AttachmentRecord[]; readonly judgement: Judgement; readonly atMs: number }
+    | {
+        readonly records: readonly AttachmentRecord[];
+        readonly wishes: readonly Wish[];
+        readonly judgement: Judgement;
+        readonly atMs: number;
+      }
     | undefined;
 
   constructor(node: Node) {
@@ -130,23 +165,26 @@ export class Lister {
 
   /** A page of attachments, each with what is wrong with it. */
   async page({ after }: ListParams): Promise<ListResult> {
-    const rest = remaining(this.#node.store, after);
+    const { defaults } = this.#node;
+    const rest = allAfter(this.#node, after);
     const judgement = await this.#judgement(after !== undefined);
     const items = rest
       .slice(0, PAGE_LENGTH)
-      .map((record) => listItem(record, judgement, this.#node.defaults));
+      .map((one) => ('reason' in one ? wishItem(one, defaults) : listItem(one, judgement, defaults)));
     return pageOf(items, rest.length);
   }
 
   async #judgement(isLaterPage: boolean): Promise<Judgement> {
     // Any change of an attachment has the records read anew.
-    const records = this.#node.store.readAttachments();
+    const { store, wishes } = this.#node;
+    const records = store.readAttachments();
     const former = this.#look;
-    const isCurrent = former?.records === records && performance.now() - former.atMs < LOOK_LIFETIME_MS;
+    const isSame = former?.records === records && former.wishes === wishes;
+    const isCurrent = isSame && performance.now() - former.atMs < LOOK_LIFETIME_MS;
     if (isLaterPage && isCurrent) return former.judgement;
     const atMs = performance.now();
     const judgement = judge(this.#node, await takeWholeView(this.#node));
-    this.#look = { records, judgement, atMs };
+    this.#look = { records, wishes, judgement, atMs };
     return judgement;
   }
 }
@@ -168,6 +206,8 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
 export async function checkAttachment(node: Node, key: AttachmentKey): Promise<void> {
   const record = node.store.readAttachment(key);
   if (record === undefined) {
+    const wish = node.wishes.find((one) => isSameAttachment(one, key));
+    if (wish !== undefined) throw notInForce(wish, 'check-failed');
     const reason = node.store.badnessOf(key) ?? `No cap is known for ${nameOf(key)}`;
     throw new ShapingError('check-failed', reason, 'add the pod again');
   }
@@ -203,7 +243,7 @@ function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: bool
 /** A page of attachments with their counters, or those of one. */
 export function countersPage(node: Node, { after, only, perCpu = false }: CountersParams): CountersResult {
   if (only !== undefined) {
-    return { attachments: [attachmentCounters(node, knownAttachment(node.store, only), perCpu)] };
+    return { attachments: [attachmentCounters(node, knownAttachment(node, only), perCpu)] };
   }
   const rest = remaining(node.store, after);
   const items = rest.slice(0, PAGE_LENGTH).map((record) => attachmentCounters(node, record, perCpu));

@@ -42,9 +42,10 @@ import {
   type NodeStatus,
 } from './reports.ts';
 import { hasEgressCap, recordProblems, takeView, type Node, type View } from './view.ts';
+import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
 /** What the shaper finds out itself is left out. */
-export type ShaperOptions = Omit<LoggingNode, 'orphans'>;
+export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'wishes'> & { readonly wishes: Wishes };
 
 /** Throws ShapingError for what no record can be made of. */
 function recordOf(params: AttachParams, link: Link): AttachmentRecord {
@@ -72,6 +73,7 @@ function recordOf(params: AttachParams, link: Link): AttachmentRecord {
 export class Shaper {
   readonly #options: LoggingNode;
   readonly #orphans = new Orphans();
+  readonly #wishes: Wishes;
   readonly #aggregates: Aggregates;
   readonly #enforcement: Enforcement;
   readonly #lister: Lister;
@@ -91,12 +93,17 @@ export class Shaper {
       standingProblems: () => [
         ...(options.standingProblems?.() ?? []),
         ...recordProblems(node).map(nodeProblem),
+        ...options.wishes.problems(),
       ],
       get orphans() {
         return orphans.known;
       },
+      get wishes() {
+        return options.wishes.all;
+      },
     };
     this.#options = node;
+    this.#wishes = options.wishes;
     this.#aggregates = new Aggregates(node);
     this.#enforcement = new Enforcement(node);
     this.#lister = new Lister(node);
@@ -116,26 +123,30 @@ export class Shaper {
    * changes both. Undoes itself when it fails. Returns what to know although it succeeded.
    */
   attach(params: AttachParams): Promise<string[]> {
-    return this.#exclusively(async () => {
-      const link = await this.#hostInterface(params);
-      const before = this.#store.readAttachments();
-      const former = before.find((record) => isSameAttachment(record, params));
-      const others = before.filter((record) => record !== former);
-      // An index belongs to one device: whoever else claims it is gone.
-      const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index);
-      if (stale.length > 0) await this.#remove(stale);
-      const wanted = recordOf(params, link);
-      const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
-      await this.#limitGso(former, record);
-      if (record.hostRouting === undefined) return [];
-      return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
-    });
+    return this.#exclusively(() => this.#attach(params));
+  }
+
+  async #attach(params: AttachParams): Promise<string[]> {
+    const link = await this.#hostInterface(params);
+    const before = this.#store.readAttachments();
+    const former = before.find((record) => isSameAttachment(record, params));
+    const others = before.filter((record) => record !== former);
+    // An index belongs to one device: whoever else claims it is gone.
+    const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index);
+    if (stale.length > 0) await this.#remove(stale);
+    const wanted = recordOf(params, link);
+    const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
+    await this.#limitGso(former, record);
+    this.#wishes.remove(record);
+    if (record.hostRouting === undefined) return [];
+    return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
   }
 
   /** Changes one direction of a running attachment, or nothing at all when it fails. */
   set(params: SetParams): Promise<SetResult> {
     return this.#exclusively(async () => {
-      const former = knownAttachment(this.#store, params);
+      this.#wishes.look();
+      const former = knownAttachment(this.#options, params);
       const link = await findLink(this.#datapath.rt, { index: former.hostInterfaceIndex });
       if (link === undefined) throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
@@ -153,6 +164,7 @@ export class Shaper {
   /** Takes an attachment's caps away. Succeeds for one that is not known. */
   detach(key: AttachmentKey): Promise<void> {
     return this.#exclusively(async () => {
+      this.#wishes.remove(key);
       const record = this.#store.readAttachment(key);
       // What cannot be read goes too: the device follows, and with it what stands there.
       if (record === undefined) this.#store.removeAttachment(key);
@@ -162,25 +174,36 @@ export class Shaper {
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
   check(params: AttachmentKey): Promise<void> {
-    return this.#exclusively(() => checkAttachment(this.#options, params));
+    return this.#exclusively(() => {
+      this.#wishes.look();
+      return checkAttachment(this.#options, params);
+    });
   }
 
   /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
   gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
     return this.#exclusively(async () => {
+      this.#wishes.look();
       const staying = new Set(valid.map(keyOf));
-      const stale = this.#store.readAttachments().filter((record) => {
-        const key = keyOf(record);
+      const isStale = (attachment: AttachmentKey & { readonly network: string }): boolean => {
+        const key = keyOf(attachment);
         const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
-        return record.network === network && isAskedFor && !staying.has(key);
-      });
+        return attachment.network === network && isAskedFor && !staying.has(key);
+      };
+      const wishes = this.#wishes.all.filter(isStale);
+      for (const wish of wishes) this.#wishes.remove(wish);
+      const stale = this.#store.readAttachments().filter(isStale);
       if (stale.length > 0) await this.#remove(stale);
-      return stale.map(({ containerId, ifname }) => ({ containerId, ifname }));
+      const removed = new Map([...wishes, ...stale].map((one) => [keyOf(one), one]));
+      return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
     });
   }
 
-  /** Brings the whole node to its desired state; returns what could not be done. */
-  reconcile(): Promise<string[]> {
+  /**
+   * Brings the whole node to its desired state, and puts in force what was only wished for; returns what could not be done.
+   * `refusal`: why no cap could be put in force now, if that is known.
+   */
+  reconcile(refusal?: string): Promise<string[]> {
     return this.#exclusively(async () => {
       this.#store.refresh();
       await this.#matchRecords();
@@ -194,7 +217,14 @@ export class Shaper {
       this.#hasReconciled = true;
       this.#finishRemovals();
       this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments, orphans)));
-      return [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
+      const problems = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
+      const { log } = this.#options;
+      await fulfil(this.#wishes, {
+        ...{ refusal, log },
+        isAlive: (wish) => isPodThere(this.#datapath.rt, wish),
+        attach: (wish) => this.#attach(wish),
+      });
+      return [...problems, ...this.#wishes.problems().map(({ text }) => text)];
     });
   }
 
@@ -248,17 +278,27 @@ export class Shaper {
 
   /** Exits and outstanding problems, as they are now. */
   status(): Promise<NodeStatus> {
-    return this.#exclusively(() => statusOf(this.#options));
+    return this.#exclusively(() => {
+      this.#wishes.look();
+      return statusOf(this.#options);
+    });
   }
 
   /** A page of attachments, each with what is wrong with it. */
   list(params: ListParams): Promise<ListResult> {
-    return this.#exclusively(() => this.#lister.page(params));
+    return this.#exclusively(() => {
+      // Later pages go by the look of the first.
+      if (params.after === undefined) this.#wishes.look();
+      return this.#lister.page(params);
+    });
   }
 
   /** A page of attachments with their counters, or those of one. */
   counters(params: CountersParams): Promise<CountersResult> {
-    return this.#exclusively(async () => countersPage(this.#options, params));
+    return this.#exclusively(async () => {
+      this.#wishes.look();
+      return countersPage(this.#options, params);
+    });
   }
 
   /**

@@ -9,7 +9,7 @@ import { RecordFiles } from './record-files.ts';
 import { isOutlived, type AttachmentRecord, type ExitRecord, type Origin } from './records.ts';
 
 /** Records of one kind. */
-class Shelf<K extends keyof Records> {
+class Shelf<K extends 'attachments' | 'exits'> {
   readonly files: RecordFiles<K>;
   /** By the name of the file; what is here is what counts. */
   records = new Map<string, Records[K]>();

@@ -16,7 +16,7 @@ import { Judgement, nodeProblem, type Problem } from './judgement.ts';
 import { placeOf, plan, type Desired } from './plan.ts';
 import { problemsOf, type Looked } from './problems.ts';
 import type { NodeDefaults } from './rates.ts';
-import type { AttachmentRecord } from './records.ts';
+import type { AttachmentRecord, Wish } from './records.ts';
 import type { Store } from './store.ts';
 
 /** What a view is taken of. */
@@ -33,6 +33,8 @@ export interface Node {
   readonly standingProblems?: () => readonly Problem[];
   /** As they were when the whole node was last looked at. */
   readonly orphans: readonly Orphan[];
+  /** Attachments that have no cap and are to have one, in the order of their keys. */
+  readonly wishes: readonly Wish[];
 }
 
 export interface View extends Looked {

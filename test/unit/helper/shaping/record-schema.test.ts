@@ -13,6 +13,7 @@ import {
   isSameDevice,
   type AttachmentRecord,
   type ExitRecord,
+  type Wish,
 } from '../../../../helper/shaping/records.ts';
 
 const ATTACHMENT: AttachmentRecord = {
@@ -44,9 +45,22 @@ const EXIT: ExitRecord = {
   formerQdiscs: [{ kind: 'fq_codel', handle: 0x1_0000, parent: 0xffff_ffff, options: 'AQIDBA==' }],
 };
 
+const WISH: Wish = {
+  containerId: 'c0ffee',
+  ifname: 'eth0',
+  network: 'pods',
+  hostInterface: 'veth12',
+  sandbox: '/run/netns/x',
+  caps: { egress: { rateBitsPerSec: 10_000_000 } },
+  hostInterfaceIndex: 12,
+  kind: 'veth',
+  reason: 'no helper listens there',
+};
+
 const SEEDS: { readonly [K in keyof Records]: { readonly name: string; readonly record: Records[K] } } = {
   attachments: { name: 'c0ffee:eth0', record: ATTACHMENT },
   exits: { name: '2', record: EXIT },
+  wishes: { name: 'c0ffee:eth0', record: WISH },
 };
 
 /** A damaged file: its name and its bytes. */
@@ -80,7 +94,7 @@ function changeAt(value: Json, path: readonly string[], change: (parent: Json, k
 
 /** Files of records with one fault each; `format` writes the good one. */
 function mutants(format: (kind: keyof Records) => string): fc.Arbitrary<Mutant> {
-  const own = (['attachments', 'exits'] as const).map((kind): fc.Arbitrary<Mutant> => {
+  const own = (['attachments', 'exits', 'wishes'] as const).map((kind): fc.Arbitrary<Mutant> => {
     const { name } = SEEDS[kind];
     const text = format(kind);
     const bytes = Buffer.from(text);

@@ -1,0 +1,60 @@
+// What a pod was to have and could not get, under `onUnenforceable: allow`: kept beside the helper's socket for a helper that puts
+// it in force as soon as it can. Costs nothing where there is none: what reads and writes files is loaded when it is needed.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { keyOf, type AttachmentKey, type AttachParams } from '../helper/protocol/messages.ts';
+import type { WishFiles } from '../helper/shaping/wish-files.ts';
+import type { Pair } from './wiring/pair.ts';
+
+async function filesAt(socket: string): Promise<WishFiles> {
+  const { WishFiles } = await import('../helper/shaping/wish-files.ts');
+  return new WishFiles(socket);
+}
+
+/** True where there may be wishes. */
+function mayHaveWishes(socket: string): boolean {
+  return fs.existsSync(path.join(path.dirname(socket), 'wishes'));
+}
+
+/** Why a wish is not in force, and the interface that it is about. */
+interface Refusal extends Pick<Pair, 'host'> {
+  readonly reason: string;
+}
+
+/** Keeps a wish; returns what a warning says of that, also when it could not be kept. */
+export async function keepWish(
+  socket: string,
+  params: AttachParams,
+  { host, reason }: Refusal,
+): Promise<string> {
+  try {
+    const { kind } = host;
+    const files = await filesAt(socket);
+    files.write({
+      ...{ ...params, hostInterfaceIndex: host.index, reason },
+      ...((kind === 'veth' || kind === 'netkit') && { kind }),
+    });
+    return 'podpaced puts it in force as soon as it can be';
+  } catch (error) {
+    return `nor will it be later: ${(error as Error).message}`;
+  }
+}
+
+/** Removes the wish of an attachment, if there is one. Throws Error when it cannot be removed. */
+export async function forgetWish(socket: string, { containerId, ifname }: AttachmentKey): Promise<void> {
+  if (mayHaveWishes(socket)) (await filesAt(socket)).remove({ containerId, ifname });
+}
+
+/** Removes the wishes of a network that are not of a valid attachment. Throws like forgetWish. */
+export async function forgetWishesOf(
+  socket: string,
+  network: string,
+  valid: readonly AttachmentKey[],
+): Promise<void> {
+  if (!mayHaveWishes(socket)) return;
+  const files = await filesAt(socket);
+  const staying = new Set(valid.map(keyOf));
+  for (const wish of files.read().records.values())
+    if (wish.network === network && !staying.has(keyOf(wish))) files.remove(wish);
+}
