@@ -176,7 +176,10 @@ function untilSignal(signal: AbortSignal): Promise<void> {
 }
 
 /** Follows what happens to the node's devices. */
-function followNode(shaper: Shaper, log: Log): { readonly lookSoon: () => void; readonly stop: () => void } {
+function followNode(
+  { shaper, datapath: { routes } }: Control,
+  log: Log,
+): { readonly lookSoon: () => void; readonly stop: () => void } {
   /** A failure is told of once, however often what failed is tried again. */
   let told: string | undefined;
   const follower = new Follower(async (changed) => {
@@ -190,7 +193,11 @@ function followNode(shaper: Shaper, log: Log): { readonly lookSoon: () => void; 
       throw error;
     }
   });
-  const events = new RtEvents((event) => follower.hear(event));
+  routes.follow((ifindex) => follower.hear({ kind: 'route', ifindex }));
+  const events = new RtEvents((event) => {
+    routes.hear(event);
+    if (event.kind !== 'route' && event.kind !== 'nexthop') follower.hear(event);
+  });
   const channels = new ChannelEvents(({ ifindex, queues }) => {
     // A driver may make its queues anew.
     follower.hear({ kind: 'link', ifindex });
@@ -248,7 +255,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     },
     log,
   });
-  const following = followNode(shaper, log);
+  const following = followNode(control, log);
   const repair = repairer(shaper, fq, log, following.lookSoon);
   const repairMaps = async (): Promise<void> => {
     try {

@@ -1,12 +1,19 @@
 // Follows what the kernel tells of its devices: gathers events for a moment, then has those devices looked at once.
 
-import type { RtEvent } from './kernel/rt-events.ts';
+/** Something that happened to a device; `lost` stands for any number of unknown events. */
+export type DeviceEvent =
+  { readonly kind: 'link' | 'qdisc' | 'route'; readonly ifindex: number } | { readonly kind: 'lost' };
 
 /**
  * How long an event waits for others. A device that is made, switched on and given an address makes several. Who changes
  * qdiscs does it in steps, and is not interfered with before the last.
  */
-const SETTLE_MS: Readonly<Record<RtEvent['kind'], number>> = { link: 50, route: 50, qdisc: 1500, lost: 50 };
+const SETTLE_MS: Readonly<Record<DeviceEvent['kind'], number>> = {
+  link: 50,
+  route: 50,
+  qdisc: 1500,
+  lost: 50,
+};
 /** A qdisc that goes on changing is waited for, but not for longer. */
 const MAX_SETTLE_MS = 3000;
 /** What is due so soon after something else is looked at with it. A timer may fire a moment early, too. */
@@ -70,7 +77,7 @@ export class Follower {
   }
 
   /** Takes an event. */
-  hear(event: RtEvent): void {
+  hear(event: DeviceEvent): void {
     const index = event.kind === 'lost' ? ANY : event.ifindex;
     const former = this.#expected.get(index);
     const nowMs = performance.now();
@@ -148,7 +155,7 @@ export class Follower {
 }
 
 /** When a device that is not flapping is to be looked at after an event: of link events the first counts. */
-function dueAfter({ kind }: RtEvent, nowMs: number, former: Expected | undefined): number {
+function dueAfter({ kind }: DeviceEvent, nowMs: number, former: Expected | undefined): number {
   const firstMs = former?.firstMs ?? nowMs;
   const formerMs = former?.dueMs ?? Infinity;
   const dueMs = Math.min(nowMs + SETTLE_MS[kind], firstMs + MAX_SETTLE_MS);

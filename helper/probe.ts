@@ -13,6 +13,7 @@ import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
 import { remedies } from './protocol/remedies.ts';
 import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
 import { observeExits } from './shaping/observe.ts';
+import { RouteWatch } from './shaping/route-watch.ts';
 
 /** What the probe is asked about besides the kernel. */
 export type ProbeOptions = Pick<HelperConfig, 'uplink' | 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
@@ -28,7 +29,7 @@ async function tryUplinks(wanted: readonly string[]): Promise<Finding> {
   const rt = RtSocket.open();
   try {
     const known = { uplinks: wanted, hostInterfaces: new Set<number>(), equipped: new Set<number>() };
-    const { exits, unusable } = await observeExits(rt, known);
+    const { exits, unusable } = await observeExits({ rt, routes: RouteWatch.of(rt) }, known);
     const names = exits.filter(({ role }) => role === 'uplink').map(({ name, kind }) => `${name} (${kind})`);
     if (unusable.length === 0 && names.length > 0) return { ok: true, found: names.join(', ') };
     const lacking = unusable.length > 0 ? unusable.join('; ') : 'no default route';

@@ -52,9 +52,9 @@ export async function requireAbsent(
 /** MTU of the device that the default route leads over, in bytes: IPv4's, else IPv6's, else 1500. */
 export async function defaultRouteMtu({ kernel, node }: Pick<Session, 'kernel' | 'node'>): Promise<number> {
   for (const family of [4, 6] as const) {
-    const routes = await kernel.listRoutes(node, { family, table: RT_TABLE_MAIN });
+    const routes = await kernel.listRoutes(node, { family, table: RT_TABLE_MAIN, isDefault: true });
     const [best] = routes
-      .filter(({ destination, ifindex }) => destination.endsWith('/0') && ifindex !== undefined)
+      .filter(({ ifindex }) => ifindex !== undefined)
       .sort((left, right) => (left.priority ?? 0) - (right.priority ?? 0));
     if (best?.ifindex === undefined) continue;
     const device = await kernel.findLink(node, { index: best.ifindex });

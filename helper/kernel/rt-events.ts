@@ -7,8 +7,8 @@ import { NetlinkSocket } from './netlink-socket.ts';
 
 export type { RtEvent } from '../wire/rt-event.ts';
 
-/** RTNLGRP_* of linux/rtnetlink.h: links, qdiscs and filters, IPv4 routes, IPv6 routes. */
-const GROUPS = [1, 4, 7, 11] as const;
+/** RTNLGRP_* of linux/rtnetlink.h: links, qdiscs and filters, IPv4 routes, IPv6 routes, nexthop objects. */
+const GROUPS = [1, 4, 7, 11, 32] as const;
 
 /** Enough for some thousand events that come while the helper is busy; the kernel uses as much as there is to hold. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;

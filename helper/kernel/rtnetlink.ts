@@ -7,7 +7,7 @@ import { Flags, FlagsGet } from 'netlink/dist/constants.js';
 import { formatMessage } from 'netlink/dist/structs.js';
 import { WireError } from '../wire/attributes.ts';
 import { ReplyCollector } from '../wire/netlink-reply.ts';
-import type { Reply } from '../wire/netlink-reply.ts';
+import type { Reply, ReplyMessage } from '../wire/netlink-reply.ts';
 import { KernelError } from './errors.ts';
 import { inNetns } from './netns.ts';
 import type { NetNamespace } from './netns.ts';
@@ -78,12 +78,12 @@ export class RtSocket {
 
   /** Makes a change. Rejects with KernelError when the kernel refuses it. */
   async execute(request: RtRequest): Promise<void> {
-    await this.#ask(request, Flags.ACK, false);
+    await this.#ask(request, Flags.ACK);
   }
 
   /** Asks for one object. Rejects with KernelError; the errno for an absent object depends on its kind. */
   async get<T>(request: RtRequest, decode: (payload: Buffer) => T): Promise<T> {
-    const { messages } = await this.#ask(request, Flags.ACK, false);
+    const { messages } = await this.#ask(request, Flags.ACK);
     const [message] = messages;
     if (message === undefined) throw new KernelError(request.operation, 'EBADMSG', 'the answer is empty');
     return decodeFor(request.operation, () => decode(message.payload));
@@ -93,16 +93,27 @@ export class RtSocket {
    * Asks for a list. What `decode` gives undefined for is left out. A list that changed while it was read is asked
    * for again; KernelError EAGAIN when it never holds still.
    */
-  async dump<T>(request: RtRequest, decode: (payload: Buffer) => T | undefined): Promise<T[]> {
+  dump<T>(request: RtRequest, decode: (payload: Buffer) => T | undefined): Promise<T[]> {
+    return this.scan<T[]>(
+      request,
+      () => [],
+      (objects, payload) => {
+        const object = decode(payload);
+        if (object !== undefined) objects.push(object);
+      },
+    );
+  }
+
+  /**
+   * The same for a list that is too long to be kept: each object's payload is added to what `begin` gave as it comes. A list
+   * that is asked for again begins anew.
+   */
+  async scan<T>(request: RtRequest, begin: () => T, add: (sum: T, payload: Buffer) => void): Promise<T> {
     for (let attempt = 0; attempt <= MAX_DUMP_RETRIES; attempt++) {
-      const { messages, isInterrupted } = await this.#ask(request, FlagsGet.DUMP, true);
-      if (isInterrupted) {
-        if (attempt < MAX_DUMP_RETRIES) await sleep(DUMP_RETRY_MS * 2 ** attempt);
-        continue;
-      }
-      return decodeFor(request.operation, () =>
-        messages.map(({ payload }) => decode(payload)).filter((object) => object !== undefined),
-      );
+      const sum = begin();
+      const reply = await this.#ask(request, FlagsGet.DUMP, ({ payload }) => add(sum, payload));
+      if (!reply.isInterrupted) return sum;
+      if (attempt < MAX_DUMP_RETRIES) await sleep(DUMP_RETRY_MS * 2 ** attempt);
     }
     throw new KernelError(
       request.operation,
@@ -119,13 +130,14 @@ export class RtSocket {
     this.#transport.close();
   }
 
-  #ask(request: RtRequest, flags: number, isDump: boolean): Promise<Reply> {
-    const answer = this.#queue.then(() => this.#exchange(request, flags, isDump));
+  /** A request with `take` is one for a list. */
+  #ask(request: RtRequest, flags: number, take?: (message: ReplyMessage) => void): Promise<Reply> {
+    const answer = this.#queue.then(() => this.#exchange(request, flags, take));
     this.#queue = answer.catch(() => undefined);
     return answer;
   }
 
-  #exchange(request: RtRequest, flags: number, isDump: boolean): Promise<Reply> {
+  #exchange(request: RtRequest, flags: number, take?: (message: ReplyMessage) => void): Promise<Reply> {
     const { operation } = request;
     if (this.#isClosed) throw new KernelError(operation, 'EBADF', 'the netlink socket is closed');
     this.#sequence = (this.#sequence + 1) >>> 0;
@@ -140,7 +152,8 @@ export class RtSocket {
         else reject(new KernelError(operation, getSystemErrorName(-outcome.errno), outcome.detail));
       };
       const deadline = setTimeout(() => this.#expire(pending), this.#deadlineMs);
-      const collector = new ReplyCollector(sequence);
+      const collector = new ReplyCollector(sequence, take);
+      const isDump = take !== undefined;
       const pending: Pending = { collector, isDump, settle, operation, deadline, isLate: false };
       this.#pending = pending;
       this.#transport.ref();

@@ -51,6 +51,7 @@ import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
+import { RouteWatch } from './route-watch.ts';
 
 const PROGRAM_NAMES: readonly ProgramName[] = [
   'classify',
@@ -80,6 +81,7 @@ const EXEMPTION_PAUSE = 49;
 
 export class Datapath {
   readonly rt: RtSocket;
+  readonly routes: RouteWatch;
   readonly hooks: Hooks;
   readonly #loaded: LoadedPodpace;
   /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
@@ -93,6 +95,7 @@ export class Datapath {
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
     this.rt = RtSocket.open();
+    this.routes = RouteWatch.of(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
   }

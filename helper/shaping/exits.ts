@@ -6,9 +6,8 @@
 // the queueing. The stamp goes that far.
 
 import type { Link } from '../kernel/links.ts';
-import type { Route } from '../kernel/routes.ts';
 import type { FrameOverhead } from '../wire/aggregate.ts';
-import { RTN_UNICAST } from '../wire/route-message.ts';
+import type { ReachByDevice } from './reaches.ts';
 
 /** `uplink` leads off the node, `pod` into another network namespace of it, `bridge` to its ports. */
 export type ExitRole = 'uplink' | 'pod' | 'bridge';
@@ -30,8 +29,8 @@ export interface Exit {
 /** What the exits of a node follow from. */
 export interface NodeDevices {
   readonly links: readonly Link[];
-  /** Of all tables and families. */
-  readonly routes: readonly Route[];
+  /** How far routes of all tables and families lead over them. */
+  readonly reaches: ReachByDevice;
   /** Host interfaces of attachments. */
   readonly hostInterfaces: ReadonlySet<number>;
   /** Names of uplinks; `auto` stands for every device that a route or a bridge leads to. */
@@ -89,37 +88,22 @@ function overheadOf({ kind = '', mtu, outerIpv6 }: Link): FrameOverhead | undefi
     : { frameBytes, align: 0, mtu: 0 };
 }
 
-/** Whether a destination is one host. */
-function isHostRoute(destination: string): boolean {
-  return destination.endsWith(destination.includes(':') ? '/128' : '/32');
-}
-
-const DEFAULT_DESTINATIONS: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
-/** Every device that is up has this route; it leads to no other network. */
-const LINK_LOCAL = 'fe80::/64';
-/** Of the node's own addresses. */
-const RT_TABLE_LOCAL = 255;
-
 /** The node's devices, indexed for the questions below. */
 class Topology {
   readonly byIndex: ReadonlyMap<number, Link>;
   readonly #ports = new Map<number, Link[]>();
-  readonly #destinations = new Map<number, string[]>();
+  readonly #reaches: ReachByDevice;
   readonly #hostInterfaces: ReadonlySet<number>;
   readonly #equipped: ReadonlySet<number>;
 
-  constructor({ links, routes, hostInterfaces, equipped }: NodeDevices) {
+  constructor({ links, reaches, hostInterfaces, equipped }: NodeDevices) {
     this.byIndex = new Map(links.map((link) => [link.index, link]));
+    this.#reaches = reaches;
     this.#hostInterfaces = hostInterfaces;
     this.#equipped = equipped;
     for (const link of links) {
       if (link.masterIndex === undefined) continue;
       this.#ports.set(link.masterIndex, [...this.portsOf(link.masterIndex), link]);
-    }
-    for (const { destination, type, table, ifindex, nextHopIndexes = [] } of routes) {
-      if (type !== RTN_UNICAST || table === RT_TABLE_LOCAL || destination === LINK_LOCAL) continue;
-      for (const index of ifindex === undefined ? nextHopIndexes : [ifindex])
-        this.#destinations.set(index, [...this.#destinationsOf(index), destination]);
     }
   }
 
@@ -128,16 +112,12 @@ class Topology {
     return this.#ports.get(index) ?? [];
   }
 
-  #destinationsOf(index: number): readonly string[] {
-    return this.#destinations.get(index) ?? [];
-  }
-
   isRouted({ index }: Link): boolean {
-    return this.#destinations.has(index);
+    return this.#reaches.has(index);
   }
 
   isDefault({ index }: Link): boolean {
-    return this.#destinationsOf(index).some((destination) => DEFAULT_DESTINATIONS.has(destination));
+    return this.#reaches.get(index) === 'default';
   }
 
   /** A pod's end on this node: somebody said so, or its other end is elsewhere and what lies there are single hosts. */
@@ -145,7 +125,7 @@ class Topology {
     if (this.#hostInterfaces.has(link.index)) return true;
     if ((link.kind !== 'veth' && link.kind !== 'netkit') || link.linkNetnsId === undefined) return false;
     if (this.#isPortOf(link, BRIDGES)) return true;
-    return this.isRouted(link) && this.#destinationsOf(link.index).every(isHostRoute);
+    return this.#reaches.get(link.index) === 'host';
   }
 
   isSlave(link: Link): boolean {

@@ -3,7 +3,6 @@
 import type { HookName } from '../kernel/hooks.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
-import { listRoutes } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
@@ -188,10 +187,10 @@ export interface ObservedExits {
 
 /** On which devices pods' packets can leave now. */
 export async function observeExits(
-  rt: RtSocket,
-  known: Omit<NodeDevices, 'links' | 'routes'>,
+  { rt, routes }: Pick<Datapath, 'rt' | 'routes'>,
+  known: Omit<NodeDevices, 'links' | 'reaches'>,
 ): Promise<ObservedExits> {
   const links = await listLinks(rt);
-  const routes = await listRoutes(rt);
-  return { ...findExits({ ...known, links, routes }), links };
+  const reaches = await routes.read();
+  return { ...findExits({ ...known, links, reaches }), links };
 }

@@ -206,6 +206,7 @@ export class Shaper {
   reconcile(refusal?: string): Promise<string[]> {
     return this.#exclusively(async () => {
       this.#store.refresh();
+      this.#datapath.routes.check();
       await this.#matchRecords();
       await this.#dropVanished();
       const attachments = this.#store.readAttachments();

@@ -67,7 +67,7 @@ export interface ViewScope {
 /** All exits of the node as they are now, whether or not a cap needs them. */
 export function observeNodeExits({ datapath, store, uplinks, orphans }: Node): Promise<ObservedExits> {
   const known = store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex);
-  return observeExits(datapath.rt, {
+  return observeExits(datapath, {
     uplinks,
     hostInterfaces: new Set([...known, ...orphans.map(({ ifindex }) => ifindex)]),
     equipped: new Set(store.readExits().map(({ ifindex }) => ifindex)),

@@ -33,16 +33,21 @@ export interface Reply {
 export class ReplyCollector {
   readonly #sequence: number;
   readonly #messages: ReplyMessage[] = [];
+  readonly #take: (message: ReplyMessage) => void;
   #isInterrupted = false;
+  /** What `take` threw first. */
+  #failure: WireError | undefined;
 
-  constructor(sequence: number) {
+  /** With `take`, each message is handed to it as it comes, and the answer has none: a list may be of 100,000. */
+  constructor(sequence: number, take?: (message: ReplyMessage) => void) {
     this.#sequence = sequence;
+    this.#take = take ?? ((message) => this.#messages.push(message));
   }
 
   /**
    * Takes what one read of the socket gave; returns the answer once it is complete. Messages of another sequence
    * number, left over from a request that was given up, are passed over. Throws WireError for bytes that are no
-   * netlink messages.
+   * netlink messages, and at the end that which `take` threw: the kernel refuses another list until this one is read.
    */
   push(datagram: Buffer): Reply | undefined {
     for (const message of splitMessages(datagram)) {
@@ -50,8 +55,7 @@ export class ReplyCollector {
       if ((message.flags & Flags.DUMP_INTR) !== 0) this.#isInterrupted = true;
       if (message.type === MessageType.ERROR || message.type === MessageType.DONE)
         return this.#finish(message);
-      if (message.type !== MessageType.NOOP)
-        this.#messages.push({ type: message.type, payload: message.data });
+      if (message.type !== MessageType.NOOP) this.#hand({ type: message.type, payload: message.data });
     }
     return undefined;
   }
@@ -61,7 +65,17 @@ export class ReplyCollector {
     this.#isInterrupted = true;
   }
 
+  #hand(message: ReplyMessage): void {
+    try {
+      this.#take(message);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#failure ??= error;
+    }
+  }
+
   #finish(message: NetlinkMessage): Reply {
+    if (this.#failure !== undefined) throw this.#failure;
     const status = { messages: this.#messages, isInterrupted: this.#isInterrupted };
     const detail = extendedAckText(message);
     const errno = message.data.length < 4 ? 0 : Math.abs(message.data.readInt32LE());

@@ -7,18 +7,18 @@ export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
 export const RTM_GETROUTE = 26;
 
-const RTMSG_BYTES = 12;
+export const RTMSG_BYTES = 12;
 /** struct rtnexthop: length, flags, hops, ifindex; attributes follow. */
 const RTNEXTHOP_BYTES = 8;
 
-const RTA_DST = 1;
-const RTA_OIF = 4;
+export const RTA_DST = 1;
+export const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
-const RTA_MULTIPATH = 9;
-const RTA_TABLE = 15;
+export const RTA_MULTIPATH = 9;
+export const RTA_TABLE = 15;
 const RTA_VIA = 18;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
@@ -96,27 +96,14 @@ export function decodeRoute(payload: Buffer): Route | undefined {
   };
 }
 
-/**
- * Indexes of the devices that a route leads to, and nothing else of it: a device that is switched on or off makes a dozen
- * such messages, each of which would cost several times as much to decode whole. Throws WireError.
- */
-export function decodeRouteDevices(payload: Buffer): readonly number[] {
-  requireLength('route', payload, RTMSG_BYTES);
-  if (!isTableRoute(payload)) return [];
-  const attributes = Attributes.decode(payload.subarray(RTMSG_BYTES));
-  const nextHops = attributes.bytes(RTA_MULTIPATH);
-  if (nextHops !== undefined) return decodeNextHops(nextHops);
-  const ifindex = attributes.u32(RTA_OIF);
-  return ifindex === undefined ? [] : [ifindex];
-}
-
 /** Whether a message is of an IP route that stands in a table. */
-function isTableRoute(payload: Buffer): boolean {
+export function isTableRoute(payload: Buffer): boolean {
   const family = payload.readUInt8(0);
   return (family === AF_INET || family === AF_INET6) && (payload.readUInt32LE(8) & RTM_F_CLONED) === 0;
 }
 
-function decodeNextHops(bytes: Buffer): number[] {
+/** Indexes of the devices of several next hops, as RTA_MULTIPATH has them. Throws WireError. */
+export function decodeNextHops(bytes: Buffer): number[] {
   const indexes: number[] = [];
   for (let at = 0; at + RTNEXTHOP_BYTES <= bytes.length;) {
     const length = bytes.readUInt16LE(at);
@@ -127,10 +114,10 @@ function decodeNextHops(bytes: Buffer): number[] {
   return indexes;
 }
 
-/** Asks for the routes of one family. */
-export function encodeRouteQuery(family: 4 | 6): Buffer {
+/** Asks for the routes of one family, or of all. */
+export function encodeRouteQuery(family?: 4 | 6): Buffer {
   const header = Buffer.alloc(RTMSG_BYTES);
-  header.writeUInt8(family === 4 ? AF_INET : AF_INET6, 0);
+  if (family !== undefined) header.writeUInt8(family === 4 ? AF_INET : AF_INET6, 0);
   return header;
 }
 

@@ -88,6 +88,16 @@ test('listRoutes gives as many of each family and table as ip', async (t) => {
   t.deepEqual(await listRoutes(netns.rt, { table: 4711 }), []);
 });
 
+test('listRoutes gives default routes alone when it is asked for them', async (t) => {
+  const netns = makeNetns(t);
+  await addPairWithAddresses(netns);
+  const isDefault = { gateway: '10.0.0.1', table: 254 };
+  await addRoute(netns.rt, { destination: '0.0.0.0/0', ...isDefault });
+  await addRoute(netns.rt, { destination: '198.51.100.0/24', ...isDefault });
+  const listed = await listRoutes(netns.rt, { isDefault: true });
+  t.like(listed, { length: 1, 0: { destination: '0.0.0.0/0', gateway: '10.0.0.1' } });
+});
+
 test('listRoutes gives of several next hops the devices', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPairWithAddresses(netns);

@@ -1,5 +1,7 @@
 import test from 'ava';
+import type { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
 import { observeExits, type ObservedExits } from '../../../../helper/shaping/observe.ts';
+import { RouteWatch } from '../../../../helper/shaping/route-watch.ts';
 import { makeNetns } from '../../../kit/netns.ts';
 
 function addDevice(ip: (...args: string[]) => string, name: string, address: string): void {
@@ -7,6 +9,9 @@ function addDevice(ip: (...args: string[]) => string, name: string, address: str
   for (const each of [name, `${name}-far`]) ip('link', 'set', each, 'up');
   ip('address', 'add', address, 'dev', name);
 }
+
+const exitsOf = (rt: RtSocket, known: Parameters<typeof observeExits>[1]): Promise<ObservedExits> =>
+  observeExits({ rt, routes: RouteWatch.of(rt) }, known);
 
 const KNOWN = { hostInterfaces: new Set<number>(), equipped: new Set<number>() };
 
@@ -18,7 +23,7 @@ test('exits are found by the routes of either family and of all tables', async (
   const { ip, rt } = makeNetns(t);
   const auto = { ...KNOWN, uplinks: ['auto'] };
   ip('link', 'set', 'lo', 'up');
-  t.deepEqual(namesOf(await observeExits(rt, auto)), []);
+  t.deepEqual(namesOf(await exitsOf(rt, auto)), []);
   addDevice(ip, 'one', '192.0.2.1/24');
   addDevice(ip, 'two', '2001:db8::1/64');
   addDevice(ip, 'three', '198.51.100.1/24');
@@ -28,7 +33,7 @@ test('exits are found by the routes of either family and of all tables', async (
   ip('-6', 'route', 'add', 'default', 'via', '2001:db8::2', 'dev', 'two');
   ip('-6', 'route', 'add', 'unreachable', 'default', 'metric', '99999');
   ip('route', 'add', 'default', 'via', '198.51.100.2', 'table', '77');
-  t.deepEqual(namesOf(await observeExits(rt, auto)), ['one uplink', 'three uplink', 'two uplink']);
+  t.deepEqual(namesOf(await exitsOf(rt, auto)), ['one uplink', 'three uplink', 'two uplink']);
 });
 
 test('both devices of a multipath route are exits', async (t) => {
@@ -37,14 +42,14 @@ test('both devices of a multipath route are exits', async (t) => {
   addDevice(ip, 'two', '198.51.100.1/24');
   for (const dev of ['one', 'two']) ip('route', 'flush', 'dev', dev);
   ip('route', 'add', 'default', 'nexthop', 'dev', 'one', 'nexthop', 'dev', 'two');
-  const found = await observeExits(rt, { ...KNOWN, uplinks: ['auto'] });
+  const found = await exitsOf(rt, { ...KNOWN, uplinks: ['auto'] });
   t.deepEqual(namesOf(found), ['one uplink', 'two uplink']);
 });
 
 test('named uplinks are taken as they are, and those that are not there are told', async (t) => {
   const { ip, rt } = makeNetns(t);
   addDevice(ip, 'one', '192.0.2.1/24');
-  const found = await observeExits(rt, { ...KNOWN, uplinks: ['one', 'absent', 'lo'] });
+  const found = await exitsOf(rt, { ...KNOWN, uplinks: ['one', 'absent', 'lo'] });
   t.deepEqual(namesOf(found), ['one uplink']);
   t.deepEqual(found.unusable, [
     'The uplink "absent" is not there',

@@ -2,6 +2,7 @@ import test from 'ava';
 import { findExits, isUpper, type Exit, type NodeDevices } from '../../../../helper/shaping/exits.ts';
 import type { Link } from '../../../../helper/kernel/links.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
+import { reachesOf } from '../../../kit/route-briefs.ts';
 
 function link(index: number, name: string, rest: Partial<Link> = {}): Link {
   return {
@@ -14,10 +15,13 @@ function route(destination: string, ifindex: number, rest: Partial<Route> = {}):
   return { destination, ifindex, table: 254, type: 1, ...rest };
 }
 
-function exitsOf(node: Partial<NodeDevices>): readonly Exit[] {
+function exitsOf({
+  routes = [],
+  ...node
+}: Partial<NodeDevices> & { readonly routes?: readonly Route[] }): readonly Exit[] {
   return findExits({
-    ...{ links: [], routes: [], hostInterfaces: new Set(), uplinks: ['auto'], equipped: new Set() },
-    ...node,
+    ...{ links: [], hostInterfaces: new Set(), uplinks: ['auto'], equipped: new Set() },
+    ...{ ...node, reaches: reachesOf(routes) },
   }).exits;
 }
 
@@ -130,7 +134,12 @@ test('named uplinks are the only ways off the node; those to its pods stay', (t)
   const slave = link(30, 'eth9', { masterIndex: 31 });
   const others = [slave, link(31, 'bond0', { kind: 'bond' }), link(32, 'dummy0', { kind: 'dummy' })];
   const { unusable } = findExits({
-    ...{ links: [...links, ...others], routes, hostInterfaces: new Set(), equipped: new Set() },
+    ...{
+      links: [...links, ...others],
+      reaches: reachesOf(routes),
+      hostInterfaces: new Set(),
+      equipped: new Set(),
+    },
     uplinks: ['eth1', 'absent', 'eth9', 'bond0', 'dummy0', 'auto'],
   });
   t.deepEqual(unusable, [

@@ -1,13 +1,24 @@
 import test from 'ava';
 import { formatMessage } from 'netlink/dist/structs.js';
-import { WireError, encodePayload } from '../../../../helper/wire/attributes.ts';
+import { WireError } from '../../../../helper/wire/attributes.ts';
 import { encodeLinkChange, RTM_DELLINK, RTM_NEWLINK } from '../../../../helper/wire/link-message.ts';
-import { decodeRtEvents } from '../../../../helper/wire/rt-event.ts';
-import { encodeNewRoute, RTM_NEWROUTE } from '../../../../helper/wire/route-message.ts';
+import { decodeRtEvents, type RouteEvent } from '../../../../helper/wire/rt-event.ts';
+import {
+  encodeNewRoute,
+  RTM_DELROUTE,
+  RTM_NEWROUTE,
+  type Route,
+} from '../../../../helper/wire/route-message.ts';
 import { encodeTcRequest, RTM_DELQDISC } from '../../../../helper/wire/tc-message.ts';
+import { briefOf, routePayload } from '../../../kit/route-briefs.ts';
 
-function message(type: number, data: Buffer): Buffer {
-  const bytes = Buffer.concat(formatMessage({ type, flags: 0, seq: 0, port: 0, data }));
+/** linux/netlink.h. */
+const NLM_F_REPLACE = 0x100;
+const NLM_F_EXCL = 0x200;
+const NLM_F_CREATE = 0x400;
+
+function message(type: number, data: Buffer, flags = 0): Buffer {
+  const bytes = Buffer.concat(formatMessage({ type, flags, seq: 0, port: 0, data }));
   return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
 }
 
@@ -20,10 +31,10 @@ test('events name the device that they are about', (t) => {
     message(20, Buffer.alloc(8)),
   ]);
   t.deepEqual(decodeRtEvents(datagram), [
-    { kind: 'link', ifindex: 7 },
+    { kind: 'link', ifindex: 7, isUp: false },
     { kind: 'qdisc', ifindex: 8 },
-    { kind: 'route', ifindex: 9 },
-    { kind: 'link', ifindex: 10 },
+    { kind: 'route', change: 'added', route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }) },
+    { kind: 'link', ifindex: 10, isUp: false },
   ]);
 });
 
@@ -33,20 +44,39 @@ test('bytes that are no events are refused, never misread', (t) => {
 });
 
 test('a route with several next hops concerns all their devices, a cached copy of one none', (t) => {
-  const hops = Buffer.alloc(16);
-  for (const [at, ifindex] of [11, 12].entries()) {
-    hops.writeUInt16LE(8, at * 8);
-    hops.writeInt32LE(ifindex, at * 8 + 4);
-  }
-  const header = encodeNewRoute({ destination: '0.0.0.0/0', table: 254 }).subarray(0, 12);
-  const multipath = encodePayload(header, (attributes) => attributes.bytes(9, hops));
+  const multipath = routePayload({ destination: '0.0.0.0/0', table: 254, nextHopIndexes: [11, 12] });
   const cached = Buffer.from(multipath);
   cached.writeUInt32LE(0x200, 8);
+  const events = decodeRtEvents(
+    Buffer.concat([message(RTM_NEWROUTE, multipath), message(RTM_NEWROUTE, cached)]),
+  );
+  t.like(events, { length: 1, 0: { kind: 'route', change: 'added' } });
+  t.like((events[0] as RouteEvent).route, { reach: 'default', devices: [11, 12], isShared: true });
+});
+
+test('a route event says whether it came, went or took the place of another', (t) => {
+  const payload = routePayload({ destination: '2001:db8::1/128', ifindex: 9, table: 254 });
+  const events = decodeRtEvents(
+    Buffer.concat([
+      message(RTM_NEWROUTE, payload, NLM_F_CREATE | NLM_F_EXCL),
+      message(RTM_NEWROUTE, payload, NLM_F_REPLACE),
+      message(RTM_DELROUTE, payload),
+    ]),
+  ) as RouteEvent[];
   t.deepEqual(
-    decodeRtEvents(Buffer.concat([message(RTM_NEWROUTE, multipath), message(RTM_NEWROUTE, cached)])),
+    events.map(({ change, route }) => [change, route.reach, route.devices]),
     [
-      { kind: 'route', ifindex: 11 },
-      { kind: 'route', ifindex: 12 },
+      ['added', 'host', [9]],
+      ['replaced', 'host', [9]],
+      ['deleted', 'host', [9]],
     ],
   );
+});
+
+test('what makes no device an exit is no event', (t) => {
+  const routes: Route[] = [
+    { destination: '192.0.2.1/32', ifindex: 9, table: 255, type: 2 },
+    { destination: 'fe80::/64', ifindex: 9, table: 254 },
+  ];
+  for (const route of routes) t.deepEqual(decodeRtEvents(message(RTM_NEWROUTE, routePayload(route))), []);
 });
