@@ -64,7 +64,7 @@ const VM_TIMEOUT_SECONDS = '3600';
 /** By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends with the VM. */
 const AVA_TIMEOUT_TIMED = '24h';
 
-/** Tests with thousands of devices, routes or records: an emulated processor would take minutes for each. */
+/** Tests with thousands of objects or dozens of processes, which an emulated processor is minutes at. */
 const NATIVE_ONLY = 'test/netns/scale/';
 
 function filesOf(tier: Tier): string[] {

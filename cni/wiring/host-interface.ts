@@ -1,5 +1,5 @@
 // Finds the host interface of a pod's interface that another plugin made. The kernel is asked; of prevResult, in which plugins
-// list what they please (test/netns/cni/prev-results.test.ts), only the addresses are taken.
+// list what they please (test/netns/scale/prev-results.test.ts), only the addresses are taken.
 
 import type { Link } from '../../helper/kernel/links.ts';
 import { CniError, ErrorCode, type CniInterface, type CniResult } from '../types.ts';

@@ -15,8 +15,8 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 100_000_000 } };
 const KEY = { containerId: 'c-pod0', ifname: 'eth0' };
-/** What an operator had before podpace: the size as far as this machine's veth goes, and fewer segments than the default. */
-const OPERATORS = { gso_max_size: 50_000, gso_max_segs: 1000 };
+/** What an operator had before podpace: BIG TCP, and fewer segments than the default. */
+const OPERATORS = { gso_max_size: 196_608, gso_max_segs: 1000 };
 
 interface Scene {
   readonly node: TestNetns;

@@ -8,7 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../cni/client.ts';
 import { lookupElement, openPinned } from '../../../helper/kernel/bpf.ts';
+import { listBpfFilters } from '../../../helper/kernel/filters.ts';
+import { listLinks } from '../../../helper/kernel/links.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
+import { listQdiscs } from '../../../helper/kernel/qdiscs.ts';
 import { isTcxSupported, queryTcx } from '../../../helper/kernel/tcx.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
@@ -19,12 +22,13 @@ import {
 import {
   addUplink,
   leaveRecord,
+  leaveRecords,
   makeHelperDirectories,
   paramsOf,
   startHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
-import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
 const EVERY_SECOND = ['--reconcile-seconds', '1'];
@@ -38,20 +42,29 @@ interface Scene {
 }
 
 /** A node with an uplink, and pods whose records a former helper has left. */
-function makeScene(t: ExecutionContext, pods: readonly string[]): Scene {
+async function makeScene(t: ExecutionContext, pods: readonly string[]): Promise<Scene> {
   const [node, sandbox, peer, directories] = [
     ...[makeNetns(t), makeNetns(t), makeNetns(t)],
     makeHelperDirectories(t),
   ] as const;
   addUplink(node, peer, 'up0', 1);
-  const ifindexes = Object.fromEntries(
-    pods.map((name, at) => {
-      node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `eth${at}`, 'netns', sandbox.name);
-      node.ip('link', 'set', name, 'up');
-      return [name, leaveRecord(node, directories, paramsOf(name, sandbox, CAPS))];
-    }),
+  const pairs = pods.map((name, at) => `${name} up type veth peer name eth${at} netns ${sandbox.name}`);
+  await runBatch(
+    node,
+    pairs.map((pair) => `link add ${pair}`),
   );
-  return { node, sandbox, directories, ifindexes };
+  leaveRecords(
+    node,
+    directories,
+    pods.map((name) => paramsOf(name, sandbox, CAPS)),
+  );
+  const links = await listLinks(node.rt);
+  return {
+    node,
+    sandbox,
+    directories,
+    ifindexes: Object.fromEntries(links.map(({ name, index }) => [name, index])),
+  };
 }
 
 function recordFile({ directories }: Scene, pod: string): string {
@@ -67,23 +80,23 @@ function readMap({ directories }: Scene, name: string, key: Buffer, valueSize: n
   }
 }
 
-/** Programs at a hook, by their kernel ids; empty when there are none. */
-function programsAt(node: TestNetns, ifindex: number, device: string, hook: 'ingress' | 'egress'): string {
+/** Programs at a hook, by their kernel ids; none when there are none. */
+async function programsAt(node: TestNetns, ifindex: number, hook: 'ingress' | 'egress'): Promise<unknown[]> {
   return isTcxSupported()
-    ? inNetns(node.netns, () => queryTcx(ifindex, hook)).join(' ')
-    : node.tc('filter', 'show', 'dev', device, hook);
+    ? inNetns(node.netns, () => queryTcx(ifindex, hook))
+    : listBpfFilters(node.rt, ifindex, hook);
 }
 
 /** Everything that the kernel holds for a device, to be compared. */
-function pictureOf(scene: Scene, ifindex: number, device: string) {
+async function pictureOf(scene: Scene, ifindex: number) {
   const { node } = scene;
   const configOf = (id: number) =>
     readMap(scene, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
   return {
-    programs: (['ingress', 'egress'] as const).map((hook) => programsAt(node, ifindex, device, hook)),
+    programs: [await programsAt(node, ifindex, 'ingress'), await programsAt(node, ifindex, 'egress')],
     entry: readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
     configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
-    qdiscs: node.tc('qdisc', 'show', 'dev', device),
+    qdiscs: await listQdiscs(node.rt, ifindex),
   };
 }
 
@@ -103,7 +116,7 @@ test.serial(
   'what the kernel holds for a torn, lost, newer or strange record stays, everybody else is served',
   async (t) => {
     const damaged = ['torn0', 'lost0', 'newer0', 'shape0', 'dir0', 'link0', 'aside0'];
-    const scene = makeScene(t, [...damaged, 'good0']);
+    const scene = await makeScene(t, [...damaged, 'good0']);
     const { node, directories, ifindexes } = scene;
     const first = await startHelper(t, node, directories, EVERY_SECOND);
     await first.end('SIGTERM');
@@ -121,13 +134,13 @@ test.serial(
     fs.symlinkSync('/etc/hostname', recordFile(scene, 'link0'));
     fs.renameSync(recordFile(scene, 'aside0'), `${recordFile(scene, 'aside0')}.unreadable`);
     fs.writeFileSync(`${recordFile(scene, 'aside0')}.unreadable`, 'x');
-    const pictures = () => damaged.map((pod) => pictureOf(scene, ifindexes[pod] ?? 0, pod));
-    const before = pictures();
-    t.true(before.every(({ programs }) => programs.every((ids) => ids !== '')));
+    const pictures = () => Promise.all(damaged.map((pod) => pictureOf(scene, ifindexes[pod] ?? 0)));
+    const before = await pictures();
+    t.true(before.every(({ programs }) => programs.every((ids) => ids.length > 0)));
 
     const helper = await startHelper(t, node, directories, EVERY_SECOND);
     await sleep(2500);
-    t.deepEqual(pictures(), before);
+    t.deepEqual(await pictures(), before);
     const { state, problems } = await helper.ask('status', {});
     t.is(state, 'degraded');
     for (const pod of damaged.filter((name) => name !== 'lost0'))
@@ -148,12 +161,12 @@ test.serial(
     t.is(set.after?.rateBitsPerSec, 5_000_000);
 
     // The last known cap goes; what leaves the node is still held for those that nothing is known of.
-    const uplink = Number(node.ipJson('link', 'show', 'dev', 'up0')[0]?.['ifindex']);
-    const uplinkBefore = pictureOf(scene, uplink, 'up0');
+    const uplink = ifindexes['up0'] ?? 0;
+    const uplinkBefore = await pictureOf(scene, uplink);
     await helper.ask('detach', { containerId: 'c-good0', ifname: 'eth0' });
     await sleep(1500);
-    t.deepEqual(pictures(), before);
-    t.deepEqual(pictureOf(scene, uplink, 'up0'), uplinkBefore);
+    t.deepEqual(await pictures(), before);
+    t.deepEqual(await pictureOf(scene, uplink), uplinkBefore);
 
     // DEL of a record that cannot be read: the file goes, and with the device all the rest.
     await helper.ask('detach', { containerId: 'c-torn0', ifname: 'eth0' });
@@ -174,14 +187,14 @@ test.serial(
 );
 
 test.serial('a removal that a crash cut short is finished, and not taken for a lost record', async (t) => {
-  const scene = makeScene(t, ['pod0', 'pod1']);
+  const scene = await makeScene(t, ['pod0', 'pod1']);
   const { node, directories, ifindexes } = scene;
   await (await startHelper(t, node, directories)).end('SIGKILL');
   fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
   fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
   const helper = await startHelper(t, node, directories);
-  const { programs, entry } = pictureOf(scene, ifindexes['pod0'] ?? 0, 'pod0');
-  t.is(programs[0], '');
+  const { programs, entry } = await pictureOf(scene, ifindexes['pod0'] ?? 0);
+  t.deepEqual(programs[0], []);
   t.is(entry, undefined);
   t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))), ['c-pod1:eth0.json']);
   const { problems } = await helper.ask('status', {});
@@ -192,7 +205,7 @@ test.serial('a removal that a crash cut short is finished, and not taken for a l
 });
 
 test.serial('a record of another network namespace is put on no device of this one', async (t) => {
-  const scene = makeScene(t, ['pod0']);
+  const scene = await makeScene(t, ['pod0']);
   const { node, sandbox, directories, ifindexes } = scene;
   await (await startHelper(t, node, directories)).end('SIGKILL');
   const other = makeNetns(t);
@@ -202,7 +215,7 @@ test.serial('a record of another network namespace is put on no device of this o
   t.deepEqual((await helper.ask('list', {})).attachments, []);
   t.regex(helper.log(), /Forgetting c-pod0\/eth0/);
   t.notRegex(other.tc('qdisc', 'show', 'dev', 'pod0'), /7070:|clsact/);
-  t.is(programsAt(other, ifindexes['pod0'] ?? 0, 'pod0', 'ingress'), '');
+  t.deepEqual(await programsAt(other, ifindexes['pod0'] ?? 0, 'ingress'), []);
   await helper.end('SIGTERM');
 
   // A record of 23c71bb, which does not say where it is of: its name has to be that of the device.
@@ -215,7 +228,7 @@ test.serial('a record of another network namespace is put on no device of this o
 });
 
 test.serial('a state directory that is removed is made again with its records, and told of', async (t) => {
-  const scene = makeScene(t, ['pod0']);
+  const scene = await makeScene(t, ['pod0']);
   const { node, directories } = scene;
   const helper = await startHelper(t, node, directories, EVERY_SECOND);
   fs.rmSync(helper.stateDir, { recursive: true });
@@ -231,7 +244,7 @@ test.serial('a state directory that is removed is made again with its records, a
 test.serial(
   'on a full state directory a change is refused by name, leaves nothing, and detaching works',
   async (t) => {
-    const scene = makeScene(t, ['pod0', 'pod1']);
+    const scene = await makeScene(t, ['pod0', 'pod1']);
     const { node, directories } = scene;
     const state = path.join(directories.run, 'state');
     const records = ['pod0', 'pod1'].map(

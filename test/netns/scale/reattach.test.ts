@@ -1,4 +1,5 @@
-// A device that is let go and taken again at once, through the helper: the kernel ends links of programs in its own time.
+// A device that is let go and taken again at once, through the helper: the kernel ends links of programs in its own time. Kernels
+// before 6.6 have no such links.
 
 import test from 'ava';
 import { addPod, makeHelperDirectories, paramsOf, startHelper } from '../../kit/helper.ts';
