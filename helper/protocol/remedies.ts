@@ -1,5 +1,5 @@
 // What podpace tells people to do about what is wrong: commands and flags that an error or a problem names stand here, and
-// test/netns/helper/remedies.test.ts and test/vm/helper/remedies.test.ts carry each out. Pure.
+// test/netns/scale/remedies.test.ts and test/vm/helper/remedies.test.ts carry each out. Pure.
 
 /** A kernel module that podpace needs, and how the kernel's configuration calls it. */
 function modprobe(qdisc: string): string {

@@ -197,8 +197,12 @@ test.serial('who is on the node besides: a filter, rules of netfilter, a program
   });
   // Answers come by the stack: a strict reverse path filter has to see them.
   t.is(await forwardedDuring(t, crowded, PEER_IPV4), PINGS);
-  const { notices, exits, state } = await status(crowded);
-  t.is(state, 'ok');
+  const { notices, exits, problems } = await status(crowded);
+  // But for what this kernel may lack for caps, of which there are none here.
+  t.deepEqual(
+    problems.filter((problem) => !problem.includes('this kernel has no sch_fq')),
+    [],
+  );
   t.regex(notices.join('\n'), /come in on uplink pass the IP stack: its reverse path filter is strict/);
   t.regex(notices.join('\n'), /do not pass netfilter: .* ip nat POSTROUTING \(nat, postrouting\)/);
   t.false(exits[0]?.arrivalProgram);
