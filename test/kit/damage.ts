@@ -1,0 +1,298 @@
+// Ways to damage what the caps of a real node stand on, straight in the kernel, and whom each concerns: by what the parts of
+// the datapath do, not by the code that judges them (the same rules as those of test/model/faulty-nodes.ts).
+
+import fs from 'node:fs';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { deleteElement, lookupElement, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
+import { deleteFilter, listBpfFilters, type FilterPlace } from '../../helper/kernel/filters.ts';
+import { deleteQdisc, listQdiscs, replaceQdisc, TC_H_ROOT } from '../../helper/kernel/qdiscs.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import type { AttachmentStatus, Direction } from '../../helper/protocol/messages.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  aggregatePage,
+  encodeAggregateKey,
+  encodeInterfaceKey,
+  HOST_INTERFACE_SIZE,
+} from '../../helper/wire/aggregate.ts';
+import {
+  encodeExemption,
+  encodeExemptionKey,
+  EXEMPTION_SIZE,
+  NODE_LIST,
+  parseExemption,
+} from '../../helper/wire/exemption.ts';
+
+/** A direction of an attachment: its container and `egress` or `ingress`. */
+export type Name = `${string} ${Direction}`;
+
+/** Something that is not as the helper has left it. */
+export interface Fault {
+  readonly what: string;
+  /** Of two faults at one place the later would undo the earlier. */
+  readonly place: string;
+  /** What is not enforced then. */
+  readonly concerns: readonly Name[];
+  /** What is told of, but not at once: see RECHECK_MS of helper/kernel/map-pages.ts. */
+  readonly mayConcern?: readonly Name[];
+  /** What goes without any cap then. */
+  readonly lifts?: readonly Name[];
+  readonly make: () => unknown;
+  /** Whether nobody has repaired it. */
+  readonly stands: () => boolean | Promise<boolean>;
+}
+
+/** A node on which all attachments are capped in both directions, and the helper's state on it. */
+export interface DamagedNode {
+  readonly rt: RtSocket;
+  readonly pinDir: string;
+  readonly uplink: number;
+  readonly attachments: readonly AttachmentStatus[];
+}
+
+interface Ids {
+  readonly egress: number;
+  readonly ingress: number;
+}
+
+function idsOf({ egressAggregateId: egress, ingressAggregateId: ingress }: AttachmentStatus): Ids {
+  if (egress === undefined || ingress === undefined) throw new Error('an attachment has no cap');
+  return { egress, ingress };
+}
+
+function named(attachments: readonly AttachmentStatus[], ...directions: readonly Direction[]): Name[] {
+  return attachments.flatMap(({ containerId }) =>
+    directions.map((direction): Name => `${containerId} ${direction}`),
+  );
+}
+
+type Change = Pick<Fault, 'make' | 'stands'>;
+
+/** An entry of a map is removed, or gets another value than it has. */
+function entry(
+  fd: number,
+  key: Buffer,
+  [size, change]: [size: number, (value: Buffer) => Buffer | undefined],
+): Change {
+  let written: Buffer | undefined;
+  return {
+    make: () => {
+      written = change(lookupElement(fd, key, size) ?? Buffer.alloc(size));
+      if (written === undefined) deleteElement(fd, key);
+      else updateElement(fd, key, written);
+    },
+    stands: () => {
+      const value = lookupElement(fd, key, size);
+      return written === undefined ? value === undefined : value?.equals(written) === true;
+    },
+  };
+}
+
+const removed = (): undefined => undefined;
+
+function withNumber(value: Buffer, offset: number, number: number): Buffer {
+  const result = Buffer.from(value);
+  result.writeUInt32LE(number, offset);
+  return result;
+}
+
+function indexKey(index: number): Buffer {
+  return withNumber(Buffer.alloc(4), 0, index);
+}
+
+/** Handle of podpace's root qdisc; its classes are the queues. */
+const ROOT = 0x7070_0000;
+
+function qdisc(rt: RtSocket, ifindex: number, parent: number, kind: string): Change {
+  const handle = parent === TC_H_ROOT ? { handle: 0x1_0000 } : {};
+  return {
+    make: () => replaceQdisc(rt, { ifindex, parent, ...handle, kind }),
+    stands: async () =>
+      (await listQdiscs(rt, ifindex)).some((found) => found.parent === parent && found.kind === kind),
+  };
+}
+
+function noRoot(rt: RtSocket, ifindex: number): Change {
+  return {
+    make: () => deleteQdisc(rt, { ifindex, parent: TC_H_ROOT }),
+    stands: async () => (await listQdiscs(rt, ifindex)).every(({ handle }) => handle !== ROOT),
+  };
+}
+
+/** The program goes from a hook as an operator's hand would take it, on either kind of kernel. */
+function noProgram({ rt, pinDir }: DamagedNode, ifindex: number, hook: 'ingress' | 'egress'): Change {
+  const pin = path.join(pinDir, 'links', `${ifindex}-${hook}`);
+  const filter: FilterPlace = { ifindex, hook, priority: 1, handle: 0x7070 };
+  if (fs.existsSync(pin)) return { make: () => fs.rmSync(pin), stands: () => !fs.existsSync(pin) };
+  return {
+    make: () => deleteFilter(rt, filter),
+    stands: async () =>
+      (await listBpfFilters(rt, ifindex, hook)).every(({ handle }) => handle !== filter.handle),
+  };
+}
+
+/** Off the node every pod may send by every way. */
+function uplinkFaults(node: DamagedNode): Fault[] {
+  const { rt, uplink, attachments } = node;
+  const concerns = named(attachments, 'egress');
+  const root = { place: 'qdiscs of the uplink', concerns };
+  return [
+    { what: 'root of the uplink: pfifo', ...root, ...qdisc(rt, uplink, TC_H_ROOT, 'pfifo') },
+    { what: 'root of the uplink: the default', ...root, ...noRoot(rt, uplink) },
+    { what: 'a leaf of the uplink: pfifo', ...root, ...qdisc(rt, uplink, ROOT + 2, 'pfifo') },
+    {
+      ...{ what: 'exit program off', place: 'egress of the uplink', concerns, lifts: concerns },
+      ...noProgram(node, uplink, 'egress'),
+    },
+  ];
+}
+
+/** Where a pod's packets come in, and where others' leave into it: all that send but the pod itself. */
+function deviceFaults(node: DamagedNode, attachment: AttachmentStatus): Fault[] {
+  const { rt, attachments } = node;
+  const { containerId: pod, hostInterfaceIndex: ifindex } = attachment;
+  const [sends, receives] = [named([attachment], 'egress'), named([attachment], 'ingress')];
+  const others = attachments.filter((other) => other !== attachment);
+  const into = [...receives, ...named(others, 'egress')];
+  const root = { place: `root of ${pod}`, concerns: into };
+  return [
+    { what: `root of ${pod}: pfifo`, ...root, ...qdisc(rt, ifindex, TC_H_ROOT, 'pfifo') },
+    { what: `root of ${pod}: the default`, ...root, ...noRoot(rt, ifindex) },
+    {
+      ...{ what: `classifier of ${pod} off`, place: `ingress of ${pod}`, concerns: sends, lifts: sends },
+      ...noProgram(node, ifindex, 'ingress'),
+    },
+    {
+      ...{ what: `deliver of ${pod} off`, place: `egress of ${pod}`, concerns: into, lifts: receives },
+      ...noProgram(node, ifindex, 'egress'),
+    },
+  ];
+}
+
+/** Descriptors of the pinned maps. */
+export interface Maps {
+  readonly aggregateConfig: number;
+  readonly hostInterfaces: number;
+  readonly exemptions: number;
+  readonly continuations: number;
+  readonly aggregateState: number;
+}
+
+/** Opens them for as long as a test lasts. */
+export function openMaps(t: ExecutionContext, pinDir: string): Maps {
+  const open = (name: string): number => {
+    const fd = openPinned(path.join(pinDir, name));
+    t.teardown(() => fs.closeSync(fd));
+    return fd;
+  };
+  return {
+    aggregateConfig: open('aggregate_config'),
+    hostInterfaces: open('host_interfaces'),
+    exemptions: open('exemptions'),
+    continuations: open('continuations'),
+    aggregateState: open('aggregate_state'),
+  };
+}
+
+/** An entry of its own in a list of exempt addresses; nobody sends to it. */
+function exemption(maps: Maps, list: number): Change {
+  const added = parseExemption('192.0.2.64/26');
+  const key = encodeExemptionKey(list, added);
+  return entry(maps.exemptions, key, [EXEMPTION_SIZE, () => encodeExemption(added)]);
+}
+
+/** What the map host_interfaces says of a device. */
+function interfaceFaults({ hostInterfaces }: Maps, attachment: AttachmentStatus): Fault[] {
+  const { containerId: pod, hostInterfaceIndex } = attachment;
+  const key = encodeInterfaceKey(hostInterfaceIndex);
+  const place = `entry of ${pod}`;
+  const change = (changed: (value: Buffer) => Buffer | undefined): Change =>
+    entry(hostInterfaces, key, [HOST_INTERFACE_SIZE, changed]);
+  const both = named([attachment], 'egress', 'ingress');
+  return [
+    { what: `${place}: none`, place, concerns: both, lifts: both, ...change(removed) },
+    {
+      ...{ what: `${place}: another sender`, place, concerns: named([attachment], 'egress') },
+      ...change((value) => withNumber(value, 0, 5999)),
+    },
+    {
+      ...{ what: `${place}: another receiver`, place, concerns: named([attachment], 'ingress') },
+      ...change((value) => withNumber(value, 4, 5999)),
+    },
+  ];
+}
+
+/** What the maps say of an aggregate. */
+function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Direction): Fault[] {
+  const id = idsOf(attachment)[direction];
+  const name = `${attachment.containerId} ${direction}`;
+  const place = `configuration of ${name}`;
+  const base = { place, concerns: named([attachment], direction) };
+  const change = (changed: (value: Buffer) => Buffer): Change =>
+    entry(maps.aggregateConfig, encodeAggregateKey(id), [AGGREGATE_CONFIG_SIZE, changed]);
+  const hasList = attachment.exempt !== undefined;
+  return [
+    { what: `${place}: none`, ...base, ...change((value) => Buffer.alloc(value.length)) },
+    {
+      ...{ what: `${place}: twice the rate`, ...base },
+      ...change((value) => withNumber(value, 0, 2 * value.readUInt32LE(0))),
+    },
+    {
+      ...{ what: `${place}: half the horizon`, ...base },
+      ...change((value) => withNumber(value, 8, Math.floor(value.readUInt32LE(8) / 2))),
+    },
+    {
+      // Who has no list is not looked up in any.
+      ...{ what: `an exemption more of ${name}`, concerns: hasList ? base.concerns : [] },
+      ...{ place: `exemptions of ${name}`, ...exemption(maps, id) },
+    },
+  ];
+}
+
+/** What all share. The node has a list of exempt addresses. */
+function sharedFaults(maps: Maps, attachments: readonly AttachmentStatus[]): Fault[] {
+  const directions = ['egress', 'ingress'] as const;
+  const onPage = (page: number): Name[] =>
+    attachments.flatMap((attachment) =>
+      named(
+        [attachment],
+        ...directions.filter((direction) => aggregatePage(idsOf(attachment)[direction]) === page),
+      ),
+    );
+  const pages = new Set(attachments.flatMap((each) => Object.values(idsOf(each)).map(aggregatePage)));
+  const receivers = named(attachments, 'ingress');
+  return [
+    {
+      ...{ what: 'continuations emptied', place: 'continuations', concerns: receivers },
+      ...entry(maps.continuations, indexKey(0), [4, removed]),
+    },
+    {
+      ...{ what: 'an exemption more of the node', place: 'exemptions of the node' },
+      ...{ concerns: named(attachments, ...directions), ...exemption(maps, NODE_LIST) },
+    },
+    {
+      ...{ what: 'an entry of a device that nobody has', place: 'entry of nobody', concerns: [] },
+      ...entry(maps.hostInterfaces, encodeInterfaceKey(60_000), [HOST_INTERFACE_SIZE, (value) => value]),
+    },
+    ...[...pages].map((page) => ({
+      ...{ what: `page ${page} removed`, place: `page ${page}`, concerns: [], mayConcern: onPage(page) },
+      ...entry(maps.aggregateState, indexKey(page), [4, removed]),
+    })),
+  ];
+}
+
+/** All that can be wrong with a node. */
+export function faultsOf(node: DamagedNode, maps: Maps): Fault[] {
+  const { attachments } = node;
+  return [
+    ...uplinkFaults(node),
+    ...sharedFaults(maps, attachments),
+    ...attachments.flatMap((attachment) => [
+      ...deviceFaults(node, attachment),
+      ...interfaceFaults(maps, attachment),
+      ...aggregateFaults(maps, attachment, 'egress'),
+      ...aggregateFaults(maps, attachment, 'ingress'),
+    ]),
+  ];
+}

@@ -1,0 +1,45 @@
+// UDP out of network namespaces by sockets of this process: no program is started, which takes a second in a VM.
+
+import dgram from 'node:dgram';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
+import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
+
+/** A full Ethernet frame of UDP over IPv4, without its checksum, and what it carries. */
+export const FRAME_BYTES = 1514;
+const PAYLOAD = Buffer.alloc(FRAME_BYTES - 14 - 20 - 8);
+/** The discard port. Nobody listens there; what the receiver says of it disturbs no socket that is not connected. */
+const PORT = 9;
+const TICK_MS = 5;
+
+export interface Flow {
+  readonly socket: dgram.Socket;
+  readonly to: string;
+  /** On the wire, layer 2. */
+  readonly bitsPerSec: number;
+}
+
+/** A socket in a namespace, closed after the test. */
+export function openSender(t: ExecutionContext, netns: NetNamespace): dgram.Socket {
+  // The socket is made by bind, and at once only when no name has to be looked up.
+  const socket = dgram.createSocket({ type: 'udp4', lookup: (name, _options, done) => done(null, name, 4) });
+  t.teardown(() => void socket.close());
+  socket.on('error', (error) => t.fail(`a sender: ${error.message}`));
+  inNetns(netns, () => void socket.bind({ address: '0.0.0.0', exclusive: true }));
+  return socket;
+}
+
+/** Sends full frames by all flows for so many milliseconds. */
+export async function sendAll(flows: readonly Flow[], durationMs: number): Promise<void> {
+  const beginMs = performance.now();
+  const sent = flows.map(() => 0);
+  for (let elapsedMs = 0; elapsedMs < durationMs;) {
+    elapsedMs = Math.min(performance.now() - beginMs, durationMs);
+    for (const [index, { socket, to, bitsPerSec }] of flows.entries()) {
+      const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / FRAME_BYTES);
+      for (let count = sent[index] ?? 0; count < due; count += 1) socket.send(PAYLOAD, PORT, to);
+      sent[index] = due;
+    }
+    await sleep(TICK_MS);
+  }
+}
