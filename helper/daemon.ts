@@ -153,14 +153,34 @@ function problemReporter(log: Log): (problems: readonly string[]) => void {
   };
 }
 
-/** Looks at the whole node and puts it right; calls `lookSoon` when that failed. */
-function repairer(shaper: Shaper, fq: FqWatch, log: Log, lookSoon: () => void): () => Promise<void> {
+/** Marks the records again where the mark went with the state directory; returns why that failed. */
+function markAgain(config: HelperConfig): string[] {
+  try {
+    markRecords(directoriesOf(config), VERSION);
+    return [];
+  } catch (error) {
+    return [`Cannot say of which layout the records are: ${(error as Error).message}`];
+  }
+}
+
+interface Repair {
+  readonly config: HelperConfig;
+  readonly shaper: Shaper;
+  readonly fq: FqWatch;
+  readonly log: Log;
+  /** Is called when it failed. */
+  readonly lookSoon: () => void;
+}
+
+/** Looks at the whole node and puts it right. */
+function repairer({ config, shaper, fq, log, lookSoon }: Repair): () => Promise<void> {
   const report = problemReporter(log);
   return async () => {
     await fq.look();
     const standing = fq.problems().map(({ text }) => text);
     try {
-      report([...standing, ...(await shaper.reconcile(standing[0]))]);
+      const problems = await shaper.reconcile(standing[0]);
+      report([...standing, ...problems, ...markAgain(config)]);
     } catch (error) {
       report([...standing, (error as Error).message]);
       lookSoon();
@@ -256,7 +276,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     log,
   });
   const following = followNode(control, log);
-  const repair = repairer(shaper, fq, log, following.lookSoon);
+  const repair = repairer({ config, shaper, fq, log, lookSoon: following.lookSoon });
   const repairMaps = async (): Promise<void> => {
     try {
       await shaper.reconcileMaps();

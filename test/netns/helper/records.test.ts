@@ -7,18 +7,9 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../cni/client.ts';
-import { lookupElement, openPinned } from '../../../helper/kernel/bpf.ts';
-import { listBpfFilters } from '../../../helper/kernel/filters.ts';
 import { listLinks } from '../../../helper/kernel/links.ts';
-import { inNetns } from '../../../helper/kernel/netns.ts';
-import { listQdiscs } from '../../../helper/kernel/qdiscs.ts';
-import { isTcxSupported, queryTcx } from '../../../helper/kernel/tcx.ts';
-import {
-  AGGREGATE_CONFIG_SIZE,
-  encodeAggregateKey,
-  encodeInterfaceKey,
-  HOST_INTERFACE_SIZE,
-} from '../../../helper/wire/aggregate.ts';
+import { encodeInterfaceKey, HOST_INTERFACE_SIZE } from '../../../helper/wire/aggregate.ts';
+import { pictureDevice, programsAt, readMap } from '../../kit/device-picture.ts';
 import {
   addUplink,
   leaveRecord,
@@ -71,35 +62,6 @@ function recordFile({ directories }: Scene, pod: string): string {
   return path.join(directories.run, 'state/attachments', `c-${pod}:eth0.json`);
 }
 
-function readMap({ directories }: Scene, name: string, key: Buffer, valueSize: number): string | undefined {
-  const fd = openPinned(path.join(directories.pins, name));
-  try {
-    return lookupElement(fd, key, valueSize)?.toString('hex');
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-/** Programs at a hook, by their kernel ids; none when there are none. */
-async function programsAt(node: TestNetns, ifindex: number, hook: 'ingress' | 'egress'): Promise<unknown[]> {
-  return isTcxSupported()
-    ? inNetns(node.netns, () => queryTcx(ifindex, hook))
-    : listBpfFilters(node.rt, ifindex, hook);
-}
-
-/** Everything that the kernel holds for a device, to be compared. */
-async function pictureOf(scene: Scene, ifindex: number) {
-  const { node } = scene;
-  const configOf = (id: number) =>
-    readMap(scene, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
-  return {
-    programs: [await programsAt(node, ifindex, 'ingress'), await programsAt(node, ifindex, 'egress')],
-    entry: readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
-    configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
-    qdiscs: await listQdiscs(node.rt, ifindex),
-  };
-}
-
 async function until(
   t: ExecutionContext,
   what: string,
@@ -134,7 +96,7 @@ test.serial(
     fs.symlinkSync('/etc/hostname', recordFile(scene, 'link0'));
     fs.renameSync(recordFile(scene, 'aside0'), `${recordFile(scene, 'aside0')}.unreadable`);
     fs.writeFileSync(`${recordFile(scene, 'aside0')}.unreadable`, 'x');
-    const pictures = () => Promise.all(damaged.map((pod) => pictureOf(scene, ifindexes[pod] ?? 0)));
+    const pictures = () => Promise.all(damaged.map((pod) => pictureDevice(scene, ifindexes[pod] ?? 0)));
     const before = await pictures();
     t.true(before.every(({ programs }) => programs.every((ids) => ids.length > 0)));
 
@@ -162,11 +124,11 @@ test.serial(
 
     // The last known cap goes; what leaves the node is still held for those that nothing is known of.
     const uplink = ifindexes['up0'] ?? 0;
-    const uplinkBefore = await pictureOf(scene, uplink);
+    const uplinkBefore = await pictureDevice(scene, uplink);
     await helper.ask('detach', { containerId: 'c-good0', ifname: 'eth0' });
     await sleep(1500);
     t.deepEqual(await pictures(), before);
-    t.deepEqual(await pictureOf(scene, uplink), uplinkBefore);
+    t.deepEqual(await pictureDevice(scene, uplink), uplinkBefore);
 
     // DEL of a record that cannot be read: the file goes, and with the device all the rest.
     await helper.ask('detach', { containerId: 'c-torn0', ifname: 'eth0' });
@@ -193,7 +155,7 @@ test.serial('a removal that a crash cut short is finished, and not taken for a l
   fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
   fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
   const helper = await startHelper(t, node, directories);
-  const { programs, entry } = await pictureOf(scene, ifindexes['pod0'] ?? 0);
+  const { programs, entry } = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
   t.deepEqual(programs[0], []);
   t.is(entry, undefined);
   t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))), ['c-pod1:eth0.json']);
@@ -233,6 +195,9 @@ test.serial('a state directory that is removed is made again with its records, a
   const helper = await startHelper(t, node, directories, EVERY_SECOND);
   fs.rmSync(helper.stateDir, { recursive: true });
   await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
+  const mark = path.join(helper.stateDir, 'layout.json');
+  await until(t, 'the mark of the layout is there again', () => fs.existsSync(mark));
+  t.regex(fs.readFileSync(mark, 'utf8'), /^\{"layout":\d+,"release":"[^"]+"\}\n$/);
   t.regex(helper.log(), /attachments was gone: made it again/);
   t.is((await helper.ask('list', {})).attachments.length, 1);
   fs.rmSync(helper.stateDir, { recursive: true });

@@ -1,0 +1,61 @@
+// What the kernel holds of podpace's for one device, to be compared before and after; asked for without processes.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { lookupElement, openPinned } from '../../helper/kernel/bpf.ts';
+import { listBpfFilters } from '../../helper/kernel/filters.ts';
+import { inNetns } from '../../helper/kernel/netns.ts';
+import { listQdiscs } from '../../helper/kernel/qdiscs.ts';
+import { isTcxSupported, queryTcx } from '../../helper/kernel/tcx.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  encodeAggregateKey,
+  encodeInterfaceKey,
+  HOST_INTERFACE_SIZE,
+} from '../../helper/wire/aggregate.ts';
+import type { HelperDirectories } from './helper.ts';
+import type { TestNetns } from './netns.ts';
+
+interface Place {
+  readonly node: TestNetns;
+  readonly directories: HelperDirectories;
+}
+
+/** Value of an entry in hexadecimal; undefined without one. */
+export function readMap(
+  { directories }: Place,
+  name: string,
+  key: Buffer,
+  valueSize: number,
+): string | undefined {
+  const fd = openPinned(path.join(directories.pins, name));
+  try {
+    return lookupElement(fd, key, valueSize)?.toString('hex');
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Programs at a hook, by their kernel ids; none when there are none. */
+export async function programsAt(
+  node: TestNetns,
+  ifindex: number,
+  hook: 'ingress' | 'egress',
+): Promise<unknown[]> {
+  return isTcxSupported()
+    ? inNetns(node.netns, () => queryTcx(ifindex, hook))
+    : listBpfFilters(node.rt, ifindex, hook);
+}
+
+/** Everything that the kernel holds for a device, to be compared. */
+export async function pictureDevice(place: Place, ifindex: number) {
+  const { node } = place;
+  const configOf = (id: number) =>
+    readMap(place, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
+  return {
+    programs: [await programsAt(node, ifindex, 'ingress'), await programsAt(node, ifindex, 'egress')],
+    entry: readMap(place, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
+    configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
+    qdiscs: await listQdiscs(node.rt, ifindex),
+  };
+}
