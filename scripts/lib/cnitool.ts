@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { aptGet, ensurePackages, requireDebian, updatePackageLists } from './debian.ts';
+import { aptGet, ensurePackages, requireDebian } from './debian.ts';
 import { packageSets } from './needs.ts';
 import { buildDirectory } from './paths.ts';
+import { privateApt, sourceLines } from './private-apt.ts';
 import { capture } from './process.ts';
 import { step } from './progress.ts';
 
@@ -33,47 +34,16 @@ export async function ensureCnitool(): Promise<string> {
   return cnitoolPath;
 }
 
-/** Lines of an apt source list for the source packages beside the machine's own Debian binary packages. */
-export function sourceLines(targets: string): string[] {
-  const lines = targets.split('\n').flatMap((target) => {
-    const [origin, ...location] = target.split('|');
-    return origin === 'Debian' && location.length === 3 ? [`deb-src ${location.join(' ')}`] : [];
-  });
-  return [...new Set(lines)];
-}
-
 /** Leaves the package's upstream archive in the folder. apt checks it against the mirror's signature. */
 async function downloadSource(directory: string, report: (line: string) => void): Promise<void> {
-  const lines = sourceLines(await indexTargets());
-  if (lines.length === 0) {
-    await updatePackageLists();
-    lines.push(...sourceLines(await indexTargets()));
-  }
-  if (lines.length === 0) {
-    throw new Error(
-      `Cannot get the source package ${SOURCE_PACKAGE}: apt is configured with no Debian mirror`,
-    );
-  }
-  await mkdir(join(directory, 'lists', 'partial'), { recursive: true });
-  await mkdir(join(directory, 'cache', 'archives', 'partial'), { recursive: true });
-  await writeFile(join(directory, 'sources.list'), `${lines.join('\n')}\n`);
-  const privateApt = [
-    `-o=Dir::Etc::SourceList=${join(directory, 'sources.list')}`,
-    '-o=Dir::Etc::SourceParts=/dev/null',
-    `-o=Dir::State::Lists=${join(directory, 'lists')}`,
-    `-o=Dir::Cache=${join(directory, 'cache')}`,
-  ];
-  await aptGet([...privateApt, 'update'], { onLine: report });
-  await aptGet([...privateApt, 'source', '--download-only', SOURCE_PACKAGE], {
+  const options = await privateApt(directory, sourceLines, {
+    purpose: `get the source package ${SOURCE_PACKAGE}`,
+    report,
+  });
+  await aptGet([...options, 'source', '--download-only', SOURCE_PACKAGE], {
     cwd: directory,
     onLine: report,
   });
-}
-
-/** The machine's configured binary package indexes: origin, mirror, suite and component of each. */
-function indexTargets(): Promise<string> {
-  const format = '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)';
-  return capture('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']);
 }
 
 async function compile(directory: string, report: (line: string) => void): Promise<void> {

@@ -4,19 +4,23 @@ import { join } from 'node:path';
 import { aptGet, requireDebian, updatePackageLists, withFreshLists } from './debian.ts';
 import { unpackedKernel } from './kernel-image.ts';
 import { buildDirectory } from './paths.ts';
+import { privateApt, suiteLines } from './private-apt.ts';
 import { capture } from './process.ts';
 import { step } from './progress.ts';
 
-/** Kernel series that `./scripts/vm` boots. */
-export const kernelSeries = ['6.12', '6.1'] as const;
-/** One of the kernel series. */
+/**
+ * Kernels that `./scripts/vm` boots: `newest` is what Debian's backports have, `7.3` the same while it is of that
+ * series.
+ */
+export const kernelSeries = ['newest', '7.3', '6.12', '6.1'] as const;
+/** One of the kernels, by its name. */
 export type KernelSeries = (typeof kernelSeries)[number];
 
 /** A Debian kernel unpacked under build/, not installed on this machine. */
 export interface Kernel {
   /** What `uname -r` says in it, such as `6.12.117+deb12-cloud-amd64`. */
   release: string;
-  /** Folder with `boot/` and `lib/modules/`, as in the package. */
+  /** Folder with `boot/` and `lib/modules/`. */
   directory: string;
   /** The kernel image that QEMU loads, unpacked where that is of use. */
   imagePath: string;
@@ -24,10 +28,22 @@ export interface Kernel {
   modulesDirectory: string;
 }
 
-/** Metapackages to look into, in this order; the first that leads to a kernel of the series is taken. */
-const METAPACKAGES: Readonly<Record<KernelSeries, readonly string[]>> = {
-  '6.12': ['linux-image-6.12-cloud', 'linux-image-cloud'],
-  '6.1': ['linux-image-cloud'],
+/** A suite that is newer than the machine's own: where Debian publishes the newest kernel for its stable release. */
+const NEWEST_SUITE = 'trixie-backports';
+
+/** Where a series is found. */
+interface Origin {
+  /** Metapackages to look into, in this order; the first that leads to a kernel of the series is taken. */
+  readonly metapackages: readonly string[];
+  /** Absent: the machine's own suites. */
+  readonly suite?: string;
+}
+
+const ORIGINS: Readonly<Record<KernelSeries, Origin>> = {
+  newest: { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
+  '7.3': { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
+  '6.12': { metapackages: ['linux-image-6.12-cloud', 'linux-image-cloud'] },
+  '6.1': { metapackages: ['linux-image-cloud'] },
 };
 const DEBIAN_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 const IMAGE_NAME = 'kernel';
@@ -36,7 +52,7 @@ const kernelsDirectory = join(buildDirectory, 'kernels');
 /**
  * Returns the Debian cloud kernel of a series, downloading and unpacking it on the first call. The choice is kept
  * in build/kernels/SERIES.release, so that later calls ask no package list; delete that file to take a newer one.
- * Throws an Error naming the packages when the machine's package sources offer no such kernel.
+ * Throws an Error naming the packages, and what there is, when the package sources offer no such kernel.
  */
 export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
   const stamp = join(kernelsDirectory, `${series}.release`);
@@ -46,15 +62,22 @@ export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
   }
   requireDebian(`get a Debian kernel ${series}`);
   await mkdir(kernelsDirectory, { recursive: true });
-  const realPackage = await findPackage(series);
-  const kernel = describeKernel(realPackage.slice('linux-image-'.length));
-  if (!existsSync(kernel.imagePath)) {
-    await step(`Getting the Debian kernel ${kernel.release}`, () =>
-      withFreshLists(() => unpack(realPackage, kernel)),
-    );
+  // Made under a name of its own and then renamed: a second process may be doing the same.
+  const scratch = await mkdtemp(join(kernelsDirectory, '.unpack-'));
+  try {
+    const options = await aptOptions(series, scratch);
+    const { release, packages } = await findPackages(series, options);
+    const kernel = describeKernel(release);
+    if (!existsSync(kernel.imagePath)) {
+      await step(`Getting the Debian kernel ${release}`, () =>
+        withFreshLists(() => unpack(packages, kernel, { scratch, options })),
+      );
+    }
+    await writeFile(stamp, `${release}\n`);
+    return kernel;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
   }
-  await writeFile(stamp, `${kernel.release}\n`);
-  return kernel;
 }
 
 function describeKernel(release: string): Kernel {
@@ -67,44 +90,101 @@ function describeKernel(release: string): Kernel {
   };
 }
 
-async function findPackage(series: KernelSeries): Promise<string> {
-  const architecture = DEBIAN_ARCHITECTURES[process.arch] ?? process.arch;
-  const metapackages = METAPACKAGES[series].map((name) => `${name}-${architecture}`);
-  const find = async (): Promise<string | undefined> => {
-    const dependencies = await capture('apt-cache', ['depends', '--important', ...metapackages]);
-    return dependencies
-      .split(/\s+/)
-      .find((word) => word.startsWith(`linux-image-${series}.`) && word.endsWith(`-cloud-${architecture}`));
-  };
-  const known = await find();
-  if (known !== undefined) return known;
-  await updatePackageLists();
-  const found = await find();
-  if (found !== undefined) return found;
-  throw new Error(
-    `Cannot find a Debian kernel ${series}: none of ${metapackages.join(', ')} leads to one; ` +
-      "is Debian's security suite among the machine's package sources?",
+/** How apt is told where a series is; nothing for the machine's own suites. */
+async function aptOptions(series: KernelSeries, scratch: string): Promise<readonly string[]> {
+  const { suite } = ORIGINS[series];
+  if (suite === undefined) return [];
+  return await step(`Reading the package lists of Debian's ${suite}`, (report) =>
+    privateApt(join(scratch, 'apt'), (targets) => suiteLines(targets, suite), {
+      purpose: `get a Debian kernel ${series} from ${suite}`,
+      report,
+    }),
   );
 }
 
-async function unpack(realPackage: string, kernel: Kernel): Promise<void> {
-  // Made under a name of its own and then renamed: a second process may be doing the same.
-  const scratch = await mkdtemp(join(kernelsDirectory, '.unpack-'));
-  try {
-    await aptGet(['download', realPackage], { cwd: scratch });
-    const archive = (await readdir(scratch)).find((name) => name.endsWith('.deb'));
-    if (archive === undefined)
-      throw new Error(`Cannot unpack ${realPackage}: apt-get download left no .deb file`);
-    const tree = join(scratch, 'tree');
-    await capture('dpkg-deb', ['--extract', join(scratch, archive), tree]);
-    await capture('depmod', ['--basedir', tree, kernel.release]);
-    const packedImage = await readFile(join(tree, 'boot', `vmlinuz-${kernel.release}`));
-    const image = process.arch === 'x64' ? unpackedKernel(packedImage) : undefined;
-    await writeFile(join(tree, 'boot', IMAGE_NAME), image ?? packedImage);
-    if (existsSync(kernel.imagePath)) return;
-    await rm(kernel.directory, { recursive: true, force: true });
-    await rename(tree, kernel.directory);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+/** The release in the name of a package like `linux-image-7.3.4+deb13-cloud-amd64`; undefined in all others. */
+export function releaseOf(packageName: string): string | undefined {
+  return /^linux-image-(\d+\.\d+\..*)$/.exec(packageName)?.[1];
+}
+
+/** Whether a kernel release belongs to a series. */
+export function isOfSeries(release: string, series: KernelSeries): boolean {
+  return series === 'newest' || release.startsWith(`${series}.`);
+}
+
+/** Names in what `apt-cache depends` prints. */
+async function dependenciesOf(packages: readonly string[], options: readonly string[]): Promise<string[]> {
+  return (await capture('apt-cache', [...options, 'depends', '--important', ...packages])).split(/\s+/);
+}
+
+/** The release to take, and the packages that its image and its modules are in. */
+async function findPackages(
+  series: KernelSeries,
+  options: readonly string[],
+): Promise<{ readonly release: string; readonly packages: readonly string[] }> {
+  const architecture = DEBIAN_ARCHITECTURES[process.arch] ?? process.arch;
+  const { metapackages, suite } = ORIGINS[series];
+  const names = metapackages.map((name) => `${name}-${architecture}`);
+  const find = async (): Promise<string[]> => {
+    const releases = (await dependenciesOf(names, options)).flatMap((word) => releaseOf(word) ?? []);
+    return releases.filter((release) => release.endsWith(`-cloud-${architecture}`));
+  };
+  let offered = await find();
+  const pick = (): string | undefined => offered.find((release) => isOfSeries(release, series));
+  if (pick() === undefined && suite === undefined) {
+    await updatePackageLists();
+    offered = await find();
   }
+  const release = pick();
+  if (release !== undefined) return { release, packages: await packagesOf(release, options) };
+  const where = suite === undefined ? "the machine's package sources" : `Debian's ${suite}`;
+  const there = offered.length === 0 ? 'have none' : `have ${offered.join(', ')}`;
+  const hint =
+    suite === undefined ? "is Debian's security suite among them?" : 'take --kernel newest for what there is';
+  throw new Error(`Cannot find a Debian kernel ${series}: ${names.join(', ')} in ${where} ${there}; ${hint}`);
+}
+
+/** Since 6.19 Debian's linux-image packages are empty: the image and the modules are packages that they depend on. */
+async function packagesOf(release: string, options: readonly string[]): Promise<string[]> {
+  const image = `linux-image-${release}`;
+  const parts = [`linux-binary-${release}`, `linux-modules-${release}`];
+  const needed = await dependenciesOf([image], options);
+  const found = parts.filter((name) => needed.includes(name));
+  return found.length === 0 ? [image] : found;
+}
+
+/** Paths of a kernel's files in its packages: as they were once, and as they are since 6.19. */
+function imageIn(tree: string, release: string): string {
+  const former = join(tree, 'boot', `vmlinuz-${release}`);
+  return existsSync(former) ? former : join(tree, 'lib', 'modules', release, 'vmlinuz');
+}
+
+async function unpack(
+  packages: readonly string[],
+  kernel: Kernel,
+  { scratch, options }: { readonly scratch: string; readonly options: readonly string[] },
+): Promise<void> {
+  const { release } = kernel;
+  const archives = join(scratch, 'archives');
+  const tree = join(scratch, 'tree');
+  await mkdir(archives, { recursive: true });
+  await aptGet([...options, 'download', ...packages], { cwd: archives });
+  for (const name of await readdir(archives)) {
+    if (name.endsWith('.deb')) await capture('dpkg-deb', ['--extract', join(archives, name), tree]);
+  }
+  const merged = join(tree, 'usr', 'lib', 'modules');
+  if (existsSync(merged)) {
+    await mkdir(join(tree, 'lib'), { recursive: true });
+    await rename(merged, join(tree, 'lib', 'modules'));
+  }
+  const packed = imageIn(tree, release);
+  if (!existsSync(packed)) throw new Error(`Cannot unpack ${packages.join(', ')}: no kernel image is in it`);
+  await capture('depmod', ['--basedir', tree, release]);
+  const packedImage = await readFile(packed);
+  const image = process.arch === 'x64' ? unpackedKernel(packedImage) : undefined;
+  await mkdir(join(tree, 'boot'), { recursive: true });
+  await writeFile(join(tree, 'boot', IMAGE_NAME), image ?? packedImage);
+  if (existsSync(kernel.imagePath)) return;
+  await rm(kernel.directory, { recursive: true, force: true });
+  await rename(tree, kernel.directory);
 }
