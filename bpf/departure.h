@@ -70,9 +70,8 @@
  * when it is ahead of the slot by more than the idle credit, or else packets that were all stamped for one instant
  * could leave as a burst there. It counts only when it lies ahead of now, by less than the longest horizon: a value of
  * another clock than the monotonic one (a receive timestamp, CLOCK_TAI) is decades away. Going by the value instead of
- * __sk_buff->tstamp_type is on purpose: a stamp written by a BPF program at the egress hook leaves the type as it was,
- * so the type does not tell our stamps,
- * or another EDT program's, from none.
+ * __sk_buff->tstamp_type is on purpose: another EDT program's plain write leaves the type as it was, so the type does
+ * not tell such a stamp from none.
  *
  * Rounding. The clock counts whole nanoseconds; a 64-byte packet takes half of one at 1 Tbit/s. A charge of
  * CHARGE_COARSE_NS or more is rounded up, which costs less than 0.1 % of the rate. A smaller one pays its

@@ -234,6 +234,19 @@ inline_always int is_ip(const struct __sk_buff *skb)
 }
 
 /*
+ * Stamps a packet that was charged, also when it departs at once: what stands there may be the time at which its socket
+ * sent it, and fq, which is late now and then, would let it overtake packets of its flow that were due since.
+ *
+ * Time and clock are set together. A plain write leaves the clock as it was: since Linux 7 fq then warns of packets that
+ * have none, and converts the time where a socket asked for CLOCK_TAI (SO_TXTIME). Before, a time without a clock is
+ * cleared by bridges, for example, which take it for a receive timestamp.
+ */
+inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
+{
+	bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO);
+}
+
+/*
  * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
  * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
@@ -307,7 +320,7 @@ int podpace_depart(struct __sk_buff *skb)
 	struct departure_packet packet = { .tstamp = skb->tstamp,
 					   .wire_len = skb->wire_len,
 					   .segments = skb->gso_segs };
-	__u64 departure_at = skb->tstamp;
+	__u64 departure_at = 0;
 	__u32 id = skb->queue_mapping;
 
 	if (!is_aggregate(id))
@@ -315,11 +328,8 @@ int podpace_depart(struct __sk_buff *skb)
 	skb->queue_mapping = 0;
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	/*
-	 * Also when it departs at once: what stands there may be the time at which its socket sent it, and fq, which is
-	 * late now and then, would let it overtake packets of its flow that were due since.
-	 */
-	skb->tstamp = departure_at;
+	if (departure_at)
+		stamp(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
@@ -338,7 +348,7 @@ inline_always __u32 overhead_of(const struct upper_exit *exit, __u32 wire_len, _
 
 /*
  * A tunnel, VLAN, bond, team or bridge: what is charged is the frame that leaves the device below, and the stamp has to
- * reach the fq there. It is declared to be one, or else bridges, for example, take it for a receive timestamp and clear it.
+ * reach the fq there.
  */
 SEC("tc")
 int podpace_depart_upper(struct __sk_buff *skb)
@@ -360,7 +370,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	if (departure_at)
-		bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO);
+		stamp(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
@@ -379,9 +389,9 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 	__u64 left_at = skb->tstamp;
 
 	if (arrives_at)
-		skb->tstamp = departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
-				      ? departure_max(left_at, arrives_at)
-				      : arrives_at;
+		stamp(skb, departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
+				   ? departure_max(left_at, arrives_at)
+				   : arrives_at);
 }
 
 /*
@@ -439,14 +449,15 @@ int podpace_deliver(struct __sk_buff *skb)
 	struct departure_packet packet = { .tstamp = skb->tstamp,
 					   .wire_len = skb->wire_len,
 					   .segments = skb->gso_segs };
-	__u64 left_at = skb->tstamp;
+	__u64 left_at = 0;
 	__u32 id = skb->queue_mapping;
 
 	if (is_aggregate(id)) {
 		skb->queue_mapping = 0;
 		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
-		skb->tstamp = left_at;
+		if (left_at)
+			stamp(skb, left_at);
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
 	return receive_by_clock(skb);
