@@ -1,4 +1,4 @@
-// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel 6.12|6.1]: all tests, or one tier. Ends in a line `N passed, N failed`.
+// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1]: all tests, or one tier. Ends in a line `N passed, N failed`.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it.
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
@@ -11,6 +11,8 @@ import { provideBpffs } from './lib/bpffs.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
+import { newComplaints, readKernelLog } from './lib/kernel-log.ts';
+import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
 import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
 import { projectRoot } from './lib/paths.ts';
@@ -24,12 +26,12 @@ type Tier = (typeof TIERS)[number];
 
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
 
-/** The kernels of the vm tier: the newest that Debian 12 offers, and the oldest that podpace supports. */
-const KERNELS = ['6.12', '6.1'] as const;
+/** Kernels of the vm tier unless some are asked for: the newest of Debian 12's own, and the oldest that podpace supports. */
+const USUAL_KERNELS: readonly KernelSeries[] = ['6.12', '6.1'];
 
 /** What one VM runs. */
 interface VmJob {
-  readonly kernel: string;
+  readonly kernel: KernelSeries;
   readonly tier: Tier;
   /** Every how-manieth file of a tier, and beginning with which: the rest is another job's. */
   readonly share: { readonly of: number; readonly index: number };
@@ -38,20 +40,25 @@ interface VmJob {
 }
 
 const WHOLE = { of: 1, index: 0 };
+/** The kernel of the netns tier's second run: it has no tcx, so programs are attached in another way there. */
+const OLDEST: KernelSeries = '6.1';
+
 /**
- * The programs, and what needs fq, on both kernels. The netns tier on the one that differs most from a present-day kernel,
- * which this machine's own is; it has no tcx, so programs are attached in another way there. The longest jobs first.
+ * The programs, and what needs fq, on each of the kernels. The netns tier on the one that differs most from a present-day
+ * kernel, which this machine's own is. The longest jobs first.
  */
-const VM_JOBS: readonly VmJob[] = [
-  { kernel: '6.12', tier: 'vm', share: WHOLE, isTimed: true },
-  { kernel: '6.1', tier: 'vm', share: WHOLE, isTimed: true },
-  { kernel: '6.1', tier: 'netns', share: { of: 2, index: 0 }, isTimed: false },
-  { kernel: '6.1', tier: 'netns', share: { of: 2, index: 1 }, isTimed: false },
-  { kernel: '6.12', tier: 'bpf', share: WHOLE, isTimed: false },
-  { kernel: '6.1', tier: 'bpf', share: WHOLE, isTimed: false },
-];
+function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
+  const halves = [0, 1].map((index) => ({ of: 2, index }));
+  return [
+    ...kernels.map((kernel): VmJob => ({ kernel, tier: 'vm', share: WHOLE, isTimed: true })),
+    ...kernels
+      .filter((kernel) => kernel === OLDEST)
+      .flatMap((kernel) => halves.map((share): VmJob => ({ kernel, tier: 'netns', share, isTimed: false }))),
+    ...kernels.map((kernel): VmJob => ({ kernel, tier: 'bpf', share: WHOLE, isTimed: false })),
+  ];
+}
 /** As many at once: each keeps one of the machine's processors busy. */
-const VMS_AT_ONCE = Math.max(1, Math.min(VM_JOBS.length, availableParallelism()));
+const VMS_AT_ONCE = Math.max(1, availableParallelism());
 /**
  * One processor each. With two, QEMU 7.2 emulates them in two threads, and now and then runs stale translations of the
  * machine code that V8 has just written: Node then dies of SIGSEGV.
@@ -143,12 +150,8 @@ async function runInVms(jobs: readonly VmJob[], signal: AbortSignal): Promise<Ta
   return total;
 }
 
-async function runTier(tier: Tier, kernels: readonly string[], signal: AbortSignal): Promise<Tally> {
-  if (tier === 'vm')
-    return await runInVms(
-      VM_JOBS.filter(({ kernel }) => kernels.includes(kernel)),
-      signal,
-    );
+async function runTier(tier: Tier, kernels: readonly KernelSeries[], signal: AbortSignal): Promise<Tally> {
+  if (tier === 'vm') return await runInVms(vmJobs(kernels), signal);
   const concurrency = tier === 'unit' ? 2 : 1;
   return await runHere(filesOf(tier), { label: tier, concurrency, allowSkips: true, signal });
 }
@@ -161,9 +164,14 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
     allowSkips: tier !== 'vm',
     ...(isTimed && { timeout: AVA_TIMEOUT_TIMED }),
   };
-  const tally = await runHere(filesInVm(job), { label: labelOf(job), ...limits });
-  fs.writeFileSync(result, JSON.stringify(tally));
-  return tally;
+  const label = labelOf(job);
+  const before = await readKernelLog();
+  const tally = await runHere(filesInVm(job), { label, ...limits });
+  const complaints = newComplaints(before, await readKernelLog());
+  for (const line of complaints) say(`${label}: the kernel says: ${line}`);
+  const total = addTallies(tally, { passed: 0, failed: complaints.length, skipped: 0 });
+  fs.writeFileSync(result, JSON.stringify(total));
+  return total;
 }
 
 const HELP = `Usage: test [options]
@@ -172,7 +180,7 @@ Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Ne
 
 Options:
   --tier ${TIERS.join('|')}  this tier only
-  --kernel ${KERNELS.join('|')}  of the VMs, this kernel only; repeatable
+  --kernel ${kernelSeries.join('|')}  of the VMs, this kernel only; repeatable
   -h, --help  display help for command
 `;
 
@@ -204,12 +212,12 @@ if (tiers.length === 0) {
   say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);
   process.exit(2);
 }
-const kernels = values.kernel ?? KERNELS;
-for (const kernel of kernels) {
-  if (KERNELS.some((known) => known === kernel)) continue;
-  say(`Unknown kernel "${kernel}": the kernels are ${KERNELS.join(', ')}`);
+const kernels = (values.kernel ?? USUAL_KERNELS).map((name) => {
+  const kernel = kernelSeries.find((known) => known === name);
+  if (kernel !== undefined) return kernel;
+  say(`Unknown kernel "${name}": the kernels are ${kernelSeries.join(', ')}`);
   process.exit(2);
-}
+});
 
 async function runAll(signal: AbortSignal): Promise<Tally> {
   const { build, vm, lab, exits } = packageSets;
