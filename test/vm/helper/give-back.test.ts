@@ -1,5 +1,6 @@
 // What stood on an exit before is back after the last cap: defaults of every kind, also when nobody knows any more what it was.
 
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -10,6 +11,8 @@ const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec
 const DEFAULT_QDISC = '/proc/sys/net/core/default_qdisc';
 /** Defaults that hold a queue management of their own; which of them there are depends on the kernel. */
 const KINDS = ['cake', 'fq_pie', 'codel', 'pie', 'hhf'];
+/** One below an mq too: a tap with more than one queue has 256, which take their time. */
+const LEAF_KIND = 'cake';
 
 interface Scene {
   readonly node: TestNetns;
@@ -21,12 +24,15 @@ interface Scene {
 async function makeScene(t: ExecutionContext): Promise<Scene> {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
   addPod(node, sandbox, 'pod0');
+  // As an operator has it for BIG TCP.
+  sandbox.ip('link', 'set', 'eth0', 'gso_max_size', '196608');
   const helper = await startHelper(t, node, directories);
   return { node, sandbox, directories, helper };
 }
 
-/** A device with a default qdisc, which a veth has not. */
+/** A device with a default qdisc, which a veth has not. Where nothing names the module's device, it has to be loaded first. */
 function addUplink({ ip }: TestNetns, queues: number): void {
+  if (!fs.existsSync('/dev/net/tun')) execFileSync('modprobe', ['tun']);
   ip('tuntap', 'add', 'dev', 'uplink', 'mode', 'tap', ...(queues > 1 ? ['multi_queue'] : []));
   ip('address', 'add', '198.51.100.1/24', 'dev', 'uplink');
   ip('link', 'set', 'uplink', 'up');
@@ -49,12 +55,11 @@ function look({ node, sandbox }: Scene): string[] {
 }
 
 test.serial('a default of any kind is replaced by a cap, and back after the last one', async (t) => {
-  t.timeout(300_000);
   const kinds = KINDS.filter((kind) => useDefault(t, kind));
   t.true(kinds.length > 0);
   const scene = await makeScene(t);
   for (const kind of kinds) {
-    for (const queues of [1, 4]) {
+    for (const queues of kind === LEAF_KIND ? [1, 4] : [1]) {
       useDefault(t, kind);
       addUplink(scene.node, queues);
       t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), new RegExp(`qdisc ${kind} 0: `));
@@ -72,22 +77,23 @@ test.serial('a default of any kind is replaced by a cap, and back after the last
 });
 
 test.serial('an exit whose record is lost is put back too, and said', async (t) => {
-  t.timeout(300_000);
   const scene = await makeScene(t);
-  addUplink(scene.node, 4);
+  addUplink(scene.node, 1);
   const before = look(scene);
-  const lose = (): void => {
-    const exits = path.join(scene.helper.stateDir, 'exits');
-    for (const file of fs.readdirSync(exits)) fs.rmSync(path.join(exits, file));
-  };
   const params = paramsOf('pod0', scene.sandbox, CAPS);
+  /** While no helper runs: one that does knows them, and writes them again. */
+  const loseRecords = async (helper: TestHelper): Promise<TestHelper> => {
+    await helper.end('SIGTERM');
+    fs.rmSync(path.join(helper.stateDir, 'exits'), { recursive: true });
+    return await startHelper(t, scene.node, scene.directories);
+  };
   await scene.helper.ask('attach', params);
-  lose();
-  await scene.helper.ask('detach', params);
+  const second = await loseRecords(scene.helper);
+  await second.ask('detach', params);
   t.deepEqual(look(scene), before);
-  await scene.helper.ask('attach', params);
-  lose();
-  const { restoredExits } = await scene.helper.ask('uninstall', {});
+  await second.ask('attach', params);
+  const third = await loseRecords(second);
+  const { restoredExits } = await third.ask('uninstall', {});
   t.deepEqual(restoredExits.toSorted(), [
     'pod0 (its record was lost: the default)',
     'uplink (its record was lost: the default)',
