@@ -3,6 +3,9 @@
 import { changeLink, findLink, type Link } from '../kernel/links.ts';
 import { openNetns } from '../kernel/netns.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
+import { effectiveCapIn } from './effective.ts';
+import type { LoggingNode } from './enforcement.ts';
+import { exemptionListsOf } from './exemptions.ts';
 import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit } from './rates.ts';
 import type { AttachmentRecord, GsoLimits, LimitedGso } from './records.ts';
 
@@ -92,7 +95,7 @@ async function withInterface(
 }
 
 /** The egress rates that an interface is limited by, and was. */
-export interface GsoRates {
+interface GsoRates {
   readonly formerRate: number | undefined;
   readonly rateBitsPerSec: number | undefined;
 }
@@ -101,7 +104,7 @@ export interface GsoRates {
  * Limits the GSO size of a pod's interface to a short train at its egress cap; without one it has what it had before. `keep`
  * is told what the record has to say, before anything changes.
  */
-export async function limitGso(
+async function limitGso(
   record: AttachmentRecord,
   { formerRate, rateBitsPerSec }: GsoRates,
   keep: (gso: LimitedGso | undefined) => void,
@@ -112,4 +115,44 @@ export async function limitGso(
     if (change.write !== undefined) await changeLink(rt, link.index, change.write);
     if (change.gso === undefined) keep(undefined);
   });
+}
+
+/** Limits the interface of a pod at its egress cap, in place of that of its former record. Failing is only logged. */
+export async function limitGsoAtCap(
+  { defaults, exempt, log, store }: LoggingNode,
+  former: AttachmentRecord | undefined,
+  next: AttachmentRecord,
+): Promise<void> {
+  // What is exempt goes at full speed through the same interface.
+  const [formerRate, rateBitsPerSec] = [former, next].map((record) =>
+    record === undefined || exemptionListsOf(record, exempt) !== 0
+      ? undefined
+      : effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec,
+  );
+  if (formerRate === undefined && rateBitsPerSec === undefined && former?.gso === undefined) return;
+  const { gso: _gso, ...rest } = next;
+  const record: AttachmentRecord = former?.gso === undefined ? rest : { ...rest, gso: former.gso };
+  try {
+    await limitGso(record, { formerRate, rateBitsPerSec }, (gso) => {
+      if (gso !== next.gso) store.writeAttachment(gso === undefined ? rest : { ...rest, gso });
+    });
+  } catch (error) {
+    const what = `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}`;
+    log('warn', `${what}: ${(error as Error).message}; the cap holds, in larger steps`);
+  }
+}
+
+/** Gives a pod that may be gone what its interface had before. */
+export async function giveGsoBack(
+  { defaults, exempt }: LoggingNode,
+  record: AttachmentRecord,
+): Promise<void> {
+  const cap = effectiveCapIn(record, 'egress', defaults);
+  if (cap === undefined && record.gso === undefined) return;
+  const formerRate = exemptionListsOf(record, exempt) === 0 ? cap?.rateBitsPerSec : undefined;
+  try {
+    await limitGso(record, { formerRate, rateBitsPerSec: undefined }, () => undefined);
+  } catch {
+    // With its namespace the interface is gone, or about to be.
+  }
 }

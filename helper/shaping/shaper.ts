@@ -2,7 +2,7 @@
 // what it should hold. The records are the desired state; nothing else is remembered between calls, so a restart,
 // a crash between two steps or a hand that changed something are all the same case: plan again, apply again.
 
-import { findLink, listLinks, type Link } from '../kernel/links.ts';
+import { findLink, listLinks } from '../kernel/links.ts';
 import {
   keyOf,
   type AttachmentKey,
@@ -16,21 +16,21 @@ import {
   type SetResult,
   type UninstallResult,
 } from '../protocol/messages.ts';
-import { remedies } from '../protocol/remedies.ts';
 import { aggregateIdsInUse, pagesToHave } from './aggregate-ids.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
-import { applySet, effectiveCapIn, nameOf } from './effective.ts';
+import { hostInterfaceOf, recordOf } from './attach-request.ts';
+import { applySet, effectiveCapIn } from './effective.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
-import { exemptionListsOf } from './exemptions.ts';
 import { ShapingError } from './failure.ts';
-import { limitGso } from './gso.ts';
+import { giveGsoBack, limitGsoAtCap } from './gso.ts';
 import { nodeProblem } from './judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
 import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { ProgramWatch } from './program-watch.ts';
+import { Removal } from './removal.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, restoredOf, type KnownExits } from './repairs.ts';
 import {
@@ -41,34 +41,11 @@ import {
   statusOf,
   type NodeStatus,
 } from './reports.ts';
-import { hasEgressCap, recordProblems, takeView, type Node, type View } from './view.ts';
+import { recordProblems, takeView, type Node, type View } from './view.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
 /** What the shaper finds out itself is left out. */
 export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'wishes'> & { readonly wishes: Wishes };
-
-/** Throws ShapingError for what no record can be made of. */
-function recordOf(params: AttachParams, link: Link): AttachmentRecord {
-  const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
-  const { exempt = [], hostRouting, congestionControl } = params;
-  const { kind } = link;
-  if (hostRouting !== undefined && link.masterIndex !== undefined) {
-    throw new ShapingError(
-      'unenforceable',
-      `Cannot route packets of ${nameOf(params)} past the IP stack: ${hostInterface} is a port of another device`,
-      'leave hostRouting out behind a bridge, or use a plugin that routes to its pods',
-    );
-  }
-  return {
-    ...{ containerId, ifname, network, hostInterface, sandbox, caps, hostInterfaceIndex: link.index },
-    ...((kind === 'veth' || kind === 'netkit') && { kind }),
-    ...(exempt.length > 0 && { exempt }),
-    ...(hostRouting !== undefined && {
-      hostRouting: { ...hostRouting, ...(hostRouting.mac !== undefined && { hostMac: link.mac }) },
-    }),
-    ...(congestionControl !== undefined && { congestionControl }),
-  };
-}
 
 export class Shaper {
   readonly #options: LoggingNode;
@@ -76,6 +53,7 @@ export class Shaper {
   readonly #wishes: Wishes;
   readonly #aggregates: Aggregates;
   readonly #enforcement: Enforcement;
+  readonly #removal: Removal;
   readonly #lister: Lister;
   /** The first time round, the maps may rightly be of another configuration. */
   #hasReconciled = false;
@@ -106,6 +84,7 @@ export class Shaper {
     this.#wishes = options.wishes;
     this.#aggregates = new Aggregates(node);
     this.#enforcement = new Enforcement(node);
+    this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
     this.#lister = new Lister(node);
     this.#programs = new ProgramWatch(options.datapath);
   }
@@ -127,16 +106,16 @@ export class Shaper {
   }
 
   async #attach(params: AttachParams): Promise<string[]> {
-    const link = await this.#hostInterface(params);
+    const link = await hostInterfaceOf(this.#datapath.rt, params);
     const before = this.#store.readAttachments();
     const former = before.find((record) => isSameAttachment(record, params));
     const others = before.filter((record) => record !== former);
     // An index belongs to one device: whoever else claims it is gone.
     const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index);
-    if (stale.length > 0) await this.#remove(stale);
+    if (stale.length > 0) await this.#removal.remove(stale);
     const wanted = recordOf(params, link);
     const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
-    await this.#limitGso(former, record);
+    await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
     if (record.hostRouting === undefined) return [];
     return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
@@ -154,7 +133,7 @@ export class Shaper {
         if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
         else await this.#enforcement.enforce(record, former);
       });
-      await this.#limitGso(former, next);
+      await limitGsoAtCap(this.#options, former, next);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
       return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
@@ -168,7 +147,7 @@ export class Shaper {
       const record = this.#store.readAttachment(key);
       // What cannot be read goes too: the device follows, and with it what stands there.
       if (record === undefined) this.#store.removeAttachment(key);
-      else await this.#remove([record]);
+      else await this.#removal.remove([record]);
     });
   }
 
@@ -193,7 +172,7 @@ export class Shaper {
       const wishes = this.#wishes.all.filter(isStale);
       for (const wish of wishes) this.#wishes.remove(wish);
       const stale = this.#store.readAttachments().filter(isStale);
-      if (stale.length > 0) await this.#remove(stale);
+      if (stale.length > 0) await this.#removal.remove(stale);
       const removed = new Map([...wishes, ...stale].map((one) => [keyOf(one), one]));
       return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
     });
@@ -208,7 +187,7 @@ export class Shaper {
       this.#store.refresh();
       this.#datapath.routes.check();
       await this.#matchRecords();
-      await this.#dropVanished();
+      await this.#removal.dropVanished();
       const attachments = this.#store.readAttachments();
       const { orphans } = this.#options;
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
@@ -216,7 +195,7 @@ export class Shaper {
       this.#arrivals = view.desired.arrivals;
       this.#programs.reset();
       this.#hasReconciled = true;
-      this.#finishRemovals();
+      this.#removal.finish();
       this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments, orphans)));
       const problems = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
       const { log } = this.#options;
@@ -236,7 +215,7 @@ export class Shaper {
   follow(changed: ReadonlySet<number> | undefined): Promise<void> {
     return this.#exclusively(async () => {
       const { log } = this.#options;
-      await this.#dropVanished(changed);
+      await this.#removal.dropVanished(changed);
       const all = this.#store.readAttachments();
       if (all.length === 0 && this.#store.readExits().length === 0) return;
       const devices = [...(changed ?? [])];
@@ -314,7 +293,7 @@ export class Shaper {
       else this.#store.hideAttachments();
       const view = await takeView(this.#options, [], { hasOtherPods: true });
       for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
-      for (const record of attachments) await this.#giveGsoBack(record);
+      for (const record of attachments) await giveGsoBack(this.#options, record);
       const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []);
       return { restoredExits, detached: attachments.length, kept: forget ? 0 : attachments.length };
     });
@@ -324,13 +303,6 @@ export class Shaper {
     const result = this.#queue.then(operation);
     this.#queue = result.catch(() => undefined);
     return result;
-  }
-
-  async #hostInterface({ hostInterface }: AttachParams): Promise<Link> {
-    const link = await findLink(this.#datapath.rt, { name: hostInterface });
-    if (link !== undefined) return link;
-    const remedy = remedies.nodeNamespace;
-    throw new ShapingError('not-found', `No interface "${hostInterface}" on this node`, remedy);
   }
 
   /**
@@ -355,105 +327,15 @@ export class Shaper {
     return record;
   }
 
-  async #limitGso(former: AttachmentRecord | undefined, next: AttachmentRecord): Promise<void> {
-    const { defaults, exempt, log } = this.#options;
-    // What is exempt goes at full speed through the same interface.
-    const [formerRate, rateBitsPerSec] = [former, next].map((record) =>
-      record === undefined || exemptionListsOf(record, exempt) !== 0
-        ? undefined
-        : effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec,
-    );
-    if (formerRate === undefined && rateBitsPerSec === undefined && former?.gso === undefined) return;
-    const { gso: _gso, ...rest } = next;
-    const record: AttachmentRecord = former?.gso === undefined ? rest : { ...rest, gso: former.gso };
-    try {
-      await limitGso(record, { formerRate, rateBitsPerSec }, (gso) => {
-        if (gso !== next.gso) this.#store.writeAttachment(gso === undefined ? rest : { ...rest, gso });
-      });
-    } catch (error) {
-      const what = `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}`;
-      log('warn', `${what}: ${(error as Error).message}; the cap holds, in larger steps`);
-    }
-  }
-
-  /** Gives a pod that may be gone what its interface had before. */
-  async #giveGsoBack(record: AttachmentRecord): Promise<void> {
-    const { defaults, exempt } = this.#options;
-    const cap = effectiveCapIn(record, 'egress', defaults);
-    if (cap === undefined && record.gso === undefined) return;
-    const formerRate = exemptionListsOf(record, exempt) === 0 ? cap?.rateBitsPerSec : undefined;
-    try {
-      await limitGso(record, { formerRate, rateBitsPerSec: undefined }, () => undefined);
-    } catch {
-      // With its namespace the interface is gone, or about to be.
-    }
-  }
-
   async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     try {
-      if (former === undefined) return await this.#remove([record]);
+      if (former === undefined) return await this.#removal.remove([record]);
       this.#store.writeAttachment(former);
       this.#enforcement.exempt(record, former);
       await this.#enforcement.enforce(former, record);
       this.#aggregates.giveBack(record, former);
     } catch (error) {
       this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
-    }
-  }
-
-  /**
-   * Forgets attachments first, then takes away what the rest does not need: with one plan, however many they are. Their records
-   * say so until all is gone: what is left after a crash would otherwise be taken for that of a lost record. What can be taken
-   * away is, before it rejects for what cannot.
-   */
-  async #remove(records: readonly AttachmentRecord[]): Promise<void> {
-    for (const record of records) this.#store.startRemoval(record);
-    const others = this.#store.readAttachments();
-    // With the last egress cap all exits go, also those that are known by nothing but their program.
-    const isLast = !hasEgressCap(others, this.#options.orphans);
-    const devices = records.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
-    const view = await takeView(this.#options, isLast ? others : [], { devices, hasOtherPods: isLast });
-    const failures = new Map<number | undefined, unknown>();
-    for (const step of view.plan.steps) {
-      try {
-        await this.#enforcement.apply(step, view.observed);
-      } catch (error) {
-        if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-')) {
-          failures.set('ifindex' in step ? step.ifindex : undefined, error);
-          continue;
-        }
-        // What others still lack is no reason to keep a pod: reconciling tries again.
-        this.#options.log(
-          'error',
-          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
-        );
-      }
-    }
-    // What failed elsewhere than at the interface of one of them is left of all.
-    const isShared = [...failures.keys()].some(
-      (ifindex) => ifindex === undefined || !devices.includes(ifindex),
-    );
-    for (const record of records) {
-      if (isShared || failures.has(record.hostInterfaceIndex)) continue;
-      if (view.observed.devices.has(record.hostInterfaceIndex)) await this.#giveGsoBack(record);
-      this.#enforcement.exempt(record, undefined);
-      this.#aggregates.giveBack(record, undefined);
-      this.#store.finishRemoval(record);
-    }
-    const [failure] = failures.values();
-    if (failure !== undefined) throw failure;
-  }
-
-  /** What a crash had left of removals, or a step that failed. The entry of the host interface is what goes last. */
-  #finishRemovals(): void {
-    const attachments = this.#store.readAttachments();
-    const inUse = aggregateIdsInUse(attachments, this.#options.orphans);
-    const owned = new Set(attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
-    for (const record of this.#store.readRemoving()) {
-      const ifindex = record.hostInterfaceIndex;
-      if (!owned.has(ifindex) && this.#datapath.readHostInterface(ifindex) !== undefined) continue;
-      for (const id of aggregateIdsInUse([record])) if (!inUse.has(id)) this.#datapath.clearAggregate(id);
-      this.#store.finishRemoval(record);
     }
   }
 
@@ -464,20 +346,6 @@ export class Shaper {
     this.#store.adopt();
     const known = [...this.#store.readAttachments(), ...this.#store.readRemoving()];
     this.#orphans.known = await findOrphans(this.#datapath, links, known);
-  }
-
-  /** Attachments whose host interface is gone, of those at `changed`, have lost everything that could be capped. */
-  async #dropVanished(changed?: ReadonlySet<number>): Promise<void> {
-    const records = this.#store
-      .readAttachments()
-      .filter(({ hostInterfaceIndex }) => changed === undefined || changed.has(hostInterfaceIndex));
-    if (records.length === 0) return;
-    const links = new Set((await listLinks(this.#datapath.rt)).map(({ index }) => index));
-    const vanished = records.filter(({ hostInterfaceIndex }) => !links.has(hostInterfaceIndex));
-    if (vanished.length === 0) return;
-    for (const record of vanished)
-      this.#options.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
-    await this.#remove(vanished);
   }
 
   async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
