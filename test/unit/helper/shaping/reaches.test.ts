@@ -26,11 +26,13 @@ interface Entry {
   readonly type: number;
   devices: readonly number[];
   readonly object?: number | undefined;
+  /** Next hops that are down: listed with the others as long as one is not. */
+  dead?: readonly number[];
 }
 
 const UNICAST = 1;
 
-function routeOf({ devices, object: _object, ...entry }: Entry): Route {
+function routeOf({ devices, object: _object, dead: _dead, ...entry }: Entry): Route {
   const [ifindex = 0] = devices;
   if (entry.type !== UNICAST) return entry;
   return devices.length > 1 ? { ...entry, nextHopIndexes: devices } : { ...entry, ifindex };
@@ -75,15 +77,18 @@ class Tables {
 
   /** Nothing is told of its routes. */
   switchOff(ifindex: number): void {
-    const left = this.entries.map((entry) => ({
-      ...entry,
-      devices: entry.devices.filter((device) => device !== ifindex),
-    }));
-    this.entries = left.filter(({ devices, type }) => type !== UNICAST || devices.length > 0);
+    for (const entry of this.entries) {
+      if (entry.object === undefined) entry.dead = [...(entry.dead ?? []), ifindex];
+      else entry.devices = entry.devices.filter((device) => device !== ifindex);
+    }
+    this.entries = this.entries.filter(
+      ({ devices, dead = [], type }) => type !== UNICAST || devices.some((device) => !dead.includes(device)),
+    );
     this.#send(RTM_NEWLINK, encodeLinkChange(ifindex, { up: false }));
   }
 
   switchOn(ifindex: number): void {
+    for (const entry of this.entries) entry.dead = (entry.dead ?? []).filter((device) => device !== ifindex);
     this.#send(RTM_NEWLINK, encodeLinkChange(ifindex, { up: true }));
   }
 
@@ -202,8 +207,11 @@ test('what happens while routes are read is taken into account', async (t) => {
         tables.entries = entries.map((each) => ({ ...each }));
         let actions: readonly Action[] = [];
         const watch = new RouteWatch(async () => {
-          for (const act of actions) act(tables);
+          await Promise.resolve();
+          const half = actions.length >>> 1;
+          for (const act of actions.slice(0, half)) act(tables);
           const found = scan(tables.entries);
+          for (const act of actions.slice(half)) act(tables);
           hear(3);
           return found;
         });
