@@ -1,7 +1,7 @@
 // `union bpf_attr` of linux/bpf.h: what bpf(2) takes. The offsets used with it are those of the struct in the
 // union that belongs to the command.
 
-import { addressOf, bpf } from './ffi.ts';
+import { addressOf, bpf, bpfUnless } from './ffi.ts';
 
 /** `enum bpf_cmd` of linux/bpf.h, as far as used. */
 export const COMMAND = {
@@ -73,6 +73,13 @@ export class BpfAttr {
   /** bpf(2). Returns what it returns; throws KernelError with `operation` and what `detail` returns. */
   call(operation: string, command: number, detail?: () => string): number {
     const result = bpf(operation, command, this.#bytes, detail);
+    this.#pointees.length = 0;
+    return result;
+  }
+
+  /** The same for what may well not be there: undefined when the kernel answers with `errno`. */
+  callUnless(errno: string, operation: string, command: number): number | undefined {
+    const result = bpfUnless(errno, operation, command, this.#bytes);
     this.#pointees.length = 0;
     return result;
   }

@@ -103,13 +103,9 @@ function elementAttr(fd: number, key: Buffer, value: Buffer): BpfAttr {
 /** The value under a key; undefined when there is none. `valueSize` must be the map's. */
 export function lookupElement(fd: number, key: Buffer, valueSize: number): Buffer | undefined {
   const value = Buffer.alloc(valueSize);
-  try {
-    elementAttr(fd, key, value).call('look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
-    return value;
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  const attr = elementAttr(fd, key, value);
+  const result = attr.callUnless('ENOENT', 'look up a BPF map element', COMMAND.MAP_LOOKUP_ELEM);
+  return result === undefined ? undefined : value;
 }
 
 /**

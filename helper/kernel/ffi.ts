@@ -197,6 +197,18 @@ export function bpf(operation: string, command: number, attr: Buffer, detail?: (
   return check(operation, native().libc.syscall(NR_BPF, command, attr, attr.length), detail);
 }
 
+/** Like bpf; undefined for one errno. No Error is made for that one, which takes longer than the call itself. */
+export function bpfUnless(
+  errno: string,
+  operation: string,
+  command: number,
+  attr: Buffer,
+): number | undefined {
+  const status = native().libc.syscall(NR_BPF, command, attr, attr.length);
+  if (status < 0 && getSystemErrorName(-native().koffi.errno()) === errno) return undefined;
+  return check(operation, status);
+}
+
 /** Address of a Buffer's first byte, for pointer fields of `union bpf_attr`. Valid as long as the Buffer lives. */
 export function addressOf(buffer: Buffer): bigint {
   return native().koffi.address(buffer);

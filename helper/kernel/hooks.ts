@@ -7,7 +7,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openPinned, pinObject } from './bpf.ts';
-import { createTcxLink, isTcxSupported, linkInfo, queryTcx, updateLink, type HookName } from './tcx.ts';
+import {
+  createTcxLink,
+  isTcxSupported,
+  linkInfo,
+  queryTcxLinks,
+  updateLink,
+  type HookName,
+  type TcxProgram,
+} from './tcx.ts';
 import { hasErrno, KernelError } from './errors.ts';
 import {
   deleteFilter,
@@ -46,10 +54,14 @@ export interface Hooks {
   readonly kind: 'tcx' | 'clsact';
   /** Id of podpace's program at a place; undefined when there is none. */
   attachedProgramId(place: Place): Promise<number | undefined>;
+  /** The same of many places, in their order. */
+  attachedProgramIds(places: readonly Place[]): Promise<(number | undefined)[]>;
   /** Puts a program at a place, replacing podpace's former one there without a gap. */
   attach(place: Place, program: AttachableProgram): Promise<void>;
   /** Takes podpace's program away; does nothing when there is none. */
   detach(place: Place): Promise<void>;
+  /** Lets go of what stood at a device that is gone. */
+  forgetDevice(ifindex: number): void;
   /** Devices at whose hooks podpace has left something, living or not. */
   knownPlaces(): Place[];
 }
@@ -65,6 +77,8 @@ export function openHooks(
 ): Hooks {
   return kind === 'tcx' ? new TcxHooks(links) : new ClsactHooks(rt, marks);
 }
+
+const HOOK_NAMES: readonly HookName[] = ['ingress', 'egress', 'ingressLast', 'peer', 'peerLast'];
 
 function placeFromName(name: string): Place[] {
   const match = /^(\d+)-(ingress|egress|ingressLast|peer|peerLast)$/.exec(name);
@@ -136,9 +150,23 @@ async function linkInTime(link: () => number): Promise<number> {
   }
 }
 
+/** What a link has at its place; undefined when the link is not there. */
+function programOfLink({ ifindex, hook }: Place, linkId: number | undefined): number | undefined {
+  let programs: TcxProgram[];
+  try {
+    programs = queryTcxLinks(ifindex, hook);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV')) return undefined;
+    throw error;
+  }
+  return programs.find((program) => program.linkId === linkId)?.programId;
+}
+
 class TcxHooks implements Hooks {
   readonly kind = 'tcx';
   readonly #directory: string;
+  /** By pin: the id of its link, which the kernel gives to no other. */
+  readonly #linkIds = new Map<string, number>();
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -157,21 +185,45 @@ class TcxHooks implements Hooks {
       if (hasErrno(error, 'ENOENT')) return undefined;
       throw error;
     }
-    if (isAttached(linkInfo(fd).ifindex, place)) return fd;
+    const { id, ifindex } = linkInfo(fd);
+    if (isAttached(ifindex, place)) {
+      this.#linkIds.set(this.#pin(place), id);
+      return fd;
+    }
     fs.closeSync(fd);
-    fs.rmSync(this.#pin(place), { force: true });
+    this.#removePin(place);
     return undefined;
   }
 
+  #removePin(place: Place): void {
+    const pin = this.#pin(place);
+    this.#linkIds.delete(pin);
+    fs.rmSync(pin, { force: true });
+  }
+
   async attachedProgramId(place: Place): Promise<number | undefined> {
+    return this.#programId(place, fs.existsSync(this.#pin(place)));
+  }
+
+  async attachedProgramIds(places: readonly Place[]): Promise<(number | undefined)[]> {
+    const pins = new Set(fs.existsSync(this.#directory) ? fs.readdirSync(this.#directory) : []);
+    return places.map((place) => this.#programId(place, pins.has(nameOfPlace(place))));
+  }
+
+  /** One question to the kernel where the pin's link is known already: a node has thousands of them. */
+  #programId(place: Place, isPinned: boolean): number | undefined {
+    const pin = this.#pin(place);
+    if (!isPinned) {
+      this.#linkIds.delete(pin);
+      return undefined;
+    }
+    const linkId = this.#linkIds.get(pin);
+    const known = linkId === undefined ? undefined : programOfLink(place, linkId);
+    if (known !== undefined) return known;
     const fd = this.#openLink(place);
     if (fd === undefined) return undefined;
-    try {
-      const { programId } = linkInfo(fd);
-      return queryTcx(place.ifindex, place.hook).includes(programId) ? programId : undefined;
-    } finally {
-      fs.closeSync(fd);
-    }
+    fs.closeSync(fd);
+    return programOfLink(place, this.#linkIds.get(pin));
   }
 
   async attach(place: Place, program: AttachableProgram): Promise<void> {
@@ -188,6 +240,7 @@ class TcxHooks implements Hooks {
     const fd = await makeLink(place, program);
     try {
       pinObject(fd, this.#pin(place));
+      this.#linkIds.delete(this.#pin(place));
     } finally {
       fs.closeSync(fd);
     }
@@ -198,7 +251,12 @@ class TcxHooks implements Hooks {
    * kernel, tens of milliseconds for each link of a pod that goes.
    */
   async detach(place: Place): Promise<void> {
-    fs.rmSync(this.#pin(place), { force: true });
+    this.#removePin(place);
+  }
+
+  forgetDevice(ifindex: number): void {
+    for (const hook of HOOK_NAMES)
+      if (fs.existsSync(this.#pin({ ifindex, hook }))) this.#removePin({ ifindex, hook });
   }
 
   knownPlaces(): Place[] {
@@ -254,6 +312,12 @@ class ClsactHooks implements Hooks {
     }
   }
 
+  async attachedProgramIds(places: readonly Place[]): Promise<(number | undefined)[]> {
+    const ids: (number | undefined)[] = [];
+    for (const place of places) ids.push(await this.attachedProgramId(place));
+    return ids;
+  }
+
   async attach(place: Place, program: AttachableProgram): Promise<void> {
     const { ifindex } = place;
     const filter = filterAt(place);
@@ -274,6 +338,9 @@ class ClsactHooks implements Hooks {
     if (!(await this.#hasFilters(ifindex))) await this.#removeClsact(ifindex);
     this.#removeMark(clsactMark);
   }
+
+  /** The notes stay: filters go with a device into another namespace, and come back with it. */
+  forgetDevice(): void {}
 
   knownPlaces(): Place[] {
     return [...this.#marks].flatMap(placeFromName);

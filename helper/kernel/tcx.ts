@@ -3,7 +3,7 @@
 
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
-import { hasErrno, KernelError } from './errors.ts';
+import { KernelError } from './errors.ts';
 
 /** `enum bpf_attach_type` of linux/bpf.h. */
 const BPF_TCX_INGRESS = 46;
@@ -73,22 +73,37 @@ export function linkInfo(fd: number): LinkInfo {
 /** The kernel's BPF_MPROG_MAX: no tcx hook holds more. */
 const TCX_PROGRAMS_MAX = 64;
 
-/** Ids of the programs at a hook, in the order in which they run. KernelError EINVAL before Linux 6.6. */
-export function queryTcx(ifindex: number, hook: TcxPlace['hook']): number[] {
-  const ids = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+/** A program at a hook. */
+export interface TcxProgram {
+  readonly programId: number;
+  /** 0 for one that was attached without a link. */
+  readonly linkId: number;
+}
+
+/**
+ * The programs at a hook, in the order in which they run. KernelError EINVAL before Linux 6.6, ENODEV when the device is
+ * gone. Takes the kernel's rtnl lock.
+ */
+export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
+  const programs = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+  const links = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
   const attr = new BpfAttr()
     .u32(0, ifindex)
     .u32(4, HOOKS[hook].type)
-    .pointer(16, ids)
-    .u32(24, TCX_PROGRAMS_MAX);
-  try {
-    attr.call(`list the programs at ${hook} of interface ${ifindex}`, COMMAND.PROG_QUERY);
-  } catch (error) {
-    // A hook that never had a program.
-    if (hasErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
-  return Array.from({ length: attr.readU32(24) }, (_, index) => ids.readUInt32LE(index * 4));
+    .pointer(16, programs)
+    .u32(24, TCX_PROGRAMS_MAX)
+    .pointer(40, links);
+  const operation = `list the programs at ${hook} of interface ${ifindex}`;
+  // A hook that never had a program.
+  if (attr.callUnless('ENOENT', operation, COMMAND.PROG_QUERY) === undefined) return [];
+  return Array.from({ length: attr.readU32(24) }, (_, index) => {
+    return { programId: programs.readUInt32LE(index * 4), linkId: links.readUInt32LE(index * 4) };
+  });
+}
+
+/** Ids of the programs at a hook, like queryTcxLinks. */
+export function queryTcx(ifindex: number, hook: HookName): number[] {
+  return queryTcxLinks(ifindex, hook).map(({ programId }) => programId);
 }
 
 /** The loopback device, which every network namespace has. */

@@ -61,11 +61,6 @@ export function cappedDirections(record: AttachmentRecord | undefined): Attachme
   );
 }
 
-interface SendersProblem {
-  readonly text: string;
-  readonly except: string | undefined;
-}
-
 /** Each sentence once, with all whom it concerns. */
 function merged(problems: readonly Problem[]): Problem[] {
   return [...Map.groupBy(problems, ({ text }) => text).values()].flatMap((same) => {
@@ -79,7 +74,8 @@ export class Judgement {
   /** All that concern anybody, in their order, none twice. */
   readonly problems: readonly Problem[];
   readonly #own = new Map<string, Record<Direction, string[]>>();
-  readonly #senders: SendersProblem[] = [];
+  /** What concerns all senders but for one, by the sentence: that one's key. */
+  readonly #senders = new Map<string, string | undefined>();
 
   /** `attachments`: all that are on the node. */
   constructor(problems: readonly Problem[], attachments: readonly AttachmentRecord[]) {
@@ -102,11 +98,10 @@ export class Judgement {
   of(record: AttachmentKey & Pick<AttachmentRecord, 'egressAggregateId'>): ProblemsByDirection {
     const key = keyOf(record);
     const { egress = [], ingress = [] } = this.#own.get(key) ?? {};
-    const shared =
-      record.egressAggregateId === undefined
-        ? []
-        : this.#senders.filter(({ except }) => except !== key).map(({ text }) => text);
-    const sending = [...new Set([...egress, ...shared])];
+    const shared: string[] = [];
+    if (record.egressAggregateId !== undefined)
+      for (const [text, except] of this.#senders) if (except !== key) shared.push(text);
+    const sending = united([...new Set(egress)], shared);
     const receiving = [...new Set(ingress)];
     return {
       ...(sending.length > 0 && { egress: sending }),
@@ -114,10 +109,30 @@ export class Judgement {
     };
   }
 
+  /** The directions that something concerns: without a list of what. */
+  directionsOf(record: AttachmentKey & Pick<AttachmentRecord, 'egressAggregateId'>): Direction[] {
+    const key = keyOf(record);
+    const { egress = [], ingress = [] } = this.#own.get(key) ?? {};
+    const isSender = record.egressAggregateId !== undefined;
+    const isConcerned = {
+      egress: egress.length > 0 || (isSender && this.#hasShared(key)),
+      ingress: ingress.length > 0,
+    };
+    return DIRECTIONS.filter((direction) => isConcerned[direction]);
+  }
+
+  #hasShared(key: string): boolean {
+    for (const except of this.#senders.values()) if (except !== key) return true;
+    return false;
+  }
+
   #note(text: string, scope: Scope): void {
     if (scope.of === 'node') return;
     if (scope.of === 'senders') {
-      this.#senders.push({ text, except: scope.except === undefined ? undefined : keyOf(scope.except) });
+      const except = scope.except === undefined ? undefined : keyOf(scope.except);
+      // Without one for one of the two it concerns all.
+      const isOther = this.#senders.has(text) && this.#senders.get(text) !== except;
+      this.#senders.set(text, isOther ? undefined : except);
       return;
     }
     const key = keyOf(scope.key);
@@ -129,5 +144,16 @@ export class Judgement {
 
 /** What concerns either direction, each sentence once. */
 export function bothDirections({ egress = [], ingress = [] }: ProblemsByDirection): string[] {
-  return [...new Set([...egress, ...ingress])];
+  return united(egress, ingress);
+}
+
+/** One list of those in either, none of which has a sentence twice: those of the shorter are looked up in the longer one. */
+function united(first: readonly string[], second: readonly string[]): string[] {
+  if (second.length < first.length) {
+    const rest = new Set(second);
+    for (const text of first) rest.delete(text);
+    return [...first, ...rest];
+  }
+  const known = new Set(first);
+  return [...first, ...second.filter((text) => !known.has(text))];
 }

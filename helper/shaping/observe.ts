@@ -20,6 +20,7 @@ import {
 import {
   desiredPages,
   placeOf,
+  type Attachpoint,
   type Desired,
   type Observed,
   type ObservedMaps,
@@ -54,19 +55,29 @@ async function observeDevices(
   );
 }
 
+/** Of devices that are gone nothing is asked: what stood there is let go of. */
 async function observePrograms(
   datapath: Datapath,
   devices: Iterable<number>,
-  netkits: ReadonlySet<number>,
+  links: readonly Link[],
 ): Promise<Map<string, ProgramName | 'stale'>> {
-  const programs = new Map<string, ProgramName | 'stale'>();
+  const kinds = new Map(links.map(({ index, kind }) => [index, kind]));
+  const places: Attachpoint[] = [];
   for (const ifindex of devices) {
-    for (const hook of netkits.has(ifindex) ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS) {
-      const id = await datapath.hooks.attachedProgramId({ ifindex, hook });
-      if (id !== undefined) programs.set(placeOf({ ifindex, hook }), datapath.programNameOf(id) ?? 'stale');
+    if (!kinds.has(ifindex)) {
+      datapath.hooks.forgetDevice(ifindex);
+      continue;
     }
+    const hooks = kinds.get(ifindex) === 'netkit' ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS;
+    places.push(...hooks.map((hook) => ({ ifindex, hook })));
   }
-  return programs;
+  const ids = await datapath.hooks.attachedProgramIds(places);
+  return new Map(
+    places.flatMap((place, index) => {
+      const id = ids[index];
+      return id === undefined ? [] : [[placeOf(place), datapath.programNameOf(id) ?? 'stale'] as const];
+    }),
+  );
 }
 
 /** A walk through the maps of host routing takes as long as so many lookups, however few entries there are. */
@@ -168,12 +179,11 @@ export async function observe(
 ): Promise<Observed> {
   const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
-  const netkits = new Set(links.filter(({ kind }) => kind === 'netkit').map(({ index }) => index));
   return {
     ...observeCaps(datapath, desired, places, sight.isWhole),
     routing: observeRouting(datapath, desired, sight),
     devices: await observeDevices(datapath.rt, links, indexes, sight.isWhole),
-    programs: await observePrograms(datapath, places, netkits),
+    programs: await observePrograms(datapath, places, links),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };
 }

@@ -1,5 +1,6 @@
 // Attachments that go: asked for, or with their device. Also what a crash left of it is finished here.
 
+import { isDeepStrictEqual } from 'node:util';
 import { listLinks } from '../kernel/links.ts';
 import { aggregateIdsInUse } from './aggregate-ids.ts';
 import type { Aggregates } from './aggregates.ts';
@@ -8,6 +9,15 @@ import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
 import type { AttachmentRecord } from './records.ts';
 import { hasEgressCap, takeView } from './view.ts';
+
+/**
+ * Attachments that are forgotten in one go: whoever waits has a turn before the next. A go takes some 50 ms, and a tenth of a
+ * second more for what it has to know of the node.
+ */
+const REMOVALS_PER_TURN = 150;
+
+/** Runs an operation while no other one runs. */
+export type Exclusively = (operation: () => Promise<void>) => Promise<void>;
 
 export class Removal {
   readonly #node: LoggingNode;
@@ -74,17 +84,56 @@ export class Removal {
     }
   }
 
-  /** Attachments whose host interface is gone, of those at `changed`, have lost everything that could be capped. */
-  async dropVanished(changed?: ReadonlySet<number>): Promise<void> {
+  /** Forgets attachments whose host interface is gone, of those at `changed`, in turns of `exclusively`; returns them. */
+  async dropVanished(
+    exclusively: Exclusively,
+    changed?: ReadonlySet<number>,
+  ): Promise<readonly AttachmentRecord[]> {
+    let vanished: readonly AttachmentRecord[] = [];
+    await exclusively(async () => {
+      vanished = await this.#findVanished(changed);
+    });
+    return this.removeInTurns(vanished, exclusively, (record) =>
+      this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`),
+    );
+  }
+
+  /**
+   * Forgets attachments, so many at a time that nobody waits for long who asks meanwhile, and returns them. One that was
+   * changed meanwhile stays. Rejects when all that can be is done.
+   */
+  async removeInTurns(
+    records: readonly AttachmentRecord[],
+    exclusively: Exclusively,
+    tell: (record: AttachmentRecord) => void = () => undefined,
+  ): Promise<AttachmentRecord[]> {
+    const failures: unknown[] = [];
+    const removed: AttachmentRecord[] = [];
+    for (let at = 0; at < records.length; at += REMOVALS_PER_TURN) {
+      try {
+        await exclusively(async () => {
+          const current = records
+            .slice(at, at + REMOVALS_PER_TURN)
+            .filter((record) => isDeepStrictEqual(this.#node.store.readAttachment(record), record));
+          current.forEach(tell);
+          if (current.length > 0) await this.remove(current);
+          removed.push(...current);
+        });
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+    return removed;
+  }
+
+  /** Attachments that have lost everything that could be capped. */
+  async #findVanished(changed?: ReadonlySet<number>): Promise<readonly AttachmentRecord[]> {
     const records = this.#node.store
       .readAttachments()
       .filter(({ hostInterfaceIndex }) => changed === undefined || changed.has(hostInterfaceIndex));
-    if (records.length === 0) return;
+    if (records.length === 0) return [];
     const links = new Set((await listLinks(this.#node.datapath.rt)).map(({ index }) => index));
-    const vanished = records.filter(({ hostInterfaceIndex }) => !links.has(hostInterfaceIndex));
-    if (vanished.length === 0) return;
-    for (const record of vanished)
-      this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
-    await this.remove(vanished);
+    return records.filter(({ hostInterfaceIndex }) => !links.has(hostInterfaceIndex));
   }
 }

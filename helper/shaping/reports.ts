@@ -25,7 +25,7 @@ import { bothDirections, type Judgement, type ProblemsByDirection } from './judg
 import type { NodeDefaults } from './rates.ts';
 import { isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
-import { exitStatus, judge, takeWholeView, type Node } from './view.ts';
+import { exitStatus, judge, takeWholeView, type Node, type View } from './view.ts';
 import { notInForce, wishedDirections } from './wishes.ts';
 
 /** The part of `status` that concerns the datapath. */
@@ -37,13 +37,33 @@ export interface NodeStatus {
   readonly notEnforced: ConcernedAttachment[];
 }
 
-/** Exits and outstanding problems, as they are now. */
-export async function statusOf(node: Node): Promise<NodeStatus> {
+/** The whole node as it was at one moment, and what is wrong with it. */
+export interface Look {
+  /** All attachments, in the order of their keys. */
+  readonly records: readonly AttachmentRecord[];
+  /** What is to be in force and is not. */
+  readonly wishes: readonly Wish[];
+  readonly view: View;
+  readonly judgement: Judgement;
+  /** When it began, in ms of performance.now(). */
+  readonly atMs: number;
+}
+
+/** Looks at the whole node: with a thousand attachments some tenths of a second. */
+export async function lookAt(node: Node): Promise<Look> {
+  const atMs = performance.now();
+  const records = node.store.readAttachments();
+  const { wishes } = node;
   const view = await takeWholeView(node);
+  return { records, wishes, view, judgement: judge(node, view), atMs };
+}
+
+/** Exits and outstanding problems, as they are in a look. */
+export async function statusOf(look: Look): Promise<NodeStatus> {
+  const { view, judgement } = look;
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
   const notices = await hostRoutingNotices(view);
-  const attachments = allAfter(node, undefined);
-  const judgement = judge(node, view);
+  const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
   return { exits, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
 }
@@ -54,7 +74,7 @@ export function concernedBy(
   attachments: readonly (AttachmentRecord | Wish)[],
 ): ConcernedAttachment[] {
   return attachments.flatMap((record) => {
-    const directions = directionsOf(judgement.of(record));
+    const directions = judgement.directionsOf(record);
     const { containerId, ifname } = record;
     return directions.length === 0 ? [] : [{ containerId, ifname, directions }];
   });
@@ -82,13 +102,14 @@ export function knownAttachment(
 /** Attachments that one page looks at; how many it holds depends on their size. */
 const PAGE_LENGTH = 100;
 
-function remaining(store: Store, after: string | undefined): AttachmentRecord[] {
-  return store.readAttachments().filter((record) => after === undefined || keyOf(record) > after);
+function remaining(records: readonly AttachmentRecord[], after: string | undefined): AttachmentRecord[] {
+  return records.filter((record) => after === undefined || keyOf(record) > after);
 }
 
 /** Attachments that are in force or are to be, in the order of their keys; each once, by its record if it has one. */
-function allAfter({ store, wishes }: Node, after: string | undefined): (AttachmentRecord | Wish)[] {
-  const records = remaining(store, after);
+function allAfter(look: Look, after: string | undefined): (AttachmentRecord | Wish)[] {
+  const records = remaining(look.records, after);
+  const { wishes } = look;
   if (wishes.length === 0) return records;
   const byKey = new Map<string, AttachmentRecord | Wish>();
   for (const one of [...wishes, ...records]) byKey.set(keyOf(one), one);
@@ -149,43 +170,36 @@ const LOOK_LIFETIME_MS = 2000;
 
 /** The pages of `list`. A thousand attachments come in a dozen pages, and one look at the node serves them all. */
 export class Lister {
-  readonly #node: Node;
-  #look:
-    | {
-        readonly records: readonly AttachmentRecord[];
-        readonly wishes: readonly Wish[];
-        readonly judgement: Judgement;
-        readonly atMs: number;
-      }
-    | undefined;
+  readonly #node: Pick<Node, 'store' | 'wishes' | 'defaults'>;
+  readonly #takeLook: () => Promise<Look>;
+  #look: Look | undefined;
 
-  constructor(node: Node) {
+  /** `takeLook` gives a look that begins after it was called. */
+  constructor(node: Pick<Node, 'store' | 'wishes' | 'defaults'>, takeLook: () => Promise<Look>) {
     this.#node = node;
+    this.#takeLook = takeLook;
   }
 
   /** A page of attachments, each with what is wrong with it. */
   async page({ after }: ListParams): Promise<ListResult> {
     const { defaults } = this.#node;
-    const rest = allAfter(this.#node, after);
-    const judgement = await this.#judgement(after !== undefined);
+    const former = after === undefined ? undefined : this.#current();
+    const look = former ?? (await this.#takeLook());
+    this.#look = look;
+    const { judgement } = look;
+    const rest = allAfter(look, after);
     const items = rest
       .slice(0, PAGE_LENGTH)
       .map((one) => ('reason' in one ? wishItem(one, defaults) : listItem(one, judgement, defaults)));
     return pageOf(items, rest.length);
   }
 
-  async #judgement(isLaterPage: boolean): Promise<Judgement> {
+  #current(): Look | undefined {
+    const look = this.#look;
+    if (look === undefined || performance.now() - look.atMs >= LOOK_LIFETIME_MS) return undefined;
     // Any change of an attachment has the records read anew.
     const { store, wishes } = this.#node;
-    const records = store.readAttachments();
-    const former = this.#look;
-    const isSame = former?.records === records && former.wishes === wishes;
-    const isCurrent = isSame && performance.now() - former.atMs < LOOK_LIFETIME_MS;
-    if (isLaterPage && isCurrent) return former.judgement;
-    const atMs = performance.now();
-    const judgement = judge(this.#node, await takeWholeView(this.#node));
-    this.#look = { records, wishes, judgement, atMs };
-    return judgement;
+    return look.records === store.readAttachments() && look.wishes === wishes ? look : undefined;
   }
 }
 
@@ -203,15 +217,19 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
 }
 
 /** Throws ShapingError `check-failed` with everything that is missing for an attachment. */
-export async function checkAttachment(node: Node, key: AttachmentKey): Promise<void> {
-  const record = node.store.readAttachment(key);
+export function checkAttachment(
+  { records, wishes, judgement }: Look,
+  store: Store,
+  key: AttachmentKey,
+): void {
+  const record = records.find((candidate) => isSameAttachment(candidate, key));
   if (record === undefined) {
-    const wish = node.wishes.find((one) => isSameAttachment(one, key));
+    const wish = wishes.find((one) => isSameAttachment(one, key));
     if (wish !== undefined) throw notInForce(wish, 'check-failed');
-    const reason = node.store.badnessOf(key) ?? `No cap is known for ${nameOf(key)}`;
+    const reason = store.badnessOf(key) ?? `No cap is known for ${nameOf(key)}`;
     throw new ShapingError('check-failed', reason, 'add the pod again');
   }
-  const failure = checkFailure(record, judge(node, await takeWholeView(node)));
+  const failure = checkFailure(record, judgement);
   if (failure !== undefined) throw failure;
 }
 
@@ -245,7 +263,7 @@ export function countersPage(node: Node, { after, only, perCpu = false }: Counte
   if (only !== undefined) {
     return { attachments: [attachmentCounters(node, knownAttachment(node, only), perCpu)] };
   }
-  const rest = remaining(node.store, after);
+  const rest = remaining(node.store.readAttachments(), after);
   const items = rest.slice(0, PAGE_LENGTH).map((record) => attachmentCounters(node, record, perCpu));
   return pageOf(items, rest.length);
 }

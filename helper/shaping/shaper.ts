@@ -38,7 +38,9 @@ import {
   countersPage,
   knownAttachment,
   Lister,
+  lookAt,
   statusOf,
+  type Look,
   type NodeStatus,
 } from './reports.ts';
 import { recordProblems, takeView, type Node, type View } from './view.ts';
@@ -61,6 +63,8 @@ export class Shaper {
   #exits: KnownExits = new Map();
   #arrivals: readonly number[] = [];
   readonly #programs: ProgramWatch;
+  /** One that has not begun: as new as anybody can want it who asks now. */
+  #nextLook: Promise<Look> | undefined;
   /** Tail of the queue of operations: they run one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -85,7 +89,7 @@ export class Shaper {
     this.#aggregates = new Aggregates(node);
     this.#enforcement = new Enforcement(node);
     this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
-    this.#lister = new Lister(node);
+    this.#lister = new Lister(node, () => this.#look());
     this.#programs = new ProgramWatch(options.datapath);
   }
 
@@ -152,42 +156,41 @@ export class Shaper {
   }
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
-  check(params: AttachmentKey): Promise<void> {
-    return this.#exclusively(() => {
-      this.#wishes.look();
-      return checkAttachment(this.#options, params);
-    });
+  async check(params: AttachmentKey): Promise<void> {
+    checkAttachment(await this.#look(), this.#store, params);
   }
 
   /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
-  gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
-    return this.#exclusively(async () => {
+  async gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
+    const staying = new Set(valid.map(keyOf));
+    const isStale = (attachment: AttachmentKey & { readonly network: string }): boolean => {
+      const key = keyOf(attachment);
+      const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
+      return attachment.network === network && isAskedFor && !staying.has(key);
+    };
+    const [wishes, stale] = await this.#exclusively(async () => {
       this.#wishes.look();
-      const staying = new Set(valid.map(keyOf));
-      const isStale = (attachment: AttachmentKey & { readonly network: string }): boolean => {
-        const key = keyOf(attachment);
-        const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
-        return attachment.network === network && isAskedFor && !staying.has(key);
-      };
-      const wishes = this.#wishes.all.filter(isStale);
-      for (const wish of wishes) this.#wishes.remove(wish);
-      const stale = this.#store.readAttachments().filter(isStale);
-      if (stale.length > 0) await this.#removal.remove(stale);
-      const removed = new Map([...wishes, ...stale].map((one) => [keyOf(one), one]));
-      return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
+      const own = this.#wishes.all.filter(isStale);
+      for (const wish of own) this.#wishes.remove(wish);
+      return [own, this.#store.readAttachments().filter(isStale)] as const;
     });
+    const forgotten = await this.#removal.removeInTurns(stale, this.#turn);
+    const removed = new Map([...wishes, ...forgotten].map((one) => [keyOf(one), one]));
+    return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
   }
 
   /**
    * Brings the whole node to its desired state, and puts in force what was only wished for; returns what could not be done.
    * `refusal`: why no cap could be put in force now, if that is known.
    */
-  reconcile(refusal?: string): Promise<string[]> {
-    return this.#exclusively(async () => {
+  async reconcile(refusal?: string): Promise<string[]> {
+    await this.#exclusively(() => {
       this.#store.refresh();
       this.#datapath.routes.check();
-      await this.#matchRecords();
-      await this.#removal.dropVanished();
+      return this.#matchRecords();
+    });
+    await this.#removal.dropVanished(this.#turn);
+    return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       const { orphans } = this.#options;
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
@@ -212,10 +215,15 @@ export class Shaper {
    * Brings devices that something happened to into order, and forgets attachments whose interface went; all of the node when
    * it is not known which. Far cheaper than reconciling where there are many pods.
    */
-  follow(changed: ReadonlySet<number> | undefined): Promise<void> {
+  async follow(changed: ReadonlySet<number> | undefined): Promise<void> {
+    const dropped = await this.#removal.dropVanished(this.#turn, changed);
+    // What they shared with others was looked at when they were forgotten.
+    if (changed?.size === dropped.length) {
+      this.#exits = new Map([...this.#exits].filter(([ifindex]) => !changed.has(ifindex)));
+      return;
+    }
     return this.#exclusively(async () => {
       const { log } = this.#options;
-      await this.#removal.dropVanished(changed);
       const all = this.#store.readAttachments();
       if (all.length === 0 && this.#store.readExits().length === 0) return;
       const devices = [...(changed ?? [])];
@@ -257,20 +265,13 @@ export class Shaper {
   }
 
   /** Exits and outstanding problems, as they are now. */
-  status(): Promise<NodeStatus> {
-    return this.#exclusively(() => {
-      this.#wishes.look();
-      return statusOf(this.#options);
-    });
+  async status(): Promise<NodeStatus> {
+    return statusOf(await this.#look());
   }
 
   /** A page of attachments, each with what is wrong with it. */
   list(params: ListParams): Promise<ListResult> {
-    return this.#exclusively(() => {
-      // Later pages go by the look of the first.
-      if (params.after === undefined) this.#wishes.look();
-      return this.#lister.page(params);
-    });
+    return this.#lister.page(params);
   }
 
   /** A page of attachments with their counters, or those of one. */
@@ -299,10 +300,22 @@ export class Shaper {
     });
   }
 
+  readonly #turn = (operation: () => Promise<void>): Promise<void> => this.#exclusively(operation);
+
   #exclusively<T>(operation: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(operation);
     this.#queue = result.catch(() => undefined);
     return result;
+  }
+
+  /** The whole node, not as it was before now: one look serves all who wait for it. */
+  #look(): Promise<Look> {
+    this.#nextLook ??= this.#exclusively(() => {
+      this.#nextLook = undefined;
+      this.#wishes.look();
+      return lookAt(this.#options);
+    });
+    return this.#nextLook;
   }
 
   /**

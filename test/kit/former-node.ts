@@ -174,6 +174,8 @@ export class FormerNode {
   hooks(ours: LoadedObject, attaching: () => void): Hooks {
     return {
       kind: 'tcx',
+      forgetDevice: () => undefined,
+      attachedProgramIds: async (places) => places.map(() => this.standing.id),
       knownPlaces: () => [PLACE],
       attachedProgramId: async () => this.standing.id,
       detach: async () => undefined,
