@@ -14,6 +14,7 @@ import {
   startHelper,
   type TestHelper,
 } from '../../kit/helper.ts';
+import { pidOf } from '../../kit/helper-process.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
@@ -21,6 +22,8 @@ const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
 const NO_REPAIR = ['--reconcile-seconds', '3600'];
 /** By then the helper has looked at what it and the test have made themselves, and looks again only when more happens. */
 const CALM_MS = 3000;
+/** By then a request has been sent. */
+const SENT_MS = 100;
 
 interface Scene {
   readonly node: TestNetns;
@@ -233,12 +236,18 @@ for (const [what, damage, expected] of damages) {
     const { sandbox, helper } = scene;
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
     await sleep(CALM_MS);
+    // Stopped meanwhile: a pod whose interface is gone is forgotten as soon as the kernel tells of it.
+    const pid = pidOf(helper);
+    process.kill(pid, 'SIGSTOP');
     damage(scene);
-    const error = await t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
+    const checked = t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {
       instanceOf: HelperError,
     });
-    t.regex(error?.message ?? '', expected);
-    t.is((await helper.ask('status', {})).state, 'degraded');
+    const status = helper.ask('status', {});
+    await sleep(SENT_MS);
+    process.kill(pid, 'SIGCONT');
+    t.regex((await checked)?.message ?? '', expected);
+    t.is((await status).state, 'degraded');
   });
 }
 
