@@ -295,7 +295,7 @@ export class Shaper {
       const view = await takeView(this.#options, [], { hasOtherPods: true });
       for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
       for (const record of attachments) await giveGsoBack(this.#options, record);
-      const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []);
+      const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []).toSorted();
       return { restoredExits, detached: attachments.length, kept: forget ? 0 : attachments.length };
     });
   }
