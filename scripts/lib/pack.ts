@@ -9,6 +9,8 @@ export interface Packing {
   /** The bundle: one CommonJS file. */
   readonly main: string;
   readonly assets: Readonly<Record<string, string>>;
+  /** Flags of Node's that it always runs with, besides those that all have. */
+  readonly nodeFlags?: readonly string[] | undefined;
   readonly output: string;
 }
 
@@ -17,10 +19,10 @@ export interface Packing {
  * and arguments meant for Node, nor OpenSSL's configuration file (which can name code to load), nor the file to which
  * Node would redirect warnings.
  */
-const CLOSED_TO_THE_ENVIRONMENT = {
-  execArgvExtension: 'none',
-  execArgv: ['--openssl-config=/dev/null', '--no-warnings'],
-};
+function closedToTheEnvironment(nodeFlags: readonly string[]): object {
+  const execArgv = ['--openssl-config=/dev/null', '--no-warnings', ...nodeFlags];
+  return { execArgvExtension: 'none', execArgv };
+}
 
 /**
  * Variables that Node reads before the first line of a program, and for which it has no switch: the first ends the
@@ -45,7 +47,7 @@ function blankVariables(file: string): void {
  * download a Node; its function takes the path of one, and passes assets and the code cache on.
  * The executable appears under its name only when it is whole.
  */
-export async function packExecutable({ main, assets, output }: Packing): Promise<void> {
+export async function packExecutable({ main, assets, nodeFlags = [], output }: Packing): Promise<void> {
   const staged = `${output}.new`;
   fs.mkdirSync(path.dirname(output), { recursive: true });
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
@@ -58,7 +60,7 @@ export async function packExecutable({ main, assets, output }: Packing): Promise
       useSnapshot: false,
       useCodeCache: true,
       assets,
-      ...CLOSED_TO_THE_ENVIRONMENT,
+      ...closedToTheEnvironment(nodeFlags),
     },
   });
   blankVariables(staged);
