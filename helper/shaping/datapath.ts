@@ -76,8 +76,12 @@ function textAt(bytes: Buffer, offset: number, length: number): string {
   return bytes.toString('latin1', offset, offset + length);
 }
 
-/** A walk through the map exemptions is followed by a pause of so many times its length: it takes a fiftieth of the time. */
+/**
+ * A walk through a long map exemptions is followed by a pause of so many times its length: it takes a fiftieth of the time.
+ * A short one is walked each time, however long this machine keeps the helper waiting meanwhile.
+ */
 const EXEMPTION_PAUSE = 49;
+const EXEMPTIONS_SHORT = 1000;
 
 export class Datapath {
   readonly rt: RtSocket;
@@ -281,22 +285,26 @@ export class Datapath {
   }
 
   /**
-   * Digests of the lists of the map exemptions that have entries: as they are, or, where the walk through them takes long, as
-   * they were not long ago.
+   * Digests of the lists of the map exemptions that have entries: as they are, or, where there are more than
+   * EXEMPTIONS_SHORT, as they were not long ago.
    */
   exemptionDigests(): ReadonlyMap<number, string> {
     const startMs = performance.now();
     if (this.#digests !== undefined && startMs < this.#digests.untilMs) return this.#digests.byList;
     const digests = new ExemptionDigests();
+    let entries = 0;
     for (const { keys, values, count } of lookupBatches(
       this.#loaded.maps.exemptions,
       EXEMPTION_KEY_SIZE,
       EXEMPTION_SIZE,
-    ))
+    )) {
       digests.add(keys, values, count);
+      entries += count;
+    }
     const byList = digests.digests();
     const endMs = performance.now();
-    this.#digests = { byList, untilMs: endMs + (endMs - startMs) * EXEMPTION_PAUSE };
+    const untilMs = endMs + (endMs - startMs) * EXEMPTION_PAUSE;
+    this.#digests = entries > EXEMPTIONS_SHORT ? { byList, untilMs } : undefined;
     return byList;
   }
 

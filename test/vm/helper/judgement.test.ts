@@ -40,8 +40,6 @@ const EXCESS = 2;
 const TOLERANCE = 1.005;
 /** Less of a cap than this part is not used by whoever sends twice as much. */
 const USED_PART = 0.7;
-/** As long as the helper remembers what stands in the map exemptions, by far: fifty times a walk through a few entries. */
-const STALE_MS = 150;
 const SETTLE_DEADLINE_MS = 20_000;
 
 const PEER = '198.51.100.2';
@@ -165,7 +163,6 @@ async function damageAndAsk(scene: Scene, faults: readonly Fault[]): Promise<Tol
   await stop(scene);
   for (const { make } of faults) await make();
   const asked = ask(scene);
-  await sleep(STALE_MS);
   goOn(scene);
   const told = await asked;
   await stop(scene);
