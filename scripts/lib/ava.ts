@@ -41,10 +41,14 @@ export function parseTapLine(
   return { outcome: verdict === 'ok' ? 'passed' : 'failed', title };
 }
 
+const SLOWEST_TOLD = 8;
+
 /** Follows a TAP stream: counts, and passes failures on with the block that explains them. */
 class TapFollower {
   readonly counts = { passed: 0, failed: 0, skipped: 0 };
   readonly #options: AvaOptions;
+  readonly #msByFile = new Map<string, number>();
+  #lastMs = performance.now();
   #isInFailure = false;
 
   constructor(options: AvaOptions) {
@@ -60,9 +64,23 @@ class TapFollower {
     const isRefusedSkip = result.outcome === 'skipped' && !this.#options.allowSkips;
     const outcome = isRefusedSkip ? 'failed' : result.outcome;
     this.counts[outcome] += 1;
+    this.#noteTime(result.title);
     this.#isInFailure = outcome === 'failed';
     if (outcome === 'failed')
       say(`${this.#options.label}: FAILED ${result.title}${isRefusedSkip ? ' (skipped)' : ''}`);
+  }
+
+  /** The files that took longest, with their seconds; a file at a time is presumed. */
+  slowest(): string {
+    const slowest = [...this.#msByFile].toSorted(([, a], [, b]) => b - a).slice(0, SLOWEST_TOLD);
+    return slowest.map(([file, ms]) => `${file} ${(ms / 1000).toFixed(0)} s`).join(', ');
+  }
+
+  #noteTime(title: string): void {
+    const file = title.split(' › ').slice(0, -1).join('/');
+    const nowMs = performance.now();
+    this.#msByFile.set(file, (this.#msByFile.get(file) ?? 0) + nowMs - this.#lastMs);
+    this.#lastMs = nowMs;
   }
 }
 
@@ -104,5 +122,6 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   say(
     `${options.label}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`,
   );
+  if (options.concurrency === 1) say(`${options.label}: slowest: ${follower.slowest()}`);
   return counts;
 }
