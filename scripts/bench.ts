@@ -258,7 +258,9 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = report.verdicts.filter(({ met }) => !met).length;
   const conclusion = missed === 0 ? 'podpace meets every figure' : `podpace misses ${missed} of its figures`;
-  process.stdout.write(`\n${conclusion}; report: ${path.relative(process.cwd(), REPORT_HTML)}\n`);
+  process.stdout.write(
+    `\n${conclusion} on Linux ${report.kernel}; report: ${path.relative(process.cwd(), REPORT_HTML)}\n`,
+  );
   return missed === 0 ? 0 : 1;
 }
 

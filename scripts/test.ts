@@ -1,10 +1,11 @@
-// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1]: all tests, or one tier. Ends in a line `N passed, N failed`.
+// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1]: all tests, or one tier. Ends in a line
+// `N passed, N failed`; the one before names the kernels that they ran on.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it.
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 
 import fs from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { provideBpffs } from './lib/bpffs.ts';
@@ -37,6 +38,13 @@ interface VmJob {
   readonly share: { readonly of: number; readonly index: number };
   /** Whether what it measures hangs on how much of the machine it gets. */
   readonly isTimed: boolean;
+}
+
+/** What a VM says of its job. */
+interface VmResult {
+  readonly tally: Tally;
+  /** What `uname -r` says there. */
+  readonly ranOn: string;
 }
 
 const WHOLE = { of: 1, index: 0 };
@@ -92,8 +100,12 @@ function removeAddonCache(): void {
   if (fs.existsSync(parent) && fs.readdirSync(parent).length === 0) fs.rmdirSync(parent);
 }
 
+/** Kernels that tests ran on, as `uname -r` names them. */
+const releases = new Set<string>();
+
 /** Runs test files on the kernel that this process runs on. What they leave behind is a failure. */
 async function runHere(files: readonly string[], options: AvaOptions): Promise<Tally> {
+  releases.add(release());
   const removeBpffs = provideBpffs();
   const before = observeMachine();
   const hadAddons = fs.existsSync(ADDON_CACHE);
@@ -129,8 +141,9 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
     if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
   }
   if (!fs.existsSync(result)) return { passed: 0, failed: 1, skipped: 0 };
-  const tally = JSON.parse(fs.readFileSync(result, 'utf8')) as Tally;
+  const { tally, ranOn } = JSON.parse(fs.readFileSync(result, 'utf8')) as VmResult;
   fs.rmSync(result);
+  releases.add(ranOn);
   return tally;
 }
 
@@ -170,7 +183,7 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
   const complaints = newComplaints(before, await readKernelLog());
   for (const line of complaints) say(`${label}: the kernel says: ${line}`);
   const total = addTallies(tally, { passed: 0, failed: complaints.length, skipped: 0 });
-  fs.writeFileSync(result, JSON.stringify(total));
+  fs.writeFileSync(result, JSON.stringify({ tally: total, ranOn: release() } satisfies VmResult));
   return total;
 }
 
@@ -228,6 +241,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   let total = NOTHING;
   for (const tier of tiers) total = addTallies(total, await runTier(tier, kernels, signal));
   if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
+  process.stdout.write(`on Linux ${[...releases].join(', ')}\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
   return total;
 }
