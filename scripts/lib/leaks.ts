@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import { SCRATCH_PREFIX } from './vm/run.ts';
 
 /** Everything of the machine that a test could forget, by kind and name. */
 export type MachineState = ReadonlySet<string>;
@@ -14,13 +15,17 @@ function namesIn(directory: string, kind: string): string[] {
   }
 }
 
-/** Processes that tests start, by what they are. A child that is ending is no leak: zombies have no command line. */
+/**
+ * Processes that tests start, by what they are. A child that is ending is no leak: zombies have no command line. Nor is a VM
+ * of this project's: other tests may be running in it.
+ */
 function helperProcesses(): string[] {
   return fs.readdirSync('/proc').flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return [];
     try {
       const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-      return /podpaced|iperf3|cnitool|qemu-system|virtiofsd/.test(command)
+      return /podpaced|iperf3|cnitool|qemu-system|virtiofsd/.test(command) &&
+        !command.includes(SCRATCH_PREFIX)
         ? [`process ${pid} (${command})`]
         : [];
     } catch {

@@ -14,6 +14,9 @@ import { portNames, qemuCommand } from './qemu.ts';
 import type { Accelerator } from './qemu.ts';
 import { relayUntil } from './relay.ts';
 
+/** How the folder of a VM in the temporary folder is named: it stands in the command lines of what serves the VM. */
+export const SCRATCH_PREFIX = 'podpace-vm-';
+
 /** One command to run in a VM of its own. */
 export interface VmRequest {
   kernel: Kernel;
@@ -44,7 +47,7 @@ const CONSOLE_LINES = 20;
  */
 export async function runInVm(request: VmRequest, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
-  const scratch = await mkdtemp(join(tmpdir(), 'podpace-vm-'));
+  const scratch = await mkdtemp(join(tmpdir(), SCRATCH_PREFIX));
   const logDirectory = join(buildDirectory, 'vm');
   await mkdir(logDirectory, { recursive: true });
   const consoleLogPath = join(logDirectory, `console-${process.pid}.log`);
