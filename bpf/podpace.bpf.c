@@ -239,11 +239,16 @@ inline_always int is_ip(const struct __sk_buff *skb)
  *
  * Time and clock are set together. A plain write leaves the clock as it was: since Linux 7 fq then warns of packets that
  * have none, and converts the time where a socket asked for CLOCK_TAI (SO_TXTIME). Before, a time without a clock is
- * cleared by bridges, for example, which take it for a receive timestamp.
+ * cleared by bridges, for example, which take it for a receive timestamp. TCP has said its clock already, and of what is
+ * no IP on the way out any more (MPLS) the kernel takes no clock: fq waits for the time that stands there.
  */
 inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
-	bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO);
+	/* Or else clang computes the address of the field, and the verifier takes none that was computed. */
+	departure_keep_order(skb);
+	if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO ||
+	    bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO))
+		skb->tstamp = departure_at;
 }
 
 /*

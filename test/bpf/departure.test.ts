@@ -451,6 +451,18 @@ test.serial('every id of the range has a clock of its own', (t) => {
   }
 });
 
+test.serial('what left the pod as IP waits for its slot whatever it is at the exit', (t) => {
+  // IPv4, IPv6, MPLS (RFC 5332), a PPPoE session (RFC 2516), IEEE 802.1Q.
+  for (const etherType of [0x0800, 0x86dd, 0x8847, 0x8864, 0x8100]) {
+    datapath.forget(ID);
+    const lastNs = monotonicNs() + NS_PER_SEC;
+    datapath.configure(ID, { ...USUAL_CONFIG, horizonNs: 4n * NS_PER_SEC, targetNs: 0n, sparseCreditNs: 0n });
+    datapath.setClock(ID, { lastNs, prepaid: 0n });
+    const outcome = datapath.send({ queueMapping: ID, etherType, wireLen: 1514 });
+    t.deepEqual(outcome, { verdict: TC_ACT_UNSPEC, tstampNs: lastNs }, `0x${etherType.toString(16)}`);
+  }
+});
+
 test.serial('a packet that no classifier marked is left as it is', (t) => {
   for (const queueMapping of [0, 1, AGGREGATE_ID_MIN - 1, AGGREGATE_ID_MAX + 1]) {
     t.is(datapath.queueMappingAfter({ queueMapping }), queueMapping);
