@@ -34,6 +34,8 @@
 
 #define UPPER_EXIT_COUNT 4096
 
+#define WALL_CLOCK_MIN (1ULL << 60) /* ns: July 2006 by a wall clock, 36 years after boot by the monotonic one */
+
 #define SOJOURN_BUCKETS 16
 #define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
 
@@ -252,6 +254,29 @@ inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 }
 
 /*
+ * A packet that no cap holds keeps the time that its socket asked for (SO_TXTIME), but meets our fq. Where that time is
+ * one of CLOCK_TAI, fq of Linux 6.18 and older takes it for a monotonic one, 50 years ahead, and drops the packet; the
+ * qdisc before would have sent it. So it is said in the clock that every fq reads, which fq does itself since Linux 7.
+ * It is known by its value: on Linux 6.1 a packet does not tell its clock.
+ */
+inline_always void say_monotonic(struct __sk_buff *skb)
+{
+	__u64 asked_at = skb->tstamp;
+
+	if (asked_at >= WALL_CLOCK_MIN)
+		stamp(skb, bpf_ktime_get_ns() + departure_ahead(asked_at, bpf_ktime_get_tai_ns()));
+}
+
+/* 0 is none. */
+inline_always void stamp_or_keep(struct __sk_buff *skb, __u64 departure_at)
+{
+	if (departure_at)
+		stamp(skb, departure_at);
+	else
+		say_monotonic(skb);
+}
+
+/*
  * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
  * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
@@ -328,13 +353,14 @@ int podpace_depart(struct __sk_buff *skb)
 	__u64 departure_at = 0;
 	__u32 id = skb->queue_mapping;
 
-	if (!is_aggregate(id))
+	if (!is_aggregate(id)) {
+		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
+	}
 	skb->queue_mapping = 0;
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	if (departure_at)
-		stamp(skb, departure_at);
+	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
@@ -366,16 +392,17 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	__u32 id = skb->queue_mapping;
 	const struct upper_exit *exit;
 
-	if (!is_aggregate(id))
+	if (!is_aggregate(id)) {
+		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
+	}
 	skb->queue_mapping = 0;
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	if (departure_at)
-		stamp(skb, departure_at);
+	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
@@ -393,10 +420,9 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 {
 	__u64 left_at = skb->tstamp;
 
-	if (arrives_at)
-		stamp(skb, departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS
-				   ? departure_max(left_at, arrives_at)
-				   : arrives_at);
+	if (arrives_at && departure_ahead(left_at, arrives_at) <= HORIZON_MAX_NS)
+		arrives_at = departure_max(left_at, arrives_at);
+	stamp_or_keep(skb, arrives_at);
 }
 
 /*
@@ -404,7 +430,7 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
  * the helper has put it back seconds later. The clock of the state goes along, so that nobody gains a queue by the change,
  * neither way.
  */
-inline_always int receive_by_clock(struct __sk_buff *skb)
+inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 {
 	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
 	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN, lists;
@@ -437,7 +463,7 @@ inline_always int receive_by_clock(struct __sk_buff *skb)
 		count(counters, &departure, packet.wire_len);
 	if (departure.verdict > DEPART_MARKED)
 		return TC_ACT_SHOT;
-	stamp_arrival(skb, packet.now + departure.sojourn);
+	*arrives_at = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 
@@ -454,7 +480,7 @@ int podpace_deliver(struct __sk_buff *skb)
 	struct departure_packet packet = { .tstamp = skb->tstamp,
 					   .wire_len = skb->wire_len,
 					   .segments = skb->gso_segs };
-	__u64 left_at = 0;
+	__u64 left_at = 0, arrives_at = 0;
 	__u32 id = skb->queue_mapping;
 
 	if (is_aggregate(id)) {
@@ -465,7 +491,10 @@ int podpace_deliver(struct __sk_buff *skb)
 			stamp(skb, left_at);
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
-	return receive_by_clock(skb);
+	if (receive_by_clock(skb, &arrives_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	stamp_arrival(skb, arrives_at);
+	return TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -475,9 +504,7 @@ int podpace_receive(struct __sk_buff *skb)
 	__u32 id = receiving_aggregate(skb);
 	__u64 arrives_at = 0;
 
-	if (!id)
-		return TC_ACT_UNSPEC;
-	if (schedule_departure(skb, id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
+	if (id && schedule_departure(skb, id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_arrival(skb, arrives_at);
 	return TC_ACT_UNSPEC;
