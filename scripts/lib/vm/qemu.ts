@@ -71,6 +71,15 @@ function execution({ accelerator, countsInstructions, skipsIdleTime }: MachineSe
   return ['-accel', accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'];
 }
 
+/**
+ * QEMU 7.2 emulates cmpxchg16b wrongly where emulated processors run at the same time: kernels die of it under load. Without
+ * it they use another way, but since Linux 7 BPF timers and arenas find no memory then.
+ */
+function processor({ accelerator, countsInstructions, cpus, kernel }: MachineSettings): string {
+  const areAtOnce = accelerator === 'tcg' && !countsInstructions && cpus > 1;
+  return areAtOnce && process.arch === 'x64' && Number.parseInt(kernel.release, 10) < 7 ? 'max,-cx16' : 'max';
+}
+
 /** The QEMU command line. Throws an Error on a processor for which no machine is described. */
 export function qemuCommand(settings: MachineSettings): string[] {
   const platform = PLATFORMS[process.arch];
@@ -84,7 +93,7 @@ export function qemuCommand(settings: MachineSettings): string[] {
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', `${platform.machine},memory-backend=memory`],
     ...execution(settings),
-    ...['-cpu', 'max', '-smp', String(settings.cpus), '-m', memory],
+    ...['-cpu', processor(settings), '-smp', String(settings.cpus), '-m', memory],
     // virtiofsd reads and writes the guest's memory, so that must be a file both can map.
     ...['-object', `memory-backend-memfd,id=memory,size=${memory},share=on`],
     ...['-chardev', `socket,id=files,path=${settings.fileSystemSocket}`],
