@@ -16,9 +16,11 @@ import {
 import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { AddonError } from './kernel/errors.ts';
+import { tryPrograms } from './kernel/features.ts';
 import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';
 import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
+import { checkProbeItems } from './protocol/probe-items.ts';
 import { printable, printableLines } from './protocol/printable.ts';
 import {
   renderCounters,
@@ -299,6 +301,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   const status = { name: 'status', description: 'exits, health and problems; exit status 1 when DEGRADED' };
   const askStatus = async (socket: string): Promise<StatusResult> => {
     const result = await ask(socket, 'status', {});
+    if (result.features !== undefined) checkProbeItems(result.features);
     if (result.state !== 'ok') setExitCode(1);
     return result;
   };
@@ -310,7 +313,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const config = loadConfig(flags);
-      const result = await probe(config);
+      const result = await probe(config, tryPrograms);
       print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });

@@ -7,7 +7,7 @@ import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
 import { trimHeap } from './kernel/ffi.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
-import { tryFq } from './kernel/fq-support.ts';
+import { THERE, tryFeatures, tryFq, type KernelFeatures } from './kernel/features.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
 import { RtEvents } from './kernel/rt-events.ts';
 import { Follower } from './follow.ts';
@@ -15,12 +15,12 @@ import { FqWatch } from './fq-watch.ts';
 import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
-import { probe } from './probe.ts';
+import { probe, standingItems } from './probe.ts';
 import { listen } from './server.ts';
 import { nameOf } from './shaping/effective.ts';
 import { Datapath } from './shaping/datapath.ts';
+import { startRefusal } from './shaping/features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
-import { isKernelSupported, MINIMUM_KERNEL } from './shaping/kernel-version.ts';
 import { markRecords, requireKnownLayout, type Directories } from './shaping/layout.ts';
 import { Shaper } from './shaping/shaper.ts';
 import { Store } from './shaping/store.ts';
@@ -49,9 +49,12 @@ export interface Control {
   readonly datapath: Datapath;
 }
 
-function requireKernel(): void {
-  if (isKernelSupported(os.release())) return;
-  throw new Error(`Linux ${os.release()} is too old to hold caps: podpace needs ${MINIMUM_KERNEL} or newer`);
+/** Throws Error with what the kernel lacks. The programs themselves are tried by loading them. */
+async function requireKernel(): Promise<KernelFeatures> {
+  const features = { ...(await tryFeatures()), programs: THERE };
+  const refusal = startRefusal(features);
+  if (refusal === undefined) return features;
+  throw new Error(`Cannot start on Linux ${os.release()}: ${refusal}`);
 }
 
 function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
@@ -73,12 +76,14 @@ export interface PreparedNode {
   readonly lock: NodeLock;
   /** What is wrong with it although it can be used. */
   readonly problems: readonly string[];
+  /** What its kernel has. */
+  readonly features: KernelFeatures;
   /** Nothing was pinned: podpace was not here, or has been uninstalled. */
   readonly isNew: boolean;
 }
 
 /**
- * Everything that comes before the first change of the datapath, in this order: privileges, kernel, lock, bpffs, layout,
+ * Everything that comes before the first change of the datapath, in this order: privileges, lock, kernel, bpffs, layout,
  * directories. Up to the lock nothing is changed. `anyLayout` passes over the layout. Throws Error with the remedy when this
  * node cannot be served.
  */
@@ -88,16 +93,16 @@ export async function prepareNode(
   { anyLayout = false }: { readonly anyLayout?: boolean | undefined } = {},
 ): Promise<PreparedNode> {
   requirePrivileges();
-  requireKernel();
   requirePinPlace(config);
   const lock = await NodeLock.take(config, log);
   try {
+    const features = await requireKernel();
     const problems = providePinPlace(config);
     for (const problem of problems) log('warn', problem);
     if (!anyLayout) requireOwnLayout(config, log);
     const isNew = !fs.existsSync(config.pinDir);
     for (const directory of [config.pinDir, config.stateDir]) lock.provide(directory);
-    return { lock, problems, isNew };
+    return { lock, problems, features, isNew };
   } catch (error) {
     lock.release();
     throw error;
@@ -256,9 +261,10 @@ async function endService(
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  const { lock, problems, isNew } = await prepareNode(config, log);
-  const fq = new FqWatch(tryFq);
+  const { lock, problems, features, isNew } = await prepareNode(config, log);
+  const fq = new FqWatch(tryFq, features.fq);
   const standing = problems.map(nodeProblem);
+  const items = standingItems(config);
   const control = openControl(config, log, () => [...standing, ...fq.problems()]);
   const { shaper, datapath } = control;
   let uninstalled: { readonly forget: boolean } | undefined;
@@ -268,7 +274,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     kernel: os.release(),
     defaults: nodeDefaultsOf(config),
     startedAt: new Date(),
-    probe: () => probe(config),
+    features: () => items({ ...features, fq: fq.last }),
+    probe: () => probe(config, () => THERE),
     stop: (extent) => {
       uninstalled = extent;
       setImmediate(() => stopping.abort());

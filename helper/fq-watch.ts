@@ -1,47 +1,53 @@
 // Whether this kernel can hold packets at all, looked at now and then: a module may be loaded or forbidden while the helper
 // runs, and whoever asks `status` must not wait for a try each time.
 
-import { hasErrno } from './kernel/errors.ts';
+import type { Attempt } from './kernel/features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
 import { remedies } from './protocol/remedies.ts';
 
 /** What was there is seldom taken away. */
 const LOOK_AGAIN_MS = 60_000;
+/** What was not there is tried again at every look, but not twice at the same time. */
+const TRY_AGAIN_MS = 500;
 
-function problemOf(error: unknown): Problem {
-  const what = hasErrno(error, 'ENOENT') ? 'this kernel has no sch_fq' : 'fq cannot be tried here';
-  return nodeProblem(
-    `Every cap would be refused: ${what} (${(error as Error).message}); ` + remedies.missingQdisc('fq'),
-  );
+function problemOf({ there, why }: Attempt): Problem {
+  const what = there === false ? 'this kernel has no sch_fq' : 'fq cannot be tried here';
+  return nodeProblem(`Every cap would be refused: ${what} (${why}); ${remedies.missingQdisc('fq')}`);
 }
 
 export class FqWatch {
-  readonly #tryFq: () => Promise<void>;
+  readonly #tryFq: () => Promise<Attempt>;
   readonly #nowMs: () => number;
-  #problem: Problem | undefined;
-  #goodUntilMs = 0;
+  #last: Attempt;
+  /** Until then what was found last is taken for true. */
+  #goodUntilMs: number;
 
-  /** `tryFq` rejects when the kernel refuses fq. */
-  constructor(tryFq: () => Promise<void>, nowMs = () => performance.now()) {
+  /** `first` is what was found just now. */
+  constructor(tryFq: () => Promise<Attempt>, first: Attempt, nowMs = () => performance.now()) {
     this.#tryFq = tryFq;
     this.#nowMs = nowMs;
+    this.#last = first;
+    this.#goodUntilMs = this.#goodUntil();
+  }
+
+  #goodUntil(): number {
+    return this.#nowMs() + (this.#last.there === true ? LOOK_AGAIN_MS : TRY_AGAIN_MS);
   }
 
   /** Tries again where fq was missing, or was last tried a while ago. */
   async look(): Promise<void> {
     if (this.#nowMs() < this.#goodUntilMs) return;
-    try {
-      await this.#tryFq();
-      this.#problem = undefined;
-      this.#goodUntilMs = this.#nowMs() + LOOK_AGAIN_MS;
-    } catch (error) {
-      this.#problem = problemOf(error);
-      this.#goodUntilMs = 0;
-    }
+    this.#last = await this.#tryFq();
+    this.#goodUntilMs = this.#goodUntil();
+  }
+
+  /** What was found last. */
+  get last(): Attempt {
+    return this.#last;
   }
 
   /** As they were at the last look. */
   problems(): Problem[] {
-    return this.#problem === undefined ? [] : [this.#problem];
+    return this.#last.there === true ? [] : [problemOf(this.#last)];
   }
 }

@@ -5,6 +5,7 @@ import {
   type EffectiveCap,
   type ExitStatus,
   type Methods,
+  type ProbeItem,
   type Response,
   type SetParams,
   type SetResult,
@@ -28,6 +29,8 @@ export interface HandlerContext {
   readonly kernel: string;
   readonly defaults: NodeDefaults;
   readonly startedAt: Date;
+  /** The items of `probe` that do not hang on what the shaper sees. */
+  readonly features: () => readonly ProbeItem[];
   readonly probe: () => Promise<Methods['probe']['result']>;
   /** Ends the helper after the answer has gone out, and has what it left taken away. */
   readonly stop: (extent: { readonly forget: boolean }) => void;
@@ -52,12 +55,13 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, problems, notices, attachments, notEnforced } = await context.shaper.status();
+  const { exits, uplink, problems, notices, attachments, notEnforced } = await context.shaper.status();
   const leftOut = notEnforced.length - MAX_NOT_ENFORCED;
   return {
     version: context.version,
     protocolVersion: PROTOCOL_VERSION,
     kernel: context.kernel,
+    features: [...context.features(), uplink],
     state: problems.length === 0 ? 'ok' : 'degraded',
     problems: shorten(problems),
     notices: shorten(notices),

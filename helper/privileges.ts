@@ -1,17 +1,18 @@
 // What podpaced has to be allowed to do, and what for: found out by taking the capabilities away one by one.
 
 import { effectiveCapabilities, isInInitialUserNamespace, type Capability } from './kernel/capabilities.ts';
+import type { ProbeItem } from './protocol/messages.ts';
 import { remedies } from './protocol/remedies.ts';
 
 /** A capability that podpaced uses. */
 interface Need {
   readonly capability: Capability;
-  /** What it is needed for. */
+  /** A clause that begins with "to". */
   readonly purpose: string;
   /** Another one that the kernel takes for it (bpf_capable and perfmon_capable of linux/capability.h). */
   readonly coveredBy?: Capability;
-  /** Caps hold without it. */
-  readonly isOptional?: true;
+  /** What it costs to be without it, where caps hold all the same. */
+  readonly cost?: string;
 }
 
 const NEEDS: readonly Need[] = [
@@ -30,32 +31,30 @@ const NEEDS: readonly Need[] = [
     capability: 'CAP_SYS_PTRACE',
     purpose:
       'to see whether the bpffs is the one of the node, and enter namespaces that are named by process',
-    isOptional: true,
+    cost: "a bpffs is taken for the node's, and pods whose namespace is named by process are refused",
   },
 ];
 
-/** One capability as it was found. */
-export interface PrivilegeFinding {
-  readonly capability: Capability;
-  /** False when podpaced cannot do its work like this. */
-  readonly ok: boolean;
-  readonly found: string;
+const NO_START = 'podpaced does not start';
+
+function itemOf({ capability, purpose, coveredBy, cost }: Need, held: ReadonlySet<Capability>): ProbeItem {
+  const isCovered = coveredBy !== undefined && held.has(coveredBy);
+  const there = held.has(capability) || isCovered;
+  return {
+    ...{ name: capability, ok: there || cost !== undefined, there },
+    found: held.has(capability) ? 'held' : isCovered ? `covered by ${coveredBy}` : 'not held',
+    ...{ neededFor: purpose, withoutIt: cost ?? NO_START },
+    ...(!there && { remedy: `add ${capability} to podpaced's container or unit` }),
+  };
 }
 
 /** Judges what is held, one capability after the other. Pure. */
-export function judgeCapabilities(held: ReadonlySet<Capability>): PrivilegeFinding[] {
-  return NEEDS.map(({ capability, purpose, coveredBy, isOptional = false }) => {
-    if (held.has(capability)) return { capability, ok: true, found: `held, ${purpose}` };
-    if (coveredBy !== undefined && held.has(coveredBy)) {
-      return { capability, ok: true, found: `covered by ${coveredBy}, ${purpose}` };
-    }
-    const weight = isOptional ? 'not held, useful' : 'not held, needed';
-    return { capability, ok: isOptional, found: `${weight} ${purpose}` };
-  });
+export function judgeCapabilities(held: ReadonlySet<Capability>): ProbeItem[] {
+  return NEEDS.map((need) => itemOf(need, held));
 }
 
 /** The capabilities of this process. */
-export function examineCapabilities(): PrivilegeFinding[] {
+function examineCapabilities(): ProbeItem[] {
   return judgeCapabilities(effectiveCapabilities());
 }
 
@@ -65,7 +64,9 @@ export function missingPrivileges(): string | undefined {
   if (uid !== 0) return `podpaced must run as root, not as user ${String(uid)}: ${remedies.root}`;
   const missing = examineCapabilities().filter(({ ok }) => !ok);
   if (missing.length > 0) {
-    const list = missing.map(({ capability, found }) => `${capability} (${found})`).join(', ');
+    const list = missing
+      .map(({ name, found, neededFor }) => `${name} (${found}, needed ${neededFor})`)
+      .join(', ');
     return `podpaced lacks ${list}: ${remedies.capabilities}`;
   }
   if (isInInitialUserNamespace()) return undefined;
@@ -73,4 +74,19 @@ export function missingPrivileges(): string | undefined {
     'podpaced runs in a user namespace of its own, where capabilities do not count for the node: ' +
     'run it as root of the node (in a pod without hostUsers: false)'
   );
+}
+
+export const PRIVILEGE_REMEDY =
+  'run podpaced as root of the node, with the capabilities that are listed here';
+
+/** The items of `probe` and `status` that are of this process. */
+export function privilegeItems(): ProbeItem[] {
+  const missing = missingPrivileges();
+  const ok = missing === undefined;
+  const summary: ProbeItem = {
+    ...{ name: 'privileges', ok, there: ok, found: missing ?? 'root' },
+    ...{ neededFor: "to do podpaced's work on this node", withoutIt: NO_START },
+    ...(!ok && { remedy: PRIVILEGE_REMEDY }),
+  };
+  return [summary, ...examineCapabilities()];
 }

@@ -10,6 +10,7 @@ import type {
   EffectiveCap,
   ExitStatus,
   ListResult,
+  ProbeItem,
   ProbeResult,
   SetResult,
   StatusResult,
@@ -71,7 +72,7 @@ export function renderStatus(status: StatusResult): string {
       ['Attachments:', renderAttachments(status)],
       ['Horizon:', formatDuration(status.horizonNs)],
       ['AQM:', renderAqm(status)],
-      ['Kernel:', status.kernel],
+      ['Kernel:', renderKernel(status)],
       [
         'Version:',
         `${status.version} (protocol ${status.protocolVersion}), running since ${status.startedAt}`,
@@ -205,15 +206,30 @@ export function renderCounters({ attachments }: CountersResult): string {
   return renderTable([COUNTER_COLUMNS, ...attachments.flatMap(counterRows)]);
 }
 
+/** `MISSING` is what caps need, `absent` what is only useful, `-` what was not tried and does not matter. */
+function probeState({ ok, there }: ProbeItem): string {
+  if (!ok) return 'MISSING';
+  if (there === undefined) return '-';
+  return there ? 'ok' : 'absent';
+}
+
+function probeFinding({ ok, there, found, neededFor, withoutIt, remedy }: ProbeItem): string {
+  if (there === true) return `${found}, ${neededFor}`;
+  const weight = ok ? 'useful' : 'needed';
+  const rest = [...(there === false ? [withoutIt] : []), ...(remedy === undefined ? [] : [remedy])];
+  return [`${found}, ${weight} ${neededFor}`, ...rest].join('; ');
+}
+
 /** The answer of `podpaced probe`. */
-export function renderProbe({ items }: ProbeResult): string {
-  return renderTable(
-    items.map(({ name, ok, found, remedy }) => [
-      ok ? 'ok' : 'MISSING',
-      name,
-      remedy === undefined ? found : `${found}; ${remedy}`,
-    ]),
-  );
+export function renderProbe({ kernel, items }: ProbeResult): string {
+  const rows = items.map((item) => [probeState(item), item.name, probeFinding(item)]);
+  return renderTable([['', 'kernel', kernel], ...rows]);
+}
+
+/** What the kernel lacks, in a few words: `probe` has the rest. */
+function renderKernel({ kernel, features = [] }: StatusResult): string {
+  const lacking = features.filter(({ there }) => there === false).map(({ name }) => name);
+  return lacking.length === 0 ? kernel : `${kernel}, without ${lacking.join(', ')} (see podpaced probe)`;
 }
 
 /** The answer of `podpaced uninstall`. */

@@ -1,7 +1,6 @@
 // ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps enforced. Either all of
 // it happens or nothing stays.
 
-import os from 'node:os';
 import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
@@ -39,10 +38,11 @@ function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ip
 async function chooseCongestionControl({ settings, undo }: Addition, session: Session): Promise<void> {
   const { congestionControl } = settings;
   if (congestionControl === undefined) return;
-  const { setCongestionControl } = await import('../wiring/congestion-control.ts');
-  const former = setCongestionControl(session, congestionControl, os.release());
+  const { requireDepartureTimes, setCongestionControl } = await import('../wiring/congestion-control.ts');
+  await requireDepartureTimes(session, congestionControl);
+  const former = setCongestionControl(session, congestionControl);
   undo.push('set the former congestion control', async () => {
-    setCongestionControl(session, former, os.release());
+    setCongestionControl(session, former);
   });
 }
 

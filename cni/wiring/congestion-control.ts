@@ -7,12 +7,19 @@ import type { Session } from './session.ts';
 const PARAMETER = 'net/ipv4/tcp_congestion_control';
 const AVAILABLE = 'net/ipv4/tcp_available_congestion_control';
 
-/** Before this version the time at which a socket wants a packet to leave is lost when it crosses namespaces. */
-const FIRST_KERNEL = [5, 18] as const;
-
-function keepsDepartureTimes(release: string): boolean {
-  const [major = 0, minor = 0] = release.split('.', 2).map((part) => Number.parseInt(part, 10));
-  return major > FIRST_KERNEL[0] || (major === FIRST_KERNEL[0] && minor >= FIRST_KERNEL[1]);
+/**
+ * Throws CniError 100 where the time at which a socket wants a packet to leave is lost when it crosses namespaces. Linux 5.18
+ * has the clock of a time beside it, and keeps the time of which it knows the clock; what sets both came with that
+ * (bpf_skb_set_tstamp), and vendors took it over as one. Where it cannot be tried it is taken to be so.
+ */
+export async function requireDepartureTimes({ kernel }: Session, name: string): Promise<void> {
+  const { there, why } = await kernel.tryStamp();
+  if (there !== false) return;
+  throw new CniError(
+    ErrorCode.unenforceable,
+    `Cannot use congestionControl "${name}": this kernel loses the departure times of its packets (${why})`,
+    'leave it out, or run Linux 5.18 or newer',
+  );
 }
 
 /** Why the kernel did not take an algorithm. */
@@ -38,17 +45,10 @@ function refusal({ kernel, netns }: Session, name: string, error: unknown): Erro
 
 /**
  * Sets the algorithm in the pod's namespace; returns the one that was set before. Throws CniError 7 with the reason and the
- * remedy when the kernel does not have it or does not allow it, 100 when it would lose the departure times.
+ * remedy when the kernel does not have it or does not allow it.
  */
-export function setCongestionControl(session: Session, name: string, kernelRelease: string): string {
+export function setCongestionControl(session: Session, name: string): string {
   const { kernel, netns } = session;
-  if (!keepsDepartureTimes(kernelRelease)) {
-    throw new CniError(
-      ErrorCode.unenforceable,
-      `Cannot use congestionControl "${name}": Linux ${kernelRelease} loses the departure times of its packets`,
-      `leave it out, or run Linux ${FIRST_KERNEL.join('.')} or newer`,
-    );
-  }
   const former = kernel.readSysctl(PARAMETER, netns);
   try {
     kernel.writeSysctl(PARAMETER, name, netns);

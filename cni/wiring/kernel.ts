@@ -13,6 +13,7 @@ import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import type { Attempt } from '../../helper/kernel/bpf-trials.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 
 /** The kernel of this node. */
@@ -30,6 +31,8 @@ export const nodeKernel = {
   listAddresses,
   addRoute,
   listRoutes,
+  /** Whether a departure time can be set with its clock; loaded when it is asked for, which is seldom. */
+  tryStamp: async (): Promise<Attempt> => (await import('../../helper/kernel/bpf-trials.ts')).tryStamp(),
   /** A parameter of `netns`, or of the plugin's own namespace. */
   readSysctl: (name: string, netns?: NetNamespace): string =>
     netns === undefined ? readSysctl(name) : inNetns(netns, () => readSysctl(name)),

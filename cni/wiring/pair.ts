@@ -89,7 +89,7 @@ export function requireMtuFor(mtuBytes: number, { hasIpv6 }: WiringPlan): void {
 function noNetkit(): CniError {
   return new CniError(
     ErrorCode.kernelRefused,
-    'Cannot use device "netkit": this kernel has none (Linux 6.7 and newer, CONFIG_NETKIT)',
+    'Cannot use device "netkit": this kernel has none (CONFIG_NETKIT)',
     'set device to "veth", or to "auto" for netkit where the kernel has it',
   );
 }

@@ -8,7 +8,7 @@ import { readAsset } from './assets.ts';
 import { loadBtf, loadProgram, programInfo, updateElement, PROG_TYPE_SCHED_CLS } from './bpf.ts';
 import { MapPages } from './map-pages.ts';
 import { MapUpgrade, type UpgradeTo } from './map-upgrade.ts';
-import { openOrCreateMap } from './pinned-maps.ts';
+import { createDefinedMap, openOrCreateMap } from './pinned-maps.ts';
 import { replacePin } from './pins.ts';
 
 /** A program in the kernel. */
@@ -113,9 +113,12 @@ function fillContinuations(
   }
 }
 
-function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedObject {
-  const maps = openMaps(object, place, opened);
-  const pages = pagesOf(object, maps);
+/** Loads the programs of an object; their descriptors are added to `opened` as they come. */
+function loadPrograms(
+  object: BpfObject,
+  maps: ReadonlyMap<string, number>,
+  opened: number[],
+): Map<string, LoadedProgram> {
   const programs = new Map<string, LoadedProgram>();
   for (const program of object.programs) {
     const fd = loadProgram({
@@ -128,11 +131,37 @@ function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedO
     const { id, tag } = programInfo(fd);
     programs.set(program.name, { fd, id, tag, name: program.name });
   }
+  return programs;
+}
+
+function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedObject {
+  const maps = openMaps(object, place, opened);
+  const pages = pagesOf(object, maps);
+  const programs = loadPrograms(object, maps, opened);
   fillContinuations(maps, programs);
   // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
   place.upgrade?.pin();
   for (const { name, fd } of programs.values()) replacePin(fd, path.join(place.directory, name));
   return { maps, pages, programs, ...(place.upgrade !== undefined && { upgrade: place.upgrade }) };
+}
+
+/** Loads podpace's programs, with maps of their own, and lets go of them. Throws KernelError, with the verifier's log. */
+export function tryPodpace(): void {
+  const object = parseBpfObject(readAsset('podpace.bpf.o'));
+  const opened: number[] = [];
+  try {
+    const btfFd = loadBtf(object.btf);
+    opened.push(btfFd);
+    const maps = new Map<string, number>();
+    for (const definition of object.maps) {
+      const fd = createDefinedMap(definition, btfFd);
+      opened.push(fd);
+      maps.set(definition.name, fd);
+    }
+    loadPrograms(object, maps, opened);
+  } finally {
+    for (const fd of opened) fs.closeSync(fd);
+  }
 }
 
 /**

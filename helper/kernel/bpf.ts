@@ -12,6 +12,7 @@ export const MAP_TYPE = {
   PROG_ARRAY: 3,
   PERCPU_HASH: 5,
   PERCPU_ARRAY: 6,
+  LPM_TRIE: 11,
   ARRAY_OF_MAPS: 12,
 } as const;
 

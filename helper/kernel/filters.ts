@@ -1,4 +1,4 @@
-// BPF programs as direct-action filters under a clsact qdisc: how kernels before 6.6, which have no tcx, run them.
+// BPF programs as direct-action filters under a clsact qdisc: how kernels that have no tcx run them.
 
 import { FlagsNew } from 'netlink/dist/constants.js';
 import { encodeAttributes } from '../wire/attributes.ts';

@@ -1,7 +1,7 @@
 // Where programs stand: the ingress and egress hooks of a device, and the far end of a netkit pair.
 //
-// Kernels from 6.6 on take BPF links on tcx; they are pinned, so they outlive the helper and die with the device.
-// Older ones take a cls_bpf filter under a clsact qdisc. Either way the programs of others keep their place.
+// Where the kernel has tcx these are BPF links, pinned, so that they outlive the helper and die with the device. Elsewhere
+// they are cls_bpf filters under a clsact qdisc. Either way the programs of others keep their place.
 
 import fs from 'node:fs';
 import path from 'node:path';

@@ -79,7 +79,7 @@ export function createVethPair(rt: RtSocket, pair: Pair): Promise<void> {
   return createPair(rt, 'veth', pair);
 }
 
-/** Creates a netkit pair of layer 3, which has no hardware addresses. EOPNOTSUPP before Linux 6.7. */
+/** Creates a netkit pair of layer 3, which has no hardware addresses. Rejects with KernelError ENOTSUP where there is none. */
 export function createNetkitPair(rt: RtSocket, pair: Pair): Promise<void> {
   return createPair(rt, 'netkit', pair);
 }

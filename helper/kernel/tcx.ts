@@ -1,4 +1,4 @@
-// Links of programs to the hooks of a device: tcx, since Linux 6.6, and the far end of a netkit pair, since 6.7.
+// Links of programs to the hooks of a device: tcx, and the far end of a netkit pair.
 // Descriptors are plain numbers that the caller closes with fs.closeSync.
 
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
@@ -81,7 +81,7 @@ export interface TcxProgram {
 }
 
 /**
- * The programs at a hook, in the order in which they run. KernelError EINVAL before Linux 6.6, ENODEV when the device is
+ * The programs at a hook, in the order in which they run. KernelError EINVAL without tcx, ENODEV when the device is
  * gone. Takes the kernel's rtnl lock.
  */
 export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
@@ -109,7 +109,7 @@ export function queryTcx(ifindex: number, hook: HookName): number[] {
 /** The loopback device, which every network namespace has. */
 const LOOPBACK_IFINDEX = 1;
 
-/** Whether the kernel has tcx links (Linux 6.6), found by asking for one hook's programs. */
+/** Whether the kernel has tcx links, found by asking for one hook's programs. */
 export function isTcxSupported(): boolean {
   try {
     queryTcx(LOOPBACK_IFINDEX, 'egress');

@@ -141,6 +141,11 @@ export interface StatusResult {
   readonly version: string;
   readonly protocolVersion: number;
   readonly kernel: string;
+  /**
+   * The items of `probe`: uplinks as they are now, sch_fq as it was when it was last tried, all else as it was at start. Old
+   * helpers do not say.
+   */
+  readonly features?: readonly ProbeItem[];
   /** `ok` when every cap is enforced, and one that is asked for now would be; `degraded` otherwise. */
   readonly state: 'ok' | 'degraded';
   readonly problems: readonly string[];
@@ -253,17 +258,26 @@ export interface ListResult {
   readonly next?: string;
 }
 
-/** One thing that `probe` looked for. */
+/** One thing that caps need, or that podpace uses where it is there. */
 export interface ProbeItem {
   readonly name: string;
+  /** Whether caps can be held as far as this goes: it is there, or only useful. */
   readonly ok: boolean;
+  /** Absent when it was not tried, for the reason that `found` gives. */
+  readonly there?: boolean;
   /** What was found. */
   readonly found: string;
-  /** What to do about it; absent when ok. */
+  /** A clause that begins with "to". */
+  readonly neededFor: string;
+  /** What its lack costs. */
+  readonly withoutIt: string;
+  /** What to do about its lack; absent when it does not lack. */
   readonly remedy?: string;
 }
 
 export interface ProbeResult {
+  /** The kernel's release. It decides nothing. */
+  readonly kernel: string;
   readonly items: readonly ProbeItem[];
 }
 
@@ -305,7 +319,7 @@ export type Method = keyof Methods;
  * - `bad-request`: the message itself is wrong; a bug or another version.
  * - `bad-value`: what `set` asks for cannot be; nothing was changed.
  * - `protocol-version`: the two sides speak different versions.
- * - `unenforceable`: this node cannot hold the cap (no sch_fq, no uplink, kernel too old, foreign qdisc).
+ * - `unenforceable`: this node cannot hold the cap (no sch_fq, no uplink, foreign qdisc).
  * - `not-found`: the interface or the attachment is not there.
  * - `check-failed`: something that an attachment needs is missing.
  * - `busy`: the helper is shutting down; try again.

@@ -47,6 +47,10 @@ export const remedies = {
   foreignQdisc,
   /** A qdisc that the kernel does not have. */
   missingQdisc: modprobe,
+  /** Something that is switched on when a kernel is built. */
+  kernelWith: (...options: readonly string[]): string => `use a kernel with ${options.join(' and ')}`,
+  /** Something that came with a release of Linux; vendors have it in older ones too. */
+  newerKernel: (release: string): string => `use a newer kernel: Linux ${release} has it`,
   /** No way off the node. */
   noUplink: 'add a default route, or name the uplink with --uplink',
   /** A cap that is wrong at the moment. */

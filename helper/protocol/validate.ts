@@ -174,7 +174,7 @@ function gcParamsOf(fields: Fields): GcParams {
   };
 }
 
-function booleanOf(fields: Fields, name: string): boolean {
+export function booleanOf(fields: Fields, name: string): boolean {
   const value = fields[name];
   if (typeof value !== 'boolean') fail(name, 'true or false', value);
   return value;

@@ -13,6 +13,7 @@ import {
   type ExitStatus,
   type ListParams,
   type ListResult,
+  type ProbeItem,
 } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { shorten } from '../protocol/cut.ts';
@@ -20,6 +21,7 @@ import { fitting } from '../protocol/page.ts';
 import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
+import { judgeUplinks } from './features.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { bothDirections, type Judgement, type ProblemsByDirection } from './judgement.ts';
 import type { NodeDefaults } from './rates.ts';
@@ -30,6 +32,8 @@ import { notInForce, wishedDirections } from './wishes.ts';
 
 /** The part of `status` that concerns the datapath. */
 export interface NodeStatus {
+  /** The item of `probe`. */
+  readonly uplink: ProbeItem;
   readonly exits: ExitStatus[];
   readonly problems: string[];
   readonly notices: string[];
@@ -65,7 +69,8 @@ export async function statusOf(look: Look): Promise<NodeStatus> {
   const notices = await hostRoutingNotices(view);
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
-  return { exits, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
+  const uplink = judgeUplinks(view.nodeExits, view.unusableUplinks);
+  return { exits, uplink, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
 }
 
 /** Attachments that a problem concerns, with the directions, in their order. */

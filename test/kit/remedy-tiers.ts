@@ -7,6 +7,8 @@ export type RemedyName = keyof typeof remedies;
 export const REMEDY_TIERS = {
   foreignQdisc: 'vm',
   missingQdisc: 'vm',
+  kernelWith: 'vm',
+  newerKernel: 'vm',
   noUplink: 'vm',
   waitForRepair: 'vm',
   unknownAttachment: 'vm',

@@ -7,6 +7,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import type { ProbeResult, StatusResult } from '../../../helper/protocol/messages.ts';
+import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
 import { addPod, addUplink, leaveRecord, makeHelperDirectories, paramsOf } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
@@ -154,8 +156,19 @@ const helps =
 const probes: Case = async (t, node, command) => {
   const { code, stdout } = await node.run(command);
   t.is(code, node.hasFq ? 0 : 1, stdout);
-  t.regex(stdout, /^ok +kernel +/m);
+  t.regex(stdout, /^ok +BPF programs +/m);
   t.regex(stdout, node.hasFq ? /^ok +sch_fq +/m : /^MISSING +sch_fq .*modprobe sch_fq/m);
+};
+
+/** What the helper says of the same node is the same. */
+const probesInJson: Case = async (t, node, command) => {
+  const [probed, told] = [await node.run(command), await node.run('podpaced status --json')];
+  const { kernel, items } = JSON.parse(probed.stdout) as ProbeResult;
+  checkProbeItems(items);
+  t.is(probed.code, items.every(({ ok }) => ok) ? 0 : 1);
+  const { kernel: same, features } = JSON.parse(told.stdout) as StatusResult;
+  t.is(kernel, same);
+  t.deepEqual(features, items);
 };
 
 /** The lines that README shows below the command. */
@@ -216,6 +229,7 @@ const CASES: Readonly<Record<string, Case>> = {
     t.is(second.code, 1);
     t.regex(second.stderr, /^podpaced: .*(already|another|pid|process)/i);
   },
+  'podpaced probe --json': probesInJson,
   'podpaced status': showsStatus,
   'podpaced list': prints(/^CONTAINER .*\n4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nb10c55 .*10 Mbit\/s +- /),
   'podpaced counters': prints(/^CONTAINER .*\n4f2a9d +eth0 +egress +0 .*\n4f2a9d +eth0 +ingress .*\nb10c55 /),

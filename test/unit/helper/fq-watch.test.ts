@@ -1,36 +1,44 @@
 import test from 'ava';
 import { FqWatch } from '../../../helper/fq-watch.ts';
-import { KernelError } from '../../../helper/kernel/errors.ts';
+import type { Attempt } from '../../../helper/kernel/features.ts';
 import { Judgement } from '../../../helper/shaping/judgement.ts';
 
-const MISSING = new KernelError('put qdisc "fq"', 'ENOENT', 'Specified qdisc kind is unknown');
+const MISSING: Attempt = { there: false, why: 'cannot put qdisc "fq": ENOENT; absent: no module sch_fq' };
+const THERE: Attempt = { there: true, why: '' };
 
 test('a kernel without fq is told of with the remedy, and tried again until it has it', async (t) => {
-  let refusal: KernelError | undefined = MISSING;
-  let [tries, nowMs] = [0, 0];
-  const watch = new FqWatch(
-    async () => {
-      tries += 1;
-      if (refusal !== undefined) throw refusal;
-    },
-    () => nowMs,
-  );
-  for (const _ of [1, 2]) {
+  let [found, tries, nowMs] = [MISSING, 0, 0];
+  const tryFq = async (): Promise<Attempt> => {
+    tries += 1;
+    return found;
+  };
+  const watch = new FqWatch(tryFq, found, () => nowMs);
+  const look = async (atMs: number): Promise<void> => {
+    nowMs = atMs;
     await watch.look();
+  };
+  for (const atMs of [0, 1000, 2000]) {
+    await look(atMs);
     const [problem] = watch.problems();
-    t.regex(problem?.text ?? '', /no sch_fq .*ENOENT.*modprobe sch_fq/);
+    t.regex(problem?.text ?? '', /no sch_fq .*ENOENT.*absent.*modprobe sch_fq/);
     // Without any attachment it concerns the node.
     t.is(new Judgement(watch.problems(), []).texts.length, 1);
   }
+  // What was found just before is not asked for again.
   t.is(tries, 2);
-  refusal = undefined;
-  for (const ms of [10_000, 10_001, 69_999]) {
-    nowMs = ms;
-    await watch.look();
+  found = THERE;
+  for (const atMs of [10_000, 10_001, 69_999]) {
+    await look(atMs);
     t.deepEqual(watch.problems(), []);
+    t.is(watch.last, THERE);
   }
   t.is(tries, 3);
-  [nowMs, refusal] = [70_000, MISSING];
-  await watch.look();
+  found = MISSING;
+  await look(70_000);
   t.is(watch.problems().length, 1);
+});
+
+test('fq that cannot be tried is not said to be missing', (t) => {
+  const watch = new FqWatch(async () => THERE, { there: undefined, why: 'ENOSPC' });
+  t.regex(watch.problems()[0]?.text ?? '', /fq cannot be tried here \(ENOSPC\)/);
 });

@@ -83,13 +83,17 @@ const shaper = {
   }),
 };
 
+const items = texts.map((found, index) => ({
+  ...{ name: `item ${index}`, ok: false, there: false, found },
+  ...{ neededFor: 'to test', withoutIt: 'no test', remedy: 'none' },
+}));
+
 function contextOf(): HandlerContext {
   return {
     shaper: shaper as unknown as Shaper,
     ...{ version: '1', kernel: '6.12', defaults: DEFAULTS, startedAt: new Date(0) },
-    probe: async () => ({
-      items: texts.map((found, index) => ({ name: `item ${index}`, ok: false, found })),
-    }),
+    features: () => items,
+    probe: async () => ({ kernel: '6.12', items }),
     stop: () => undefined,
     log: () => undefined,
   };

@@ -20,9 +20,17 @@ test('CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, and nothing stands for i
   const lacking = (...bits: number[]): string[] =>
     judgeCapabilities(parseCapabilities(maskOf(...bits)))
       .filter(({ ok }) => !ok)
-      .map(({ capability }) => capability);
+      .map(({ name }) => name);
   t.deepEqual(lacking(12, 21), []);
   t.deepEqual(lacking(12, 38, 39), ['CAP_SYS_ADMIN']);
   t.deepEqual(lacking(21), ['CAP_NET_ADMIN']);
   t.deepEqual(lacking(), ['CAP_NET_ADMIN', 'CAP_SYS_ADMIN', 'CAP_BPF', 'CAP_PERFMON']);
+});
+
+test('a capability that is only useful is no reason to refuse, and says what its lack costs', (t) => {
+  const items = judgeCapabilities(parseCapabilities(maskOf(12, 21)));
+  const of = (name: string) => items.find((item) => item.name === name);
+  t.like(of('CAP_SYS_PTRACE'), { ok: true, there: false, found: 'not held' });
+  t.regex(of('CAP_SYS_PTRACE')?.withoutIt ?? '', /named by process are refused/);
+  t.like(of('CAP_BPF'), { ok: true, there: true, found: 'covered by CAP_SYS_ADMIN' });
 });

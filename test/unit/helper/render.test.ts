@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { EffectiveCap, ExitStatus, StatusResult } from '../../../helper/protocol/messages.ts';
+import type { EffectiveCap, ExitStatus, ProbeItem, StatusResult } from '../../../helper/protocol/messages.ts';
 import {
   renderCounters,
   renderList,
@@ -98,12 +98,45 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
   t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });
 
-test('renderProbe names what is missing and the remedy', (t) => {
-  const items = [
-    { name: 'sch_fq', ok: false, found: 'no such qdisc', remedy: 'modprobe sch_fq' },
-    { name: 'kernel', ok: true, found: '6.12' },
-  ];
-  t.is(renderProbe({ items }), 'MISSING  sch_fq  no such qdisc; modprobe sch_fq\nok       kernel  6.12');
+const fq: ProbeItem = {
+  name: 'sch_fq',
+  ok: true,
+  there: true,
+  found: 'works',
+  neededFor: 'to hold packets',
+  withoutIt: 'every cap is refused',
+};
+const lacking = { there: false, found: 'no such qdisc', remedy: 'modprobe sch_fq' } as const;
+
+test('renderProbe tells what is there, what lacks, what that costs and the remedy', (t) => {
+  const { there: _there, ...untried } = fq;
+  const lines = renderProbe({
+    kernel: '5.14.0-vendor',
+    items: [
+      fq,
+      { ...fq, ...lacking, ok: false },
+      { ...fq, ...lacking },
+      { ...untried, found: 'not tried: tcx is used' },
+      { ...untried, ok: false, found: 'not tried without privileges' },
+    ],
+  }).split('\n');
+  t.deepEqual(lines, [
+    '         kernel  5.14.0-vendor',
+    'ok       sch_fq  works, to hold packets',
+    'MISSING  sch_fq  no such qdisc, needed to hold packets; every cap is refused; modprobe sch_fq',
+    'absent   sch_fq  no such qdisc, useful to hold packets; every cap is refused; modprobe sch_fq',
+    '-        sch_fq  not tried: tcx is used, useful to hold packets',
+    'MISSING  sch_fq  not tried without privileges, needed to hold packets',
+  ]);
+});
+
+test('renderStatus names what the kernel lacks', (t) => {
+  t.regex(renderStatus(status), /Kernel: +6\.12\.0$/m);
+  const features = [fq, { ...fq, ...lacking, name: 'netkit' }];
+  t.regex(
+    renderStatus({ ...status, features }),
+    /Kernel: +6\.12\.0, without netkit \(see podpaced probe\)$/m,
+  );
 });
 
 test('renderSet shows every setting before and after', (t) => {

@@ -1,9 +1,14 @@
 // Each remedy that podpace names is carried out as it is worded, and helps.
 
 import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../cni/client.ts';
+import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
 import { remedies } from '../../../helper/protocol/remedies.ts';
+import { buildDirectory } from '../../../scripts/lib/paths.ts';
 import {
   addPod,
   addUplink,
@@ -13,6 +18,7 @@ import {
   startHelper,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
+import { runProgram } from '../../kit/run-program.ts';
 import type { TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
 import type { RemedyOf } from '../../kit/remedy-tiers.ts';
@@ -35,6 +41,21 @@ async function refusal(asked: Promise<unknown>): Promise<string> {
     if (error instanceof HelperError) return `${error.message}; ${error.details}`;
     throw error;
   }
+}
+
+/** What is switched on in the configuration of this kernel; undefined where Debian has that in a package of its own. */
+function configuration(): ReadonlySet<string> | undefined {
+  const release = os.release();
+  const file = path.join(buildDirectory, 'kernels', release, 'boot', `config-${release}`);
+  if (!fs.existsSync(file)) return undefined;
+  const text = fs.readFileSync(file, 'utf8');
+  return new Set([...text.matchAll(/^(CONFIG_\w+)=[ym]$/gm)].map(([, name = '']) => name));
+}
+
+/** Everything that `podpaced probe` has to say of this kernel. */
+async function probed(): Promise<readonly ProbeItem[]> {
+  const { stdout } = await runProgram(PODPACED, ['probe', '--json']);
+  return (JSON.parse(stdout) as ProbeResult).items;
 }
 
 /** Runs the command in the node's namespace. */
@@ -80,6 +101,34 @@ const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene)
     // This kernel has it as a module, or built in: modprobe succeeds for either.
     execFileSync('modprobe', [/modprobe (\w+)/.exec(remedies.missingQdisc('fq'))?.[1] ?? '']);
     t.pass();
+  },
+  kernelWith: async (t) => {
+    const configured = configuration();
+    const named = (await probed()).flatMap(({ name, remedy = '' }) =>
+      remedy.startsWith(remedies.kernelWith(''))
+        ? [{ name, options: remedy.match(/CONFIG_\w+/g) ?? [] }]
+        : [],
+    );
+    // Without its configuration it is the newest, which has everything.
+    if (configured === undefined) t.deepEqual(named, []);
+    for (const { name, options } of named) {
+      t.true(options.length > 0, name);
+      t.false(
+        options.every((option) => configured?.has(option)),
+        `${name}: ${options.join(' ')}`,
+      );
+    }
+    t.true(configured?.has('CONFIG_BPF_SYSCALL') ?? true);
+  },
+  newerKernel: async (t) => {
+    const [major = 0, minor = 0] = os.release().split('.').map(Number);
+    for (const { name, remedy } of await probed()) {
+      const named = /Linux (\d+)\.(\d+) has it/.exec(remedy ?? '');
+      if (named === null) continue;
+      const isNewer = major > Number(named[1]) || (major === Number(named[1]) && minor >= Number(named[2]));
+      t.false(isNewer, `${name}: ${remedy}`);
+    }
+    t.regex(remedies.newerKernel('6.6'), /Linux 6\.6 has it/);
   },
   waitForRepair: async (t, { node, helper, sandbox }) => {
     const params = paramsOf('pod0', sandbox, CAPS);
