@@ -1,8 +1,9 @@
 // What is done to the kernel for one attachment: its caps put in force, or refused; its exempt addresses and its numbers.
 
+import type { KernelError } from '../kernel/errors.ts';
 import { applyStep } from './apply.ts';
 import { replaceOwnExemptions } from './exemptions.ts';
-import { qdiscFailure, ShapingError } from './failure.ts';
+import { isUnknownQdisc, qdiscFailure, ShapingError } from './failure.ts';
 import { desiredConfigs, type Observed, type Step } from './plan.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { remedies } from '../protocol/remedies.ts';
@@ -48,9 +49,10 @@ export class Enforcement {
         remedies.noUplink,
       );
     }
+    const apply = this.applier(view.observed);
     for (const step of view.plan.steps) {
       try {
-        await this.apply(step, view.observed);
+        await apply(step);
       } catch (error) {
         if (!('ifindex' in step) || needed.has(step.ifindex)) throw error;
         this.#node.log('error', `A cap is not enforced everywhere on this node: ${(error as Error).message}`);
@@ -70,14 +72,28 @@ export class Enforcement {
     }
   }
 
-  /** Carries out a step of a plan. Throws KernelError, or ShapingError for a qdisc that this kernel does not have. */
-  async apply(step: Step, observed: Observed): Promise<void> {
-    try {
-      await applyStep(this.#node.datapath, this.#node.store, step);
-    } catch (error) {
-      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') throw error;
+  /**
+   * Carries out the steps of one plan, each of which rejects with KernelError, or with ShapingError for a qdisc that this
+   * kernel does not have. That is asked once in a plan: the kernel looks for a module each time, tens of milliseconds in
+   * which nothing else is done here.
+   */
+  applier(observed: Observed): (step: Step) => Promise<void> {
+    const { datapath, store } = this.#node;
+    const refusals = new Map<string, KernelError>();
+    return async (step) => {
+      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') return applyStep(datapath, store, step);
       const qdisc = step.kind === 'set-root' ? step.qdisc : 'fq';
-      throw qdiscFailure(error, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
-    }
+      const failure = (refusal: KernelError): ShapingError =>
+        qdiscFailure(refusal, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
+      const refusal = refusals.get(qdisc);
+      if (refusal !== undefined) throw failure(refusal);
+      try {
+        await applyStep(datapath, store, step);
+      } catch (error) {
+        if (!isUnknownQdisc(error)) throw error;
+        refusals.set(qdisc, error);
+        throw failure(error);
+      }
+    };
   }
 }

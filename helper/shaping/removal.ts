@@ -43,9 +43,10 @@ export class Removal {
     const devices = records.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
     const view = await takeView(this.#node, isLast ? others : [], { devices, hasOtherPods: isLast });
     const failures = new Map<number | undefined, unknown>();
+    const apply = this.#enforcement.applier(view.observed);
     for (const step of view.plan.steps) {
       try {
-        await this.#enforcement.apply(step, view.observed);
+        await apply(step);
       } catch (error) {
         if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-')) {
           failures.set('ifindex' in step ? step.ifindex : undefined, error);

@@ -293,7 +293,8 @@ export class Shaper {
       if (forget) for (const record of attachments) this.#store.removeAttachment(record);
       else this.#store.hideAttachments();
       const view = await takeView(this.#options, [], { hasOtherPods: true });
-      for (const step of view.plan.steps) await this.#enforcement.apply(step, view.observed);
+      const apply = this.#enforcement.applier(view.observed);
+      for (const step of view.plan.steps) await apply(step);
       for (const record of attachments) await giveGsoBack(this.#options, record);
       const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []).toSorted();
       return { restoredExits, detached: attachments.length, kept: forget ? 0 : attachments.length };
@@ -379,9 +380,10 @@ export class Shaper {
   async #carryOut(view: View): Promise<string[]> {
     const failures: string[] = [];
     const done: Step[] = [];
+    const apply = this.#enforcement.applier(view.observed);
     for (const step of view.plan.steps) {
       try {
-        await this.#enforcement.apply(step, view.observed);
+        await apply(step);
         done.push(step);
       } catch (error) {
         failures.push((error as Error).message);
