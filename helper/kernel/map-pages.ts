@@ -81,8 +81,9 @@ export class MapPages {
     if (page !== undefined) updateElement(this.#fd, indexKey(0), indexKey(page));
   }
 
-  /** Takes a page away, with all that it holds. */
+  /** Takes a page away that has been seen, with all that it holds; takes a grace period of the kernel. */
   remove(number: number): void {
+    if (!this.#opened.has(number)) return;
     this.#forget(number);
     deleteElement(this.#fd, indexKey(number));
   }

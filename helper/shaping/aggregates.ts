@@ -1,9 +1,10 @@
 // Which aggregates an attachment has: they are handed out with its caps and given back with them, empty both times.
 
-import { aggregateIdsInUse, nextAggregateId } from './aggregate-ids.ts';
+import { aggregateIdsInUse, nextAggregateId, pagesToHave } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { ShapingError } from './failure.ts';
 import type { AttachmentRecord } from './records.ts';
+import type { Exclusively } from './turns.ts';
 import type { Node } from './view.ts';
 
 /** True when both directions have the same aggregate, or none, in both records. */
@@ -43,6 +44,27 @@ export class Aggregates {
       const isKept = present !== undefined && aggregateIdOf(present, direction) === id;
       if (id !== undefined && !isKept) this.#node.datapath.clearAggregate(id);
     }
+  }
+
+  /**
+   * Has those pages there that are in use and next, and gives back the memory of all others. Each takes two grace periods of
+   * the kernel, in which nothing else is done here: so each has its turn.
+   */
+  async keepPages(inTurn: Exclusively): Promise<void> {
+    const { datapath } = this.#node;
+    const kept = this.#pagesToHave();
+    for (const page of kept) if (!datapath.hasPage(page)) await inTurn(async () => datapath.makePage(page));
+    for (const page of datapath.knownPages) {
+      if (kept.has(page)) continue;
+      await inTurn(async () => {
+        if (!this.#pagesToHave().has(page)) datapath.removePage(page);
+      });
+    }
+  }
+
+  #pagesToHave(): Set<number> {
+    const { store, orphans } = this.#node;
+    return pagesToHave(aggregateIdsInUse(store.readAttachments(), orphans));
   }
 
   #take(inUse: Set<number>): number {

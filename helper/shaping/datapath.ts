@@ -144,12 +144,14 @@ export class Datapath {
     for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
   }
 
-  /** Makes all of some pages, and gives back the memory of all others that this helper has seen. */
-  keepPages(kept: ReadonlySet<number>): void {
-    for (const pages of Object.values(this.#loaded.pages)) {
-      for (const number of kept) pages.make(number);
-      for (const number of pages.known) if (!kept.has(number)) pages.remove(number);
-    }
+  /** Pages that this helper has seen. */
+  get knownPages(): Set<number> {
+    return new Set(Object.values(this.#loaded.pages).flatMap(({ known }) => known));
+  }
+
+  /** Gives back the memory of a page that this helper has seen. */
+  removePage(number: number): void {
+    for (const pages of Object.values(this.#loaded.pages)) pages.remove(number);
   }
 
   /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */

@@ -8,6 +8,7 @@ import { nameOf } from './effective.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
 import type { AttachmentRecord } from './records.ts';
+import type { Exclusively } from './turns.ts';
 import { hasEgressCap, takeView } from './view.ts';
 
 /**
@@ -15,9 +16,6 @@ import { hasEgressCap, takeView } from './view.ts';
  * second more for what it has to know of the node.
  */
 const REMOVALS_PER_TURN = 150;
-
-/** Runs an operation while no other one runs. */
-export type Exclusively = (operation: () => Promise<void>) => Promise<void>;
 
 export class Removal {
   readonly #node: LoggingNode;

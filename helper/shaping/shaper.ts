@@ -16,7 +16,6 @@ import {
   type SetResult,
   type UninstallResult,
 } from '../protocol/messages.ts';
-import { aggregateIdsInUse, pagesToHave } from './aggregate-ids.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { hostInterfaceOf, recordOf } from './attach-request.ts';
@@ -44,6 +43,7 @@ import {
   type NodeStatus,
 } from './reports.ts';
 import { recordProblems, takeView, type Node, type View } from './view.ts';
+import { Turns } from './turns.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
 /** What the shaper finds out itself is left out. */
@@ -65,8 +65,7 @@ export class Shaper {
   readonly #programs: ProgramWatch;
   /** One that has not begun: as new as anybody can want it who asks now. */
   #nextLook: Promise<Look> | undefined;
-  /** Tail of the queue of operations: they run one after the other. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(options: ShaperOptions) {
     const orphans = this.#orphans;
@@ -174,7 +173,7 @@ export class Shaper {
       for (const wish of own) this.#wishes.remove(wish);
       return [own, this.#store.readAttachments().filter(isStale)] as const;
     });
-    const forgotten = await this.#removal.removeInTurns(stale, this.#turn);
+    const forgotten = await this.#removal.removeInTurns(stale, this.#turns.runOneOfMany);
     const removed = new Map([...wishes, ...forgotten].map((one) => [keyOf(one), one]));
     return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
   }
@@ -189,26 +188,26 @@ export class Shaper {
       this.#datapath.routes.check();
       return this.#matchRecords();
     });
-    await this.#removal.dropVanished(this.#turn);
-    return this.#exclusively(async () => {
+    await this.#removal.dropVanished(this.#turns.runOneOfMany);
+    const problems = await this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
-      const { orphans } = this.#options;
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
       const failures = await this.#carryOut(view);
       this.#arrivals = view.desired.arrivals;
       this.#programs.reset();
       this.#hasReconciled = true;
       this.#removal.finish();
-      this.#datapath.keepPages(pagesToHave(aggregateIdsInUse(attachments, orphans)));
-      const problems = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
+      const found = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
       const { log } = this.#options;
       await fulfil(this.#wishes, {
         ...{ refusal, log },
         isAlive: (wish) => isPodThere(this.#datapath.rt, wish),
         attach: (wish) => this.#attach(wish),
       });
-      return [...problems, ...this.#wishes.problems().map(({ text }) => text)];
+      return [...found, ...this.#wishes.problems().map(({ text }) => text)];
     });
+    await this.#aggregates.keepPages(this.#turns.runOneOfMany);
+    return problems;
   }
 
   /**
@@ -216,7 +215,7 @@ export class Shaper {
    * it is not known which. Far cheaper than reconciling where there are many pods.
    */
   async follow(changed: ReadonlySet<number> | undefined): Promise<void> {
-    const dropped = await this.#removal.dropVanished(this.#turn, changed);
+    const dropped = await this.#removal.dropVanished(this.#turns.runOneOfMany, changed);
     // What they shared with others was looked at when they were forgotten.
     if (changed?.size === dropped.length) {
       this.#exits = new Map([...this.#exits].filter(([ifindex]) => !changed.has(ifindex)));
@@ -301,12 +300,8 @@ export class Shaper {
     });
   }
 
-  readonly #turn = (operation: () => Promise<void>): Promise<void> => this.#exclusively(operation);
-
   #exclusively<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(operation);
-    this.#queue = result.catch(() => undefined);
-    return result;
+    return this.#turns.run(operation);
   }
 
   /** The whole node, not as it was before now: one look serves all who wait for it. */

@@ -30,7 +30,10 @@ function refusing(detail: string): { readonly enforcement: Enforcement; asked: n
   });
 }
 
-async function failures({ enforcement }: ReturnType<typeof refusing>, steps: readonly Step[]): Promise<string[]> {
+async function failures(
+  { enforcement }: ReturnType<typeof refusing>,
+  steps: readonly Step[],
+): Promise<string[]> {
   const apply = enforcement.applier(OBSERVED);
   const texts: string[] = [];
   for (const step of steps) await apply(step).catch((error: Error) => texts.push(error.message));
@@ -47,8 +50,7 @@ for (const [what, steps] of [
       t.deepEqual(
         await failures(kernel, [MQ, ...steps]),
         DEVICES.map(
-          ({ name }) =>
-            `Cannot hold packets on ${name}: this kernel has no sch_fq (ENOENT: ${UNKNOWN_KIND})`,
+          ({ name }) => `Cannot hold packets on ${name}: this kernel has no sch_fq (ENOENT: ${UNKNOWN_KIND})`,
         ),
       );
       // It may have been loaded since.
