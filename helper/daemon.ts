@@ -293,7 +293,10 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   };
   await upgradeNode(control, log);
   await repair();
-  if (isNew) tellOfKept(control, log);
+  if (isNew) {
+    await shaper.limitOffloadAgain();
+    tellOfKept(control, log);
+  }
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
   log(

@@ -124,6 +124,16 @@ export class Shaper {
     return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
   }
 
+  /** Limits segment offload of all pods again, after `uninstall` has given it back. */
+  async limitOffloadAgain(): Promise<void> {
+    for (const key of this.#store.readAttachments()) {
+      await this.#turns.runOneOfMany(async () => {
+        const record = this.#store.readAttachment(key);
+        if (record !== undefined) await limitGsoAtCap(this.#options, record, record);
+      });
+    }
+  }
+
   /** Changes one direction of a running attachment, or nothing at all when it fails. */
   set(params: SetParams): Promise<SetResult> {
     return this.#exclusively(async () => {

@@ -97,6 +97,42 @@ test.serial('uninstall gives back what pods had, and leaves a later choice of so
   t.deepEqual(limits(other.sandbox), later);
 });
 
+for (const [what, chosen] of [
+  ['what was there before', OPERATORS],
+  ['what was chosen meanwhile', { gso_max_size: 32_768, gso_max_segs: 600 }],
+] as const) {
+  test.serial(`after uninstall the next helper limits pods again, and gives back ${what}`, async (t) => {
+    const scene = await makeScene(t, OPERATORS);
+    const { node, sandbox, helper, directories } = scene;
+    await setRate(scene, 12_000_000);
+    const atCap = limits(sandbox);
+    t.like(atCap, { gso_max_segs: 5 });
+    await helper.ask('uninstall', {});
+    await helper.end('SIGTERM');
+    t.deepEqual(limits(sandbox), OPERATORS);
+    setLimits(sandbox, chosen);
+    const second = await startHelper(t, node, directories);
+    t.deepEqual(limits(sandbox), atCap);
+    await second.end('SIGTERM');
+    const third = await startHelper(t, node, directories);
+    t.deepEqual(limits(sandbox), atCap);
+    await third.ask('detach', KEY);
+    t.deepEqual(limits(sandbox), chosen);
+  });
+}
+
+test.serial('a later choice of somebody outlives a restart', async (t) => {
+  const scene = await makeScene(t, OPERATORS);
+  await setRate(scene, 12_000_000);
+  const later = { gso_max_size: 30_000, gso_max_segs: 20 };
+  setLimits(scene.sandbox, later);
+  await scene.helper.end('SIGTERM');
+  const next = await startHelper(t, scene.node, scene.directories);
+  t.deepEqual(limits(scene.sandbox), later);
+  await next.ask('detach', KEY);
+  t.deepEqual(limits(scene.sandbox), later);
+});
+
 test.serial('a pod whose record does not say what it had gets the default of the kernel', async (t) => {
   // As podpace leaves it at 10 Mbit/s: four frames of 1500 and a header.
   const scene = await makeScene(t, { gso_max_size: 6320, gso_max_segs: 4 });
