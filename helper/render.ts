@@ -233,11 +233,18 @@ function renderKernel({ kernel, features = [] }: StatusResult): string {
 }
 
 /** The answer of `podpaced uninstall`. */
-export function renderUninstall({ detached, restoredExits, kept }: UninstallResult): string {
+export function renderUninstall({ detached, restoredExits, kept, unreadable = [] }: UninstallResult): string {
   const done = `Detached ${detached} pods; restored ${restoredExits.map(printable).join(', ') || 'nothing'}`;
-  if (kept === 0) return done;
-  return (
-    `${done}. ${kept} pods have lost their cap; what they were to have is kept, and a podpaced that is started later ` +
-    'caps those that still run: "podpaced uninstall --forget" drops it'
-  );
+  const rest: string[] = [];
+  if (kept > 0)
+    rest.push(
+      `${kept} pods have lost their cap; what they were to have is kept, and a podpaced that is started later ` +
+        'caps those that still run',
+    );
+  if (unreadable.length > 0)
+    rest.push(
+      `Records that cannot be read are kept for a podpaced that can: ${unreadable.map(printable).join(', ')}`,
+    );
+  if (rest.length === 0) return done;
+  return [done, ...rest, '"podpaced uninstall --forget" drops what is kept'].join('. ');
 }

@@ -292,10 +292,12 @@ export interface UninstallParams {
 
 export interface UninstallResult {
   readonly restoredExits: readonly string[];
-  /** Pods that had a cap. */
+  /** Pods that were known to have a cap. */
   readonly detached: number;
   /** Those of them whose wish is kept. */
   readonly kept: number;
+  /** Files of what further pods were to have, which cannot be read and are kept; absent when there are none. */
+  readonly unreadable?: readonly string[];
 }
 
 /** Every method with its parameters and its result. */

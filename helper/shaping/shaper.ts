@@ -298,6 +298,8 @@ export class Shaper {
   uninstall(forget: boolean): Promise<UninstallResult> {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
+      const unreadable = forget ? [] : this.#store.unreadable();
+      const detached = attachments.length + this.#orphans.known.length;
       this.#orphans.forget();
       if (forget) for (const record of attachments) this.#store.removeAttachment(record);
       else this.#store.hideAttachments();
@@ -306,7 +308,8 @@ export class Shaper {
       for (const step of view.plan.steps) await apply(step);
       for (const record of attachments) await giveGsoBack(this.#options, record);
       const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []).toSorted();
-      return { restoredExits, detached: attachments.length, kept: forget ? 0 : attachments.length };
+      const kept = forget ? 0 : attachments.length;
+      return { restoredExits, detached, kept, ...(unreadable.length > 0 && { unreadable }) };
     });
   }
 

@@ -160,6 +160,12 @@ export class Store {
     ]);
   }
 
+  /** Files of attachments that cannot be read. */
+  unreadable(): string[] {
+    this.#load();
+    return [...this.#attachments.bad.keys()].toSorted();
+  }
+
   /** Why nothing is known of an attachment although there is a file of it; undefined when there is none. */
   badnessOf(key: AttachmentKey): string | undefined {
     this.#load();
@@ -239,7 +245,7 @@ export class Store {
   #badness(file: string, reason: string): string {
     const isAttachment = path.dirname(file) === this.#attachments.files.directory;
     const consequence = isAttachment
-      ? 'what the kernel holds of it stays in force and is not looked after'
+      ? 'what the kernel may hold of it stays in force and is not looked after'
       : 'what stood on that exit before is not known';
     return (
       `Cannot read the record ${printable(file)}: ${reason}; ${consequence}. ` +

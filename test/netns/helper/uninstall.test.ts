@@ -76,6 +76,57 @@ test.serial(
   },
 );
 
+for (const isRunning of [true, false]) {
+  const by = isRunning ? 'by the helper' : 'without a helper';
+  test.serial(
+    `uninstall ${by} keeps records that cannot be read, and says so; --forget drops them`,
+    async (t) => {
+      const { node, directories, records, state } = makeNode(t, ['pod0', 'newer0', 'aside0']);
+      const before = picture(node);
+      const attachments = path.join(state, 'attachments');
+      const [, newer = '', aside = ''] = records.map((name) => path.join(attachments, name));
+      const first = await startHelper(t, node, directories);
+      await first.end('SIGTERM');
+      const whole = fs.readFileSync(newer, 'utf8');
+      fs.writeFileSync(newer, whole.replace('"recordVersion":1', '"recordVersion":2'));
+      // As former releases put away what they could not read.
+      fs.writeFileSync(`${aside}.unreadable`, fs.readFileSync(aside).subarray(0, 40));
+      fs.rmSync(aside);
+      const kept = fs.readdirSync(attachments).toSorted();
+      if (isRunning) await startHelper(t, node, directories);
+
+      const { code, stdout } = await uninstall(node, directories);
+      t.is(code, 0);
+      t.regex(
+        stdout,
+        new RegExp(`^Detached ${isRunning ? 3 : 1} pods; .* 1 pods have lost their cap; .*--forget`),
+      );
+      for (const file of [newer, `${aside}.unreadable`])
+        t.regex(stdout, new RegExp(`cannot be read .*${file}`));
+      t.is(picture(node), before);
+      t.false(fs.existsSync(directories.pins));
+      t.deepEqual(fs.readdirSync(attachments).toSorted(), kept);
+
+      // The next helper names them, and holds the cap of the one that can be read again.
+      fs.writeFileSync(newer, whole);
+      const next = await startHelper(t, node, directories);
+      const { state: health, problems } = await next.ask('status', {});
+      t.is(health, 'degraded');
+      t.true(problems.some((problem) => problem.includes(`${aside}.unreadable`)));
+      t.deepEqual(
+        (await next.ask('list', {})).attachments.map(({ hostInterface }) => hostInterface).toSorted(),
+        ['newer0', 'pod0'],
+      );
+      if (!isRunning) await next.end('SIGTERM');
+      const forgotten = await uninstall(node, directories, '--forget');
+      t.is(forgotten.stdout, 'Detached 2 pods; restored newer0, pod0, uplink\n');
+      t.is(picture(node), before);
+      await next.end('SIGTERM');
+      t.deepEqual(fs.readdirSync(directories.run), []);
+    },
+  );
+}
+
 test.serial('uninstall --forget leaves nothing, also of a helper that crashed', async (t) => {
   const { node, directories, records, state } = makeNode(t, ['pod0']);
   const before = picture(node);
