@@ -195,12 +195,13 @@ export interface ObservedExits {
   readonly links: readonly Link[];
 }
 
-/** On which devices pods' packets can leave now. */
+/** On which devices pods' packets can leave now. `listed`: all devices, if they have just been listed. */
 export async function observeExits(
   { rt, routes }: Pick<Datapath, 'rt' | 'routes'>,
   known: Omit<NodeDevices, 'links' | 'reaches'>,
+  listed?: readonly Link[],
 ): Promise<ObservedExits> {
-  const links = await listLinks(rt);
+  const links = listed ?? (await listLinks(rt));
   const reaches = await routes.read();
   return { ...findExits({ ...known, links, reaches }), links };
 }

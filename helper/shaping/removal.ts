@@ -1,7 +1,7 @@
 // Attachments that go: asked for, or with their device. Also what a crash left of it is finished here.
 
 import { isDeepStrictEqual } from 'node:util';
-import { listLinks } from '../kernel/links.ts';
+import { listLinks, type Link } from '../kernel/links.ts';
 import { aggregateIdsInUse } from './aggregate-ids.ts';
 import type { Aggregates } from './aggregates.ts';
 import { nameOf } from './effective.ts';
@@ -17,6 +17,12 @@ import { hasEgressCap, takeView } from './view.ts';
  */
 const REMOVALS_PER_TURN = 150;
 
+/** What has come of removals so far. */
+interface Outcome {
+  readonly removed: AttachmentRecord[];
+  readonly failures: unknown[];
+}
+
 export class Removal {
   readonly #node: LoggingNode;
   readonly #enforcement: Enforcement;
@@ -31,15 +37,16 @@ export class Removal {
   /**
    * Forgets attachments first, then takes away what the rest does not need: with one plan, however many they are. Their records
    * say so until all is gone: what is left after a crash would otherwise be taken for that of a lost record. What can be taken
-   * away is, before it rejects for what cannot.
+   * away is, before it rejects for what cannot. `links`: all devices, if they have just been listed.
    */
-  async remove(records: readonly AttachmentRecord[]): Promise<void> {
+  async remove(records: readonly AttachmentRecord[], links?: readonly Link[]): Promise<void> {
     for (const record of records) this.#node.store.startRemoval(record);
     const others = this.#node.store.readAttachments();
     // With the last egress cap all exits go, also those that are known by nothing but their program.
     const isLast = !hasEgressCap(others, this.#node.orphans);
     const devices = records.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
-    const view = await takeView(this.#node, isLast ? others : [], { devices, hasOtherPods: isLast });
+    const scope = { devices, hasOtherPods: isLast, ...(links !== undefined && { links }) };
+    const view = await takeView(this.#node, isLast ? others : [], scope);
     const failures = new Map<number | undefined, unknown>();
     const apply = this.#enforcement.applier(view.observed);
     for (const step of view.plan.steps) {
@@ -88,51 +95,66 @@ export class Removal {
     exclusively: Exclusively,
     changed?: ReadonlySet<number>,
   ): Promise<readonly AttachmentRecord[]> {
-    let vanished: readonly AttachmentRecord[] = [];
+    const outcome: Outcome = { removed: [], failures: [] };
+    let rest: readonly AttachmentRecord[] = [];
     await exclusively(async () => {
-      vanished = await this.#findVanished(changed);
+      const candidates = this.#candidates(changed);
+      if (candidates.length === 0) return;
+      // To list devices takes its time while many go: the first turn does with one list.
+      const links = await listLinks(this.#node.datapath.rt);
+      const present = new Set(links.map(({ index }) => index));
+      const vanished = candidates.filter(({ hostInterfaceIndex }) => !present.has(hostInterfaceIndex));
+      for (const record of vanished)
+        this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
+      rest = vanished.slice(REMOVALS_PER_TURN);
+      await this.#removeUnchanged(vanished.slice(0, REMOVALS_PER_TURN), outcome, links);
     });
-    return this.removeInTurns(vanished, exclusively, (record) =>
-      this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`),
-    );
+    return this.#removeRest(rest, exclusively, outcome);
   }
 
   /**
    * Forgets attachments, so many at a time that nobody waits for long who asks meanwhile, and returns them. One that was
    * changed meanwhile stays. Rejects when all that can be is done.
    */
-  async removeInTurns(
+  removeInTurns(
     records: readonly AttachmentRecord[],
     exclusively: Exclusively,
-    tell: (record: AttachmentRecord) => void = () => undefined,
-  ): Promise<AttachmentRecord[]> {
-    const failures: unknown[] = [];
-    const removed: AttachmentRecord[] = [];
-    for (let at = 0; at < records.length; at += REMOVALS_PER_TURN) {
-      try {
-        await exclusively(async () => {
-          const current = records
-            .slice(at, at + REMOVALS_PER_TURN)
-            .filter((record) => isDeepStrictEqual(this.#node.store.readAttachment(record), record));
-          current.forEach(tell);
-          if (current.length > 0) await this.remove(current);
-          removed.push(...current);
-        });
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
-    return removed;
+  ): Promise<readonly AttachmentRecord[]> {
+    return this.#removeRest(records, exclusively, { removed: [], failures: [] });
   }
 
-  /** Attachments that have lost everything that could be capped. */
-  async #findVanished(changed?: ReadonlySet<number>): Promise<readonly AttachmentRecord[]> {
-    const records = this.#node.store
-      .readAttachments()
-      .filter(({ hostInterfaceIndex }) => changed === undefined || changed.has(hostInterfaceIndex));
-    if (records.length === 0) return [];
-    const links = new Set((await listLinks(this.#node.datapath.rt)).map(({ index }) => index));
-    return records.filter(({ hostInterfaceIndex }) => !links.has(hostInterfaceIndex));
+  async #removeRest(
+    records: readonly AttachmentRecord[],
+    exclusively: Exclusively,
+    outcome: Outcome,
+  ): Promise<readonly AttachmentRecord[]> {
+    for (let at = 0; at < records.length; at += REMOVALS_PER_TURN) {
+      const some = records.slice(at, at + REMOVALS_PER_TURN);
+      await exclusively(() => this.#removeUnchanged(some, outcome));
+    }
+    if (outcome.failures.length > 0) throw outcome.failures[0];
+    return outcome.removed;
+  }
+
+  async #removeUnchanged(
+    records: readonly AttachmentRecord[],
+    { removed, failures }: Outcome,
+    links?: readonly Link[],
+  ): Promise<void> {
+    const current = records.filter((record) =>
+      isDeepStrictEqual(this.#node.store.readAttachment(record), record),
+    );
+    if (current.length === 0) return;
+    try {
+      await this.remove(current, links);
+      removed.push(...current);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+
+  #candidates(changed: ReadonlySet<number> | undefined): readonly AttachmentRecord[] {
+    const all = this.#node.store.readAttachments();
+    return changed === undefined ? all : all.filter((record) => changed.has(record.hostInterfaceIndex));
   }
 }

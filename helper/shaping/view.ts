@@ -1,5 +1,6 @@
 // The node as it should be beside the node as it is: what every operation of the shaper begins with.
 
+import type { Link } from '../kernel/links.ts';
 import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
@@ -62,16 +63,22 @@ export interface ViewScope {
   readonly hasUplinks?: boolean;
   /** Exits that no cap needs are looked at too: `status` tells of them. */
   readonly hasIdleExits?: boolean;
+  /** All devices of the node, where they have just been listed for another reason. */
+  readonly links?: readonly Link[];
 }
 
 /** All exits of the node as they are now, whether or not a cap needs them. */
-export function observeNodeExits({ datapath, store, uplinks, orphans }: Node): Promise<ObservedExits> {
-  const known = store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex);
-  return observeExits(datapath, {
+function observeNodeExits(
+  { datapath, store, uplinks, orphans }: Node,
+  listed: readonly Link[] | undefined,
+): Promise<ObservedExits> {
+  const attached = store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex);
+  const known = {
     uplinks,
-    hostInterfaces: new Set([...known, ...orphans.map(({ ifindex }) => ifindex)]),
+    hostInterfaces: new Set([...attached, ...orphans.map(({ ifindex }) => ifindex)]),
     equipped: new Set(store.readExits().map(({ ifindex }) => ifindex)),
-  });
+  };
+  return observeExits(datapath, known, listed);
 }
 
 /**
@@ -81,11 +88,11 @@ export function observeNodeExits({ datapath, store, uplinks, orphans }: Node): P
 export async function takeView(
   node: Node,
   attachments: readonly AttachmentRecord[],
-  { devices = [], hasOtherPods, hasUplinks = true, hasIdleExits = false }: ViewScope,
+  { devices = [], hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed }: ViewScope,
 ): Promise<View> {
   const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
-  const { exits, unusable, links } = await observeNodeExits(node);
+  const { exits, unusable, links } = await observeNodeExits(node, listed);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
   const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices, ...idle]);
