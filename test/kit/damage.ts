@@ -253,14 +253,14 @@ function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Di
 
 /**
  * Whether it may take 2 s until a lost page is told of: before Linux 6.8 a look at one waits for a grace period
- * (maybe_wait_bpf_programs in kernel/bpf/syscall.c), which on one processor has passed at once (rcu_blocking_is_gp).
+ * (maybe_wait_bpf_programs in kernel/bpf/syscall.c), and is not taken each time.
  */
 function tellsPagesLate(): boolean {
   const [major = 0, minor = 0] = os
     .release()
     .split('.')
     .map((part) => Number.parseInt(part, 10));
-  return (major < 6 || (major === 6 && minor < 8)) && os.cpus().length > 1;
+  return major < 6 || (major === 6 && minor < 8);
 }
 
 /** What all share. The node has a list of exempt addresses. */
