@@ -2,7 +2,7 @@
 /*
  * The datapath of podpace: tc programs and the maps they share.
  *
- * podpace_classify	tc ingress of a host interface	writes the aggregate id to skb->queue_mapping
+ * podpace_classify	tc ingress of a host interface	writes the aggregate id to skb->queue_mapping and skb->tc_index
  * podpace_depart	tc egress of an exit		reads the id, sets it back to 0, stamps the departure time
  * podpace_depart_upper	the same, of an exit that hands packets on to other devices: tunnel, VLAN, bond, bridge
  * podpace_deliver	tc egress of a host interface	the same for a sender on this node, and goes on to
@@ -14,7 +14,9 @@
  *
  * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and bridging in
  * queue_mapping, which nothing else on that way reads or writes, and which needs no bit of skb->mark. It must be 0
- * again before the device picks its transmit queue: that happens after the egress hook.
+ * again before the device picks its transmit queue: that happens after the egress hook. Fragments are new packets, which
+ * do not inherit it, and each device on the way that has an egress of its own clears it. What is left then is tc_index, which
+ * fragments inherit and devices leave alone; other programs at a hook may overwrite it. Whoever charges a packet takes both.
  *
  * All return TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT) so that other programs at the hook run, or drop. Those that redirect come
  * after all others.
@@ -236,6 +238,34 @@ inline_always int is_ip(const struct __sk_buff *skb)
 }
 
 /*
+ * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this one that ends the hook with
+ * TCX_PASS has tc_classid written to tc_index.
+ */
+inline_always void write_sign(struct __sk_buff *skb, __u32 id)
+{
+	skb->queue_mapping = id;
+	skb->tc_index = id;
+	skb->tc_classid = id;
+}
+
+/* Takes the sign off a packet, so that it is charged once. Returns the aggregate, or 0 for a packet of nobody's. */
+inline_always __u32 take_sign(struct __sk_buff *skb)
+{
+	__u32 id = skb->queue_mapping;
+
+	if (is_aggregate(id)) {
+		skb->queue_mapping = 0;
+	} else {
+		id = skb->tc_index;
+		if (!is_aggregate(id))
+			return 0;
+	}
+	skb->tc_index = 0;
+	skb->tc_classid = 0;
+	return id;
+}
+
+/*
  * Stamps a packet that was charged, also when it departs at once: what stands there may be the time at which its socket
  * sent it, and fq, which is late now and then, would let it overtake packets of its flow that were due since.
  *
@@ -340,7 +370,7 @@ int podpace_classify(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
 
-	skb->queue_mapping = host_interface && is_ip(skb) ? host_interface->egress_id : 0;
+	write_sign(skb, host_interface && is_ip(skb) ? host_interface->egress_id : 0);
 	return TC_ACT_UNSPEC;
 }
 
@@ -351,13 +381,12 @@ int podpace_depart(struct __sk_buff *skb)
 					   .wire_len = skb->wire_len,
 					   .segments = skb->gso_segs };
 	__u64 departure_at = 0;
-	__u32 id = skb->queue_mapping;
+	__u32 id = take_sign(skb);
 
-	if (!is_aggregate(id)) {
+	if (!id) {
 		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
 	}
-	skb->queue_mapping = 0;
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
@@ -389,14 +418,13 @@ int podpace_depart_upper(struct __sk_buff *skb)
 					   .segments = skb->gso_segs };
 	__u32 ifindex = skb->ifindex, segments = packet.segments > 1 ? packet.segments : 1;
 	__u64 departure_at = 0;
-	__u32 id = skb->queue_mapping;
+	__u32 id = take_sign(skb);
 	const struct upper_exit *exit;
 
-	if (!is_aggregate(id)) {
+	if (!id) {
 		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
 	}
-	skb->queue_mapping = 0;
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
@@ -481,10 +509,9 @@ int podpace_deliver(struct __sk_buff *skb)
 					   .wire_len = skb->wire_len,
 					   .segments = skb->gso_segs };
 	__u64 left_at = 0, arrives_at = 0;
-	__u32 id = skb->queue_mapping;
+	__u32 id = take_sign(skb);
 
-	if (is_aggregate(id)) {
-		skb->queue_mapping = 0;
+	if (id) {
 		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 		if (left_at)

@@ -437,7 +437,7 @@ test.serial('a flood of flows that collide slows no other aggregate and stays wi
 
 test.serial('the id is taken from the packet: the device hashes again', (t) => {
   for (const id of [AGGREGATE_ID_MIN, ID, AGGREGATE_ID_MAX])
-    t.is(datapath.queueMappingAfter({ queueMapping: id }), 0);
+    t.is(datapath.signsAfter({ queueMapping: id }).queueMapping, 0);
 });
 
 test.serial('every id of the range has a clock of its own', (t) => {
@@ -465,7 +465,7 @@ test.serial('what left the pod as IP waits for its slot whatever it is at the ex
 
 test.serial('a packet that no classifier marked is left as it is', (t) => {
   for (const queueMapping of [0, 1, AGGREGATE_ID_MIN - 1, AGGREGATE_ID_MAX + 1]) {
-    t.is(datapath.queueMappingAfter({ queueMapping }), queueMapping);
+    t.is(datapath.signsAfter({ queueMapping }).queueMapping, queueMapping);
     t.deepEqual(datapath.send({ queueMapping, tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
   }
   t.is(datapath.clock(AGGREGATE_ID_MIN).lastNs, 0n);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes no queue_mapping and does not
- * give it back; this program sets it and goes on, by a tail call, into the program under test.
+ * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes neither queue_mapping nor
+ * tc_index and gives none back; this program sets them and goes on, by a tail call, into the program under test.
  *
  * It takes its orders from skb->cb, which a test run hands over: see enum orders. There it also leaves the packet's flow
  * hash. To look at the packet after the program under test, a test runs this one twice over the same packet: the
@@ -14,10 +14,10 @@
 
 /* Indexes into skb->cb. */
 enum orders {
-	QUEUE_MAPPING,
+	SIGNS, /* queue_mapping, and above it tc_index */
 	TSTAMP_LOW,
 	TSTAMP_HIGH,
-	REPORT, /* 0: run always; 1: run, then report; 2: report queue_mapping in skb->mark */
+	REPORT, /* 0: run always; 1: run, then report; 2: report both in skb->mark */
 	FLOW_HASH, /* written here */
 };
 
@@ -32,13 +32,14 @@ SEC("tc")
 int enter(struct __sk_buff *skb)
 {
 	if (skb->cb[REPORT] == 2) {
-		skb->mark = skb->queue_mapping;
+		skb->mark = skb->queue_mapping | skb->tc_index << 16;
 		return TC_ACT_OK;
 	}
 	if (skb->cb[REPORT])
 		skb->cb[REPORT] = 2;
 	skb->cb[FLOW_HASH] = bpf_get_hash_recalc(skb);
-	skb->queue_mapping = skb->cb[QUEUE_MAPPING];
+	skb->queue_mapping = skb->cb[SIGNS] & 0xffff; /* a larger one is not written */
+	skb->tc_index = skb->cb[SIGNS] >> 16;
 	skb->tstamp = (__u64)skb->cb[TSTAMP_HIGH] << 32 | skb->cb[TSTAMP_LOW];
 	bpf_tail_call(skb, &under_test, 0);
 	return TC_ACT_STOLEN; /* the tail call failed */

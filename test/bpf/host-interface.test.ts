@@ -8,6 +8,7 @@ import {
   TestDatapath,
   TC_ACT_SHOT,
   TC_ACT_UNSPEC,
+  type Signs,
 } from '../kit/datapath.ts';
 
 const CONFIG = {
@@ -19,6 +20,11 @@ const CONFIG = {
   targetNs: 0n,
   intervalNs: 100_000_000n,
 };
+
+/** What a packet of an aggregate carries. */
+function signsOf(id: number): Signs {
+  return { queueMapping: id, tcIndex: id };
+}
 
 let datapath: TestDatapath;
 
@@ -42,16 +48,16 @@ test.serial('podpace_classify writes the egress aggregate, whatever the pod left
   datapath.aimAt('podpace_classify');
   datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN + 7, ingressId: 0 });
   for (const queueMapping of [0, 3, AGGREGATE_ID_MIN + 8]) {
-    t.is(datapath.queueMappingAfter({ queueMapping }), AGGREGATE_ID_MIN + 7);
+    t.deepEqual(datapath.signsAfter({ queueMapping, tcIndex: queueMapping }), signsOf(AGGREGATE_ID_MIN + 7));
   }
   t.is(datapath.send({}).verdict, TC_ACT_UNSPEC);
 });
 
 test.serial('podpace_classify lets no pod without an aggregate choose one', (t) => {
   datapath.aimAt('podpace_classify');
-  t.is(datapath.queueMappingAfter({ queueMapping: AGGREGATE_ID_MIN + 8 }), 0);
+  t.deepEqual(datapath.signsAfter(signsOf(AGGREGATE_ID_MIN + 8)), signsOf(0));
   datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
-  t.is(datapath.queueMappingAfter({ queueMapping: AGGREGATE_ID_MIN + 8 }), 0);
+  t.deepEqual(datapath.signsAfter(signsOf(AGGREGATE_ID_MIN + 8)), signsOf(0));
 });
 
 test.serial('podpace_deliver paces by the ingress aggregate', (t) => {
@@ -94,8 +100,9 @@ test.serial('podpace_deliver leaves packets alone where no ingress cap is set', 
 test.serial('podpace_classify leaves frames that are no IP out of any cap', (t) => {
   datapath.aimAt('podpace_classify');
   datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: 0 });
-  t.is(datapath.queueMappingAfter({ etherType: ETHER_TYPE_ARP, queueMapping: AGGREGATE_ID_MIN + 8 }), 0);
-  t.is(datapath.queueMappingAfter({ etherType: ETHER_TYPE_IPV6 }), AGGREGATE_ID_MIN);
+  const arp = { etherType: ETHER_TYPE_ARP, ...signsOf(AGGREGATE_ID_MIN + 8) };
+  t.deepEqual(datapath.signsAfter(arp), signsOf(0));
+  t.deepEqual(datapath.signsAfter({ etherType: ETHER_TYPE_IPV6 }), signsOf(AGGREGATE_ID_MIN));
 });
 
 test.serial('between two pods of a node both caps are charged, and the later departure wins', (t) => {
@@ -119,7 +126,7 @@ test.serial('between two pods of a node both caps are charged, and the later dep
       'the queue of the sender is not its own',
     );
   }
-  t.is(datapath.queueMappingAfter({ queueMapping: egressId }), 0);
+  t.deepEqual(datapath.signsAfter({ queueMapping: egressId }), signsOf(0));
 });
 
 /** Packets into a pod with a queue of 60 ms: merged ones until TCP would have recovered from the first drop. */

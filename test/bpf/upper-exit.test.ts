@@ -62,5 +62,5 @@ test.serial('padding is charged too, but never beyond the MTU', (t) => {
 
 test.serial('a packet of nobody is not touched, and the id goes no further', (t) => {
   t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
-  t.is(datapath.queueMappingAfter({ queueMapping: ID }), 0);
+  t.is(datapath.signsAfter({ queueMapping: ID }).queueMapping, 0);
 });

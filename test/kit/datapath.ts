@@ -77,6 +77,7 @@ export function mountTemporaryBpffs(): TemporaryBpffs {
 /** A packet for the program under test. */
 export interface TestPacket {
   readonly queueMapping?: number;
+  readonly tcIndex?: number;
   readonly tstampNs?: bigint;
   /** At most 65536: a test run takes no more. */
   readonly wireLen?: number;
@@ -90,6 +91,12 @@ export interface TestPacket {
   readonly source?: string;
   readonly destination?: string;
   readonly gsoSegs?: number;
+}
+
+/** The two fields that an aggregate's id stands in. */
+export interface Signs {
+  readonly queueMapping: number;
+  readonly tcIndex: number;
 }
 
 /** What became of it. */
@@ -162,11 +169,12 @@ function ipv6FrameOf({ source = '2001:db8::1', destination = '2001:db8::2' }: Te
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
-  { queueMapping = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0 }: TestPacket,
+  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0 }: TestPacket,
   report: number,
 ): Buffer {
   const context = Buffer.alloc(192);
-  context.writeUInt32LE(queueMapping, 48);
+  context.writeUInt16LE(queueMapping, 48);
+  context.writeUInt16LE(tcIndex, 50);
   context.writeBigUInt64LE(tstampNs, 52);
   context.writeUInt32LE(report, 60);
   context.writeUInt32LE(wireLen, 160);
@@ -357,11 +365,11 @@ export class TestDatapath {
     return sendThrough(programFd(this.#enter, 'enter'), packet, repeat);
   }
 
-  /** Sends one packet and returns the queue_mapping that it comes out with. */
-  queueMappingAfter(packet: TestPacket): number {
+  /** Sends one packet and returns what it comes out with. */
+  signsAfter(packet: TestPacket): Signs {
     const enterFd = programFd(this.#enter, 'enter');
     const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, 1), repeat: 2 });
-    return run.contextOut.readUInt32LE(8);
+    return { queueMapping: run.contextOut.readUInt16LE(8), tcIndex: run.contextOut.readUInt16LE(10) };
   }
 
   get #stateSize(): number {

@@ -49,6 +49,11 @@ export interface Scene {
   readonly podAddress6: string;
 }
 
+/** What it takes to count what has come to the peer. */
+interface PeerScene {
+  readonly bed: Pick<TestBed<'pod'>, 'peer'>;
+}
+
 export type Ip = (command: string) => string;
 
 export function ipIn(netns: string): Ip {
@@ -180,7 +185,7 @@ export function send(
  * they come late, and whoever counts at that moment finds too few and then too many: as many as can be queued at once, which
  * the horizon limits. So it is the growth in the long run that counts, or all that came but one such queue if that is more.
  */
-export async function rateOn({ bed }: Scene, devices: readonly string[]): Promise<number> {
+export async function rateOn({ bed }: PeerScene, devices: readonly string[]): Promise<number> {
   const netns = openNetns(bed.peer);
   try {
     const points: Point[] = [];

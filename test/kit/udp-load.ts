@@ -7,7 +7,8 @@ import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
 
 /** A full Ethernet frame of UDP over IPv4, without its checksum, and what it carries. */
 export const FRAME_BYTES = 1514;
-const PAYLOAD = Buffer.alloc(FRAME_BYTES - 14 - 20 - 8);
+const HEADER_BYTES = 14 + 20 + 8;
+const PAYLOAD_BYTES = FRAME_BYTES - HEADER_BYTES;
 /** The discard port. Nobody listens there; what the receiver says of it disturbs no socket that is not connected. */
 const PORT = 9;
 const TICK_MS = 5;
@@ -15,29 +16,35 @@ const TICK_MS = 5;
 export interface Flow {
   readonly socket: dgram.Socket;
   readonly to: string;
-  /** On the wire, layer 2. */
+  /** On the wire, layer 2, of datagrams that are not fragmented. */
   readonly bitsPerSec: number;
+  /** Of a datagram; absent: that of a full frame. */
+  readonly payloadBytes?: number;
 }
 
 /** A socket in a namespace, closed after the test. */
-export function openSender(t: ExecutionContext, netns: NetNamespace): dgram.Socket {
+export function openSender(t: ExecutionContext, netns: NetNamespace, family: 4 | 6 = 4): dgram.Socket {
   // The socket is made by bind, and at once only when no name has to be looked up.
-  const socket = dgram.createSocket({ type: 'udp4', lookup: (name, _options, done) => done(null, name, 4) });
+  const type = family === 4 ? 'udp4' : 'udp6';
+  const socket = dgram.createSocket({ type, lookup: (name, _options, done) => done(null, name, family) });
   t.teardown(() => void socket.close());
   socket.on('error', (error) => t.fail(`a sender: ${error.message}`));
-  inNetns(netns, () => void socket.bind({ address: '0.0.0.0', exclusive: true }));
+  const address = family === 4 ? '0.0.0.0' : '::';
+  inNetns(netns, () => void socket.bind({ address, exclusive: true }));
   return socket;
 }
 
-/** Sends full frames by all flows for so many milliseconds. */
+/** Sends datagrams by all flows for so many milliseconds. */
 export async function sendAll(flows: readonly Flow[], durationMs: number): Promise<void> {
   const beginMs = performance.now();
   const sent = flows.map(() => 0);
+  const payloads = flows.map(({ payloadBytes = PAYLOAD_BYTES }) => Buffer.alloc(payloadBytes));
   for (let elapsedMs = 0; elapsedMs < durationMs;) {
     elapsedMs = Math.min(performance.now() - beginMs, durationMs);
     for (const [index, { socket, to, bitsPerSec }] of flows.entries()) {
-      const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / FRAME_BYTES);
-      for (let count = sent[index] ?? 0; count < due; count += 1) socket.send(PAYLOAD, PORT, to);
+      const payload = payloads[index] ?? Buffer.alloc(0);
+      const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / (payload.length + HEADER_BYTES));
+      for (let count = sent[index] ?? 0; count < due; count += 1) socket.send(payload, PORT, to);
       sent[index] = due;
     }
     await sleep(TICK_MS);
