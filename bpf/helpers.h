@@ -45,7 +45,9 @@ static long (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)BPF_F
 #define ETHER_TYPE_IPV4 __builtin_bswap16(0x0800)
 #define ETHER_TYPE_IPV6 __builtin_bswap16(0x86dd)
 
-/* __sk_buff->pkt_type of a packet to this host's link address (PACKET_HOST of linux/if_packet.h). */
+/* __sk_buff->pkt_type: whom the link address is of (PACKET_HOST and so on of linux/if_packet.h). */
 #define PACKET_TO_HOST 0
+#define PACKET_TO_ALL 1
+#define PACKET_TO_GROUP 2
 
 #endif

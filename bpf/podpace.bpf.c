@@ -231,12 +231,6 @@ inline_always int is_aggregate(__u32 id)
 	return id - AGGREGATE_ID_MIN < AGGREGATE_COUNT;
 }
 
-/* ARP and the like carry no data worth a cap, and nothing works without them. */
-inline_always int is_ip(const struct __sk_buff *skb)
-{
-	return skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6;
-}
-
 /*
  * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this one that ends the hook with
  * TCX_PASS has tc_classid written to tc_index.
@@ -272,7 +266,7 @@ inline_always __u32 take_sign(struct __sk_buff *skb)
  * Time and clock are set together. A plain write leaves the clock as it was: since Linux 7 fq then warns of packets that
  * have none, and converts the time where a socket asked for CLOCK_TAI (SO_TXTIME). Before, a time without a clock is
  * cleared by bridges, for example, which take it for a receive timestamp. TCP has said its clock already, and of what is
- * no IP on the way out any more (MPLS) the kernel takes no clock: fq waits for the time that stands there.
+ * no IP, or none any more (MPLS), the kernel takes no clock: fq waits for the time that stands there.
  */
 inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
@@ -363,14 +357,50 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	return TC_ACT_UNSPEC;
 }
 
-/* Writes the id even when it is none: what the pod left in queue_mapping must not choose an aggregate. */
+/*
+ * Bytes of the frames of a packet, before any hook has counted them: of a merged one, which is UDP where it goes to many, with
+ * the headers of each segment.
+ */
+inline_always __u32 length_of_frames(struct __sk_buff *skb)
+{
+	__u32 segments = skb->gso_segs, network_header = IPV6_HEADER;
+	__u8 version_ihl = 0;
+
+	if (segments < 2)
+		return skb->len;
+	if (skb->protocol == ETHER_TYPE_IPV4) {
+		bpf_skb_load_bytes_relative(skb, 0, &version_ihl, sizeof(version_ihl), BPF_HDR_START_NET);
+		network_header = (version_ihl & 15) * 4;
+	}
+	return skb->len + (segments - 1) * (ETHER_HEADER + network_header + UDP_HEADER);
+}
+
+/*
+ * Writes the id even when it is none: what the pod left in queue_mapping must not choose an aggregate.
+ *
+ * Bridges make a copy for each of their ports of what goes to many. It is charged here, once, and has its departure time with
+ * it: so have the copies, and no exit finds a sign on them.
+ */
 SEC("tc")
 int podpace_classify(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	__u32 id = host_interface ? host_interface->egress_id : 0;
+	struct departure_packet packet = { .tstamp = skb->tstamp, .segments = skb->gso_segs };
+	__u64 departure_at = 0;
 
-	write_sign(skb, host_interface && is_ip(skb) ? host_interface->egress_id : 0);
+	if (skb->pkt_type != PACKET_TO_ALL && skb->pkt_type != PACKET_TO_GROUP) {
+		write_sign(skb, id);
+		return TC_ACT_UNSPEC;
+	}
+	write_sign(skb, 0);
+	packet.wire_len = length_of_frames(skb);
+	if (is_aggregate(id) && schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	/* On the way in a time without its clock is when the packet was received, and bridges clear it: see stamp(). */
+	if (departure_at && (skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6))
+		stamp(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
@@ -440,7 +470,7 @@ inline_always __u32 receiving_aggregate(const struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
 
-	return host_interface && is_ip(skb) ? host_interface->ingress_id : 0;
+	return host_interface ? host_interface->ingress_id : 0;
 }
 
 /* The later of the sender's departure and the receiver's, of which 0 is none. */

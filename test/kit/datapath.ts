@@ -91,6 +91,8 @@ export interface TestPacket {
   readonly source?: string;
   readonly destination?: string;
   readonly gsoSegs?: number;
+  /** Link address that it goes to; the host's own when absent. */
+  readonly mac?: readonly number[];
 }
 
 /** The two fields that an aggregate's id stands in. */
@@ -137,10 +139,18 @@ const PROTOCOL_UDP = 17;
 export const ETHER_TYPE_IPV4 = 0x0800;
 export const ETHER_TYPE_IPV6 = 0x86dd;
 export const ETHER_TYPE_ARP = 0x0806;
+/** A frame with two VLAN tags (IEEE 802.1ad). */
+export const ETHER_TYPE_QINQ = 0x88a8;
+export const ETHER_TYPE_MPLS = 0x8847;
 
 /** An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much longer. */
-function frameOf({ flow = 0, ecn = 0, etherType = ETHER_TYPE_IPV4, ...ends }: TestPacket): Buffer {
-  if (etherType === ETHER_TYPE_IPV6) return ipv6FrameOf(ends);
+function frameOf(packet: TestPacket): Buffer {
+  const frame = packet.etherType === ETHER_TYPE_IPV6 ? ipv6FrameOf(packet) : ipv4FrameOf(packet);
+  frame.set(packet.mac ?? []);
+  return frame;
+}
+
+function ipv4FrameOf({ flow = 0, ecn = 0, etherType = ETHER_TYPE_IPV4, ...ends }: TestPacket): Buffer {
   const { source = '10.0.0.1', destination = '10.0.0.2' } = ends;
   const frame = Buffer.alloc(60);
   frame.writeUInt16BE(etherType, 12);

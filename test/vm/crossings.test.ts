@@ -26,7 +26,7 @@ const FOLLOW_MS = 3000;
 const CAPS = { egress: { rateBitsPerSec: CAP_MBIT * 1e6 }, ingress: { rateBitsPerSec: CAP_MBIT * 1e6 } };
 
 const [NODE, PEER, FAR, FAR6] = ['198.51.100.1', '198.51.100.2', '203.0.113.2', '2001:db8:9::2'];
-const POD = '10.86.0.2';
+const [POD, BRIDGED_POD] = ['10.86.0.2', '198.51.100.9'];
 
 /** Datagrams: nearly a full frame, and several of them, which the pod sends as fragments. */
 const FULL_BYTES = 1400;
@@ -69,6 +69,21 @@ async function makeRouted(t: ExecutionContext): Promise<Scene> {
     '-6 address add 2001:db8:86::2/64 dev eth0 nodad',
     '-6 route add default via 2001:db8:86::1',
   ]);
+  return cap(t, { node, pod, peer });
+}
+
+/** A node whose pod is on one bridge with the uplink, and so in one network with the peer. */
+async function makeBridged(t: ExecutionContext): Promise<Scene> {
+  const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, pod, 'pod0');
+  addUplink(node, peer, 'uplink', 4);
+  inTurn(node, [
+    'link add br0 type bridge',
+    'link set uplink master br0',
+    'link set pod0 master br0',
+    'link set br0 up',
+  ]);
+  inTurn(pod, [`address add ${BRIDGED_POD}/24 dev eth0`, 'route add 239.0.0.0/8 dev eth0']);
   return cap(t, { node, pod, peer });
 }
 
@@ -219,3 +234,78 @@ for (const [name, { commands, to, payloadBytes, ...more }] of Object.entries(CRO
     holds(t, await rateWhile(t, scene.peer, ['uplink'], flow));
   });
 }
+
+/** How one end sends other frames to the other: {device} and {via} are its own device and the other's address on the bridge. */
+const FRAMES: Readonly<Record<string, readonly string[]>> = {
+  'IP under two VLAN tags': [
+    'link add link {device} name outer type vlan proto 802.1ad id 5',
+    'link set outer up',
+    'link add link outer name inner type vlan id 7',
+    'address add {own}/24 dev inner',
+    'link set inner up',
+    'neigh add {other} lladdr {mac} dev inner',
+  ],
+  'frames that are no IP (MPLS)': ['route add {other}/32 encap mpls 100 via {via} dev {device}'],
+};
+
+interface End {
+  readonly netns: TestNetns;
+  readonly device: string;
+  /** On the bridge, and in the frames. */
+  readonly addresses: readonly [string, string];
+}
+
+function sendsFrames(commands: readonly string[], from: End, to: End): void {
+  const [link] = to.netns.ipJson('link', 'show', 'dev', to.device);
+  const values: Readonly<Record<string, string>> = {
+    ...{ device: from.device, own: from.addresses[1], via: to.addresses[0], other: to.addresses[1] },
+    mac: String(link?.['address']),
+  };
+  const fill = (command: string) => command.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
+  inTurn(from.netns, commands.map(fill));
+}
+
+for (const [name, commands] of Object.entries(FRAMES)) {
+  test.serial(`${name}, out of the pod and into it`, async (t) => {
+    t.timeout(300_000);
+    const scene = await makeBridged(t);
+    const pod: End = { netns: scene.pod, device: 'eth0', addresses: [BRIDGED_POD, '203.0.113.1'] };
+    const peer: End = { netns: scene.peer, device: 'uplink', addresses: [PEER, '203.0.113.2'] };
+    await settle(t, scene);
+    for (const [from, to] of [
+      [pod, peer],
+      [peer, pod],
+    ] as const) {
+      sendsFrames(commands, from, to);
+      const flow = { payloadBytes: FULL_BYTES, bitsPerSec: OFFERED_MBIT * 1e6 };
+      const way = { ...flow, from: from.netns, to: to.addresses[1] };
+      holds(t, await rateWhile(t, to.netns, [to.device], way));
+    }
+  });
+}
+
+test.serial('multicast that a bridge copies to five ports is charged once', async (t) => {
+  t.timeout(600_000);
+  const scene = await makeBridged(t);
+  const { node, pod, peer, helper } = scene;
+  const ports = ['port1', 'port2', 'port3', 'port4'];
+  for (const port of ports) {
+    inTurn(node, [
+      `link add ${port} type veth peer name ${port} netns ${peer.name}`,
+      `link set ${port} master br0`,
+      `link set ${port} up`,
+    ]);
+    inTurn(peer, [`link set ${port} up`]);
+  }
+  const key = { containerId: 'c-pod0', ifname: 'eth0' };
+  await helper.ask('set', { ...key, direction: 'egress', changes: { rateBitsPerSec: 4e6 } });
+  await settle(t, scene);
+  const flow = { from: pod, to: '239.1.2.3' };
+  for (const port of ['uplink', ...ports]) {
+    const mbit = await rateWhile(t, peer, [port], { ...flow, bitsPerSec: 3e6 });
+    t.log(`${port}: ${mbit.toFixed(3)} Mbit/s of 3 sent`);
+    t.true(Math.abs(mbit - 3) <= 0.05, `${port}: ${mbit} Mbit/s`);
+  }
+  for (const port of ['uplink', 'port4'])
+    holds(t, await rateWhile(t, peer, [port], { ...flow, bitsPerSec: 12e6 }), 4);
+});
