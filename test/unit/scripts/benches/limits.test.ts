@@ -79,6 +79,19 @@ test('a load that the machine cannot make is told of', (t) => {
   t.regex(texts(4000, 0.6).join(), /TBF fills 0\.6 of its cap/);
 });
 
+test('99 % of a cap are delivered of datagrams, and an offer that the machine cannot make is told of', (t) => {
+  const of = (delivered: number, offered: number): Row[] =>
+    rows('udp', '100M-2x', { podpace: { delivered_share: delivered, offered_mbit: offered } });
+  t.deepEqual(missed('udp', '100M-2x', of(0.99, 200)), []);
+  t.is(missed('udp', '100M-2x', of(0.989, 200)).length, 1);
+  const texts = (offered: number): string =>
+    judge(of(0.5, offered), [{ bench: 'udp', scenarios: ['100M-2x'] }])
+      .map(({ text }) => text)
+      .join();
+  t.notRegex(texts(190), /not reached/);
+  t.regex(texts(44), /the pod offers 44 of 200 Mbit\/s/);
+});
+
 test('a window may hold the cap, half a percent and one burst; 1 Gbit/s may be used less', (t) => {
   const of = (scenario: string, mean: number, max: number): string[] =>
     missed(
