@@ -70,12 +70,14 @@ export interface SceneOptions {
   readonly isNested?: boolean;
   /** More keys of the plugin. */
   readonly keys?: object;
+  /** A cap on what the pod receives, beside that on what it sends. */
+  readonly ingressMbit?: number;
 }
 
 /** A node with a helper and one capped pod of both families. */
 export async function makeScene(
   undo: UndoStack,
-  { flags = [], isNested = false, keys = {} }: SceneOptions = {},
+  { flags = [], isNested = false, keys = {}, ingressMbit }: SceneOptions = {},
 ): Promise<Scene> {
   const signal = new AbortController().signal;
   scenes += 1;
@@ -91,7 +93,7 @@ export async function makeScene(
   const call = {
     ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed, netns: pod },
     cnitool: path.join(buildDirectory, 'tools/cnitool'),
-    capabilityArguments: bandwidthArguments({ egressMbit: CAP_MBIT }),
+    capabilityArguments: bandwidthArguments({ egressMbit: CAP_MBIT, ingressMbit }),
   };
   undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
   const added = await callPlugins({ ...call, verb: 'add' });
