@@ -202,7 +202,7 @@ function untilSignal(signal: AbortSignal): Promise<void> {
 
 /** Follows what happens to the node's devices. */
 function followNode(
-  { shaper, datapath: { routes } }: Control,
+  { shaper, datapath: { routes, hooks } }: Control,
   log: Log,
 ): { readonly lookSoon: () => void; readonly stop: () => void } {
   /** A failure is told of once, however often what failed is tried again. */
@@ -221,7 +221,12 @@ function followNode(
   routes.follow((ifindex) => follower.hear({ kind: 'route', ifindex }));
   const events = new RtEvents((event) => {
     routes.hear(event);
-    if (event.kind !== 'route' && event.kind !== 'nexthop') follower.hear(event);
+    // What others do with filters concerns podpace only where its own programs are filters.
+    const { kind } = event;
+    if (kind === 'filter' && hooks.kind === 'clsact')
+      follower.hear({ kind: 'qdisc', ifindex: event.ifindex });
+    if (kind === 'link' || kind === 'lost') follower.hear(event);
+    if (kind === 'qdisc') follower.hear({ kind, ifindex: event.ifindex });
   });
   const channels = new ChannelEvents(({ ifindex, queues }) => {
     // A driver may make its queues anew.

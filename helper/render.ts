@@ -107,13 +107,18 @@ function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus
 }
 
 /** Whether both directions, one or none is enforced, and why not. */
-function renderState({ effective, problems, problemsByDirection = {} }: AttachmentStatus): string {
-  if (problems.length === 0) return 'enforced';
+function renderState({
+  effective,
+  problems,
+  problemsByDirection = {},
+  notes = [],
+}: AttachmentStatus): string {
+  if (problems.length === 0) return ['enforced', ...notes].join('; ');
   const concerned = DIRECTIONS.filter((direction) => problemsByDirection[direction] !== undefined);
   const isWhole = DIRECTIONS.every(
     (direction) => effective[direction] === undefined || concerned.includes(direction),
   );
-  return `NOT ENFORCED${isWhole || concerned.length === 0 ? '' : ` (${concerned.join(', ')})`}: ${problems.join('; ')}`;
+  return `NOT ENFORCED${isWhole || concerned.length === 0 ? '' : ` (${concerned.join(', ')})`}: ${[...problems, ...notes].join('; ')}`;
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {

@@ -1,6 +1,7 @@
 // bpf(2), typed: maps, types, programs and pins. Each function is one command; descriptors are plain numbers
 // that the caller closes with fs.closeSync.
 
+import fs from 'node:fs';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { possibleCpus } from './cpus.ts';
 import { hasErrno } from './errors.ts';
@@ -355,4 +356,20 @@ export function mapFdById(id: number): number {
 /** Descriptor of a loaded program by its id. KernelError ENOENT when it is gone. */
 export function programFdById(id: number): number {
   return new BpfAttr().u32(0, id).call(`open BPF program ${id}`, COMMAND.PROG_GET_FD_BY_ID);
+}
+
+/** Name of a program by its id; undefined when it is gone. */
+export function nameOfProgram(id: number): string | undefined {
+  let fd: number;
+  try {
+    fd = programFdById(id);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  try {
+    return programInfo(fd).name;
+  } finally {
+    fs.closeSync(fd);
+  }
 }

@@ -25,15 +25,31 @@ import type { RtSocket } from './rtnetlink.ts';
 export type { TcHook } from '../wire/tc-message.ts';
 
 /** ETH_P_ALL of linux/if_ether.h: packets of every protocol. */
-const ETH_P_ALL = 3;
+export const ETH_P_ALL = 3;
 
-/** A BPF filter that stands at a hook. */
-export interface BpfFilter extends BpfFilterOptions {
-  /** The hook's filters run from the lowest number up. */
+/** A filter of any kind that stands at a hook. */
+export interface TcFilter {
+  readonly kind: string;
+  /** The hook's filters run from the lowest number up; all of one number have one kind and one protocol. */
   readonly priority: number;
   /** EtherType; 3 is all of them. */
   readonly protocol: number;
+  /** 0 of what is no filter but the head of a priority's list. */
   readonly handle: number;
+  /** 0 is the one that packets enter. */
+  readonly chain: number;
+  readonly options: Buffer;
+}
+
+/** A BPF filter that stands at a hook. */
+export interface BpfFilter extends BpfFilterOptions, Pick<TcFilter, 'priority' | 'protocol' | 'handle'> {}
+
+/** All filters at hooks of devices, by `filterListOf`. */
+export type FilterLists = ReadonlyMap<string, readonly TcFilter[]>;
+
+/** Name of the list of a hook in FilterLists. */
+export function filterListOf(ifindex: number, hook: TcHook): string {
+  return `${ifindex}/${hook}`;
 }
 
 /** Where a filter stands. */
@@ -68,28 +84,39 @@ export function removeClsact(rt: RtSocket, ifindex: number): Promise<void> {
   return deleteQdisc(rt, { ifindex, parent: TC_H_CLSACT, handle: CLSACT_HANDLE });
 }
 
-/** The BPF filters of the chain that packets enter, in the order they run; filters of other kinds are left out. */
-export function listBpfFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<BpfFilter[]> {
+/**
+ * All filters at a hook with the heads of their lists, in the order they run. Rejects with KernelError EINVAL or ENOENT when
+ * there is no clsact qdisc.
+ */
+export function listFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<TcFilter[]> {
   const operation = `list ${hook} filters of interface ${ifindex}`;
   const payload = encodeTcRequest({ ifindex, parent: hookParent(hook) });
-  return rt.dump({ operation, type: RTM_GETTFILTER, payload }, decodeBpfFilter);
+  return rt.dump({ operation, type: RTM_GETTFILTER, payload }, decodeFilter);
 }
 
-/** Whether anybody has a filter of any kind at a hook. Rejects with KernelError EINVAL when there is no clsact qdisc. */
-export async function hasFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<boolean> {
-  const operation = `list ${hook} filters of interface ${ifindex}`;
-  const payload = encodeTcRequest({ ifindex, parent: hookParent(hook) });
-  const filters = await rt.dump({ operation, type: RTM_GETTFILTER, payload }, (message) => message);
-  return filters.length > 0;
+/** The same where there may be no clsact qdisc, or no device any more: none then. */
+export async function filtersAt(rt: RtSocket, ifindex: number, hook: TcHook): Promise<TcFilter[]> {
+  try {
+    return await listFilters(rt, ifindex, hook);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) return [];
+    throw error;
+  }
+}
+
+/** The BPF filters of the chain that packets enter, in the order they run; filters of other kinds are left out. */
+export async function listBpfFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<BpfFilter[]> {
+  return (await listFilters(rt, ifindex, hook)).flatMap((filter) => bpfFilterOf(filter) ?? []);
 }
 
 /**
  * Runs the program behind `programFd` at a hook, in place of the one that had the same priority and handle: no
- * packet goes without either. Rejects with KernelError EINVAL when there is no clsact qdisc.
+ * packet goes without either. `former` is deleted right before, so that the new one comes first of its priority. Rejects with KernelError EINVAL when there is no clsact qdisc.
  */
 export function replaceBpfFilter(
   rt: RtSocket,
   filter: FilterPlace & { readonly programFd: number; readonly name: string },
+  former?: FilterPlace,
 ): Promise<void> {
   const options = encodeAttributes((attributes) => writeBpfFilterOptions(attributes, filter));
   return rt.execute({
@@ -97,15 +124,19 @@ export function replaceBpfFilter(
     type: RTM_NEWTFILTER,
     flags: FlagsNew.CREATE,
     payload: encodeTcRequest({ ...place(filter), kind: 'bpf', options }),
+    ...(former !== undefined && { prelude: deletion(former) }),
   });
+}
+
+function deletion(filter: FilterPlace): { type: number; payload: Buffer } {
+  return { type: RTM_DELTFILTER, payload: encodeTcRequest({ ...place(filter), kind: 'bpf' }) };
 }
 
 /** Removes one filter. Rejects with KernelError ENOENT when it is gone, EINVAL when the clsact qdisc is. */
 export function deleteFilter(rt: RtSocket, filter: FilterPlace): Promise<void> {
   return rt.execute({
     operation: `delete the filter ${describe(filter)}`,
-    type: RTM_DELTFILTER,
-    payload: encodeTcRequest({ ...place(filter), kind: 'bpf' }),
+    ...deletion(filter),
   });
 }
 
@@ -122,9 +153,13 @@ function describe({ ifindex, hook, priority, handle }: FilterPlace): string {
   return `at ${hook} of interface ${ifindex} with priority ${priority} and handle ${handle}`;
 }
 
-/** Without a handle it is no filter but the head of a priority's list. */
-function decodeBpfFilter(payload: Buffer): BpfFilter | undefined {
+function decodeFilter(payload: Buffer): TcFilter {
   const { kind, handle, info, options, chain } = decodeTcObject(payload);
-  if (kind !== 'bpf' || handle === 0 || chain !== 0) return undefined;
-  return { ...decodeFilterInfo(info), handle, ...decodeBpfFilterOptions(options) };
+  return { ...{ kind, handle, options, chain }, ...decodeFilterInfo(info) };
+}
+
+/** A filter as one of the kind `bpf`; undefined for another, and for one of a chain that packets do not enter. */
+export function bpfFilterOf({ kind, options, chain, ...place }: TcFilter): BpfFilter | undefined {
+  if (kind !== 'bpf' || place.handle === 0 || chain !== 0) return undefined;
+  return { ...place, ...decodeBpfFilterOptions(options) };
 }

@@ -31,6 +31,11 @@ export interface RtRequest {
   /** NLM_F_CREATE and such; REQUEST, ACK and DUMP are added here. */
   readonly flags?: number;
   readonly payload: Buffer;
+  /**
+   * A change that the kernel makes right before, in the same system call, so that nothing comes in between. Whether it could be
+   * made is not told.
+   */
+  readonly prelude?: Omit<RtRequest, 'operation' | 'prelude'>;
 }
 
 /** A request that was sent and waits for its answer. */
@@ -162,7 +167,12 @@ export class RtSocket {
   }
 
   #send(request: RtRequest, flags: number, seq: number): void {
-    const message = formatMessage({ type: request.type, flags, seq, port: 0, data: request.payload });
+    const { prelude } = request;
+    const message = [
+      // With a number of no request, so that no answer to it is taken for one.
+      ...(prelude === undefined ? [] : formatted(prelude, Flags.REQUEST | (prelude.flags ?? 0), 0)),
+      ...formatted(request, flags, seq),
+    ];
     const sent = this.#pending;
     this.#transport.send(Buffer.concat(message), (error) => {
       if (error !== undefined && this.#pending === sent) this.#fail(error.code, 'the request was not sent');
@@ -205,6 +215,17 @@ export class RtSocket {
   #fail(errno: string, detail: string): void {
     this.#pending?.settle(new KernelError(this.#pending.operation, errno, detail));
   }
+}
+
+/** A message, filled up to where another one may begin. */
+function formatted(
+  { type, payload }: Pick<RtRequest, 'type' | 'payload'>,
+  flags: number,
+  seq: number,
+): Uint8Array[] {
+  const message = formatMessage({ type, flags, seq, port: 0, data: payload });
+  const length = message.reduce((sum, each) => sum + each.length, 0);
+  return [...message, Buffer.alloc(-length & 3)];
 }
 
 function decodeFor<T>(operation: string, decode: () => T): T {

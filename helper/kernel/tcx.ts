@@ -80,24 +80,26 @@ export interface TcxProgram {
   readonly linkId: number;
 }
 
+/** What the kernel fills in, and what asks for it: thousands of places are asked after, and each answer is read at once. */
+const PROGRAM_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+const LINK_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+
 /**
  * The programs at a hook, in the order in which they run. KernelError EINVAL without tcx, ENODEV when the device is
  * gone. Takes the kernel's rtnl lock.
  */
 export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
-  const programs = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
-  const links = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
   const attr = new BpfAttr()
     .u32(0, ifindex)
     .u32(4, HOOKS[hook].type)
-    .pointer(16, programs)
+    .pointer(16, PROGRAM_IDS)
     .u32(24, TCX_PROGRAMS_MAX)
-    .pointer(40, links);
+    .pointer(40, LINK_IDS);
   const operation = `list the programs at ${hook} of interface ${ifindex}`;
   // A hook that never had a program.
   if (attr.callUnless('ENOENT', operation, COMMAND.PROG_QUERY) === undefined) return [];
   return Array.from({ length: attr.readU32(24) }, (_, index) => {
-    return { programId: programs.readUInt32LE(index * 4), linkId: links.readUInt32LE(index * 4) };
+    return { programId: PROGRAM_IDS.readUInt32LE(index * 4), linkId: LINK_IDS.readUInt32LE(index * 4) };
   });
 }
 

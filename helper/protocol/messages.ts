@@ -179,6 +179,8 @@ export interface AttachmentStatus extends AttachParams {
   readonly problems: readonly string[];
   /** The same by the direction that they concern; a direction that nothing is wrong with is absent. Old helpers do not say. */
   readonly problemsByDirection?: { readonly [D in Direction]?: readonly string[] };
+  /** What is to be known of it although nothing is known to be wrong; absent when there is nothing. */
+  readonly notes?: readonly string[];
 }
 
 export interface SetParams extends AttachmentKey {

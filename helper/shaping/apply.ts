@@ -69,6 +69,11 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
         { ifindex: step.ifindex, hook: step.hook },
         datapath.program(step.program),
       );
+    case 'come-first':
+      return datapath.hooks.comeFirst(
+        { ifindex: step.ifindex, hook: step.hook },
+        datapath.program(step.program),
+      );
     case 'detach':
       return datapath.hooks.detach({ ifindex: step.ifindex, hook: step.hook });
     case 'restore-root':

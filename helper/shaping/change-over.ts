@@ -4,10 +4,8 @@
 // the same in both layouts and stand in both sets of maps by then, so either classifier may meet either exit. Aggregates
 // whose clocks both layouts share are charged once, whichever program it is.
 
-import fs from 'node:fs';
-import { programFdById, programInfo } from '../kernel/bpf.ts';
+import { nameOfProgram } from '../kernel/bpf.ts';
 import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
-import { hasErrno } from '../kernel/errors.ts';
 import type { Hooks, Place } from '../kernel/hooks.ts';
 import { CarryOver } from './carry-over.ts';
 
@@ -17,22 +15,6 @@ const KERNEL_NAME_LENGTH = 15;
 interface Replacement {
   readonly place: Place;
   readonly program: LoadedProgram;
-}
-
-/** Name of a program by its id; undefined when it is gone. */
-function nameOfProgram(id: number): string | undefined {
-  let fd: number;
-  try {
-    fd = programFdById(id);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  try {
-    return programInfo(fd).name;
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 /** Places where a program stands that is not ours but has the name of one of ours. */

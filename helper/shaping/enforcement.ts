@@ -5,6 +5,9 @@ import { applyStep } from './apply.ts';
 import { replaceOwnExemptions } from './exemptions.ts';
 import { isUnknownQdisc, qdiscFailure, ShapingError } from './failure.ts';
 import { desiredConfigs, type Observed, type Step } from './plan.ts';
+import { nameOfOccupants } from './in-front.ts';
+import { MAX_MOVES, PAUSE_MS } from './precedence.ts';
+import { formatDuration } from './units.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { hasUplink, takeView, type Node, type View } from './view.ts';
@@ -81,7 +84,11 @@ export class Enforcement {
     const { datapath, store } = this.#node;
     const refusals = new Map<string, KernelError>();
     return async (step) => {
-      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') return applyStep(datapath, store, step);
+      if (step.kind !== 'set-root' && step.kind !== 'set-leaf') {
+        await applyStep(datapath, store, step);
+        if (step.kind === 'come-first') this.#noteMove(step, observed);
+        return;
+      }
       const qdisc = step.kind === 'set-root' ? step.qdisc : 'fq';
       const failure = (refusal: KernelError): ShapingError =>
         qdiscFailure(refusal, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
@@ -95,5 +102,18 @@ export class Enforcement {
         throw failure(error);
       }
     };
+  }
+
+  #noteMove(step: Step & { readonly kind: 'come-first' }, observed: Observed): void {
+    const { log, precedence } = this.#node;
+    const place = `${observed.devices.get(step.ifindex)?.name ?? step.ifindex} (${step.hook})`;
+    const others = nameOfOccupants(step.passed);
+    log('warn', `Stepped in front of ${others} on ${place}`);
+    if (!precedence.note(step)) return;
+    const [times, pause] = [MAX_MOVES, formatDuration(PAUSE_MS * 1e6)];
+    log(
+      'warn',
+      `Others stepped in front on ${place} ${times} times in a minute: whoever does now stays for ${pause}`,
+    );
   }
 }

@@ -6,6 +6,7 @@
 import { remedies } from '../protocol/remedies.ts';
 import type { FqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
+import type { Redirect, XdpProgram } from './bypasses.ts';
 import type { ExitRecord, FormerQdisc } from './records.ts';
 
 /** Handle of every root qdisc that podpace makes, major 7070: how it is known again. */
@@ -68,6 +69,9 @@ export interface ObservedExit {
   readonly name: string;
   readonly numTxQueues: number;
   readonly qdiscs: readonly ObservedQdisc[];
+  /** Filters of others that send packets away; of a look at the whole node only. */
+  readonly redirects?: readonly Redirect[];
+  readonly xdp?: XdpProgram;
 }
 
 /** A change to an exit's qdiscs. */

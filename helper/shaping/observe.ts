@@ -1,11 +1,16 @@
 // What the kernel holds, of the devices in question.
 
 import type { HookName } from '../kernel/hooks.ts';
+import { nameOfProgram } from '../kernel/bpf.ts';
+import { filterListOf, filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { decodeFqOptions } from '../wire/fq.ts';
+import { redirectTargets } from '../wire/tc-action.ts';
+import { TC_H_CLSACT } from '../wire/tc-message.ts';
+import type { Redirect, XdpProgram } from './bypasses.ts';
 import type { Datapath } from './datapath.ts';
 import { exemptionLists } from './exemptions.ts';
 import { isOurRoot, type ObservedExit, type ObservedQdisc } from './exit-qdiscs.ts';
@@ -17,6 +22,7 @@ import {
   routingKeyOf,
   type RoutingEntry,
 } from './host-routing.ts';
+import type { InFront } from './in-front.ts';
 import {
   desiredPages,
   placeOf,
@@ -29,6 +35,11 @@ import {
 import type { AttachmentRecord, ExitRecord } from './records.ts';
 
 const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
+/** Qdiscs that hold filters of a device's own hooks; both stand at the same place. */
+const HOOKS_OF_QDISC: Readonly<Record<string, readonly TcHook[]>> = {
+  clsact: ['ingress', 'egress'],
+  ingress: ['ingress'],
+};
 const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
 
 function observedQdisc({ kind, handle, parent, options }: Qdisc): ObservedQdisc {
@@ -42,16 +53,51 @@ async function observeDevices(
   links: readonly Link[],
   indexes: ReadonlySet<number>,
   isWhole: boolean,
-): Promise<Map<number, ObservedExit>> {
+): Promise<{ readonly devices: ReadonlyMap<number, ObservedExit>; readonly filters: FilterLists }> {
   const qdiscs = Map.groupBy(await listQdiscs(rt), ({ ifindex }) => ifindex);
   const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
-  return new Map(
-    links
-      .filter(({ index }) => indexes.has(index) || isOurs(index))
-      .map(({ index, name, numTxQueues }) => {
-        const own = (qdiscs.get(index) ?? []).map(observedQdisc);
-        return [index, { ifindex: index, name, numTxQueues, qdiscs: own }];
-      }),
+  const byIndex = new Map(links.map((link) => [link.index, link]));
+  const devices = new Map<number, ObservedExit>();
+  const filters = new Map<string, readonly TcFilter[]>();
+  for (const { index, name, numTxQueues, xdpProgramId } of links) {
+    if (!indexes.has(index) && !isOurs(index)) continue;
+    const own = (qdiscs.get(index) ?? []).map(observedQdisc);
+    const redirects: Redirect[] = [];
+    for (const hook of isWhole ? hooksWithFilters(own) : []) {
+      const list = await filtersAt(rt, index, hook);
+      filters.set(filterListOf(index, hook), list);
+      redirects.push(...redirectsIn(list, hook, byIndex));
+    }
+    const xdp = xdpProgramId === undefined ? undefined : observedXdp(xdpProgramId);
+    devices.set(index, {
+      ...{ ifindex: index, name, numTxQueues, qdiscs: own },
+      ...(redirects.length > 0 && { redirects }),
+      ...(xdp !== undefined && { xdp }),
+    });
+  }
+  return { devices, filters };
+}
+
+function observedXdp(id: number): XdpProgram {
+  return { id, name: nameOfProgram(id) ?? '' };
+}
+
+/** Hooks of a device that have filters at all: of most devices none where there is tcx. */
+function hooksWithFilters(qdiscs: readonly ObservedQdisc[]): readonly TcHook[] {
+  return HOOKS_OF_QDISC[qdiscs.find(({ parent }) => parent === TC_H_CLSACT)?.kind ?? ''] ?? [];
+}
+
+/** Where filters send packets away. */
+function redirectsIn(
+  filters: readonly TcFilter[],
+  hook: TcHook,
+  links: ReadonlyMap<number, Link>,
+): Redirect[] {
+  return filters.flatMap(({ kind: type, priority, options }) =>
+    redirectTargets(type, options).map((ifindex) => {
+      const { name = `interface ${ifindex}`, kind } = links.get(ifindex) ?? {};
+      return { hook, type, priority, ifindex, name, comesBack: kind === 'ifb' };
+    }),
   );
 }
 
@@ -60,7 +106,8 @@ async function observePrograms(
   datapath: Datapath,
   devices: Iterable<number>,
   links: readonly Link[],
-): Promise<Map<string, ProgramName | 'stale'>> {
+  filters: FilterLists,
+): Promise<Pick<Observed, 'programs' | 'inFront'>> {
   const kinds = new Map(links.map(({ index, kind }) => [index, kind]));
   const places: Attachpoint[] = [];
   for (const ifindex of devices) {
@@ -71,13 +118,18 @@ async function observePrograms(
     const hooks = kinds.get(ifindex) === 'netkit' ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS;
     places.push(...hooks.map((hook) => ({ ifindex, hook })));
   }
-  const ids = await datapath.hooks.attachedProgramIds(places);
-  return new Map(
-    places.flatMap((place, index) => {
-      const id = ids[index];
-      return id === undefined ? [] : [[placeOf(place), datapath.programNameOf(id) ?? 'stale'] as const];
-    }),
-  );
+  const standings = await datapath.hooks.standings(places, filters);
+  const programs = new Map<string, ProgramName | 'stale'>();
+  const inFront = new Map<string, InFront>();
+  for (const [index, point] of places.entries()) {
+    const standing = standings[index];
+    if (standing === undefined) continue;
+    const place = placeOf(point);
+    programs.set(place, datapath.programNameOf(standing.programId) ?? 'stale');
+    const { inFront: occupants, canPass } = standing;
+    if (occupants.length > 0) inFront.set(place, { occupants, canPass });
+  }
+  return { programs, inFront };
 }
 
 /** A walk through the maps of host routing takes as long as so many lookups, however few entries there are. */
@@ -179,11 +231,12 @@ export async function observe(
 ): Promise<Observed> {
   const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
+  const { devices, filters } = await observeDevices(datapath.rt, links, indexes, sight.isWhole);
   return {
     ...observeCaps(datapath, desired, places, sight.isWhole),
     routing: observeRouting(datapath, desired, sight),
-    devices: await observeDevices(datapath.rt, links, indexes, sight.isWhole),
-    programs: await observePrograms(datapath, places, links),
+    devices,
+    ...(await observePrograms(datapath, places, links, filters)),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
   };
 }

@@ -19,10 +19,11 @@ import {
   type ObservedExit,
   type QdiscStep,
 } from './exit-qdiscs.ts';
-import type { HookName } from '../kernel/hooks.ts';
+import type { HookName, Occupant } from '../kernel/hooks.ts';
 import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
+import { toPass, type InFront } from './in-front.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
@@ -49,6 +50,8 @@ export interface Desired {
   readonly exempt: readonly string[];
   /** Devices whose caps are of attachments that nothing is known of: left as they are. */
   readonly orphans?: readonly Orphan[];
+  /** Places where somebody insists on standing before podpace's program: it stays where it is. */
+  readonly contested?: ReadonlySet<string>;
 }
 
 function isOrphan({ orphans = [] }: Desired, ifindex: number): boolean {
@@ -83,6 +86,8 @@ export interface Observed extends ObservedMaps {
   readonly devices: ReadonlyMap<number, ObservedExit>;
   /** Which of our current programs stands at a place; `stale` is one of ours that is not the loaded one. */
   readonly programs: ReadonlyMap<string, ProgramName | 'stale'>;
+  /** Places where somebody else comes before it. */
+  readonly inFront: ReadonlyMap<string, InFront>;
   readonly exitRecords: readonly ExitRecord[];
 }
 
@@ -108,6 +113,12 @@ export type Step =
   | { readonly kind: 'write-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
   | { readonly kind: 'remove-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
   | ({ readonly kind: 'attach'; readonly program: ProgramName } & Attachpoint)
+  | ({
+      readonly kind: 'come-first';
+      readonly program: ProgramName;
+      /** Who stands in front now. */
+      readonly passed: readonly Occupant[];
+    } & Attachpoint)
   | ({ readonly kind: 'detach' } & Attachpoint);
 
 export interface Plan {
@@ -290,10 +301,17 @@ export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
 /** Hooks in the order in which programs come: what holds packets before what sends them there. */
 const HOOK_ORDER: readonly HookName[] = ['egress', 'ingress', 'peer', 'ingressLast', 'peerLast'];
 
-function attachSteps(programs: ReadonlyMap<string, ProgramName>, observed: Observed, hook: HookName): Step[] {
+function attachSteps(
+  { contested }: Desired,
+  programs: ReadonlyMap<string, ProgramName>,
+  observed: Observed,
+  hook: HookName,
+): Step[] {
   return [...programs].flatMap(([place, program]): Step[] => {
     const point = attachpointOf(place);
     if (point.hook !== hook || !observed.devices.has(point.ifindex)) return [];
+    const passed = toPass(place, observed.inFront, contested);
+    if (passed.length > 0) return [{ kind: 'come-first', program, ...point, passed }];
     return observed.programs.get(place) === program ? [] : [{ kind: 'attach', program, ...point }];
   });
 }
@@ -382,7 +400,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...overheadSteps(desired, observed),
       ...hostInterfaceSteps(desired, observed),
       ...routingSteps(desired, observed),
-      ...HOOK_ORDER.flatMap((hook) => attachSteps(programs, observed, hook)),
+      ...HOOK_ORDER.flatMap((hook) => attachSteps(desired, programs, observed, hook)),
       ...HOOK_ORDER.slice(1)
         .toReversed()
         .flatMap((hook) => detachSteps(desired, programs, observed, hook)),

@@ -5,9 +5,13 @@ import { aggregatePage } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
+import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
+import { nameOfOccupants } from './in-front.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
+  attachpointOf,
+  desiredPrograms,
   shapedDevices,
   type Desired,
   type Observed,
@@ -66,6 +70,7 @@ function textOf(step: Step, observed: Observed): string | undefined {
     case 'remove-host-interface':
     case 'remove-overhead':
     case 'remove-routing':
+    case 'come-first':
     case 'detach':
       return undefined;
   }
@@ -104,7 +109,7 @@ class Parties {
   concernedBy(step: Step): Scope[] {
     switch (step.kind) {
       case 'attach':
-        return this.#byProgram(step.program, step.ifindex);
+        return this.byProgram(step.program, step.ifindex);
       case 'make-page':
         return [...this.#aggregates]
           .filter(([id]) => aggregatePage(id) === step.page)
@@ -136,6 +141,7 @@ class Parties {
       case 'remove-host-interface':
       case 'remove-overhead':
       case 'remove-routing':
+      case 'come-first':
       case 'detach':
         return [];
     }
@@ -163,7 +169,8 @@ class Parties {
     return [this.#aggregates.get(list) ?? []].flat();
   }
 
-  #byProgram(program: ProgramName, ifindex: number): Scope[] {
+  /** Whom it concerns that a program is not there, or does not see every packet. */
+  byProgram(program: ProgramName, ifindex: number): Scope[] {
     switch (program) {
       case 'classify':
       case 'forward':
@@ -192,6 +199,21 @@ class Parties {
     const except = this.#owners.get(ifindex);
     return { of: 'senders', ...(except !== undefined && { except }) };
   }
+}
+
+/** Programs that may not see every packet, since others come before them. */
+function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[] {
+  const programs = desiredPrograms(desired);
+  return [...observed.inFront].flatMap(([place, { occupants }]): Problem[] => {
+    const program = programs.get(place);
+    if (program === undefined) return [];
+    const { ifindex, hook } = attachpointOf(place);
+    const device = nameOf(observed, ifindex);
+    const text =
+      `The ${ROLES[program]} on ${device} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +
+      'which may keep packets from it';
+    return [{ text, place: device, scopes: parties.byProgram(program, ifindex) }];
+  });
 }
 
 /** The node as it should be and as it is, and what has to be done: what problems follow from. */
@@ -226,5 +248,23 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
       ...{ text: `${record.hostInterface} is gone`, place: record.hostInterface },
       scopes: cappedDirections(record),
     }));
-  return [...missing, ...qdiscs, ...gone];
+  const redirected = redirectProblems({ desired, observed }, (program, ifindex) =>
+    parties.byProgram(program, ifindex),
+  );
+  return [
+    ...missing,
+    ...behindOthers({ desired, observed, plan }, parties),
+    ...redirected,
+    ...qdiscs,
+    ...gone,
+  ];
+}
+
+/** What is to be known although nothing is known to be wrong, with whom it concerns. */
+export function notesOf({ desired, observed }: Omit<Looked, 'plan'>): Problem[] {
+  const parties = new Parties(desired, observed);
+  const detours = detourNotes({ desired, observed }, (program, ifindex) =>
+    parties.byProgram(program, ifindex),
+  );
+  return [...detours, ...xdpNotes({ desired, observed })];
 }

@@ -69,6 +69,7 @@ export class Reaches {
         this.doubt();
         return [];
       case 'qdisc':
+      case 'filter':
         return [];
     }
   }

@@ -23,7 +23,8 @@ import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.
 import { ShapingError } from './failure.ts';
 import { judgeUplinks } from './features.ts';
 import { hostRoutingNotices } from './notices.ts';
-import { bothDirections, type Judgement, type ProblemsByDirection } from './judgement.ts';
+import { bothDirections, Judgement, type ProblemsByDirection } from './judgement.ts';
+import { notesOf } from './problems.ts';
 import type { NodeDefaults } from './rates.ts';
 import { isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
@@ -49,6 +50,8 @@ export interface Look {
   readonly wishes: readonly Wish[];
   readonly view: View;
   readonly judgement: Judgement;
+  /** What is to be known of attachments although nothing is known to be wrong with them. */
+  readonly notes: Judgement;
   /** When it began, in ms of performance.now(). */
   readonly atMs: number;
 }
@@ -59,14 +62,15 @@ export async function lookAt(node: Node): Promise<Look> {
   const records = node.store.readAttachments();
   const { wishes } = node;
   const view = await takeWholeView(node);
-  return { records, wishes, view, judgement: judge(node, view), atMs };
+  const notes = new Judgement(notesOf(view), records);
+  return { records, wishes, view, judgement: judge(node, view), notes, atMs };
 }
 
 /** Exits and outstanding problems, as they are in a look. */
 export async function statusOf(look: Look): Promise<NodeStatus> {
   const { view, judgement } = look;
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
-  const notices = await hostRoutingNotices(view);
+  const notices = [...look.notes.texts, ...(await hostRoutingNotices(view))];
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
   const uplink = judgeUplinks(view.nodeExits, view.unusableUplinks);
@@ -144,17 +148,20 @@ export function listItem(
   record: AttachmentRecord,
   judgement: Judgement,
   defaults: NodeDefaults,
+  notes?: Judgement,
 ): AttachmentStatus {
   const { bootId: _boot, netnsCookie: _netns, ...told } = record;
   const problems = judgement.of(record);
   const cut = directionsOf(problems).map((direction) => {
     return [direction, shorten(problems[direction] ?? [], MAX_ITEM_PROBLEMS)] as const;
   });
+  const known = notes === undefined ? [] : bothDirections(notes.of(record));
   return {
     ...told,
     effective: effectiveCapsOf(record, defaults),
     problems: shorten(bothDirections(problems), MAX_ITEM_PROBLEMS),
     problemsByDirection: Object.fromEntries(cut),
+    ...(known.length > 0 && { notes: shorten(known, MAX_ITEM_PROBLEMS) }),
   };
 }
 
@@ -191,11 +198,11 @@ export class Lister {
     const former = after === undefined ? undefined : this.#current();
     const look = former ?? (await this.#takeLook());
     this.#look = look;
-    const { judgement } = look;
+    const { judgement, notes } = look;
     const rest = allAfter(look, after);
     const items = rest
       .slice(0, PAGE_LENGTH)
-      .map((one) => ('reason' in one ? wishItem(one, defaults) : listItem(one, judgement, defaults)));
+      .map((one) => ('reason' in one ? wishItem(one, defaults) : listItem(one, judgement, defaults, notes)));
     return pageOf(items, rest.length);
   }
 

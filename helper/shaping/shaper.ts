@@ -28,6 +28,7 @@ import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
 import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
+import { Precedence } from './precedence.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { Removal } from './removal.ts';
 import { isSameAttachment, type AttachmentRecord } from './records.ts';
@@ -47,7 +48,9 @@ import { Turns } from './turns.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
 /** What the shaper finds out itself is left out. */
-export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'wishes'> & { readonly wishes: Wishes };
+export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'precedence' | 'wishes'> & {
+  readonly wishes: Wishes;
+};
 
 export class Shaper {
   readonly #options: LoggingNode;
@@ -69,8 +72,10 @@ export class Shaper {
 
   constructor(options: ShaperOptions) {
     const orphans = this.#orphans;
+    const precedence = new Precedence();
     const node: LoggingNode = {
       ...options,
+      precedence,
       standingProblems: () => [
         ...(options.standingProblems?.() ?? []),
         ...recordProblems(node).map(nodeProblem),
@@ -89,7 +94,7 @@ export class Shaper {
     this.#enforcement = new Enforcement(node);
     this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
     this.#lister = new Lister(node, () => this.#look());
-    this.#programs = new ProgramWatch(options.datapath);
+    this.#programs = new ProgramWatch(options.datapath, precedence);
   }
 
   get #datapath(): Node['datapath'] {

@@ -16,6 +16,7 @@ import { observe, observeExits, type ObservedExits } from './observe.ts';
 import { Judgement, nodeProblem, type Problem } from './judgement.ts';
 import { placeOf, plan, type Desired } from './plan.ts';
 import { problemsOf, type Looked } from './problems.ts';
+import type { Precedence } from './precedence.ts';
 import type { NodeDefaults } from './rates.ts';
 import type { AttachmentRecord, Wish } from './records.ts';
 import type { Store } from './store.ts';
@@ -36,6 +37,8 @@ export interface Node {
   readonly orphans: readonly Orphan[];
   /** Attachments that have no cap and are to have one, in the order of their keys. */
   readonly wishes: readonly Wish[];
+  /** Where podpace has stepped in front of others. */
+  readonly precedence: Precedence;
 }
 
 export interface View extends Looked {
@@ -125,6 +128,7 @@ export async function takeView(
   const desired: Desired = {
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
+    contested: node.precedence.contested(),
   };
   const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
   return {

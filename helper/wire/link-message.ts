@@ -26,7 +26,11 @@ const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_GSO_MAX_SEGS = 40;
 const IFLA_GSO_MAX_SIZE = 41;
+const IFLA_XDP = 43;
 const IFLA_GSO_IPV4_MAX_SIZE = 63;
+
+/** In IFLA_XDP: the one program, and those of a device that has several. */
+const XDP_PROGRAM_IDS = [4, 5, 6, 7] as const;
 
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
@@ -66,6 +70,8 @@ export interface Link {
   readonly gsoMaxSegs: number;
   /** The same of IPv4 packets: absent before Linux 6.3. */
   readonly gsoIpv4MaxSizeBytes?: number;
+  /** Kernel's id of the XDP program that sees what it receives; of one of them where there are several. */
+  readonly xdpProgramId?: number;
 }
 
 /** Attributes of a link that a request sets; what is absent stays as it is. */
@@ -97,6 +103,8 @@ export function decodeLink(payload: Buffer): Link {
   const masterIndex = attributes.u32(IFLA_MASTER);
   const alias = attributes.string(IFLA_IFALIAS);
   const gsoIpv4MaxSizeBytes = attributes.u32(IFLA_GSO_IPV4_MAX_SIZE);
+  const xdp = attributes.nested(IFLA_XDP);
+  const xdpProgramId = XDP_PROGRAM_IDS.map((type) => xdp?.u32(type) ?? 0).find((id) => id !== 0);
   return {
     index: payload.readInt32LE(4),
     name: attributes.string(IFLA_IFNAME) ?? '',
@@ -115,6 +123,7 @@ export function decodeLink(payload: Buffer): Link {
     ...(masterIndex !== undefined && { masterIndex }),
     ...(alias !== undefined && { alias }),
     ...(outerIpv6 && { outerIpv6 }),
+    ...(xdpProgramId !== undefined && { xdpProgramId }),
   };
 }
 

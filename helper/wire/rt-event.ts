@@ -7,7 +7,7 @@ import { RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import { splitMessages } from './netlink-reply.ts';
 import { decodeRouteBrief, type RouteBrief } from './route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route-message.ts';
-import { RTM_DELQDISC, RTM_NEWQDISC } from './tc-message.ts';
+import { RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER } from './tc-message.ts';
 
 /** A route that came, was deleted, or took the place of another one with its table, destination and metric. */
 export interface RouteEvent {
@@ -30,7 +30,7 @@ export interface LinkEvent {
 export type RtEvent =
   | LinkEvent
   | RouteEvent
-  | { readonly kind: 'qdisc'; readonly ifindex: number }
+  | { readonly kind: 'qdisc' | 'filter'; readonly ifindex: number }
   | { readonly kind: 'nexthop' }
   | { readonly kind: 'lost' };
 
@@ -69,6 +69,10 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
     case RTM_DELQDISC:
       requireLength('qdisc event', data, INDEX_OFFSET + 4);
       return { kind: 'qdisc', ifindex: data.readInt32LE(INDEX_OFFSET) };
+    case RTM_NEWTFILTER:
+    case RTM_DELTFILTER:
+      requireLength('filter event', data, INDEX_OFFSET + 4);
+      return { kind: 'filter', ifindex: data.readInt32LE(INDEX_OFFSET) };
     case RTM_NEWNEXTHOP:
     case RTM_DELNEXTHOP:
       return { kind: 'nexthop' };

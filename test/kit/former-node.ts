@@ -175,7 +175,9 @@ export class FormerNode {
     return {
       kind: 'tcx',
       forgetDevice: () => undefined,
-      attachedProgramIds: async (places) => places.map(() => this.standing.id),
+      standings: async (places) =>
+        places.map(() => ({ programId: this.standing.id, inFront: [], canPass: true })),
+      comeFirst: async () => undefined,
       knownPlaces: () => [PLACE],
       attachedProgramId: async () => this.standing.id,
       detach: async () => undefined,

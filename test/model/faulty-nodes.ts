@@ -157,7 +157,13 @@ function emptyNode(indexes: readonly number[], isMulti: (ifindex: number) => boo
     { ifindex, name: `dev${ifindex}`, numTxQueues: isMulti(ifindex) ? 3 : 1, qdiscs: [noqueue] },
   ]);
   return {
-    ...{ devices: new Map(devices), programs: new Map(), pages: new Set(), configs: new Map() },
+    ...{
+      devices: new Map(devices),
+      programs: new Map(),
+      inFront: new Map(),
+      pages: new Set(),
+      configs: new Map(),
+    },
     ...{ hostInterfaces: new Map(), overheads: new Map(), routing: [], exitRecords: [] },
     ...{ goesOnInReceive: false, exemptions: new Map() },
   };
@@ -240,6 +246,21 @@ function qdiscFaults(
 function programFaults(device: number, hook: string, concerns: Concerned): Fault[] {
   const place = `${device}/${hook}`;
   const base = { place, device, concerns };
+  const occupants = [{ kind: 'program', id: 77, name: 'other' }] as const;
+  const inFrontOf = (canPass: boolean): Fault => ({
+    ...{ ...base, name: `${place}: another program in front, ${canPass ? '' : 'not '}to be passed` },
+    make: changed(({ inFront }) => ({ inFront: new Map([...inFront, [place, { occupants, canPass }]]) })),
+  });
+  const redirectFrom = (from: 'ingress' | 'egress'): Fault => ({
+    ...{ ...base, name: `${place}: a filter redirects`, place: `${place}/filter` },
+    make: changed(({ devices }) => {
+      const found = devices.get(device);
+      if (found === undefined) throw new Error(`no device ${device}`);
+      const redirect = { hook: from, type: 'u32', priority: 1, ifindex: 99, name: 'other', comesBack: false };
+      const redirects = [...(found.redirects ?? []), redirect];
+      return { devices: new Map([...devices, [device, { ...found, redirects }]]) };
+    }),
+  });
   return [
     {
       ...{ ...base, name: `${place}: no program` },
@@ -249,6 +270,8 @@ function programFaults(device: number, hook: string, concerns: Concerned): Fault
       ...{ ...base, name: `${place}: a program of another podpaced` },
       make: changed(({ programs }) => ({ programs: new Map([...programs, [place, 'stale']]) })),
     },
+    ...(hook.endsWith('Last') ? [] : [true, false].map(inFrontOf)),
+    ...(hook === 'ingress' || hook === 'egress' ? [redirectFrom(hook)] : []),
   ];
 }
 

@@ -54,6 +54,12 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, routing: [...withoutEntry(node, step.entry), step.entry] };
     case 'remove-routing':
       return { ...node, routing: withoutEntry(node, step.entry) };
+    case 'come-first':
+      return {
+        ...node,
+        programs: new Map([...node.programs, [placeOf(step), step.program]]),
+        inFront: without(node.inFront, placeOf(step)),
+      };
     case 'attach':
       return { ...node, programs: new Map([...node.programs, [placeOf(step), step.program]]) };
     case 'detach':

@@ -4,6 +4,9 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { loadProgram, PROG_TYPE_SCHED_CLS, programInfo } from '../../helper/kernel/bpf.ts';
+import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
+import { createTcxLink, queryTcx } from '../../helper/kernel/tcx.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import { giveIpv6, holds, makeOwnScene, measure } from '../kit/exit-scene.ts';
 import { call, DUAL, fail, makePod, succeed, V4 } from '../kit/pod.ts';
@@ -119,6 +122,30 @@ for (const device of DEVICES) {
 }
 
 if (HAS_NETKIT) {
+  test.serial('a program in front at the far end of a netkit is passed within 3 s', async (t) => {
+    const caps = { bandwidth: { egressRate: 10_000_000, egressBurst: 4294967295 } };
+    const scene = await makeOwnRouting(t, { device: 'netkit', hostRouting: true }, caps);
+    const { attachments } = await list(scene);
+    const ifindex = attachments[0]?.hostInterfaceIndex ?? 0;
+    const node = openNetns(scene.bed.node);
+    t.teardown(() => node.close());
+    const order = (): number[] => inNetns(node, () => queryTcx(ifindex, 'peer'));
+    const before = order();
+    // Returns NETKIT_PASS.
+    const instructions = Buffer.from('b7000000000000009500000000000000', 'hex');
+    const type = PROG_TYPE_SCHED_CLS;
+    const programFd = loadProgram({ type, name: 'other', license: 'GPL', instructions });
+    t.teardown(() => fs.closeSync(programFd));
+    const link = inNetns(node, () => createTcxLink({ programFd, ifindex, hook: 'peer' }));
+    t.teardown(() => fs.closeSync(link));
+    const { id } = programInfo(programFd);
+    t.deepEqual(order(), [id, ...before]);
+    const beginMs = performance.now();
+    while (order()[0] === id && performance.now() - beginMs < 3000) await sleep(50);
+    t.is(order()[0], before[0]);
+    t.is(await problemsOf(scene), '');
+  });
+
   test.serial(
     'a program at the far end of a netkit that somebody takes away is missed, and put back',
     async (t) => {

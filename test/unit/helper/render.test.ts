@@ -95,6 +95,13 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     renderList({ attachments: [attachment] }),
     /pod0 +netkit, host routing, bbr +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
   );
+  const notes = ['The XDP program "fast" may redirect'];
+  const { problemsByDirection: _none, ...well } = attachment;
+  t.regex(
+    renderList({ attachments: [{ ...well, problems: [], notes }] }),
+    /enforced; The XDP program "fast"/,
+  );
+  t.regex(renderList({ attachments: [{ ...attachment, notes }] }), /pod0 is gone; The XDP program "fast"/);
   t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });
 

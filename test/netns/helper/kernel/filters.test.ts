@@ -6,10 +6,12 @@ import { KernelError } from '../../../../helper/kernel/errors.ts';
 import {
   deleteFilter,
   ensureClsact,
+  filtersAt,
   listBpfFilters,
   removeClsact,
   replaceBpfFilter,
 } from '../../../../helper/kernel/filters.ts';
+import { redirectTargets } from '../../../../helper/wire/tc-action.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 
 /** Loads `r0 = -1; exit` (TC_ACT_UNSPEC), with as many useless instructions before it as make its tag another. */
@@ -148,4 +150,42 @@ test('filters without a clsact qdisc: none to list, none to put', async (t) => {
     message: /"depart"/,
   });
   t.is(error?.errno, 'EINVAL');
+});
+
+/** Filters that match everything, as far as a kernel has them; this machine's has u32 alone. */
+const MATCHES = {
+  u32: 'match u32 0 0',
+  matchall: '',
+  flower: '',
+  fw: 'handle 1',
+};
+
+test('where a filter redirects packets is read of every kind that the kernel has, as tc puts it there', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPair(netns);
+  const right = Number(netns.ipJson('link', 'show', 'dev', 'right')[0]?.['ifindex']);
+  await ensureClsact(netns.rt, ifindex);
+  for (const [kind, match] of Object.entries(MATCHES)) {
+    for (const [action, targets] of [
+      ['redirect', [right]],
+      ['mirror', []],
+    ] as const) {
+      const [handle, rest] = match.startsWith('handle') ? [match, ''] : ['', match];
+      const words = `filter add dev left egress pref 7 ${handle} ${kind} ${rest} action mirred egress ${action} dev right`;
+      try {
+        netns.tc(...words.split(' ').filter((word) => word !== ''));
+      } catch (error) {
+        if (kind === 'u32') throw error;
+        t.log(`no ${kind}: ${(error as Error).message.split('\n')[1]}`);
+        continue;
+      }
+      const found = await filtersAt(netns.rt, ifindex, 'egress');
+      t.deepEqual(
+        found.flatMap((filter) => redirectTargets(filter.kind, filter.options)),
+        [...targets],
+        `${kind} ${action}`,
+      );
+      netns.tc('filter', 'delete', 'dev', 'left', 'egress', 'pref', '7');
+    }
+  }
 });

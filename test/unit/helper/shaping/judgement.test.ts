@@ -36,7 +36,13 @@ function wholeNode(desired: Desired): Observed {
     return [ifindex, { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [noqueue] }] as const;
   });
   const empty: Observed = {
-    ...{ devices: new Map(devices), programs: new Map(), pages: new Set(), configs: new Map() },
+    ...{
+      devices: new Map(devices),
+      programs: new Map(),
+      inFront: new Map(),
+      pages: new Set(),
+      configs: new Map(),
+    },
     ...{ hostInterfaces: new Map(), overheads: new Map(), routing: [], exitRecords: [] },
     ...{ goesOnInReceive: false, exemptions: new Map() },
   };

@@ -15,6 +15,7 @@ import {
   type Observed,
   type Step,
 } from '../../../../helper/shaping/plan.ts';
+import type { Occupant } from '../../../../helper/kernel/hooks.ts';
 import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { DEFAULTS, type NodeDefaults } from '../../../../helper/shaping/rates.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
@@ -154,6 +155,7 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
       ...HOST_INTERFACES.map((ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const),
     ]),
     programs: new Map(),
+    inFront: new Map(),
     pages: new Set(),
     configs: new Map(),
     hostInterfaces: new Map(),
@@ -164,13 +166,22 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
     exitRecords: [],
   }));
   return fc
-    .tuple(fresh, fc.array(fc.tuple(desires, fc.nat(20)), { maxLength: 3 }))
-    .map(([node, history]) =>
-      history.reduce(
+    .tuple(fresh, fc.array(fc.tuple(desires, fc.nat(20)), { maxLength: 3 }), fc.nat(3))
+    .map(([node, history, others]) => {
+      const before = history.reduce(
         (state, [desired, steps]) => apply(state, plan(desired, state).steps.slice(0, steps)),
         node,
-      ),
-    );
+      );
+      return withOthersInFront(before, [...before.programs.keys()].slice(0, others));
+    });
+}
+
+const OTHER: Occupant = { kind: 'program', id: 77, name: 'other' };
+
+/** Somebody has stepped in front of podpace's programs at some places. */
+function withOthersInFront(node: Observed, places: readonly string[], canPass = true): Observed {
+  const firsts = places.filter((place) => !place.endsWith('Last'));
+  return { ...node, inFront: new Map(firsts.map((place) => [place, { occupants: [OTHER], canPass }])) };
 }
 
 function apply(node: Observed, steps: readonly Step[]): Observed {
@@ -190,6 +201,29 @@ test('a plan leads to what is desired, and then there is nothing left to do', (t
       t.deepEqual(sorted(after.programs), sorted(desiredPrograms(desired)));
       for (const ifindex of shapedDevices(desired))
         t.deepEqual(qdiscProblems(after.devices.get(ifindex)!, 'respect'), []);
+    }),
+  );
+});
+
+test('whoever stands in front is passed where that can be done and nobody insists, and told of until then', (t) => {
+  const anyPlace = fc.constantFrom('10/ingress', '2/egress', '10/egress');
+  const desired: Desired = {
+    ...{ ...NOTHING, attachments: [attachment(10, true, true)], exits: [plainExit(2)] },
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const whole = apply(fresh!, plan(desired, fresh!).steps);
+  fc.assert(
+    fc.property(anyPlace, fc.boolean(), fc.boolean(), (place, canPass, insists) => {
+      const node = withOthersInFront(whole, [place], canPass);
+      const wanted = { ...desired, contested: new Set(insists ? [place] : []) };
+      const steps = plan(wanted, node).steps.map(({ kind }) => kind);
+      t.deepEqual(steps, canPass && !insists ? ['come-first'] : []);
+      const problems = problemsOf({ plan: plan(wanted, node), observed: node, desired: wanted });
+      const device = `dev${place.split('/')[0]}`;
+      t.deepEqual(
+        problems.map(({ text }) => new RegExp(`on ${device} .*program "other" \\(id 77\\)`).test(text)),
+        [true],
+      );
     }),
   );
 });

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { Attributes } from '../../../../helper/wire/attributes.ts';
+import { Attributes, encodePayload } from '../../../../helper/wire/attributes.ts';
 import { decodeLink, encodeLinkChange, encodePair } from '../../../../helper/wire/link-message.ts';
 import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
@@ -32,6 +32,19 @@ test('decodeLink returns what encodeLinkChange wrote', (t) => {
 
 test('decodeLink takes any bytes', (t) => {
   decodesAnything(t, decodeLink, IFINFOMSG_BYTES);
+});
+
+test('decodeLink names the XDP program of a device, whichever mode it runs in', (t) => {
+  const withXdp = (types: readonly number[]): Buffer =>
+    encodePayload(Buffer.alloc(IFINFOMSG_BYTES), (attributes) =>
+      attributes.nested(43, (xdp) => {
+        xdp.u8(2, types.length);
+        for (const type of types) xdp.u32(type, 70 + type);
+      }),
+    );
+  t.is(decodeLink(withXdp([])).xdpProgramId, undefined);
+  t.is(decodeLink(withXdp([4, 6])).xdpProgramId, 74);
+  t.is(decodeLink(withXdp([5, 6])).xdpProgramId, 75);
 });
 
 test('encodeLinkChange leaves the flags alone when it is not told', (t) => {

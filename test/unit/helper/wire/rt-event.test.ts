@@ -9,7 +9,7 @@ import {
   RTM_NEWROUTE,
   type Route,
 } from '../../../../helper/wire/route-message.ts';
-import { encodeTcRequest, RTM_DELQDISC } from '../../../../helper/wire/tc-message.ts';
+import { encodeTcRequest, RTM_DELQDISC, RTM_NEWTFILTER } from '../../../../helper/wire/tc-message.ts';
 import { briefOf, routePayload } from '../../../kit/route-briefs.ts';
 
 /** linux/netlink.h. */
@@ -28,6 +28,7 @@ test('events name the device that they are about', (t) => {
     message(RTM_DELQDISC, encodeTcRequest({ ifindex: 8, parent: 0xffff_ffff })),
     message(RTM_NEWROUTE, encodeNewRoute({ destination: '10.0.0.0/8', ifindex: 9, table: 254 })),
     message(RTM_DELLINK, encodeLinkChange(10, {})),
+    message(RTM_NEWTFILTER, encodeTcRequest({ ifindex: 11, parent: 0xffff_fff3 })),
     message(20, Buffer.alloc(8)),
   ]);
   t.deepEqual(decodeRtEvents(datagram), [
@@ -35,6 +36,7 @@ test('events name the device that they are about', (t) => {
     { kind: 'qdisc', ifindex: 8 },
     { kind: 'route', change: 'added', route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }) },
     { kind: 'link', ifindex: 10, isUp: false },
+    { kind: 'filter', ifindex: 11 },
   ]);
 });
 

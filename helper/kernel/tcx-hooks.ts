@@ -1,0 +1,234 @@
+// Programs as BPF links on tcx: pinned, so that they outlive the helper and die with the device.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadProgram, nameOfProgram, openPinned, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
+import { hasErrno } from './errors.ts';
+import {
+  HOOK_NAMES,
+  isLast,
+  nameOfPlace,
+  placesIn,
+  type AttachableProgram,
+  type Hooks,
+  type Occupant,
+  type Place,
+  type Standing,
+} from './hook-places.ts';
+import { currentNetns, inNetns } from './netns.ts';
+import { createTcxLink, linkInfo, queryTcxLinks, updateLink, type TcxProgram } from './tcx.ts';
+
+/**
+ * Whether a link still is where it was made. The kernel says 0 once its device is gone, and at the far end of a netkit the
+ * index there, in a namespace that may be another one.
+ */
+function isAttached(linkIfindex: number, { ifindex, hook }: Place): boolean {
+  return hook === 'peer' || hook === 'peerLast' ? linkIfindex !== 0 : linkIfindex === ifindex;
+}
+
+/** A link ends so long after its last reference at most, by far. */
+const LINK_END_MS = 3000;
+const LINK_RETRY_MS = 2;
+
+/**
+ * Links a program to a place. A link whose pin is gone ends a while later: after grace periods of the kernel, and from a work
+ * queue (bpf_link_put of kernel/bpf/syscall.c). Until then its program may not be linked again (EEXIST), so the end is
+ * waited for, without keeping the caller's thread. Rejects with KernelError EEXIST when somebody holds that link.
+ */
+async function makeLink(place: Place, program: AttachableProgram): Promise<number> {
+  const link = (): number => createTcxLink({ programFd: program.fd, ...place });
+  try {
+    return link();
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+  }
+  const netns = currentNetns();
+  try {
+    return await linkInTime(() => inNetns(netns, link));
+  } finally {
+    netns.close();
+  }
+}
+
+async function linkInTime(link: () => number): Promise<number> {
+  const endMs = performance.now() + LINK_END_MS;
+  for (;;) {
+    await sleep(LINK_RETRY_MS);
+    try {
+      return link();
+    } catch (error) {
+      if (!hasErrno(error, 'EEXIST') || performance.now() > endMs) throw error;
+    }
+  }
+}
+
+/** The programs at a place in their order; none when the device is gone. */
+function programsAt({ ifindex, hook }: Place): TcxProgram[] {
+  try {
+    return queryTcxLinks(ifindex, hook);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV')) return [];
+    throw error;
+  }
+}
+
+/** How a link's program stands at its place; undefined when the link is not there. */
+function standingOfLink(place: Place, linkId: number | undefined): Standing | undefined {
+  const programs = programsAt(place);
+  const position = programs.findIndex((program) => program.linkId === linkId);
+  const own = programs[position];
+  if (own === undefined) return undefined;
+  const before = isLast(place.hook) ? [] : programs.slice(0, position);
+  const inFront = before.map(({ programId: id }): Occupant => {
+    return { kind: 'program', id, name: nameOfProgram(id) ?? '' };
+  });
+  return { programId: own.programId, inFront, canPass: true };
+}
+
+/** `r0 = TCX_NEXT; exit`: lets every packet go on to the next program. */
+const LET_PASS = Buffer.from('b7000000ffffffff9500000000000000', 'hex');
+
+/** A program of its own each time: a hook takes none twice, and the link of the last one may not have ended yet. */
+function loadLetPass(): number {
+  return loadProgram({
+    ...{ type: PROG_TYPE_SCHED_CLS, name: 'podpace_let_pass' },
+    ...{ license: 'Dual BSD/GPL', instructions: LET_PASS },
+  });
+}
+
+export class TcxHooks implements Hooks {
+  readonly kind = 'tcx';
+  readonly #directory: string;
+  /** By pin: the id of its link, which the kernel gives to no other. */
+  readonly #linkIds = new Map<string, number>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  #pin(place: Place): string {
+    return path.join(this.#directory, nameOfPlace(place));
+  }
+
+  /** Descriptor of the pinned link when it is still attached to its device; a dead pin is removed. */
+  #openLink(place: Place): number | undefined {
+    let fd: number;
+    try {
+      fd = openPinned(this.#pin(place));
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+    const { id, ifindex } = linkInfo(fd);
+    if (isAttached(ifindex, place)) {
+      this.#linkIds.set(this.#pin(place), id);
+      return fd;
+    }
+    fs.closeSync(fd);
+    this.#removePin(place);
+    return undefined;
+  }
+
+  #removePin(place: Place): void {
+    const pin = this.#pin(place);
+    this.#linkIds.delete(pin);
+    fs.rmSync(pin, { force: true });
+  }
+
+  async attachedProgramId(place: Place): Promise<number | undefined> {
+    return this.#standing(place, fs.existsSync(this.#pin(place)))?.programId;
+  }
+
+  async standings(places: readonly Place[]): Promise<(Standing | undefined)[]> {
+    const pins = new Set(fs.existsSync(this.#directory) ? fs.readdirSync(this.#directory) : []);
+    return places.map((place) => this.#standing(place, pins.has(nameOfPlace(place))));
+  }
+
+  /** One question to the kernel where the pin's link is known already: a node has thousands of them. */
+  #standing(place: Place, isPinned: boolean): Standing | undefined {
+    const pin = this.#pin(place);
+    if (!isPinned) {
+      this.#linkIds.delete(pin);
+      return undefined;
+    }
+    const linkId = this.#linkIds.get(pin);
+    const known = linkId === undefined ? undefined : standingOfLink(place, linkId);
+    if (known !== undefined) return known;
+    const fd = this.#openLink(place);
+    if (fd === undefined) return undefined;
+    fs.closeSync(fd);
+    return standingOfLink(place, this.#linkIds.get(pin));
+  }
+
+  async attach(place: Place, program: AttachableProgram): Promise<void> {
+    const existing = this.#openLink(place);
+    if (existing !== undefined) {
+      try {
+        updateLink(existing, program.fd);
+      } finally {
+        fs.closeSync(existing);
+      }
+      return;
+    }
+    fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    const fd = await makeLink(place, program);
+    try {
+      pinObject(fd, this.#pin(place));
+      this.#linkIds.delete(this.#pin(place));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /**
+   * A link keeps its place for life, and no program stands at a hook twice. So the link that is there gets a program that lets
+   * everything pass, and then a new one is made in front: two system calls, some tens of microseconds. The old link ends with
+   * its pin. Whoever dies in between leaves a program that the next helper knows not to be its own.
+   */
+  async comeFirst(place: Place, program: AttachableProgram): Promise<void> {
+    const former = this.#openLink(place);
+    if (former === undefined) return this.attach(place, program);
+    const letPass = loadLetPass();
+    try {
+      updateLink(former, letPass);
+      const next = this.#linkInstead(former, place, program);
+      this.#removePin(place);
+      try {
+        pinObject(next, this.#pin(place));
+      } finally {
+        fs.closeSync(next);
+      }
+    } finally {
+      fs.closeSync(letPass);
+      fs.closeSync(former);
+    }
+  }
+
+  /** A link in front of all others; where that fails the former one gets the program. */
+  #linkInstead(former: number, place: Place, program: AttachableProgram): number {
+    try {
+      return createTcxLink({ programFd: program.fd, ...place });
+    } catch (error) {
+      updateLink(former, program.fd);
+      throw error;
+    }
+  }
+
+  /**
+   * Without its pin the link ends by itself. To detach it (BPF_LINK_DETACH) would keep this thread for a grace period of the
+   * kernel, tens of milliseconds for each link of a pod that goes.
+   */
+  async detach(place: Place): Promise<void> {
+    this.#removePin(place);
+  }
+
+  forgetDevice(ifindex: number): void {
+    for (const hook of HOOK_NAMES)
+      if (fs.existsSync(this.#pin({ ifindex, hook }))) this.#removePin({ ifindex, hook });
+  }
+
+  knownPlaces(): Place[] {
+    return placesIn(this.#directory);
+  }
+}
