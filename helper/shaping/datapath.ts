@@ -14,6 +14,7 @@ import {
 } from '../kernel/bpf.ts';
 import { CONTINUE_RECEIVE, loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
 import { possibleCpus } from '../kernel/cpus.ts';
+import { readUntouchedFq } from '../kernel/untouched-fq.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
@@ -91,6 +92,8 @@ export class Datapath {
   /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
   #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
 
+  #untouchedFq: Buffer | undefined;
+
   /**
    * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper; those of a former layout
    * are replaced, and `changeOver` has to be called before anything else then.
@@ -102,6 +105,12 @@ export class Datapath {
     this.routes = RouteWatch.of(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
+  }
+
+  /** TCA_OPTIONS of an fq of which nobody has chosen any, as this kernel has them; undefined where it makes no fq. */
+  async untouchedFq(): Promise<Buffer | undefined> {
+    this.#untouchedFq ??= await readUntouchedFq().catch(() => undefined);
+    return this.#untouchedFq;
   }
 
   /** Goes on from programs and maps of a former layout, as changeOver does. */

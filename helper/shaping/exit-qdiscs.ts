@@ -42,25 +42,11 @@ const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
 export type ForeignQdisc = 'respect' | 'replace';
 export const FOREIGN_QDISC: readonly ForeignQdisc[] = ['respect', 'replace'];
 
-/** What fq has when nobody chose anything (net/sched/sch_fq.c); quanta depend on the MTU. */
-const DEFAULT_FQ = {
-  limitPackets: 10_000,
-  flowLimitPackets: 100,
-  buckets: 1024,
-  orphanMask: 1023,
-  horizonUs: 10_000_000,
-  horizonDrop: true,
-  pacing: true,
-  flowMaxRateBytesPerSec: 0xffff_ffff,
-  flowRefillDelayUs: 40_000,
-  lowRateThresholdBytesPerSec: 68_750,
-  ceThresholdUs: 0xffff_ffff,
-  timerSlackNs: 10_000,
-} as const satisfies FqOptions;
-
 /** A qdisc as observed, with its fq options decoded when it is one. */
 export interface ObservedQdisc extends FormerQdisc {
   readonly fq?: FqOptions;
+  /** Somebody gave this fq options of its own. */
+  readonly isTuned?: boolean;
 }
 
 /** One exit as observed. */
@@ -108,14 +94,6 @@ export function isOurFq(qdisc: ObservedQdisc): boolean {
   return (Object.keys(wanted) as (keyof FqOptions)[]).every((name) => fq[name] === wanted[name]);
 }
 
-/** Whether somebody gave an fq options of its own. Qdiscs with handle 0 are the kernel's own defaults. */
-function isTunedFq({ kind, handle, fq }: ObservedQdisc): boolean {
-  if (kind !== 'fq' || handle === 0 || fq === undefined) return false;
-  return (Object.keys(DEFAULT_FQ) as (keyof typeof DEFAULT_FQ)[]).some(
-    (name) => fq[name] !== undefined && fq[name] !== DEFAULT_FQ[name],
-  );
-}
-
 /** The qdisc of an exit that holds a policy of somebody's: a shaper, or an fq with options of its own. */
 function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
   const root = rootOf(exit);
@@ -125,8 +103,7 @@ function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
   );
   return [root, ...leaves].find(
     // With handle 0 it is the kernel's own, of whatever kind net.core.default_qdisc is.
-    ({ handle, ...qdisc }) =>
-      handle !== 0 && (!REPLACEABLE_ROOTS.has(qdisc.kind) || isTunedFq({ handle, ...qdisc })),
+    ({ handle, kind, isTuned }) => handle !== 0 && (!REPLACEABLE_ROOTS.has(kind) || isTuned === true),
   );
 }
 

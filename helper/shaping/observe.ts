@@ -4,10 +4,9 @@ import type { HookName } from '../kernel/hooks.ts';
 import { nameOfProgram } from '../kernel/bpf.ts';
 import { filterListOf, filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
-import { listQdiscs, type Qdisc } from '../kernel/qdiscs.ts';
-import type { RtSocket } from '../kernel/rtnetlink.ts';
+import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
-import { decodeFqOptions } from '../wire/fq.ts';
+import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
 import { redirectTargets } from '../wire/tc-action.ts';
 import { TC_H_CLSACT } from '../wire/tc-message.ts';
 import type { Redirect, XdpProgram } from './bypasses.ts';
@@ -42,29 +41,44 @@ const HOOKS_OF_QDISC: Readonly<Record<string, readonly TcHook[]>> = {
 };
 const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
 
-function observedQdisc({ kind, handle, parent, options }: Qdisc): ObservedQdisc {
-  const base = { kind, handle, parent, options: options.toString('base64') };
-  return kind === 'fq' ? { ...base, fq: decodeFqOptions(options) } : base;
+/** An fq that may be somebody's choice: neither podpace's, whose leaves are known by its root, nor the kernel's own. */
+function isChosenFq({ kind, handle }: Qdisc, root: Qdisc | undefined): boolean {
+  return kind === 'fq' && handle !== 0 && !(root !== undefined && isOurRoot(root));
+}
+
+/** The qdiscs of one device. What cannot be compared with an `fq` of the kernel's own is taken for somebody's choice. */
+async function observedQdiscs(datapath: Datapath, qdiscs: readonly Qdisc[]): Promise<ObservedQdisc[]> {
+  const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
+  const hasChoice = qdiscs.some((qdisc) => isChosenFq(qdisc, root));
+  const untouched = hasChoice ? await datapath.untouchedFq() : undefined;
+  return qdiscs.map((qdisc) => {
+    const { kind, handle, parent, options } = qdisc;
+    const base = { kind, handle, parent, options: options.toString('base64') };
+    if (kind !== 'fq') return base;
+    const fq = decodeFqOptions(options);
+    if (!isChosenFq(qdisc, root)) return { ...base, fq };
+    return { ...base, fq, isTuned: untouched === undefined || isTunedFq(options, untouched) };
+  });
 }
 
 /** Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is podpace's. */
 async function observeDevices(
-  rt: RtSocket,
+  datapath: Datapath,
   links: readonly Link[],
   indexes: ReadonlySet<number>,
   isWhole: boolean,
 ): Promise<{ readonly devices: ReadonlyMap<number, ObservedExit>; readonly filters: FilterLists }> {
-  const qdiscs = Map.groupBy(await listQdiscs(rt), ({ ifindex }) => ifindex);
+  const qdiscs = Map.groupBy(await listQdiscs(datapath.rt), ({ ifindex }) => ifindex);
   const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
   const byIndex = new Map(links.map((link) => [link.index, link]));
   const devices = new Map<number, ObservedExit>();
   const filters = new Map<string, readonly TcFilter[]>();
   for (const { index, name, numTxQueues, xdpProgramId } of links) {
     if (!indexes.has(index) && !isOurs(index)) continue;
-    const own = (qdiscs.get(index) ?? []).map(observedQdisc);
+    const own = await observedQdiscs(datapath, qdiscs.get(index) ?? []);
     const redirects: Redirect[] = [];
     for (const hook of isWhole ? hooksWithFilters(own) : []) {
-      const list = await filtersAt(rt, index, hook);
+      const list = await filtersAt(datapath.rt, index, hook);
       filters.set(filterListOf(index, hook), list);
       redirects.push(...redirectsIn(list, hook, byIndex));
     }
@@ -231,7 +245,7 @@ export async function observe(
 ): Promise<Observed> {
   const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
-  const { devices, filters } = await observeDevices(datapath.rt, links, indexes, sight.isWhole);
+  const { devices, filters } = await observeDevices(datapath, links, indexes, sight.isWhole);
   return {
     ...observeCaps(datapath, desired, places, sight.isWhole),
     routing: observeRouting(datapath, desired, sight),

@@ -36,6 +36,11 @@ export class Attributes {
     return this.#values.get(type);
   }
 
+  /** The types that there are. */
+  types(): Iterable<number> {
+    return this.#values.keys();
+  }
+
   /** All payloads, of a list whose types are but numbers. */
   all(): readonly Buffer[] {
     return [...this.#values.values()];

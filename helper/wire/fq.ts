@@ -1,5 +1,5 @@
 // Options of the fq qdisc: TCA_FQ_* of linux/pkt_sched.h. Attributes that later kernels added (priority bands,
-// weights, offload horizon) are neither written nor read.
+// weights, offload horizon) are not written, and read only to tell whether somebody has chosen them.
 
 import { Attributes, WireError, encodeAttributes } from './attributes.ts';
 
@@ -106,6 +106,29 @@ export function decodeFqOptions(bytes: Buffer): FqOptions {
     ...(pacing !== undefined && { pacing: pacing !== 0 }),
     ...(horizonDrop !== undefined && { horizonDrop: horizonDrop !== 0 }),
   };
+}
+
+/**
+ * Whether somebody has chosen an option of an fq: one that is not as in an `untouched` fq, which this kernel made without being
+ * told anything. Both are contents of TCA_OPTIONS; every attribute counts, also one that is not known here. Throws WireError.
+ *
+ * The two quanta follow the MTU that the device had when its fq was made (fq_init, net/sched/sch_fq.c), which it need not have any
+ * more: they count when they are to each other as no MTU has it.
+ */
+export function isTunedFq(options: Buffer, untouched: Buffer): boolean {
+  const [own, usual] = [Attributes.decode(options), Attributes.decode(untouched)];
+  const quanta = (attributes: Attributes): readonly [number, number] => [
+    attributes.u32(TCA_FQ_QUANTUM) ?? 0,
+    attributes.u32(TCA_FQ_INITIAL_QUANTUM) ?? 0,
+  ];
+  const [[quantum, initial], [usualQuantum, usualInitial]] = [quanta(own), quanta(usual)];
+  if (initial * usualQuantum !== quantum * usualInitial) return true;
+  const types = new Set([...own.types(), ...usual.types()]);
+  return [...types].some((type) => {
+    if (type === TCA_FQ_QUANTUM || type === TCA_FQ_INITIAL_QUANTUM) return false;
+    const [value, usualValue] = [own.bytes(type), usual.bytes(type)];
+    return value === undefined || usualValue === undefined || !value.equals(usualValue);
+  });
 }
 
 function bucketsLog(buckets: number): number {

@@ -233,6 +233,10 @@ function qdiscFaults(
     { ...base, name: `${device}: the kernel's default qdisc`, make: put(() => [noqueue]) },
     { ...base, name: `${device}: another qdisc`, make: put(() => [root('pfifo')]) },
     { ...base, name: `${device}: a shaper`, make: put(() => [root('htb')]), concerns: whenForeign },
+    {
+      ...{ ...base, name: `${device}: a tuned fq`, concerns: whenForeign },
+      make: put(() => [{ ...root('fq'), isTuned: true }]),
+    },
     isFq
       ? {
           ...{ ...base, name: `${device}: fq with other options` },

@@ -65,8 +65,11 @@ const root = (kind: string, handle: number): ObservedQdisc => ({
 const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel', 'cake', 'fq_pie', 'htb'].map((kind) =>
   root(kind, 0),
 );
-const chosenRoots = ['fq_codel', 'pfifo', 'sfq'].map((kind) => root(kind, 0x1_0000));
-const foreignRoots = ['htb', 'tbf', 'cake', 'netem'].map((kind) => root(kind, 0x1_0000));
+const chosenRoots = ['fq_codel', 'pfifo', 'sfq', 'fq'].map((kind) => root(kind, 0x1_0000));
+const foreignRoots = [
+  ...['htb', 'tbf', 'cake', 'netem'].map((kind) => root(kind, 0x1_0000)),
+  { ...root('fq', 0x1_0000), isTuned: true },
+];
 
 function device(ifindex: number, qdisc: ObservedQdisc, numTxQueues: number): ObservedExit {
   return { ifindex, name: `dev${ifindex}`, numTxQueues, qdiscs: [qdisc] };

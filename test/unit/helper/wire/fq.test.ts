@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { WireError, encodeAttributes } from '../../../../helper/wire/attributes.ts';
-import { decodeFqOptions, encodeFqOptions } from '../../../../helper/wire/fq.ts';
+import { decodeFqOptions, encodeFqOptions, isTunedFq } from '../../../../helper/wire/fq.ts';
 import type { FqOptions } from '../../../../helper/wire/fq.ts';
 import { partial, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything, hex } from '../../../kit/wire.ts';
@@ -59,4 +59,65 @@ for (const buckets of [0, 1, 3, 1023, 524_288, -2, 2.5, Number.NaN]) {
 test('decodeFqOptions refuses a number of buckets that no kernel has', (t) => {
   const bytes = encodeAttributes((attributes) => attributes.u32(8, 4_000_000));
   t.throws(() => decodeFqOptions(bytes), { instanceOf: WireError });
+});
+
+const [QUANTUM, INITIAL_QUANTUM, PRIOMAP, WEIGHTS, OFFLOAD_HORIZON, UNKNOWN] = [3, 4, 16, 17, 18, 40];
+
+/** 32-bit numbers in a row. */
+function numbers(...values: readonly number[]): Buffer {
+  return Buffer.from(Uint32Array.from(values).buffer);
+}
+
+/** Attributes of an fq that was told nothing, on a device with an MTU of 1500 (fq_init and fq_dump of net/sched/sch_fq.c, Linux 7.3). */
+const UNTOUCHED = new Map([
+  [1, numbers(10_000)],
+  [2, numbers(100)],
+  [QUANTUM, numbers(2 * 1514)],
+  [INITIAL_QUANTUM, numbers(10 * 1514)],
+  [5, numbers(1)],
+  [7, numbers(0xffff_ffff)],
+  [8, numbers(10)],
+  [9, numbers(40_000)],
+  [10, numbers(1023)],
+  [11, numbers(68_750)],
+  [12, numbers(0xffff_ffff)],
+  [13, numbers(10_000)],
+  [14, numbers(10_000_000)],
+  [15, hex('01')],
+  [PRIOMAP, hex('03000000 01020202 01020000 01010101 01010101')],
+  [WEIGHTS, numbers(589_824, 196_608, 65_536)],
+  [OFFLOAD_HORIZON, numbers(0)],
+]);
+
+function encoded(values: Iterable<readonly [number, Buffer]>): Buffer {
+  return encodeAttributes((attributes) => {
+    for (const [type, value] of values) attributes.bytes(type, value);
+  });
+}
+
+test('an fq that was told nothing is not tuned, whatever MTU its device had then', (t) => {
+  const onMtu = (mtu: number): Buffer =>
+    encoded([...UNTOUCHED, [QUANTUM, numbers(2 * mtu)], [INITIAL_QUANTUM, numbers(10 * mtu)]]);
+  const mtus = fc.integer({ min: 68, max: 65_550 });
+  fc.assert(fc.property(mtus, mtus, (one, other) => t.false(isTunedFq(onMtu(one), onMtu(other)))));
+});
+
+test('an fq is tuned by any attribute with another value, missing, or not known', (t) => {
+  const usual = encoded(UNTOUCHED);
+  const others = fc.constantFrom(...UNTOUCHED).chain(([type, value]) =>
+    fc
+      .uint8Array({ minLength: value.length, maxLength: value.length })
+      .filter((other) => !value.equals(other))
+      .map((other) => [type, Buffer.from(other)] as const),
+  );
+  fc.assert(fc.property(others, (other) => t.true(isTunedFq(encoded([...UNTOUCHED, other]), usual))));
+  for (const type of UNTOUCHED.keys()) {
+    const without = encoded([...UNTOUCHED].filter(([own]) => own !== type));
+    t.true(isTunedFq(without, usual), `without ${type}`);
+  }
+  t.true(isTunedFq(encoded([...UNTOUCHED, [UNKNOWN, numbers(1)]]), usual));
+});
+
+test('isTunedFq takes any bytes', (t) => {
+  decodesAnything(t, (bytes) => isTunedFq(bytes, encoded(UNTOUCHED)), 0);
 });
