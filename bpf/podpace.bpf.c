@@ -23,6 +23,7 @@
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 
 #include "departure.h"
 #include "exemptions.h"
@@ -278,6 +279,19 @@ inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 }
 
 /*
+ * Stamps a packet that a cap holds, and has fq look at the stamp: what is of the priority TC_PRIO_CONTROL it sends at once
+ * (q->internal in net/sched/sch_fq.c). Whoever says so of a pod's packets on the node (nft meta priority, skbedit) would take
+ * its cap away. The next lower priority waits, and is in the same band where fq has them, since Linux 6.7. The upper bits, a
+ * class, stay.
+ */
+inline_always void hold_until(struct __sk_buff *skb, __u64 departure_at)
+{
+	if ((skb->priority & TC_PRIO_MAX) == TC_PRIO_CONTROL)
+		skb->priority ^= TC_PRIO_CONTROL ^ TC_PRIO_INTERACTIVE;
+	stamp(skb, departure_at);
+}
+
+/*
  * A packet that no cap holds keeps the time that its socket asked for (SO_TXTIME), but meets our fq. Where that time is
  * one of CLOCK_TAI, fq of Linux 6.18 and older takes it for a monotonic one, 50 years ahead, and drops the packet; the
  * qdisc before would have sent it. So it is said in the clock that every fq reads, which fq does itself since Linux 7.
@@ -295,7 +309,7 @@ inline_always void say_monotonic(struct __sk_buff *skb)
 inline_always void stamp_or_keep(struct __sk_buff *skb, __u64 departure_at)
 {
 	if (departure_at)
-		stamp(skb, departure_at);
+		hold_until(skb, departure_at);
 	else
 		say_monotonic(skb);
 }
@@ -545,7 +559,7 @@ int podpace_deliver(struct __sk_buff *skb)
 		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 		if (left_at)
-			stamp(skb, left_at);
+			hold_until(skb, left_at);
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
 	if (receive_by_clock(skb, &arrives_at) == TC_ACT_SHOT)

@@ -93,6 +93,7 @@ export interface TestPacket {
   readonly gsoSegs?: number;
   /** Link address that it goes to; the host's own when absent. */
   readonly mac?: readonly number[];
+  readonly priority?: number;
 }
 
 /** The two fields that an aggregate's id stands in. */
@@ -111,6 +112,7 @@ export interface TestOutcome {
 export interface TestDetails extends TestOutcome {
   readonly flowHash: number;
   readonly ecn: number;
+  readonly priority: number;
 }
 
 /** An aggregate's state, as far as tests know it: bpf/podpace.bpf.c, struct aggregate_state. */
@@ -135,6 +137,8 @@ const PREPAID_OFFSET = AGGREGATE_CLOCK_OFFSET + 16 + AGGREGATE_CONFIG_SIZE;
 const LATEST_FROM_END = 24;
 
 const ECN_OFFSET = 15;
+/** In struct __sk_buff. */
+const PRIORITY_OFFSET = 32;
 const PROTOCOL_UDP = 17;
 export const ETHER_TYPE_IPV4 = 0x0800;
 export const ETHER_TYPE_IPV6 = 0x86dd;
@@ -179,10 +183,11 @@ function ipv6FrameOf({ source = '2001:db8::1', destination = '2001:db8::2' }: Te
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
-  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0 }: TestPacket,
+  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, priority = 0 }: TestPacket,
   report: number,
 ): Buffer {
   const context = Buffer.alloc(192);
+  context.writeUInt32LE(priority, PRIORITY_OFFSET);
   context.writeUInt16LE(queueMapping, 48);
   context.writeUInt16LE(tcIndex, 50);
   context.writeBigUInt64LE(tstampNs, 52);
@@ -200,6 +205,7 @@ export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): Te
     tstampNs: run.contextOut.readBigUInt64LE(152),
     flowHash: run.contextOut.readUInt32LE(64),
     ecn: (run.dataOut[ECN_OFFSET] ?? 0) & 3,
+    priority: run.contextOut.readUInt32LE(PRIORITY_OFFSET),
   };
 }
 

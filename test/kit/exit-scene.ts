@@ -14,7 +14,13 @@ import { capture } from '../../scripts/lib/process.ts';
 import { growthRate, type Point } from '../../scripts/benches/statistics.ts';
 import type { BackgroundProcess } from '../../scripts/measure/background.ts';
 import { startServer } from '../../scripts/measure/load.ts';
-import { bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
+import {
+  bandwidthArguments,
+  callPlugins,
+  podpaceWith,
+  startHelper,
+  type PodCaps,
+} from '../../scripts/measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import { askNode } from './ask.ts';
@@ -70,14 +76,14 @@ export interface SceneOptions {
   readonly isNested?: boolean;
   /** More keys of the plugin. */
   readonly keys?: object;
-  /** A cap on what the pod receives, beside that on what it sends. */
-  readonly ingressMbit?: number;
+  /** Caps of the pod; CAP_MBIT on what it sends when absent. */
+  readonly caps?: PodCaps;
 }
 
 /** A node with a helper and one capped pod of both families. */
 export async function makeScene(
   undo: UndoStack,
-  { flags = [], isNested = false, keys = {}, ingressMbit }: SceneOptions = {},
+  { flags = [], isNested = false, keys = {}, caps = { egressMbit: CAP_MBIT } }: SceneOptions = {},
 ): Promise<Scene> {
   const signal = new AbortController().signal;
   scenes += 1;
@@ -93,7 +99,7 @@ export async function makeScene(
   const call = {
     ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed, netns: pod },
     cnitool: path.join(buildDirectory, 'tools/cnitool'),
-    capabilityArguments: bandwidthArguments({ egressMbit: CAP_MBIT, ingressMbit }),
+    capabilityArguments: bandwidthArguments(caps),
   };
   undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
   const added = await callPlugins({ ...call, verb: 'add' });

@@ -19,6 +19,7 @@ const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
+const SO_PRIORITY = 12;
 const SO_TXTIME = 61;
 const SIOCGSTAMPNS = 0x8907;
 
@@ -97,6 +98,8 @@ export interface Datagrams {
   readonly clock?: TxtimeClock;
   /** How far ahead that is. */
   readonly aheadMs?: number;
+  /** SO_PRIORITY of the socket. */
+  readonly priority?: number;
 }
 
 /** struct cmsghdr with the time at which a datagram is to leave (SCM_TXTIME, which is SO_TXTIME); the socket says by which clock. */
@@ -113,7 +116,7 @@ function askFor(fd: number, clock: TxtimeClock, aheadMs: number): Buffer {
 }
 
 /** Sends by a socket of its own. */
-function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0 }: Datagrams): void {
+function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, priority }: Datagrams): void {
   const fd = openSocket(from);
   try {
     const [address, payload] = [encodeSocketAddress(to.address, PORT), Buffer.alloc(payloadBytes)];
@@ -124,6 +127,11 @@ function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0 }: Datagram
     message.writeUInt32LE(address.length, 8);
     message.writeBigUInt64LE(koffi.address(vector), 16);
     message.writeBigUInt64LE(1n, 24);
+    if (priority !== undefined) {
+      const value = Buffer.alloc(4);
+      value.writeInt32LE(priority);
+      call('setsockopt', fd, SOL_SOCKET, SO_PRIORITY, value, value.length);
+    }
     const control = clock && askFor(fd, clock, aheadMs);
     if (control !== undefined) {
       message.writeBigUInt64LE(koffi.address(control), 32);

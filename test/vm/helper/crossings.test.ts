@@ -215,7 +215,7 @@ for (const [name, crossing] of Object.entries(CROSSINGS)) {
 }
 
 test.serial('into a pod that forwards: what it is sent waits once, and nobody behind it waits', async (t) => {
-  const own = await makeOwnScene(t, { ingressMbit: CAP_MBIT });
+  const own = await makeOwnScene(t, { caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT } });
   const { node, peer, pods } = own.bed;
   const pod = pods.get('pod') ?? '';
   const far = makeFar(t, pod);
