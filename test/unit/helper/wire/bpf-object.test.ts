@@ -101,9 +101,10 @@ test('the programs are those that the helper attaches, under a licence that the 
 
 test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
   const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
-  t.deepEqual(mapsOf('podpace_classify'), ['host_interfaces']);
   const aggregate = ['aggregate_config', 'aggregate_counters', 'aggregate_gates', 'aggregate_state'];
   const scheduling = [...aggregate, 'exemptions'];
+  // What it sends to more than one place it charges itself.
+  t.deepEqual([...new Set(mapsOf('podpace_classify'))].toSorted(), [...scheduling, 'host_interfaces']);
   t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), scheduling);
   t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);
   t.deepEqual(
