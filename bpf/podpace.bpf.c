@@ -414,7 +414,7 @@ int podpace_classify(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	/* On the way in a time without its clock is when the packet was received, and bridges clear it: see stamp(). */
 	if (departure_at && (skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6))
-		stamp(skb, departure_at);
+		hold_until(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 

@@ -13,6 +13,8 @@ const CONFIG = {
 /** TC_PRIO_MAX, TC_PRIO_INTERACTIVE and TC_PRIO_CONTROL of linux/pkt_sched.h; above the mask stands a class, perhaps. */
 const [MASK, INTERACTIVE, CONTROL] = [15, 6, 7];
 
+const TO_ALL = [255, 255, 255, 255, 255, 255];
+
 const priorities = fc.oneof(
   u32,
   u32.map((value) => (value & ~MASK & 0x7fff_ffff) + CONTROL),
@@ -54,6 +56,18 @@ for (const program of ['podpace_depart', 'podpace_depart_upper', 'podpace_delive
     );
   });
 }
+
+test.serial('podpace_classify does so with what goes to many, which it stamps itself', (t) => {
+  datapath.aimAt('podpace_classify');
+  datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: 0 });
+  const sent = fc.record({ priority: priorities, mac: fc.constantFrom(undefined, TO_ALL) });
+  fc.assert(
+    fc.property(sent, ({ priority, mac }) => {
+      const { priority: after } = datapath.sendForDetails({ priority, ...(mac && { mac }) });
+      t.is(after, mac === undefined ? priority : waiting(priority));
+    }),
+  );
+});
 
 test.serial('so it is while the program behind ingress caps is lost', (t) => {
   datapath.aimAt('podpace_deliver');
