@@ -267,15 +267,19 @@ inline_always __u32 take_sign(struct __sk_buff *skb)
  * Time and clock are set together. A plain write leaves the clock as it was: since Linux 7 fq then warns of packets that
  * have none, and converts the time where a socket asked for CLOCK_TAI (SO_TXTIME). Before, a time without a clock is
  * cleared by bridges, for example, which take it for a receive timestamp. TCP has said its clock already, and of what is
- * no IP, or none any more (MPLS), the kernel takes no clock: fq waits for the time that stands there.
+ * no IP, or none any more (MPLS), the kernel takes no clock: fq waits for the time that stands there, and Linux 7 warns. What
+ * departs at once, as ARP does, gets none: without a time it is due when it comes to fq.
  */
 inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
-	/* Or else clang computes the address of the field, and the verifier takes none that was computed. */
+	/* Here and below, or else clang computes the address of the field, and the verifier takes none that was computed. */
 	departure_keep_order(skb);
-	if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO ||
-	    bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO))
-		skb->tstamp = departure_at;
+	if (skb->tstamp_type != BPF_SKB_TSTAMP_DELIVERY_MONO &&
+	    (!bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO) ||
+	     (!skb->tstamp && !departure_ahead(departure_at, bpf_ktime_get_ns()))))
+		return;
+	departure_keep_order(skb);
+	skb->tstamp = departure_at;
 }
 
 /*
