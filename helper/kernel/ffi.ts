@@ -31,31 +31,46 @@ interface Libc {
 let koffi: Koffi | undefined;
 let libc: Libc | undefined;
 
+/** errno of the last call that failed. */
+let lastErrno = 0;
+
+/**
+ * A function of the library that notes errno as soon as it fails: the runtime makes calls of its own, when it collects or
+ * compiles at the entry of the next function, and they overwrite it.
+ */
+function noting(call: (...args: unknown[]) => unknown, addon: Koffi): (...args: unknown[]) => unknown {
+  return (...args) => {
+    const status = call(...args);
+    if (typeof status === 'number' && status < 0) lastErrno = addon.errno();
+    return status;
+  };
+}
+
 function native(): { koffi: Koffi; libc: Libc } {
   if (koffi === undefined || libc === undefined) {
-    koffi = loadAddon('koffi.node') as Koffi;
-    const library = koffi.load(null);
+    const addon = loadAddon('koffi.node') as Koffi;
+    const library = addon.load(null);
+    const bind = (prototype: string) => noting(library.func(prototype), addon);
+    koffi = addon;
     libc = {
-      setns: library.func('int setns(int fd, int nstype)') as Libc['setns'],
-      unshare: library.func('int unshare(int flags)') as Libc['unshare'],
-      mount: library.func(
+      setns: bind('int setns(int fd, int nstype)') as Libc['setns'],
+      unshare: bind('int unshare(int flags)') as Libc['unshare'],
+      mount: bind(
         'int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)',
       ) as Libc['mount'],
-      umount2: library.func('int umount2(const char *target, int flags)') as Libc['umount2'],
-      flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
-      syscall: library.func(
+      umount2: bind('int umount2(const char *target, int flags)') as Libc['umount2'],
+      flock: bind('int flock(int fd, int operation)') as Libc['flock'],
+      syscall: bind(
         'long syscall(long number, long command, void *attr, unsigned long size)',
       ) as Libc['syscall'],
-      ioctl: library.func('int ioctl(int fd, unsigned long request)') as Libc['ioctl'],
-      getsockname: library.func(
-        'int getsockname(int fd, void *address, void *length)',
-      ) as Libc['getsockname'],
-      socket: library.func('int socket(int domain, int type, int protocol)') as Libc['socket'],
-      setsockopt: library.func(
+      ioctl: bind('int ioctl(int fd, unsigned long request)') as Libc['ioctl'],
+      getsockname: bind('int getsockname(int fd, void *address, void *length)') as Libc['getsockname'],
+      socket: bind('int socket(int domain, int type, int protocol)') as Libc['socket'],
+      setsockopt: bind(
         'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
       ) as Libc['setsockopt'],
-      malloc_trim: library.func('int malloc_trim(unsigned long pad)') as Libc['malloc_trim'],
-      getsockopt: library.func(
+      malloc_trim: bind('int malloc_trim(unsigned long pad)') as Libc['malloc_trim'],
+      getsockopt: bind(
         'int getsockopt(int fd, int level, int option, void *value, void *size)',
       ) as Libc['getsockopt'],
     };
@@ -65,7 +80,7 @@ function native(): { koffi: Koffi; libc: Libc } {
 
 function check(operation: string, status: number, detail?: () => string): number {
   if (status >= 0) return status;
-  throw new KernelError(operation, getSystemErrorName(-native().koffi.errno()), detail?.());
+  throw new KernelError(operation, getSystemErrorName(-lastErrno), detail?.());
 }
 
 /** CLONE_NEWNET of linux/sched.h. */
@@ -178,9 +193,8 @@ const LOCK_NB = 4;
 
 /** flock(2): locks the file or directory behind `fd` until the descriptor is closed; false when somebody else has it locked. */
 export function lockFile(fd: number): boolean {
-  const { koffi: addon, libc: library } = native();
-  if (library.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
-  const errno = getSystemErrorName(-addon.errno());
+  if (native().libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const errno = getSystemErrorName(-lastErrno);
   if (errno === 'EAGAIN') return false;
   throw new KernelError(`lock descriptor ${fd}`, errno);
 }
@@ -205,7 +219,7 @@ export function bpfUnless(
   attr: Buffer,
 ): number | undefined {
   const status = native().libc.syscall(NR_BPF, command, attr, attr.length);
-  if (status < 0 && getSystemErrorName(-native().koffi.errno()) === errno) return undefined;
+  if (status < 0 && getSystemErrorName(-lastErrno) === errno) return undefined;
   return check(operation, status);
 }
 
