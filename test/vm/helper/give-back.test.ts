@@ -34,12 +34,18 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
 }
 
 /** A device with a default qdisc, which a veth has not. Where nothing names the module's device, it has to be loaded first. */
-function addUplink({ ip }: TestNetns, queues: number): void {
+async function addUplink({ ip, ipJson }: TestNetns, queues: number): Promise<void> {
   if (!fs.existsSync('/dev/net/tun')) execFileSync('modprobe', ['tun']);
   ip('tuntap', 'add', 'dev', 'uplink', 'mode', 'tap', ...(queues > 1 ? ['multi_queue'] : []));
   ip('address', 'add', '198.51.100.1/24', 'dev', 'uplink');
   ip('link', 'set', 'uplink', 'up');
   ip('route', 'add', 'default', 'via', '198.51.100.2');
+  // Nobody reads from the tap; the kernel tells that it has no carrier a moment after it is up.
+  const endMs = performance.now() + SOON_MS;
+  while (ipJson('link', 'show', 'uplink')[0]?.['operstate'] !== 'DOWN') {
+    if (performance.now() > endMs) throw new Error(`the uplink has a carrier after ${SOON_MS} ms`);
+    await sleep(20);
+  }
 }
 
 function useDefault(t: ExecutionContext, kind: string): boolean {
@@ -77,7 +83,7 @@ test.serial('a default of any kind is replaced by a cap, and back after the last
   for (const kind of kinds) {
     for (const queues of kind === LEAF_KIND ? [1, 4] : [1]) {
       useDefault(t, kind);
-      addUplink(scene.node, queues);
+      await addUplink(scene.node, queues);
       t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), new RegExp(`qdisc ${kind} 0: `));
       const before = look(scene);
       const params = paramsOf('pod0', scene.sandbox, CAPS);
@@ -94,7 +100,7 @@ test.serial('a default of any kind is replaced by a cap, and back after the last
 
 test.serial('an exit whose record is lost is put back too, and said', async (t) => {
   const scene = await makeScene(t);
-  addUplink(scene.node, 1);
+  await addUplink(scene.node, 1);
   const before = look(scene);
   const params = paramsOf('pod0', scene.sandbox, CAPS);
   /** While no helper runs: one that does knows them, and writes them again. */
