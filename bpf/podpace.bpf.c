@@ -39,6 +39,8 @@
 
 #define WALL_CLOCK_MIN (1ULL << 60) /* ns: July 2006 by a wall clock, 36 years after boot by the monotonic one */
 
+#define TIME_THAT_IS_OVER 1 /* ns by the monotonic clock */
+
 #define SOJOURN_BUCKETS 16
 #define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
 
@@ -266,20 +268,29 @@ inline_always __u32 take_sign(struct __sk_buff *skb)
  *
  * Time and clock are set together. A plain write leaves the clock as it was: since Linux 7 fq then warns of packets that
  * have none, and converts the time where a socket asked for CLOCK_TAI (SO_TXTIME). Before, a time without a clock is
- * cleared by bridges, for example, which take it for a receive timestamp. TCP has said its clock already, and of what is
- * no IP, or none any more (MPLS), the kernel takes no clock: fq waits for the time that stands there, and Linux 7 warns. What
- * departs at once, as ARP does, gets none: without a time it is due when it comes to fq.
+ * cleared by bridges, for example, which take it for a receive timestamp. What left the pod as IP has its clock from TCP or
+ * from say_clock(), whatever it is by now. Of other frames the kernel takes none, so they get no time: they are charged, and
+ * dropped at the horizon, but do not wait.
  */
 inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
-	/* Here and below, or else clang computes the address of the field, and the verifier takes none that was computed. */
+	/* Or else clang computes the address of the field, and the verifier takes none that was computed. */
 	departure_keep_order(skb);
-	if (skb->tstamp_type != BPF_SKB_TSTAMP_DELIVERY_MONO &&
-	    (!bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO) ||
-	     (!skb->tstamp && !departure_ahead(departure_at, bpf_ktime_get_ns()))))
-		return;
+	if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO)
+		skb->tstamp = departure_at;
+	else
+		bpf_skb_set_tstamp(skb, departure_at, BPF_SKB_TSTAMP_DELIVERY_MONO);
+}
+
+/*
+ * Says that the time of a packet is one of the monotonic clock, while the kernel takes that of it: at its exit it may be no IP
+ * any more (MPLS). The time itself is over, which is none to fq and to the departure step. A time that a socket asked for stays.
+ */
+inline_always void say_clock(struct __sk_buff *skb)
+{
 	departure_keep_order(skb);
-	skb->tstamp = departure_at;
+	if (!skb->tstamp_type)
+		bpf_skb_set_tstamp(skb, TIME_THAT_IS_OVER, BPF_SKB_TSTAMP_DELIVERY_MONO);
 }
 
 /*
@@ -410,14 +421,15 @@ int podpace_classify(struct __sk_buff *skb)
 
 	if (skb->pkt_type != PACKET_TO_ALL && skb->pkt_type != PACKET_TO_GROUP) {
 		write_sign(skb, id);
+		if (is_aggregate(id))
+			say_clock(skb);
 		return TC_ACT_UNSPEC;
 	}
 	write_sign(skb, 0);
 	packet.wire_len = length_of_frames(skb);
 	if (is_aggregate(id) && schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	/* On the way in a time without its clock is when the packet was received, and bridges clear it: see stamp(). */
-	if (departure_at && (skb->protocol == ETHER_TYPE_IPV4 || skb->protocol == ETHER_TYPE_IPV6))
+	if (departure_at)
 		hold_until(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }

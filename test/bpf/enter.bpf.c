@@ -12,13 +12,16 @@
 
 #include "../../bpf/helpers.h"
 
+static long (*const bpf_skb_vlan_push)(struct __sk_buff *skb, __u16 protocol,
+				       __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
+
 /* Indexes into skb->cb. */
 enum orders {
 	SIGNS, /* queue_mapping, and above it tc_index */
 	TSTAMP_LOW,
 	TSTAMP_HIGH,
-	REPORT, /* 0: run always; 1: run, then report; 2: report both in skb->mark */
-	FLOW_HASH, /* written here */
+	REPORT, /* 0: run always; 1: run, then report; 2: report; 3: run, on what was IP and is under two VLAN tags */
+	FLOW_HASH, /* written here; the clock of tstamp in a report */
 };
 
 struct {
@@ -33,11 +36,18 @@ int enter(struct __sk_buff *skb)
 {
 	if (skb->cb[REPORT] == 2) {
 		skb->mark = skb->queue_mapping | skb->tc_index << 16;
+		skb->cb[FLOW_HASH] = skb->tstamp_type;
 		return TC_ACT_OK;
 	}
-	if (skb->cb[REPORT])
-		skb->cb[REPORT] = 2;
 	skb->cb[FLOW_HASH] = bpf_get_hash_recalc(skb);
+	if (skb->cb[REPORT] == 1)
+		skb->cb[REPORT] = 2;
+	/* The second tag has the first put into the frame, and skb->protocol say it. */
+	if (skb->cb[REPORT] == 3) {
+		bpf_skb_set_tstamp(skb, 1, BPF_SKB_TSTAMP_DELIVERY_MONO);
+		bpf_skb_vlan_push(skb, __builtin_bswap16(0x8100), 1);
+		bpf_skb_vlan_push(skb, __builtin_bswap16(0x8100), 2);
+	}
 	skb->queue_mapping = skb->cb[SIGNS] & 0xffff; /* a larger one is not written */
 	skb->tc_index = skb->cb[SIGNS] >> 16;
 	skb->tstamp = (__u64)skb->cb[TSTAMP_HIGH] << 32 | skb->cb[TSTAMP_LOW];

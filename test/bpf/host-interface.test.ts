@@ -4,6 +4,7 @@ import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import {
   ETHER_TYPE_ARP,
+  ETHER_TYPE_IPV4,
   ETHER_TYPE_IPV6,
   ETHER_TYPE_MPLS,
   ETHER_TYPE_QINQ,
@@ -53,6 +54,18 @@ test.serial('podpace_classify writes the egress aggregate, whatever the pod left
     t.deepEqual(datapath.signsAfter({ queueMapping, tcIndex: queueMapping }), signsOf(AGGREGATE_ID_MIN + 7));
   }
   t.is(datapath.send({}).verdict, TC_ACT_UNSPEC);
+});
+
+test.serial('podpace_classify says the clock of what may wait, while it is IP', (t) => {
+  // BPF_SKB_TSTAMP_DELIVERY_MONO; the other is an unsaid clock.
+  const [MONOTONIC, NONE] = [1, 0];
+  datapath.aimAt('podpace_classify');
+  datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: 0 });
+  for (const etherType of [ETHER_TYPE_IPV4, ETHER_TYPE_IPV6])
+    t.deepEqual(datapath.timeAfter({ etherType }), { tstampNs: 1n, clock: MONOTONIC });
+  t.deepEqual(datapath.timeAfter({ etherType: ETHER_TYPE_MPLS }), { tstampNs: 0n, clock: NONE });
+  datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
+  t.deepEqual(datapath.timeAfter({}), { tstampNs: 0n, clock: NONE });
 });
 
 test.serial('podpace_classify lets no pod without an aggregate choose one', (t) => {
@@ -116,7 +129,9 @@ test.serial('every frame is a frame: what is no IP belongs to the cap like the r
       datapath.setClock(id, { lastNs, prepaid: 0n });
       const queueMapping = id === AGGREGATE_ID_MIN ? id : 0;
       const { tstampNs } = datapath.send({ etherType, wireLen: 1514, queueMapping });
-      t.is(tstampNs, lastNs, `${program}, frames of the type ${etherType.toString(16)}`);
+      // The kernel takes no clock for what is no IP, so such a frame pays, but does not wait.
+      const expected = etherType === ETHER_TYPE_IPV6 ? lastNs : 0n;
+      t.is(tstampNs, expected, `${program}, frames of the type ${etherType.toString(16)}`);
       t.is(datapath.clock(id).lastNs, lastNs + 121_120n);
     }
   }

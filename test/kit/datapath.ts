@@ -94,6 +94,8 @@ export interface TestPacket {
   /** Link address that it goes to; the host's own when absent. */
   readonly mac?: readonly number[];
   readonly priority?: number;
+  /** The classifier has seen it as IP, and by now it is under two VLAN tags. */
+  readonly wasIp?: true;
 }
 
 /** The two fields that an aggregate's id stands in. */
@@ -181,6 +183,9 @@ function ipv6FrameOf({ source = '2001:db8::1', destination = '2001:db8::2' }: Te
   return frame;
 }
 
+/** `REPORT` of test/bpf/enter.bpf.c. */
+const [RUN, RUN_AND_REPORT, RUN_TAGGED] = [0, 1, 3];
+
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
   { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, priority = 0 }: TestPacket,
@@ -199,7 +204,8 @@ function encodeContext(
 
 /** Sends one packet `repeat` times through a loaded `enter`. What became of it is that of the last time. */
 export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): TestDetails {
-  const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, 0), repeat });
+  const report = packet.wasIp ? RUN_TAGGED : RUN;
+  const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, report), repeat });
   return {
     verdict: run.returnValue,
     tstampNs: run.contextOut.readBigUInt64LE(152),
@@ -383,9 +389,20 @@ export class TestDatapath {
 
   /** Sends one packet and returns what it comes out with. */
   signsAfter(packet: TestPacket): Signs {
+    const { contextOut } = this.#report(packet);
+    return { queueMapping: contextOut.readUInt16LE(8), tcIndex: contextOut.readUInt16LE(10) };
+  }
+
+  /** Sends one packet and returns the time that it comes out with, and which clock that is of: `tstamp_type`. */
+  timeAfter(packet: TestPacket): { readonly tstampNs: bigint; readonly clock: number } {
+    const { contextOut } = this.#report(packet);
+    return { tstampNs: contextOut.readBigUInt64LE(152), clock: contextOut.readUInt32LE(64) };
+  }
+
+  #report(packet: TestPacket): { readonly contextOut: Buffer } {
     const enterFd = programFd(this.#enter, 'enter');
-    const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, 1), repeat: 2 });
-    return { queueMapping: run.contextOut.readUInt16LE(8), tcIndex: run.contextOut.readUInt16LE(10) };
+    const context = encodeContext(packet, RUN_AND_REPORT);
+    return testRun(enterFd, { data: frameOf(packet), context, repeat: 2 });
   }
 
   get #stateSize(): number {

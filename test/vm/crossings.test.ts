@@ -193,6 +193,10 @@ const CROSSINGS: Readonly<Record<string, Crossing>> = {
     ],
     ...{ to: FAR, payloadBytes: FULL_BYTES },
   },
+  'MPLS that the node puts on': {
+    commands: [`route add ${FAR}/32 encap mpls 100 via ${PEER} dev uplink`],
+    ...{ to: FAR, payloadBytes: FULL_BYTES },
+  },
   'an ifb and back': {
     commands: ['link add ifb1 type ifb', 'link set ifb1 up'],
     tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1'],
