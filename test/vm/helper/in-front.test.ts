@@ -81,7 +81,13 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   addUplink(node, peer, 'uplink', 1);
   addPod(node, sandbox, POD.name);
   await runBatch(node, [`address add ${POD.gateway}/24 dev ${POD.name}`]);
-  await runBatch(sandbox, [`address add ${POD.address}/24 dev eth0`, `route add default via ${POD.gateway}`]);
+  const [link] = node.ipJson('link', 'show', 'dev', POD.name);
+  await runBatch(sandbox, [
+    `address add ${POD.address}/24 dev eth0`,
+    `route add default via ${POD.gateway}`,
+    // What takes all of the pod's frames away takes its ARP requests, too.
+    `neigh add ${POD.gateway} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
+  ]);
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
   const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '3600']);
