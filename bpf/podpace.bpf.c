@@ -330,6 +330,16 @@ inline_always void stamp_or_keep(struct __sk_buff *skb, __u64 departure_at)
 }
 
 /*
+ * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket or from whoever chose a
+ * queue on the way. What comes to it may have a network card's, of the addresses alone, which makes one flow of all between
+ * two hosts: the call knows that and computes another.
+ */
+inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
+{
+	return (far == DESTINATION ? skb->hash : 0) ?: bpf_get_hash_recalc(skb);
+}
+
+/*
  * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
  * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
@@ -356,7 +366,7 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
 		return TC_ACT_UNSPEC;
 
-	packet.flow_hash = bpf_get_hash_recalc(skb);
+	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
 	/* Below the target nothing is marked; that another CPU makes more backlog just now costs one mark. */
 	if (state &&
