@@ -3,7 +3,8 @@
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it.
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
-// What may run in a VM does not hang on how quick that is: on this kernel it runs beside the VMs. All else runs alone.
+// What runs in a VM does not hang on how quick that is, so VMs run side by side, and beside what runs on this kernel: of that
+// there is never more than one test file at a time, but in the unit tier.
 
 import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
@@ -35,8 +36,7 @@ const USUAL_KERNELS: readonly KernelSeries[] = ['newest', '6.1'];
 interface VmJob {
   readonly kernel: KernelSeries;
   readonly tier: Tier;
-  /** Every how-manieth file of a tier, and beginning with which: the rest is another job's. */
-  readonly share: { readonly of: number; readonly index: number };
+  readonly files: readonly string[];
   /** Whether what it measures hangs on how much of the machine it gets. */
   readonly isTimed: boolean;
 }
@@ -48,7 +48,6 @@ interface VmResult {
   readonly ranOn: string;
 }
 
-const WHOLE = { of: 1, index: 0 };
 /** The kernel of the netns tier's second run: it has no tcx, so programs are attached in another way there. */
 const OLDEST: KernelSeries = '6.1';
 
@@ -57,14 +56,20 @@ const OLDEST: KernelSeries = '6.1';
  * kernel, which this machine's own is. The longest jobs first.
  */
 function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
-  const halves = [0, 1].map((index) => ({ of: 2, index }));
+  const isElsewhere = (file: string, kernel: KernelSeries): boolean => {
+    const only = Object.entries(ON_ONE_KERNEL).find(([start]) => file.startsWith(start))?.[1];
+    return only !== undefined && only !== kernel && kernels.includes(only);
+  };
+  const jobOf = (kernel: KernelSeries, tier: Tier): VmJob => ({
+    ...{ kernel, tier, isTimed: tier === 'vm' },
+    files: filesOf(tier).filter((file) => !isElsewhere(file, kernel)),
+  });
+  const oldest = kernels.filter((kernel) => kernel === OLDEST);
   return [
-    ...kernels.map((kernel): VmJob => ({ kernel, tier: 'vm', share: WHOLE, isTimed: true })),
-    ...kernels
-      .filter((kernel) => kernel === OLDEST)
-      .flatMap((kernel) => halves.map((share): VmJob => ({ kernel, tier: 'netns', share, isTimed: false }))),
-    ...kernels.map((kernel): VmJob => ({ kernel, tier: 'bpf', share: WHOLE, isTimed: false })),
-  ];
+    ...kernels.map((kernel) => jobOf(kernel, 'vm')),
+    ...oldest.map((kernel) => jobOf(kernel, 'netns')),
+    ...kernels.map((kernel) => jobOf(kernel, 'bpf')),
+  ].map((job) => ({ ...job, files: job.files.filter(isForVm) }));
 }
 /** As many at once: each keeps one of the machine's processors busy. */
 const JOBS_AT_ONCE = Math.max(1, availableParallelism());
@@ -81,25 +86,45 @@ const VM_TIMEOUT_SECONDS = '3600';
 const AVA_TIMEOUT_TIMED = '24h';
 
 /** Tests with thousands of objects or dozens of processes, which an emulated processor is minutes at. */
-const ALONE = 'test/netns/scale/';
-/** About files, messages and commands, on which kernels have no influence, or about this project's own instruments. */
+const AT_SCALE = 'test/netns/scale/';
+/**
+ * About files, messages and commands, on which kernels have no influence, or about this project's own instruments; and what
+ * the vm tier has on the oldest kernel, too.
+ */
 const ON_ANY_KERNEL = [
   'test/netns/cni/conflists',
   'test/netns/cni/faults',
   'test/netns/cni/gc-status',
+  'test/netns/cni/main-plugin',
   'test/netns/helper/daemon',
+  'test/netns/helper/give-back',
+  'test/netns/helper/probe',
   'test/netns/helper/records',
+  'test/netns/helper/set',
+  'test/netns/helper/status',
+  'test/netns/helper/upgrade',
   'test/netns/scripts/',
 ];
+/**
+ * Of two kernels on one, where both are asked for: an emulated processor is minutes at each, and what they test hangs on the
+ * kernel in nothing that others do not try on both.
+ */
+const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
+  'test/vm/helper/exit-changes': OLDEST,
+  'test/vm/helper/remedies': OLDEST,
+  'test/vm/helper/wishes': OLDEST,
+  // Of times that fq since Linux 7 reads by their clock.
+  'test/vm/helper/crossings': 'newest',
+  'test/vm/helper/foreign-fq': 'newest',
+  'test/vm/helper/priority': 'newest',
+};
 
 function filesOf(tier: Tier): string[] {
   return fs.globSync(`test/${tier}/**/*.test.ts`, { cwd: projectRoot }).toSorted();
 }
 
-function filesInVm({ tier, share: { of, index } }: VmJob): string[] {
-  const leftOut = [ALONE, ...ON_ANY_KERNEL];
-  const files = filesOf(tier).filter((file) => !leftOut.some((start) => file.startsWith(start)));
-  return files.filter((_, place) => place % of === index);
+function isForVm(file: string): boolean {
+  return ![AT_SCALE, ...ON_ANY_KERNEL].some((start) => file.startsWith(start));
 }
 
 /** What the executables unpack once and keep, wherever they run. */
@@ -128,14 +153,14 @@ async function runHere(files: readonly string[], options: AvaOptions): Promise<T
   return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
 }
 
-function labelOf({ kernel, tier, share: { of, index } }: VmJob): string {
-  return of === 1 ? `${kernel} ${tier}` : `${kernel} ${tier} ${index + 1}/${of}`;
+function labelOf({ kernel, tier }: VmJob): string {
+  return `${kernel} ${tier}`;
 }
 
 /** Runs this script again inside a VM; what it counted comes back through a file under build/. */
 async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
-  const { kernel, tier, share, isTimed } = job;
-  const name = [kernel, tier, share.index].join('-');
+  const { kernel, tier, isTimed } = job;
+  const name = `${kernel}-${tier}`;
   const result = path.join(projectRoot, 'build', `test-vm-${name}-${process.pid}.json`);
   fs.rmSync(result, { force: true });
   say(`vm: ${labelOf(job)} tests in a VM`);
@@ -160,6 +185,12 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
 
 type Job = (signal: AbortSignal) => Promise<Tally>;
 
+async function inTurn(jobs: readonly Job[], signal: AbortSignal): Promise<Tally> {
+  let total = NOTHING;
+  for (const job of jobs) total = addTallies(total, await job(signal));
+  return total;
+}
+
 /** Runs the jobs in their order, and several at once. */
 async function runJobs(jobs: readonly Job[], signal: AbortSignal): Promise<Tally> {
   const waiting = [...jobs];
@@ -176,34 +207,39 @@ async function runJobs(jobs: readonly Job[], signal: AbortSignal): Promise<Tally
   return total;
 }
 
-/** What has this machine to itself: one job after the other. */
-function lonelyJobs(tiers: readonly Tier[]): Job[] {
-  const files: Partial<Record<Tier, string[]>> = {
-    ...{ unit: filesOf('unit'), bpf: filesOf('bpf') },
-    netns: filesOf('netns').filter((file) => file.startsWith(ALONE)),
-  };
-  return tiers.flatMap((tier) => {
-    const own = files[tier];
-    const concurrency = tier === 'unit' ? 2 : 1;
-    const label = tier === 'netns' ? 'netns alone' : tier;
-    return own === undefined
-      ? []
-      : [(signal) => runHere(own, { label, concurrency, allowSkips: true, signal })];
-  });
+/** On this kernel one job after the other: what they measure hangs on how much of the machine they get. */
+function jobsHere(tiers: readonly Tier[]): Job[] {
+  const files = filesOf('netns');
+  const [atScale, others] = [true, false].map((isAtScale) =>
+    files.filter((file) => file.startsWith(AT_SCALE) === isAtScale),
+  );
+  const jobs: [Tier, string, readonly string[] | undefined][] = [
+    ['bpf', 'bpf', filesOf('bpf')],
+    ['netns', 'netns at scale', atScale],
+    ['netns', 'netns', others],
+  ];
+  return jobs
+    .filter(([tier]) => tiers.includes(tier))
+    .map(
+      ([, label, some = []]): Job =>
+        (signal) =>
+          runHere(some, { label, concurrency: 1, allowSkips: true, signal }),
+    );
 }
 
-/** What may run side by side, the longest first. */
+/** What may run side by side, the longest first: VMs, and beside them all that runs on this kernel. */
 function jobsSideBySide(tiers: readonly Tier[], kernels: readonly KernelSeries[]): Job[] {
-  const inVms = tiers.includes('vm') ? vmJobs(kernels) : [];
-  const files = filesOf('netns').filter((file) => !file.startsWith(ALONE));
-  const here: Job = (signal) => runHere(files, { label: 'netns', concurrency: 1, allowSkips: true, signal });
+  const here = jobsHere(tiers);
+  const inVms = (tiers.includes('vm') ? vmJobs(kernels) : []).map(
+    (job): Job =>
+      (signal) =>
+        runInVm(job, signal),
+  );
+  const [longest, ...others] = inVms;
   return [
-    ...inVms.map(
-      (job): Job =>
-        (signal) =>
-          runInVm(job, signal),
-    ),
-    ...(tiers.includes('netns') ? [here] : []),
+    ...(longest === undefined ? [] : [longest]),
+    ...(here.length === 0 ? [] : [(signal: AbortSignal) => inTurn(here, signal)]),
+    ...others,
   ];
 }
 
@@ -217,7 +253,7 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
   };
   const label = labelOf(job);
   const before = await readKernelLog();
-  const tally = await runHere(filesInVm(job), { label, ...limits });
+  const tally = await runHere(job.files, { label, ...limits });
   const complaints = newComplaints(before, await readKernelLog());
   for (const line of complaints) say(`${label}: the kernel says: ${line}`);
   const total = addTallies(tally, { passed: 0, failed: complaints.length, skipped: 0 });
@@ -276,9 +312,10 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
   await buildRevision(FIRST_LAYOUT_REVISION);
-  let total = NOTHING;
-  for (const job of lonelyJobs(tiers)) total = addTallies(total, await job(signal));
-  total = addTallies(total, await runJobs(jobsSideBySide(tiers, kernels), signal));
+  const unit: Job = (each) =>
+    runHere(filesOf('unit'), { label: 'unit', concurrency: 2, allowSkips: true, signal: each });
+  const first = tiers.includes('unit') ? await unit(signal) : NOTHING;
+  const total = addTallies(first, await runJobs(jobsSideBySide(tiers, kernels), signal));
   if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
   process.stdout.write(`on Linux ${[...releases].join(', ')}\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);

@@ -32,7 +32,7 @@ export const SECOND_PORT = 5202;
 export const FOLLOW_MS = 2000;
 const SETTLE_MS = 1000;
 /** How often, and how far apart, it is counted what has come. */
-const SAMPLES = 100;
+const SAMPLES = 60;
 const SAMPLE_MS = 50;
 const MEASURE_SECONDS = (SAMPLES * SAMPLE_MS) / 1000;
 const MAX_READING_MS = 5;
