@@ -171,6 +171,8 @@ inline_always void *in_page(void *pages, __u32 index)
 	return page ? bpf_map_lookup_elem(page, &slot) : 0;
 }
 
+#include "books.h"
+
 /* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6 header. */
 inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
 {
@@ -359,8 +361,10 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	if (!config || !gate)
 		return TC_ACT_UNSPEC;
 	lists = read_once(config->exemptions);
-	if (lists && is_exempt(skb, id, lists, far))
+	if (lists && is_exempt(skb, id, lists, far)) {
+		book_exempt(id, packet.segments, packet.wire_len);
 		return TC_ACT_UNSPEC;
+	}
 	state = in_page(&aggregate_state, index);
 	if (!read_once(config->rate_bytes_per_sec) &&
 	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
@@ -388,30 +392,43 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	counters = in_page(&aggregate_counters, index);
 	if (counters)
 		count(counters, &departure, packet.wire_len);
-	if (departure.verdict > DEPART_MARKED)
+	if (departure.verdict > DEPART_MARKED) {
+		book_dropped(id, packet.segments, packet.wire_len);
 		return TC_ACT_SHOT;
+	}
 	if (departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
 	*departure_at = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 
-/*
- * Bytes of the frames of a packet, before any hook has counted them: of a merged one, which is UDP where it goes to many, with
- * the headers of each segment.
- */
+/* Bytes of the network header and what stands behind it, which each segment of a merged packet has. */
+inline_always __u32 length_of_headers(struct __sk_buff *skb)
+{
+	__u32 network_header = IPV6_HEADER;
+	__u8 first[10], data_offset = 0, protocol;
+
+	if (bpf_skb_load_bytes_relative(skb, 0, first, sizeof(first), BPF_HDR_START_NET))
+		return 0;
+	protocol = first[6];
+	if (skb->protocol == ETHER_TYPE_IPV4) {
+		network_header = (first[0] & 15) * 4;
+		protocol = first[9];
+	}
+	if (protocol != IPPROTO_TCP)
+		return network_header + UDP_HEADER;
+	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, 1, BPF_HDR_START_NET);
+	return network_header + (data_offset >> 4) * 4;
+}
+
+/* Bytes of the frames of a packet, before any hook has counted them: of a merged one with the headers of each segment. */
 inline_always __u32 length_of_frames(struct __sk_buff *skb)
 {
-	__u32 segments = skb->gso_segs, network_header = IPV6_HEADER;
-	__u8 version_ihl = 0;
+	__u32 segments = skb->gso_segs;
 
 	if (segments < 2)
 		return skb->len;
-	if (skb->protocol == ETHER_TYPE_IPV4) {
-		bpf_skb_load_bytes_relative(skb, 0, &version_ihl, sizeof(version_ihl), BPF_HDR_START_NET);
-		network_header = (version_ihl & 15) * 4;
-	}
-	return skb->len + (segments - 1) * (ETHER_HEADER + network_header + UDP_HEADER);
+	return skb->len + (segments - 1) * (ETHER_HEADER + length_of_headers(skb));
 }
 
 /*
@@ -429,6 +446,10 @@ int podpace_classify(struct __sk_buff *skb)
 	struct departure_packet packet = { .tstamp = skb->tstamp, .segments = skb->gso_segs };
 	__u64 departure_at = 0;
 
+	if (is_aggregate(id)) {
+		packet.wire_len = length_of_frames(skb);
+		book_seen(id, packet.segments, packet.wire_len);
+	}
 	if (skb->pkt_type != PACKET_TO_ALL && skb->pkt_type != PACKET_TO_GROUP) {
 		write_sign(skb, id);
 		if (is_aggregate(id))
@@ -436,9 +457,11 @@ int podpace_classify(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	}
 	write_sign(skb, 0);
-	packet.wire_len = length_of_frames(skb);
-	if (is_aggregate(id) && schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
-		return TC_ACT_SHOT;
+	if (is_aggregate(id)) {
+		book_settled(id, packet.segments, packet.wire_len);
+		if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+			return TC_ACT_SHOT;
+	}
 	if (departure_at)
 		hold_until(skb, departure_at);
 	return TC_ACT_UNSPEC;
@@ -457,6 +480,7 @@ int podpace_depart(struct __sk_buff *skb)
 		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
 	}
+	book_settled(id, packet.segments, packet.wire_len);
 	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
@@ -495,6 +519,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 		say_monotonic(skb);
 		return TC_ACT_UNSPEC;
 	}
+	book_settled(id, packet.segments, packet.wire_len);
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
@@ -541,8 +566,10 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 	if (!config || !gate || !read_once(config->rate_bytes_per_sec))
 		return TC_ACT_UNSPEC;
 	lists = read_once(config->exemptions);
-	if (lists && is_exempt(skb, id, lists, SOURCE))
+	if (lists && is_exempt(skb, id, lists, SOURCE)) {
+		book_exempt(id, packet.segments, packet.wire_len);
 		return TC_ACT_UNSPEC;
+	}
 	state = in_page(&aggregate_state, index);
 	packet.now = bpf_ktime_get_ns();
 
@@ -559,8 +586,10 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 	counters = in_page(&aggregate_counters, index);
 	if (counters)
 		count(counters, &departure, packet.wire_len);
-	if (departure.verdict > DEPART_MARKED)
+	if (departure.verdict > DEPART_MARKED) {
+		book_dropped(id, packet.segments, packet.wire_len);
 		return TC_ACT_SHOT;
+	}
 	*arrives_at = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
@@ -582,6 +611,7 @@ int podpace_deliver(struct __sk_buff *skb)
 	__u32 id = take_sign(skb);
 
 	if (id) {
+		book_settled(id, packet.segments, packet.wire_len);
 		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 		if (left_at)

@@ -177,7 +177,7 @@ function counterRows(attachment: AttachmentCounters): string[][] {
   return DIRECTIONS.flatMap((direction) => {
     const counters = attachment[direction];
     if (counters === undefined) return [];
-    const { total, backlogNs } = counters;
+    const { total, backlogNs, books } = counters;
     const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } = total;
     return [
       [
@@ -192,6 +192,7 @@ function counterRows(attachment: AttachmentCounters): string[][] {
         String(droppedHorizon),
         String(droppedAqm),
         String(droppedFlow),
+        books === undefined || direction === 'ingress' ? '-' : formatBytes(books.unaccountedBytes),
         renderQuantile(counters, 0.5),
         renderQuantile(counters, 0.99),
         formatDuration(backlogNs),
@@ -202,7 +203,7 @@ function counterRows(attachment: AttachmentCounters): string[][] {
 
 const COUNTER_COLUMNS = [
   ...['CONTAINER', 'INTERFACE', 'DIRECTION', 'PACKETS', 'BYTES', 'DELAYED', 'SPARSE', 'CE'],
-  ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
+  ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
 ];
 
 /** The answer of `podpaced counters`. */

@@ -46,6 +46,7 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
   readonly pages: {
     readonly aggregateState: MapPages;
     readonly aggregateCounters: MapPages;
+    readonly aggregateBooks: MapPages;
   };
   readonly programs: {
     readonly classify: LoadedProgram;
@@ -218,6 +219,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
     pages: {
       aggregateState: required(pages, 'aggregate_state'),
       aggregateCounters: required(pages, 'aggregate_counters'),
+      aggregateBooks: required(pages, 'aggregate_books'),
     },
     programs: {
       classify: required(programs, 'podpace_classify'),

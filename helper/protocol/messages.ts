@@ -179,6 +179,8 @@ export interface AttachmentStatus extends AttachParams {
   readonly problems: readonly string[];
   /** The same by the direction that they concern; a direction that nothing is wrong with is absent. Old helpers do not say. */
   readonly problemsByDirection?: { readonly [D in Direction]?: readonly string[] };
+  /** Bytes that it sent and that vanished between its interface and the exits. Absent without an egress cap; old helpers do not say. */
+  readonly unaccountedBytes?: number;
   /** What is to be known of it although nothing is known to be wrong; absent when there is nothing. */
   readonly notes?: readonly string[];
 }
@@ -217,6 +219,27 @@ export interface Counters {
   readonly sojourn: readonly number[];
 }
 
+/**
+ * What was seen of an aggregate's frames beside what became of them: merged packets as their segments, bytes without what
+ * tunnels add. Of what goes into a pod only exempt and dropped ones are told apart: it is charged where it is seen.
+ */
+export interface Books {
+  /** At the host interface. */
+  readonly seenFrames: number;
+  readonly seenBytes: number;
+  /** At an exit, another pod's interface among them: charged, exempt or dropped there. */
+  readonly settledFrames: number;
+  readonly settledBytes: number;
+  readonly exemptFrames: number;
+  readonly exemptBytes: number;
+  /** By the horizon, the AQM or fairness. */
+  readonly droppedFrames: number;
+  readonly droppedBytes: number;
+  /** Seen and not settled: gone in between. */
+  readonly unaccountedFrames: number;
+  readonly unaccountedBytes: number;
+}
+
 /** Counters of one direction of an attachment. */
 export interface DirectionCounters {
   readonly total: Counters;
@@ -224,6 +247,8 @@ export interface DirectionCounters {
   readonly perCpu?: Readonly<Record<string, Partial<Omit<Counters, 'sojourn'>>>>;
   /** How long a packet of the bulk that comes now would wait. */
   readonly backlogNs: number;
+  /** Absent in answers of old helpers. */
+  readonly books?: Books;
 }
 
 /** One attachment in the answer of `counters`. */

@@ -40,6 +40,7 @@ import {
   type FrameOverhead,
   type HostInterface,
 } from '../wire/aggregate.ts';
+import { AGGREGATE_BOOK_SIZE, decodeAggregateBook, type AggregateBook } from '../wire/book.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import {
@@ -143,7 +144,7 @@ export class Datapath {
     );
   }
 
-  /** Whether a page of aggregates is there, for their state and for their counters. */
+  /** Whether a page of aggregates is there, for their state, their counters and their books. */
   hasPage(number: number): boolean {
     return Object.values(this.#loaded.pages).every((pages) => pages.has(number));
   }
@@ -167,12 +168,14 @@ export class Datapath {
   clearAggregate(aggregateId: number): void {
     const key = encodeAggregateKey(aggregateId);
     updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
-    const { aggregateState, aggregateCounters } = this.#loaded.pages;
+    const { aggregateState, ...counted } = this.#loaded.pages;
     const index = aggregateIndex(aggregateId);
-    const [state, counters] = [aggregateState.locate(index), aggregateCounters.locate(index)];
+    const state = aggregateState.locate(index);
     if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
-    if (counters !== undefined)
-      updatePerCpu(counters.fd, counters.key, Buffer.alloc(AGGREGATE_COUNTERS_SIZE));
+    for (const pages of Object.values(counted)) {
+      const place = pages.locate(index);
+      if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(pages.valueSize));
+    }
   }
 
   /** Makes room for an aggregate's state and counters, empty. */
@@ -199,6 +202,13 @@ export class Datapath {
     return new Map(
       (values ?? []).map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]),
     );
+  }
+
+  /** What was seen of an aggregate's packets and what became of them; all zero when its page is not there. */
+  readBook(aggregateId: number): AggregateBook {
+    const place = this.#loaded.pages.aggregateBooks.locate(aggregateIndex(aggregateId));
+    const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE);
+    return decodeAggregateBook(values ?? []);
   }
 
   readHostInterface(ifindex: number): HostInterface | undefined {

@@ -18,6 +18,7 @@ import {
 import { remedies } from '../protocol/remedies.ts';
 import { shorten } from '../protocol/cut.ts';
 import { fitting } from '../protocol/page.ts';
+import { booksOf, unaccountedOf } from './books.ts';
 import { directionCountersOf } from './counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
@@ -182,12 +183,12 @@ const LOOK_LIFETIME_MS = 2000;
 
 /** The pages of `list`. A thousand attachments come in a dozen pages, and one look at the node serves them all. */
 export class Lister {
-  readonly #node: Pick<Node, 'store' | 'wishes' | 'defaults'>;
+  readonly #node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>;
   readonly #takeLook: () => Promise<Look>;
   #look: Look | undefined;
 
   /** `takeLook` gives a look that begins after it was called. */
-  constructor(node: Pick<Node, 'store' | 'wishes' | 'defaults'>, takeLook: () => Promise<Look>) {
+  constructor(node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>, takeLook: () => Promise<Look>) {
     this.#node = node;
     this.#takeLook = takeLook;
   }
@@ -200,10 +201,16 @@ export class Lister {
     this.#look = look;
     const { judgement, notes } = look;
     const rest = allAfter(look, after);
-    const items = rest
-      .slice(0, PAGE_LENGTH)
-      .map((one) => ('reason' in one ? wishItem(one, defaults) : listItem(one, judgement, defaults, notes)));
+    const items = rest.slice(0, PAGE_LENGTH).map((one) => {
+      if ('reason' in one) return wishItem(one, defaults);
+      return { ...listItem(one, judgement, defaults, notes), ...this.#unaccounted(one) };
+    });
     return pageOf(items, rest.length);
+  }
+
+  #unaccounted({ egressAggregateId: id }: AttachmentRecord): Pick<AttachmentStatus, 'unaccountedBytes'> {
+    if (id === undefined) return {};
+    return { unaccountedBytes: unaccountedOf(this.#node.datapath.readBook(id)).bytes };
   }
 
   #current(): Look | undefined {
@@ -251,11 +258,9 @@ function directionCounters(
   isPerCpu: boolean,
 ): DirectionCounters | undefined {
   if (aggregateId === undefined) return undefined;
-  return directionCountersOf(
-    datapath.readCounters(aggregateId),
-    datapath.readBacklogNs(aggregateId),
-    isPerCpu,
-  );
+  const byCpu = datapath.readCounters(aggregateId);
+  const counters = directionCountersOf(byCpu, datapath.readBacklogNs(aggregateId), isPerCpu);
+  return { ...counters, books: booksOf(datapath.readBook(aggregateId)) };
 }
 
 function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: boolean): AttachmentCounters {

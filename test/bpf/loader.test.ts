@@ -26,6 +26,7 @@ import {
   encodeAggregateConfig,
   encodeAggregateKey,
 } from '../../helper/wire/aggregate.ts';
+import { AGGREGATE_BOOK_SIZE } from '../../helper/wire/book.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
 import { mountTemporaryBpffs } from '../kit/datapath.ts';
 
@@ -71,6 +72,7 @@ test('maps and programs are loaded and pinned by name', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
   const { maps, pages, programs } = load(t, directory);
   t.deepEqual(fs.readdirSync(directory).toSorted(), [
+    'aggregate_books',
     'aggregate_config',
     'aggregate_counters',
     'aggregate_gates',
@@ -91,6 +93,7 @@ test('maps and programs are loaded and pinned by name', (t) => {
   ]);
   t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);
   t.is(pages.aggregateCounters.valueSize, AGGREGATE_COUNTERS_SIZE);
+  t.is(pages.aggregateBooks.valueSize, AGGREGATE_BOOK_SIZE);
   t.is(mapInfo(maps.hostInterfaces).maxEntries, 16_384);
   const { fd, id, tag } = programs.classify;
   t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });

@@ -39,6 +39,7 @@ import {
   parseExemption,
 } from '../../helper/wire/exemption.ts';
 import { encodeAddress } from '../../helper/wire/ip-address.ts';
+import { AGGREGATE_BOOK_SIZE, decodeAggregateBook, type AggregateBook } from '../../helper/wire/book.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import type { Clock, Config } from '../model/departure.ts';
@@ -283,9 +284,10 @@ export class TestDatapath {
   forget(id: number): void {
     const state = this.#place('aggregate_state', id);
     if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(this.#stateSize));
-    const counters = this.#place('aggregate_counters', id);
-    if (counters !== undefined)
-      updatePerCpu(counters.fd, counters.key, Buffer.alloc(AGGREGATE_COUNTERS_SIZE));
+    for (const name of ['aggregate_counters', 'aggregate_books']) {
+      const place = this.#place(name, id);
+      if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(this.#pages(name).valueSize));
+    }
   }
 
   /** Writes an aggregate's entry in aggregate_gates, of AGGREGATE_GATE_SIZE bytes, as damage would. */
@@ -294,7 +296,10 @@ export class TestDatapath {
   }
 
   /** Takes away the page that an aggregate's state or counters stand in, as damage would. */
-  losePage(id: number, map: 'aggregate_state' | 'aggregate_counters' = 'aggregate_state'): void {
+  losePage(
+    id: number,
+    map: 'aggregate_state' | 'aggregate_counters' | 'aggregate_books' = 'aggregate_state',
+  ): void {
     this.#pages(map).remove(aggregatePage(id));
   }
 
@@ -350,6 +355,12 @@ export class TestDatapath {
     const place = this.#place('aggregate_counters', id);
     const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
     return sumAggregateCounters((values ?? []).map(decodeAggregateCounters));
+  }
+
+  /** Of all CPUs together. */
+  book(id: number): AggregateBook {
+    const place = this.#place('aggregate_books', id);
+    return decodeAggregateBook((place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE)) ?? []);
   }
 
   /** A host interface entry for the device that the packets are on; undefined removes it. */

@@ -181,6 +181,7 @@ const ROWS: readonly Row[] = [
   },
   pageRow('aggregate_state'),
   pageRow('aggregate_counters'),
+  pageRow('aggregate_books'),
   {
     object: 'host_interfaces',
     damage: (scene) => alter(scene, 'host_interfaces', encodeInterfaceKey(scene.pod)),

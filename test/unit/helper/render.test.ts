@@ -182,13 +182,22 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
     sojourn,
   };
   const attachment = { containerId: 'abc', ifname: 'eth0', hostInterface: 'pod0' };
-  const egress = { total, backlogNs: 1_500_000 };
+  const books = {
+    ...{ seenFrames: 130, seenBytes: 194_000, settledFrames: 128, settledBytes: 192_000 },
+    ...{ exemptFrames: 0, exemptBytes: 0, droppedFrames: 28, droppedBytes: 42_000 },
+    ...{ unaccountedFrames: 2, unaccountedBytes: 2000 },
+  };
+  const egress = { total, backlogNs: 1_500_000, books };
   const [head, row] = renderCounters({ attachments: [{ ...attachment, egress }] })
     .split('\n')
     .map((line) => line.split(/ {2,}/));
-  t.deepEqual(head?.slice(-6), ['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'WAIT P50', 'WAIT P99', 'BACKLOG']);
-  const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13'];
+  t.deepEqual(head?.slice(-7), [
+    ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
+  ]);
+  const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
   t.deepEqual(row, ['abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
+  const { books: _books, ...old } = egress;
+  t.regex(renderCounters({ attachments: [{ ...attachment, egress: old }] }), / 13 +- +</);
   t.is(renderCounters({ attachments: [] }), 'No pod on this node has a cap');
 });
 

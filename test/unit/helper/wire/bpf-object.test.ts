@@ -15,6 +15,7 @@ import {
   AGGREGATE_COUNTERS_SIZE,
   AGGREGATES_PER_PAGE,
 } from '../../../../helper/wire/aggregate.ts';
+import { AGGREGATE_BOOK_SIZE } from '../../../../helper/wire/book.ts';
 import { parseElf } from '../../../../helper/wire/elf.ts';
 import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
 
@@ -36,9 +37,11 @@ function programNamed(name: string): BpfProgram {
   return program;
 }
 
+const AGGREGATE_MAPS = ['books', 'config', 'counters', 'gates', 'state'].map((name) => `aggregate_${name}`);
+
 test('the maps are those that the helper shares with the datapath', (t) => {
   const maps = new Map(object.maps.map(({ name, ...map }) => [name, map]));
-  const aggregate = ['aggregate_config', 'aggregate_counters', 'aggregate_gates', 'aggregate_state'];
+  const aggregate = [...AGGREGATE_MAPS];
   t.deepEqual([...maps.keys()].toSorted(), [
     ...aggregate,
     'continuations',
@@ -66,18 +69,21 @@ test('the maps are those that the helper shares with the datapath', (t) => {
   for (const { keyTypeId, valueTypeId } of maps.values()) t.true(keyTypeId > 0 && valueTypeId > 0);
 });
 
-test('state and counters stand in pages that cover every aggregate', (t) => {
+test('state, counters and books stand in pages that cover every aggregate', (t) => {
   const page = { keySize: 4, maxEntries: AGGREGATES_PER_PAGE, flags: 0 };
   const pages = { keySize: 4, valueSize: 4, maxEntries: AGGREGATE_COUNT / AGGREGATES_PER_PAGE, flags: 0 };
   t.like(
     object.maps.find(({ name }) => name === 'aggregate_state'),
     { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner: { ...page, type: MAP_TYPE.ARRAY } },
   );
-  const inner = { ...page, type: MAP_TYPE.PERCPU_ARRAY, valueSize: AGGREGATE_COUNTERS_SIZE };
-  t.like(
-    object.maps.find(({ name }) => name === 'aggregate_counters'),
-    { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner },
-  );
+  const sizes = { aggregate_counters: AGGREGATE_COUNTERS_SIZE, aggregate_books: AGGREGATE_BOOK_SIZE };
+  for (const [map, valueSize] of Object.entries(sizes)) {
+    const inner = { ...page, type: MAP_TYPE.PERCPU_ARRAY, valueSize };
+    t.like(
+      object.maps.find(({ name }) => name === map),
+      { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner },
+    );
+  }
 });
 
 test('the types are placed: every map has a slot of its own in its section', (t) => {
@@ -101,7 +107,7 @@ test('the programs are those that the helper attaches, under a licence that the 
 
 test('every program ends with an exit or a jump and refers to the maps it uses', (t) => {
   const mapsOf = (name: string) => programNamed(name).mapReferences.map(({ mapName }) => mapName);
-  const aggregate = ['aggregate_config', 'aggregate_counters', 'aggregate_gates', 'aggregate_state'];
+  const aggregate = [...AGGREGATE_MAPS];
   const scheduling = [...aggregate, 'exemptions'];
   // What it sends to more than one place it charges itself.
   t.deepEqual([...new Set(mapsOf('podpace_classify'))].toSorted(), [...scheduling, 'host_interfaces']);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The books: what was seen of an aggregate's packets beside what became of them.
+ *
+ * The classifier books what comes up from a pod; whoever takes the sign off a packet, to charge it, exempt it or drop it,
+ * books that it is settled. What is seen and never settled has vanished in between: a firewall dropped it, there was no route,
+ * or it has left past every exit. The helper compares.
+ *
+ * Both sides count frames, and their bytes as they are without what tunnels add: a merged packet as its segments. Link
+ * headers differ from device to device, and fragments are more frames than what they were made of, so neither number says
+ * alone how much is missing.
+ *
+ * The books stand in a map of their own, in pages as the counters do: one that is missing is made, by whatever release comes
+ * next, and no layout has to change. Packets without an aggregate meet nothing of this.
+ */
+#ifndef PODPACE_BOOKS_H
+#define PODPACE_BOOKS_H
+
+#include "helpers.h"
+
+struct tally {
+	__u64 frames;
+	__u64 bytes;
+};
+
+/* Of one CPU; a cache line. */
+struct aggregate_book {
+	struct tally seen; /* by the classifier: of what a pod sends only */
+	struct tally settled; /* signs taken off: charged, exempt, dropped; of what a pod sends only */
+	struct tally exempt;
+	struct tally dropped; /* by the departure step */
+};
+
+struct book_page {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PAGE_LENGTH);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct aggregate_book));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, AGGREGATE_COUNT / PAGE_LENGTH);
+	__type(key, __u32);
+	__type(value, __u32);
+	__array(values, struct book_page);
+} aggregate_books SEC(".maps");
+
+/* The book of an aggregate; NULL while its page is not there. */
+inline_always struct aggregate_book *book_of(__u32 id)
+{
+	return in_page(&aggregate_books, id - AGGREGATE_ID_MIN);
+}
+
+/* 0 segments count as 1 frame. */
+inline_always void enter(struct tally *tally, __u32 segments, __u32 bytes)
+{
+	tally->frames += segments ? segments : 1;
+	tally->bytes += bytes;
+}
+
+/* A packet of a pod's that comes up on its host interface. */
+inline_always void book_seen(__u32 id, __u32 segments, __u32 bytes)
+{
+	struct aggregate_book *book = book_of(id);
+
+	if (book)
+		enter(&book->seen, segments, bytes);
+}
+
+/* A packet of a pod's whose sign has been taken off. */
+inline_always void book_settled(__u32 id, __u32 segments, __u32 bytes)
+{
+	struct aggregate_book *book = book_of(id);
+
+	if (book)
+		enter(&book->settled, segments, bytes);
+}
+
+/* A packet that the cap does not count. */
+inline_always void book_exempt(__u32 id, __u32 segments, __u32 bytes)
+{
+	struct aggregate_book *book = book_of(id);
+
+	if (book)
+		enter(&book->exempt, segments, bytes);
+}
+
+/* A packet that the departure step has dropped. */
+inline_always void book_dropped(__u32 id, __u32 segments, __u32 bytes)
+{
+	struct aggregate_book *book = book_of(id);
+
+	if (book)
+		enter(&book->dropped, segments, bytes);
+}
+
+#endif
