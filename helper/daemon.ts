@@ -295,6 +295,11 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     } catch (error) {
       log('error', `Cannot repair the maps: ${(error as Error).message}`);
     }
+    try {
+      await shaper.watchBooks();
+    } catch (error) {
+      log('error', `Cannot look at the books: ${(error as Error).message}`);
+    }
   };
   await upgradeNode(control, log);
   await repair();

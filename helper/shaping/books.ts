@@ -25,14 +25,23 @@ function numbersOf({ frames, bytes }: AggregateBook['seen']): Vanished {
   return { frames: Number(frames), bytes: Number(bytes) };
 }
 
+/** What was seen of an aggregate's packets, and what is settled. */
+export function talliesOf({ seen, settled }: AggregateBook): {
+  readonly seen: Vanished;
+  readonly settled: Vanished;
+} {
+  return { seen: numbersOf(seen), settled: numbersOf(settled) };
+}
+
 /** What was seen of what a pod sends and is not settled, since it has its cap. */
-export function unaccountedOf({ seen, settled }: AggregateBook): Vanished {
-  return vanishedOf(numbersOf(seen), numbersOf(settled));
+export function unaccountedOf(book: AggregateBook): Vanished {
+  const { seen, settled } = talliesOf(book);
+  return vanishedOf(seen, settled);
 }
 
 /** A book as the protocol sends it. */
 export function booksOf(book: AggregateBook): Books {
-  const [seen, settled] = [numbersOf(book.seen), numbersOf(book.settled)];
+  const { seen, settled } = talliesOf(book);
   const [exempt, dropped] = [numbersOf(book.exempt), numbersOf(book.dropped)];
   const unaccounted = vanishedOf(seen, settled);
   return {

@@ -240,6 +240,34 @@ export function findExits(devices: NodeDevices): {
   return { exits: exits.toSorted(inOrder), unusable: unusableUplinks(named, devices.links, topology) };
 }
 
+/**
+ * Names of the devices by which something may leave without having met a program of podpace. What leaves by a device below an
+ * exit (a slave, a port, the device of a VLAN) has met that of the exit; nothing leaves by loopback and its like.
+ */
+export function devicesWithoutProgram(
+  links: readonly Link[],
+  exits: readonly Pick<Exit, 'ifindex' | 'holders'>[],
+  hostInterfaces: ReadonlySet<number>,
+): string[] {
+  const byIndex = new Map(links.map((link) => [link.index, link]));
+  const ports = Map.groupBy(links, ({ masterIndex }) => masterIndex);
+  const known = new Set(hostInterfaces);
+  const below = exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]);
+  for (let index = below.pop(); index !== undefined; index = below.pop()) {
+    if (known.has(index)) continue;
+    known.add(index);
+    below.push(...(ports.get(index) ?? []).map((port) => port.index));
+    const link = byIndex.get(index);
+    // The other end of a pair is not below it.
+    const isPair = link?.kind === 'veth' || link?.kind === 'netkit';
+    if (link?.linkIndex !== undefined && link.linkNetnsId === undefined && !isPair)
+      below.push(link.linkIndex);
+  }
+  return links
+    .filter(({ index, loopback, kind }) => !known.has(index) && !loopback && !NO_EXITS.has(kind ?? ''))
+    .map(({ name }) => name);
+}
+
 /** Whether an exit needs the program that stamps for devices below it. */
 export function isUpper({ ifindex, holders, overhead }: Exit): boolean {
   return overhead !== undefined || holders.length !== 1 || holders[0] !== ifindex;

@@ -20,6 +20,7 @@ import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { hostInterfaceOf, recordOf } from './attach-request.ts';
 import { applySet, effectiveCapIn } from './effective.ts';
+import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { ShapingError } from './failure.ts';
 import { giveGsoBack, limitGsoAtCap } from './gso.ts';
@@ -66,6 +67,7 @@ export class Shaper {
   #exits: KnownExits = new Map();
   #arrivals: readonly number[] = [];
   readonly #programs: ProgramWatch;
+  readonly #books: Bookkeeping;
   /** One that has not begun: as new as anybody can want it who asks now. */
   #nextLook: Promise<Look> | undefined;
   readonly #turns = new Turns();
@@ -80,6 +82,7 @@ export class Shaper {
         ...(options.standingProblems?.() ?? []),
         ...recordProblems(node).map(nodeProblem),
         ...options.wishes.problems(),
+        ...this.#books.problems(),
       ],
       get orphans() {
         return orphans.known;
@@ -95,6 +98,7 @@ export class Shaper {
     this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
     this.#lister = new Lister(node, () => this.#look());
     this.#programs = new ProgramWatch(options.datapath, precedence);
+    this.#books = new Bookkeeping(options.datapath, options.log);
   }
 
   get #datapath(): Node['datapath'] {
@@ -275,6 +279,16 @@ export class Shaper {
         this.#tellOfRepair(step, attachments, observed);
       }
       await this.#putProgramsBack(attachments);
+    });
+  }
+
+  /** Looks whether what capped pods send vanishes on its way to the exits and leaves the node all the same: every 2 s. */
+  watchBooks(): Promise<void> {
+    return this.#exclusively(() => {
+      return this.#books.look({
+        attachments: this.#store.readAttachments(),
+        exits: this.#exits.values(),
+      });
     });
   }
 

@@ -1,5 +1,11 @@
 import test from 'ava';
-import { findExits, isUpper, type Exit, type NodeDevices } from '../../../../helper/shaping/exits.ts';
+import {
+  devicesWithoutProgram,
+  findExits,
+  isUpper,
+  type Exit,
+  type NodeDevices,
+} from '../../../../helper/shaping/exits.ts';
 import type { Link } from '../../../../helper/kernel/links.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
 import { reachesOf } from '../../../kit/route-briefs.ts';
@@ -147,4 +153,25 @@ test('named uplinks are the only ways off the node; those to its pods stay', (t)
     '"eth9" can be no uplink: it is a slave: name its bond or team',
     '"dummy0" can be no uplink: nothing leaves the node by a device of the kind dummy',
   ]);
+});
+
+test('by a device without a program something may leave: not by one below an exit, nor by one that leads nowhere', (t) => {
+  const links = [
+    ...[link(1, 'lo'), ETH0, link(3, 'eth1'), POD, link(4, 'dummy0', { kind: 'dummy' })],
+    ...[link(5, 'ifb0', { kind: 'ifb' }), link(6, 'bond0', { kind: 'bond' })],
+    ...[link(7, 'eth2', { masterIndex: 6 }), link(8, 'eth3', { masterIndex: 6 })],
+    // A VLAN on a bond that has no route itself, and a pair of which one end is an exit.
+    ...[
+      link(9, 'bond0.5', { kind: 'vlan', linkIndex: 6 }),
+      link(20, 'pair', { kind: 'veth', linkIndex: 21 }),
+    ],
+    ...[
+      link(21, 'riap', { kind: 'veth', linkIndex: 20 }),
+      link(22, 'pod22', { kind: 'veth', linkNetnsId: 1 }),
+    ],
+    // Of a device that was moved here the one below is elsewhere.
+    link(23, 'vlan', { kind: 'vlan', linkIndex: 3, linkNetnsId: 2 }),
+  ];
+  const exits = [2, 9, 20, 23].map((ifindex) => ({ ifindex, holders: [ifindex] }));
+  t.deepEqual(devicesWithoutProgram(links, exits, new Set([POD.index])), ['eth1', 'riap', 'pod22']);
 });

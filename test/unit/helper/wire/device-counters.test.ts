@@ -1,0 +1,26 @@
+import test from 'ava';
+import { parseSentBytes } from '../../../../helper/wire/device-counters.ts';
+
+/** As Linux 6.18 prints it (dev_seq_printf_stats in net/core/net-procfs.c), and two names that are hard to read. */
+const TEXT = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:   19346     423    0    0    0     0          0         0    19346     423    0    0    0     0       0          0
+eth0.100@x: 1 2 3 4 5 6 7 8 9007199254740993 10 11 12 13 14 15 16
+123456789012345:       0       0    0    0    0     0          0         0 77 0 0 0 0 0 0 0
+`;
+
+test('what a device has sent stands in the ninth column', (t) => {
+  t.deepEqual(
+    [...parseSentBytes(TEXT)],
+    [
+      ['lo', 19_346],
+      ['eth0.100@x', 2 ** 53],
+      ['123456789012345', 77],
+    ],
+  );
+});
+
+test('what is no line of a device is passed over', (t) => {
+  t.is(parseSentBytes('').size, 0);
+  t.is(parseSentBytes('eth0: 1 2 3\n: 1 2 3 4 5 6 7 8 9\nx: a b c d e f g h i\n').size, 0);
+});
