@@ -55,14 +55,16 @@ function exitRow(exit: ExitStatus): string[] {
   const leaves = leafQdiscs.length === 0 ? '' : `${leafQdiscs.length} ${[...new Set(leafQdiscs)].join('+')}`;
   const under = leaves === '' ? rootQdisc : `${rootQdisc} with ${leaves}`;
   const qdisc = below === undefined ? under : `${leaves} on ${below.join(' ') || 'nothing'}`;
-  const doing = [departureProgram ? 'capping' : 'idle', ...(arrivalProgram ? ['host routing'] : [])];
+  // A bridge or bond without ports has nothing that could hold packets, and nowhere to send them.
+  const holding = below?.length === 0 ? 'holds nothing' : 'capping';
+  const doing = [departureProgram ? holding : 'idle', ...(arrivalProgram ? ['host routing'] : [])];
   return [`  ${name}`, role, kind, `${queues} queues`, qdisc, doing.join(', ')];
 }
 
 /** The answer of `podpaced status`. */
 export function renderStatus(status: StatusResult): string {
   const uplinks = status.exits.filter(({ role }) => role === 'uplink');
-  const enforcing = uplinks.filter((exit) => exit.departureProgram);
+  const enforcing = uplinks.filter(({ departureProgram, below }) => departureProgram && below?.length !== 0);
   const names = (enforcing.length > 0 ? enforcing : uplinks).map(({ name }) => name).join(' ');
   const exits = status.exits.map(exitRow);
   const lines = [

@@ -45,7 +45,7 @@ export class Enforcement {
     const [, problem] = [...view.plan.problems].find(([ifindex]) => needed.has(ifindex)) ?? [];
     if (problem !== undefined) throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
     if (record.egressAggregateId !== undefined && !hasUplink(view)) {
-      const reasons = view.unusableUplinks.map((reason) => `: ${reason}`).join('');
+      const reasons = view.uplinkNames.unusable.map((reason) => `: ${reason}`).join('');
       throw new ShapingError(
         'unenforceable',
         `Cannot enforce an egress cap: the node has no uplink${reasons}`,

@@ -48,6 +48,8 @@ const NO_EXITS: ReadonlySet<string> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', '
 const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
 /** Masters that forward between their ports. */
 const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
+/** Open vSwitch has one datapath, whose device is the master of all ports, and devices of the same kind that stand for bridges. */
+const OPEN_VSWITCH = 'openvswitch';
 
 const ETHERNET = 14;
 /** As text. Tunnels of layer 3 have none, or an IP address in its place. */
@@ -92,6 +94,8 @@ function overheadOf({ kind = '', mtu, outerIpv6 }: Link): FrameOverhead | undefi
 class Topology {
   readonly byIndex: ReadonlyMap<number, Link>;
   readonly #ports = new Map<number, Link[]>();
+  /** Ports of Open vSwitch, of all its bridges. */
+  readonly #switched: readonly Link[];
   readonly #reaches: ReachByDevice;
   readonly #hostInterfaces: ReadonlySet<number>;
   readonly #equipped: ReadonlySet<number>;
@@ -103,13 +107,19 @@ class Topology {
     this.#equipped = equipped;
     for (const link of links) {
       if (link.masterIndex === undefined) continue;
-      this.#ports.set(link.masterIndex, [...this.portsOf(link.masterIndex), link]);
+      this.#ports.set(link.masterIndex, [...(this.#ports.get(link.masterIndex) ?? []), link]);
     }
+    this.#switched = links
+      .filter(({ kind }) => kind === OPEN_VSWITCH)
+      .flatMap(({ index }) => this.#ports.get(index) ?? []);
   }
 
-  /** Slaves of a bond, ports of a bridge. */
-  portsOf(index: number): readonly Link[] {
-    return this.#ports.get(index) ?? [];
+  /**
+   * Slaves of a bond, ports of a bridge. The kernel does not tell which of Open vSwitch's ports a bridge of its leads to, nor
+   * would it help: its flows lead from any bridge to any port.
+   */
+  portsOf(link: Link): readonly Link[] {
+    return this.#ports.get(link.index) ?? (link.kind === OPEN_VSWITCH ? this.#switched : []);
   }
 
   isRouted({ index }: Link): boolean {
@@ -150,7 +160,7 @@ class Topology {
   holdersOf(link: Link, depth = 0): number[] {
     const isMaster = BONDS.has(link.kind ?? '') || BRIDGES.has(link.kind ?? '');
     if (!isMaster || depth > 8) return [link.index];
-    return this.portsOf(link.index).flatMap((port) => this.holdersOf(port, depth + 1));
+    return [...new Set(this.portsOf(link).flatMap((port) => this.holdersOf(port, depth + 1)))];
   }
 }
 
@@ -180,7 +190,7 @@ function routedLinks(devices: NodeDevices, topology: Topology): Link[] {
     if (named.has(link.name) || topology.isHostInterface(link)) return true;
     if (isAuto) return topology.isRouted(link) || topology.isEquipped(link);
     const isPodBridge =
-      BRIDGES.has(link.kind ?? '') && topology.portsOf(link.index).some((port) => topology.isPod(port));
+      BRIDGES.has(link.kind ?? '') && topology.portsOf(link).some((port) => topology.isPod(port));
     return topology.isPod(link) || (isPodBridge && topology.isRouted(link));
   });
 }
@@ -191,9 +201,9 @@ function bridgedLinks(devices: NodeDevices, topology: Topology, routed: Readonly
     .filter(({ kind }) => BRIDGES.has(kind ?? ''))
     .filter(
       (bridge) =>
-        routed.has(bridge) || topology.portsOf(bridge.index).some((port) => topology.isHostInterface(port)),
+        routed.has(bridge) || topology.portsOf(bridge).some((port) => topology.isHostInterface(port)),
     )
-    .flatMap((bridge) => topology.portsOf(bridge.index));
+    .flatMap((bridge) => topology.portsOf(bridge));
 }
 
 /** Where caps matter most comes first: what cannot be done there is what one is told. */
@@ -214,11 +224,29 @@ function unusableUplinks(named: ReadonlySet<string>, links: readonly Link[], top
   });
 }
 
-/** All exits of a node, uplinks first, and what is wrong with the names among `uplinks`. */
-export function findExits(devices: NodeDevices): {
-  readonly exits: Exit[];
+/** Devices that routes lead off the node by and that were not named; a bridge or bond without ports leads nowhere. */
+function unnamedLinks({ links }: NodeDevices, topology: Topology, found: ReadonlySet<Link>): Link[] {
+  return links.filter(
+    (link) =>
+      topology.isRouted(link) &&
+      !found.has(link) &&
+      isCandidate(link, topology) &&
+      topology.holdersOf(link).length > 0,
+  );
+}
+
+/** How the uplinks that were named compare with where packets can go. */
+export interface UplinkNames {
+  /** What is wrong with them, a sentence for each. */
   readonly unusable: readonly string[];
-} {
+  /** Devices that routes lead to besides: what leaves by them is not held. */
+  readonly unnamed: readonly string[];
+  /** Uplinks that no route leads to. */
+  readonly unrouted: readonly string[];
+}
+
+/** All exits of a node, uplinks first, and what there is to say of the names among `uplinks`. */
+export function findExits(devices: NodeDevices): UplinkNames & { readonly exits: Exit[] } {
   const topology = new Topology(devices);
   const named = new Set(devices.uplinks.filter((name) => name !== AUTO));
   const routed = new Set(routedLinks(devices, topology));
@@ -237,7 +265,16 @@ export function findExits(devices: NodeDevices): {
         ...(overhead !== undefined && { overhead }),
       };
     });
-  return { exits: exits.toSorted(inOrder), unusable: unusableUplinks(named, devices.links, topology) };
+  // What is a port of something is reached by that.
+  const unrouted = devices.links.filter(
+    (link) => named.has(link.name) && link.masterIndex === undefined && !topology.isRouted(link),
+  );
+  return {
+    exits: exits.toSorted(inOrder),
+    unusable: unusableUplinks(named, devices.links, topology),
+    unnamed: named.size === 0 ? [] : unnamedLinks(devices, topology, found).map(({ name }) => name),
+    unrouted: unrouted.filter((link) => unfitness(link, topology) === undefined).map(({ name }) => name),
+  };
 }
 
 /**

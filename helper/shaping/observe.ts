@@ -13,7 +13,7 @@ import type { Redirect, XdpProgram } from './bypasses.ts';
 import type { Datapath } from './datapath.ts';
 import { exemptionLists } from './exemptions.ts';
 import { isOurRoot, type ObservedExit, type ObservedQdisc } from './exit-qdiscs.ts';
-import { findExits, type Exit, type NodeDevices } from './exits.ts';
+import { findExits, type Exit, type NodeDevices, type UplinkNames } from './exits.ts';
 import {
   interfaceOfEntry,
   routedPodPlace,
@@ -255,10 +255,9 @@ export async function observe(
   };
 }
 
-/** The node's exits, what is wrong with the uplinks that were named, and all devices. */
-export interface ObservedExits {
+/** The node's exits, what there is to say of the uplinks that were named, and all devices. */
+export interface ObservedExits extends UplinkNames {
   readonly exits: readonly Exit[];
-  readonly unusable: readonly string[];
   readonly links: readonly Link[];
 }
 

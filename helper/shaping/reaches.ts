@@ -5,7 +5,9 @@
 // goes and comes again is a witness again, and a quarter of all routes may flap without a device running out of witnesses.
 
 import type { Reach, RouteBrief } from '../wire/route-brief.ts';
-import type { RtEvent } from '../wire/rt-event.ts';
+import type { Nexthop } from '../wire/nexthop-message.ts';
+import type { LinkEvent, RtEvent } from '../wire/rt-event.ts';
+import { Nexthops } from './nexthops.ts';
 
 /** By ifindex; a device without routes has none. */
 export type ReachByDevice = ReadonlyMap<number, Reach>;
@@ -32,7 +34,13 @@ export class Reaches {
   readonly #shared = new Set<number>();
   /** Devices whose last witness went: other routes may lead as far, or not. */
   readonly #unproven = new Set<number>();
+  readonly #nexthops: Nexthops;
   #isDoubtful = false;
+
+  /** `nexthops`: the objects that there were before any of the routes was read. */
+  constructor(nexthops: readonly Nexthop[] = []) {
+    this.#nexthops = new Nexthops(nexthops);
+  }
 
   /** Whether a device may lead less far than it seems, or farther: only reading all routes anew tells. */
   get isDoubtful(): boolean {
@@ -48,8 +56,10 @@ export class Reaches {
   }
 
   /** Adds a route that is there. Returns those of its devices that lead farther by it. */
-  add({ key, reach, devices, isShared }: RouteBrief): readonly number[] {
+  add(route: RouteBrief): readonly number[] {
+    const { key, reach, isShared } = route;
     if (reach === undefined) return [];
+    const devices = this.#devicesOf(route);
     if (isShared) for (const ifindex of devices) this.#shared.add(ifindex);
     return devices.filter((ifindex) => this.#addTo(ifindex, key, reach));
   }
@@ -60,11 +70,12 @@ export class Reaches {
       case 'route':
         return event.change === 'added' ? this.add(event.route) : this.#take(event.change, event.route);
       case 'link':
-        if (!event.isUp) this.#takeAll(event.ifindex);
+        this.#hearLink(event);
         return [];
       case 'nexthop':
-        if (this.#shared.size > 0) this.doubt();
-        return [...this.#shared];
+        if (!this.#nexthops.change(event.change, event.nexthop)) return [];
+        this.doubt();
+        return [...new Set([...this.#shared, ...(this.#nexthops.devicesOf(event.nexthop.id) ?? [])])];
       case 'lost':
         this.doubt();
         return [];
@@ -72,6 +83,16 @@ export class Reaches {
       case 'filter':
         return [];
     }
+  }
+
+  /** An object that is not known is a newer one than those that were listed. */
+  #devicesOf({ devices, nexthopId }: RouteBrief): readonly number[] {
+    if (nexthopId === undefined) return devices;
+    this.#nexthops.use(nexthopId);
+    if (devices.length > 0) return devices;
+    const found = this.#nexthops.devicesOf(nexthopId);
+    if (found === undefined) this.doubt();
+    return found ?? [];
   }
 
   #addTo(ifindex: number, key: number, reach: Reach): boolean {
@@ -107,10 +128,12 @@ export class Reaches {
     return [...gained, ...places.filter((ifindex) => this.#unproven.has(ifindex))];
   }
 
-  /** The kernel takes the routes of a device that goes or goes down, mostly without a word. */
-  #takeAll(ifindex: number): void {
-    if (this.#shared.has(ifindex)) this.doubt();
-    else this.#remove(ifindex);
+  /** The kernel takes the routes of a device that goes or goes down, mostly without a word, and nexthop objects sooner. */
+  #hearLink({ ifindex, isUp, hasCarrier }: LinkEvent): void {
+    const isGone = !isUp || (!hasCarrier && this.#nexthops.has(ifindex));
+    if (!hasCarrier || !isUp) this.#nexthops.dropDevice(ifindex);
+    if (isGone && this.#shared.has(ifindex)) this.doubt();
+    else if (!isUp) this.#remove(ifindex);
   }
 
   #remove(ifindex: number): void {

@@ -71,10 +71,11 @@ export async function lookAt(node: Node): Promise<Look> {
 export async function statusOf(look: Look): Promise<NodeStatus> {
   const { view, judgement } = look;
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
-  const notices = [...look.notes.texts, ...(await hostRoutingNotices(view))];
+  const unrouted = view.uplinkNames.unrouted.map((name) => `No route leads to the uplink "${name}"`);
+  const notices = [...look.notes.texts, ...unrouted, ...(await hostRoutingNotices(view))];
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
-  const uplink = judgeUplinks(view.nodeExits, view.unusableUplinks);
+  const uplink = judgeUplinks(view.nodeExits, view.uplinkNames.unusable);
   return { exits, uplink, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
 }
 

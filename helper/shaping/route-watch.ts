@@ -1,5 +1,6 @@
 // Knows how far the node's routes lead without reading them each time: by what the kernel tells of their changes.
 
+import { listNexthops } from '../kernel/nexthops.ts';
 import { scanRoutes } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { RtEvent } from '../wire/rt-event.ts';
@@ -7,6 +8,8 @@ import { Reaches, type ReachByDevice } from './reaches.ts';
 
 /** Reading all routes is followed by a pause of so many times its length before they are read again to be on the safe side. */
 const CHECK_PAUSE = 20;
+/** How often routes are read again at once that name nexthop objects which came after these were listed. */
+const MAX_SCAN_RETRIES = 3;
 /** So many events that come while routes are read can be taken into account. */
 const MAX_WAITING = 100_000;
 
@@ -28,8 +31,14 @@ export class RouteWatch {
 
   /** Of the namespace that `rt` belongs to. */
   static of(rt: RtSocket): RouteWatch {
-    const begin = (): Reaches => new Reaches();
-    return new RouteWatch(() => scanRoutes(rt, begin, (reaches, route) => reaches.add(route)));
+    return new RouteWatch(async () => {
+      for (let attempt = 0; ; attempt++) {
+        const nexthops = await listNexthops(rt);
+        const begin = (): Reaches => new Reaches(nexthops);
+        const reaches = await scanRoutes(rt, begin, (sum, route) => sum.add(route));
+        if (!reaches.isDoubtful || attempt === MAX_SCAN_RETRIES) return reaches;
+      }
+    });
   }
 
   /** From now on all events are handed to `hear`; `tell` gets the devices whose routes lead farther, or perhaps less far. */

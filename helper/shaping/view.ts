@@ -9,7 +9,7 @@ import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Orphan } from './aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
 import { planExitQdiscs, qdiscProblems, type ForeignQdisc, type ObservedExit } from './exit-qdiscs.ts';
-import { isUpper, type Exit } from './exits.ts';
+import { isUpper, type Exit, type UplinkNames } from './exits.ts';
 import { isArrival } from './host-routing.ts';
 import { orphanProblem } from './orphans.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
@@ -49,8 +49,8 @@ export interface View extends Looked {
   readonly hasHostRouting: boolean;
   /** Uplinks on which packets to pods with host routing come in by the stack: it checks where they come from. */
   readonly strictUplinks: readonly Exit[];
-  /** What is wrong with the uplinks that were named. */
-  readonly unusableUplinks: readonly string[];
+  /** What there is to say of the uplinks that were named. */
+  readonly uplinkNames: UplinkNames;
 }
 
 /** How much of the node a view takes in besides its attachments. */
@@ -95,7 +95,7 @@ export async function takeView(
 ): Promise<View> {
   const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
-  const { exits, unusable, links } = await observeNodeExits(node, listed);
+  const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, listed);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
   const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices, ...idle]);
@@ -133,7 +133,7 @@ export async function takeView(
   const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
   return {
     ...{ desired, observed, plan: plan(desired, observed), exits: needed, nodeExits: exits },
-    ...{ strictUplinks, unusableUplinks: unusable },
+    ...{ strictUplinks, uplinkNames: { unusable, unnamed, unrouted } },
     hasHostRouting: all.some(({ hostRouting }) => hostRouting !== undefined),
   };
 }
@@ -169,10 +169,16 @@ export function takeWholeView(node: Node): Promise<View> {
   return takeView(node, node.store.readAttachments(), { hasOtherPods: true, hasIdleExits: true });
 }
 
+/** Nothing is changed at a device that the operator has left out, and no cap holds there. */
+function unnamedProblem(name: string): Problem {
+  const text = `What pods send by ${name} is not held: routes lead there, and it is not among the uplinks that were named`;
+  return { text, place: name, scopes: [{ of: 'senders' }] };
+}
+
 /** Why a cap would be refused that is asked for now, and what was asked for and cannot be. */
-function nodeProblems({ nodeExits, observed, desired, unusableUplinks }: View): Problem[] {
+function nodeProblems({ nodeExits, observed, desired, uplinkNames }: View): Problem[] {
   const uplinks = nodeExits.filter(({ role }) => role === 'uplink');
-  const problems = unusableUplinks.map(nodeProblem);
+  const problems = [...uplinkNames.unusable.map(nodeProblem), ...uplinkNames.unnamed.map(unnamedProblem)];
   if (uplinks.length === 0) {
     const text = `The node has no uplink: egress caps are neither enforced nor taken; ${remedies.noUplink}`;
     problems.push({ ...nodeProblem(text), scopes: [{ of: 'senders' }, { of: 'node' }] });

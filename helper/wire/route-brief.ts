@@ -23,12 +23,16 @@ export interface RouteBrief {
   /** Undefined for a route that leads to no device: blackholes and such. */
   readonly reach: Reach | undefined;
   readonly devices: readonly number[];
+  /** The nexthop object that it leads by: with nexthop_compat_mode=0 the kernel names no devices beside it. */
+  readonly nexthopId?: number;
   /** It has several next hops or a nexthop object, so that it may go or change with another device than these. */
   readonly isShared: boolean;
 }
 
 /** Of the node's own addresses. */
 const RT_TABLE_LOCAL = 255;
+/** RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST. */
+const KEPT_BY_KERNEL: ReadonlySet<number> = new Set([2, 3, 4, 5]);
 /** linux/rtnetlink.h. */
 const RTA_NH_ID = 30;
 /** struct nlattr: length and type; the highest bits of the type are flags. */
@@ -40,8 +44,8 @@ const FNV_BASIS = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
 
 /**
- * Decodes the payload of RTM_NEWROUTE or RTM_DELROUTE. Undefined for what can make no device an exit: routes of the local
- * table, cached copies, and fe80::/64, which every device that is up has and which leads to no other network. Throws
+ * Decodes the payload of RTM_NEWROUTE or RTM_DELROUTE. Undefined for what can make no device an exit: what the kernel keeps in
+ * the local table (a route that somebody puts there leads like any other), cached copies, and fe80::/64, which every device that is up has and which leads to no other network. Throws
  * WireError.
  */
 export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
@@ -52,7 +56,7 @@ export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
   let table = payload.readUInt8(4);
   let destination = 0;
   let destinationEnd = 0;
-  let isShared = false;
+  let nexthopId: number | undefined;
   let devices: readonly number[] = [];
   for (let at = RTMSG_BYTES; at + ATTRIBUTE_BYTES <= payload.length;) {
     const length = payload.readUInt16LE(at);
@@ -63,16 +67,17 @@ export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
     else if (type === RTA_MULTIPATH) devices = [...new Set(decodeNextHops(payload.subarray(start, end)))];
     else if (type === RTA_OIF) devices = [numberAt(payload, type, start, end)];
     else if (type === RTA_TABLE) table = numberAt(payload, type, start, end);
-    else if (type === RTA_NH_ID) isShared = true;
+    else if (type === RTA_NH_ID) nexthopId = numberAt(payload, type, start, end);
     at = (end + 3) & ~3;
   }
-  if (table === RT_TABLE_LOCAL) return undefined;
+  const type = payload.readUInt8(7);
+  if (table === RT_TABLE_LOCAL && KEPT_BY_KERNEL.has(type)) return undefined;
   if (!isIpv4 && prefixLength === 64 && isLinkLocal(payload, destination, destinationEnd)) return undefined;
   let key = mixed(mixed(mixed(FNV_BASIS, table), isIpv4 ? 4 : 6), prefixLength);
   for (let at = destination; at < destinationEnd; at++) key = mixed(key, payload[at] ?? 0);
-  const isUnicast = payload.readUInt8(7) === RTN_UNICAST;
-  const reach = isUnicast ? reachOf(prefixLength, isIpv4) : undefined;
-  return { key: spread(key), reach, devices, isShared: isShared || devices.length > 1 };
+  const reach = type === RTN_UNICAST ? reachOf(prefixLength, isIpv4) : undefined;
+  const isShared = nexthopId !== undefined || devices.length > 1;
+  return { key: spread(key), reach, devices, isShared, ...(nexthopId !== undefined && { nexthopId }) };
 }
 
 /** Whether the payload of a route is of a default route. Throws WireError. */

@@ -4,6 +4,7 @@ import { FlagsNew } from 'netlink/dist/constants.js';
 import type { NetlinkMessage } from 'netlink/dist/structs.js';
 import { requireLength } from './attributes.ts';
 import { RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
+import { decodeNexthop, RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from './nexthop-message.ts';
 import { splitMessages } from './netlink-reply.ts';
 import { decodeRouteBrief, type RouteBrief } from './route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route-message.ts';
@@ -16,33 +17,49 @@ export interface RouteEvent {
   readonly route: RouteBrief;
 }
 
-/** A device that came, went or changed: one that is not up has no routes. */
+/** A device that came, went or changed: one that is not up has no routes, and one without a carrier no nexthop objects. */
 export interface LinkEvent {
   readonly kind: 'link';
   readonly ifindex: number;
   readonly isUp: boolean;
+  readonly hasCarrier: boolean;
+}
+
+/** A nexthop object that came or changed, or went. */
+export interface NexthopEvent {
+  readonly kind: 'nexthop';
+  readonly change: 'set' | 'deleted';
+  readonly nexthop: Nexthop;
 }
 
 /**
- * Something that came, went or changed. `nexthop` is of a nexthop object: any routes may lead elsewhere now. `lost` stands for
- * any number of unknown events.
+ * Something that came, went or changed. `lost` stands for any number of unknown events.
  */
 export type RtEvent =
   | LinkEvent
   | RouteEvent
   | { readonly kind: 'qdisc' | 'filter'; readonly ifindex: number }
-  | { readonly kind: 'nexthop' }
+  | NexthopEvent
   | { readonly kind: 'lost' };
-
-/** linux/rtnetlink.h. */
-const RTM_NEWNEXTHOP = 104;
-const RTM_DELNEXTHOP = 105;
 
 /** Both struct ifinfomsg and struct tcmsg have the index here. */
 const INDEX_OFFSET = 4;
 /** In struct ifinfomsg. */
 const FLAGS_OFFSET = 8;
 const IFF_UP = 1;
+/** IFF_RUNNING, IFF_LOWER_UP. */
+const IFF_CARRIER = 0x40 | 0x1_0000;
+
+function decodeLinkEvent(data: Buffer): LinkEvent {
+  requireLength('link event', data, FLAGS_OFFSET + 4);
+  const flags = data.readUInt32LE(FLAGS_OFFSET);
+  return {
+    kind: 'link',
+    ifindex: data.readInt32LE(INDEX_OFFSET),
+    isUp: (flags & IFF_UP) !== 0,
+    hasCarrier: (flags & IFF_CARRIER) !== 0,
+  };
+}
 
 function decodeRouteEvent({ type, flags, data }: NetlinkMessage): RouteEvent | undefined {
   const route = decodeRouteBrief(data);
@@ -59,12 +76,7 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
       return decodeRouteEvent(message);
     case RTM_NEWLINK:
     case RTM_DELLINK:
-      requireLength('link event', data, FLAGS_OFFSET + 4);
-      return {
-        kind: 'link',
-        ifindex: data.readInt32LE(INDEX_OFFSET),
-        isUp: (data.readUInt32LE(FLAGS_OFFSET) & IFF_UP) !== 0,
-      };
+      return decodeLinkEvent(data);
     case RTM_NEWQDISC:
     case RTM_DELQDISC:
       requireLength('qdisc event', data, INDEX_OFFSET + 4);
@@ -74,8 +86,9 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
       requireLength('filter event', data, INDEX_OFFSET + 4);
       return { kind: 'filter', ifindex: data.readInt32LE(INDEX_OFFSET) };
     case RTM_NEWNEXTHOP:
+      return { kind: 'nexthop', change: 'set', nexthop: decodeNexthop(data) };
     case RTM_DELNEXTHOP:
-      return { kind: 'nexthop' };
+      return { kind: 'nexthop', change: 'deleted', nexthop: decodeNexthop(data) };
     default:
       return undefined;
   }

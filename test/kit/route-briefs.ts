@@ -2,6 +2,7 @@
 
 import { Reaches, type ReachByDevice } from '../../helper/shaping/reaches.ts';
 import { decodeRouteBrief, type RouteBrief } from '../../helper/wire/route-brief.ts';
+import type { Nexthop } from '../../helper/wire/nexthop-message.ts';
 import { encodeNewRoute, type Route } from '../../helper/wire/route-message.ts';
 
 const RTA_MULTIPATH = 9;
@@ -28,6 +29,28 @@ export function routePayload({ nextHopIndexes, ...route }: Route, nexthopId?: nu
     parts.push(attribute(RTA_MULTIPATH, hops));
   }
   if (nexthopId !== undefined) parts.push(attribute(RTA_NH_ID, Buffer.from([nexthopId, 0, 0, 0])));
+  return Buffer.concat(parts);
+}
+
+/** linux/nexthop.h: struct nhmsg, struct nexthop_grp and the attributes of an object. */
+const NHMSG_BYTES = 8;
+const NEXTHOP_GRP_BYTES = 8;
+const NHA_ID = 1;
+const NHA_GROUP = 2;
+const NHA_OIF = 5;
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+/** Payload of the RTM_NEWNEXTHOP of an object. */
+export function nexthopPayload({ id, ifindex, members }: Nexthop): Buffer {
+  const parts = [Buffer.alloc(NHMSG_BYTES), attribute(NHA_ID, u32(id))];
+  if (ifindex !== undefined) parts.push(attribute(NHA_OIF, u32(ifindex)));
+  const group = members.map((member) => Buffer.concat([u32(member), Buffer.alloc(NEXTHOP_GRP_BYTES - 4)]));
+  if (group.length > 0) parts.push(attribute(NHA_GROUP, Buffer.concat(group)));
   return Buffer.concat(parts);
 }
 

@@ -481,6 +481,9 @@ function pick(faults: readonly Fault[], picks: readonly number[]): Fault[] {
   return [...chosen.values()].filter(({ device }) => device === undefined || !taken.has(device));
 }
 
+/** Of a node whose uplinks are found by their routes. */
+const NO_NAMES = { unusable: [], unnamed: [], unrouted: [] };
+
 /** The node that a specification means, with its faults, and whom they concern. */
 export function faultyNode(spec: NodeSpec): FaultyNode {
   const node = healthyNode(spec);
@@ -499,7 +502,7 @@ export function faultyNode(spec: NodeSpec): FaultyNode {
   return {
     view: {
       ...{ desired, observed: state.observed, plan: plan(desired, state.observed) },
-      ...{ exits: desired.exits, nodeExits: state.exits, strictUplinks: [], unusableUplinks: [] },
+      ...{ exits: desired.exits, nodeExits: state.exits, strictUplinks: [], uplinkNames: NO_NAMES },
       hasHostRouting: node.records.some(({ hostRouting }) => hostRouting !== undefined),
     },
     faults: faults.map(({ name }) => name),

@@ -134,6 +134,12 @@ interface Crossing {
   readonly payloadBytes: number;
   /** Somebody's rules ask for connection tracking, which reassembles datagrams on their way in. */
   readonly isTracked?: true;
+  /** Commands of `ip` in the peer that come before all others; {node} is the name of the node's namespace. */
+  readonly inPeer?: readonly string[];
+  /** The peer's, where not by its uplink. */
+  readonly device?: string;
+  /** Of the node. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Commands of `tc` on the node, and of `ip` in the pod. */
   readonly tc?: readonly string[];
   readonly inPod?: readonly string[];
@@ -198,6 +204,19 @@ const CROSSINGS: Readonly<Record<string, Crossing>> = {
     commands: [`route add ${FAR}/32 encap mpls 100 via ${PEER} dev uplink`],
     ...{ to: FAR, payloadBytes: FULL_BYTES },
   },
+  'nexthop objects that routes name without a device': {
+    inPeer: ['link add exit type veth peer name exit netns {node}', 'link set exit up'],
+    device: 'exit',
+    commands: [
+      'address add 203.0.113.1/32 dev exit',
+      'link set exit up',
+      `nexthop add id 7 via ${FAR} dev exit onlink`,
+      'nexthop add id 8 group 7',
+      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
+      'route add 203.0.113.0/24 nhid 8',
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES, settings: { 'net/ipv4/nexthop_compat_mode': '0' } },
+  },
   'an ifb and back': {
     commands: ['link add ifb1 type ifb', 'link set ifb1 up'],
     tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1'],
@@ -229,6 +248,11 @@ for (const [name, { commands, to, payloadBytes, ...more }] of Object.entries(CRO
   test.serial(name, async (t) => {
     t.timeout(300_000);
     const scene = await makeRouted(t);
+    inTurn(
+      scene.peer,
+      (more.inPeer ?? []).map((command) => command.replace('{node}', scene.node.name)),
+    );
+    set(scene.node, more.settings ?? {});
     inTurn(scene.node, commands);
     inTurn(scene.pod, more.inPod ?? []);
     if (more.tc !== undefined) makeClsact(scene.node, 'pod0');
@@ -236,7 +260,7 @@ for (const [name, { commands, to, payloadBytes, ...more }] of Object.entries(CRO
     if (more.isTracked) await capture(...inNamespace(scene.node.netns.path, 'nft', TRACKING));
     await settle(t, scene);
     const flow = { from: scene.pod, to, payloadBytes, bitsPerSec: OFFERED_MBIT * 1e6 };
-    const [mbit = NaN] = await ratesWhile(t, scene.peer, ['uplink'], flow);
+    const [mbit = NaN] = await ratesWhile(t, scene.peer, [more.device ?? 'uplink'], flow);
     holds(t, mbit);
   });
 }

@@ -218,5 +218,9 @@ test('renderStatus lists every exit by its kind, and the uplinks alone at the to
   t.true(lines.includes('BandwidthManager:  EDT with BPF  [eth0 bond0]'));
   t.true(lines.includes('  bond0  uplink  bond    16 queues  4 fq on eth1 eth2  capping'));
   t.true(lines.includes('  pod1   pod     veth    4 queues   fq                 capping'));
+  const empty: ExitStatus = { ...exit, name: 'br0', kind: 'bridge', leafQdiscs: [], below: [] };
+  const told = renderStatus({ ...status, exits: [exit, empty] });
+  t.regex(told, /br0 .* on nothing +holds nothing/);
+  t.regex(told, /EDT with BPF {2}\[eth0\]/);
   t.true(lines.includes('  and 900 more into pods'));
 });

@@ -210,6 +210,14 @@ test.serial('an uplink by which nothing can leave is refused by name', async (t)
   const { state, problems } = await besides.helper.ask('status', {});
   t.is(state, 'degraded');
   t.deepEqual(problems, ['"lo" can be no uplink: it is the loopback device']);
+  const { node } = besides;
+  node.ip('link', 'add', 'other', 'type', 'veth', 'peer', 'name', 'other-far');
+  node.ip('link', 'set', 'other', 'up');
+  node.ip('route', 'add', '203.0.113.0/24', 'dev', 'other');
+  const sentence = /What pods send by other is not held: routes lead there/;
+  t.regex((await besides.helper.ask('status', {})).problems.join('\n'), sentence);
+  const { attachments } = await besides.helper.ask('list', {});
+  t.regex(attachments[0]?.problems.join('\n') ?? '', sentence);
 });
 
 const damages: readonly [string, (scene: Scene) => void, RegExp][] = [

@@ -1,5 +1,7 @@
 import test from 'ava';
+import { inNetns } from '../../../../helper/kernel/netns.ts';
 import type { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
+import { writeSysctl } from '../../../../helper/kernel/sysctl.ts';
 import { observeExits, type ObservedExits } from '../../../../helper/shaping/observe.ts';
 import { RouteWatch } from '../../../../helper/shaping/route-watch.ts';
 import { makeNetns } from '../../../kit/netns.ts';
@@ -44,6 +46,31 @@ test('both devices of a multipath route are exits', async (t) => {
   ip('route', 'add', 'default', 'nexthop', 'dev', 'one', 'nexthop', 'dev', 'two');
   const found = await exitsOf(rt, { ...KNOWN, uplinks: ['auto'] });
   t.deepEqual(namesOf(found), ['one uplink', 'two uplink']);
+});
+
+test('devices are exits that nexthop objects, groups and resilient groups lead to, also where routes name none', async (t) => {
+  const { ip, rt, netns } = makeNetns(t);
+  inNetns(netns, () => writeSysctl('net/ipv4/nexthop_compat_mode', '0'));
+  ip('link', 'set', 'lo', 'up');
+  const names = ['single', 'member', 'resilient', 'table', 'six'];
+  for (const [at, name] of names.entries()) {
+    addDevice(ip, name, `192.0.2.${at}/32`);
+    ip('route', 'flush', 'dev', name);
+    const family = name === 'six' ? ['-6'] : [];
+    ip(...family, 'nexthop', 'add', 'id', String(at + 1), 'dev', name);
+  }
+  ip('nexthop', 'add', 'id', '12', 'group', '2');
+  ip('nexthop', 'add', 'id', '13', 'group', '3', 'type', 'resilient', 'buckets', '8');
+  ip('nexthop', 'add', 'id', '14', 'blackhole');
+  t.deepEqual(namesOf(await exitsOf(rt, { ...KNOWN, uplinks: ['auto'] })), []);
+  ip('route', 'add', 'default', 'nhid', '1');
+  ip('route', 'add', '198.51.100.0/24', 'nhid', '12');
+  ip('route', 'add', '203.0.113.0/24', 'nhid', '13');
+  ip('route', 'add', '203.0.113.0/24', 'nhid', '4', 'table', '77');
+  ip('route', 'add', '203.0.113.7/32', 'nhid', '14');
+  ip('-6', 'route', 'add', '2001:db8:7::/48', 'nhid', '5');
+  const found = namesOf(await exitsOf(rt, { ...KNOWN, uplinks: ['auto'] }));
+  t.deepEqual(found, names.map((name) => `${name} uplink`).toSorted());
 });
 
 test('named uplinks are taken as they are, and those that are not there are told', async (t) => {

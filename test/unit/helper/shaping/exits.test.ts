@@ -175,3 +175,62 @@ test('by a device without a program something may leave: not by one below an exi
   const exits = [2, 9, 20, 23].map((ifindex) => ({ ifindex, holders: [ifindex] }));
   t.deepEqual(devicesWithoutProgram(links, exits, new Set([POD.index])), ['eth1', 'riap', 'pod22']);
 });
+
+test('uplinks that are named are compared with where routes lead', (t) => {
+  const bridge = (index: number, name: string) => link(index, name, { kind: 'bridge' });
+  const links = [
+    ...[link(1, 'lo'), ETH0, link(3, 'eth1'), link(4, 'eth2'), POD, link(5, 'eth3', { up: false })],
+    ...[link(6, 'dummy0', { kind: 'dummy' }), bridge(7, 'docker0'), bridge(8, 'virbr0')],
+    link(9, 'tap0', { kind: 'tun', masterIndex: 8 }),
+  ];
+  const routes = [DEFAULT, route('10.2.0.9/32', 10)];
+  for (const index of [3, 5, 6, 7, 8]) routes.push(route(`10.${index}.0.0/16`, index));
+  const node = {
+    links,
+    reaches: reachesOf(routes),
+    hostInterfaces: new Set<number>(),
+    equipped: new Set<number>(),
+  };
+  // docker0 has no port to send by, eth3 is down, nothing leaves by dummy0, and pods are exits whatever is named.
+  t.like(findExits({ ...node, uplinks: ['eth0', 'eth2'] }), {
+    unnamed: ['eth1', 'virbr0'],
+    unrouted: ['eth2'],
+  });
+  t.like(findExits({ ...node, uplinks: ['auto'] }), { unnamed: [], unrouted: [] });
+  const named = findExits({ ...node, uplinks: ['eth0', 'eth1', 'virbr0', 'tap0', 'absent'] });
+  t.like(named, { unnamed: [], unrouted: [] });
+});
+
+test('a VRF that routes are leaked into is no exit, and its devices are', (t) => {
+  const vrf = link(20, 'vrf1', { kind: 'vrf' });
+  const links = [ETH0, vrf, link(21, 'eth1', { masterIndex: 20 }), link(22, 'eth2', { masterIndex: 20 })];
+  const routes = [
+    ...[DEFAULT, route('10.0.0.0/8', 20), route('10.1.0.0/16', 21, { table: 11 })],
+    route('0.0.0.0/0', 22, { table: 11 }),
+  ];
+  const exits = exitsOf({ links, routes });
+  t.deepEqual(names(exits), ['eth0', 'eth1', 'eth2']);
+  t.false(exits.some(isUpper));
+});
+
+// As `ip -d link` of Linux 6.12 shows them, with Open vSwitch 3.1: `ovs-vsctl add-br br0`, `add-port br0 eth0`, `add-br br1`.
+test('a bridge of Open vSwitch has its packets held by the ports, whose master is the datapath', (t) => {
+  const kind = 'openvswitch';
+  const br0 = link(5, 'br0', { kind });
+  const links = [
+    link(3, 'eth0', { masterIndex: 4, numTxQueues: 4 }),
+    link(4, 'ovs-system', { kind, up: false }),
+    ...[br0, link(6, 'br1', { kind, up: false })],
+  ];
+  const [eth0, bridge, ...others] = exitsOf({ links, routes: [route('0.0.0.0/0', 5)] });
+  t.like(eth0, { name: 'eth0', holders: [3] });
+  t.like(bridge, { name: 'br0', role: 'uplink', holders: [3] });
+  t.deepEqual(others, []);
+  t.true(isUpper(bridge!));
+  const tunnel = link(7, 'vxlan_sys_4789', { kind: 'vxlan', masterIndex: 4 });
+  const routes = [route('10.0.0.0/8', 5)];
+  const holdersIn = (all: readonly Link[]) =>
+    exitsOf({ links: all, routes }).find(({ name }) => name === 'br0')?.holders;
+  t.deepEqual(holdersIn([...links, tunnel]), [3, 7]);
+  t.deepEqual(holdersIn([br0]), []);
+});

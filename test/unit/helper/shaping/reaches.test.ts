@@ -4,15 +4,15 @@ import { formatMessage } from 'netlink/dist/structs.js';
 import { Reaches } from '../../../../helper/shaping/reaches.ts';
 import { RouteWatch } from '../../../../helper/shaping/route-watch.ts';
 import { encodeLinkChange, RTM_NEWLINK } from '../../../../helper/wire/link-message.ts';
+import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from '../../../../helper/wire/nexthop-message.ts';
 import type { Reach } from '../../../../helper/wire/route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE, type Route } from '../../../../helper/wire/route-message.ts';
 import { decodeRtEvents, type RtEvent } from '../../../../helper/wire/rt-event.ts';
-import { briefOf, routePayload } from '../../../kit/route-briefs.ts';
+import { briefOf, nexthopPayload, routePayload } from '../../../kit/route-briefs.ts';
 
 /** linux/netlink.h and linux/rtnetlink.h. */
 const NLM_F_REPLACE = 0x100;
 const NLM_F_CREATE = 0x400;
-const RTM_NEWNEXTHOP = 104;
 
 function message(type: number, data: Buffer, flags = 0): Buffer {
   return Buffer.concat(formatMessage({ type, flags, seq: 0, port: 0, data }));
@@ -32,19 +32,39 @@ interface Entry {
 
 const UNICAST = 1;
 
-function routeOf({ devices, object: _object, dead: _dead, ...entry }: Entry): Route {
+/** A route as the kernel tells of it: without its devices where they are those of an object and nexthop_compat_mode is 0. */
+function routeOf({ devices, object, dead: _dead, ...entry }: Entry, isCompatible: boolean): Route {
   const [ifindex = 0] = devices;
-  if (entry.type !== UNICAST) return entry;
+  if (entry.type !== UNICAST || (object !== undefined && !isCompatible)) return entry;
   return devices.length > 1 ? { ...entry, nextHopIndexes: devices } : { ...entry, ifindex };
 }
 
 /** A node's tables, changed as the kernel does it (net/ipv4/fib_trie.c, net/ipv6/ip6_fib.c), with what it tells of that. */
 class Tables {
   entries: Entry[] = [];
+  readonly isCompatible: boolean;
+  /** Devices of the nexthop objects that there are: groups, of a member for each device. */
+  readonly #objects = new Map<number, readonly number[]>([
+    [1, [1]],
+    [2, [2, 3]],
+  ]);
   readonly #tell: (event: RtEvent) => void;
 
-  constructor(tell: (event: RtEvent) => void) {
+  constructor(isCompatible: boolean, entries: readonly Entry[], tell: (event: RtEvent) => void) {
+    this.isCompatible = isCompatible;
+    this.entries = entries.map((each) => ({ ...each, devices: this.#devicesOf(each) ?? each.devices }));
     this.#tell = tell;
+  }
+
+  /** As a listing has them, in no order. */
+  get nexthops(): Nexthop[] {
+    const members = new Set([...this.#objects.values()].flat());
+    const groups = [...this.#objects].map(([id, devices]) => groupOf(id, devices));
+    return [...groups, ...[...members].map(memberOf)];
+  }
+
+  #devicesOf({ object }: Entry): readonly number[] | undefined {
+    return object === undefined ? undefined : (this.#objects.get(object) ?? []);
   }
 
   #send(type: number, data: Buffer, flags = 0): void {
@@ -52,15 +72,19 @@ class Tables {
   }
 
   #sendRoute(type: number, entry: Entry, flags = 0): void {
-    this.#send(type, routePayload(routeOf(entry), entry.object), flags);
+    this.#send(type, routePayload(routeOf(entry, this.isCompatible), entry.object), flags);
   }
 
-  add(entry: Entry): void {
+  add(asked: Entry): void {
+    const entry = this.#taken(asked);
+    if (entry === undefined) return;
     this.entries.push(entry);
     this.#sendRoute(RTM_NEWROUTE, entry, NLM_F_CREATE);
   }
 
-  replace(entry: Entry): void {
+  replace(asked: Entry): void {
+    const entry = this.#taken(asked);
+    if (entry === undefined) return;
     const at = this.entries.findIndex(
       ({ destination, table, priority }) =>
         destination === entry.destination && table === entry.table && priority === entry.priority,
@@ -84,6 +108,11 @@ class Tables {
     this.entries = this.entries.filter(
       ({ devices, dead = [], type }) => type !== UNICAST || devices.some((device) => !dead.includes(device)),
     );
+    for (const [object, devices] of this.#objects)
+      this.#setObject(
+        object,
+        devices.filter((device) => device !== ifindex),
+      );
     this.#send(RTM_NEWLINK, encodeLinkChange(ifindex, { up: false }));
   }
 
@@ -96,15 +125,37 @@ class Tables {
   changeObject(object: number, devices: readonly number[]): void {
     for (const entry of this.entries) if (entry.object === object) entry.devices = devices;
     this.entries = this.entries.filter((entry) => entry.type !== UNICAST || entry.devices.length > 0);
-    this.#send(RTM_NEWNEXTHOP, Buffer.alloc(8));
+    this.#setObject(object, devices);
+    for (const each of devices) this.#send(RTM_NEWNEXTHOP, nexthopPayload(memberOf(each)));
+    if (devices.length > 0) this.#send(RTM_NEWNEXTHOP, nexthopPayload(groupOf(object, devices)));
+    else this.#send(RTM_DELNEXTHOP, nexthopPayload(groupOf(object, [])));
   }
+
+  #setObject(object: number, devices: readonly number[]): void {
+    if (devices.length === 0) this.#objects.delete(object);
+    else this.#objects.set(object, devices);
+  }
+
+  /** The kernel takes no route by an object that is not there. */
+  #taken(entry: Entry): Entry | undefined {
+    const devices = this.#devicesOf(entry);
+    return devices?.length === 0 ? undefined : { ...entry, devices: devices ?? entry.devices };
+  }
+}
+
+function memberOf(ifindex: number): Nexthop {
+  return { id: 100 + ifindex, ifindex, members: [] };
+}
+
+function groupOf(id: number, devices: readonly number[]): Nexthop {
+  return { id, members: devices.map((each) => memberOf(each).id) };
 }
 
 /** How far routes lead, as one would write it down at first. */
 function plainReaches(entries: readonly Entry[]): Map<number, Reach> {
   const found = new Map<number, Reach>();
-  for (const { destination, table, type, devices } of entries) {
-    if (type !== UNICAST || table === 255 || destination === 'fe80::/64') continue;
+  for (const { destination, type, devices } of entries) {
+    if (type !== UNICAST || destination === 'fe80::/64') continue;
     const isDefault = destination.endsWith('/0');
     const isHost = destination.endsWith(destination.includes(':') ? '/128' : '/32');
     for (const device of devices) {
@@ -150,10 +201,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
 );
 
-function scan(entries: readonly Entry[]): Reaches {
-  const reaches = new Reaches();
+function scan({ entries, isCompatible, nexthops }: Tables, listed = nexthops): Reaches {
+  const reaches = new Reaches(listed);
   for (const each of entries) {
-    const brief = briefOf(routeOf(each), each.object);
+    const brief = briefOf(routeOf(each, isCompatible), each.object);
     if (brief !== undefined) reaches.add(brief);
   }
   return reaches;
@@ -167,15 +218,14 @@ test('what is known of routes without doubt is what they are, whatever happens t
     fc.property(
       fc.array(entry, { maxLength: 12 }),
       fc.array(fc.tuple(action, fc.boolean()), { maxLength: 40 }),
-      (entries, actions) => {
-        let known = scan([]);
+      fc.boolean(),
+      (entries, actions, isCompatible) => {
         let told = new Set<number>();
-        const tables = new Tables((event) => {
+        const tables = new Tables(isCompatible, entries, (event) => {
           for (const each of known.hear(event)) told.add(each);
           if (event.kind === 'link') told.add(event.ifindex);
         });
-        tables.entries = entries.map((each) => ({ ...each }));
-        known = scan(tables.entries);
+        let known = scan(tables);
         let before = plainReaches(tables.entries);
         for (const [act, doesRead] of actions) {
           act(tables);
@@ -186,7 +236,7 @@ test('what is known of routes without doubt is what they are, whatever happens t
             if (before.get(each) !== now.get(each))
               t.true(told.has(each) || known.isDoubtful, `device ${each}`);
           }
-          if (doesRead && known.isDoubtful) known = scan(tables.entries);
+          if (doesRead && known.isDoubtful) known = scan(tables);
           if (doesRead) [before, told] = [now, new Set()];
         }
       },
@@ -200,18 +250,20 @@ test('what happens while routes are read is taken into account', async (t) => {
     fc.asyncProperty(
       fc.array(entry, { maxLength: 8 }),
       fc.array(fc.tuple(fc.array(action, { maxLength: 6 }), fc.nat(6), fc.nat(6)), { maxLength: 5 }),
-      async (entries, rounds) => {
+      fc.boolean(),
+      async (entries, rounds, isCompatible) => {
         // Events are late: some come after the reading has begun that are of changes before it, and the other way round.
         const late: RtEvent[] = [];
-        const tables = new Tables((event) => late.push(event));
-        tables.entries = entries.map((each) => ({ ...each }));
+        const tables = new Tables(isCompatible, entries, (event) => late.push(event));
         let actions: readonly Action[] = [];
         const watch = new RouteWatch(async () => {
           await Promise.resolve();
-          const half = actions.length >>> 1;
-          for (const act of actions.slice(0, half)) act(tables);
-          const found = scan(tables.entries);
-          for (const act of actions.slice(half)) act(tables);
+          const third = Math.floor(actions.length / 3);
+          for (const act of actions.slice(0, third)) act(tables);
+          const { nexthops } = tables;
+          for (const act of actions.slice(third, 2 * third)) act(tables);
+          const found = scan(tables, nexthops);
+          for (const act of actions.slice(2 * third)) act(tables);
           hear(3);
           return found;
         });

@@ -9,8 +9,9 @@ import {
   RTM_NEWROUTE,
   type Route,
 } from '../../../../helper/wire/route-message.ts';
+import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from '../../../../helper/wire/nexthop-message.ts';
 import { encodeTcRequest, RTM_DELQDISC, RTM_NEWTFILTER } from '../../../../helper/wire/tc-message.ts';
-import { briefOf, routePayload } from '../../../kit/route-briefs.ts';
+import { briefOf, nexthopPayload, routePayload } from '../../../kit/route-briefs.ts';
 
 /** linux/netlink.h. */
 const NLM_F_REPLACE = 0x100;
@@ -32,11 +33,23 @@ test('events name the device that they are about', (t) => {
     message(20, Buffer.alloc(8)),
   ]);
   t.deepEqual(decodeRtEvents(datagram), [
-    { kind: 'link', ifindex: 7, isUp: false },
+    { kind: 'link', ifindex: 7, isUp: false, hasCarrier: false },
     { kind: 'qdisc', ifindex: 8 },
     { kind: 'route', change: 'added', route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }) },
-    { kind: 'link', ifindex: 10, isUp: false },
+    { kind: 'link', ifindex: 10, isUp: false, hasCarrier: false },
     { kind: 'filter', ifindex: 11 },
+  ]);
+});
+
+test('an event of a nexthop object says which it is, and where it leads', (t) => {
+  const nexthop = { id: 7, ifindex: 3, members: [] };
+  const datagram = Buffer.concat([
+    message(RTM_NEWNEXTHOP, nexthopPayload(nexthop)),
+    message(RTM_DELNEXTHOP, nexthopPayload(nexthop)),
+  ]);
+  t.deepEqual(decodeRtEvents(datagram), [
+    { kind: 'nexthop', change: 'set', nexthop },
+    { kind: 'nexthop', change: 'deleted', nexthop },
   ]);
 });
 
