@@ -1,7 +1,7 @@
 // A release takes a node over from the one before layouts had numbers, while two pods send and receive all they can: what is
 // on the wire meanwhile, and what is still known afterwards.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -99,17 +99,20 @@ function commOf(file: string): string {
 }
 
 /**
- * Lets packets go before processes: until Linux 6.4 all of them wait while ksoftirqd waits for its turn
- * (ksoftirqd_running in kernel/softirq.c), and on one emulated processor on which a helper starts that is milliseconds.
- * What is sent late then is the bed's, and not the caps'.
+ * Lets packets and who sends and receives them go before all others. On one emulated processor on which a helper starts they
+ * would wait for milliseconds: until Linux 6.4 all packets while ksoftirqd waits for its turn (ksoftirqd_running in
+ * kernel/softirq.c), and since Linux 6.13 a process that wakes for the next tick, while another is in the kernel
+ * (PREEMPT_LAZY), as the helper is for seconds while its programs are verified. What is sent or acknowledged late then is
+ * the bed's doing, and not the caps'.
  */
 async function letPacketsGoFirst(undo: UndoStack): Promise<void> {
-  const comms = fs.globSync('/proc/[0-9]*/comm').filter((file) => commOf(file).startsWith('ksoftirqd'));
-  for (const thread of comms.map((file) => file.split('/')[2] ?? '')) {
-    undo.defer('give ksoftirqd its turn back', async () => {
-      await capture('chrt', ['--other', '--pid', '0', thread]);
+  const comms = fs.globSync('/proc/[0-9]*/comm').filter((file) => /^(ksoftirqd|iperf3)/.test(commOf(file)));
+  for (const id of comms.map((file) => file.split('/')[2] ?? '')) {
+    // Who sends has ended by then.
+    undo.defer('give the others their turn back', () => {
+      spawnSync('chrt', ['--all-tasks', '--other', '--pid', '0', id]);
     });
-    await capture('chrt', ['--fifo', '--pid', '1', thread]);
+    await capture('chrt', ['--all-tasks', '--fifo', '--pid', '1', id]);
   }
 }
 
@@ -163,7 +166,6 @@ test.serial(
     const undo = new UndoStack();
     t.teardown(() => undo.run());
     compileCounter();
-    await letPacketsGoFirst(undo);
     const { bed, old, former, pods } = await makeFormerNode(undo);
     const [a = '', b = ''] = pods.map(({ address }) => address);
     const [idOfA, idOfB = ''] = pods.map(({ containerId }) => containerId);
@@ -181,6 +183,7 @@ test.serial(
     // Whoever waits for them hears of a failure; until then it must not end the process.
     loads.catch(() => undefined);
     await sleep(BEFORE_MS);
+    await letPacketsGoFirst(undo);
     const packetsOf = async (): Promise<number[]> => {
       const { attachments } = await askNode(bed, 'counters', { perCpu: false });
       return attachments.flatMap(({ egress, ingress }) => [
