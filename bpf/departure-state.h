@@ -107,6 +107,7 @@ struct departure_packet {
 	__u32 ecn_capable;
 	__u32 segments; /* on the link; 0 counts as 1 */
 	__u32 is_merged; /* by others than the socket that sends it */
+	__u32 police_ns; /* it cannot be held: its flow may be no further ahead of its share; 0: it can */
 };
 
 enum departure_verdict {

@@ -66,6 +66,9 @@
  * target, a flow whose own clock has reached the horizon is dropped: a UDP flood gets its share and not its
  * neighbours'. Nothing is dropped for fairness on a link that has time left.
  *
+ * Policing. A packet that nothing can hold departs at once, whatever its time. So its flow may be ahead of its share of the
+ * rate by no more than police_ns, or a few frames: that, and not the horizon, is how far such flows together come ahead of the clock.
+ *
  * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing). It moves the clock
  * when it is ahead of the slot by more than the idle credit, or else packets that were all stamped for one instant
  * could leave as a burst there. It counts only when it lies ahead of now, by less than the longest horizon: a value of
@@ -157,6 +160,12 @@ departure_inline __u64 departure_of_last_segment(const struct departure_state *s
 			     packet->now + state->config.horizon_ns - 1);
 }
 
+/* What a flow may queue at its share of the rate whatever the others do: it could hardly send less. */
+departure_inline __u64 departure_spared(const struct departure_state *state)
+{
+	return state->flows * SPARED_FRAMES * departure_charge(state->config.rate_bytes_per_sec, FULL_FRAME).ns;
+}
+
 /* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
 departure_inline __u32 departure_slot_verdict(struct departure_state *state, const struct departure_packet *packet,
 					      struct departure_flow *flow, __u64 queue_ns, __u64 wait_ns)
@@ -168,12 +177,14 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 	/* Small packets find room where others do not. */
 	if (wait_ns >= config->horizon_ns - (is_small ? 0 : config->horizon_ns / 16))
 		return DROP_HORIZON;
+	if (packet->police_ns && queue_ns && fair_ns >= packet->police_ns && fair_ns >= departure_spared(state))
+		return DROP_FLOW;
 	if (!config->target_ns)
 		return DEPART;
 	if (queue_ns >= config->target_ns && fair_ns >= config->horizon_ns)
 		return DROP_FLOW;
 	if (!departure_signal_due(state, packet->now, queue_ns) || is_small || fair_ns < queue_ns / 2 ||
-	    fair_ns < state->flows * SPARED_FRAMES * departure_charge(config->rate_bytes_per_sec, FULL_FRAME).ns)
+	    fair_ns < departure_spared(state))
 		return DEPART;
 	if (departure_signal_waits(state, flow, packet, queue_ns))
 		return DEPART;

@@ -38,6 +38,8 @@ static long (*const bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, in
 static long (*const bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int params_len,
 					__u64 flags) = (void *)BPF_FUNC_redirect_neigh;
 static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
+static long (*const bpf_probe_read_kernel)(void *to, __u32 len,
+					   const void *address) = (void *)BPF_FUNC_probe_read_kernel;
 static long (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_lock;
 static long (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_unlock;
 

@@ -9,6 +9,7 @@
  * podpace_receive						the ingress aggregate of the pod
  * podpace_forward	tc ingress of a host interface, last	host routing out of a pod, and
  * podpace_arrive	tc ingress of an uplink, last		into it: see routing.h
+ * podpace_police	cgroup ingress of the root		what a pod sends to the node itself: see node.h
  *
  * On a netkit the first and the sixth stand at the pod's end instead of tc ingress (BPF_NETKIT_PEER).
  *
@@ -29,6 +30,7 @@
 #include "exemptions.h"
 #include "helpers.h"
 #include "routing.h"
+#include "answers.h"
 
 /* Ids lie above any receive queue that a NIC's driver may have recorded in queue_mapping. */
 #define AGGREGATE_ID_MIN 4096
@@ -548,6 +550,20 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 	stamp_or_keep(skb, arrives_at);
 }
 
+/* What the node itself sends to a pod that sends to it: see answers.h. */
+inline_always void hold_answer(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	__u64 until;
+
+	if (!host_interface || !host_interface->egress_id)
+		return;
+	until = answer_waits_until(skb, host_interface->egress_id);
+	if (until)
+		stamp_arrival(skb, until);
+}
+
 /*
  * What podpace_receive does, with nothing but a clock: while somebody has taken that program out of `continuations`, until
  * the helper has put it back seconds later. The clock of the state goes along, so that nobody gains a queue by the change,
@@ -616,6 +632,8 @@ int podpace_deliver(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		if (left_at)
 			hold_until(skb, left_at);
+	} else if (!skb->ingress_ifindex) {
+		hold_answer(skb);
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
 	if (receive_by_clock(skb, &arrives_at) == TC_ACT_SHOT)
@@ -663,5 +681,7 @@ int podpace_arrive(struct __sk_buff *skb)
 		return arrive_ipv6(skb);
 	return TC_ACT_UNSPEC;
 }
+
+#include "node.h"
 
 char podpace_license[] SEC("license") = "Dual BSD/GPL";

@@ -121,6 +121,10 @@ function addSettings(command: Command): Command {
       'where somebody configured a qdisc: respect it, without a cap there, or replace it (default: respect)',
     )
     .option(
+      '--node-traffic <policy>',
+      'what pods send to the node itself: cap it, or leave it free (default: cap)',
+    )
+    .option(
       '--exempt <cidr>',
       'addresses to and from which no cap counts, with ! in front an exception; repeatable',
       collectCidr,

@@ -2,6 +2,7 @@
 
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/exit-qdiscs.ts';
+import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
 import { checkExemptions } from './wire/exemption.ts';
 import { isInterfaceName } from './wire/interface-name.ts';
 import { show } from './wire/show.ts';
@@ -19,6 +20,8 @@ export interface HelperConfig {
   readonly uplink: readonly string[];
   /** What to do where somebody configured a qdisc on the way of a cap. */
   readonly foreignQdisc: ForeignQdisc;
+  /** Whether what pods send to the node itself belongs to their caps. */
+  readonly nodeTraffic: NodeTraffic;
   /** Addresses to and from which no cap counts. */
   readonly exempt: readonly string[];
   /** Longest wait of a packet. */
@@ -43,6 +46,7 @@ export const DEFAULT_CONFIG: HelperConfig = {
   privateBpffs: false,
   uplink: ['auto'],
   foreignQdisc: 'respect',
+  nodeTraffic: 'cap',
   exempt: [],
   horizonMs: DEFAULTS.horizonNs / NS_PER_MS,
   aqmTargetMs: DEFAULTS.aqmTargetNs / NS_PER_MS,
@@ -99,6 +103,11 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
     const policy = FOREIGN_QDISC.find((name) => name === value);
     if (policy !== undefined) return policy;
     throw new ConfigError(`"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${show(value)}`);
+  },
+  nodeTraffic: (value) => {
+    const found = NODE_TRAFFIC.find((name) => name === value);
+    if (found !== undefined) return found;
+    throw new ConfigError(`"nodeTraffic" must be ${NODE_TRAFFIC.join(' or ')}, got ${show(value)}`);
   },
   exempt: (value) => cidrs('exempt', value),
   horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),

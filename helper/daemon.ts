@@ -128,6 +128,7 @@ export function openControl(
     defaults: nodeDefaultsOf(config),
     foreignQdisc: config.foreignQdisc,
     exempt: config.exempt,
+    nodeTraffic: config.nodeTraffic,
     standingProblems,
     wishes: new Wishes(new WishFiles(config.socket)),
     log,

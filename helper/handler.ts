@@ -55,7 +55,8 @@ function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' 
 }
 
 async function statusOf(context: HandlerContext): Promise<StatusResult> {
-  const { exits, uplink, problems, notices, attachments, notEnforced } = await context.shaper.status();
+  const { exits, uplink, nodeTraffic, problems, notices, attachments, notEnforced } =
+    await context.shaper.status();
   const leftOut = notEnforced.length - MAX_NOT_ENFORCED;
   return {
     version: context.version,
@@ -69,6 +70,7 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     attachments,
     notEnforced: notEnforced.slice(0, MAX_NOT_ENFORCED),
     ...(leftOut > 0 && { moreNotEnforced: leftOut }),
+    nodeTraffic,
     ...context.defaults,
     startedAt: context.startedAt.toISOString(),
   };

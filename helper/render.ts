@@ -72,6 +72,7 @@ export function renderStatus(status: StatusResult): string {
       ['BandwidthManager:', `EDT with BPF  [${names}]`],
       ['State:', renderHealth(status)],
       ['Attachments:', renderAttachments(status)],
+      ...(status.nodeTraffic === undefined ? [] : [['To the node:', status.nodeTraffic]]),
       ['Horizon:', formatDuration(status.horizonNs)],
       ['AQM:', renderAqm(status)],
       ['Kernel:', renderKernel(status)],

@@ -8,6 +8,7 @@ import { readAsset, removeUnpackedAddons } from './kernel/assets.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { isHookMark } from './kernel/hooks.ts';
 import { MARK as LAYOUT_PIN } from './kernel/layout-pin.ts';
+import { NODE_LINK } from './kernel/node-hook.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RecordFiles, removeEmptyDirectory } from './shaping/record-files.ts';
 import { unmarkRecords } from './shaping/layout.ts';
@@ -72,7 +73,7 @@ function removePins(pinDir: string, anyLayout: boolean): void {
   if (!fs.existsSync(pinDir)) return;
   discardMaps(pinDir, anyLayout);
   const links = path.join(pinDir, 'links');
-  removeFiles(links, (name) => anyLayout || isHookMark(name));
+  removeFiles(links, (name) => anyLayout || isHookMark(name) || name === NODE_LINK);
   for (const directory of [links, pinDir]) removeEmptyDirectory(directory);
 }
 

@@ -5,7 +5,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { linkMaps, parseBpfObject, type BpfObject } from '../wire/bpf-object.ts';
 import { readAsset } from './assets.ts';
-import { loadBtf, loadProgram, programInfo, updateElement, PROG_TYPE_SCHED_CLS } from './bpf.ts';
+import {
+  loadBtf,
+  loadProgram,
+  programInfo,
+  updateElement,
+  PROG_TYPE_CGROUP_SKB,
+  PROG_TYPE_SCHED_CLS,
+} from './bpf.ts';
 import { MapPages } from './map-pages.ts';
 import { MapUpgrade, type UpgradeTo } from './map-upgrade.ts';
 import { createDefinedMap, openOrCreateMap } from './pinned-maps.ts';
@@ -27,6 +34,8 @@ export interface LoadedObject {
   /** Those of the maps that have maps for values. */
   readonly pages: ReadonlyMap<string, MapPages>;
   readonly programs: ReadonlyMap<string, LoadedProgram>;
+  /** Why the kernel refuses those that it does not have to take. */
+  readonly refusals: ReadonlyMap<string, Error>;
   /** While maps of a former layout have to be let go of. */
   readonly upgrade?: MapUpgrade;
 }
@@ -40,6 +49,7 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     readonly exemptions: number;
     readonly routedPods: number;
     readonly podAddresses: number;
+    readonly nodePlace: number;
     /** Where programs go on in others: see CONTINUE_RECEIVE. */
     readonly continuations: number;
   };
@@ -58,6 +68,8 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     /** Stands at no hook: what `deliver` goes on in. */
     readonly receive: LoadedProgram;
   };
+  /** Stands at a control group and not at a device: what the node itself takes from pods. Or why the kernel refuses it. */
+  readonly police: LoadedProgram | Error;
 }
 
 /** Where an object is pinned; with `upgrade` in place of maps of a former layout. */
@@ -114,20 +126,31 @@ function fillContinuations(
   }
 }
 
-/** Loads the programs of an object; their descriptors are added to `opened` as they come. */
+/** Section of the programs that a kernel may refuse without harm to the others: each is a way of its own. */
+const CGROUP_SECTION = 'cgroup_skb/ingress';
+
+/** Loads the programs of an object; their descriptors are added to `opened` as they come. What may be missing may be refused. */
 function loadPrograms(
   object: BpfObject,
   maps: ReadonlyMap<string, number>,
   opened: number[],
+  refusals = new Map<string, Error>(),
 ): Map<string, LoadedProgram> {
   const programs = new Map<string, LoadedProgram>();
   for (const program of object.programs) {
-    const fd = loadProgram({
-      type: PROG_TYPE_SCHED_CLS,
-      name: program.name,
-      license: object.license,
-      instructions: linkMaps(program, maps),
-    });
+    const isOptional = program.section === CGROUP_SECTION;
+    const attributes = {
+      type: isOptional ? PROG_TYPE_CGROUP_SKB : PROG_TYPE_SCHED_CLS,
+      ...{ name: program.name, license: object.license, instructions: linkMaps(program, maps) },
+    };
+    let fd: number;
+    try {
+      fd = loadProgram(attributes);
+    } catch (error) {
+      if (!isOptional) throw error;
+      refusals.set(program.name, error as Error);
+      continue;
+    }
     opened.push(fd);
     const { id, tag } = programInfo(fd);
     programs.set(program.name, { fd, id, tag, name: program.name });
@@ -138,12 +161,13 @@ function loadPrograms(
 function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedObject {
   const maps = openMaps(object, place, opened);
   const pages = pagesOf(object, maps);
-  const programs = loadPrograms(object, maps, opened);
+  const refusals = new Map<string, Error>();
+  const programs = loadPrograms(object, maps, opened, refusals);
   fillContinuations(maps, programs);
   // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
   place.upgrade?.pin();
   for (const { name, fd } of programs.values()) replacePin(fd, path.join(place.directory, name));
-  return { maps, pages, programs, ...(place.upgrade !== undefined && { upgrade: place.upgrade }) };
+  return { maps, pages, programs, refusals, ...(place.upgrade !== undefined && { upgrade: place.upgrade }) };
 }
 
 /** Loads podpace's programs, with maps of their own, and lets go of them. Throws KernelError, with the verifier's log. */
@@ -200,13 +224,14 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
 /** Loads podpace's own object, as loadObject does. May be called again at any time, in any process. */
 export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpace {
   const object = parseBpfObject(readAsset('podpace.bpf.o'));
-  const { maps, pages, programs, upgrade } = loadObject(
+  const { maps, pages, programs, refusals, upgrade } = loadObject(
     object,
     pinDirectory,
     release === undefined ? undefined : { release },
   );
   return {
     ...(upgrade !== undefined && { upgrade }),
+    police: refusals.get('podpace_police') ?? required(programs, 'podpace_police'),
     maps: {
       aggregateConfig: required(maps, 'aggregate_config'),
       hostInterfaces: required(maps, 'host_interfaces'),
@@ -214,6 +239,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
       exemptions: required(maps, 'exemptions'),
       routedPods: required(maps, 'routed_pods'),
       podAddresses: required(maps, 'pod_addresses'),
+      nodePlace: required(maps, 'node_place'),
       continuations: required(maps, 'continuations'),
     },
     pages: {

@@ -15,6 +15,7 @@ import {
   loadProgram,
   lookupBatches,
   MAP_TYPE,
+  PROG_TYPE_CGROUP_SKB,
   PROG_TYPE_SCHED_CLS,
   type MapAttributes,
 } from './bpf.ts';
@@ -74,8 +75,8 @@ export const TRIAL_NAME = 'podpace_trial';
 const TRIAL = { name: TRIAL_NAME, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 } as const;
 const ARRAY: MapAttributes = { ...TRIAL, type: MAP_TYPE.ARRAY };
 
-function load(instructions: Buffer): number {
-  return loadProgram({ type: PROG_TYPE_SCHED_CLS, name: TRIAL.name, license: 'GPL', instructions });
+function load(instructions: Buffer, type = PROG_TYPE_SCHED_CLS): number {
+  return loadProgram({ type, name: TRIAL.name, license: 'GPL', instructions });
 }
 
 /** Loads a program that lets every packet pass, and returns its descriptor. Throws KernelError. */
@@ -110,7 +111,8 @@ function tryBatch(): Attempt {
   });
 }
 
-type BpfFeature = 'bpf' | 'btf' | 'spinLock' | 'mapInMap' | 'tailCall' | 'stamp' | 'redirect' | 'batch';
+type BpfFeature =
+  'bpf' | 'btf' | 'spinLock' | 'mapInMap' | 'tailCall' | 'stamp' | 'redirect' | 'batch' | 'cgroupSkb';
 
 /** Tries everything. What is refused for want of a right, or by a rule of the node's, counts as not there. */
 export function tryBpf(): Readonly<Record<BpfFeature, Attempt>> {
@@ -127,5 +129,6 @@ export function tryBpf(): Readonly<Record<BpfFeature, Attempt>> {
     stamp: tryStamp(),
     redirect: attempt((opened) => opened(load(REDIRECT_PROGRAM))),
     batch: tryBatch(),
+    cgroupSkb: attempt((opened) => opened(load(PASSING, PROG_TYPE_CGROUP_SKB))),
   };
 }

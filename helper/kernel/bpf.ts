@@ -19,6 +19,8 @@ export const MAP_TYPE = {
 
 /** `enum bpf_prog_type`: a program for the tc hooks. */
 export const PROG_TYPE_SCHED_CLS = 3;
+/** The same for what sockets of a control group take. */
+export const PROG_TYPE_CGROUP_SKB = 8;
 
 /** A map to create, or what the kernel says of one. */
 export interface MapAttributes {

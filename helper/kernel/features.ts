@@ -37,6 +37,7 @@ export const FEATURES = [
   'stamp',
   'redirect',
   'batch',
+  'cgroupSkb',
   'programs',
   'tcx',
   'clsact',

@@ -137,6 +137,9 @@ export interface ConcernedAttachment extends AttachmentKey {
   readonly directions: readonly Direction[];
 }
 
+/** What becomes of what pods send to the node itself. */
+export type NodeTraffic = 'policed' | 'free' | 'not capped';
+
 export interface StatusResult {
   readonly version: string;
   readonly protocolVersion: number;
@@ -159,6 +162,8 @@ export interface StatusResult {
   readonly notEnforced?: readonly ConcernedAttachment[];
   /** How many are left out of `notEnforced`. */
   readonly moreNotEnforced?: number;
+  /** Old helpers do not say. */
+  readonly nodeTraffic?: NodeTraffic;
   readonly horizonNs: number;
   /** 0: off. */
   readonly aqmTargetNs: number;

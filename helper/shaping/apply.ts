@@ -38,6 +38,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
   switch (step.kind) {
     case 'make-page':
       return datapath.makePage(step.page);
+    case 'police-node':
+      return datapath.policing.begin();
+    case 'free-node':
+      return datapath.policing.end();
     case 'write-continuation':
       return datapath.continueInReceive();
     case 'write-exemptions':

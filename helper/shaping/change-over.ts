@@ -8,6 +8,7 @@ import { nameOfProgram } from '../kernel/bpf.ts';
 import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
 import type { Hooks, Place } from '../kernel/hooks.ts';
 import { CarryOver } from './carry-over.ts';
+import type { Policing } from './policing.ts';
 
 /** The kernel keeps so many characters of a program's name. */
 const KERNEL_NAME_LENGTH = 15;
@@ -46,6 +47,7 @@ function isCharging({ place }: Replacement): boolean {
 export async function changeOver(
   loaded: LoadedPodpace,
   hooks: Hooks,
+  policing?: Pick<Policing, 'standing' | 'begin'>,
 ): Promise<{ replaced: number; failures: string[] }> {
   const { upgrade } = loaded;
   if (upgrade === undefined) return { replaced: 0, failures: [] };
@@ -64,6 +66,7 @@ export async function changeOver(
   carryOver.begin();
   upgrade.beginSwitching();
   await replace(replacements.filter(isCharging));
+  if (policing?.standing() === 'stale') policing.begin();
   carryOver.end();
   await replace(replacements.filter((each) => !isCharging(each)));
   if (failures.length === 0) upgrade.finish();

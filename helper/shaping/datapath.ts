@@ -16,6 +16,7 @@ import { CONTINUE_RECEIVE, loadPodpace, type LoadedPodpace } from '../kernel/bpf
 import { possibleCpus } from '../kernel/cpus.ts';
 import { readUntouchedFq } from '../kernel/untouched-fq.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
+import { NodeHook } from '../kernel/node-hook.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
@@ -53,6 +54,7 @@ import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
+import { Policing } from './policing.ts';
 import { RouteWatch } from './route-watch.ts';
 
 const PROGRAM_NAMES: readonly ProgramName[] = [
@@ -89,6 +91,7 @@ export class Datapath {
   readonly rt: RtSocket;
   readonly routes: RouteWatch;
   readonly hooks: Hooks;
+  readonly policing: Policing;
   readonly #loaded: LoadedPodpace;
   /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
   #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
@@ -106,6 +109,7 @@ export class Datapath {
     this.routes = RouteWatch.of(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
+    this.policing = new Policing(new NodeHook(links, this.#loaded.maps.nodePlace), this.#loaded.police);
   }
 
   /** TCA_OPTIONS of an fq of which nobody has chosen any, as this kernel has them; undefined where it makes no fq. */
@@ -116,7 +120,7 @@ export class Datapath {
 
   /** Goes on from programs and maps of a former layout, as changeOver does. */
   changeOver(): ReturnType<typeof changeOver> {
-    return changeOver(this.#loaded, this.hooks);
+    return changeOver(this.#loaded, this.hooks, this.policing);
   }
 
   program(name: ProgramName): LoadedPodpace['programs'][ProgramName] {

@@ -71,6 +71,13 @@ const MEANINGS: Readonly<Record<Feature, Meaning>> = {
     withoutIt: NO_START,
     remedy: remedies.newerKernel('6.1'),
   },
+  cgroupSkb: {
+    name: 'BPF at cgroups',
+    neededFor: 'to police what pods send to the node itself',
+    withoutIt: 'what pods send to the node itself is not capped',
+    remedy: remedies.kernelWith('CONFIG_CGROUP_BPF', 'CONFIG_DEBUG_INFO_BTF'),
+    isOptional: true,
+  },
   programs: {
     name: 'BPF programs',
     neededFor: 'to classify, delay and route packets',

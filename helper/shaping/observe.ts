@@ -210,6 +210,7 @@ function observeCaps(
   });
   return {
     pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
+    policing: datapath.policing.standing(),
     goesOnInReceive: datapath.goesOnInReceive(),
     exemptions: observeExemptions(datapath, desired, isWhole),
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),

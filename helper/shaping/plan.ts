@@ -26,6 +26,7 @@ import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
 import { toPass, type InFront } from './in-front.ts';
 import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
+import { policingSteps, type DesiredPolicing, type PolicingStanding, type PolicingStep } from './policing.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord, ExitRecord } from './records.ts';
 
@@ -38,7 +39,7 @@ export interface Attachpoint {
   readonly hook: HookName;
 }
 
-export interface Desired {
+export interface Desired extends DesiredPolicing {
   readonly attachments: readonly AttachmentRecord[];
   /** Exits that must enforce egress caps; empty when no attachment has one. */
   readonly exits: readonly Exit[];
@@ -72,6 +73,8 @@ export interface ObservedMaps {
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   /** Of the devices in question. */
   readonly overheads: ReadonlyMap<number, FrameOverhead>;
+  /** What stands where the node's sockets take packets. */
+  readonly policing?: PolicingStanding;
   /** Whether the program behind ingress caps stands where `deliver` goes on. */
   readonly goesOnInReceive: boolean;
   /** Digests of the lists of exempt addresses that have entries: the node's, those of the attachments' aggregates. */
@@ -102,6 +105,7 @@ export interface RestoreStep {
 export type Step =
   | QdiscStep
   | RestoreStep
+  | PolicingStep
   | { readonly kind: 'make-page'; readonly page: number }
   | { readonly kind: 'write-continuation' }
   | { readonly kind: 'write-exemptions'; readonly list: number; readonly texts: readonly string[] }
@@ -140,7 +144,7 @@ export function attachpointOf(place: string): Attachpoint {
 
 /** Every program that must stand somewhere. */
 export function desiredPrograms(
-  desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals' | 'orphans'>,
+  desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals' | 'orphans' | 'policesNode'>,
 ): Map<string, ProgramName> {
   const programs = new Map<string, ProgramName>();
   for (const exit of desired.exits)
@@ -159,8 +163,11 @@ export function desiredPrograms(
     if (attachment.hostRouting !== undefined) {
       programs.set(placeOf({ ifindex, hook: isNetkit ? 'peerLast' : 'ingressLast' }), 'forward');
     }
-    if (attachment.ingressAggregateId !== undefined) {
-      programs.set(placeOf({ ifindex, hook: 'egress' }), 'deliver');
+    const egress = placeOf({ ifindex, hook: 'egress' });
+    // It holds what the node answers to a pod that is policed as well.
+    const holdsAnswers = attachment.egressAggregateId !== undefined && programs.get(egress) === 'depart';
+    if (attachment.ingressAggregateId !== undefined || (desired.policesNode === true && holdsAnswers)) {
+      programs.set(egress, 'deliver');
     }
   }
   // What stands there is a pod's own, not an exit's.
@@ -295,6 +302,7 @@ export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
     ...overheadSteps(desired, observed),
     ...hostInterfaceSteps(desired, observed),
     ...routingSteps(desired, observed),
+    ...policingSteps(desired, observed),
   ];
 }
 
@@ -400,6 +408,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...overheadSteps(desired, observed),
       ...hostInterfaceSteps(desired, observed),
       ...routingSteps(desired, observed),
+      ...policingSteps(desired, observed),
       ...HOOK_ORDER.flatMap((hook) => attachSteps(desired, programs, observed, hook)),
       ...HOOK_ORDER.slice(1)
         .toReversed()

@@ -8,6 +8,7 @@ import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
+import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
   attachpointOf,
@@ -53,6 +54,8 @@ function textOf(step: Step, observed: Observed): string | undefined {
       return `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`;
     case 'write-continuation':
       return 'The program behind ingress caps is gone from the map continuations: they are held by a plain clock';
+    case 'police-node':
+      return 'What pods send to the node itself is not capped: the program is missing where sockets take packets';
     case 'write-exemptions':
       return `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`;
     case 'write-config':
@@ -67,6 +70,7 @@ function textOf(step: Step, observed: Observed): string | undefined {
     case 'set-leaf':
     case 'record-exit':
     case 'restore-root':
+    case 'free-node':
     case 'remove-host-interface':
     case 'remove-overhead':
     case 'remove-routing':
@@ -118,6 +122,8 @@ class Parties {
         return this.#desired.attachments.flatMap((record) =>
           cappedDirections(record).filter(({ direction }) => direction === 'ingress'),
         );
+      case 'police-node':
+        return [{ of: 'senders' }];
       case 'write-exemptions':
         return this.#byExemptions(step.list, step.texts);
       case 'write-config':
@@ -138,6 +144,7 @@ class Parties {
       case 'set-leaf':
       case 'record-exit':
       case 'restore-root':
+      case 'free-node':
       case 'remove-host-interface':
       case 'remove-overhead':
       case 'remove-routing':
@@ -180,7 +187,9 @@ class Parties {
           .filter(({ hostRouting }) => hostRouting !== undefined)
           .map((key) => ({ of: 'attachment', key, direction: 'ingress' }));
       case 'deliver': {
-        const receiver = this.#owner(ifindex, 'ingress');
+        const receiver = cappedDirections(this.#owners.get(ifindex)).filter(
+          ({ direction }) => direction === 'ingress',
+        );
         return this.#exits.has(ifindex) ? [...receiver, this.#sendersBy(ifindex)] : receiver;
       }
       case 'depart':
@@ -266,5 +275,5 @@ export function notesOf({ desired, observed }: Omit<Looked, 'plan'>): Problem[] 
   const detours = detourNotes({ desired, observed }, (program, ifindex) =>
     parties.byProgram(program, ifindex),
   );
-  return [...detours, ...xdpNotes({ desired, observed })];
+  return [...detours, ...xdpNotes({ desired, observed }), ...policingNotes(desired)];
 }

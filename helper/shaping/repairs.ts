@@ -94,6 +94,8 @@ export function repairOf(
   if (step.kind === 'make-page')
     return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;
   if (step.kind === 'restore-root' && step.isRecordLost) return `restored ${restoredOf(step)}`;
+  if (step.kind === 'police-node')
+    return 'The program that polices what pods send to the node itself was gone: put it there again';
   if (step.kind === 'write-continuation')
     return 'The program behind ingress caps was gone from the map continuations: put it there again';
   if (step.kind === 'write-overhead')

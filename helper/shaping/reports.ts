@@ -13,6 +13,7 @@ import {
   type ExitStatus,
   type ListParams,
   type ListResult,
+  type NodeTraffic,
   type ProbeItem,
 } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
@@ -26,6 +27,7 @@ import { judgeUplinks } from './features.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { bothDirections, Judgement, type ProblemsByDirection } from './judgement.ts';
 import { notesOf } from './problems.ts';
+import { policingStatus } from './policing.ts';
 import type { NodeDefaults } from './rates.ts';
 import { isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
@@ -36,6 +38,7 @@ import { notInForce, wishedDirections } from './wishes.ts';
 export interface NodeStatus {
   /** The item of `probe`. */
   readonly uplink: ProbeItem;
+  readonly nodeTraffic: NodeTraffic;
   readonly exits: ExitStatus[];
   readonly problems: string[];
   readonly notices: string[];
@@ -53,6 +56,7 @@ export interface Look {
   readonly judgement: Judgement;
   /** What is to be known of attachments although nothing is known to be wrong with them. */
   readonly notes: Judgement;
+  readonly nodeTraffic: NodeTraffic;
   /** When it began, in ms of performance.now(). */
   readonly atMs: number;
 }
@@ -64,7 +68,8 @@ export async function lookAt(node: Node): Promise<Look> {
   const { wishes } = node;
   const view = await takeWholeView(node);
   const notes = new Judgement(notesOf(view), records);
-  return { records, wishes, view, judgement: judge(node, view), notes, atMs };
+  const nodeTraffic = policingStatus(node.nodeTraffic, node.datapath.policing.refusal);
+  return { records, wishes, view, judgement: judge(node, view), notes, nodeTraffic, atMs };
 }
 
 /** Exits and outstanding problems, as they are in a look. */
@@ -76,7 +81,16 @@ export async function statusOf(look: Look): Promise<NodeStatus> {
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
   const uplink = judgeUplinks(view.nodeExits, view.uplinkNames.unusable);
-  return { exits, uplink, problems: judgement.texts, notices, attachments: attachments.length, notEnforced };
+  const { nodeTraffic } = look;
+  return {
+    exits,
+    uplink,
+    nodeTraffic,
+    problems: judgement.texts,
+    notices,
+    attachments: attachments.length,
+    notEnforced,
+  };
 }
 
 /** Attachments that a problem concerns, with the directions, in their order. */

@@ -44,7 +44,7 @@ import {
   type Look,
   type NodeStatus,
 } from './reports.ts';
-import { recordProblems, takeView, type Node, type View } from './view.ts';
+import { desiredPolicing, recordProblems, takeView, type Node, type View } from './view.ts';
 import { Turns } from './turns.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
@@ -210,6 +210,7 @@ export class Shaper {
     await this.#removal.dropVanished(this.#turns.runOneOfMany);
     const problems = await this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
+      this.#datapath.policing.tryAgain();
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
       const failures = await this.#carryOut(view);
       this.#arrivals = view.desired.arrivals;
@@ -268,7 +269,10 @@ export class Shaper {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
-      const desired = { ...this.#options, attachments, exits, arrivals: [] };
+      const desired = {
+        ...{ ...this.#options, attachments, exits, arrivals: [] },
+        ...desiredPolicing(this.#options),
+      };
       const indexes = [
         ...attachments.map((record) => record.hostInterfaceIndex),
         ...exits.map((exit) => exit.ifindex),
@@ -394,6 +398,7 @@ export class Shaper {
     const wanted = desiredPrograms({
       ...{ attachments, exits, arrivals: this.#arrivals },
       orphans: this.#options.orphans,
+      ...desiredPolicing(this.#options),
     });
     const lost = await this.#programs.look(wanted);
     if (lost.length === 0) return;

@@ -13,6 +13,7 @@ import { isUpper, type Exit, type UplinkNames } from './exits.ts';
 import { isArrival } from './host-routing.ts';
 import { orphanProblem } from './orphans.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
+import type { DesiredPolicing, NodeTraffic } from './policing.ts';
 import { Judgement, nodeProblem, type Problem } from './judgement.ts';
 import { placeOf, plan, type Desired } from './plan.ts';
 import { problemsOf, type Looked } from './problems.ts';
@@ -31,6 +32,8 @@ export interface Node {
   readonly foreignQdisc: ForeignQdisc;
   /** Addresses that are exempt for every attachment. */
   readonly exempt: readonly string[];
+  /** Whether what pods send to the node itself belongs to their caps. */
+  readonly nodeTraffic: NodeTraffic;
   /** What is wrong for another reason than the state of devices and maps. */
   readonly standingProblems?: () => readonly Problem[];
   /** As they were when the whole node was last looked at. */
@@ -129,6 +132,7 @@ export async function takeView(
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
     contested: node.precedence.contested(),
+    ...desiredPolicing(node),
   };
   const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
   return {
@@ -144,6 +148,13 @@ export function hasEgressCap(attachments: readonly AttachmentRecord[], orphans: 
     attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ||
     orphans.some(({ egressId }) => egressId !== AGGREGATE_ID_NONE)
   );
+}
+
+/** What is to be of what pods send to the node itself. */
+export function desiredPolicing({ nodeTraffic, datapath, store, orphans }: Node): DesiredPolicing {
+  if (nodeTraffic === 'free' || !hasEgressCap(store.readAttachments(), orphans)) return {};
+  const { refusal } = datapath.policing;
+  return refusal === undefined ? { policesNode: true } : { policingRefusal: refusal };
 }
 
 /** Exits on which packets to pods are taken in: all that can be, once an attachment has host routing. */

@@ -52,8 +52,8 @@ const KIND = {
 /** struct btf_type: name offset, info, then size or type. */
 const TYPE_SIZE = 12;
 
-/** Bytes that follow struct btf_type, for each kind; `vlen` is the count in its info. */
-function tailSize(kind: number, vlen: number): number {
+/** Bytes that follow struct btf_type, for each kind; `vlen` is the count in its info. Throws RangeError for an unknown kind. */
+export function tailSize(kind: number, vlen: number): number {
   switch (kind) {
     case KIND.INT:
     case KIND.VAR:

@@ -108,6 +108,7 @@ function packetsAt(nowNs: bigint, lengths: fc.Arbitrary<bigint>): fc.Arbitrary<P
       fc.bigInt({ min: 0n, max: 65_535n }),
     ),
     isMerged: fc.boolean(),
+    policeNs: fc.oneof(fc.constant(0n), logarithmic(1n, (1n << 32n) - 1n)),
   });
 }
 

@@ -57,6 +57,8 @@ export interface Packet {
   readonly segments: bigint;
   /** By others than the socket that sends it. */
   readonly isMerged: boolean;
+  /** It cannot be held: so far its flow may be ahead of its share; 0n, or absent, when it can. */
+  readonly policeNs?: bigint;
 }
 
 /** `enum departure_verdict`, in its order. */
@@ -309,16 +311,17 @@ export class Aggregate {
   }
 
   #slotVerdict(passage: Passage, queueNs: bigint, waitNs: bigint): Verdict {
-    const { config, flow, nowNs, isSmall, isEcnCapable } = passage;
+    const { config, flow, nowNs, isSmall, isEcnCapable, policeNs = 0n } = passage;
     const { horizonNs, targetNs } = config;
     const fairNs = this.#fairExcessOf(flow, nowNs);
     const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
     if (waitNs >= roomNs) return 'drop-horizon';
+    const sparedNs = this.#sharers * SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
+    if (policeNs > 0n && queueNs > 0n && fairNs >= max(policeNs, sparedNs)) return 'drop-flow';
     if (targetNs === 0n) return 'depart';
     if (queueNs >= targetNs && fairNs >= horizonNs) return 'drop-flow';
     if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n) return 'depart';
-    const sparedNs = SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
-    if (fairNs < this.#sharers * sparedNs) return 'depart';
+    if (fairNs < sparedNs) return 'depart';
     if (!isEcnCapable && this.#doesSignalWait(passage, queueNs)) return 'depart';
     this.#giveSignal(nowNs);
     if (isEcnCapable) return 'marked';

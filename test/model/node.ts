@@ -33,6 +33,10 @@ export function applyToModel(node: Observed, step: Step): Observed {
   switch (step.kind) {
     case 'make-page':
       return { ...node, pages: new Set([...node.pages, step.page]) };
+    case 'police-node':
+      return { ...node, policing: 'ours' };
+    case 'free-node':
+      return { ...node, policing: 'none' };
     case 'write-continuation':
       return { ...node, goesOnInReceive: true };
     case 'write-exemptions': {

@@ -47,12 +47,12 @@ static int send_packet(void)
 	struct departure departure;
 	struct departure_packet packet;
 	uint64_t now, tstamp;
-	uint32_t wire_len, hash, ecn, segments, is_merged;
+	uint32_t wire_len, hash, ecn, segments, is_merged, police_ns;
 
-	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &now, &tstamp,
-		  &wire_len, &hash, &ecn, &segments, &is_merged) != 7)
+	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32,
+		  &now, &tstamp, &wire_len, &hash, &ecn, &segments, &is_merged, &police_ns) != 8)
 		return 1;
-	packet = (struct departure_packet){ now, tstamp, wire_len, hash, ecn, segments, is_merged };
+	packet = (struct departure_packet){ now, tstamp, wire_len, hash, ecn, segments, is_merged, police_ns };
 	departure = departure_schedule(&config, &state, &packet);
 	printf("%u %" PRIu64 " %u %" PRIu64 " %u\n", departure.verdict, (uint64_t)departure.sojourn,
 	       departure.repaired, (uint64_t)state.t_last, state.prepaid);

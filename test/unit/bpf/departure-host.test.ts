@@ -26,8 +26,17 @@ const OTHER_VERSION_NS = (1n << 64n) - 1n;
 function lineOf(event: Event): string {
   switch (event.kind) {
     case 'packet': {
-      const { nowNs, tstampNs, wireLen, flowHash, isEcnCapable, segments, isMerged } = event.packet;
-      return `packet ${nowNs} ${tstampNs} ${wireLen} ${flowHash} ${Number(isEcnCapable)} ${segments} ${Number(isMerged)}`;
+      const {
+        nowNs,
+        tstampNs,
+        wireLen,
+        flowHash,
+        isEcnCapable,
+        segments,
+        isMerged,
+        policeNs = 0n,
+      } = event.packet;
+      return `packet ${nowNs} ${tstampNs} ${wireLen} ${flowHash} ${Number(isEcnCapable)} ${segments} ${Number(isMerged)} ${policeNs}`;
     }
     case 'config':
       return `config ${Object.values(event.config).join(' ')}`;

@@ -30,6 +30,7 @@ const bad: readonly [string, RegExp][] = [
   ['{"uplink":["a name"]}', /"uplink"/],
   ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
   ['{"foreignQdisc":"ignore"}', /"foreignQdisc" must be respect or replace, got "ignore"/],
+  ['{"nodeTraffic":"off"}', /"nodeTraffic" must be cap or free, got "off"/],
   ['{"exempt":"10.0.0.0/40"}', /"exempt" must be CIDRs: entry 0: "10.0.0.0\/40" is no CIDR/],
   ['{"exempt":["10.0.0.0/8",7]}', /"exempt" must be CIDRs: entry 1: 7 is no CIDR/],
   ['{"exempt":["10.0.0.0/8","!10.1.2.3/8"]}', /entry 1: "!10.1.2.3\/8" contradicts entry 0, "10.0.0.0\/8"/],

@@ -26,6 +26,7 @@ function mapsWith(entries: readonly RoutingEntry[]): { datapath: Datapath; looku
     ...{ lookups: 0, walks: 0 },
     datapath: {
       hasPage: () => true,
+      policing: { standing: () => 'none' },
       goesOnInReceive: () => true,
       exemptionDigests: () => new Map(),
       readConfig: () => undefined,

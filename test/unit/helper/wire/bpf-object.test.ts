@@ -44,9 +44,11 @@ test('the maps are those that the helper shares with the datapath', (t) => {
   const aggregate = [...AGGREGATE_MAPS];
   t.deepEqual([...maps.keys()].toSorted(), [
     ...aggregate,
+    'answers',
     'continuations',
     'exemptions',
     'host_interfaces',
+    'node_place',
     'pod_addresses',
     'routed_pods',
     'upper_exits',
@@ -96,11 +98,12 @@ test('the programs are those that the helper attaches, under a licence that the 
   const names = new Set(object.programs.map(({ name, section }) => `${section}/${name}`));
   t.deepEqual(
     names,
-    new Set(
-      ['classify', 'depart', 'depart_upper', 'deliver', 'receive', 'forward', 'arrive'].map(
+    new Set([
+      ...['classify', 'depart', 'depart_upper', 'deliver', 'receive', 'forward', 'arrive'].map(
         (name) => `tc/podpace_${name}`,
       ),
-    ),
+      'cgroup_skb/ingress/podpace_police',
+    ]),
   );
   t.is(object.license, 'Dual BSD/GPL');
 });
@@ -115,7 +118,11 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
   t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);
   t.deepEqual(
     [...new Set(mapsOf('podpace_deliver'))].toSorted(),
-    [...scheduling, 'continuations', 'host_interfaces'].toSorted(),
+    [...scheduling, 'answers', 'continuations', 'host_interfaces'].toSorted(),
+  );
+  t.deepEqual(
+    [...new Set(mapsOf('podpace_police'))].toSorted(),
+    [...scheduling, 'answers', 'node_place'].toSorted(),
   );
   t.deepEqual([...new Set(mapsOf('podpace_receive'))].toSorted(), [...scheduling, 'host_interfaces']);
   for (const { instructions } of object.programs) {

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a pod sends to the node itself: it meets no exit, and is known to be the node's only when a socket takes it, behind
+ * routing, NAT and TPROXY. Nothing can be held there. So a packet gets its departure time as at an exit, has it at once, and is
+ * dropped where its flow is too far ahead of its share: policed by the clock that holds the rest. What is sparse has its lane
+ * here too.
+ *
+ * TCP that is policed and nothing else sends in bursts, a timeout apart: its round trip takes microseconds, and no window is
+ * small enough. So what answers a packet (its acknowledgement) is held at the pod's host interface until the packet would have
+ * departed: the queue is in the round trip, as it would be had the packet waited itself.
+ *
+ * Included by podpace.bpf.c, of which it is a part.
+ */
+#ifndef PODPACE_NODE_H
+#define PODPACE_NODE_H
+
+/*
+ * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the credits it is less than 1 % of a
+ * second, so that no second has more than 101 % of the cap.
+ */
+#define POLICED_NS 7000000U
+
+#define NODE_DROP 0
+#define NODE_TAKE 1
+
+/* FNV-1a, a word at a time: flows need no more than to be told apart. */
+#define FNV_BASIS 0x811c9dc5
+#define FNV_PRIME 0x01000193
+
+/* By what the node's namespace is known to a program that all sockets of the machine meet: pods' own too. */
+struct node_place {
+	__u64 netns_cookie; /* 0: not known, nothing is charged */
+	__u32 netns_offset; /* of the namespace in a socket, in this kernel */
+	__u32 cookie_offset; /* of the cookie in a namespace */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct node_place);
+} node_place SEC(".maps");
+
+/*
+ * Whether it is a socket of the node. Whoever may set up tc in a pod can write a sign on what comes into it, and several nodes may
+ * be on one machine. bpf_get_netns_cookie would tell, since Linux 6.15.
+ */
+inline_always int is_of_node(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	__u64 address = 0, netns = 0, cookie = 0;
+	const struct node_place *place;
+	__u32 key = 0;
+
+	place = bpf_map_lookup_elem(&node_place, &key);
+	if (!sk || !place || !place->netns_cookie)
+		return 0;
+	/* As a number: the verifier lets nobody add to the address of a socket. */
+	bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	bpf_probe_read_kernel(&netns, sizeof(netns), (void *)(address + place->netns_offset));
+	bpf_probe_read_kernel(&cookie, sizeof(cookie), (void *)(netns + place->cookie_offset));
+	return cookie == place->netns_cookie;
+}
+
+/* Length of the IP header, and of what a segment repeats of the one behind it; 0 when it cannot be read. */
+inline_always __u32 repeated_headers(struct __sk_buff *skb)
+{
+	__u32 network_header = IPV6_HEADER;
+	__u8 first = 0, protocol = 0, offset;
+
+	if (skb->protocol == ETHER_TYPE_IPV4) {
+		bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET);
+		bpf_skb_load_bytes_relative(skb, 9, &protocol, sizeof(protocol), BPF_HDR_START_NET);
+		network_header = (first & 15) * 4;
+	} else {
+		bpf_skb_load_bytes_relative(skb, 6, &protocol, sizeof(protocol), BPF_HDR_START_NET);
+	}
+	if (protocol != PROTOCOL_TCP)
+		return network_header + UDP_HEADER;
+	if (bpf_skb_load_bytes_relative(skb, network_header + 12, &offset, sizeof(offset), BPF_HDR_START_NET))
+		return network_header;
+	return network_header + (offset >> 4) * 4;
+}
+
+/* Bytes of the frames that a packet at a socket was; what the node has put together again counts as one of them. */
+inline_always __u32 length_at_socket(struct __sk_buff *skb)
+{
+	__u32 segments = skb->gso_segs;
+
+	if (segments < 2)
+		return skb->len + ETHER_HEADER;
+	return skb->len + segments * ETHER_HEADER + (segments - 1) * repeated_headers(skb);
+}
+
+/* The hash that the packet has, or one of its addresses and ports: no helper makes one here. */
+inline_always __u32 flow_at_socket(struct __sk_buff *skb)
+{
+	__u32 words[9] = { 0 }, hash = skb->hash, is_ipv4 = skb->protocol == ETHER_TYPE_IPV4, at;
+
+	if (hash)
+		return hash;
+	if (is_ipv4) {
+		bpf_skb_load_bytes_relative(skb, 12, words, 12, BPF_HDR_START_NET);
+	} else {
+		bpf_skb_load_bytes_relative(skb, 8, words, sizeof(words), BPF_HDR_START_NET);
+	}
+	hash = FNV_BASIS;
+	for (at = 0; at < 9; at++)
+		hash = (hash ^ words[at]) * FNV_PRIME;
+	return hash ^ hash >> 16;
+}
+
+/* Charges a packet to its aggregate, and says whether the node may have it. */
+inline_always int police(struct __sk_buff *skb, __u32 id)
+{
+	struct departure_packet packet = { .wire_len = length_at_socket(skb), .segments = skb->gso_segs };
+	const struct aggregate_config *config;
+	struct aggregate_counters *counters;
+	struct aggregate_state *state;
+	struct aggregate_gate *gate;
+	struct departure departure;
+	__u32 index = id - AGGREGATE_ID_MIN, lists;
+
+	config = bpf_map_lookup_elem(&aggregate_config, &index);
+	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
+	if (!config || !gate)
+		return NODE_TAKE;
+	book_settled(id, packet.segments, packet.wire_len);
+	lists = read_once(config->exemptions);
+	if (lists && is_exempt(skb, id, lists, DESTINATION)) {
+		book_exempt(id, packet.segments, packet.wire_len);
+		return NODE_TAKE;
+	}
+	state = in_page(&aggregate_state, index);
+	if (!read_once(config->rate_bytes_per_sec) &&
+	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
+		return NODE_TAKE;
+
+	packet.police_ns = POLICED_NS;
+	packet.flow_hash = flow_at_socket(skb);
+	packet.now = bpf_ktime_get_ns();
+	packet.ecn_capable = is_ecn_capable(skb);
+
+	bpf_spin_lock(&gate->lock);
+	if (state) {
+		state->latest = departure_schedule(config, &state->departures, &packet);
+		state->latest_at = packet.now;
+		departure_forget_paths();
+		departure = state->latest;
+	} else {
+		departure = departure_without_state(config, &gate->clock, &packet);
+	}
+	bpf_spin_unlock(&gate->lock);
+
+	counters = in_page(&aggregate_counters, index);
+	if (counters)
+		count(counters, &departure, packet.wire_len);
+	if (departure.verdict > DEPART_MARKED) {
+		book_dropped(id, packet.segments, packet.wire_len);
+		return NODE_DROP;
+	}
+	if (departure.verdict == DEPART_MARKED)
+		bpf_skb_ecn_set_ce(skb);
+	if (departure.sojourn)
+		note_answer(skb, id, packet.now + departure.sojourn);
+	return NODE_TAKE;
+}
+
+/*
+ * cgroup ingress of the root: what any socket of the machine takes. Whoever has been charged has no sign any more, so this is
+ * what met no exit. The sign stays, since nothing can be written here: a packet that a socket has taken goes nowhere else.
+ */
+SEC("cgroup_skb/ingress")
+int podpace_police(struct __sk_buff *skb)
+{
+	__u32 id = skb->queue_mapping;
+
+	if (!is_aggregate(id)) {
+		id = skb->tc_index;
+		if (!is_aggregate(id))
+			return NODE_TAKE;
+	}
+	return is_of_node(skb) ? police(skb, id) : NODE_TAKE;
+}
+
+#endif

@@ -1,0 +1,164 @@
+// Where the node itself takes packets: control group ingress, which all sockets of the machine meet. One program of podpace's
+// stands there, at the root that the node's processes are under, by a pinned BPF link that outlives the helper.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { lookupElement, objectInfo, openPinned, pinObject, updateElement } from './bpf.ts';
+import { hasErrno, KernelError } from './errors.ts';
+import { networkNamespaceCookie } from './ffi.ts';
+import { memberOffsets } from '../wire/kernel-types.ts';
+import type { AttachableProgram } from './hook-places.ts';
+import { readMounts } from './mounts.ts';
+import { updateLink } from './tcx.ts';
+
+/** Name of the link's pin, among those of devices' hooks. */
+export const NODE_LINK = 'node';
+
+/** `enum bpf_attach_type` of linux/bpf.h. */
+const BPF_CGROUP_INET_INGRESS = 0;
+/** The types of the running kernel (CONFIG_DEBUG_INFO_BTF). */
+const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
+/** struct node_place of bpf/node.h. */
+const NODE_PLACE_SIZE = 16;
+const NODE_PLACE_KEY = Buffer.alloc(4);
+
+/** Inode of the root of all control groups: the first that the kernel makes there. */
+const ROOT_INODE = 1;
+
+/** Mounts of cgroup v2 that process 1 has, and then our own, as far as we may enter them, with the inode of each. */
+function groupMounts(): { readonly directory: string; readonly inode: number }[] {
+  return [
+    { pid: 1, root: '/proc/1/root' },
+    { pid: undefined, root: '' },
+  ].flatMap(({ pid, root }) => {
+    try {
+      return readMounts(pid)
+        .filter(({ fileSystem }) => fileSystem === 'cgroup2')
+        .map(({ mountPoint }) => `${root}${mountPoint}`)
+        .map((directory) => ({ directory, inode: fs.statSync(directory).ino }));
+    } catch (error) {
+      if (hasErrno(error, 'EACCES', 'EPERM', 'ENOENT')) return [];
+      throw error;
+    }
+  });
+}
+
+/**
+ * Directory of the control group that the node's processes are under. A container sees no more than its own, so it is the root
+ * of all, or, on a node that is a container itself, the one that process 1 sees. Throws KernelError ENOENT without cgroup v2.
+ */
+function rootGroup(): string {
+  const mounts = groupMounts();
+  const found = mounts.find(({ inode }) => inode === ROOT_INODE) ?? mounts[0];
+  if (found !== undefined) return found.directory;
+  throw new KernelError('find the root of all control groups', 'ENOENT', 'cgroup v2 is not mounted');
+}
+
+/** struct bpf_link_info of linux/bpf.h, for a link to a control group, whose id is 0 once somebody has detached it. */
+function readLink(fd: number): { readonly programId: number; readonly isAttached: boolean } {
+  const info = objectInfo(fd, 'link', 32);
+  return { programId: info.readUInt32LE(8), isAttached: info.readBigUInt64LE(16) !== 0n };
+}
+
+/** Value of the map node_place for the namespace that the calling thread is in. Throws KernelError when it cannot be told. */
+function nodePlace(): Buffer {
+  const operation = "tell the node's sockets from those of pods";
+  const cookie = networkNamespaceCookie();
+  if (cookie === undefined) throw new KernelError(operation, 'ENOPROTOOPT', 'no SO_NETNS_COOKIE');
+  if (!fs.existsSync(KERNEL_TYPES)) throw new KernelError(operation, 'ENOENT', `no ${KERNEL_TYPES}`);
+  const [netns, cookieAt] = memberOffsets(fs.readFileSync(KERNEL_TYPES), [
+    { struct: 'sock_common', member: 'skc_net' },
+    { struct: 'net', member: 'net_cookie' },
+  ]);
+  if (netns === undefined || cookieAt === undefined)
+    throw new KernelError(operation, 'ENOENT', 'its types have no net_cookie');
+  const value = Buffer.alloc(NODE_PLACE_SIZE);
+  value.writeBigUInt64LE(cookie);
+  value.writeUInt32LE(netns, 8);
+  value.writeUInt32LE(cookieAt, 12);
+  return value;
+}
+
+export class NodeHook {
+  readonly #directory: string;
+  readonly #placeMap: number;
+  #place: Buffer | undefined;
+
+  /** `directory` is one on bpffs, for the pin; `placeMap` the map node_place. */
+  constructor(directory: string, placeMap: number) {
+    this.#directory = directory;
+    this.#placeMap = placeMap;
+  }
+
+  get #pin(): string {
+    return path.join(this.#directory, NODE_LINK);
+  }
+
+  /** Descriptor of the link, when it still stands; the pin of one that does not is removed. */
+  #open(): { readonly fd: number; readonly programId: number } | undefined {
+    let fd: number;
+    try {
+      fd = openPinned(this.#pin);
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+    const { programId, isAttached } = readLink(fd);
+    if (isAttached) return { fd, programId };
+    fs.closeSync(fd);
+    fs.rmSync(this.#pin, { force: true });
+    return undefined;
+  }
+
+  /** Id of the program that stands there; undefined when there is none, or it would not know the node. */
+  programId(): number | undefined {
+    const link = this.#open();
+    if (link === undefined) return undefined;
+    fs.closeSync(link.fd);
+    this.#place ??= nodePlace();
+    const found = lookupElement(this.#placeMap, NODE_PLACE_KEY, NODE_PLACE_SIZE);
+    return found?.equals(this.#place) === true ? link.programId : undefined;
+  }
+
+  /** Whether a link is pinned, whatever it stands for. */
+  isThere(): boolean {
+    return fs.existsSync(this.#pin);
+  }
+
+  /** Puts the program there, in place of podpace's former one without a gap. Throws KernelError. */
+  attach(program: AttachableProgram): void {
+    this.#place ??= nodePlace();
+    updateElement(this.#placeMap, NODE_PLACE_KEY, this.#place);
+    const former = this.#open();
+    if (former !== undefined) {
+      try {
+        updateLink(former.fd, program.fd);
+      } finally {
+        fs.closeSync(former.fd);
+      }
+      return;
+    }
+    const group = fs.openSync(rootGroup(), 'r');
+    try {
+      const link = new BpfAttr()
+        .u32(0, program.fd)
+        .u32(4, group)
+        .u32(8, BPF_CGROUP_INET_INGRESS)
+        .call('attach a program to the root of all control groups', COMMAND.LINK_CREATE);
+      fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      try {
+        pinObject(link, this.#pin);
+      } finally {
+        fs.closeSync(link);
+      }
+    } finally {
+      fs.closeSync(group);
+    }
+  }
+
+  /** Takes the program away; does nothing when there is none. */
+  detach(): void {
+    fs.rmSync(this.#pin, { force: true });
+  }
+}
