@@ -114,7 +114,7 @@ const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   'test/vm/helper/remedies': OLDEST,
   'test/vm/helper/wishes': OLDEST,
   // Of times that fq since Linux 7 reads by their clock.
-  'test/vm/helper/crossings': 'newest',
+  'test/vm/helper/waits-once': 'newest',
   'test/vm/helper/foreign-fq': 'newest',
   'test/vm/helper/priority': 'newest',
 };
