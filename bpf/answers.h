@@ -12,6 +12,7 @@
 #include <linux/bpf.h>
 
 #include "departure-state.h"
+#include "frames.h"
 #include "helpers.h"
 
 #define ANSWER_COUNT 16384 /* flows: those of one place are held by each other's times */

@@ -16,6 +16,7 @@
 #ifndef PODPACE_BOOKS_H
 #define PODPACE_BOOKS_H
 
+#include "aggregates.h"
 #include "helpers.h"
 
 struct tally {

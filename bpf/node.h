@@ -14,6 +14,16 @@
 #ifndef PODPACE_NODE_H
 #define PODPACE_NODE_H
 
+#include <linux/bpf.h>
+
+#include "aggregates.h"
+#include "answers.h"
+#include "books.h"
+#include "departure.h"
+#include "exemptions.h"
+#include "frames.h"
+#include "helpers.h"
+
 /*
  * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the credits it is less than 1 % of a
  * second, so that no second has more than 101 % of the cap.

@@ -18,16 +18,13 @@
 #include <linux/in6.h>
 #include <linux/pkt_cls.h>
 
+#include "frames.h"
 #include "helpers.h"
 
 #define ADDRESS_FAMILY_IPV4 2
 #define ADDRESS_FAMILY_IPV6 10
 
-#define ETHER_HEADER 14
 #define ETHER_ADDRESSES 12
-#define IPV4_HEADER 20
-#define IPV6_HEADER 40
-#define UDP_HEADER 8
 
 #define ROUTED_POD_COUNT 16384
 #define POD_ADDRESS_COUNT 65536

@@ -25,13 +25,13 @@ const OTHER_BUCKETS = 8;
 /** A word in front of the clock, and one in front of the counters. */
 const LARGER: Patches = {
   'departure-state.h': [['\t__u64 t_last; /*', '\t__u64 in_front;\n\t__u64 t_last; /*']],
-  'podpace.bpf.c': [['\t__u64 packets; /*', '\t__u64 in_front;\n\t__u64 packets; /*']],
+  'aggregates.h': [['\t__u64 packets; /*', '\t__u64 in_front;\n\t__u64 packets; /*']],
 };
 
 /** Half the flows, and half the buckets. */
 const SMALLER: Patches = {
   'departure-state.h': [['#define FLOW_SETS 16', '#define FLOW_SETS 8']],
-  'podpace.bpf.c': [
+  'aggregates.h': [
     [`#define SOJOURN_BUCKETS ${SOJOURN_BUCKETS}`, `#define SOJOURN_BUCKETS ${OTHER_BUCKETS}`],
   ],
 };

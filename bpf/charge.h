@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A packet is charged to its aggregate, and gets its departure time from there. */
+#ifndef PODPACE_CHARGE_H
+#define PODPACE_CHARGE_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include "aggregates.h"
+#include "books.h"
+#include "departure.h"
+#include "exemptions.h"
+#include "frames.h"
+#include "helpers.h"
+
+/*
+ * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket or from whoever chose a
+ * queue on the way. What comes to it may have a network card's, of the addresses alone, which makes one flow of all between
+ * two hosts: the call knows that and computes another.
+ */
+inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
+{
+	return (far == DESTINATION ? skb->hash : 0) ?: bpf_get_hash_recalc(skb);
+}
+
+/*
+ * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
+ * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
+ */
+inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
+				     const struct departure_packet *asked, __u64 *departure_at)
+{
+	const struct aggregate_config *config;
+	struct departure_packet packet = *asked;
+	struct departure departure;
+	struct aggregate_gate *gate;
+	struct aggregate_state *state;
+	struct aggregate_counters *counters;
+	__u32 index = id - AGGREGATE_ID_MIN, lists;
+
+	config = bpf_map_lookup_elem(&aggregate_config, &index);
+	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
+	if (!config || !gate)
+		return TC_ACT_UNSPEC;
+	lists = read_once(config->exemptions);
+	if (lists && is_exempt(skb, id, lists, far)) {
+		book_exempt(id, packet.segments, packet.wire_len);
+		return TC_ACT_UNSPEC;
+	}
+	state = in_page(&aggregate_state, index);
+	if (!read_once(config->rate_bytes_per_sec) &&
+	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
+		return TC_ACT_UNSPEC;
+
+	packet.flow_hash = flow_hash(skb, far);
+	packet.now = bpf_ktime_get_ns();
+	/* Below the target nothing is marked; that another CPU makes more backlog just now costs one mark. */
+	if (state &&
+	    departure_ahead(read_once(state->departures.t_last), packet.now) >= read_once(config->target_ns))
+		packet.ecn_capable = is_ecn_capable(skb);
+
+	bpf_spin_lock(&gate->lock);
+	if (state) {
+		state->latest = departure_schedule(config, &state->departures, &packet);
+		state->latest_at = packet.now;
+		departure_forget_paths();
+		departure = state->latest;
+	} else {
+		departure = departure_without_state(config, &gate->clock, &packet);
+	}
+	bpf_spin_unlock(&gate->lock);
+
+	/* Not before: the verifier would follow the step once with them and once without. */
+	counters = in_page(&aggregate_counters, index);
+	if (counters)
+		count(counters, &departure, packet.wire_len);
+	if (departure.verdict > DEPART_MARKED) {
+		book_dropped(id, packet.segments, packet.wire_len);
+		return TC_ACT_SHOT;
+	}
+	if (departure.verdict == DEPART_MARKED)
+		bpf_skb_ecn_set_ce(skb);
+	*departure_at = packet.now + departure.sojourn;
+	return TC_ACT_UNSPEC;
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the headers of a packet say. */
+#ifndef PODPACE_FRAMES_H
+#define PODPACE_FRAMES_H
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include "helpers.h"
+
+#define ETHER_HEADER 14
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+#define UDP_HEADER 8
+
+/* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6 header. */
+inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
+{
+	__u8 second;
+
+	if (bpf_skb_load_bytes_relative(skb, 1, &second, sizeof(second), BPF_HDR_START_NET))
+		return 0;
+	if (skb->protocol == ETHER_TYPE_IPV4)
+		return second & 3;
+	if (skb->protocol == ETHER_TYPE_IPV6)
+		return second >> 4 & 3;
+	return 0;
+}
+
+/* Bytes of the network header and what stands behind it, which each segment of a merged packet has. */
+inline_always __u32 length_of_headers(struct __sk_buff *skb)
+{
+	__u32 network_header = IPV6_HEADER;
+	__u8 first[10], data_offset = 0, protocol;
+
+	if (bpf_skb_load_bytes_relative(skb, 0, first, sizeof(first), BPF_HDR_START_NET))
+		return 0;
+	protocol = first[6];
+	if (skb->protocol == ETHER_TYPE_IPV4) {
+		network_header = (first[0] & 15) * 4;
+		protocol = first[9];
+	}
+	if (protocol != IPPROTO_TCP)
+		return network_header + UDP_HEADER;
+	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, 1, BPF_HDR_START_NET);
+	return network_header + (data_offset >> 4) * 4;
+}
+
+/* Bytes of the frames of a packet, before any hook has counted them: of a merged one with the headers of each segment. */
+inline_always __u32 length_of_frames(struct __sk_buff *skb)
+{
+	__u32 segments = skb->gso_segs;
+
+	if (segments < 2)
+		return skb->len;
+	return skb->len + (segments - 1) * (ETHER_HEADER + length_of_headers(skb));
+}
+
+#endif
