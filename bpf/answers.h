@@ -10,6 +10,7 @@
 #define PODPACE_ANSWERS_H
 
 #include <linux/bpf.h>
+#include <linux/in.h>
 
 #include "departure-state.h"
 #include "frames.h"
@@ -19,7 +20,6 @@
 
 #define ANSWER_WAIT_MAX_NS 1000000000U /* a value further ahead is damage */
 
-#define PROTOCOL_TCP 6
 #define IPV4_PROTOCOL 9
 #define IPV6_NEXT_HEADER 6
 #define GOLDEN_RATIO_32 0x61c88647
@@ -40,12 +40,12 @@ inline_always __u32 header_before_tcp(struct __sk_buff *skb)
 		if (bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET) ||
 		    bpf_skb_load_bytes_relative(skb, IPV4_PROTOCOL, &protocol, sizeof(protocol), BPF_HDR_START_NET))
 			return 0;
-		return protocol == PROTOCOL_TCP ? (first & 15) * 4 : 0;
+		return protocol == IPPROTO_TCP ? (first & 15) * 4 : 0;
 	}
 	if (skb->protocol != ETHER_TYPE_IPV6 ||
 	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol), BPF_HDR_START_NET))
 		return 0;
-	return protocol == PROTOCOL_TCP ? IPV6_HEADER : 0;
+	return protocol == IPPROTO_TCP ? IPV6_HEADER : 0;
 }
 
 /* Where the time stands for a flow of an aggregate; `at` is where the pod's port stands in the TCP header. */

@@ -26,7 +26,7 @@ inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Bytes of the network header and what stands behind it, which each segment of a merged packet has. */
+/* Bytes of the network header and what stands behind it, which each segment of a merged packet has; 0 when it cannot be read. */
 inline_always __u32 length_of_headers(struct __sk_buff *skb)
 {
 	__u32 network_header = IPV6_HEADER;

@@ -72,34 +72,10 @@ inline_always int is_of_node(struct __sk_buff *skb)
 	return cookie == place->netns_cookie;
 }
 
-/* Length of the IP header, and of what a segment repeats of the one behind it; 0 when it cannot be read. */
-inline_always __u32 repeated_headers(struct __sk_buff *skb)
-{
-	__u32 network_header = IPV6_HEADER;
-	__u8 first = 0, protocol = 0, offset;
-
-	if (skb->protocol == ETHER_TYPE_IPV4) {
-		bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET);
-		bpf_skb_load_bytes_relative(skb, 9, &protocol, sizeof(protocol), BPF_HDR_START_NET);
-		network_header = (first & 15) * 4;
-	} else {
-		bpf_skb_load_bytes_relative(skb, 6, &protocol, sizeof(protocol), BPF_HDR_START_NET);
-	}
-	if (protocol != PROTOCOL_TCP)
-		return network_header + UDP_HEADER;
-	if (bpf_skb_load_bytes_relative(skb, network_header + 12, &offset, sizeof(offset), BPF_HDR_START_NET))
-		return network_header;
-	return network_header + (offset >> 4) * 4;
-}
-
 /* Bytes of the frames that a packet at a socket was; what the node has put together again counts as one of them. */
 inline_always __u32 length_at_socket(struct __sk_buff *skb)
 {
-	__u32 segments = skb->gso_segs;
-
-	if (segments < 2)
-		return skb->len + ETHER_HEADER;
-	return skb->len + segments * ETHER_HEADER + (segments - 1) * repeated_headers(skb);
+	return length_of_frames(skb) + ETHER_HEADER;
 }
 
 /* The hash that the packet has, or one of its addresses and ports: no helper makes one here. */
