@@ -107,10 +107,15 @@ const ON_ANY_KERNEL = [
 ];
 /**
  * Of two kernels on one, where both are asked for: an emulated processor is minutes at each, and what they test hangs on the
- * kernel in nothing that others do not try on both.
+ * kernel in nothing that others do not try on both. With `--kernel` a kernel has them all.
  */
 const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
+  'test/vm/helper/books': OLDEST,
+  'test/vm/helper/bystanders': OLDEST,
+  // On the newest each of them is in waits-once, and all objects are in judgement.
+  'test/vm/helper/exits': OLDEST,
   'test/vm/helper/exit-changes': OLDEST,
+  'test/vm/helper/shaping': OLDEST,
   'test/vm/helper/remedies': OLDEST,
   'test/vm/helper/wishes': OLDEST,
   // Of times that fq since Linux 7 reads by their clock.
