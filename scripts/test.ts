@@ -96,8 +96,10 @@ const ON_ANY_KERNEL = [
   'test/netns/cni/faults',
   'test/netns/cni/gc-status',
   'test/netns/cni/main-plugin',
+  'test/netns/helper/books',
   'test/netns/helper/daemon',
   'test/netns/helper/give-back',
+  'test/netns/helper/node-traffic',
   'test/netns/helper/probe',
   'test/netns/helper/records',
   'test/netns/helper/set',
@@ -118,6 +120,9 @@ const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   'test/vm/helper/shaping': OLDEST,
   'test/vm/helper/remedies': OLDEST,
   'test/vm/helper/wishes': OLDEST,
+  // The former release stamps as Linux 7 warns of.
+  'test/vm/helper/upgrade': OLDEST,
+  'test/vm/congestion-control': 'newest',
   // Of times that fq since Linux 7 reads by their clock.
   'test/vm/helper/waits-once': 'newest',
   'test/vm/helper/foreign-fq': 'newest',
