@@ -22,8 +22,43 @@ inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 	return (far == DESTINATION ? skb->hash : 0) ?: bpf_get_hash_recalc(skb);
 }
 
+/* The departure step, under the lock of the aggregate's state. */
+inline_always struct departure charge(const struct aggregate_config *config, struct aggregate_gate *gate,
+				      struct aggregate_state *state, const struct departure_packet *packet)
+{
+	struct departure departure;
+
+	bpf_spin_lock(&gate->lock);
+	if (state) {
+		state->latest = departure_schedule(config, &state->departures, packet);
+		state->latest_at = packet->now;
+		departure_forget_paths();
+		departure = state->latest;
+	} else {
+		departure = departure_without_state(config, &gate->clock, packet);
+	}
+	bpf_spin_unlock(&gate->lock);
+	return departure;
+}
+
 /*
- * Charges a packet to an aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
+ * Counts what a charged packet was told. Returns whether it is to be dropped. Counters are looked up behind the step: the
+ * verifier would follow that once with them and once without.
+ */
+inline_always int count_and_drop(__u32 id, const struct departure *departure, const struct departure_packet *packet)
+{
+	struct aggregate_counters *counters = in_page(&aggregate_counters, id - AGGREGATE_ID_MIN);
+
+	if (counters)
+		count(counters, departure, packet->wire_len);
+	if (departure->verdict <= DEPART_MARKED)
+		return 0;
+	book_dropped(id, packet->segments, packet->wire_len);
+	return 1;
+}
+
+/*
+ * Charges a packet to its aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
  * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
 inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
@@ -34,7 +69,6 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	struct departure departure;
 	struct aggregate_gate *gate;
 	struct aggregate_state *state;
-	struct aggregate_counters *counters;
 	__u32 index = id - AGGREGATE_ID_MIN, lists;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
@@ -58,25 +92,9 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	    departure_ahead(read_once(state->departures.t_last), packet.now) >= read_once(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);
 
-	bpf_spin_lock(&gate->lock);
-	if (state) {
-		state->latest = departure_schedule(config, &state->departures, &packet);
-		state->latest_at = packet.now;
-		departure_forget_paths();
-		departure = state->latest;
-	} else {
-		departure = departure_without_state(config, &gate->clock, &packet);
-	}
-	bpf_spin_unlock(&gate->lock);
-
-	/* Not before: the verifier would follow the step once with them and once without. */
-	counters = in_page(&aggregate_counters, index);
-	if (counters)
-		count(counters, &departure, packet.wire_len);
-	if (departure.verdict > DEPART_MARKED) {
-		book_dropped(id, packet.segments, packet.wire_len);
+	departure = charge(config, gate, state, &packet);
+	if (count_and_drop(id, &departure, &packet))
 		return TC_ACT_SHOT;
-	}
 	if (departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
 	*departure_at = packet.now + departure.sojourn;

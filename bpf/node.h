@@ -19,6 +19,7 @@
 #include "aggregates.h"
 #include "answers.h"
 #include "books.h"
+#include "charge.h"
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
@@ -101,7 +102,6 @@ inline_always int police(struct __sk_buff *skb, __u32 id)
 {
 	struct departure_packet packet = { .wire_len = length_at_socket(skb), .segments = skb->gso_segs };
 	const struct aggregate_config *config;
-	struct aggregate_counters *counters;
 	struct aggregate_state *state;
 	struct aggregate_gate *gate;
 	struct departure departure;
@@ -127,24 +127,9 @@ inline_always int police(struct __sk_buff *skb, __u32 id)
 	packet.now = bpf_ktime_get_ns();
 	packet.ecn_capable = is_ecn_capable(skb);
 
-	bpf_spin_lock(&gate->lock);
-	if (state) {
-		state->latest = departure_schedule(config, &state->departures, &packet);
-		state->latest_at = packet.now;
-		departure_forget_paths();
-		departure = state->latest;
-	} else {
-		departure = departure_without_state(config, &gate->clock, &packet);
-	}
-	bpf_spin_unlock(&gate->lock);
-
-	counters = in_page(&aggregate_counters, index);
-	if (counters)
-		count(counters, &departure, packet.wire_len);
-	if (departure.verdict > DEPART_MARKED) {
-		book_dropped(id, packet.segments, packet.wire_len);
+	departure = charge(config, gate, state, &packet);
+	if (count_and_drop(id, &departure, &packet))
 		return NODE_DROP;
-	}
 	if (departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
 	if (departure.sojourn)

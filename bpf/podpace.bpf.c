@@ -224,7 +224,6 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN, lists;
 	const struct aggregate_config *config = bpf_map_lookup_elem(&aggregate_config, &index);
 	struct aggregate_gate *gate = bpf_map_lookup_elem(&aggregate_gates, &index);
-	struct aggregate_counters *counters;
 	struct aggregate_state *state;
 	struct departure departure;
 
@@ -248,13 +247,8 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 	}
 	bpf_spin_unlock(&gate->lock);
 
-	counters = in_page(&aggregate_counters, index);
-	if (counters)
-		count(counters, &departure, packet.wire_len);
-	if (departure.verdict > DEPART_MARKED) {
-		book_dropped(id, packet.segments, packet.wire_len);
+	if (count_and_drop(id, &departure, &packet))
 		return TC_ACT_SHOT;
-	}
 	*arrives_at = packet.now + departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
