@@ -18,7 +18,7 @@ const OFFERED_MBIT = 30;
 const PORT = 5300;
 const SECONDS = 4;
 const TICK_MS = 5;
-/** p99 of a request at 10 Mbit/s beside one bulk flow behind the bandwidth plugin's TBF is 114 ms: README.md. */
+/** p99 of a request at 10 Mbit/s beside one bulk flow behind the bandwidth plugin's TBF is 114 ms: test/bench/results/README.md. */
 const REQUEST_P99_MS = 114 / 8;
 const REQUEST_MS = 20;
 const DATAGRAM_BYTES = 1400;

@@ -1,4 +1,4 @@
-// Every command of README.md, run as it stands on a node of the test's own: its network and mounts are nobody else's, the built
+// Every command of README.md, and of the one beside the results, run as it stands on a node of the test's own: its network and mounts are nobody else's, the built
 // executables are installed into them, two pods with caps wait there. A command without a case fails, and so does a case
 // whose command has gone.
 
@@ -16,7 +16,8 @@ import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
-const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+const DOCUMENTS = ['README.md', 'test/bench/results/README.md'];
+const README = DOCUMENTS.map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8')).join('\n');
 
 interface Block {
   readonly language: string;

@@ -124,14 +124,15 @@ test('the way off the node is an item too', (t) => {
 
 test('README.md has every feature, and every key of an item', (t) => {
   const readme = fs.readFileSync(path.resolve(import.meta.dirname, '../../../../README.md'), 'utf8');
-  const firstCells = (head: string): string[] => {
-    const [, table = ''] = readme.split(new RegExp(`^\\| ${head} +\\|.*\\n.*\\n`, 'm'));
-    const [rows = ''] = table.split('\n\n', 1);
-    const cells = rows.split('\n').map((row) => row.split('|')[1] ?? '');
-    return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)).toSorted();
-  };
+  const codesIn = (text: string): string[] =>
+    [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code).toSorted();
+  const [, section = ''] = readme.split('### Features of the kernel\n');
+  const [list = '', keysOfItems = ''] = section.split('`podpaced probe --json`', 2);
+  // What stands before the colon of each entry.
+  const named = list.match(/^- [^]*?:(?=\s)/gm) ?? [];
   const items = judgeFeatures(kernelWith({ netkit: LACKS }));
-  t.deepEqual(firstCells('feature'), items.map(({ name }) => name).toSorted());
+  t.deepEqual(codesIn(named.join(' ')), items.map(({ name }) => name).toSorted());
   const keys = new Set(items.flatMap((item) => Object.keys(item)));
-  t.deepEqual(firstCells('key of an item'), [...keys].toSorted());
+  const [, ofAnItem = ''] = keysOfItems.split('An item has');
+  t.deepEqual(codesIn(ofAnItem.split('\n\n')[0] ?? ''), [...keys].toSorted());
 });
