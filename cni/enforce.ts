@@ -1,13 +1,12 @@
 // Asks the helper to enforce an attachment's caps, and decides what its refusal means.
 
+import { askHelper, HelperError } from '../helper/protocol/client.ts';
 import type { AttachParams, Caps, HostRouting } from '../helper/protocol/messages.ts';
 import { hasCaps } from './caps.ts';
-import { askHelper, HelperError } from './client.ts';
 import type { Settings } from './config.ts';
 import { note, type Edges } from './edges.ts';
 import { hardwareAddressOf } from './result.ts';
 import type { Invocation } from './skel.ts';
-import { ErrorCode } from './types.ts';
 import type { Undo } from './undo.ts';
 import type { Pair } from './wiring/pair.ts';
 import { forgetWish, keepWish } from './wishes.ts';
@@ -62,7 +61,7 @@ async function tolerate(
     await request();
   } catch (error) {
     if (!(error instanceof HelperError) || settings.onUnenforceable === 'fail') throw error;
-    const remedy = error.details === undefined ? '' : `; ${error.details}`;
+    const remedy = error.remedy === undefined ? '' : `; ${error.remedy}`;
     const end = await onRefused(error);
     note(
       edges,
@@ -102,13 +101,13 @@ export async function enforceCaps(
     for (const notice of notices) note(edges, notice);
     if (degraded.length === 0) return forgetWish(settings.socket, call);
     throw new HelperError(
-      ErrorCode.unenforceable,
+      'unenforceable',
       `Cannot enforce the cap of interface "${call.ifname}": ${degraded.join('; ')}`,
       'run "podpaced probe" on this node, or set onUnenforceable to "allow"',
     );
   };
-  await tolerate(enforcement, request, async ({ reason, details }) => {
-    const refusal = { host: pair.host, reason: details === undefined ? reason : `${reason}; ${details}` };
+  await tolerate(enforcement, request, async ({ reason, remedy }) => {
+    const refusal = { host: pair.host, reason: remedy === undefined ? reason : `${reason}; ${remedy}` };
     return `; ${await keepWish(settings.socket, params, refusal)}`;
   });
 }

@@ -1,9 +1,9 @@
 // The frame every CNI plugin stands in: environment, stdin, versions, error object. Order, codes and texts are
 // those of the reference library (containernetworking/cni, pkg/skel), because runtimes and their users know them.
 
-import { AddonError, hasErrno, KernelError } from '../helper/kernel/errors.ts';
 import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
+import { toCniError } from './failure.ts';
 import { field, parseJson, show } from './json.ts';
 import {
   CniError,
@@ -205,20 +205,6 @@ function requireRoot(edges: Edges, command: Command): void {
     `Cannot run ${command}: podpace runs as user ${edges.euid}, not as root`,
     'let the container runtime run it, or use sudo',
   );
-}
-
-/** Any error as one of the specification. One that nobody foresaw gets code 999 and keeps its text. */
-function toCniError(error: unknown): CniError {
-  if (error instanceof CniError) return error;
-  if (error instanceof KernelError) {
-    const isForbidden = hasErrno(error, 'EPERM', 'EACCES');
-    const remedy = isForbidden
-      ? 'podpace needs CAP_NET_ADMIN and CAP_SYS_ADMIN on the node: run it as root, outside of a container'
-      : undefined;
-    return new CniError(ErrorCode.kernelRefused, error.message, remedy);
-  }
-  if (error instanceof AddonError) return new CniError(ErrorCode.kernelRefused, error.message, error.remedy);
-  return new CniError(ErrorCode.internal, error instanceof Error ? error.message : String(error));
 }
 
 /** Prints one JSON object; false when nobody reads stdout any more. */

@@ -3,7 +3,6 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { askHelper, HelperError } from '../cni/client.ts';
 import {
   ConfigError,
   DEFAULT_CONFIG,
@@ -19,6 +18,7 @@ import { AddonError } from './kernel/errors.ts';
 import { tryPrograms } from './kernel/features.ts';
 import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';
+import { askHelper, HelperError } from './protocol/client.ts';
 import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
 import { printable, printableLines } from './protocol/printable.ts';
@@ -326,7 +326,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
 }
 
 function remedyOf(error: unknown): string | undefined {
-  if (error instanceof HelperError) return error.details;
+  if (error instanceof HelperError) return error.remedy;
   return error instanceof AddonError ? error.remedy : undefined;
 }
 

@@ -2,7 +2,7 @@
 // caps, and any number of times.
 
 import { hasCaps, parseCaps } from '../caps.ts';
-import { HelperError } from '../client.ts';
+import { HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { detach } from '../enforce.ts';

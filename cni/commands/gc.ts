@@ -1,11 +1,12 @@
 // GC: removes what belongs to attachments that are gone, as much as possible, and reports what went wrong at the end.
 
-import { askHelper, HelperError } from '../client.ts';
+import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
+import { toCniError } from '../failure.ts';
 import type { Invocation } from '../skel.ts';
 import { keyOf, type AttachmentKey, type GcParams } from '../../helper/protocol/messages.ts';
-import { CniError, ErrorCode } from '../types.ts';
+import { CniError } from '../types.ts';
 
 const GC_DEADLINE_MS = 10_000;
 
@@ -80,8 +81,7 @@ async function collectAtIpam(edges: Edges, call: Invocation, type: string): Prom
 function combine(errors: readonly Error[]): Error | undefined {
   const [first] = errors;
   if (first === undefined || errors.length === 1) return first;
-  const code = first instanceof CniError ? first.code : ErrorCode.internal;
-  return new CniError(code, errors.map(({ message }) => message).join('; '));
+  return new CniError(toCniError(first).code, errors.map(({ message }) => message).join('; '));
 }
 
 /** Runs GC. Without the list of those that live, nothing of ours is taken for stale; IPAM decides for itself. */

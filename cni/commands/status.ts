@@ -1,6 +1,6 @@
 // STATUS: can this node serve an ADD now? Runtimes ask every few seconds, so the answer must come fast.
 
-import { askHelper, HelperError } from '../client.ts';
+import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, parseSettings } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import type { Invocation } from '../skel.ts';
@@ -14,7 +14,7 @@ async function requireHelper(edges: Edges, socket: string, isRequired: boolean):
     for (const problem of problems) note(edges, `the helper reports: ${problem}`);
   } catch (error) {
     if (!(error instanceof HelperError)) throw error;
-    if (isRequired) throw new CniError(ErrorCode.notAvailable, error.message, error.details);
+    if (isRequired) throw new CniError(ErrorCode.notAvailable, error.message, error.remedy);
     note(edges, `WARNING: caps are not enforced now (onUnenforceable is allow): ${error.message}`);
   }
 }

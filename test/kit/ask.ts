@@ -1,7 +1,7 @@
 // Helpers asked without a program in between: the command line takes a second to start in a VM.
 
 import net from 'node:net';
-import { askHelper } from '../../cni/client.ts';
+import { askHelper } from '../../helper/protocol/client.ts';
 import type { Method, Methods } from '../../helper/protocol/messages.ts';
 import type { TestBed } from '../../scripts/measure/testbed.ts';
 

@@ -6,7 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import {
   addPod,
   addUplink,
@@ -87,14 +87,14 @@ test.serial(
     const noUplink = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
       instanceOf: HelperError,
     });
-    t.regex(`${noUplink?.message} ${noUplink?.details}`, /no uplink.*--uplink/s);
+    t.regex(`${noUplink?.message} ${noUplink?.remedy}`, /no uplink.*--uplink/s);
     if (!hasSchFq()) {
       addUplink(node, peer, 'uplink', 4);
       const before = node.tc('qdisc', 'show');
       const error = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
         instanceOf: HelperError,
       });
-      t.regex(`${error?.message} ${error?.details}`, /uplink.*no sch_fq.*modprobe sch_fq/s);
+      t.regex(`${error?.message} ${error?.remedy}`, /uplink.*no sch_fq.*modprobe sch_fq/s);
       t.is(node.tc('qdisc', 'show'), before);
     }
     t.deepEqual((await helper.ask('list', {})).attachments, []);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import { listLinks } from '../../../helper/kernel/links.ts';
 import { encodeInterfaceKey, HOST_INTERFACE_SIZE } from '../../../helper/wire/aggregate.ts';
 import { pictureDevice, programsAt, readMap } from '../../kit/device-picture.ts';
@@ -228,7 +228,7 @@ test.serial(
     const change = helper.ask('set', { ...key, direction: 'egress', changes: { rateBitsPerSec: 7_000_000 } });
     const error = await t.throwsAsync(change, { instanceOf: HelperError });
     t.regex(error?.message ?? '', /Cannot write the record .*c-pod0:eth0\.json: ENOSPC/);
-    t.regex(error?.details ?? '', /make room/);
+    t.regex(error?.remedy ?? '', /make room/);
     t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))).toSorted(), [
       'c-pod0:eth0.json',
       'c-pod1:eth0.json',

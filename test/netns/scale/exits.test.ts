@@ -3,7 +3,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import {
   addPod,
   leaveRecord,

@@ -129,8 +129,8 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     }
     const change = { containerId: params.containerId, ifname: 'eth0', direction: 'egress' } as const;
     const set = () => helper.ask('set', { ...change, changes: { rateBitsPerSec: 5_000_000 } });
-    const error = (await t.throwsAsync(set())) as Error & { details?: string };
-    t.regex(error.details ?? '', /^make room on the file system of /);
+    const error = (await t.throwsAsync(set())) as Error & { remedy?: string };
+    t.regex(error.remedy ?? '', /^make room on the file system of /);
     fs.rmSync(filler);
     await t.notThrowsAsync(set());
   },

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import { descriptorsOf, pidOf, rssMib } from '../../kit/helper-process.ts';
 import {
   addPod,

@@ -2,7 +2,7 @@
 // that podpace does not know.
 
 import test, { type ExecutionContext } from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import { readUntouchedFq } from '../../../helper/kernel/untouched-fq.ts';
 import { findLink } from '../../../helper/kernel/links.ts';
 import { deleteQdisc, listQdiscs, replaceQdisc, TC_H_ROOT } from '../../../helper/kernel/qdiscs.ts';

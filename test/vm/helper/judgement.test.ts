@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import type { AttachParams, AttachmentStatus, Direction } from '../../../helper/protocol/messages.ts';

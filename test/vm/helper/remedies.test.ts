@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
 import { remedies } from '../../../helper/protocol/remedies.ts';
 import { buildDirectory } from '../../../scripts/lib/paths.ts';
@@ -38,7 +38,7 @@ async function refusal(asked: Promise<unknown>): Promise<string> {
     await asked;
     return '';
   } catch (error) {
-    if (error instanceof HelperError) return `${error.message}; ${error.details}`;
+    if (error instanceof HelperError) return `${error.message}; ${error.remedy}`;
     throw error;
   }
 }

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { HelperError } from '../../../cni/client.ts';
+import { HelperError } from '../../../helper/protocol/client.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import {
   addPod,

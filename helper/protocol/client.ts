@@ -1,8 +1,9 @@
-// The helper as the plugin sees it: one request, one answer, one connection, one deadline. Everything that can
-// go wrong on the way becomes one CNI error that names the socket, the cause and what to do.
+// The helper as its callers see it: one request, one answer, one connection, one deadline. Everything that can go wrong on the
+// way becomes one error that names the socket, the cause and what to do.
 
 import type { Socket } from 'node:net';
-import { encodeLine, FrameError, LineReader } from '../helper/protocol/frame.ts';
+import { show } from '../wire/show.ts';
+import { encodeLine, FrameError, LineReader } from './frame.ts';
 import {
   PROTOCOL_VERSION,
   type AttachmentKey,
@@ -10,48 +11,60 @@ import {
   type Methods,
   type ProtocolError,
   type Request,
-} from '../helper/protocol/messages.ts';
-import { remedies } from '../helper/protocol/remedies.ts';
-import type { Edges } from './edges.ts';
-import { show } from './json.ts';
-import { CniError, ErrorCode, isJsonObject } from './types.ts';
+} from './messages.ts';
+import { remedies } from './remedies.ts';
+
+/** Codes of the errors that a helper answers. */
+const ANSWERED: Readonly<Record<ProtocolError['code'], true>> = {
+  'bad-request': true,
+  'bad-value': true,
+  'protocol-version': true,
+  unenforceable: true,
+  'not-found': true,
+  'check-failed': true,
+  busy: true,
+  internal: true,
+};
+
+/**
+ * What went wrong: nothing listens at the socket, or it cannot be connected to; no answer in time; the connection ended without
+ * one; the answer is none of this protocol; or what the helper has answered.
+ */
+export type HelperFailure =
+  'absent' | 'unreachable' | 'silent' | 'closed' | 'garbled' | ProtocolError['code'];
 
 /** A request that did not get its result. */
-export class HelperError extends CniError {
-  /** True when nothing listens at the socket: no request can have had an effect. */
-  readonly isAbsent: boolean;
+export class HelperError extends Error {
+  override readonly name = 'HelperError';
+  readonly failure: HelperFailure;
+  /** What to do. */
+  readonly remedy: string | undefined;
   /** The helper's own words where it has answered, without where it was asked and for what; else the message. */
   readonly reason: string;
 
-  constructor(
-    code: number,
-    message: string,
-    details: string | undefined,
-    { isAbsent = false, reason = message }: { readonly isAbsent?: boolean; readonly reason?: string } = {},
-  ) {
-    super(code, message, details);
-    this.isAbsent = isAbsent;
+  constructor(failure: HelperFailure, message: string, remedy: string | undefined, reason = message) {
+    super(message);
+    this.failure = failure;
+    this.remedy = remedy;
     this.reason = reason;
+  }
+
+  /** True when nothing listens at the socket: no request can have had an effect. */
+  get isAbsent(): boolean {
+    return this.failure === 'absent';
   }
 }
 
-/** Codes of the protocol's errors (helper/protocol/messages.ts) as codes of CNI errors (types.ts). */
-const CODES: Readonly<Record<ProtocolError['code'], number>> = {
-  'bad-request': ErrorCode.helperProtocol,
-  'bad-value': ErrorCode.invalidConfig,
-  'protocol-version': ErrorCode.helperProtocol,
-  unenforceable: ErrorCode.unenforceable,
-  'not-found': ErrorCode.checkFailed,
-  'check-failed': ErrorCode.checkFailed,
-  busy: ErrorCode.tryAgainLater,
-  internal: ErrorCode.kernelRefused,
-};
+/** How a socket is reached: a unix stream socket on its way to being connected. */
+export interface Connector {
+  connect(path: string): Promise<Socket>;
+}
 
 /** How long a request may take. */
 export interface Patience {
   /** For everything: connecting, sending, the answer. */
   readonly deadlineMs: number;
-  /** Ends the request at once, with CniError 107. */
+  /** Ends the request at once, with its reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -59,16 +72,15 @@ function connectError(socketPath: string, error: NodeJS.ErrnoException): HelperE
   const isAbsent = error.code === 'ENOENT' || error.code === 'ECONNREFUSED';
   const cause = isAbsent ? 'no helper listens there' : 'connecting failed';
   return new HelperError(
-    ErrorCode.tryAgainLater,
+    isAbsent ? 'absent' : 'unreachable',
     `Cannot reach the helper at ${socketPath}: ${cause} (${error.code ?? error.message})`,
     remedies.startHelper,
-    { isAbsent },
   );
 }
 
 function silent(socketPath: string, method: Method, deadlineMs: number): HelperError {
   return new HelperError(
-    ErrorCode.tryAgainLater,
+    'silent',
     `Cannot ${method} through the helper at ${socketPath}: no answer within ${deadlineMs} ms`,
     'see the log of podpaced; restart it if it hangs (caps go on being enforced meanwhile)',
   );
@@ -76,7 +88,7 @@ function silent(socketPath: string, method: Method, deadlineMs: number): HelperE
 
 function closedEarly(socketPath: string, method: Method, cause: string): HelperError {
   return new HelperError(
-    ErrorCode.tryAgainLater,
+    'closed',
     `Cannot ${method} through the helper at ${socketPath}: it closed the connection ${cause}`,
     'see the log of podpaced and try again',
   );
@@ -84,18 +96,22 @@ function closedEarly(socketPath: string, method: Method, cause: string): HelperE
 
 function garbage(socketPath: string, what: string): HelperError {
   return new HelperError(
-    ErrorCode.helperProtocol,
+    'garbled',
     `Cannot understand the helper at ${socketPath}: ${what}`,
     `${remedies.sameRelease}, and check that "socket" is podpaced's`,
   );
 }
 
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function isProtocolError(value: unknown): value is ProtocolError {
-  if (!isJsonObject(value)) return false;
+  if (!isObject(value)) return false;
   const { code, message, remedy } = value;
   return (
     typeof code === 'string' &&
-    Object.hasOwn(CODES, code) &&
+    Object.hasOwn(ANSWERED, code) &&
     typeof message === 'string' &&
     (remedy === undefined || typeof remedy === 'string')
   );
@@ -110,16 +126,14 @@ function isAttachmentKeys(value: unknown): value is readonly AttachmentKey[] {
     Array.isArray(value) &&
     value.every(
       (entry) =>
-        isJsonObject(entry) &&
-        typeof entry['containerId'] === 'string' &&
-        typeof entry['ifname'] === 'string',
+        isObject(entry) && typeof entry['containerId'] === 'string' && typeof entry['ifname'] === 'string',
     )
   );
 }
 
 /** Looks at the fields of a result that the plugin reads; the others are the operator's commands' business. */
 function isResult(method: Method, value: unknown): boolean {
-  if (!isJsonObject(value)) return false;
+  if (!isObject(value)) return false;
   if (method === 'attach') return isStrings(value['degraded']) && isStrings(value['notices']);
   if (method === 'gc') return isAttachmentKeys(value['removed']);
   return method !== 'status' || isStrings(value['problems']);
@@ -131,11 +145,11 @@ function readResponse<M extends Method>(
   method: M,
   response: unknown,
 ): Methods[M]['result'] {
-  if (!isJsonObject(response)) throw garbage(socketPath, `it answered ${show(response)}`);
+  if (!isObject(response)) throw garbage(socketPath, `it answered ${show(response)}`);
   const { version, error, result } = response;
   if (version !== PROTOCOL_VERSION) {
     throw new HelperError(
-      ErrorCode.helperProtocol,
+      'protocol-version',
       `Cannot talk to the helper at ${socketPath}: it speaks protocol version ${show(version)}, podpace speaks ${PROTOCOL_VERSION}`,
       remedies.sameRelease,
     );
@@ -143,7 +157,7 @@ function readResponse<M extends Method>(
   if (isProtocolError(error)) {
     const action = `Cannot ${method} through the helper at ${socketPath}`;
     const reason = error.message;
-    throw new HelperError(CODES[error.code], `${action}: ${reason}`, error.remedy, { reason });
+    throw new HelperError(error.code, `${action}: ${reason}`, error.remedy, reason);
   }
   if (!isResult(method, result)) throw garbage(socketPath, `it answered ${show(response)}`);
   return result as Methods[M]['result'];
@@ -204,7 +218,7 @@ function impatience(socketPath: string, method: Method, { deadlineMs, signal }: 
  * deadline at the latest.
  */
 export async function askHelper<M extends Method>(
-  edges: Pick<Edges, 'connect'>,
+  connector: Connector,
   socketPath: string,
   method: M,
   params: Methods[M]['params'],
@@ -213,7 +227,7 @@ export async function askHelper<M extends Method>(
   const message: Request<M> = { version: PROTOCOL_VERSION, method, params };
   const line = encodeLine(message);
   patience.signal?.throwIfAborted();
-  const socket = await edges.connect(socketPath);
+  const socket = await connector.connect(socketPath);
   const { over, release } = impatience(socketPath, method, patience);
   try {
     const response = await Promise.race([converse(socket, socketPath, method, line), over]);

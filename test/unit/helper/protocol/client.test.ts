@@ -1,13 +1,13 @@
-// The helper's socket in every state it can be in.
+// The helper's socket in every state it can be in, and what code a runtime gets of it.
 
 import fs from 'node:fs';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { askHelper, HelperError } from '../../../cni/client.ts';
-import type { Edges } from '../../../cni/edges.ts';
-import type { AttachParams } from '../../../helper/protocol/messages.ts';
-import { startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
+import { toCniError } from '../../../../cni/failure.ts';
+import { askHelper, HelperError } from '../../../../helper/protocol/client.ts';
+import type { AttachParams } from '../../../../helper/protocol/messages.ts';
+import { startFakeHelper, temporaryDirectory, type Script } from '../../../kit/fake-helper.ts';
 
 const PARAMS: AttachParams = {
   network: 'pods',
@@ -18,10 +18,10 @@ const PARAMS: AttachParams = {
   caps: { egress: { rateBitsPerSec: 1_000_000, burstBits: 4294967295 } },
 };
 
-const edges = { connect: (path: string) => Promise.resolve(connect({ path })) } as Edges;
+const connector = { connect: (path: string) => Promise.resolve(connect({ path })) };
 
 function attach(socketPath: string, deadlineMs = 5_000, params = PARAMS) {
-  return askHelper(edges, socketPath, 'attach', params, { deadlineMs });
+  return askHelper(connector, socketPath, 'attach', params, { deadlineMs });
 }
 
 async function refused(
@@ -33,9 +33,9 @@ async function refused(
 ): Promise<void> {
   const error = await t.throwsAsync(promise, { instanceOf: HelperError });
   t.regex(error.message, message);
-  t.is(error.code, code);
+  t.is(toCniError(error).code, code);
   t.is(error.isAbsent, isAbsent);
-  t.truthy(error.details);
+  t.truthy(error.remedy);
 }
 
 test('a result, in one piece and byte by byte', async (t) => {
@@ -96,7 +96,7 @@ test('a helper that never reads', async (t) => {
 test('a caller that is asked to stop', async (t) => {
   const helper = await startFakeHelper(t, () => undefined);
   const controller = new AbortController();
-  const asked = askHelper(edges, helper.socketPath, 'attach', PARAMS, {
+  const asked = askHelper(connector, helper.socketPath, 'attach', PARAMS, {
     deadlineMs: 5_000,
     signal: controller.signal,
   });
