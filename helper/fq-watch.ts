@@ -1,7 +1,7 @@
 // Whether this kernel can hold packets at all, looked at now and then: a module may be loaded or forbidden while the helper
 // runs, and whoever asks `status` must not wait for a try each time.
 
-import type { Attempt } from './kernel/features.ts';
+import type { Attempt } from './wire/kernel-features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
 import { remedies } from './protocol/remedies.ts';
 

@@ -4,7 +4,8 @@
 import os from 'node:os';
 import type { HelperConfig } from './config.ts';
 import { AddonError } from './kernel/errors.ts';
-import { FEATURES, notTried, tryFeatures, type Attempt, type KernelFeatures } from './kernel/features.ts';
+import { tryFeatures } from './kernel/features.ts';
+import { FEATURES, notTried, type Attempt, type KernelFeatures } from './wire/kernel-features.ts';
 import { RtSocket } from './kernel/rtnetlink.ts';
 import { examinePinPlace } from './pin-place.ts';
 import { missingPrivileges, privilegeItems } from './privileges.ts';

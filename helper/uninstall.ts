@@ -6,7 +6,7 @@ import path from 'node:path';
 import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
 import { readAsset, removeUnpackedAddons } from './kernel/assets.ts';
 import { isBpffs } from './kernel/bpffs.ts';
-import { isHookMark } from './kernel/hooks.ts';
+import { isHookMark } from './wire/hook-place.ts';
 import { MARK as LAYOUT_PIN } from './kernel/layout-pin.ts';
 import { NODE_LINK } from './kernel/node-hook.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';

@@ -13,7 +13,7 @@ import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
-import type { Attempt } from '../../helper/kernel/bpf-trials.ts';
+import type { Attempt } from '../../helper/wire/kernel-features.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 
 /** The kernel of this node. */

@@ -1,6 +1,7 @@
 // What bpf(2) can do of what podpace uses, found by doing it once, with maps and programs that are gone at once.
 
 import fs from 'node:fs';
+import { THERE, type Attempt } from '../wire/kernel-features.ts';
 import {
   LOCK_TYPES,
   lockProgram,
@@ -20,20 +21,6 @@ import {
   type MapAttributes,
 } from './bpf.ts';
 import { hasErrno, KernelError } from './errors.ts';
-
-/** What came of trying something. */
-export interface Attempt {
-  /** Undefined when it was not tried, or the try says nothing. */
-  readonly there: boolean | undefined;
-  /** Unless it is there: the kernel's words, or why it was not tried. */
-  readonly why: string;
-}
-
-export const THERE: Attempt = { there: true, why: '' };
-
-export function notTried(why: string): Attempt {
-  return { there: undefined, why };
-}
 
 /** The kernel's ENOTSUPP, which is none of the C library's (include/linux/errno.h). */
 const ENOTSUPP = 'Unknown system error -524';

@@ -16,16 +16,8 @@ import {
   type TcFilter,
   type TcHook,
 } from './filters.ts';
-import {
-  isLast,
-  nameOfPlace,
-  placeFromName,
-  type AttachableProgram,
-  type Hooks,
-  type Occupant,
-  type Place,
-  type Standing,
-} from './hook-places.ts';
+import { type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
+import { isLast, nameOfPlace, placeFromName, type Occupant, type Place } from '../wire/hook-place.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 /** Our filters' places among others: in front or behind, with a handle by which they are known. */

@@ -2,17 +2,8 @@
 // and qdiscs in a namespace of their own. The number of a kernel says nothing of this: vendors add what is newer, and leave out.
 
 import fs from 'node:fs';
-import {
-  attempt,
-  judged,
-  loadPassing,
-  notTried,
-  THERE,
-  TRIAL_NAME,
-  tryBpf,
-  wordsOf,
-  type Attempt,
-} from './bpf-trials.ts';
+import { notTried, THERE, type Attempt, type KernelFeatures } from '../wire/kernel-features.ts';
+import { attempt, judged, loadPassing, TRIAL_NAME, tryBpf, wordsOf } from './bpf-trials.ts';
 import { tryPodpace } from './bpf-loader.ts';
 import { hasErrno, KernelError } from './errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
@@ -24,31 +15,6 @@ import { replaceQdisc, TC_H_ROOT } from './qdiscs.ts';
 import { RtSocket } from './rtnetlink.ts';
 import { withScratchNetns } from './scratch-netns.ts';
 import { isTcxSupported, queryTcx } from './tcx.ts';
-
-export { notTried, THERE, type Attempt } from './bpf-trials.ts';
-
-/** Everything that podpace uses of a kernel and not every kernel has. */
-export const FEATURES = [
-  'bpf',
-  'btf',
-  'spinLock',
-  'mapInMap',
-  'tailCall',
-  'stamp',
-  'redirect',
-  'batch',
-  'cgroupSkb',
-  'programs',
-  'tcx',
-  'clsact',
-  'fq',
-  'mq',
-  'netkit',
-  'netnsCookie',
-] as const;
-
-export type Feature = (typeof FEATURES)[number];
-export type KernelFeatures = Readonly<Record<Feature, Attempt>>;
 
 async function attemptRequest(request: Promise<unknown>, refusals: readonly string[]): Promise<Attempt> {
   try {

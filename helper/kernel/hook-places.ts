@@ -2,26 +2,13 @@
 
 import fs from 'node:fs';
 import type { FilterLists } from './filters.ts';
-import type { HookName } from './tcx.ts';
-
-export type { HookName } from './tcx.ts';
-
-/** A place for a program. */
-export interface Place {
-  readonly ifindex: number;
-  readonly hook: HookName;
-}
+import { placeFromName, type Occupant, type Place } from '../wire/hook-place.ts';
 
 /** A program as far as attaching needs it. */
 export interface AttachableProgram {
   readonly fd: number;
   readonly name: string;
 }
-
-/** Whoever else stands at a hook: a program, or a filter of another kind than a program. */
-export type Occupant =
-  | { readonly kind: 'program'; readonly id: number; readonly name: string }
-  | { readonly kind: 'filter'; readonly type: string; readonly priority: number };
 
 /** How podpace's program stands at a place. */
 export interface Standing {
@@ -56,28 +43,6 @@ export interface Hooks {
   forgetDevice(ifindex: number): void;
   /** Devices at whose hooks podpace has left something, living or not. */
   knownPlaces(): Place[];
-}
-
-export const HOOK_NAMES: readonly HookName[] = ['ingress', 'egress', 'ingressLast', 'peer', 'peerLast'];
-
-/** Whether podpace's program comes after those of others there, and not before them. */
-export function isLast(hook: HookName): boolean {
-  return hook === 'ingressLast' || hook === 'peerLast';
-}
-
-/** The place that a mark is of; none of another name. */
-export function placeFromName(name: string): Place[] {
-  const match = /^(\d+)-(ingress|egress|ingressLast|peer|peerLast)$/.exec(name);
-  return match === null ? [] : [{ ifindex: Number(match[1]), hook: match[2] as HookName }];
-}
-
-/** Whether a name is one that hooks give, to pinned links and to notes on filters. */
-export function isHookMark(name: string): boolean {
-  return placeFromName(name).length > 0 || /^\d+-clsact$/.test(name);
-}
-
-export function nameOfPlace({ ifindex, hook }: Place): string {
-  return `${ifindex}-${hook}`;
 }
 
 export function placesIn(directory: string): Place[] {

@@ -9,7 +9,7 @@ import type { RtSocket } from './rtnetlink.ts';
 import { isTcxSupported } from './tcx.ts';
 import { TcxHooks } from './tcx-hooks.ts';
 
-export { isHookMark, type HookName, type Hooks, type Occupant, type Place } from './hook-places.ts';
+export type { Hooks } from './hook-places.ts';
 
 /**
  * Attaches in the way of this kernel, or in the one that is asked for. `links` is a directory on bpffs for pinned

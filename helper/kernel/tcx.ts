@@ -1,6 +1,7 @@
 // Links of programs to the hooks of a device: tcx, and the far end of a netkit pair.
 // Descriptors are plain numbers that the caller closes with fs.closeSync.
 
+import type { HookName, Place } from '../wire/hook-place.ts';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
 import { KernelError } from './errors.ts';
@@ -14,25 +15,13 @@ const BPF_NETKIT_PEER = 55;
 const BPF_F_BEFORE = 1 << 3;
 const BPF_F_AFTER = 1 << 4;
 
-/**
- * Hooks by the name that podpace has for them. `peer` is what the far end of a netkit sends, seen from this end; the last
- * ones come after the programs of others.
- */
 const HOOKS = {
   ingress: { type: BPF_TCX_INGRESS, order: BPF_F_BEFORE },
   egress: { type: BPF_TCX_EGRESS, order: BPF_F_BEFORE },
   ingressLast: { type: BPF_TCX_INGRESS, order: BPF_F_AFTER },
   peer: { type: BPF_NETKIT_PEER, order: BPF_F_BEFORE },
   peerLast: { type: BPF_NETKIT_PEER, order: BPF_F_AFTER },
-} as const;
-
-export type HookName = keyof typeof HOOKS;
-
-/** A hook of a device of the calling thread's network namespace. */
-export interface TcxPlace {
-  readonly ifindex: number;
-  readonly hook: HookName;
-}
+} as const satisfies Record<HookName, unknown>;
 
 /** What the kernel says of such a link. */
 export interface LinkInfo {
@@ -42,12 +31,8 @@ export interface LinkInfo {
   readonly ifindex: number;
 }
 
-/** Attaches a program and returns the link's descriptor; the link ends with its last reference. */
-export function createTcxLink({
-  programFd,
-  ifindex,
-  hook,
-}: TcxPlace & { readonly programFd: number }): number {
+/** Attaches a program to a hook of a device of the calling thread's network namespace, and returns the link's descriptor; the link ends with its last reference. */
+export function createTcxLink({ programFd, ifindex, hook }: Place & { readonly programFd: number }): number {
   return new BpfAttr()
     .u32(0, programFd)
     .u32(4, ifindex)

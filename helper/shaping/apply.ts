@@ -5,7 +5,7 @@ import { deleteQdisc, replaceQdisc } from '../kernel/qdiscs.ts';
 import { encodeFqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
-import { restoreExemptions } from './exemptions.ts';
+import { restoreExemptions } from '../control/exemptions.ts';
 import { LEAF_FQ_OPTIONS, ROOT_HANDLE } from './exit-qdiscs.ts';
 import type { Step } from './plan.ts';
 import type { ExitRecord } from './records.ts';

@@ -3,7 +3,7 @@
 // A filter's redirect is known to take packets away. An XDP program runs before podpace's, and nobody can tell from outside
 // which packets it redirects, or whether any: that is something to know, and no fault.
 
-import type { TcHook } from '../kernel/filters.ts';
+import type { TcHook } from '../wire/tc-message.ts';
 import type { Problem, Scope } from './judgement.ts';
 import { desiredPrograms, placeOf, shapedDevices, type Desired, type Observed } from './plan.ts';
 import type { ProgramName } from './plan.ts';

@@ -6,9 +6,10 @@
 
 import { nameOfProgram } from '../kernel/bpf.ts';
 import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
-import type { Hooks, Place } from '../kernel/hooks.ts';
+import type { Hooks } from '../kernel/hooks.ts';
+import type { Place } from '../wire/hook-place.ts';
 import { CarryOver } from './carry-over.ts';
-import type { Policing } from './policing.ts';
+import type { Policing } from '../control/policing.ts';
 
 /** The kernel keeps so many characters of a program's name. */
 const KERNEL_NAME_LENGTH = 15;

@@ -54,7 +54,7 @@ import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
-import { Policing } from './policing.ts';
+import { Policing } from '../control/policing.ts';
 import { RouteWatch } from './route-watch.ts';
 
 const PROGRAM_NAMES: readonly ProgramName[] = [

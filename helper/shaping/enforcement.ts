@@ -2,7 +2,7 @@
 
 import type { KernelError } from '../kernel/errors.ts';
 import { applyStep } from './apply.ts';
-import { replaceOwnExemptions } from './exemptions.ts';
+import { replaceOwnExemptions } from '../control/exemptions.ts';
 import { isUnknownQdisc, qdiscFailure, ShapingError } from './failure.ts';
 import { desiredConfigs, type Observed, type Step } from './plan.ts';
 import { nameOfOccupants } from './in-front.ts';

@@ -1,10 +1,10 @@
-// Addresses to and from which no cap counts: the node's list, and those of attachments, which both of their aggregates have.
+// Addresses to and from which no cap counts: the node's list, and those of attachments, which both of their
+// aggregates have. Pure.
 
 import { EXEMPT_NODE, EXEMPT_OWN } from '../wire/aggregate.ts';
 import { encodeExemption, encodeExemptionKey, NODE_LIST, parseExemption } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
-import type { Datapath } from './datapath.ts';
 import type { AttachmentRecord } from './records.ts';
 
 /** Which lists the packets of an attachment are looked up in: bits of AggregateConfig.exemptions. */
@@ -34,7 +34,7 @@ export function attachmentEntries(record: AttachmentRecord): ExemptionEntries {
 }
 
 /** The lists of an attachment: those of its aggregates. Empty ones are in it too. */
-function ownLists(record: AttachmentRecord | undefined): Map<number, readonly string[]> {
+export function ownLists(record: AttachmentRecord | undefined): Map<number, readonly string[]> {
   return new Map(
     DIRECTIONS.flatMap((direction) => {
       const id = record === undefined ? undefined : aggregateIdOf(record, direction);
@@ -83,43 +83,12 @@ function joined(texts: Iterable<string>): Buffer {
 /** The node's list as long as there is memory: what was compared is written next, when it differs. */
 const nodeEntries = new WeakMap<readonly string[], WeakRef<ExemptionEntries>>();
 
-function listEntries(list: number, texts: readonly string[]): ExemptionEntries {
+/** Entries of a list that holds these texts. Throws RangeError for what is no CIDR. */
+export function listEntries(list: number, texts: readonly string[]): ExemptionEntries {
   const known = list === NODE_LIST ? nodeEntries.get(texts)?.deref() : undefined;
   if (known !== undefined) return known;
   const entries = new Map<string, string>();
   addEntries(entries, list, texts);
   if (list === NODE_LIST) nodeEntries.set(texts, new WeakRef(entries));
   return entries;
-}
-
-/** Gives a list the entries that it has to have, whatever it has. */
-export function restoreExemptions(datapath: Datapath, list: number, texts: readonly string[]): void {
-  replaceExemptions(datapath, datapath.exemptionEntries(list), listEntries(list, texts));
-  datapath.noteExemptionDigest(list, digestOf(texts));
-}
-
-/** Turns entries into others: what both have alike stays untouched. Additions first: nothing exempt is capped meanwhile. */
-export function replaceExemptions(
-  datapath: Datapath,
-  former: ExemptionEntries,
-  wanted: ExemptionEntries,
-): void {
-  datapath.writeExemptions([...wanted].filter(([key, value]) => former.get(key) !== value));
-  datapath.removeExemptions([...former.keys()].filter((key) => !wanted.has(key)));
-}
-
-/** Puts the lists of an attachment in place of those that it had. */
-export function replaceOwnExemptions(
-  datapath: Datapath,
-  former: AttachmentRecord | undefined,
-  next: AttachmentRecord | undefined,
-): void {
-  const none: ExemptionEntries = new Map();
-  replaceExemptions(
-    datapath,
-    former === undefined ? none : attachmentEntries(former),
-    next === undefined ? none : attachmentEntries(next),
-  );
-  for (const list of ownLists(former).keys()) datapath.noteExemptionDigest(list, undefined);
-  for (const [list, texts] of ownLists(next)) datapath.noteExemptionDigest(list, digestOf(texts));
 }

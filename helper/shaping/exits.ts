@@ -5,7 +5,7 @@
 // device's transmit queue. What holds the packets is fq: on the exit itself, or on the devices below it where those do
 // the queueing. The stamp goes that far.
 
-import type { Link } from '../kernel/links.ts';
+import type { Link } from '../wire/link-message.ts';
 import type { FrameOverhead } from '../wire/aggregate.ts';
 import type { ReachByDevice } from './reaches.ts';
 

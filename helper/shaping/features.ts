@@ -1,7 +1,7 @@
 // What each feature of a kernel is to podpace: what for, what its lack costs, what to do. And by them alone whether caps can
 // be held: 5.14 of one vendor has everything, 6.12 of another no fq. Pure.
 
-import type { Attempt, Feature, KernelFeatures } from '../kernel/features.ts';
+import type { Attempt, Feature, KernelFeatures } from '../wire/kernel-features.ts';
 import type { ProbeItem } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 import type { Exit } from './exits.ts';

@@ -2,7 +2,7 @@
 //
 // The verdict of whoever comes before may end a packet's way through the hook, so that podpace's program never sees it.
 
-import type { Occupant } from '../kernel/hooks.ts';
+import type { Occupant } from '../wire/hook-place.ts';
 
 /** Who stands before podpace's program at a place, and whether there is a place before them. */
 export interface InFront {

@@ -1,6 +1,6 @@
 // What the kernel holds, of the devices in question.
 
-import type { HookName } from '../kernel/hooks.ts';
+import type { HookName } from '../wire/hook-place.ts';
 import { nameOfProgram } from '../kernel/bpf.ts';
 import { filterListOf, filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';

@@ -12,7 +12,8 @@ import {
 } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import { possibleCpus } from '../../helper/kernel/cpus.ts';
-import type { Hooks, Place } from '../../helper/kernel/hooks.ts';
+import type { Hooks } from '../../helper/kernel/hooks.ts';
+import type { Place } from '../../helper/wire/hook-place.ts';
 import { pinLayout } from '../../helper/kernel/layout-pin.ts';
 import {
   AGGREGATE_CONFIG_SIZE,

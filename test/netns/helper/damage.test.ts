@@ -14,7 +14,8 @@ import {
   updateElement,
 } from '../../../helper/kernel/bpf.ts';
 import { deleteFilter } from '../../../helper/kernel/filters.ts';
-import { openHooks, type HookName } from '../../../helper/kernel/hooks.ts';
+import { openHooks } from '../../../helper/kernel/hooks.ts';
+import type { HookName } from '../../../helper/wire/hook-place.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { aggregatePage, encodeAggregateKey, encodeInterfaceKey } from '../../../helper/wire/aggregate.ts';
 import { encodeExemption, encodeExemptionKey, parseExemption } from '../../../helper/wire/exemption.ts';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { FqWatch } from '../../../helper/fq-watch.ts';
-import type { Attempt } from '../../../helper/kernel/features.ts';
+import type { Attempt } from '../../../helper/wire/kernel-features.ts';
 import { Judgement } from '../../../helper/shaping/judgement.ts';
 
 const MISSING: Attempt = { there: false, why: 'cannot put qdisc "fq": ENOENT; absent: no module sch_fq' };

@@ -15,7 +15,8 @@ import {
 import { createTcxLink, isTcxSupported } from '../../../../helper/kernel/tcx.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { filtersAt, replaceBpfFilter } from '../../../../helper/kernel/filters.ts';
-import { openHooks, type Hooks, type HookName, type Place } from '../../../../helper/kernel/hooks.ts';
+import { openHooks, type Hooks } from '../../../../helper/kernel/hooks.ts';
+import type { HookName, Place } from '../../../../helper/wire/hook-place.ts';
 import { inNetns } from '../../../../helper/kernel/netns.ts';
 import { addPair, makeNetns, type TestNetns } from '../../../kit/netns.ts';
 

@@ -1,13 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { replaceExemptions, restoreExemptions } from '../../../../helper/control/exemptions.ts';
 import type { Datapath } from '../../../../helper/shaping/datapath.ts';
 import {
   attachmentEntries,
   digestOf,
   exemptionLists,
   exemptionListsOf,
-  replaceExemptions,
-  restoreExemptions,
 } from '../../../../helper/shaping/exemptions.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { EXEMPT_NODE, EXEMPT_OWN } from '../../../../helper/wire/aggregate.ts';

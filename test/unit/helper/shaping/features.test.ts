@@ -6,7 +6,7 @@ import {
   type Attempt,
   type Feature,
   type KernelFeatures,
-} from '../../../../helper/kernel/features.ts';
+} from '../../../../helper/wire/kernel-features.ts';
 import { checkProbeItems } from '../../../../helper/protocol/probe-items.ts';
 import { judgeFeatures, judgeUplinks, startRefusal } from '../../../../helper/shaping/features.ts';
 

@@ -15,7 +15,7 @@ import {
   type Observed,
   type Step,
 } from '../../../../helper/shaping/plan.ts';
-import type { Occupant } from '../../../../helper/kernel/hooks.ts';
+import type { Occupant } from '../../../../helper/wire/hook-place.ts';
 import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { DEFAULTS, type NodeDefaults } from '../../../../helper/shaping/rates.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';

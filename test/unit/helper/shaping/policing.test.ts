@@ -4,12 +4,8 @@
 import test from 'ava';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
 import type { NodeHook } from '../../../../helper/kernel/node-hook.ts';
-import {
-  Policing,
-  policingNotes,
-  policingStatus,
-  policingSteps,
-} from '../../../../helper/shaping/policing.ts';
+import { Policing } from '../../../../helper/control/policing.ts';
+import { policingNotes, policingStatus, policingSteps } from '../../../../helper/shaping/policing.ts';
 
 const PROGRAM = { fd: 7, id: 70, tag: '', name: 'podpace_police' };
 

@@ -1,0 +1,40 @@
+// Where programs stand, and who else may: the names of hooks, of places, and of the marks that podpace leaves of them. Pure.
+
+/**
+ * Hooks by the name that podpace has for them: `peer` is what the far end of a netkit sends, seen from this end; the last ones
+ * come after the programs of others.
+ */
+export const HOOK_NAMES = ['ingress', 'egress', 'ingressLast', 'peer', 'peerLast'] as const;
+
+export type HookName = (typeof HOOK_NAMES)[number];
+
+/** A place for a program: a hook of a device. */
+export interface Place {
+  readonly ifindex: number;
+  readonly hook: HookName;
+}
+
+/** Whoever else stands at a hook: a program, or a filter of another kind than a program. */
+export type Occupant =
+  | { readonly kind: 'program'; readonly id: number; readonly name: string }
+  | { readonly kind: 'filter'; readonly type: string; readonly priority: number };
+
+/** Whether podpace's program comes after those of others there, and not before them. */
+export function isLast(hook: HookName): boolean {
+  return hook === 'ingressLast' || hook === 'peerLast';
+}
+
+/** The place that a mark is of; none of another name. */
+export function placeFromName(name: string): Place[] {
+  const match = /^(\d+)-(ingress|egress|ingressLast|peer|peerLast)$/.exec(name);
+  return match === null ? [] : [{ ifindex: Number(match[1]), hook: match[2] as HookName }];
+}
+
+/** Whether a name is one that hooks give, to pinned links and to notes on filters. */
+export function isHookMark(name: string): boolean {
+  return placeFromName(name).length > 0 || /^\d+-clsact$/.test(name);
+}
+
+export function nameOfPlace({ ifindex, hook }: Place): string {
+  return `${ifindex}-${hook}`;
+}
