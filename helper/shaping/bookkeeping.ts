@@ -8,7 +8,7 @@ import { talliesOf } from './books.ts';
 import { nameOf } from './effective.ts';
 import { devicesWithoutProgram, type Exit } from './exits.ts';
 import type { Problem } from './judgement.ts';
-import type { AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';
 import { formatRate } from './units.ts';
 
 /** What a look takes in. */
@@ -20,9 +20,10 @@ export interface BooksOf {
 
 function problemOf({ bytesPerSec, devices }: Leak, record: AttachmentRecord): Problem {
   const names = devices.join(', ');
+  const places = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
   return {
     text:
-      `${formatRate(Math.round(bytesPerSec * 8))} of what ${nameOf(record)} sends vanish between ${record.hostInterface} and the exits, ` +
+      `${formatRate(Math.round(bytesPerSec * 8))} of what ${nameOf(record)} sends vanish between ${places.join(' or ')} and the exits, ` +
       `and ${names}, without a program of podpace, sends more since: look for what routes or redirects packets to ${names}`,
     place: record.hostInterface,
     scopes: [{ of: 'attachment', key: record, direction: 'egress' }],
@@ -74,7 +75,7 @@ export class Bookkeeping {
   }
 
   async #devices(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<string[]> {
-    const hostInterfaces = new Set(attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+    const hostInterfaces = new Set(attachments.flatMap(hostInterfaceIndexesOf));
     return devicesWithoutProgram(await listLinks(this.#datapath.rt), exits, hostInterfaces);
   }
 

@@ -7,6 +7,7 @@ import type { TcHook } from '../wire/tc-message.ts';
 import type { Problem, Scope } from './judgement.ts';
 import { desiredPrograms, placeOf, shapedDevices, type Desired, type Observed } from './plan.ts';
 import type { ProgramName } from './plan.ts';
+import { hostInterfacesOf } from './records.ts';
 
 /** A filter that sends packets away by another device (`mirred egress redirect`). */
 export interface Redirect {
@@ -87,11 +88,13 @@ export function detourNotes(looked: Looked, concernedBy: ConcernedBy): Problem[]
 
 /** XDP programs that see what capped pods send. */
 export function xdpNotes({ desired, observed }: Looked): Problem[] {
-  return desired.attachments.flatMap((record): Problem[] => {
-    const xdp = observed.devices.get(record.hostInterfaceIndex)?.xdp;
-    if (xdp === undefined || record.egressAggregateId === undefined) return [];
-    const place = record.hostInterface;
-    const text = `The XDP program "${xdp.name}" (id ${xdp.id}) on ${place} may redirect packets past the cap`;
-    return [{ text, place, scopes: [{ of: 'attachment', key: record, direction: 'egress' }] }];
-  });
+  const senders = desired.attachments.filter(({ egressAggregateId }) => egressAggregateId !== undefined);
+  return senders.flatMap((key) =>
+    hostInterfacesOf(key).flatMap(({ hostInterface: place, hostInterfaceIndex }): Problem[] => {
+      const xdp = observed.devices.get(hostInterfaceIndex)?.xdp;
+      if (xdp === undefined) return [];
+      const text = `The XDP program "${xdp.name}" (id ${xdp.id}) on ${place} may redirect packets past the cap`;
+      return [{ text, place, scopes: [{ of: 'attachment', key, direction: 'egress' }] }];
+    }),
+  );
 }

@@ -8,7 +8,7 @@ import { desiredConfigs, type Observed, type Step } from './plan.ts';
 import { nameOfOccupants } from './in-front.ts';
 import { MAX_MOVES, PAUSE_MS } from './precedence.ts';
 import { formatDuration } from './units.ts';
-import { isSameAttachment, type AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, isSameAttachment, type AttachmentRecord } from './records.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { hasUplink, takeView, type Node, type View } from './view.ts';
 
@@ -17,10 +17,11 @@ export interface LoggingNode extends Node {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
-/** Devices without which a cap is refused: the ways off the node, and the pod's own interface. */
-function neededDevices({ desired }: View, { hostInterfaceIndex }: AttachmentRecord): Set<number> {
+/** Devices without which a cap is refused: the ways off the node, and the pod's own interfaces. */
+function neededDevices({ desired }: View, record: AttachmentRecord): Set<number> {
   const uplinks = desired.exits.filter(({ role }) => role === 'uplink');
-  return new Set([hostInterfaceIndex, ...uplinks.flatMap(({ ifindex, holders }) => [ifindex, ...holders])]);
+  const ways = uplinks.flatMap(({ ifindex, holders }) => [ifindex, ...holders]);
+  return new Set([...hostInterfaceIndexesOf(record), ...ways]);
 }
 
 export class Enforcement {
@@ -35,7 +36,7 @@ export class Enforcement {
    * not hold on the ways off the node; on the ways that stay on it, that is logged and a problem in `status`.
    */
   async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
-    const devices = former === undefined ? [] : [former.hostInterfaceIndex];
+    const devices = former === undefined ? [] : hostInterfaceIndexesOf(former);
     // The first egress cap of the node needs every way to other pods; after that they are followed as they come.
     const isFirst = !this.#node.store
       .readAttachments()

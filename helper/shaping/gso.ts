@@ -7,7 +7,14 @@ import { effectiveCapIn } from './effective.ts';
 import type { LoggingNode } from './enforcement.ts';
 import { exemptionListsOf } from './exemptions.ts';
 import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit } from './rates.ts';
-import type { AttachmentRecord, GsoLimits, LimitedGso } from './records.ts';
+import {
+  hostInterfacesOf,
+  withGso,
+  type AttachmentRecord,
+  type GsoLimits,
+  type HostInterfaceRecord,
+  type LimitedGso,
+} from './records.ts';
 
 function limitsOf({ gsoMaxSizeBytes, gsoMaxSegs, gsoIpv4MaxSizeBytes }: GsoLimits): GsoLimits {
   const limits = { gsoMaxSizeBytes, gsoMaxSegs };
@@ -74,16 +81,17 @@ export function gsoChange(
   return isSame(wanted, found) ? next : { ...next, write: wanted };
 }
 
-/** Calls `use` with a socket in the pod's namespace and the pod's interface, unless that is another one by now. */
+/** Calls `use` with a socket in the pod's namespace and the pod's end of a pair, unless that is another one by now. */
 async function withInterface(
-  { sandbox, ifname, hostInterfaceIndex }: AttachmentRecord,
+  sandbox: string,
+  { podInterface, hostInterfaceIndex }: HostInterfaceRecord,
   use: (rt: RtSocket, link: Link) => Promise<void>,
 ): Promise<void> {
   const netns = openNetns(sandbox);
   try {
     const rt = RtSocket.open(netns);
     try {
-      const link = await findLink(rt, { name: ifname });
+      const link = await findLink(rt, { name: podInterface });
       const isPeer = link?.linkIndex === undefined || link.linkIndex === hostInterfaceIndex;
       if (link !== undefined && isPeer) await use(rt, link);
     } finally {
@@ -105,19 +113,20 @@ interface GsoRates {
  * is told what the record has to say, before anything changes.
  */
 async function limitGso(
-  record: AttachmentRecord,
+  sandbox: string,
+  one: HostInterfaceRecord,
   { formerRate, rateBitsPerSec }: GsoRates,
   keep: (gso: LimitedGso | undefined) => void,
 ): Promise<void> {
-  await withInterface(record, async (rt, link) => {
-    const change = gsoChange(link, link.mtu, { gso: record.gso, formerRate }, rateBitsPerSec);
+  await withInterface(sandbox, one, async (rt, link) => {
+    const change = gsoChange(link, link.mtu, { gso: one.gso, formerRate }, rateBitsPerSec);
     if (change.gso !== undefined) keep(change.gso);
     if (change.write !== undefined) await changeLink(rt, link.index, change.write);
     if (change.gso === undefined) keep(undefined);
   });
 }
 
-/** Limits the interface of a pod at its egress cap, in place of that of its former record. Failing is only logged. */
+/** Limits the interfaces of a pod at its egress cap, in place of those of its former record. Failing is only logged. */
 export async function limitGsoAtCap(
   { defaults, exempt, log, store }: LoggingNode,
   former: AttachmentRecord | undefined,
@@ -129,30 +138,39 @@ export async function limitGsoAtCap(
       ? undefined
       : effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec,
   );
-  if (formerRate === undefined && rateBitsPerSec === undefined && former?.gso === undefined) return;
-  const { gso: _gso, ...rest } = next;
-  const record: AttachmentRecord = former?.gso === undefined ? rest : { ...rest, gso: former.gso };
-  try {
-    await limitGso(record, { formerRate, rateBitsPerSec }, (gso) => {
-      if (gso !== next.gso) store.writeAttachment(gso === undefined ? rest : { ...rest, gso });
-    });
-  } catch (error) {
-    const what = `Cannot limit segment offload of ${record.ifname} in ${record.sandbox}`;
-    log('warn', `${what}: ${(error as Error).message}; the cap holds, in larger steps`);
+  const formers = former === undefined ? [] : hostInterfacesOf(former);
+  const isLimited = formers.some(({ gso }) => gso !== undefined);
+  if (formerRate === undefined && rateBitsPerSec === undefined && !isLimited) return;
+  let record = next;
+  for (const { gso: present, ...way } of hostInterfacesOf(next)) {
+    const { gso } = formers.find((one) => one.hostInterfaceIndex === way.hostInterfaceIndex) ?? {};
+    const known = gso === undefined ? way : { ...way, gso };
+    try {
+      await limitGso(next.sandbox, known, { formerRate, rateBitsPerSec }, (kept) => {
+        if (kept === present) return;
+        record = withGso(record, kept);
+        store.writeAttachment(record);
+      });
+    } catch (error) {
+      const what = `Cannot limit segment offload of ${way.podInterface} in ${next.sandbox}`;
+      log('warn', `${what}: ${(error as Error).message}; the cap holds, in larger steps`);
+    }
   }
 }
 
-/** Gives a pod that may be gone what its interface had before. */
+/** Gives a pod that may be gone what its interfaces had before. */
 export async function giveGsoBack(
   { defaults, exempt }: LoggingNode,
   record: AttachmentRecord,
 ): Promise<void> {
   const cap = effectiveCapIn(record, 'egress', defaults);
-  if (cap === undefined && record.gso === undefined) return;
   const formerRate = exemptionListsOf(record, exempt) === 0 ? cap?.rateBitsPerSec : undefined;
-  try {
-    await limitGso(record, { formerRate, rateBitsPerSec: undefined }, () => undefined);
-  } catch {
-    // With its namespace the interface is gone, or about to be.
+  for (const one of hostInterfacesOf(record)) {
+    if (cap === undefined && one.gso === undefined) continue;
+    try {
+      await limitGso(record.sandbox, one, { formerRate, rateBitsPerSec: undefined }, () => undefined);
+    } catch {
+      // With its namespace the interface is gone, or about to be.
+    }
   }
 }

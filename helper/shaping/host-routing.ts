@@ -8,7 +8,7 @@ import {
 } from '../wire/routing.ts';
 import { decodeInterfaceKey, encodeInterfaceKey } from '../wire/aggregate.ts';
 import type { Exit } from './exits.ts';
-import type { AttachmentRecord } from './records.ts';
+import { hostInterfacesOf, type AttachmentRecord, type HostInterfaceRecord } from './records.ts';
 
 export type RoutingMap = 'routedPods' | 'podAddresses';
 
@@ -35,11 +35,17 @@ export function routedPodPlace(ifindex: number): Pick<RoutingEntry, 'map' | 'key
 
 /** What the maps must hold for an attachment; nothing without host routing. */
 export function routingEntries(record: AttachmentRecord): RoutingEntry[] {
-  const { hostRouting, hostInterfaceIndex: ifindex, ingressAggregateId } = record;
+  const isShaped = record.ingressAggregateId !== undefined;
+  return hostInterfacesOf(record).flatMap((one) => entriesOf(one, isShaped));
+}
+
+function entriesOf(
+  { hostRouting, hostInterfaceIndex: ifindex }: HostInterfaceRecord,
+  isShaped: boolean,
+): RoutingEntry[] {
   if (hostRouting === undefined) return [];
   const { addresses, mac, hostMac } = hostRouting;
   const macs = mac === undefined || hostMac === undefined ? {} : { macs: [mac, hostMac] as const };
-  const isShaped = ingressAggregateId !== undefined;
   return [
     entry('routedPods', encodeInterfaceKey(ifindex), encodeRoutedPod(addresses)),
     ...addresses.map((address) =>

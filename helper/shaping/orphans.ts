@@ -8,7 +8,14 @@ import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { aggregateIdsOf, type Orphan } from './aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
 import { nameOf } from './effective.ts';
-import { isSameDevice, type AttachmentRecord, type DeviceClaim } from './records.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  isSameDevice,
+  type AttachmentRecord,
+  type DeviceClaim,
+  type HostInterfaceRecord,
+} from './records.ts';
 import type { Store } from './store.ts';
 import { formatRate } from './units.ts';
 
@@ -31,7 +38,7 @@ export async function findOrphans(
   links: readonly Link[],
   known: readonly AttachmentRecord[],
 ): Promise<Orphan[]> {
-  const owned = new Set(known.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+  const owned = new Set(known.flatMap(hostInterfaceIndexesOf));
   const names = new Map(links.map(({ index, name }) => [index, name]));
   const orphans: Orphan[] = [];
   for (const ifindex of datapath.hostInterfaceIndexes()) {
@@ -54,6 +61,14 @@ export class Orphans {
   }
 }
 
+/** What a record says of one of its devices. */
+function claimOf(
+  { bootId }: AttachmentRecord,
+  { hostInterface: name, kind }: HostInterfaceRecord,
+): DeviceClaim {
+  return { name, ...(bootId !== undefined && { bootId }), ...(kind !== undefined && { kind }) };
+}
+
 /**
  * Forgets the records of devices that are not those which have their indexes now; returns a sentence for each. The devices
  * themselves are not touched: they are somebody else's.
@@ -67,7 +82,9 @@ export function forgetOutlived(store: Store, links: readonly Link[]): string[] {
   const former = store.takeOutlived();
   const attachments = store
     .readAttachments()
-    .filter((record) => isOther(record.hostInterfaceIndex, { ...record, name: record.hostInterface }));
+    .filter((record) =>
+      hostInterfacesOf(record).some((one) => isOther(one.hostInterfaceIndex, claimOf(record, one))),
+    );
   const exits = store.readExits().filter((record) => isOther(record.ifindex, record));
   for (const record of attachments) store.removeAttachment(record);
   for (const { ifindex } of exits) store.removeExit(ifindex);

@@ -28,7 +28,12 @@ import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } fro
 import { isUpper, type Exit } from './exits.ts';
 import { policingSteps, type DesiredPolicing, type PolicingStanding, type PolicingStep } from './policing.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
-import type { AttachmentRecord, ExitRecord } from './records.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  type AttachmentRecord,
+  type ExitRecord,
+} from './records.ts';
 
 /** The programs of bpf/podpace.bpf.c. */
 export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver' | 'forward' | 'arrive';
@@ -142,6 +147,14 @@ export function attachpointOf(place: string): Attachpoint {
   return { ifindex: Number(ifindex), hook: hook as HookName };
 }
 
+/** The host interfaces of all attachments, each with the aggregates that it shares with others of its own. */
+function eachWay({ attachments }: Pick<Desired, 'attachments'>) {
+  return attachments.flatMap((attachment) => {
+    const { egressAggregateId, ingressAggregateId } = attachment;
+    return hostInterfacesOf(attachment).map((one) => ({ egressAggregateId, ingressAggregateId, one }));
+  });
+}
+
 /** Every program that must stand somewhere. */
 export function desiredPrograms(
   desired: Pick<Desired, 'attachments' | 'exits' | 'arrivals' | 'orphans' | 'policesNode'>,
@@ -153,20 +166,20 @@ export function desiredPrograms(
       isUpper(exit) ? 'departUpper' : 'depart',
     );
   for (const ifindex of desired.arrivals) programs.set(placeOf({ ifindex, hook: 'ingressLast' }), 'arrive');
-  for (const attachment of desired.attachments) {
-    const ifindex = attachment.hostInterfaceIndex;
+  for (const { egressAggregateId, ingressAggregateId, one } of eachWay(desired)) {
+    const { hostInterfaceIndex: ifindex, kind, hostRouting } = one;
     // The far end of a netkit can be reached from here, and a packet that is redirected there never comes up on this one.
-    const isNetkit = attachment.kind === 'netkit';
-    if (attachment.egressAggregateId !== undefined) {
+    const isNetkit = kind === 'netkit';
+    if (egressAggregateId !== undefined) {
       programs.set(placeOf({ ifindex, hook: isNetkit ? 'peer' : 'ingress' }), 'classify');
     }
-    if (attachment.hostRouting !== undefined) {
+    if (hostRouting !== undefined) {
       programs.set(placeOf({ ifindex, hook: isNetkit ? 'peerLast' : 'ingressLast' }), 'forward');
     }
     const egress = placeOf({ ifindex, hook: 'egress' });
     // It holds what the node answers to a pod that is policed as well.
-    const holdsAnswers = attachment.egressAggregateId !== undefined && programs.get(egress) === 'depart';
-    if (attachment.ingressAggregateId !== undefined || (desired.policesNode === true && holdsAnswers)) {
+    const holdsAnswers = egressAggregateId !== undefined && programs.get(egress) === 'depart';
+    if (ingressAggregateId !== undefined || (desired.policesNode === true && holdsAnswers)) {
       programs.set(egress, 'deliver');
     }
   }
@@ -189,7 +202,7 @@ export function desiredConfigs(
   });
 }
 
-/** The map entry of an attachment's host interface. */
+/** The map entry of each of an attachment's host interfaces. */
 export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
   const { egressAggregateId, ingressAggregateId } = attachment;
   return {
@@ -202,7 +215,7 @@ export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
 export function shapedDevices(desired: Desired): Set<number> {
   const ingress = desired.attachments.filter(({ ingressAggregateId }) => ingressAggregateId !== undefined);
   const holders = desired.exits.flatMap((exit) => exit.holders);
-  return new Set([...holders, ...ingress.map(({ hostInterfaceIndex }) => hostInterfaceIndex)]);
+  return new Set([...holders, ...ingress.flatMap(hostInterfaceIndexesOf)]);
 }
 
 function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boolean {
@@ -246,10 +259,11 @@ function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
 function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments.flatMap((attachment): Step[] => {
     const entry = hostInterfaceOf(attachment);
-    const ifindex = attachment.hostInterfaceIndex;
-    const found = observed.hostInterfaces.get(ifindex);
-    const isRight = found?.egressId === entry.egressId && found.ingressId === entry.ingressId;
-    return isRight ? [] : [{ kind: 'write-host-interface', ifindex, entry }];
+    return hostInterfaceIndexesOf(attachment).flatMap((ifindex): Step[] => {
+      const found = observed.hostInterfaces.get(ifindex);
+      const isRight = found?.egressId === entry.egressId && found.ingressId === entry.ingressId;
+      return isRight ? [] : [{ kind: 'write-host-interface', ifindex, entry }];
+    });
   });
 }
 
@@ -279,7 +293,7 @@ function routingSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.attachments.flatMap((attachment) =>
     routingEntries(attachment)
       .filter((entry) => found.get(routingKeyOf(entry)) !== entry.value)
-      .map((entry): Step => ({ kind: 'write-routing', ifindex: attachment.hostInterfaceIndex, entry })),
+      .map((entry): Step => ({ kind: 'write-routing', ifindex: interfaceOfEntry(entry), entry })),
   );
 }
 
@@ -339,7 +353,7 @@ function detachSteps(
 
 /** Host interface entries that no attachment owns any more. */
 function orphanSteps(desired: Desired, observed: Observed): Step[] {
-  const owned = new Set(desired.attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+  const owned = new Set(desired.attachments.flatMap(hostInterfaceIndexesOf));
   return [...observed.hostInterfaces.keys()]
     .filter((ifindex) => !owned.has(ifindex) && !isOrphan(desired, ifindex))
     .map((ifindex) => ({ kind: 'remove-host-interface', ifindex }));

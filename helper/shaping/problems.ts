@@ -20,7 +20,7 @@ import {
   type ProgramName,
   type Step,
 } from './plan.ts';
-import type { AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, type AttachmentRecord } from './records.ts';
 
 const ROLES: Readonly<Record<ProgramName, string>> = {
   classify: 'classifier',
@@ -101,7 +101,7 @@ class Parties {
     this.#exits = new Set(desired.exits.map(({ ifindex }) => ifindex));
     this.#holders = new Set(desired.exits.flatMap(({ holders }) => holders));
     for (const record of desired.attachments) {
-      this.#owners.set(record.hostInterfaceIndex, record);
+      for (const ifindex of hostInterfaceIndexesOf(record)) this.#owners.set(ifindex, record);
       for (const direction of DIRECTIONS) {
         const id = aggregateIdOf(record, direction);
         if (id !== undefined) this.#aggregates.set(id, { of: 'attachment', key: record, direction });
@@ -252,7 +252,7 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
     }));
   });
   const gone = desired.attachments
-    .filter(({ hostInterfaceIndex }) => !observed.devices.has(hostInterfaceIndex))
+    .filter((record) => !hostInterfaceIndexesOf(record).some((ifindex) => observed.devices.has(ifindex)))
     .map((record) => ({
       ...{ text: `${record.hostInterface} is gone`, place: record.hostInterface },
       scopes: cappedDirections(record),

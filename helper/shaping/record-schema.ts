@@ -19,6 +19,7 @@ import { printable } from '../protocol/printable.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import {
+  hostInterfaceIndexesOf,
   RECORD_VERSION,
   type AttachmentRecord,
   type ExitRecord,
@@ -261,7 +262,7 @@ export function contradictionsOf(records: readonly AttachmentRecord[]): Map<Atta
   const owners = new Map<string, AttachmentRecord>();
   for (const record of records) {
     const claims = [
-      `interface ${record.hostInterfaceIndex}`,
+      ...hostInterfaceIndexesOf(record).map((ifindex) => `interface ${ifindex}`),
       ...DIRECTIONS.flatMap((direction) => {
         const id = aggregateIdOf(record, direction);
         return id === undefined ? [] : [`aggregate ${id}`];

@@ -88,6 +88,41 @@ export interface Wish extends AttachParams {
   readonly reason: string;
 }
 
+/** One way in and out of a pod: the end on the node of a pair whose other end is in the sandbox. */
+export interface HostInterfaceRecord {
+  /** Name of the other end. */
+  readonly podInterface: string;
+  readonly hostInterface: string;
+  readonly hostInterfaceIndex: number;
+  readonly kind?: AttachmentKind;
+  readonly hostRouting?: RoutedRecord;
+  readonly gso?: LimitedGso;
+}
+
+/** The ways of an attachment, which share its caps: first the one of CNI_IFNAME. */
+export function hostInterfacesOf(record: AttachmentRecord): readonly HostInterfaceRecord[] {
+  const { ifname, hostInterface, hostInterfaceIndex, kind, hostRouting, gso } = record;
+  return [
+    {
+      ...{ podInterface: ifname, hostInterface, hostInterfaceIndex },
+      ...(kind !== undefined && { kind }),
+      ...(hostRouting !== undefined && { hostRouting }),
+      ...(gso !== undefined && { gso }),
+    },
+  ];
+}
+
+/** The record with another word on the segment offload at one of its ways. */
+export function withGso(record: AttachmentRecord, gso: LimitedGso | undefined): AttachmentRecord {
+  const { gso: _former, ...rest } = record;
+  return gso === undefined ? rest : { ...rest, gso };
+}
+
+/** Indexes of these. */
+export function hostInterfaceIndexesOf({ hostInterfaceIndex }: AttachmentRecord): readonly number[] {
+  return [hostInterfaceIndex];
+}
+
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.containerId === b.containerId && a.ifname === b.ifname;
 }

@@ -7,7 +7,7 @@ import type { Aggregates } from './aggregates.ts';
 import { nameOf } from './effective.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
-import type { AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, type AttachmentRecord } from './records.ts';
 import type { Exclusively } from './turns.ts';
 import { hasEgressCap, takeView } from './view.ts';
 
@@ -44,7 +44,7 @@ export class Removal {
     const others = this.#node.store.readAttachments();
     // With the last egress cap all exits go, also those that are known by nothing but their program.
     const isLast = !hasEgressCap(others, this.#node.orphans);
-    const devices = records.map(({ hostInterfaceIndex }) => hostInterfaceIndex);
+    const devices = records.flatMap(hostInterfaceIndexesOf);
     const scope = { devices, hasOtherPods: isLast, ...(links !== undefined && { links }) };
     const view = await takeView(this.#node, isLast ? others : [], scope);
     const failures = new Map<number | undefined, unknown>();
@@ -66,8 +66,9 @@ export class Removal {
       (ifindex) => ifindex === undefined || !devices.includes(ifindex),
     );
     for (const record of records) {
-      if (isShared || failures.has(record.hostInterfaceIndex)) continue;
-      if (view.observed.devices.has(record.hostInterfaceIndex)) await giveGsoBack(this.#node, record);
+      const own = hostInterfaceIndexesOf(record);
+      if (isShared || own.some((ifindex) => failures.has(ifindex))) continue;
+      if (own.some((ifindex) => view.observed.devices.has(ifindex))) await giveGsoBack(this.#node, record);
       this.#enforcement.exempt(record, undefined);
       this.#aggregates.giveBack(record, undefined);
       this.#node.store.finishRemoval(record);
@@ -80,10 +81,12 @@ export class Removal {
   finish(): void {
     const attachments = this.#node.store.readAttachments();
     const inUse = aggregateIdsInUse(attachments, this.#node.orphans);
-    const owned = new Set(attachments.map(({ hostInterfaceIndex }) => hostInterfaceIndex));
+    const owned = new Set(attachments.flatMap(hostInterfaceIndexesOf));
     for (const record of this.#node.store.readRemoving()) {
-      const ifindex = record.hostInterfaceIndex;
-      if (!owned.has(ifindex) && this.#node.datapath.readHostInterface(ifindex) !== undefined) continue;
+      const isLeft = hostInterfaceIndexesOf(record).some(
+        (ifindex) => !owned.has(ifindex) && this.#node.datapath.readHostInterface(ifindex) !== undefined,
+      );
+      if (isLeft) continue;
       for (const id of aggregateIdsInUse([record]))
         if (!inUse.has(id)) this.#node.datapath.clearAggregate(id);
       this.#node.store.finishRemoval(record);
@@ -103,7 +106,9 @@ export class Removal {
       // To list devices takes its time while many go: the first turn does with one list.
       const links = await listLinks(this.#node.datapath.rt);
       const present = new Set(links.map(({ index }) => index));
-      const vanished = candidates.filter(({ hostInterfaceIndex }) => !present.has(hostInterfaceIndex));
+      const vanished = candidates.filter(
+        (record) => !hostInterfaceIndexesOf(record).some((ifindex) => present.has(ifindex)),
+      );
       for (const record of vanished)
         this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
       rest = vanished.slice(REMOVALS_PER_TURN);
@@ -155,6 +160,7 @@ export class Removal {
 
   #candidates(changed: ReadonlySet<number> | undefined): readonly AttachmentRecord[] {
     const all = this.#node.store.readAttachments();
-    return changed === undefined ? all : all.filter((record) => changed.has(record.hostInterfaceIndex));
+    if (changed === undefined) return all;
+    return all.filter((record) => hostInterfaceIndexesOf(record).some((ifindex) => changed.has(ifindex)));
   }
 }

@@ -6,7 +6,7 @@ import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
 import type { Exit } from './exits.ts';
 import type { Desired, Observed, ObservedMaps, Step } from './plan.ts';
-import type { AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
 
 /** What was done to devices, a sentence for each device. */
@@ -85,6 +85,11 @@ function exemptionRepair(list: number, attachments: readonly AttachmentRecord[])
   return `The exempt addresses of ${whose} in the map exemptions were not its own: wrote them again`;
 }
 
+/** The attachment that a host interface is of. */
+function ownerOf(attachments: readonly AttachmentRecord[], ifindex: number): AttachmentRecord | undefined {
+  return attachments.find((record) => hostInterfaceIndexesOf(record).includes(ifindex));
+}
+
 /** The warning that belongs to a step which reconciling found necessary; undefined for steps on anything but maps. */
 export function repairOf(
   step: Step,
@@ -101,7 +106,7 @@ export function repairOf(
   if (step.kind === 'write-overhead')
     return `The overhead of the exit with index ${step.ifindex} was wrong: wrote ${step.overhead.frameBytes} bytes a packet`;
   if (step.kind === 'write-routing') {
-    const record = attachments.find(({ hostInterfaceIndex }) => hostInterfaceIndex === step.ifindex);
+    const record = ownerOf(attachments, step.ifindex);
     return record && `An entry of host routing of ${nameOf(record)} was wrong: wrote it again`;
   }
   if (step.kind === 'write-exemptions') return exemptionRepair(step.list, attachments);
@@ -117,12 +122,13 @@ export function repairOf(
     }
   }
   if (step.kind === 'write-host-interface') {
-    const record = attachments.find(({ hostInterfaceIndex }) => hostInterfaceIndex === step.ifindex);
-    if (record === undefined) return undefined;
+    const record = ownerOf(attachments, step.ifindex);
+    const own = record && hostInterfacesOf(record).find((one) => one.hostInterfaceIndex === step.ifindex);
+    if (record === undefined || own === undefined) return undefined;
     const found = observed.hostInterfaces.get(step.ifindex);
     const entry = found === undefined ? 'nothing' : `aggregates ${found.egressId} and ${found.ingressId}`;
     const { egressId, ingressId } = step.entry;
-    return `The map entry of ${record.hostInterface} of ${nameOf(record)} was wrong: found ${entry}; wrote aggregates ${egressId} and ${ingressId}`;
+    return `The map entry of ${own.hostInterface} of ${nameOf(record)} was wrong: found ${entry}; wrote aggregates ${egressId} and ${ingressId}`;
   }
   return undefined;
 }

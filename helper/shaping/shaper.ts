@@ -32,7 +32,7 @@ import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from './precedence.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { Removal } from './removal.ts';
-import { isSameAttachment, type AttachmentRecord } from './records.ts';
+import { hostInterfaceIndexesOf, isSameAttachment, type AttachmentRecord } from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, restoredOf, type KnownExits } from './repairs.ts';
 import {
   checkAttachment,
@@ -123,7 +123,7 @@ export class Shaper {
     const former = before.find((record) => isSameAttachment(record, params));
     const others = before.filter((record) => record !== former);
     // An index belongs to one device: whoever else claims it is gone.
-    const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === link.index);
+    const stale = others.filter((record) => hostInterfaceIndexesOf(record).includes(link.index));
     if (stale.length > 0) await this.#removal.remove(stale);
     const wanted = recordOf(params, link);
     const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
@@ -148,8 +148,10 @@ export class Shaper {
     return this.#exclusively(async () => {
       this.#wishes.look();
       const former = knownAttachment(this.#options, params);
-      const link = await findLink(this.#datapath.rt, { index: former.hostInterfaceIndex });
-      if (link === undefined) throw new ShapingError('not-found', `${former.hostInterface} is gone`);
+      const { rt } = this.#datapath;
+      const links = await Promise.all(hostInterfaceIndexesOf(former).map((index) => findLink(rt, { index })));
+      if (links.every((link) => link === undefined))
+        throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
       const next = await this.#replace(former, applySet(former, params, defaults), async (record) => {
         if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
@@ -273,10 +275,7 @@ export class Shaper {
         ...{ ...this.#options, attachments, exits, arrivals: [] },
         ...desiredPolicing(this.#options),
       };
-      const indexes = [
-        ...attachments.map((record) => record.hostInterfaceIndex),
-        ...exits.map((exit) => exit.ifindex),
-      ];
+      const indexes = [...attachments.flatMap(hostInterfaceIndexesOf), ...exits.map((exit) => exit.ifindex)];
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {
         await applyStep(this.#datapath, this.#store, step);

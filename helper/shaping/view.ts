@@ -19,7 +19,7 @@ import { placeOf, plan, type Desired } from './plan.ts';
 import { problemsOf, type Looked } from './problems.ts';
 import type { Precedence } from './precedence.ts';
 import type { NodeDefaults } from './rates.ts';
-import type { AttachmentRecord, Wish } from './records.ts';
+import { hostInterfaceIndexesOf, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
 
 /** What a view is taken of. */
@@ -78,7 +78,7 @@ function observeNodeExits(
   { datapath, store, uplinks, orphans }: Node,
   listed: readonly Link[] | undefined,
 ): Promise<ObservedExits> {
-  const attached = store.readAttachments().map(({ hostInterfaceIndex }) => hostInterfaceIndex);
+  const attached = store.readAttachments().flatMap(hostInterfaceIndexesOf);
   const known = {
     uplinks,
     hostInterfaces: new Set([...attached, ...orphans.map(({ ifindex }) => ifindex)]),
@@ -101,7 +101,7 @@ export async function takeView(
   const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, listed);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
-  const own = new Set([...attachments.map((record) => record.hostInterfaceIndex), ...devices, ...idle]);
+  const own = new Set([...attachments.flatMap(hostInterfaceIndexesOf), ...devices, ...idle]);
   const needed = needsExits ? exits : [];
   const exitRecords = store.readExits();
   const equipped = new Set(exitRecords.map(({ ifindex }) => ifindex));
@@ -114,10 +114,7 @@ export async function takeView(
   const taken = arrivals.filter((ifindex) => hasUplinks || own.has(ifindex));
   const places = new Set([...own, ...taken, ...chosen.map(({ ifindex }) => ifindex)]);
   const holders = new Set(chosen.flatMap((exit) => exit.holders));
-  const others = new Set([
-    ...all.map(({ hostInterfaceIndex }) => hostInterfaceIndex),
-    ...needed.flatMap((exit) => exit.holders),
-  ]);
+  const others = new Set([...all.flatMap(hostInterfaceIndexesOf), ...needed.flatMap((exit) => exit.holders)]);
   for (const { ifindex } of exitRecords) if (!others.has(ifindex)) places.add(ifindex);
   // With everything in it, it also takes in every device where something of ours was ever left.
   const isWhole = hasOtherPods && attachments.length === all.length;
@@ -127,7 +124,9 @@ export async function takeView(
     for (const ifindex of datapath.overheadIndexes()) places.add(ifindex);
   }
   // Whatever is said of a device is said of all that it is to anybody: an exit, and the host interface of an attachment.
-  const concerned = all.filter((record) => places.has(record.hostInterfaceIndex));
+  const concerned = all.filter((record) =>
+    hostInterfaceIndexesOf(record).some((ifindex) => places.has(ifindex)),
+  );
   const desired: Desired = {
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
