@@ -1,7 +1,14 @@
 // Asks the helper to enforce an attachment's caps, and decides what its refusal means.
 
 import { askHelper, HelperError } from '../helper/protocol/client.ts';
-import type { AttachParams, Caps, HostRouting } from '../helper/protocol/messages.ts';
+import type {
+  AttachParams,
+  AttachResult,
+  Caps,
+  HostRouting,
+  PairBeside,
+} from '../helper/protocol/messages.ts';
+import { remedies } from '../helper/protocol/remedies.ts';
 import { hasCaps } from './caps.ts';
 import type { Settings } from './config.ts';
 import { note, type Edges } from './edges.ts';
@@ -9,6 +16,7 @@ import { hardwareAddressOf } from './result.ts';
 import type { Invocation } from './skel.ts';
 import type { Undo } from './undo.ts';
 import type { Pair } from './wiring/pair.ts';
+import type { OtherWays } from './wiring/ways.ts';
 import { forgetWish, keepWish } from './wishes.ts';
 
 /** Deadlines in milliseconds: ADD must end well before the runtime's own, DEL must not keep a pod from going. */
@@ -30,13 +38,26 @@ export function needsHelper({ caps, settings }: Pick<Enforcement, 'caps' | 'sett
 }
 
 /** A pod's pair with the addresses of the pod's end. */
-export interface WiredPair extends Pair {
+export interface PairWithAddresses extends Pair {
   readonly addresses: readonly string[];
+}
+
+/** The pair of an attachment, and what else leads out of the pod. */
+export interface WiredPair extends PairWithAddresses {
+  readonly others: OtherWays;
+}
+
+function besideOf({ host, pod, addresses }: PairWithAddresses, { hostRouting }: Settings): PairBeside {
+  const isRouted = hostRouting && addresses.length > 0;
+  return {
+    ...{ podInterface: pod.name, hostInterface: host.name, hostInterfaceIndex: host.index },
+    ...(isRouted && { hostRouting: { addresses, ...hardwareAddressOf(pod) } }),
+  };
 }
 
 function attachParams(
   { call, caps, settings }: Enforcement,
-  { host, pod, addresses }: WiredPair,
+  { host, pod, addresses, others }: WiredPair,
 ): AttachParams {
   const { containerId, ifname, network, netns } = call;
   const { exempt, hostRouting, congestionControl } = settings;
@@ -46,7 +67,21 @@ function attachParams(
     ...(exempt !== undefined && { exempt }),
     ...(hostRouting && { hostRouting: routing }),
     ...(congestionControl !== undefined && { congestionControl }),
+    ...(others.pairs.length > 0 && { beside: others.pairs.map((pair) => besideOf(pair, settings)) }),
+    ...(others.unheld.length > 0 && { unheld: others.unheld }),
   };
+}
+
+/** A helper that knows one interface of a pod would hold that one and say nothing of the others. */
+function requireAllKnown({ beside = [], unheld = [] }: AttachParams, { held }: AttachResult): void {
+  if (held !== undefined) return;
+  const [other] = [...beside, ...unheld];
+  if (other === undefined) return;
+  throw new HelperError(
+    'unenforceable',
+    `Cannot enforce the cap on interface "${other.podInterface}" too: this podpaced knows one interface of a pod`,
+    remedies.sameRelease,
+  );
 }
 
 /**
@@ -97,8 +132,10 @@ export async function enforceCaps(
   const params = attachParams(enforcement, pair);
   const request = async (): Promise<void> => {
     const patience = { deadlineMs: ATTACH_DEADLINE_MS, signal };
-    const { degraded, notices } = await askHelper(edges, settings.socket, 'attach', params, patience);
+    const result = await askHelper(edges, settings.socket, 'attach', params, patience);
+    const { degraded, notices } = result;
     for (const notice of notices) note(edges, notice);
+    requireAllKnown(params, result);
     if (degraded.length === 0) return forgetWish(settings.socket, call);
     throw new HelperError(
       'unenforceable',

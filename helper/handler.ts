@@ -91,7 +91,7 @@ async function perform(
   const { shaper } = context;
   switch (request.method) {
     case 'attach':
-      return { degraded: [], notices: await shaper.attach(request.params) };
+      return { degraded: [], ...(await shaper.attach(request.params)) };
     case 'detach':
       await shaper.detach(request.params);
       return {};

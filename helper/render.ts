@@ -125,9 +125,10 @@ function renderState({
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {
-  const { containerId, ifname, network, hostInterface, effective } = attachment;
+  const { containerId, ifname, network, hostInterface, beside = [], effective } = attachment;
+  const hostInterfaces = [hostInterface, ...beside.map((pair) => pair.hostInterface)].join(', ');
   return [
-    ...[containerId, ifname, network, hostInterface, renderWiring(attachment)],
+    ...[containerId, ifname, network, hostInterfaces, renderWiring(attachment)],
     renderCap(effective.egress),
     renderCap(effective.ingress),
     renderState(attachment),

@@ -102,6 +102,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/node-traffic',
   'test/netns/helper/probe',
   'test/netns/helper/records',
+  'test/netns/helper/second-way',
   'test/netns/helper/set',
   'test/netns/helper/status',
   'test/netns/helper/upgrade',

@@ -51,6 +51,7 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
   const { delegate, findPlugin, parseIpamResult } = await import('../ipam.ts');
   const { planWiring } = await import('../wiring/plan.ts');
+  const { NO_OTHERS } = await import('../wiring/ways.ts');
   const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent, requireMtuFor } =
     await import('../wiring/pair.ts');
   const { withSession } = await import('../wiring/session.ts');
@@ -74,7 +75,8 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       signal.throwIfAborted();
       await chooseCongestionControl(addition, session);
       const own = plan.podAddresses.map(({ address }) => address);
-      await enforceCaps(addition, { ...pair, addresses: own }, undo, signal);
+      // What was there before is of no plugin of this list, whose first this one is.
+      await enforceCaps(addition, { ...pair, addresses: own, others: NO_OTHERS }, undo, signal);
       return podResult(addition, pair, plan, addresses);
     }),
   );
@@ -86,6 +88,7 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
   if (!needsHelper(addition) && settings.congestionControl === undefined) return raw;
   const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
+  const { findOtherWays } = await import('../wiring/ways.ts');
   const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, (session) =>
@@ -94,7 +97,8 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
       if (!needsHelper(addition)) return raw;
       const pair = await findPair(session, call.ifname);
       const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
-      await enforceCaps(addition, { ...pair, addresses }, undo, signal);
+      const others = await findOtherWays(session, call.ifname, result, 'add');
+      await enforceCaps(addition, { ...pair, addresses, others }, undo, signal);
       return raw;
     }),
   );

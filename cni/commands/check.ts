@@ -41,6 +41,7 @@ async function checkPod({ edges, call, settings, result }: Check, type: string):
   const { delegate, findPlugin } = await import('../ipam.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
+  const { findOtherWays } = await import('../wiring/ways.ts');
   const { withSession } = await import('../wiring/session.ts');
   const { index, mac } = podInterface(result, call.ifname);
   await delegate(edges, call, findPlugin(type, call.path), 'CHECK');
@@ -50,19 +51,22 @@ async function checkPod({ edges, call, settings, result }: Check, type: string):
   return withSession(kernel, call.netns, async (session) => {
     const pair = await requireWiring(session, call, plan, mac);
     await checkCongestionControl(session, settings);
-    return { ...pair, addresses: plan.podAddresses.map(({ address }) => address) };
+    const others = await findOtherWays(session, call.ifname, result, 'check');
+    return { ...pair, addresses: plan.podAddresses.map(({ address }) => address), others };
   });
 }
 
 /** Chained plugin. */
 async function checkChained({ edges, call, settings, result }: Check): Promise<WiredPair> {
   const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
+  const { findOtherWays } = await import('../wiring/ways.ts');
   const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, async (session) => {
     const pair = await findPair(session, call.ifname);
     await checkCongestionControl(session, settings);
-    return { ...pair, addresses: podAddressesOf(result, { ...call, hostInterface: pair.host.name }) };
+    const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
+    return { ...pair, addresses, others: await findOtherWays(session, call.ifname, result, 'check') };
   });
 }
 

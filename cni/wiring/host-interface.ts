@@ -7,7 +7,7 @@ import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 
 /** Pairs of which one end stays on the node. */
-const PAIR_KINDS: ReadonlySet<string | undefined> = new Set(['veth', 'netkit']);
+export const PAIR_KINDS: ReadonlySet<string | undefined> = new Set(['veth', 'netkit']);
 
 function noHostInterface(ifname: string, reason: string): CniError {
   return new CniError(
@@ -39,13 +39,22 @@ function entriesOf(interfaces: readonly CniInterface[], { ifname, netns }: PodEn
  * index leads to the pod's end, or to the host interface listed with a sandbox, as Calico does. Those of other interfaces
  * of the pod are left out.
  */
-export function podAddressesOf({ ips = [], interfaces = [] }: CniResult, end: PodEnd): string[] {
+export function podAddressesOf(result: CniResult, end: PodEnd): string[] {
+  return addressesIn(result, end, true);
+}
+
+/** Of these, only those whose index leads to the interface: what is said of a second interface of the pod. */
+export function namedAddressesOf(result: CniResult, end: PodEnd): string[] {
+  return addressesIn(result, end, false);
+}
+
+function addressesIn({ ips = [], interfaces = [] }: CniResult, end: PodEnd, isFirst: boolean): string[] {
   const own = entriesOf(interfaces, end);
   const isOwn = (entry: CniInterface | undefined): boolean =>
     entry !== undefined &&
     (own.includes(entry) || (entry.name === end.hostInterface && entry.sandbox !== undefined));
   return ips
-    .filter((ip) => ip.interface === undefined || isOwn(interfaces[ip.interface]))
+    .filter((ip) => (ip.interface === undefined ? isFirst : isOwn(interfaces[ip.interface])))
     .map(({ address }) => address.split('/')[0] ?? '');
 }
 
@@ -54,7 +63,7 @@ export function podAddressesOf({ ips = [], interfaces = [] }: CniResult, end: Po
  * name the other. Throws CniError 103 when the pod has no such interface, 104 when it has no host interface.
  */
 export async function findPair(session: Session, ifname: string): Promise<Pair> {
-  const { kernel, node, pod, netns } = session;
+  const { kernel, pod, netns } = session;
   const inside = await kernel.findLink(pod, { name: ifname });
   if (inside === undefined) {
     throw new CniError(
@@ -69,14 +78,21 @@ export async function findPair(session: Session, ifname: string): Promise<Pair> 
   if (inside.linkIndex === undefined || inside.linkNetnsId === undefined) {
     throw noHostInterface(ifname, `both ends of its ${inside.kind} pair are in ${netns.path}`);
   }
+  const host = await otherEnd(session, inside);
+  if (host !== undefined) return { host, pod: inside };
+  throw noHostInterface(ifname, `the other end of its ${inside.kind} pair is ${ELSEWHERE}`);
+}
+
+/** Where the other end of a pair is on which nothing can be held. */
+export const ELSEWHERE = "not in the node's network namespace";
+
+/** The other end of one of the pod's pairs, if it is on the node. */
+export async function otherEnd(session: Session, inside: Link): Promise<Link | undefined> {
+  const { kernel, node } = session;
+  if (inside.linkIndex === undefined) return undefined;
   const outside = await kernel.findLink(node, { index: inside.linkIndex });
-  const isPeer =
-    outside !== undefined && outside.kind === inside.kind && (await leadsTo(session, outside, inside));
-  if (isPeer) return { host: outside, pod: inside };
-  throw noHostInterface(
-    ifname,
-    `the other end of its ${inside.kind} pair is not in the node's network namespace`,
-  );
+  if (outside === undefined || outside.kind !== inside.kind) return undefined;
+  return (await leadsTo(session, outside, inside)) ? outside : undefined;
 }
 
 /** Indexes are unique within a namespace only: two pairs of three namespaces may well have the same ones. */

@@ -68,6 +68,27 @@ export interface AttachParams extends AttachmentKey {
   readonly hostRouting?: HostRouting;
   /** What ADD has set in the pod; the helper only tells of it. */
   readonly congestionControl?: string;
+  /** Further pairs of the pod, which share the caps; absent when there are none. */
+  readonly beside?: readonly PairBeside[];
+  /** Ways out of the pod on which the caps cannot be held; absent when there are none. */
+  readonly unheld?: readonly UnheldInterface[];
+}
+
+/** A pair that leads from the sandbox to the node beside the one of CNI_IFNAME. */
+export interface PairBeside {
+  /** The pod's end. */
+  readonly podInterface: string;
+  readonly hostInterface: string;
+  readonly hostInterfaceIndex: number;
+  /** Absent: its packets pass the node's IP stack. */
+  readonly hostRouting?: HostRouting;
+}
+
+/** An interface of the pod whose packets do not pass where podpace could hold them. */
+export interface UnheldInterface {
+  readonly podInterface: string;
+  /** A clause. */
+  readonly reason: string;
 }
 
 /** Pairs of which podpace knows the ends. */
@@ -91,6 +112,8 @@ export interface AttachResult {
   readonly degraded: readonly string[];
   /** What to know although everything is as asked for, such as who does not see these packets any more. */
   readonly notices: readonly string[];
+  /** Host interfaces that share the caps. Helpers that know one of an attachment do not say. */
+  readonly held?: readonly string[];
 }
 
 export interface CheckParams extends AttachParams {}
@@ -175,6 +198,8 @@ export interface StatusResult {
 export interface AttachmentStatus extends AttachParams {
   readonly hostInterfaceIndex: number;
   readonly kind?: AttachmentKind;
+  /** The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone. */
+  readonly podInterface?: string;
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
   /** What `set` has changed of `caps`, which are as ADD asked. */

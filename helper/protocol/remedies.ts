@@ -57,6 +57,8 @@ export const remedies = {
   waitForRepair: 'podpaced repairs this at its next reconciliation; see podpaced status',
   /** An attachment that nobody knows. */
   unknownAttachment: 'podpaced list shows the pods that were added with a cap',
+  /** Interfaces of a pod that came after its cap. */
+  lastInList: 'put podpace behind all plugins of the list that make interfaces, and add the pod again',
   /** A host interface that is not where podpaced is. */
   nodeNamespace: 'podpaced must run in the network namespace of the node',
 } as const;

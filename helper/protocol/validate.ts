@@ -18,7 +18,9 @@ import type {
   HostRouting,
   Method,
   Methods,
+  PairBeside,
   SetParams,
+  UnheldInterface,
 } from './messages.ts';
 
 /** A message with a field that is missing or of the wrong kind. */
@@ -58,7 +60,7 @@ function cniNameOf(fields: Fields, name: string): string {
 }
 
 /** With control characters too, as the kernel allows them: who prints it has to escape them. */
-function ifnameOf(fields: Fields, name: string): string {
+export function ifnameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
   if (!isInterfaceName(value)) fail(name, 'an interface name', value);
   return value;
@@ -124,7 +126,53 @@ export function attachParamsOf(fields: Fields): AttachParams {
     ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
     ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
     ...(fields['congestionControl'] === undefined ? {} : { congestionControl: congestionControlOf(fields) }),
+    ...(fields['beside'] === undefined ? {} : { beside: interfacesOf(fields, 'beside', pairBesideOf) }),
+    ...(fields['unheld'] === undefined ? {} : { unheld: interfacesOf(fields, 'unheld', unheldOf) }),
   };
+}
+
+/** More than any list of plugins makes in a sandbox. */
+const MAX_POD_INTERFACES = 64;
+
+/** A list of a pod's interfaces, each of which has a name of its own. */
+export function interfacesOf<T extends { readonly podInterface: string }>(
+  fields: Fields,
+  name: 'beside' | 'unheld',
+  entryOf: (fields: Fields) => T,
+): T[] {
+  const list = fields[name];
+  const expected = `an array of 1 to ${MAX_POD_INTERFACES} interfaces`;
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_POD_INTERFACES)
+    fail(name, expected, list);
+  const entries = list.map((entry: unknown, index) => entryOf(fieldsOf(entry, `${name}[${index}]`)));
+  if (new Set(entries.map(({ podInterface }) => podInterface)).size < entries.length)
+    fail(name, 'interfaces of different names', list);
+  return entries;
+}
+
+/** Indexes of devices are positive in an int (linux/netdevice.h). */
+const MAX_IFINDEX = 0x7fff_ffff;
+
+export function ifindexOf(fields: Fields, name: string): number {
+  return integerOf(fields[name], name, 1, MAX_IFINDEX);
+}
+
+export function pairBesideOf(fields: Fields): PairBeside {
+  return {
+    podInterface: ifnameOf(fields, 'podInterface'),
+    hostInterface: ifnameOf(fields, 'hostInterface'),
+    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
+    ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
+  };
+}
+
+const MAX_CLAUSE_LENGTH = 200;
+
+function unheldOf(fields: Fields): UnheldInterface {
+  const reason = stringOf(fields, 'reason');
+  if (reason.length > MAX_CLAUSE_LENGTH)
+    fail('reason', `a clause of at most ${MAX_CLAUSE_LENGTH} characters`, reason);
+  return { podInterface: ifnameOf(fields, 'podInterface'), reason };
 }
 
 function isAddress(text: string): boolean {

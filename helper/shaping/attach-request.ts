@@ -2,11 +2,11 @@
 
 import { findLink, type Link } from '../kernel/links.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
-import type { AttachParams } from '../protocol/messages.ts';
+import type { AttachParams, HostRouting } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { nameOf } from './effective.ts';
 import { ShapingError } from './failure.ts';
-import type { AttachmentRecord } from './records.ts';
+import type { AttachmentRecord, HostInterfaceRecord, RoutedRecord } from './records.ts';
 
 /** The host interface. Throws ShapingError `not-found` when the node has none of that name. */
 export async function hostInterfaceOf(rt: RtSocket, { hostInterface }: AttachParams): Promise<Link> {
@@ -16,11 +16,46 @@ export async function hostInterfaceOf(rt: RtSocket, { hostInterface }: AttachPar
   throw new ShapingError('not-found', `No interface "${hostInterface}" on this node`, remedy);
 }
 
+/**
+ * The pairs beside the one of `host` that a request names: those that are there, and of no other attachment. One without a
+ * hardware address that packets could have, a port of a bridge, has its packets pass the stack.
+ */
+export async function pairsBesideOf(
+  rt: RtSocket,
+  { beside = [] }: AttachParams,
+  host: Link,
+  taken: ReadonlySet<number>,
+): Promise<HostInterfaceRecord[]> {
+  const found = new Map<number, HostInterfaceRecord>();
+  for (const { podInterface, hostInterfaceIndex, hostRouting } of beside) {
+    if (hostInterfaceIndex === host.index || taken.has(hostInterfaceIndex)) continue;
+    const link = await findLink(rt, { index: hostInterfaceIndex });
+    if (link === undefined) continue;
+    found.set(hostInterfaceIndex, {
+      ...{ podInterface, hostInterface: link.name, hostInterfaceIndex, ...kindOf(link) },
+      ...(hostRouting !== undefined &&
+        link.masterIndex === undefined && { hostRouting: routed(hostRouting, link) }),
+    });
+  }
+  return [...found.values()];
+}
+
+function kindOf({ kind }: Link): Pick<HostInterfaceRecord, 'kind'> {
+  return kind === 'veth' || kind === 'netkit' ? { kind } : {};
+}
+
+function routed(hostRouting: HostRouting, { mac }: Link): RoutedRecord {
+  return { ...hostRouting, ...(hostRouting.mac !== undefined && { hostMac: mac }) };
+}
+
 /** The record that a request asks for, without aggregates. Throws ShapingError `unenforceable` for what none can be made of. */
-export function recordOf(params: AttachParams, link: Link): AttachmentRecord {
+export function recordOf(
+  params: AttachParams,
+  link: Link,
+  beside: readonly HostInterfaceRecord[],
+): AttachmentRecord {
   const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
-  const { exempt = [], hostRouting, congestionControl } = params;
-  const { kind } = link;
+  const { exempt = [], hostRouting, congestionControl, unheld = [] } = params;
   if (hostRouting !== undefined && link.masterIndex !== undefined) {
     throw new ShapingError(
       'unenforceable',
@@ -30,11 +65,11 @@ export function recordOf(params: AttachParams, link: Link): AttachmentRecord {
   }
   return {
     ...{ containerId, ifname, network, hostInterface, sandbox, caps, hostInterfaceIndex: link.index },
-    ...((kind === 'veth' || kind === 'netkit') && { kind }),
+    ...kindOf(link),
     ...(exempt.length > 0 && { exempt }),
-    ...(hostRouting !== undefined && {
-      hostRouting: { ...hostRouting, ...(hostRouting.mac !== undefined && { hostMac: link.mac }) },
-    }),
+    ...(hostRouting !== undefined && { hostRouting: routed(hostRouting, link) }),
     ...(congestionControl !== undefined && { congestionControl }),
+    ...(beside.length > 0 && { beside }),
+    ...(unheld.length > 0 && { unheld }),
   };
 }

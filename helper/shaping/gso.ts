@@ -148,7 +148,7 @@ export async function limitGsoAtCap(
     try {
       await limitGso(next.sandbox, known, { formerRate, rateBitsPerSec }, (kept) => {
         if (kept === present) return;
-        record = withGso(record, kept);
+        record = withGso(record, way.hostInterfaceIndex, kept);
         store.writeAttachment(record);
       });
     } catch (error) {

@@ -10,6 +10,7 @@
 //   that attachment. Program and qdisc are a way into a pod as well, see above.
 // - The configuration of an aggregate: its own direction. A page of state: every aggregate that stands in it.
 // - The program behind ingress caps: every ingress with a cap. Exempt addresses: who has the list; the node's: every cap.
+// - A way of the pod that cannot be held: both directions of that attachment, where they have caps.
 // - Host routing out of a pod: its egress, into it: its ingress, also where these are not capped: it was asked for.
 //
 // A fault that concerns nobody is no problem: a way into the only pod with a cap, for example, by which only packets

@@ -4,7 +4,7 @@
 import { aggregatePage } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS } from './effective.ts';
+import { aggregateIdOf, DIRECTIONS, nameOf as nameOfAttachment } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
@@ -232,6 +232,14 @@ export interface Looked {
   readonly plan: Plan;
 }
 
+/** What to tell of the ways out of a pod on which its caps are not held. */
+export function unheldSentences(record: AttachmentRecord): string[] {
+  return (record.unheld ?? []).map(
+    ({ podInterface, reason }) =>
+      `What ${nameOfAttachment(record)} sends and receives by its interface ${podInterface} is not held: ${reason}`,
+  );
+}
+
 /** Every reason why a cap is not enforced as it should be, with whom it concerns; empty when all are. */
 export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const parties = new Parties(desired, observed);
@@ -260,12 +268,18 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const redirected = redirectProblems({ desired, observed }, (program, ifindex) =>
     parties.byProgram(program, ifindex),
   );
+  const unheld = desired.attachments.flatMap((record) =>
+    unheldSentences(record).map((text) => ({
+      ...{ text, place: nameOfAttachment(record), scopes: cappedDirections(record) },
+    })),
+  );
   return [
     ...missing,
     ...behindOthers({ desired, observed, plan }, parties),
     ...redirected,
     ...qdiscs,
     ...gone,
+    ...unheld,
   ];
 }
 

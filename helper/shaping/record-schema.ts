@@ -8,12 +8,16 @@ import {
   attachParamsOf,
   fail,
   fieldsOf,
+  ifindexOf,
+  ifnameOf,
   integerOf,
+  interfacesOf,
+  pairBesideOf,
   ShapeError,
   stringOf,
   type Fields,
 } from '../protocol/validate.ts';
-import { keyOf, type CapChanges, type ChangedCaps } from '../protocol/messages.ts';
+import { keyOf, type AttachParams, type CapChanges, type ChangedCaps } from '../protocol/messages.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { printable } from '../protocol/printable.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
@@ -21,12 +25,15 @@ import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import {
   hostInterfaceIndexesOf,
   RECORD_VERSION,
+  SEVERAL_VERSION,
   type AttachmentRecord,
   type ExitRecord,
   type FormerQdisc,
   type GsoLimits,
+  type HostInterfaceRecord,
   type LimitedGso,
   type Origin,
+  type RoutedRecord,
   type Wish,
 } from './records.ts';
 
@@ -34,7 +41,6 @@ import {
 export const RECORD_SUFFIX = '.json';
 
 const MAX_U32 = 0xffff_ffff;
-const MAX_IFINDEX = 0x7fff_ffff;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const DECIMAL = /^[0-9]{1,20}$/;
@@ -89,10 +95,6 @@ function kindOf(value: unknown): 'veth' | 'netkit' {
 /** Far above GSO_MAX_SIZE of linux/netdevice.h. */
 const MAX_GSO = 0xffff_ffff;
 
-function ifindexOf(fields: Fields, name: string): number {
-  return integerOf(fields[name], name, 1, MAX_IFINDEX);
-}
-
 function aggregateIdsOf(fields: Fields): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
   const names = ['egressAggregateId', 'ingressAggregateId'] as const;
   const ids = names
@@ -131,26 +133,42 @@ function limitedGsoOf(value: unknown): LimitedGso {
   };
 }
 
+/** What is known of host routing, with the hardware address at this end. */
+function routedOf(
+  { hostRouting }: Pick<AttachParams, 'hostRouting'>,
+  fields: Fields,
+): { readonly hostRouting?: RoutedRecord } {
+  if (hostRouting === undefined) return {};
+  const routed = fieldsOf(fields['hostRouting'], 'hostRouting');
+  const isKnown = routed['hostMac'] !== undefined;
+  const hostMac = isKnown && { hostMac: matchOf(routed, 'hostMac', MAC, 'a hardware address') };
+  return { hostRouting: { ...hostRouting, ...hostMac } };
+}
+
+function hostInterfaceOf(fields: Fields): HostInterfaceRecord {
+  const pair = pairBesideOf(fields);
+  return {
+    ...pair,
+    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    ...routedOf(pair, fields),
+    ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
+  };
+}
+
+/** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
 function attachmentOf(fields: Fields): AttachmentRecord {
-  const params = attachParamsOf(fields);
-  const { hostRouting } = params;
-  const routed = hostRouting === undefined ? undefined : fieldsOf(fields['hostRouting'], 'hostRouting');
+  const { beside, ...params } = attachParamsOf(fields);
   const record: AttachmentRecord = {
     ...params,
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
     ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
-    ...(hostRouting !== undefined && {
-      hostRouting: {
-        ...hostRouting,
-        ...(routed?.['hostMac'] !== undefined && {
-          hostMac: matchOf(routed, 'hostMac', MAC, 'a hardware address'),
-        }),
-      },
-    }),
+    ...routedOf(params, fields),
     ...(fields['changes'] !== undefined && { changes: changedCapsOf(fields['changes']) }),
     ...aggregateIdsOf(fields),
     ...originOf(fields),
     ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
+    ...(fields['podInterface'] !== undefined && { podInterface: ifnameOf(fields, 'podInterface') }),
+    ...(beside !== undefined && { beside: interfacesOf(fields, 'beside', hostInterfaceOf) }),
   };
   requireAggregates(record);
   return record;
@@ -214,11 +232,17 @@ const READERS: { readonly [K in keyof Records]: (fields: Fields) => Records[K] }
 };
 
 function requireVersion(fields: Fields, version: unknown): void {
-  const known = `this podpaced knows ${RECORD_VERSION}`;
-  if (version === RECORD_VERSION) return;
-  if (Number.isSafeInteger(version) && (version as number) > RECORD_VERSION)
+  const known = `this podpaced knows ${SEVERAL_VERSION}`;
+  if (version === RECORD_VERSION || version === SEVERAL_VERSION) return;
+  if (Number.isSafeInteger(version) && (version as number) > SEVERAL_VERSION)
     throw new ShapeError(`it is of a newer podpaced: its record version is ${String(version)}, ${known}`);
-  fail('recordVersion', `${RECORD_VERSION}`, fields['recordVersion']);
+  fail('recordVersion', `${RECORD_VERSION} or ${SEVERAL_VERSION}`, fields['recordVersion']);
+}
+
+/** The oldest version that says all of a record: a release that reads less of it would hold less than was asked for. */
+function versionOf(record: object): number {
+  const isSeveral = ['podInterface', 'beside', 'unheld'].some((name) => Object.hasOwn(record, name));
+  return isSeveral ? SEVERAL_VERSION : RECORD_VERSION;
 }
 
 /**
@@ -250,7 +274,7 @@ function checksumOf(record: object): number {
 /** What a file of a record holds. Throws ShapeError for what `parseRecord` would not take. */
 export function formatRecord<K extends keyof Records>(kind: K, record: Records[K]): string {
   const own = READERS[kind]({ ...record });
-  return `${JSON.stringify({ recordVersion: RECORD_VERSION, ...own, checksum: checksumOf(own) })}\n`;
+  return `${JSON.stringify({ recordVersion: versionOf(own), ...own, checksum: checksumOf(own) })}\n`;
 }
 
 /**

@@ -8,10 +8,13 @@ import type {
   Caps,
   ChangedCaps,
   HostRouting,
+  UnheldInterface,
 } from '../protocol/messages.ts';
 
-/** Changes with every incompatible change of a record. */
+/** Of a record that tells of one host interface and nothing else: releases that know no more read it. */
 export const RECORD_VERSION = 1;
+/** Of one that tells of several, or of ways that cannot be held: those releases leave it, and what the kernel holds of it, alone. */
+export const SEVERAL_VERSION = 2;
 
 /**
  * Of which boot and which network namespace a device's index is: together they name one device. Absent in records of
@@ -43,6 +46,12 @@ export interface AttachmentRecord extends AttachmentKey, Origin {
   readonly ingressAggregateId?: number;
   /** Segment offload of the pod's interface while a cap limits it; absent in records of versions that did not keep it. */
   readonly gso?: LimitedGso;
+  /** The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone. */
+  readonly podInterface?: string;
+  /** Further ways, which share its aggregates; absent when there are none. */
+  readonly beside?: readonly HostInterfaceRecord[];
+  /** Ways out of the pod on which its caps cannot be held; absent when there are none. */
+  readonly unheld?: readonly UnheldInterface[];
 }
 
 /** Largest GSO packets of an interface. */
@@ -99,28 +108,66 @@ export interface HostInterfaceRecord {
   readonly gso?: LimitedGso;
 }
 
-/** The ways of an attachment, which share its caps: first the one of CNI_IFNAME. */
+/** The ways of an attachment, which share its caps: first the one of CNI_IFNAME, as long as it is there. */
 export function hostInterfacesOf(record: AttachmentRecord): readonly HostInterfaceRecord[] {
-  const { ifname, hostInterface, hostInterfaceIndex, kind, hostRouting, gso } = record;
+  const { ifname, podInterface = ifname, hostInterface, hostInterfaceIndex, kind, hostRouting, gso } = record;
   return [
     {
-      ...{ podInterface: ifname, hostInterface, hostInterfaceIndex },
+      ...{ podInterface, hostInterface, hostInterfaceIndex },
       ...(kind !== undefined && { kind }),
       ...(hostRouting !== undefined && { hostRouting }),
       ...(gso !== undefined && { gso }),
     },
+    ...(record.beside ?? []),
   ];
 }
 
-/** The record with another word on the segment offload at one of its ways. */
-export function withGso(record: AttachmentRecord, gso: LimitedGso | undefined): AttachmentRecord {
-  const { gso: _former, ...rest } = record;
-  return gso === undefined ? rest : { ...rest, gso };
+/** Indexes of these. */
+export function hostInterfaceIndexesOf({
+  hostInterfaceIndex,
+  beside = [],
+}: Pick<AttachmentRecord, 'hostInterfaceIndex' | 'beside'>): readonly number[] {
+  return [hostInterfaceIndex, ...beside.map((one) => one.hostInterfaceIndex)];
 }
 
-/** Indexes of these. */
-export function hostInterfaceIndexesOf({ hostInterfaceIndex }: AttachmentRecord): readonly number[] {
-  return [hostInterfaceIndex];
+/** The record with these ways, of which the first takes the place of the former first; undefined without any. */
+function withWays(
+  record: AttachmentRecord,
+  [first, ...beside]: readonly HostInterfaceRecord[],
+): AttachmentRecord | undefined {
+  if (first === undefined) return undefined;
+  const { podInterface: _end, kind: _kind, hostRouting: _routing, ...others } = record;
+  const { gso: _gso, beside: _beside, ...rest } = others;
+  const { podInterface, ...own } = first;
+  return {
+    ...{ ...rest, ...own },
+    ...(podInterface !== record.ifname && { podInterface }),
+    ...(beside.length > 0 && { beside }),
+  };
+}
+
+/** The record without the ways that are gone; undefined when none is left, itself when all are. */
+export function withoutGone(
+  record: AttachmentRecord,
+  isGone: (ifindex: number) => boolean,
+): AttachmentRecord | undefined {
+  const ways = hostInterfacesOf(record);
+  const left = ways.filter(({ hostInterfaceIndex }) => !isGone(hostInterfaceIndex));
+  return left.length === ways.length ? record : withWays(record, left);
+}
+
+/** The record with another word on the segment offload at one of its ways. */
+export function withGso(
+  record: AttachmentRecord,
+  ifindex: number,
+  gso: LimitedGso | undefined,
+): AttachmentRecord {
+  const ways = hostInterfacesOf(record).map((way) => {
+    if (way.hostInterfaceIndex !== ifindex) return way;
+    const { gso: _former, ...rest } = way;
+    return gso === undefined ? rest : { ...rest, gso };
+  });
+  return withWays(record, ways) ?? record;
 }
 
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {

@@ -7,7 +7,13 @@ import type { Aggregates } from './aggregates.ts';
 import { nameOf } from './effective.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
-import { hostInterfaceIndexesOf, type AttachmentRecord } from './records.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  withoutGone,
+  type AttachmentRecord,
+  type HostInterfaceRecord,
+} from './records.ts';
 import type { Exclusively } from './turns.ts';
 import { hasEgressCap, takeView } from './view.ts';
 
@@ -21,6 +27,19 @@ const REMOVALS_PER_TURN = 150;
 interface Outcome {
   readonly removed: AttachmentRecord[];
   readonly failures: unknown[];
+}
+
+/** The ways of a record that are gone when `left` is what is left of it. */
+function goneOf(
+  record: AttachmentRecord,
+  left: AttachmentRecord | undefined,
+): readonly HostInterfaceRecord[] {
+  const staying = new Set(left === undefined ? [] : hostInterfaceIndexesOf(left));
+  return hostInterfacesOf(record).filter(({ hostInterfaceIndex }) => !staying.has(hostInterfaceIndex));
+}
+
+function namesOf(ways: readonly HostInterfaceRecord[]): string {
+  return ways.map(({ hostInterface }) => hostInterface).join(' and ');
 }
 
 export class Removal {
@@ -93,7 +112,10 @@ export class Removal {
     }
   }
 
-  /** Forgets attachments whose host interface is gone, of those at `changed`, in turns of `exclusively`; returns them. */
+  /**
+   * Forgets attachments whose host interfaces are gone, of those at `changed`, in turns of `exclusively`; returns them. One that
+   * has others left goes on with these.
+   */
   async dropVanished(
     exclusively: Exclusively,
     changed?: ReadonlySet<number>,
@@ -106,11 +128,16 @@ export class Removal {
       // To list devices takes its time while many go: the first turn does with one list.
       const links = await listLinks(this.#node.datapath.rt);
       const present = new Set(links.map(({ index }) => index));
-      const vanished = candidates.filter(
-        (record) => !hostInterfaceIndexesOf(record).some((ifindex) => present.has(ifindex)),
-      );
-      for (const record of vanished)
-        this.#node.log('info', `${record.hostInterface} is gone: forgetting ${nameOf(record)}`);
+      const vanished: AttachmentRecord[] = [];
+      for (const record of candidates) {
+        const left = withoutGone(record, (ifindex) => !present.has(ifindex));
+        if (left === record) continue;
+        const rest = left === undefined ? [] : hostInterfacesOf(left);
+        const next = left === undefined ? 'forgetting' : `by ${namesOf(rest)} goes on`;
+        this.#node.log('info', `${namesOf(goneOf(record, left))} is gone: ${next} ${nameOf(record)}`);
+        if (left === undefined) vanished.push(record);
+        else this.#node.store.writeAttachment(left);
+      }
       rest = vanished.slice(REMOVALS_PER_TURN);
       await this.#removeUnchanged(vanished.slice(0, REMOVALS_PER_TURN), outcome, links);
     });

@@ -5,6 +5,7 @@ import {
   type AttachmentCounters,
   type AttachmentKey,
   type AttachmentStatus,
+  type CheckParams,
   type ConcernedAttachment,
   type CountersParams,
   type CountersResult,
@@ -29,7 +30,7 @@ import { bothDirections, Judgement, type ProblemsByDirection } from './judgement
 import { notesOf } from './problems.ts';
 import { policingStatus } from './policing.ts';
 import type { NodeDefaults } from './rates.ts';
-import { isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
+import { hostInterfaceIndexesOf, isSameAttachment, type AttachmentRecord, type Wish } from './records.ts';
 import type { Store } from './store.ts';
 import { exitStatus, judge, takeWholeView, type Node, type View } from './view.ts';
 import { notInForce, wishedDirections } from './wishes.ts';
@@ -250,11 +251,30 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
   );
 }
 
+/** Interfaces that a list's plugins have made in the sandbox, and that no record tells of: a sentence for each. */
+function untold(
+  record: AttachmentRecord,
+  records: readonly AttachmentRecord[],
+  { beside = [], unheld = [] }: Pick<CheckParams, 'beside' | 'unheld'>,
+): string[] {
+  if (beside.length === 0 && unheld.length === 0) return [];
+  const held = new Set(records.flatMap(hostInterfaceIndexesOf));
+  const told = new Set((record.unheld ?? []).map(({ podInterface }) => podInterface));
+  return [
+    ...beside.flatMap(({ podInterface, hostInterface, hostInterfaceIndex }) =>
+      held.has(hostInterfaceIndex) ? [] : [`${podInterface} (${hostInterface}) does not share it`],
+    ),
+    ...unheld.flatMap(({ podInterface, reason }) =>
+      told.has(podInterface) ? [] : [`${podInterface} does not share it: ${reason}`],
+    ),
+  ];
+}
+
 /** Throws ShapingError `check-failed` with everything that is missing for an attachment. */
 export function checkAttachment(
   { records, wishes, judgement }: Look,
   store: Store,
-  key: AttachmentKey,
+  key: Pick<CheckParams, keyof AttachmentKey | 'beside' | 'unheld'>,
 ): void {
   const record = records.find((candidate) => isSameAttachment(candidate, key));
   if (record === undefined) {
@@ -265,6 +285,10 @@ export function checkAttachment(
   }
   const failure = checkFailure(record, judgement);
   if (failure !== undefined) throw failure;
+  const others = untold(record, records, key);
+  if (others.length === 0) return;
+  const reason = `The cap of ${nameOf(record)} is not that of all of the pod's interfaces: ${others.join('; ')}`;
+  throw new ShapingError('check-failed', reason, remedies.lastInList);
 }
 
 function directionCounters(

@@ -7,6 +7,8 @@ import {
   keyOf,
   type AttachmentKey,
   type AttachParams,
+  type AttachResult,
+  type CheckParams,
   type CountersParams,
   type CountersResult,
   type GcParams,
@@ -18,7 +20,7 @@ import {
 } from '../protocol/messages.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
-import { hostInterfaceOf, recordOf } from './attach-request.ts';
+import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
 import { applySet, effectiveCapIn } from './effective.ts';
 import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
@@ -30,9 +32,16 @@ import { observeMaps } from './observe.ts';
 import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from './plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from './precedence.ts';
+import { unheldSentences } from './problems.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { Removal } from './removal.ts';
-import { hostInterfaceIndexesOf, isSameAttachment, type AttachmentRecord } from './records.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  isSameAttachment,
+  withoutGone,
+  type AttachmentRecord,
+} from './records.ts';
 import { changesOf, exitChangesOf, knownExits, repairOf, restoredOf, type KnownExits } from './repairs.ts';
 import {
   checkAttachment,
@@ -52,6 +61,8 @@ import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'precedence' | 'wishes'> & {
   readonly wishes: Wishes;
 };
+
+type Attached = Pick<AttachResult, 'notices'> & Required<Pick<AttachResult, 'held'>>;
 
 export class Shaper {
   readonly #options: LoggingNode;
@@ -113,24 +124,41 @@ export class Shaper {
    * Caps an attachment, and routes its packets past the IP stack where that is asked for; called again for the same one it
    * changes both. Undoes itself when it fails. Returns what to know although it succeeded.
    */
-  attach(params: AttachParams): Promise<string[]> {
+  attach(params: AttachParams): Promise<Attached> {
     return this.#exclusively(() => this.#attach(params));
   }
 
-  async #attach(params: AttachParams): Promise<string[]> {
+  async #attach(params: AttachParams): Promise<Attached> {
     const link = await hostInterfaceOf(this.#datapath.rt, params);
     const before = this.#store.readAttachments();
     const former = before.find((record) => isSameAttachment(record, params));
-    const others = before.filter((record) => record !== former);
-    // An index belongs to one device: whoever else claims it is gone.
-    const stale = others.filter((record) => hostInterfaceIndexesOf(record).includes(link.index));
-    if (stale.length > 0) await this.#removal.remove(stale);
-    const wanted = recordOf(params, link);
+    await this.#makeRoom(link.index, former);
+    const others = this.#store.readAttachments().filter((record) => !isSameAttachment(record, params));
+    const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
+    const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
+    const wanted = recordOf(params, link, beside);
     const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
     await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
-    if (record.hostRouting === undefined) return [];
-    return hostRoutingNotices(await takeView(this.#options, [record], { hasOtherPods: false }));
+    const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
+    const notices = unheldSentences(record);
+    if (record.hostRouting === undefined) return { notices, held };
+    const view = await takeView(this.#options, [record], { hasOtherPods: false });
+    return { notices: [...notices, ...(await hostRoutingNotices(view))], held };
+  }
+
+  /**
+   * Has no other attachment claim a host interface. An index belongs to one device: whoever else was made of it is gone. Who
+   * has it beside another one gives it up: it was made for an attachment of its own.
+   */
+  async #makeRoom(ifindex: number, former: AttachmentRecord | undefined): Promise<void> {
+    const others = this.#store.readAttachments().filter((record) => record !== former);
+    const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === ifindex);
+    if (stale.length > 0) await this.#removal.remove(stale);
+    for (const record of others) {
+      const left = withoutGone(record, (index) => index === ifindex);
+      if (left !== undefined && left !== record) this.#store.writeAttachment(left);
+    }
   }
 
   /** Limits segment offload of all pods again, after `uninstall` has given it back. */
@@ -176,7 +204,7 @@ export class Shaper {
   }
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
-  async check(params: AttachmentKey): Promise<void> {
+  async check(params: Pick<CheckParams, keyof AttachmentKey | 'beside' | 'unheld'>): Promise<void> {
     checkAttachment(await this.#look(), this.#store, params);
   }
 
@@ -239,7 +267,8 @@ export class Shaper {
   async follow(changed: ReadonlySet<number> | undefined): Promise<void> {
     const dropped = await this.#removal.dropVanished(this.#turns.runOneOfMany, changed);
     // What they shared with others was looked at when they were forgotten.
-    if (changed?.size === dropped.length) {
+    const gone = new Set(dropped.flatMap(hostInterfaceIndexesOf));
+    if (changed !== undefined && [...changed].every((ifindex) => gone.has(ifindex))) {
       this.#exits = new Map([...this.#exits].filter(([ifindex]) => !changed.has(ifindex)));
       return;
     }

@@ -24,7 +24,7 @@ export interface FakeHelper {
 }
 
 const RESULTS: Readonly<Record<Method, unknown>> = {
-  attach: { degraded: [], notices: [] },
+  attach: { degraded: [], notices: [], held: [] },
   detach: {},
   check: {},
   gc: { removed: [] },

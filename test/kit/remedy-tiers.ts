@@ -11,6 +11,7 @@ export const REMEDY_TIERS = {
   newerKernel: 'vm',
   noUplink: 'vm',
   waitForRepair: 'vm',
+  lastInList: 'vm',
   unknownAttachment: 'vm',
   nodeNamespace: 'vm',
   nodeBpffs: 'netns',

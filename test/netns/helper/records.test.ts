@@ -87,7 +87,7 @@ test.serial(
     fs.rmSync(recordFile(scene, 'lost0'));
     fs.writeFileSync(
       recordFile(scene, 'newer0'),
-      textOf('newer0').replace('"recordVersion":1', '"recordVersion":2'),
+      textOf('newer0').replace('"recordVersion":1', '"recordVersion":3'),
     );
     fs.writeFileSync(recordFile(scene, 'shape0'), '{"recordVersion":1}');
     fs.rmSync(recordFile(scene, 'dir0'));
@@ -141,7 +141,7 @@ test.serial(
     t.false(after.problems.some((problem) => problem.includes('torn0')));
     // A record that can be read again counts again.
     const aside = recordFile(scene, 'newer0');
-    fs.writeFileSync(aside, fs.readFileSync(aside, 'utf8').replace('"recordVersion":2', '"recordVersion":1'));
+    fs.writeFileSync(aside, fs.readFileSync(aside, 'utf8').replace('"recordVersion":3', '"recordVersion":1'));
     await until(t, 'newer0 is listed', async () =>
       (await helper.ask('list', {})).attachments.some(({ hostInterface }) => hostInterface === 'newer0'),
     );

@@ -88,7 +88,7 @@ for (const isRunning of [true, false]) {
       const first = await startHelper(t, node, directories);
       await first.end('SIGTERM');
       const whole = fs.readFileSync(newer, 'utf8');
-      fs.writeFileSync(newer, whole.replace('"recordVersion":1', '"recordVersion":2'));
+      fs.writeFileSync(newer, whole.replace('"recordVersion":1', '"recordVersion":3'));
       // As former releases put away what they could not read.
       fs.writeFileSync(`${aside}.unreadable`, fs.readFileSync(aside).subarray(0, 40));
       fs.rmSync(aside);

@@ -3,9 +3,10 @@
 
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
-import type { AttachParams } from '../../../helper/protocol/messages.ts';
+import { encodeLine } from '../../../helper/protocol/frame.ts';
+import { PROTOCOL_VERSION, type AttachParams } from '../../../helper/protocol/messages.ts';
 import { ip, makeNetns, makeNode } from '../../kit/cni-node.ts';
-import { startFakeHelper } from '../../kit/fake-helper.ts';
+import { startFakeHelper, type FakeHelper } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, fail, succeed, type Pod } from '../../kit/pod.ts';
 
 /** What a shape may be built from. */
@@ -24,6 +25,10 @@ interface Shape {
   readonly ifname?: string;
   /** A second pair of the pod: name of the host's and of the pod's end. */
   readonly beside?: readonly [host: string, pod: string];
+  /** That it is of another attachment, of which this one takes nothing. */
+  readonly isOfAnother?: true;
+  /** Addresses that the result names for it; absent: none. */
+  readonly besideAddresses?: readonly string[];
   readonly versions: readonly string[];
   readonly result: (names: Names) => JsonObject;
   /** The pod's addresses; absent: V4 and V6. */
@@ -223,6 +228,7 @@ const SHAPES: readonly Shape[] = [
     source: 'aws/amazon-vpc-cni-k8s 0089259, cmd/routed-eni-cni-plugin/cni.go (multi-nic-attachment)',
     host: 'eni5c2',
     beside: ['eni9f1', 'mNicIf1'],
+    besideAddresses: ['10.92.0.7'],
     versions: ['1.0.0', '1.1.0'],
     result: ({ sandbox }) => ({
       interfaces: [
@@ -242,6 +248,34 @@ const SHAPES: readonly Shape[] = [
     addresses: [V4],
   },
   {
+    plugin: 'AWS VPC CNI and its egress plugin: a second pair for the family that the cluster has not',
+    source: 'aws/amazon-vpc-cni-k8s 0e5d92c, cmd/egress-cni-plugin/egressContext.go (cmdAddEgressV4)',
+    host: 'eni5c2',
+    beside: ['veth4a7e', 'v4if0'],
+    versions: ['0.4.0', '1.0.0', '1.1.0'],
+    result: ({ sandbox }) => ({
+      interfaces: [
+        { name: 'eni5c2' },
+        { name: 'eth0', sandbox },
+        { name: 'dummy5c2', mac: '0', sandbox: '0' },
+        { name: 'veth4a7e', mac: '02:00:00:00:00:02' },
+        { name: 'v4if0', mac: '02:00:00:00:00:03', sandbox },
+      ],
+      ips: [{ interface: 1, address: `${V6}/128` }],
+      dns: {},
+    }),
+    addresses: [V6],
+  },
+  {
+    plugin: 'a plugin that makes a second pair and lists nothing',
+    source: 'CNI 1.1.0, SPEC.md, "ADD Success": interfaces may be absent; weaveworks/weave f7273bb',
+    host: 'vethwepl7',
+    beside: ['vethwepl8', 'eth1'],
+    versions: ['0.4.0', '1.0.0'],
+    result: () => ({ ips: [{ address: `${V4}/12` }] }),
+    addresses: [V4],
+  },
+  {
     plugin: 'OVN-Kubernetes',
     source: 'ovn-kubernetes/ovn-kubernetes 284febb, go-controller/pkg/cni/cni.go (getCNIResult)',
     host: '3f0a7c2d1e4b5a6',
@@ -254,6 +288,7 @@ const SHAPES: readonly Shape[] = [
       'ovn-kubernetes/ovn-kubernetes 284febb, go-controller/pkg/cni/cni.go (primaryUDNCmdAddGetCNIResultFunc)',
     host: '3f0a7c2d1e4b5a6',
     beside: ['3f0a7c2d1e4_3', 'ovn-udn1'],
+    besideAddresses: ['10.94.0.7'],
     versions: ['1.1.0'],
     result: (names) => ({
       interfaces: [
@@ -292,6 +327,7 @@ const SHAPES: readonly Shape[] = [
     host: 'vethd3e4',
     ifname: 'net1',
     beside: ['vethb1c2', 'eth0'],
+    isOfAnother: true,
     versions: ['0.3.1', '1.0.0'],
     result: ({ sandbox, mac }) => ({
       interfaces: [{ name: 'br1' }, { name: 'vethd3e4' }, { name: 'net1', mac, sandbox }],
@@ -339,7 +375,10 @@ function link(node: string, host: string, sandbox: string, ifname: string): void
   ip(node, 'link', 'add', host, 'type', 'veth', 'peer', ifname, 'netns', pod);
 }
 
-async function wire(t: ExecutionContext, { host, ifname = 'eth0', beside }: Shape) {
+async function wire(
+  t: ExecutionContext,
+  { host, ifname = 'eth0', beside }: Pick<Shape, 'host' | 'ifname' | 'beside'>,
+) {
   const node = makeNode(t);
   const sandbox = makeNetns(t, 'pod');
   const helper = await startFakeHelper(t);
@@ -353,13 +392,27 @@ async function wire(t: ExecutionContext, { host, ifname = 'eth0', beside }: Shap
     runtimeConfig: { bandwidth: BANDWIDTH },
   };
   const pod: Pod = { node, sandbox, config };
-  return { pod, mac, helper };
+  const [shown] = beside === undefined ? [] : linksOf(node.netns, beside[0]);
+  return { pod, mac, helper, besideIndex: shown?.ifindex };
+}
+
+function linksOf(netns: string, name: string): { readonly ifindex: number }[] {
+  return JSON.parse(ip(netns, '-json', 'link', 'show', name)) as { readonly ifindex: number }[];
+}
+
+/** What a request says of the pair beside; of one that the result lists it is said in CHECK too. */
+function besideIn({ beside }: AttachParams): unknown {
+  return beside?.map(({ hostRouting, ...pair }) => ({ ...pair, addresses: hostRouting?.addresses ?? [] }));
 }
 
 for (const shape of SHAPES) {
   test.serial(`behind ${shape.plugin}`, async (t) => {
-    const { ifname = 'eth0', host, addresses: expected = BOTH } = shape;
-    const { pod, mac, helper } = await wire(t, shape);
+    const { ifname = 'eth0', host, addresses: expected = BOTH, beside, besideAddresses = [] } = shape;
+    const { pod, mac, helper, besideIndex } = await wire(t, shape);
+    const pair = beside !== undefined && {
+      ...{ podInterface: beside[1], hostInterface: beside[0], hostInterfaceIndex: besideIndex },
+      addresses: besideAddresses,
+    };
     const env = { CNI_IFNAME: ifname };
     for (const cniVersion of shape.versions) {
       const prevResult = inVersion(shape.result({ sandbox: pod.sandbox, mac }), cniVersion);
@@ -373,8 +426,12 @@ for (const shape of SHAPES) {
         requests.map(({ method }) => method),
         canCheck ? ['attach', 'check'] : ['attach'],
       );
-      for (const { params } of requests) {
-        const { hostInterface, sandbox, hostRouting } = params as AttachParams;
+      for (const { method, params } of requests) {
+        const { hostInterface, sandbox, hostRouting, unheld } = params as AttachParams;
+        const isListed = JSON.stringify(prevResult).includes(`"${String(beside?.[1])}"`);
+        const isTaken = pair !== false && shape.isOfAnother !== true && (isListed || method === 'attach');
+        t.deepEqual(besideIn(params as AttachParams), isTaken ? [pair] : undefined, method);
+        t.is(unheld, undefined);
         t.deepEqual({ hostInterface, sandbox }, { hostInterface: host, sandbox: pod.sandbox });
         t.deepEqual(hostRouting, { addresses: expected, mac }, `${cniVersion}: ${shape.source}`);
       }
@@ -383,7 +440,7 @@ for (const shape of SHAPES) {
 }
 
 test.serial('where the kernel has no pair of the interface no result helps', async (t) => {
-  const { pod } = await wire(t, { host: 'vethb1c2', ifname: 'net9' } as Shape);
+  const { pod } = await wire(t, { host: 'vethb1c2', ifname: 'net9' });
   const claims = [{ name: 'vethb1c2' }, { name: 'eth0', sandbox: pod.sandbox }];
   for (const interfaces of [undefined, [], claims]) {
     const more = { cniVersion: '1.0.0', prevResult: { ...(interfaces && { interfaces }), ips: addresses() } };
@@ -396,4 +453,74 @@ test.serial('where the kernel has no pair of the interface no result helps', asy
     await fail(t, call(pod, 'ADD', more), 104, /^Cannot cap interface "eth0": it is of kind macvlan/);
     await fail(t, call(pod, 'CHECK', more), 104, /^Cannot cap interface "eth0": it is of kind macvlan/);
   }
+});
+
+/** A pod's second interface that is no pair with the node: what else there is, see test/unit/cni/wiring/ways.test.ts. */
+const SECONDS: Readonly<Record<string, { readonly make: readonly string[]; readonly reason?: RegExp }>> = {
+  macvlan: {
+    make: ['link', 'parent0', 'type', 'macvlan'],
+    reason: /^it is of kind macvlan, whose packets do not/,
+  },
+  'one end of a pair whose other end is in a third namespace': {
+    make: ['type', 'veth'],
+    reason: /^the other end of its veth pair is not in the node's/,
+  },
+  'an ifb, by which nothing leaves': { make: ['type', 'ifb'] },
+};
+
+function lastOf({ requests }: FakeHelper): AttachParams {
+  return requests.at(-1)!.params as AttachParams;
+}
+
+for (const [kind, { make, reason }] of Object.entries(SECONDS)) {
+  test.serial(`a second interface of the pod: ${kind}`, async (t) => {
+    const { pod, helper } = await wire(t, { host: 'vethb1c2' });
+    const { netns } = pod.node;
+    const name = pod.sandbox.slice(pod.sandbox.lastIndexOf('/') + 1);
+    ip(netns, 'link', 'add', 'parent0', 'type', 'bridge');
+    ip(netns, 'link', 'add', 'second0', ...make);
+    if (make.includes('veth')) {
+      const third = makeNetns(t, 'third');
+      ip(netns, 'link', 'set', 'veth0', 'netns', third.slice(third.lastIndexOf('/') + 1));
+    }
+    ip(netns, 'link', 'set', 'second0', 'netns', name, 'name', 'net1');
+    const listed = [
+      { name: 'eth0', sandbox: pod.sandbox },
+      { name: 'net1', sandbox: pod.sandbox },
+    ];
+    for (const interfaces of [listed, listed.slice(0, 1), []]) {
+      const prevResult = { interfaces, ips: addresses() };
+      for (const method of ['ADD', 'CHECK']) {
+        await succeed(t, call(pod, method, { cniVersion: '1.0.0', prevResult }));
+        const { unheld = [], beside } = lastOf(helper);
+        t.is(beside, undefined);
+        // CHECK goes by what the list has made: other lists may have made interfaces meanwhile.
+        const isTold = reason !== undefined && (method === 'ADD' || interfaces.length === 2);
+        t.deepEqual(
+          unheld.map(({ podInterface }) => podInterface),
+          isTold ? ['net1'] : [],
+        );
+        if (isTold) t.regex(unheld[0]?.reason ?? '', reason);
+      }
+    }
+    // Of a second attachment it is taken only what its list has made.
+    ip(pod.sandbox, 'link', 'set', 'eth0', 'name', 'net0');
+    const prevResult = { interfaces: [{ name: 'net0', sandbox: pod.sandbox }], ips: addresses() };
+    await succeed(t, call(pod, 'ADD', { cniVersion: '1.0.0', prevResult }, { CNI_IFNAME: 'net0' }));
+    t.is(lastOf(helper).unheld, undefined);
+  });
+}
+
+test.serial('a helper that knows one interface of a pod is told of no second one', async (t) => {
+  const { pod } = await wire(t, { host: 'eni5c2', beside: ['veth4a7e', 'v4if0'] });
+  const former = await startFakeHelper(t, (request, connection) => {
+    const result = request.method === 'attach' ? { degraded: [], notices: [] } : {};
+    connection.write(encodeLine({ version: PROTOCOL_VERSION, result }));
+  });
+  const prevResult = { interfaces: [{ name: 'eth0', sandbox: pod.sandbox }] };
+  const more = { cniVersion: '1.0.0', prevResult, socket: former.socketPath };
+  await fail(t, call(pod, 'ADD', more), 100, /^Cannot enforce the cap on interface "v4if0" too/);
+  t.deepEqual(former.methods(), ['attach', 'detach']);
+  ip(pod.sandbox, 'link', 'delete', 'v4if0');
+  await succeed(t, call(pod, 'ADD', more));
 });

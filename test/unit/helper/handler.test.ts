@@ -58,7 +58,7 @@ const counters = {
 };
 
 const shaper = {
-  attach: async () => texts,
+  attach: async () => ({ notices: texts, held: ['eth0'] }),
   detach: async () => undefined,
   check: async () => {
     throw checkFailure(records[1]!, judgement) ?? new Error('it is enforced');

@@ -95,6 +95,8 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     renderList({ attachments: [attachment] }),
     /pod0 +netkit, host routing, bbr +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
   );
+  const beside = [{ podInterface: 'v4if0', hostInterface: 'pod1', hostInterfaceIndex: 4 }];
+  t.regex(renderList({ attachments: [{ ...attachment, beside }] }), /pods +pod0, pod1 +netkit/);
   const notes = ['The XDP program "fast" may redirect'];
   const { problemsByDirection: _none, ...well } = attachment;
   t.regex(

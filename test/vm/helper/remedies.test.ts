@@ -138,6 +138,17 @@ const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene)
     while ((await refusal(helper.ask('check', params))) !== '' && performance.now() < endMs);
     await t.notThrowsAsync(helper.ask('check', params));
   },
+  lastInList: async (t, { node, sandbox, helper }) => {
+    const peer = ['type', 'veth', 'peer', 'name', 'eth1', 'netns', sandbox.name];
+    node.ip('link', 'add', 'late0', ...peer);
+    const [late] = node.ipJson('link', 'show', 'dev', 'late0');
+    const pair = { podInterface: 'eth1', hostInterface: 'late0' };
+    const beside = [{ ...pair, hostInterfaceIndex: Number(late?.['ifindex']) }];
+    const params = { ...paramsOf('pod0', sandbox, CAPS), beside };
+    t.true((await refusal(helper.ask('check', params))).includes(remedies.lastInList));
+    t.is(await refusal(helper.ask('attach', params)), '');
+    t.is(await refusal(helper.ask('check', params)), '');
+  },
   unknownAttachment: async (t, scene) => {
     const key = { containerId: 'nobody', ifname: 'eth0' };
     const asked = scene.helper.ask('set', { ...key, direction: 'egress', changes: {} });

@@ -105,6 +105,45 @@ const bad: readonly [string, object, RegExp][] = [
   ],
 ];
 
+const PAIR = { podInterface: 'v4if0', hostInterface: 'pod1', hostInterfaceIndex: 7 };
+const NET1 = { podInterface: 'net1', reason: 'it is of kind macvlan' };
+
+const besides: readonly (readonly [what: string, more: object, pattern: RegExp])[] = [
+  ['an empty list of pairs', { beside: [] }, /"beside".*1 to 64/],
+  ['65 pairs', { beside: Array.from({ length: 65 }, () => PAIR) }, /"beside"/],
+  ['a pair without an index', { beside: [{ ...PAIR, hostInterfaceIndex: 0 }] }, /"hostInterfaceIndex"/],
+  ['a pair whose end has no name', { beside: [{ ...PAIR, podInterface: 'a b' }] }, /"podInterface"/],
+  ['two pairs of one name', { beside: [PAIR, { ...PAIR, hostInterfaceIndex: 8 }] }, /different names/],
+  [
+    'a pair with addresses that are none',
+    { beside: [{ ...PAIR, hostRouting: { addresses: ['x'] } }] },
+    /addresses/,
+  ],
+  ['a way that is no object', { unheld: ['net1'] }, /"unheld\[0\]"/],
+  ['a way without a reason', { unheld: [{ podInterface: 'net1' }] }, /"reason"/],
+  ['a way with a long reason', { unheld: [{ ...NET1, reason: 'x'.repeat(201) }] }, /"reason"/],
+];
+
+for (const [what, more, pattern] of besides) {
+  test(`parseRequest refuses ${what}`, (t) => {
+    const message = { method: 'attach', params: { ...attach, ...more } };
+    const error = t.throws(() => parseRequest(message), { instanceOf: ShapeError });
+    t.regex(error.message, pattern);
+  });
+}
+
+test('parseRequest takes further interfaces of a pod, of attach and check, and leaves out what it does not know', (t) => {
+  const hostRouting = { addresses: ['10.0.0.1'], mac: '02:00:00:00:00:01' };
+  const beside = [
+    { ...PAIR, hostRouting },
+    { ...PAIR, podInterface: 'net2' },
+  ];
+  for (const method of ['attach', 'check']) {
+    const params = { ...attach, beside: beside.map((pair) => ({ ...pair, more: 1 })), unheld: [NET1] };
+    t.like(parseRequest({ method, params }), { method, params: { beside, unheld: [NET1] } });
+  }
+});
+
 const controls: readonly (readonly [string, number])[] = [
   ['NUL', 0],
   ['an escape', 0x1b],

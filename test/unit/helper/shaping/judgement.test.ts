@@ -6,6 +6,7 @@ import { Judgement } from '../../../../helper/shaping/judgement.ts';
 import { plan, type Desired, type Observed } from '../../../../helper/shaping/plan.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
+import { checkFailure } from '../../../../helper/shaping/reports.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
 import { applyToModel } from '../../../model/node.ts';
@@ -32,7 +33,7 @@ const NEIGHBOURS: Desired = {
 
 function wholeNode(desired: Desired): Observed {
   const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
-  const devices = [2, 10, 11].map((ifindex) => {
+  const devices = [2, 10, 11, 20].map((ifindex) => {
     return [ifindex, { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [noqueue] }] as const;
   });
   const empty: Observed = {
@@ -89,4 +90,45 @@ test('the program behind ingress caps concerns what all with such a cap receive,
   t.deepEqual(ofOne.of(second!), {});
   const ofNode = judged(desired, without(0));
   for (const record of [first!, second!]) t.deepEqual(Object.keys(ofNode.of(record)), ['egress', 'ingress']);
+});
+
+const SECOND = {
+  podInterface: 'v4if0',
+  hostInterface: 'dev20',
+  hostInterfaceIndex: 20,
+  kind: 'veth',
+} as const;
+
+test('what is missing at the second interface of a pod concerns that pod; one that is gone, while there are others, nobody', (t) => {
+  const desired: Desired = { ...NEIGHBOURS, attachments: [{ ...pod(10), beside: [SECOND] }, pod(11)] };
+  const whole = wholeNode(desired);
+  t.deepEqual(judged(desired, whole).texts, []);
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '20/ingress'));
+  const judgement = judged(desired, { ...whole, programs });
+  t.deepEqual(judgement.of(pod(10)), { egress: ['The classifier is missing on dev20 (ingress)'] });
+  t.deepEqual(judgement.of(pod(11)), {});
+  const without = (...gone: number[]): Observed => {
+    return { ...whole, devices: new Map([...whole.devices].filter(([ifindex]) => !gone.includes(ifindex))) };
+  };
+  t.deepEqual(judged(desired, without(20)).texts, []);
+  t.deepEqual(judged(desired, without(10, 20)).of(pod(10)), {
+    ...{ egress: ['pod10 is gone'], ingress: ['pod10 is gone'] },
+  });
+});
+
+test('a way that cannot be held concerns both capped directions of its pod, and is told with name and reason', (t) => {
+  const unheld = [{ podInterface: 'net1', reason: 'it is of kind macvlan' }];
+  const { ingressAggregateId: _id, ...sender } = pod(11);
+  const caps = { egress: { rateBitsPerSec: 1_000_000 } };
+  const attachments = [
+    { ...pod(10), unheld },
+    { ...sender, caps, unheld },
+  ];
+  const desired: Desired = { ...NEIGHBOURS, attachments };
+  const judgement = judged(desired, wholeNode(desired));
+  const text = (name: string): string =>
+    `What ${name}/eth0 sends and receives by its interface net1 is not held: it is of kind macvlan`;
+  t.deepEqual(judgement.of(attachments[0]!), { egress: [text('c10')], ingress: [text('c10')] });
+  t.deepEqual(judgement.of(attachments[1]!), { egress: [text('c11')] });
+  t.is(checkFailure(attachments[0]!, judgement)?.code, 'check-failed');
 });

@@ -20,11 +20,17 @@ import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { DEFAULTS, type NodeDefaults } from '../../../../helper/shaping/rates.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
-import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  type AttachmentRecord,
+  type HostInterfaceRecord,
+} from '../../../../helper/shaping/records.ts';
 import { applyToModel } from '../../../model/node.ts';
 
 const UPLINKS = [2, 3] as const;
 const HOST_INTERFACES = [10, 11, 12] as const;
+/** Further ones of the same pods, of which some share their caps. */
+const BESIDE = [110, 111, 112] as const;
 
 const UPPER: Exit = { ifindex: 4, name: 'dev4', kind: 'bond', role: 'uplink', holders: [3], hasFrames: true };
 const TUNNEL: Exit = {
@@ -78,14 +84,24 @@ function device(ifindex: number, qdisc: ObservedQdisc, numTxQueues: number): Obs
 interface Wiring {
   readonly isNetkit?: boolean;
   readonly isRouted?: boolean;
+  readonly hasBeside?: boolean;
+}
+
+function besideOf(ifindex: number, { isNetkit = false, isRouted = false }: Wiring): HostInterfaceRecord {
+  const name = { podInterface: 'v4if0', hostInterface: `dev${100 + ifindex}` };
+  return {
+    ...{ ...name, hostInterfaceIndex: 100 + ifindex, kind: isNetkit ? 'veth' : 'netkit' },
+    ...(isRouted && { hostRouting: { addresses: [`10.0.1.${ifindex}`] } }),
+  };
 }
 
 function attachment(
   ifindex: number,
   hasEgress: boolean,
   hasIngress: boolean,
-  { isNetkit = false, isRouted = false }: Wiring = {},
+  wiring: Wiring = {},
 ): AttachmentRecord {
+  const { isNetkit = false, isRouted = false, hasBeside = false } = wiring;
   const macs = isNetkit ? {} : { mac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' };
   return {
     containerId: `c${ifindex}`,
@@ -103,6 +119,7 @@ function attachment(
     ...(isRouted && { hostRouting: { addresses: [`10.0.0.${ifindex}`, `2001:db8::${ifindex}`], ...macs } }),
     ...(hasEgress ? { egressAggregateId: 4096 + 2 * ifindex } : {}),
     ...(hasIngress ? { ingressAggregateId: 4097 + 2 * ifindex } : {}),
+    ...(hasBeside && { beside: [besideOf(ifindex, wiring)] }),
   };
 }
 
@@ -115,7 +132,7 @@ const attachments = fc
           fc.constant(ifindex),
           fc.boolean(),
           fc.boolean(),
-          fc.record({ isNetkit: fc.boolean(), isRouted: fc.boolean() }),
+          fc.record({ isNetkit: fc.boolean(), isRouted: fc.boolean(), hasBeside: fc.boolean() }),
         ),
       ),
     ),
@@ -155,7 +172,9 @@ function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
     devices: new Map([
       ...list.map(([ifindex, qdisc, queues]) => [ifindex, device(ifindex, qdisc, queues)] as const),
       [UPPER.ifindex, device(UPPER.ifindex, root('noqueue', 0), 16)] as const,
-      ...HOST_INTERFACES.map((ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const),
+      ...[...HOST_INTERFACES, ...BESIDE].map(
+        (ifindex) => [ifindex, device(ifindex, root('noqueue', 0), 1)] as const,
+      ),
     ]),
     programs: new Map(),
     inFront: new Map(),
@@ -263,11 +282,17 @@ test('with nothing desired every qdisc that stood there before is back', (t) => 
 test('no step leaves a classified packet without its departure program or its configuration', (t) => {
   fc.assert(
     fc.property(nodes(defaultRoots), desires, (node, desired) => {
-      const kept = desired.attachments.filter(({ hostInterfaceIndex, egressAggregateId }) => {
-        return (
-          egressAggregateId !== undefined && node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined
+      const ways = desired.attachments
+        .filter(({ egressAggregateId }) => egressAggregateId !== undefined)
+        .flatMap(({ egressAggregateId, ...record }) =>
+          hostInterfaceIndexesOf(record).map((ifindex) => ({
+            hostInterfaceIndex: ifindex,
+            egressAggregateId,
+          })),
         );
-      });
+      const kept = ways.filter(
+        ({ hostInterfaceIndex }) => node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined,
+      );
       let state = node;
       for (const step of plan(desired, node).steps) {
         state = applyToModel(state, step);
@@ -451,4 +476,26 @@ test('an address that another pod has now is not taken from it with the former o
   t.deepEqual(plan(after, moved).steps, []);
   const values = moved.routing.filter(({ map }) => map === 'podAddresses').map(({ value }) => value);
   t.true(values.length === 2 && values.every((value) => value.codePointAt(0) === 11));
+});
+
+test('all host interfaces of an attachment share its aggregates, and have the programs that each needs', (t) => {
+  const desired: Desired = {
+    ...{ ...NOTHING, attachments: [attachment(10, true, true, { isRouted: true, hasBeside: true })] },
+    exits: [plainExit(2)],
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const node = apply(fresh!, plan(desired, fresh!).steps);
+  t.deepEqual(new Set(node.hostInterfaces.keys()), new Set([10, 110]));
+  t.deepEqual(node.hostInterfaces.get(110), node.hostInterfaces.get(10));
+  const places = sorted(node.programs).filter((place) => place.startsWith('1'));
+  t.deepEqual(places, [
+    ...['10/egress deliver', '10/ingress classify', '10/ingressLast forward'],
+    ...['110/egress deliver', '110/peer classify', '110/peerLast forward'],
+  ]);
+  t.true([10, 110].every((ifindex) => shapedDevices(desired).has(ifindex)));
+  // The second goes, and with it what stood for it.
+  const { beside: _beside, ...one } = desired.attachments[0]!;
+  const after = apply(node, plan({ ...desired, attachments: [one] }, node).steps);
+  t.deepEqual([...after.hostInterfaces.keys()], [10]);
+  t.false([...after.programs.keys()].some((place) => place.startsWith('110/')));
 });

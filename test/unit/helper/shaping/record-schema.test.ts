@@ -9,8 +9,11 @@ import {
   type Records,
 } from '../../../../helper/shaping/record-schema.ts';
 import {
+  hostInterfacesOf,
   isOutlived,
   isSameDevice,
+  withGso,
+  withoutGone,
   type AttachmentRecord,
   type ExitRecord,
   type Wish,
@@ -38,6 +41,23 @@ const ATTACHMENT: AttachmentRecord = {
   ingressAggregateId: 4097,
   bootId: '01234567-89ab-cdef-0123-456789abcdef',
   netnsCookie: '18446744073709551615',
+};
+
+/** With two host interfaces, and an interface that cannot be held. */
+const SEVERAL: AttachmentRecord = {
+  ...ATTACHMENT,
+  podInterface: 'net3',
+  beside: [
+    {
+      ...{ podInterface: 'v4if0', hostInterface: 'veth13', hostInterfaceIndex: 13, kind: 'veth' },
+      hostRouting: { addresses: ['10.4.1.7'], mac: '02:00:00:00:00:03', hostMac: '02:00:00:00:00:04' },
+      gso: {
+        former: { gsoMaxSizeBytes: 65_536, gsoMaxSegs: 65_535 },
+        limited: { gsoMaxSizeBytes: 12_000, gsoMaxSegs: 8 },
+      },
+    },
+  ],
+  unheld: [{ podInterface: 'net1', reason: 'it is of kind macvlan' }],
 };
 
 const EXIT: ExitRecord = {
@@ -159,7 +179,7 @@ const parse = (changes: object, name = 'c0ffee:eth0') =>
   parseRecord('attachments', name, JSON.stringify({ recordVersion: 1, ...ATTACHMENT, ...changes }));
 
 const bad: readonly [string, () => unknown, RegExp][] = [
-  ['of a newer podpaced', () => parse({ recordVersion: 2 }), /newer podpaced: its record version is 2/],
+  ['of a newer podpaced', () => parse({ recordVersion: 3 }), /newer podpaced: its record version is 3/],
   ['in the file of another', () => parse({}, 'dead:eth0'), /record of c0ffee:eth0/],
   [
     'with an aggregate out of range',
@@ -182,12 +202,70 @@ for (const [what, fn, pattern] of bad) {
   });
 }
 
+test('a record of several interfaces is read as it was written, and of a version that former releases leave alone', (t) => {
+  const text = formatRecord('attachments', SEVERAL);
+  t.deepEqual(parseRecord('attachments', 'c0ffee:eth0', text), SEVERAL);
+  const versionOf = (record: AttachmentRecord): unknown =>
+    (JSON.parse(formatRecord('attachments', record)) as { recordVersion: unknown }).recordVersion;
+  const { podInterface: _end, beside: _beside, unheld: _unheld, ...one } = SEVERAL;
+  t.is(versionOf(one), 1);
+  for (const name of ['podInterface', 'beside', 'unheld'] as const)
+    t.is(versionOf({ ...one, [name]: SEVERAL[name] }), 2, name);
+  const wish = { ...WISH, unheld: SEVERAL.unheld ?? [] };
+  t.deepEqual(parseRecord('wishes', 'c0ffee:eth0', formatRecord('wishes', wish)), wish);
+  fc.assert(
+    fc.property(damaged(text), (bytes) => {
+      const outcome = outcomeOf({ kind: 'attachments', name: 'c0ffee:eth0', bytes });
+      t.true(outcome === undefined || isDeepStrictEqual(outcome, SEVERAL));
+    }),
+    { numRuns: 20_000 },
+  );
+});
+
+test('what is left of a record whose interfaces go one by one', (t) => {
+  const withoutSecond = withoutGone(SEVERAL, (ifindex) => ifindex === 13);
+  const { beside: _beside, ...first } = SEVERAL;
+  t.deepEqual(withoutSecond, first);
+  const withoutFirst = withoutGone(SEVERAL, (ifindex) => ifindex === 12);
+  t.deepEqual(withoutFirst && hostInterfacesOf(withoutFirst), SEVERAL.beside);
+  t.like(withoutFirst, {
+    containerId: 'c0ffee',
+    ifname: 'eth0',
+    hostInterface: 'veth13',
+    podInterface: 'v4if0',
+  });
+  t.is(withoutFirst?.gso, SEVERAL.beside?.[0]?.gso);
+  t.is(
+    withoutGone(SEVERAL, () => true),
+    undefined,
+  );
+  t.is(
+    withoutGone(SEVERAL, () => false),
+    SEVERAL,
+  );
+  const gso = {
+    former: { gsoMaxSizeBytes: 1, gsoMaxSegs: 1 },
+    limited: { gsoMaxSizeBytes: 2, gsoMaxSegs: 2 },
+  };
+  t.deepEqual(
+    hostInterfacesOf(withGso(SEVERAL, 13, gso)).map((way) => way.gso),
+    [undefined, gso],
+  );
+  t.deepEqual(
+    hostInterfacesOf(withGso(SEVERAL, 12, gso)).map((way) => way.gso?.former),
+    [gso.former, SEVERAL.beside?.[0]?.gso?.former],
+  );
+  t.is(withGso(SEVERAL, 13, undefined).beside?.[0]?.gso, undefined);
+});
+
 test('records that name one aggregate or one interface contradict each other', (t) => {
   const other = { ...ATTACHMENT, containerId: 'b', hostInterfaceIndex: 13, egressAggregateId: 4098 };
   const third = { ...ATTACHMENT, containerId: 'd', egressAggregateId: 4200, ingressAggregateId: 4201 };
   t.deepEqual([...contradictionsOf([ATTACHMENT, other]).keys()], [ATTACHMENT, other].toReversed());
   t.is(contradictionsOf([ATTACHMENT, third]).size, 2);
   t.is(contradictionsOf([ATTACHMENT, { ...third, hostInterfaceIndex: 14 }]).size, 0);
+  t.is(contradictionsOf([SEVERAL, { ...third, hostInterfaceIndex: 13 }]).size, 2);
+  t.is(contradictionsOf([SEVERAL, { ...third, hostInterfaceIndex: 14 }]).size, 0);
 });
 
 test('a device is known by boot, namespace and index, and by its name where these are not recorded', (t) => {
