@@ -18,7 +18,7 @@
 /* What has to be there for each aggregate, come what may. */
 struct aggregate_gate {
 	struct bpf_spin_lock lock; /* of the aggregate's state too */
-	__u32 reserved;
+	__u32 latest_frame; /* number of the one that was charged last: see copies.h */
 	__u64 clock; /* while the aggregate has no state */
 };
 

@@ -20,8 +20,6 @@
 
 #define ANSWER_WAIT_MAX_NS 1000000000U /* a value further ahead is damage */
 
-#define IPV4_PROTOCOL 9
-#define IPV6_NEXT_HEADER 6
 #define GOLDEN_RATIO_32 0x61c88647
 
 struct {

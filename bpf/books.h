@@ -47,6 +47,19 @@ struct {
 	__array(values, struct book_page);
 } aggregate_books SEC(".maps");
 
+/*
+ * What of other devices leaves by an exit without a sign, by the exit's index: the helper looks there for what has lost it. Of
+ * exits that share a place each is named.
+ */
+#define UNSIGNED_COUNT 256
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, UNSIGNED_COUNT);
+	__type(key, __u32);
+	__type(value, struct tally);
+} unsigned_traffic SEC(".maps");
+
 /* The book of an aggregate; NULL while its page is not there. */
 inline_always struct aggregate_book *book_of(__u32 id)
 {
@@ -60,13 +73,25 @@ inline_always void enter(struct tally *tally, __u32 segments, __u32 bytes)
 	tally->bytes += bytes;
 }
 
-/* A packet of a pod's that comes up on its host interface. */
-inline_always void book_seen(__u32 id, __u32 segments, __u32 bytes)
+/* A packet that came in by another device and has no sign. */
+inline_always void book_unsigned(struct __sk_buff *skb)
+{
+	__u32 place = skb->ifindex % UNSIGNED_COUNT;
+	struct tally *tally = bpf_map_lookup_elem(&unsigned_traffic, &place);
+
+	if (tally)
+		enter(tally, skb->gso_segs, skb->wire_len);
+}
+
+/* A packet of a pod's that comes up on its host interface. Returns how many have on this processor; 0 when nobody counts. */
+inline_always __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 
-	if (book)
-		enter(&book->seen, segments, bytes);
+	if (!book)
+		return 0;
+	enter(&book->seen, segments, bytes);
+	return book->seen.frames;
 }
 
 /* A packet of a pod's whose sign has been taken off. */
@@ -76,6 +101,17 @@ inline_always void book_settled(__u32 id, __u32 segments, __u32 bytes)
 
 	if (book)
 		enter(&book->settled, segments, bytes);
+}
+
+/* A copy of a packet that was settled already. */
+inline_always void book_copy(__u32 id, __u32 segments, __u32 bytes)
+{
+	struct aggregate_book *book = book_of(id);
+
+	if (!book)
+		return;
+	book->settled.frames -= segments ? segments : 1;
+	book->settled.bytes -= bytes;
 }
 
 /* A packet that the cap does not count. */

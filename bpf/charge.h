@@ -7,6 +7,7 @@
 #include <linux/pkt_cls.h>
 #include "aggregates.h"
 #include "books.h"
+#include "copies.h"
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
@@ -58,10 +59,42 @@ inline_always int count_and_drop(__u32 id, const struct departure *departure, co
 }
 
 /*
+ * Gives a copy of the packet that the aggregate was charged for last what that one was told; see copies.h. Returns 0 for any
+ * other packet. Its time is read anew, and all conditions are one: the verifier follows a branch for each, through the whole
+ * step, and a value in each range that it was compared with.
+ */
+inline_always int is_answered_as_copy(struct __sk_buff *skb, struct aggregate_gate *gate,
+				      const struct aggregate_state *state, struct departure *told,
+				      __u64 *departs_at)
+{
+	__u64 tstamp = read_once(skb->tstamp), beyond = tstamp >> FRAME_BITS;
+	__u32 latest = read_once(gate->latest_frame);
+	/* 0 where the time is none of these. */
+	__u32 frame = tstamp & (((beyond | -beyond) >> 63) - 1);
+
+	write_once(gate->latest_frame, frame);
+	if ((latest ^ frame) | FRAME_SEGMENTS(frame ^ skb->gso_segs))
+		return 0;
+	if (frame < FRAME_MIN || !state || !is_whole(skb))
+		return 0;
+	bpf_spin_lock(&gate->lock);
+	*told = state->latest;
+	*departs_at = state->latest_at + told->sojourn;
+	bpf_spin_unlock(&gate->lock);
+	return 1;
+}
+
+/* Whether what a packet's time says is the number of its frame: not where others have set it. */
+enum numbering {
+	NOT_NUMBERED,
+	NUMBERED,
+};
+
+/*
  * Charges a packet to its aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
  * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
-inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
+inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far, enum numbering numbering,
 				     const struct departure_packet *asked, __u64 *departure_at)
 {
 	const struct aggregate_config *config;
@@ -85,6 +118,12 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
 		return TC_ACT_UNSPEC;
 
+	if (numbering == NUMBERED && is_answered_as_copy(skb, gate, state, &departure, departure_at)) {
+		book_copy(id, packet.segments, packet.wire_len);
+		if (departure.verdict == DEPART_MARKED)
+			bpf_skb_ecn_set_ce(skb);
+		return departure.verdict > DEPART_MARKED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	}
 	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
 	/* Below the target nothing is marked; that another CPU makes more backlog just now costs one mark. */

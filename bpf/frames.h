@@ -12,6 +12,12 @@
 #define IPV6_HEADER 40
 #define UDP_HEADER 8
 
+/* From the network header. */
+#define IPV4_FRAGMENT_OFFSET 6
+#define IPV4_PROTOCOL 9
+#define IPV6_NEXT_HEADER 6
+#define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
+
 /* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6 header. */
 inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
 {

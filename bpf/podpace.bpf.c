@@ -30,10 +30,12 @@
 #include "answers.h"
 #include "books.h"
 #include "charge.h"
+#include "copies.h"
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
 #include "helpers.h"
+#include "local.h"
 #include "node.h"
 #include "routing.h"
 #include "signs.h"
@@ -86,7 +88,7 @@ struct {
  * Writes the id even when it is none: what the pod left in queue_mapping must not choose an aggregate.
  *
  * Bridges make a copy for each of their ports of what goes to many. It is charged here, once, and has its departure time with
- * it: so have the copies, and no exit finds a sign on them.
+ * it: so have the copies, and no exit finds a sign on them. What the node's kernel takes for itself is policed here: see local.h.
  */
 SEC("tc")
 int podpace_classify(struct __sk_buff *skb)
@@ -96,25 +98,40 @@ int podpace_classify(struct __sk_buff *skb)
 	__u32 id = host_interface ? host_interface->egress_id : 0;
 	struct departure_packet packet = { .tstamp = skb->tstamp, .segments = skb->gso_segs };
 	__u64 departure_at = 0;
+	__u32 frames, taker;
 
-	if (is_aggregate(id)) {
-		packet.wire_len = length_of_frames(skb);
-		book_seen(id, packet.segments, packet.wire_len);
-	}
-	if (skb->pkt_type != PACKET_TO_ALL && skb->pkt_type != PACKET_TO_GROUP) {
-		write_sign(skb, id);
-		if (is_aggregate(id))
-			say_clock(skb);
+	if (!is_aggregate(id)) {
+		write_sign(skb, 0);
 		return TC_ACT_UNSPEC;
 	}
-	write_sign(skb, 0);
-	if (is_aggregate(id)) {
-		book_settled(id, packet.segments, packet.wire_len);
-		if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
-			return TC_ACT_SHOT;
+	packet.wire_len = length_of_frames(skb);
+	frames = book_seen(id, packet.segments, packet.wire_len);
+	/* What is read from the packet again the verifier knows nothing of: it follows one path and not one for each reason. */
+	write_once(skb->tc_classid, taker_of(skb));
+	taker = read_once(skb->tc_classid);
+	if (taker == SOCKET_OR_EXIT) {
+		write_sign(skb, id);
+		say_clock(skb, number_of_frame(frames, packet.segments));
+		return TC_ACT_UNSPEC;
 	}
+	packet.police_ns = (taker & KERNEL) * POLICED_NS;
+	write_sign(skb, 0);
+	book_settled(id, packet.segments, packet.wire_len);
+	if (schedule_departure(skb, id, DESTINATION, NOT_NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
 	if (departure_at)
 		hold_until(skb, departure_at);
+	return TC_ACT_UNSPEC;
+}
+
+/* At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its sign. */
+inline_always int pass_unsigned(struct __sk_buff *skb)
+{
+	if (skb->ingress_ifindex) {
+		book_unsigned(skb);
+		pass_forwarded(skb);
+	}
+	say_monotonic(skb);
 	return TC_ACT_UNSPEC;
 }
 
@@ -127,12 +144,10 @@ int podpace_depart(struct __sk_buff *skb)
 	__u64 departure_at = 0;
 	__u32 id = take_sign(skb);
 
-	if (!id) {
-		say_monotonic(skb);
-		return TC_ACT_UNSPEC;
-	}
+	if (!id)
+		return pass_unsigned(skb);
 	book_settled(id, packet.segments, packet.wire_len);
-	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
@@ -166,15 +181,13 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	__u32 id = take_sign(skb);
 	const struct upper_exit *exit;
 
-	if (!id) {
-		say_monotonic(skb);
-		return TC_ACT_UNSPEC;
-	}
+	if (!id)
+		return pass_unsigned(skb);
 	book_settled(id, packet.segments, packet.wire_len);
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
-	if (schedule_departure(skb, id, DESTINATION, &packet, &departure_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
@@ -271,12 +284,15 @@ int podpace_deliver(struct __sk_buff *skb)
 
 	if (id) {
 		book_settled(id, packet.segments, packet.wire_len);
-		if (schedule_departure(skb, id, DESTINATION, &packet, &left_at) == TC_ACT_SHOT)
+		if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &left_at) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 		if (left_at)
 			hold_until(skb, left_at);
 	} else if (!skb->ingress_ifindex) {
 		hold_answer(skb);
+	} else {
+		book_unsigned(skb);
+		pass_forwarded(skb);
 	}
 	bpf_tail_call(skb, &continuations, CONTINUE_RECEIVE);
 	if (receive_by_clock(skb, &arrives_at) == TC_ACT_SHOT)
@@ -292,7 +308,7 @@ int podpace_receive(struct __sk_buff *skb)
 	__u32 id = receiving_aggregate(skb);
 	__u64 arrives_at = 0;
 
-	if (id && schedule_departure(skb, id, SOURCE, &packet, &arrives_at) == TC_ACT_SHOT)
+	if (id && schedule_departure(skb, id, SOURCE, NOT_NUMBERED, &packet, &arrives_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_arrival(skb, arrives_at);
 	return TC_ACT_UNSPEC;

@@ -89,7 +89,6 @@ struct ipv6_header {
 #define IPV4_TTL_OFFSET 8
 #define IPV6_HOP_LIMIT_OFFSET 7
 #define IPV4_PLAIN 0x45
-#define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
 
 /* What is routed here at all, whatever its addresses. */
 inline_always int is_routable(const struct __sk_buff *skb)

@@ -10,8 +10,6 @@
 
 #define WALL_CLOCK_MIN (1ULL << 60) /* ns: July 2006 by a wall clock, 36 years after boot by the monotonic one */
 
-#define TIME_THAT_IS_OVER 1 /* ns by the monotonic clock */
-
 /*
  * Stamps a packet that was charged, also when it departs at once: what stands there may be the time at which its socket
  * sent it, and fq, which is late now and then, would let it overtake packets of its flow that were due since.
@@ -34,13 +32,16 @@ inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 
 /*
  * Says that the time of a packet is one of the monotonic clock, while the kernel takes that of it: at its exit it may be no IP
- * any more (MPLS). The time itself is over, which is none to fq and to the departure step. A time that a socket asked for stays.
+ * any more (MPLS). The time itself, the frame's number, is over, which is none to fq and to the departure step. A time that a
+ * socket asked for stays, unless it is over as well (TCP says when it has sent a packet).
  */
-inline_always void say_clock(struct __sk_buff *skb)
+inline_always void say_clock(struct __sk_buff *skb, __u32 frame)
 {
 	departure_keep_order(skb);
 	if (!skb->tstamp_type)
-		bpf_skb_set_tstamp(skb, TIME_THAT_IS_OVER, BPF_SKB_TSTAMP_DELIVERY_MONO);
+		bpf_skb_set_tstamp(skb, frame, BPF_SKB_TSTAMP_DELIVERY_MONO);
+	else if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO && skb->tstamp <= bpf_ktime_get_ns())
+		skb->tstamp = frame;
 }
 
 /*
@@ -68,6 +69,16 @@ inline_always void say_monotonic(struct __sk_buff *skb)
 
 	if (asked_at >= WALL_CLOCK_MIN)
 		stamp(skb, bpf_ktime_get_ns() + departure_ahead(asked_at, bpf_ktime_get_tai_ns()));
+}
+
+/*
+ * A packet that came in by another device and that no exit finds a sign on. What goes to many has been charged and has its
+ * time: as with hold_until() no priority takes that away, whichever rule behind the classifier sets it.
+ */
+inline_always void pass_forwarded(struct __sk_buff *skb)
+{
+	if ((skb->priority & TC_PRIO_MAX) == TC_PRIO_CONTROL && skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO)
+		skb->priority ^= TC_PRIO_CONTROL ^ TC_PRIO_INTERACTIVE;
 }
 
 /* 0 is none. */

@@ -160,5 +160,7 @@ export class NodeHook {
   /** Takes the program away; does nothing when there is none. */
   detach(): void {
     fs.rmSync(this.#pin, { force: true });
+    // The classifier goes by that, too: bpf/local.h.
+    updateElement(this.#placeMap, NODE_PLACE_KEY, Buffer.alloc(NODE_PLACE_SIZE));
   }
 }

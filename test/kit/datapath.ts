@@ -95,6 +95,12 @@ export interface TestPacket {
   /** Link address that it goes to; the host's own when absent. */
   readonly mac?: readonly number[];
   readonly priority?: number;
+  /** Flags and offset of a fragment, as the header of IPv4 has them. */
+  readonly fragment?: number;
+  /** What the IP header says that it carries, UDP when absent. */
+  readonly protocol?: number;
+  /** The device that it came in by. */
+  readonly ingressIfindex?: number;
   /** The classifier has seen it as IP, and by now it is under two VLAN tags. */
   readonly wasIp?: true;
 }
@@ -141,7 +147,7 @@ const LATEST_FROM_END = 24;
 
 const ECN_OFFSET = 15;
 /** In struct __sk_buff. */
-const PRIORITY_OFFSET = 32;
+const [PRIORITY_OFFSET, INGRESS_IFINDEX_OFFSET] = [32, 36];
 const PROTOCOL_UDP = 17;
 export const ETHER_TYPE_IPV4 = 0x0800;
 export const ETHER_TYPE_IPV6 = 0x86dd;
@@ -158,26 +164,28 @@ function frameOf(packet: TestPacket): Buffer {
 }
 
 function ipv4FrameOf({ flow = 0, ecn = 0, etherType = ETHER_TYPE_IPV4, ...ends }: TestPacket): Buffer {
-  const { source = '10.0.0.1', destination = '10.0.0.2' } = ends;
+  const { source = '10.0.0.1', destination = '10.0.0.2', fragment = 0, protocol = PROTOCOL_UDP } = ends;
   const frame = Buffer.alloc(60);
   frame.writeUInt16BE(etherType, 12);
   frame[14] = 0x45;
   frame[ECN_OFFSET] = ecn;
   frame.writeUInt16BE(frame.length - 14, 16);
+  frame.writeUInt16BE(fragment, 20);
   frame[22] = 64;
-  frame[23] = PROTOCOL_UDP;
+  frame[23] = protocol;
   encodeAddress(source).copy(frame, 26);
   encodeAddress(destination).copy(frame, 30);
   frame.writeUInt32BE(flow, 34);
   return frame;
 }
 
-function ipv6FrameOf({ source = '2001:db8::1', destination = '2001:db8::2' }: TestPacket): Buffer {
+function ipv6FrameOf({ protocol = PROTOCOL_UDP, ...ends }: TestPacket): Buffer {
+  const { source = '2001:db8::1', destination = '2001:db8::2' } = ends;
   const frame = Buffer.alloc(62);
   frame.writeUInt16BE(ETHER_TYPE_IPV6, 12);
   frame[14] = 0x60;
   frame.writeUInt16BE(frame.length - 54, 18);
-  frame[20] = PROTOCOL_UDP;
+  frame[20] = protocol;
   frame[21] = 64;
   encodeAddress(source).copy(frame, 22);
   encodeAddress(destination).copy(frame, 38);
@@ -189,10 +197,12 @@ const [RUN, RUN_AND_REPORT, RUN_TAGGED] = [0, 1, 3];
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
-  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, priority = 0 }: TestPacket,
+  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, ...more }: TestPacket,
   report: number,
 ): Buffer {
+  const { priority = 0, ingressIfindex = 0 } = more;
   const context = Buffer.alloc(192);
+  context.writeUInt32LE(ingressIfindex, INGRESS_IFINDEX_OFFSET);
   context.writeUInt32LE(priority, PRIORITY_OFFSET);
   context.writeUInt16LE(queueMapping, 48);
   context.writeUInt16LE(tcIndex, 50);

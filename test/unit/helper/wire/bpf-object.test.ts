@@ -51,6 +51,7 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     'node_place',
     'pod_addresses',
     'routed_pods',
+    'unsigned_traffic',
     'upper_exits',
   ]);
   const shape = { keySize: 4, maxEntries: 16_384 };
@@ -109,12 +110,18 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
   const aggregate = [...AGGREGATE_MAPS];
   const scheduling = [...aggregate, 'exemptions'];
   // What it sends to more than one place it charges itself.
-  t.deepEqual([...new Set(mapsOf('podpace_classify'))].toSorted(), [...scheduling, 'host_interfaces']);
-  t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), scheduling);
-  t.deepEqual([...new Set(mapsOf('podpace_depart_upper'))].toSorted(), [...scheduling, 'upper_exits']);
+  t.deepEqual(
+    [...new Set(mapsOf('podpace_classify'))].toSorted(),
+    [...scheduling, 'host_interfaces', 'node_place'].toSorted(),
+  );
+  t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), [...scheduling, 'unsigned_traffic']);
+  t.deepEqual(
+    [...new Set(mapsOf('podpace_depart_upper'))].toSorted(),
+    [...scheduling, 'unsigned_traffic', 'upper_exits'].toSorted(),
+  );
   t.deepEqual(
     [...new Set(mapsOf('podpace_deliver'))].toSorted(),
-    [...scheduling, 'answers', 'continuations', 'host_interfaces'].toSorted(),
+    [...scheduling, 'answers', 'continuations', 'host_interfaces', 'unsigned_traffic'].toSorted(),
   );
   t.deepEqual(
     [...new Set(mapsOf('podpace_police'))].toSorted(),

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the node's kernel takes from a pod without asking a socket's program: ICMP, and what a WireGuard endpoint decrypts,
+ * which clears every field that a sign could stand in. Neither podpace_police nor an exit sees it. Nobody translates the
+ * addresses of either, so the classifier can ask the node's routes whether it is the node's, and police it where it comes up.
+ * Other tunnels leave tc_index alone: what they decapsulate is charged where it leaves.
+ *
+ * Fragments say no more what they are of, and are taken here as well. Of those it is only the horizon that drops, as at an exit:
+ * a datagram of many may be longer than what is tolerated of the rest.
+ *
+ * Included by podpace.bpf.c, of which it is a part.
+ */
+#ifndef PODPACE_LOCAL_H
+#define PODPACE_LOCAL_H
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+
+#include "frames.h"
+#include "helpers.h"
+#include "node.h"
+#include "routing.h"
+
+/* The first four bytes of a transport data message of WireGuard, as they are read (its paper, section 5.4.6). */
+#define WIREGUARD_DATA 4
+
+enum taker {
+	SOCKET_OR_EXIT, /* somebody else charges it */
+	KERNEL,
+	KERNEL_IN_PARTS, /* perhaps, once it is put together */
+	MANY = 4, /* broadcast and multicast: the ports of a bridge */
+};
+
+/* A UDP datagram whose header stands at an offset from the network header. */
+inline_always enum taker taker_of_datagram(struct __sk_buff *skb, __u32 at)
+{
+	__u32 type = 0;
+
+	bpf_skb_load_bytes_relative(skb, at + UDP_HEADER, &type, sizeof(type), BPF_HDR_START_NET);
+	return type == WIREGUARD_DATA ? KERNEL : SOCKET_OR_EXIT;
+}
+
+inline_always enum taker taker_of_ipv4(struct __sk_buff *skb)
+{
+	struct {
+		__u8 version_ihl, tos;
+		__u16 total_length, id, fragment;
+		__u8 ttl, protocol;
+	} ip = {};
+
+	bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+	if (ip.fragment & IPV4_FRAGMENT)
+		return KERNEL_IN_PARTS;
+	if (ip.protocol == IPPROTO_UDP)
+		return taker_of_datagram(skb, (ip.version_ihl & 15) * 4);
+	return ip.protocol == IPPROTO_ICMP ? KERNEL : SOCKET_OR_EXIT;
+}
+
+inline_always enum taker taker_of_ipv6(struct __sk_buff *skb)
+{
+	__u8 protocol = 0;
+
+	bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol), BPF_HDR_START_NET);
+	switch (protocol) {
+	case IPPROTO_UDP:
+		return taker_of_datagram(skb, IPV6_HEADER);
+	case IPPROTO_ICMPV6:
+		return KERNEL;
+	/* Whatever may stand behind these. */
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MH:
+		return KERNEL_IN_PARTS;
+	}
+	return SOCKET_OR_EXIT;
+}
+
+/* Whether the node's routes say that it is the node's own. A node that does not forward has no other use for it. */
+inline_always int ends_here(struct __sk_buff *skb)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
+	long answer;
+
+	if (skb->protocol == ETHER_TYPE_IPV4) {
+		struct ipv4_header ip = {};
+
+		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+		fib.family = ADDRESS_FAMILY_IPV4;
+		fib.tos = ip.tos;
+		fib.ipv4_src = ip.source;
+		fib.ipv4_dst = ip.destination;
+	} else {
+		struct ipv6_header ip = {};
+
+		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+		fib.family = ADDRESS_FAMILY_IPV6;
+		__builtin_memcpy(fib.ipv6_src, ip.source, 16);
+		__builtin_memcpy(fib.ipv6_dst, ip.destination, 16);
+	}
+	answer = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	return answer == BPF_FIB_LKUP_RET_NOT_FWDED ||
+	       (answer == BPF_FIB_LKUP_RET_FWD_DISABLED && skb->pkt_type == PACKET_TO_HOST);
+}
+
+/* Who takes a packet that comes up from a pod; the kernel only where what goes to the node belongs to caps. */
+inline_always enum taker taker_of(struct __sk_buff *skb)
+{
+	const struct node_place *place;
+	enum taker taker;
+	__u32 key = 0;
+
+	if (skb->pkt_type == PACKET_TO_ALL || skb->pkt_type == PACKET_TO_GROUP)
+		return MANY;
+	if (skb->protocol == ETHER_TYPE_IPV4)
+		taker = taker_of_ipv4(skb);
+	else if (skb->protocol == ETHER_TYPE_IPV6)
+		taker = taker_of_ipv6(skb);
+	else
+		return SOCKET_OR_EXIT;
+	if (taker == SOCKET_OR_EXIT)
+		return SOCKET_OR_EXIT;
+	place = bpf_map_lookup_elem(&node_place, &key);
+	return place && place->netns_cookie && ends_here(skb) ? taker : SOCKET_OR_EXIT;
+}
+
+#endif
