@@ -50,6 +50,7 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     readonly routedPods: number;
     readonly podAddresses: number;
     readonly nodePlace: number;
+    readonly unsignedTraffic: number;
     /** Where programs go on in others: see CONTINUE_RECEIVE. */
     readonly continuations: number;
   };
@@ -240,6 +241,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
       routedPods: required(maps, 'routed_pods'),
       podAddresses: required(maps, 'pod_addresses'),
       nodePlace: required(maps, 'node_place'),
+      unsignedTraffic: required(maps, 'unsigned_traffic'),
       continuations: required(maps, 'continuations'),
     },
     pages: {

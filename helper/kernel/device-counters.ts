@@ -1,9 +1,9 @@
-// What the devices of this process's network namespace have sent.
+// What the devices of this process's network namespace have received and sent.
 
 import fs from 'node:fs';
-import { parseSentBytes } from '../wire/device-counters.ts';
+import { parseDeviceBytes, type DeviceBytes } from '../wire/device-counters.ts';
 
-/** Bytes that each device has sent, by its name; of one that comes or goes meanwhile perhaps nothing. */
-export function readSentBytes(): Map<string, number> {
-  return parseSentBytes(fs.readFileSync('/proc/self/net/dev', 'utf8'));
+/** Bytes that each device has received and sent, by its name; of one that comes or goes meanwhile perhaps nothing. */
+export function readDeviceBytes(): DeviceBytes {
+  return parseDeviceBytes(fs.readFileSync('/proc/self/net/dev', 'utf8'));
 }

@@ -265,7 +265,7 @@ export interface Books {
   /** By the horizon, the AQM or fairness. */
   readonly droppedFrames: number;
   readonly droppedBytes: number;
-  /** Seen and not settled: gone in between. */
+  /** Not settled although it came up from the pod, seen or not: gone in between. */
   readonly unaccountedFrames: number;
   readonly unaccountedBytes: number;
 }

@@ -1,8 +1,9 @@
 // The watch over the books: whether what vanishes between the classifier and the exits has left the node all the same. Pure.
 //
 // That something vanishes is no fault: firewalls drop, routes are missing. It is one when more than a twentieth of the cap
-// vanishes over ten seconds, and a device that has no program of podpace sends more since, at least half of that. No cause has
-// to be known for this.
+// vanishes over ten seconds, and a device that has no program of podpace sends more since, at least half of that, or as much more
+// leaves by an exit without a sign. What the classifier has not seen at all may have left by any device. No cause has to be
+// known for this.
 //
 // "Since" is: more than in the ten seconds before, as what vanishes is more than in those. So a device that sends much for
 // another reason accuses nobody whose packets a firewall drops. A watch that has just begun knows no such time before. It
@@ -30,6 +31,8 @@ export interface AggregateSample {
   readonly seen: Vanished;
   readonly settled: Vanished;
   readonly rateBytesPerSec: number;
+  /** Of `seen`: what came up from the pod, and the classifier has not seen. */
+  readonly unseenBytes?: number;
 }
 
 /** One look at books and devices. */
@@ -37,20 +40,30 @@ export interface BookSample {
   readonly atMs: number;
   /** All aggregates of what pods send, by id. One that is missing was not in use: its book was empty. */
   readonly aggregates: ReadonlyMap<number, AggregateSample>;
-  /** Bytes that devices have sent, by name. */
+  /** Bytes that have left by each way, by its name. */
   readonly sentBytes: ReadonlyMap<string, number>;
+}
+
+/** The ways past caps that there are. A way is a device, all that it sends, or an exit, what leaves by it without a sign. */
+export interface Ways {
+  /** For whatever vanishes: devices without a program, and exits. */
+  readonly ofAll: readonly string[];
+  /** For what the classifier has not seen besides: devices with a program. */
+  readonly ofUnseen: readonly string[];
 }
 
 /** An aggregate of which more than the threshold vanishes. */
 export interface Vanishing {
   readonly id: number;
   readonly bytesPerSec: number;
+  /** Most of it the classifier has not seen. */
+  readonly isUnseen: boolean;
 }
 
 /** A way past the cap. */
 export interface Leak extends Vanishing {
-  /** Devices without a program that send so much more since. */
-  readonly devices: readonly string[];
+  /** By which so much more leaves since. */
+  readonly ways: readonly string[];
 }
 
 interface Window {
@@ -108,12 +121,11 @@ export class BookWatch {
     return this.#vanishing();
   }
 
-  /** The ways past caps, when `devices` are those without a program; an aggregate of which nothing vanishes has none. */
-  judge(vanishing: readonly Vanishing[], devices: Iterable<string>): Leak[] {
-    const names = [...devices];
+  /** What leaves past caps; an aggregate of which nothing vanishes has no way. */
+  judge(vanishing: readonly Vanishing[], { ofAll, ofUnseen }: Ways): Leak[] {
     const found = new Map<number, Map<string, number>>();
     for (const one of vanishing) {
-      const ways = names.flatMap((device) => {
+      const ways = [...ofAll, ...(one.isUnseen ? ofUnseen : [])].flatMap((device) => {
         const looks = this.#found.get(one.id)?.get(device) ?? 0;
         // What was found is found again by its level: by then the time before is no time without it.
         const isWay = looks > 0 ? this.#goesOn(one, device) : this.#isWayOut(one, device, vanishing);
@@ -124,7 +136,7 @@ export class BookWatch {
     this.#found = found;
     return vanishing.flatMap((one) => {
       const ways = [...(found.get(one.id) ?? [])].filter(([, looks]) => looks >= LOOKS_TO_AGREE);
-      return ways.length === 0 ? [] : [{ ...one, devices: ways.map(([device]) => device) }];
+      return ways.length === 0 ? [] : [{ ...one, ways: ways.map(([way]) => way) }];
     });
   }
 
@@ -155,7 +167,11 @@ export class BookWatch {
       const bytesPerSec = perSec(vanishedIn(window, id), window);
       // Of a cap that was changed meanwhile the largest.
       const rates = within.map(({ aggregates }) => aggregates.get(id)?.rateBytesPerSec ?? 0);
-      return bytesPerSec > THRESHOLD * Math.max(...rates) ? [{ id, bytesPerSec }] : [];
+      if (bytesPerSec <= THRESHOLD * Math.max(...rates)) return [];
+      const [now = 0, before = 0] = [window.to, window.from].map(
+        ({ aggregates }) => aggregates.get(id)?.unseenBytes,
+      );
+      return [{ id, bytesPerSec, isUnseen: perSec(now - before, window) > SHARE * bytesPerSec }];
     });
   }
 

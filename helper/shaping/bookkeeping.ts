@@ -1,9 +1,9 @@
 // Looks at the books now and then, and remembers what the watch over them has found.
 
-import { readSentBytes } from '../kernel/device-counters.ts';
+import { readDeviceBytes } from '../kernel/device-counters.ts';
 import { listLinks } from '../kernel/links.ts';
 import type { Datapath } from './datapath.ts';
-import { BookWatch, type AggregateSample, type Leak } from './book-watch.ts';
+import { BookWatch, type AggregateSample, type Leak, type Ways } from './book-watch.ts';
 import { talliesOf } from './books.ts';
 import { nameOf } from './effective.ts';
 import { devicesWithoutProgram, type Exit } from './exits.ts';
@@ -18,13 +18,44 @@ export interface BooksOf {
   readonly exits: Iterable<Exit>;
 }
 
-function problemOf({ bytesPerSec, devices }: Leak, record: AttachmentRecord): Problem {
-  const names = devices.join(', ');
-  const places = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
+/** Names of ways in looks: a device by its own name, an exit by one that no device has (dev_valid_name in net/core/dev.c). */
+const EXIT_WAY = 'unsigned/';
+
+const NO_WAYS: Ways = { ofAll: [], ofUnseen: [] };
+
+/** What is to be looked for, of the ways that a leak has. */
+function adviceOf({ ways, isUnseen }: Leak, hostInterface: string): string[] {
+  const exits = ways.filter((way) => way.startsWith(EXIT_WAY)).map((way) => way.slice(EXIT_WAY.length));
+  const devices = ways.filter((way) => !way.startsWith(EXIT_WAY));
+  const [exit, device] = [exits.join(', '), devices.join(', ')];
+  if (isUnseen)
+    return [
+      `the classifier has not seen them, and ${device || exit} sends more since: look for what takes packets before the ` +
+        `classifier on ${hostInterface} (XDP), or has taken it away`,
+    ];
+  return [
+    ...(devices.length === 0
+      ? []
+      : [
+          `${device}, without a program of podpace, sends more since: look for what routes or redirects packets to ${device}`,
+        ]),
+    ...(exits.length === 0
+      ? []
+      : [
+          `more leaves by ${exit} without a sign of podpace since: look for what makes other packets of them on the way to ${exit}`,
+        ]),
+  ];
+}
+
+function problemOf(leak: Leak, record: AttachmentRecord): Problem {
+  const rate = formatRate(Math.round(leak.bytesPerSec * 8));
+  const places = hostInterfacesOf(record)
+    .map(({ hostInterface }) => hostInterface)
+    .join(' or ');
   return {
     text:
-      `${formatRate(Math.round(bytesPerSec * 8))} of what ${nameOf(record)} sends vanish between ${places.join(' or ')} and the exits, ` +
-      `and ${names}, without a program of podpace, sends more since: look for what routes or redirects packets to ${names}`,
+      `${rate} of what ${nameOf(record)} sends vanish between ${places} and the exits, and ` +
+      adviceOf(leak, places).join('; '),
     place: record.hostInterface,
     scopes: [{ of: 'attachment', key: record, direction: 'egress' }],
   };
@@ -53,12 +84,16 @@ export class Bookkeeping {
     for (const record of attachments)
       if (record.egressAggregateId !== undefined) senders.set(record.egressAggregateId, record);
     if (senders.size === 0) return this.#tell(new Map());
-    const aggregates = new Map([...senders.keys()].map((id) => [id, this.#sampleOf(id)]));
-    const sample = { atMs: performance.now(), aggregates, sentBytes: readSentBytes() };
-    const vanishing = this.#watch.add(sample);
+    const places = [...exits];
+    // Before the books: what comes between the two readings was seen too often, and not unseen.
+    const { received, sent } = readDeviceBytes();
+    const aggregates = this.#samplesOf(senders, received);
+    const unsigned = this.#datapath.readUnsignedBytes(places.map(({ ifindex }) => ifindex));
+    for (const { ifindex, name } of places) sent.set(`${EXIT_WAY}${name}`, unsigned.get(ifindex) ?? 0);
+    const vanishing = this.#watch.add({ atMs: performance.now(), aggregates, sentBytes: sent });
     // Which devices there are is asked only when it matters.
-    const devices = vanishing.length === 0 ? [] : await this.#devices(attachments, [...exits]);
-    const leaks = this.#watch.judge(vanishing, devices);
+    const ways = vanishing.length === 0 ? NO_WAYS : await this.#ways(attachments, places);
+    const leaks = this.#watch.judge(vanishing, ways);
     this.#tell(
       new Map(
         leaks.flatMap((leak) => {
@@ -69,14 +104,36 @@ export class Bookkeeping {
     );
   }
 
-  #sampleOf(id: number): AggregateSample {
-    const { seen, settled } = talliesOf(this.#datapath.readBook(id));
-    return { seen, settled, rateBytesPerSec: this.#datapath.readConfig(id).rateBytesPerSec };
+  #samplesOf(
+    senders: ReadonlyMap<number, AttachmentRecord>,
+    received: ReadonlyMap<string, number>,
+  ): Map<number, AggregateSample> {
+    const books = [...senders].map(([id, record]) => ({ id, record, book: this.#datapath.readBook(id) }));
+    const { unseen } = this.#datapath;
+    unseen.add(
+      new Map(
+        books.map(({ id, record, book }) => {
+          const ways = hostInterfacesOf(record).filter(({ hostInterface }) => received.has(hostInterface));
+          const receivedBytes = ways.reduce((sum, each) => sum + (received.get(each.hostInterface) ?? 0), 0);
+          const devices = ways.map(({ hostInterfaceIndex }) => hostInterfaceIndex).join();
+          return [id, { devices, receivedBytes, seenBytes: Number(book.seen.bytes) }] as const;
+        }),
+      ),
+    );
+    return new Map(
+      books.map(({ id, book }) => {
+        const unseenBytes = unseen.bytesOf(id);
+        const { rateBytesPerSec } = this.#datapath.readConfig(id);
+        return [id, { ...talliesOf(book, unseenBytes), unseenBytes, rateBytesPerSec }];
+      }),
+    );
   }
 
-  async #devices(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<string[]> {
+  async #ways(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<Ways> {
     const hostInterfaces = new Set(attachments.flatMap(hostInterfaceIndexesOf));
-    return devicesWithoutProgram(await listLinks(this.#datapath.rt), exits, hostInterfaces);
+    const without = devicesWithoutProgram(await listLinks(this.#datapath.rt), exits, hostInterfaces);
+    const names = exits.filter(({ ifindex }) => !hostInterfaces.has(ifindex)).map(({ name }) => name);
+    return { ofAll: [...without, ...exits.map(({ name }) => `${EXIT_WAY}${name}`)], ofUnseen: names };
   }
 
   /** Logs what comes and what goes, once each. */

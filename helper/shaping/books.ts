@@ -21,29 +21,38 @@ export function vanishedOf(seen: Vanished, settled: Vanished): Vanished {
   return { frames, bytes: Math.round(Math.min(bytes, (frames * seen.bytes) / seen.frames)) };
 }
 
+/** Where no frame was seen that would tell. */
+const FULL_FRAME_BYTES = 1514;
+
 function numbersOf({ frames, bytes }: AggregateBook['seen']): Vanished {
   return { frames: Number(frames), bytes: Number(bytes) };
 }
 
-/** What was seen of an aggregate's packets, and what is settled. */
-export function talliesOf({ seen, settled }: AggregateBook): {
-  readonly seen: Vanished;
-  readonly settled: Vanished;
-} {
-  return { seen: numbersOf(seen), settled: numbersOf(settled) };
+/**
+ * What came up of an aggregate's packets, and what is settled. What the classifier has not seen came up too, in frames as
+ * the others are.
+ */
+export function talliesOf(
+  { seen, settled }: AggregateBook,
+  unseenBytes = 0,
+): { readonly seen: Vanished; readonly settled: Vanished } {
+  const { frames, bytes } = numbersOf(seen);
+  const frameBytes = frames === 0 ? FULL_FRAME_BYTES : bytes / frames;
+  const cameUp = { frames: frames + Math.ceil(unseenBytes / frameBytes), bytes: bytes + unseenBytes };
+  return { seen: cameUp, settled: numbersOf(settled) };
 }
 
-/** What was seen of what a pod sends and is not settled, since it has its cap. */
-export function unaccountedOf(book: AggregateBook): Vanished {
-  const { seen, settled } = talliesOf(book);
+/** What came up of what a pod sends and is not settled, since it has its cap. */
+export function unaccountedOf(book: AggregateBook, unseenBytes = 0): Vanished {
+  const { seen, settled } = talliesOf(book, unseenBytes);
   return vanishedOf(seen, settled);
 }
 
 /** A book as the protocol sends it. */
-export function booksOf(book: AggregateBook): Books {
-  const { seen, settled } = talliesOf(book);
+export function booksOf(book: AggregateBook, unseenBytes = 0): Books {
+  const [seen, settled] = [numbersOf(book.seen), numbersOf(book.settled)];
   const [exempt, dropped] = [numbersOf(book.exempt), numbersOf(book.dropped)];
-  const unaccounted = vanishedOf(seen, settled);
+  const unaccounted = unaccountedOf(book, unseenBytes);
   return {
     ...{ seenFrames: seen.frames, seenBytes: seen.bytes },
     ...{ settledFrames: settled.frames, settledBytes: settled.bytes },

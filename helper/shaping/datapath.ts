@@ -41,7 +41,14 @@ import {
   type FrameOverhead,
   type HostInterface,
 } from '../wire/aggregate.ts';
-import { AGGREGATE_BOOK_SIZE, decodeAggregateBook, type AggregateBook } from '../wire/book.ts';
+import {
+  AGGREGATE_BOOK_SIZE,
+  decodeAggregateBook,
+  decodeUnsignedBytes,
+  UNSIGNED_TALLY_SIZE,
+  unsignedPlaceOf,
+  type AggregateBook,
+} from '../wire/book.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import {
@@ -56,6 +63,7 @@ import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
 import { Policing } from '../control/policing.ts';
 import { RouteWatch } from './route-watch.ts';
+import { Unseen } from './unseen.ts';
 
 const PROGRAM_NAMES: readonly ProgramName[] = [
   'classify',
@@ -92,6 +100,7 @@ export class Datapath {
   readonly routes: RouteWatch;
   readonly hooks: Hooks;
   readonly policing: Policing;
+  readonly unseen = new Unseen();
   readonly #loaded: LoadedPodpace;
   /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
   #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
@@ -213,6 +222,17 @@ export class Datapath {
     const place = this.#loaded.pages.aggregateBooks.locate(aggregateIndex(aggregateId));
     const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE);
     return decodeAggregateBook(values ?? []);
+  }
+
+  /** Bytes of other devices' packets that have left by each of some exits without a sign, by the exit's index. */
+  readUnsignedBytes(exits: readonly number[]): Map<number, number> {
+    const byPlace = new Map<number, number>();
+    for (const place of new Set(exits.map(unsignedPlaceOf))) {
+      const key = encodeInterfaceKey(place);
+      const values = lookupPerCpu(this.#loaded.maps.unsignedTraffic, key, UNSIGNED_TALLY_SIZE);
+      byPlace.set(place, decodeUnsignedBytes(values ?? []));
+    }
+    return new Map(exits.map((ifindex) => [ifindex, byPlace.get(unsignedPlaceOf(ifindex)) ?? 0]));
   }
 
   readHostInterface(ifindex: number): HostInterface | undefined {

@@ -226,7 +226,8 @@ export class Lister {
 
   #unaccounted({ egressAggregateId: id }: AttachmentRecord): Pick<AttachmentStatus, 'unaccountedBytes'> {
     if (id === undefined) return {};
-    return { unaccountedBytes: unaccountedOf(this.#node.datapath.readBook(id)).bytes };
+    const { datapath } = this.#node;
+    return { unaccountedBytes: unaccountedOf(datapath.readBook(id), datapath.unseen.bytesOf(id)).bytes };
   }
 
   #current(): Look | undefined {
@@ -299,7 +300,10 @@ function directionCounters(
   if (aggregateId === undefined) return undefined;
   const byCpu = datapath.readCounters(aggregateId);
   const counters = directionCountersOf(byCpu, datapath.readBacklogNs(aggregateId), isPerCpu);
-  return { ...counters, books: booksOf(datapath.readBook(aggregateId)) };
+  return {
+    ...counters,
+    books: booksOf(datapath.readBook(aggregateId), datapath.unseen.bytesOf(aggregateId)),
+  };
 }
 
 function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: boolean): AttachmentCounters {

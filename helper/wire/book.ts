@@ -33,3 +33,18 @@ export function decodeAggregateBook(values: readonly Buffer[]): AggregateBook {
   const tallies = TALLY_NAMES.map((name, at) => [name, { frames: word(at * 2), bytes: word(at * 2 + 1) }]);
   return Object.fromEntries(tallies) as Record<(typeof TALLY_NAMES)[number], Tally>;
 }
+
+/** Bytes of one CPU's value of the map unsigned_traffic: struct tally of bpf/books.h. */
+export const UNSIGNED_TALLY_SIZE = 16;
+/** Places in that map: UNSIGNED_COUNT of bpf/books.h. */
+const UNSIGNED_COUNT = 256;
+
+/** Where what leaves by an exit without a sign is counted. Exits may share a place. */
+export function unsignedPlaceOf(ifindex: number): number {
+  return ifindex % UNSIGNED_COUNT;
+}
+
+/** Bytes that the values of some CPUs are together. */
+export function decodeUnsignedBytes(values: readonly Buffer[]): number {
+  return values.reduce((sum, value) => sum + Number(value.readBigUInt64LE(8)), 0);
+}

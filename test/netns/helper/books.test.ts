@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import {
@@ -22,10 +22,14 @@ import {
   type BooksPod,
   type BooksScene,
 } from '../../kit/books-scene.ts';
+import { putXdp, verdictCode } from '../../kit/foreign-programs.ts';
 import { FRAME_BYTES, sendAll } from '../../kit/udp-load.ts';
 
+const XDP_DROP = 1;
 /** Longer than the watch compares over, and the time before. */
 const LOAD_MS = 24_000;
+/** More than the helper's looks are apart. */
+const LOOK_MS = 2500;
 /** By then the helper has followed what the scene is made of, and told of a kernel without sch_fq. */
 const SETTLED_MS = 5000;
 /** What a pod's kernel tells the node itself: neighbour discovery. */
@@ -39,7 +43,7 @@ const hasSchFq =
 interface Row {
   readonly why: string;
   readonly to?: string;
-  readonly make: (scene: BooksScene, pod: BooksPod) => void;
+  readonly make: (scene: BooksScene, pod: BooksPod, t: ExecutionContext) => void;
 }
 
 const ROWS: readonly Row[] = [
@@ -66,13 +70,20 @@ const ROWS: readonly Row[] = [
       sandbox.ip('route', 'add', PEER, 'via', '10.86.3.1', 'src', '203.0.113.9');
     },
   },
+  {
+    // The classifier sees nothing of it.
+    why: 'an XDP program that drops',
+    make: ({ node }, { hostInterface }, t) => {
+      t.teardown(putXdp(t, node, hostInterface, verdictCode(XDP_DROP)));
+    },
+  },
 ];
 
 test('ten times the cap into nowhere is counted, and alarms nobody', async (t) => {
   t.timeout(120_000);
   const scene = await makeBooksScene(t, { pods: ROWS.length });
   const { helper, pods } = scene;
-  for (const [index, { make }] of ROWS.entries()) make(scene, pods[index]!);
+  for (const [index, { make }] of ROWS.entries()) make(scene, pods[index]!, t);
   await sleep(SETTLED_MS);
   const linesBefore = helper.log().split('\n').length;
   const flows = ROWS.map(({ to = PEER }, index) => ({
@@ -88,6 +99,8 @@ test('ten times the cap into nowhere is counted, and alarms nobody', async (t) =
   }
   await sending;
   t.deepEqual(told, []);
+  // What the classifier has not seen is known by the next look.
+  await sleep(LOOK_MS);
   const { state, problems } = await helper.ask('status', {});
   if (hasSchFq) t.is(state, 'ok', problems.join('; '));
   t.true(helper.log().split('\n').length - linesBefore <= 1, helper.log());

@@ -3,11 +3,9 @@
 //
 // Each is first tried while the helper is stopped: then more than the cap comes through, or the case shows nothing.
 
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { loadProgram, pinObject, PROG_TYPE_SCHED_CLS, programInfo } from '../../../helper/kernel/bpf.ts';
 import { ensureClsact, replaceBpfFilter, type TcHook } from '../../../helper/kernel/filters.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
@@ -15,6 +13,7 @@ import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
 import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { indexOf, load, putXdp, redirectCode, verdictCode } from '../../kit/foreign-programs.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import {
   addPod,
@@ -41,22 +40,6 @@ const REPORT_MS = 5000;
 const POD = { name: 'pod0', address: '10.86.1.2', gateway: '10.86.1.1' };
 const PEER = '198.51.100.2';
 const IS_TCX = isTcxSupported();
-const PROG_TYPE_XDP = 6;
-const BPFFS = '/sys/fs/bpf';
-
-/** `r0 = VERDICT; exit`. */
-function verdictCode(verdict: number): Buffer {
-  const code = Buffer.from('b7000000000000009500000000000000', 'hex');
-  code.writeInt32LE(verdict, 4);
-  return code;
-}
-
-/** `return bpf_redirect(IFINDEX, 0)`. */
-function redirectCode(ifindex: number): Buffer {
-  const code = Buffer.from('b701000000000000b70200000000000085000000170000009500000000000000', 'hex');
-  code.writeInt32LE(ifindex, 4);
-  return code;
-}
 
 interface Scene {
   readonly node: TestNetns;
@@ -65,10 +48,6 @@ interface Scene {
   readonly flow: Flow;
   readonly counter: Counter;
   readonly indexes: { readonly pod: number; readonly uplink: number };
-}
-
-function indexOf(node: TestNetns, name: string): number {
-  return Number(node.ipJson('link', 'show', 'dev', name)[0]?.['ifindex']);
 }
 
 /** A node with a helper that only does what it does every two seconds, and one pod, which has no cap yet. */
@@ -145,21 +124,11 @@ async function waitFor(isSo: () => Promise<boolean>, deadlineMs: number): Promis
   }
 }
 
-let loaded = 0;
-
-function load(
-  t: ExecutionContext,
-  instructions: Buffer,
-  type = PROG_TYPE_SCHED_CLS,
-): { fd: number; id: number } {
-  loaded += 1;
-  const fd = loadProgram({ type, name: `other${loaded}`, license: 'GPL', instructions });
-  t.teardown(() => fs.closeSync(fd));
-  return { fd, id: programInfo(fd).id };
-}
-
 /** What another program leaves behind when it goes. */
 type Leave = () => void;
+
+/** Handles of filters. */
+let filters = 0;
 
 /** Puts a program in front of all others at a hook, as others do it on this kernel. */
 async function stepInFront(scene: Scene, fd: number, ifindex: number, hook: TcHook): Promise<Leave> {
@@ -168,8 +137,8 @@ async function stepInFront(scene: Scene, fd: number, ifindex: number, hook: TcHo
     const link = inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook }));
     return () => fs.closeSync(link);
   }
-  loaded += 1;
-  const filter = { ifindex, hook, priority: 1, handle: loaded, programFd: fd, name: 'other' };
+  filters += 1;
+  const filter = { ifindex, hook, priority: 1, handle: filters, programFd: fd, name: 'other' };
   await ensureClsact(node.rt, ifindex);
   await replaceBpfFilter(node.rt, filter);
   const device = ifindex === scene.indexes.pod ? POD.name : 'uplink';
@@ -182,7 +151,7 @@ async function stepInFront(scene: Scene, fd: number, ifindex: number, hook: TcHo
     'protocol',
     'all',
     'handle',
-    `0x${loaded.toString(16)}`,
+    `0x${filters.toString(16)}`,
     'bpf',
   ];
   return () => void node.tc('filter', 'delete', ...one);
@@ -236,20 +205,6 @@ const TC_ACT_OK = 0;
 const XDP_PASS = 2;
 const XDP_NOTE = /XDP program "other\d+" \(id \d+\) on pod0 may redirect packets past the cap/;
 
-function putXdp(t: ExecutionContext, { node }: Scene, code: Buffer): Leave {
-  const { fd } = load(t, code, PROG_TYPE_XDP);
-  const pin = `${BPFFS}/${node.name}-xdp`;
-  pinObject(fd, pin);
-  t.teardown(() => fs.rmSync(pin, { force: true }));
-  // `ip -n` has a /sys of its own, without bpffs.
-  const ip = ['ip', 'link', 'set', 'dev', POD.name, 'xdpgeneric', 'pinned', pin];
-  execFileSync('nsenter', [`--net=/run/netns/${node.name}`, ...ip]);
-  return () => {
-    node.ip('link', 'set', 'dev', POD.name, 'xdpgeneric', 'off');
-    fs.rmSync(pin);
-  };
-}
-
 const CASES: readonly Case[] = [
   inFront('a program that returns TCX_PASS', 'pod', () => verdictCode(TC_ACT_OK)),
   inFront('a program that returns TCX_PASS', 'uplink', () => verdictCode(TC_ACT_OK)),
@@ -286,12 +241,12 @@ const CASES: readonly Case[] = [
   },
   {
     what: 'an XDP program on the host interface that redirects to the uplink',
-    make: (t, scene) => putXdp(t, scene, redirectCode(scene.indexes.uplink)),
+    make: (t, scene) => putXdp(t, scene.node, POD.name, redirectCode(scene.indexes.uplink)),
     reported: { as: XDP_NOTE, isFault: false },
   },
   {
     what: 'an XDP program on the host interface that passes',
-    make: (t, scene) => putXdp(t, scene, verdictCode(XDP_PASS)),
+    make: (t, scene) => putXdp(t, scene.node, POD.name, verdictCode(XDP_PASS)),
     reported: { as: XDP_NOTE, isFault: false },
     isHarmless: true,
   },

@@ -10,9 +10,16 @@ const OTHER = 4102;
 const CAP = 1_250_000;
 const FRAME = 1514;
 
+interface Moves {
+  readonly settles?: number;
+  readonly vanishes?: number;
+  /** Vanishes, and the classifier has not seen it. */
+  readonly unseen?: number;
+}
+
 interface Pace {
   /** By aggregate: what reaches the exits and what vanishes. */
-  readonly pods?: Readonly<Record<number, { readonly settles?: number; readonly vanishes?: number }>>;
+  readonly pods?: Readonly<Record<number, Moves>>;
   readonly devices?: Readonly<Record<string, number>>;
 }
 
@@ -42,8 +49,11 @@ class Node {
       sentBytes: new Map(this.#sent),
     };
     const vanishing = this.#watch.add(sample);
-    const leaks = this.#watch.judge(vanishing, this.#sent.keys());
-    return Object.fromEntries(leaks.map(({ id, devices }) => [id, devices]));
+    const leaks = this.#watch.judge(vanishing, {
+      ofAll: [...this.#sent.keys()].filter((way) => way !== 'uplink'),
+      ofUnseen: ['uplink'],
+    });
+    return Object.fromEntries(leaks.map(({ id, ways }) => [id, ways]));
   }
 
   /** A book that is empty again, and a device whose counter is. */
@@ -58,21 +68,26 @@ class Node {
   }
 
   #pass({ pods = {}, devices = {} }: Pace, seconds: number): void {
-    for (const [id, { settles = 0, vanishes = 0 }] of Object.entries(pods))
-      this.#add(Number(id), settles * seconds, vanishes * seconds);
+    for (const [id, { settles = 0, vanishes = 0, unseen = 0 }] of Object.entries(pods))
+      this.#add(Number(id), settles * seconds, vanishes * seconds, unseen * seconds);
     for (const [device, bytesPerSec] of Object.entries(devices))
       this.#sent.set(device, (this.#sent.get(device) ?? 0) + bytesPerSec * seconds);
   }
 
-  #add(id: number, settles: number, vanishes: number): void {
-    const { seen, settled } = this.#books.get(id) ?? {
+  #add(id: number, settles: number, vanishes: number, unseen = 0): void {
+    const {
+      seen,
+      settled,
+      unseenBytes = 0,
+    }: Omit<AggregateSample, 'rateBytesPerSec'> = this.#books.get(id) ?? {
       ...{ seen: { frames: 0, bytes: 0 }, settled: { frames: 0, bytes: 0 } },
     };
     const more = ({ frames, bytes }: AggregateSample['seen'], by: number) => {
       return { frames: frames + by / FRAME, bytes: bytes + by };
     };
     this.#books.set(id, {
-      seen: more(seen, settles + vanishes),
+      seen: more(seen, settles + vanishes + unseen),
+      unseenBytes: unseenBytes + unseen,
       settled: more(settled, settles),
       rateBytesPerSec: this.rates.get(id) ?? CAP,
     });
@@ -83,6 +98,9 @@ const QUIET: Pace = { pods: { [ID]: { settles: CAP } }, devices: { eth1: 0, leak
 const LEAK: Pace = { pods: { [ID]: { vanishes: 1.5 * CAP } }, devices: { eth1: 0, leak0: 1.5 * CAP } };
 /** Ten times the cap into a firewall. */
 const DROP: Pace = { pods: { [ID]: { vanishes: 10 * CAP } }, devices: { eth1: 0, leak0: 1000 } };
+
+/** What is sent past the classifier, and leaves by a device with a program. */
+const UNSEEN: Pace = { pods: { [ID]: { unseen: 1.5 * CAP } }, devices: { uplink: 1.5 * CAP } };
 
 function quietNode(seconds = 40): Node {
   const node = new Node();
@@ -106,6 +124,15 @@ test('what leaves by a device without a program is told within two looks, for as
   t.true(looks.slice(2).every((look) => look[ID]?.join(' ') === 'leak0'));
   const after = node.run(20, QUIET);
   t.deepEqual(after.at(-1), {});
+});
+
+test('what the classifier has not seen may have left by any device, and the rest by none with a program', (t) => {
+  t.true(firstAt(quietNode().run(30, UNSEEN)) <= 6);
+  t.true(firstAt(new Node().run(30, UNSEEN)) <= 14);
+  const seen = { pods: { [ID]: { vanishes: 1.5 * CAP } }, devices: { uplink: 1.5 * CAP } };
+  t.true(neverTold(quietNode(), 60, seen));
+  // An XDP program that drops.
+  t.true(neverTold(quietNode(), 60, { ...UNSEEN, devices: { uplink: 0 } }));
 });
 
 test('a leak from the first look of a helper on is told within 15 seconds', (t) => {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { parseSentBytes } from '../../../../helper/wire/device-counters.ts';
+import { parseDeviceBytes } from '../../../../helper/wire/device-counters.ts';
 
 /** As Linux 6.18 prints it (dev_seq_printf_stats in net/core/net-procfs.c), and two names that are hard to read. */
 const TEXT = `Inter-|   Receive                                                |  Transmit
@@ -9,9 +9,11 @@ eth0.100@x: 1 2 3 4 5 6 7 8 9007199254740993 10 11 12 13 14 15 16
 123456789012345:       0       0    0    0    0     0          0         0 77 0 0 0 0 0 0 0
 `;
 
-test('what a device has sent stands in the ninth column', (t) => {
+test('what a device has received stands in the first column, what it has sent in the ninth', (t) => {
+  const { received, sent } = parseDeviceBytes(TEXT);
+  t.deepEqual([...received.values()], [19_346, 1, 0]);
   t.deepEqual(
-    [...parseSentBytes(TEXT)],
+    [...sent],
     [
       ['lo', 19_346],
       ['eth0.100@x', 2 ** 53],
@@ -21,6 +23,7 @@ test('what a device has sent stands in the ninth column', (t) => {
 });
 
 test('what is no line of a device is passed over', (t) => {
-  t.is(parseSentBytes('').size, 0);
-  t.is(parseSentBytes('eth0: 1 2 3\n: 1 2 3 4 5 6 7 8 9\nx: a b c d e f g h i\n').size, 0);
+  t.is(parseDeviceBytes('').sent.size, 0);
+  const { received, sent } = parseDeviceBytes('eth0: 1 2 3\n: 1 2 3 4 5 6 7 8 9\nx: a b c d e f g h i\n');
+  t.is(received.size + sent.size, 0);
 });

@@ -1,0 +1,93 @@
+// Programs of others, a few instructions each, and how they get to where packets pass.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import type { ExecutionContext } from 'ava';
+import { loadProgram, pinObject, PROG_TYPE_SCHED_CLS, programInfo } from '../../helper/kernel/bpf.ts';
+import { ensureClsact, replaceBpfFilter, type TcHook } from '../../helper/kernel/filters.ts';
+import { inNetns } from '../../helper/kernel/netns.ts';
+import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
+import type { TestNetns } from './netns.ts';
+
+const PROG_TYPE_XDP = 6;
+const BPFFS = '/sys/fs/bpf';
+/** Behind podpace's own, where the kernel has no tcx. */
+const BEHIND_PRIORITY = 500;
+
+/** `r0 = VERDICT; exit`. */
+export function verdictCode(verdict: number): Buffer {
+  const code = Buffer.from('b7000000000000009500000000000000', 'hex');
+  code.writeInt32LE(verdict, 4);
+  return code;
+}
+
+/** `return bpf_redirect(IFINDEX, 0)`. */
+export function redirectCode(ifindex: number): Buffer {
+  const code = Buffer.from('b701000000000000b70200000000000085000000170000009500000000000000', 'hex');
+  code.writeInt32LE(ifindex, 4);
+  return code;
+}
+
+/** `skb->queue_mapping = 0; skb->tc_index = 0; return TC_ACT_UNSPEC`: what no packet of a pod survives with a sign. */
+export function unsigningCode(): Buffer {
+  const stores = ['0c00', '2c00'].map((offset) => `6321${offset}00000000`);
+  return Buffer.from(`b702000000000000${stores.join('')}b7000000ffffffff9500000000000000`, 'hex');
+}
+
+export function indexOf(netns: TestNetns, name: string): number {
+  return Number(netns.ipJson('link', 'show', 'dev', name)[0]?.['ifindex']);
+}
+
+let loaded = 0;
+
+/** Loads a program that goes with the test. */
+export function load(
+  t: ExecutionContext,
+  instructions: Buffer,
+  type = PROG_TYPE_SCHED_CLS,
+): { readonly fd: number; readonly id: number } {
+  loaded += 1;
+  const fd = loadProgram({ type, name: `other${loaded}`, license: 'GPL', instructions });
+  t.teardown(() => fs.closeSync(fd));
+  return { fd, id: programInfo(fd).id };
+}
+
+/** Puts a program in front of all others at a hook, or behind them, as others do it on this kernel. */
+export async function putProgram(
+  t: ExecutionContext,
+  netns: TestNetns,
+  { device, hook, isFirst }: { device: string; hook: TcHook; isFirst: boolean },
+  instructions: Buffer,
+): Promise<void> {
+  const { fd } = load(t, instructions);
+  const ifindex = indexOf(netns, device);
+  if (isTcxSupported()) {
+    const place = hook === 'ingress' && !isFirst ? 'ingressLast' : hook;
+    const link = inNetns(netns.netns, () => createTcxLink({ programFd: fd, ifindex, hook: place }));
+    t.teardown(() => fs.closeSync(link));
+    return;
+  }
+  const priority = isFirst ? 1 : BEHIND_PRIORITY;
+  await ensureClsact(netns.rt, ifindex);
+  await replaceBpfFilter(netns.rt, { ifindex, hook, priority, handle: loaded, programFd: fd, name: 'other' });
+}
+
+/** Puts an XDP program on a device; gives back how to take it off. */
+export function putXdp(
+  t: ExecutionContext,
+  netns: TestNetns,
+  device: string,
+  instructions: Buffer,
+): () => void {
+  const { fd } = load(t, instructions, PROG_TYPE_XDP);
+  const pin = `${BPFFS}/${netns.name}-xdp`;
+  pinObject(fd, pin);
+  t.teardown(() => fs.rmSync(pin, { force: true }));
+  // `ip -n` has a /sys of its own, without bpffs.
+  const ip = ['ip', 'link', 'set', 'dev', device, 'xdpgeneric', 'pinned', pin];
+  execFileSync('nsenter', [`--net=/run/netns/${netns.name}`, ...ip]);
+  return () => {
+    netns.ip('link', 'set', 'dev', device, 'xdpgeneric', 'off');
+    fs.rmSync(pin);
+  };
+}
