@@ -11,6 +11,7 @@ import {
 } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
+import { listNexthops } from '../../helper/kernel/nexthops.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import type { Attempt } from '../../helper/wire/kernel-features.ts';
@@ -31,6 +32,7 @@ export const nodeKernel = {
   listAddresses,
   addRoute,
   listRoutes,
+  listNexthops,
   /** Whether a departure time can be set with its clock; loaded when it is asked for, which is seldom. */
   tryStamp: async (): Promise<Attempt> => (await import('../../helper/kernel/bpf-trials.ts')).tryStamp(),
   /** A parameter of `netns`, or of the plugin's own namespace. */

@@ -3,7 +3,7 @@
 import { hasErrno } from '../../helper/kernel/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
-import { RT_TABLE_MAIN } from '../../helper/wire/route-message.ts';
+import { RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type Device } from '../types.ts';
 import type { Kernel } from './kernel.ts';
 import { aliasPrefix, hostInterfaceAlias, hostInterfaceName, type Attachment } from './names.ts';
@@ -49,16 +49,36 @@ export async function requireAbsent(
   }
 }
 
-/** MTU of the device that the default route leads over, in bytes: IPv4's, else IPv6's, else 1500. */
-export async function defaultRouteMtu({ kernel, node }: Pick<Session, 'kernel' | 'node'>): Promise<number> {
+/** Devices that a route leads to, however it names them. */
+async function devicesOf(
+  { kernel, node }: Pick<Session, 'kernel' | 'node'>,
+  route: Route,
+): Promise<number[]> {
+  const { ifindex, nextHopIndexes, nexthopId } = route;
+  const named = [...(ifindex === undefined ? [] : [ifindex]), ...(nextHopIndexes ?? [])];
+  if (named.length > 0 || nexthopId === undefined) return named;
+  // With net.ipv4.nexthop_compat_mode=0 it names nothing but an object, or a group of them.
+  const nexthops = await kernel.listNexthops(node);
+  const members = nexthops.find(({ id }) => id === nexthopId)?.members ?? [];
+  return nexthops.flatMap((nexthop) => {
+    const isMeant = nexthop.id === nexthopId || members.includes(nexthop.id);
+    return isMeant && nexthop.ifindex !== undefined ? [nexthop.ifindex] : [];
+  });
+}
+
+/** The least MTU of the devices that the default route leads over, in bytes: IPv4's, else IPv6's, else 1500. */
+export async function defaultRouteMtu(session: Pick<Session, 'kernel' | 'node'>): Promise<number> {
+  const { kernel, node } = session;
   for (const family of [4, 6] as const) {
     const routes = await kernel.listRoutes(node, { family, table: RT_TABLE_MAIN, isDefault: true });
-    const [best] = routes
-      .filter(({ ifindex }) => ifindex !== undefined)
-      .sort((left, right) => (left.priority ?? 0) - (right.priority ?? 0));
-    if (best?.ifindex === undefined) continue;
-    const device = await kernel.findLink(node, { index: best.ifindex });
-    if (device !== undefined) return device.mtu;
+    for (const route of routes.sort((left, right) => (left.priority ?? 0) - (right.priority ?? 0))) {
+      const mtus: number[] = [];
+      for (const index of await devicesOf(session, route)) {
+        const device = await kernel.findLink(node, { index });
+        if (device !== undefined) mtus.push(device.mtu);
+      }
+      if (mtus.length > 0) return Math.min(...mtus);
+    }
   }
   return DEFAULT_MTU_BYTES;
 }

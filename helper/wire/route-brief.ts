@@ -6,6 +6,7 @@ import { AF_INET } from './ip-address.ts';
 import {
   RTA_DST,
   RTA_MULTIPATH,
+  RTA_NH_ID,
   RTA_OIF,
   RTA_TABLE,
   RTMSG_BYTES,
@@ -33,8 +34,6 @@ export interface RouteBrief {
 const RT_TABLE_LOCAL = 255;
 /** RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST. */
 const KEPT_BY_KERNEL: ReadonlySet<number> = new Set([2, 3, 4, 5]);
-/** linux/rtnetlink.h. */
-const RTA_NH_ID = 30;
 /** struct nlattr: length and type; the highest bits of the type are flags. */
 const ATTRIBUTE_BYTES = 4;
 const ATTRIBUTE_TYPE = 0x3fff;

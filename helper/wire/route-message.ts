@@ -18,6 +18,7 @@ const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 export const RTA_MULTIPATH = 9;
+export const RTA_NH_ID = 30;
 export const RTA_TABLE = 15;
 const RTA_VIA = 18;
 const RTAX_MTU = 2;
@@ -47,6 +48,8 @@ export interface Route {
   readonly ifindex?: number;
   /** Devices of the next hops, when there are several. Only decoded. */
   readonly nextHopIndexes?: readonly number[];
+  /** The nexthop object that it names; only decoded. */
+  readonly nexthopId?: number;
   /** Routing table; 254 is the main one. */
   readonly table: number;
   /** Metric: the route with the lowest one wins. */
@@ -80,6 +83,7 @@ export function decodeRoute(payload: Buffer): Route | undefined {
   const advmss = metrics?.u32(RTAX_ADVMSS);
   const source = attributes.bytes(RTA_PREFSRC);
   const nextHops = attributes.bytes(RTA_MULTIPATH);
+  const nexthopId = attributes.u32(RTA_NH_ID);
   return {
     destination: decodeDestination(family, attributes.bytes(RTA_DST), payload.readUInt8(1)),
     table: attributes.u32(RTA_TABLE) ?? payload.readUInt8(4),
@@ -93,6 +97,7 @@ export function decodeRoute(payload: Buffer): Route | undefined {
     ...((flags & RTNH_F_ONLINK) !== 0 && { onlink: true }),
     ...(source !== undefined && { source: decodeAddress(source) }),
     ...(nextHops !== undefined && { nextHopIndexes: decodeNextHops(nextHops) }),
+    ...(nexthopId !== undefined && { nexthopId }),
   };
 }
 

@@ -83,6 +83,33 @@ test.serial('the MTU is the given one, else that of the default route', async (t
   t.regex(ip(none.sandbox, 'link', 'show', 'eth0'), /mtu 1500/);
 });
 
+test.serial('the MTU is that of the default route however this names its devices', async (t) => {
+  for (const [what, mtu, commands] of [
+    ['a nexthop object', 1440, ['route add default nhid 1']],
+    ['a group of objects', 1430, ['nexthop add id 3 group 1/2', 'route add default nhid 3']],
+    ['several next hops', 1430, ['route add default nexthop via 192.0.2.1 nexthop via 198.51.100.1']],
+  ] as const) {
+    const pod = makePod(t);
+    const { netns } = pod.node;
+    const run = (command: string) => ip(netns, ...command.split(' '));
+    inside(netns, 'sysctl', '-qw', 'net.ipv4.nexthop_compat_mode=0');
+    for (const [name, bytes, address] of [
+      ['up0', 1440, '192.0.2.2/24'],
+      ['low0', 1430, '198.51.100.2/24'],
+    ] as const) {
+      run(`link add ${name} mtu ${bytes} type veth peer ${name}-far`);
+      run(`link set ${name}-far up`);
+      run(`addr add ${address} dev ${name}`);
+      run(`link set ${name} up`);
+    }
+    run('nexthop add id 1 via 192.0.2.1 dev up0');
+    run('nexthop add id 2 via 198.51.100.1 dev low0');
+    for (const command of commands) run(command);
+    await succeed(t, call(pod, 'ADD'));
+    t.regex(ip(pod.sandbox, 'link', 'show', 'eth0'), new RegExp(`mtu ${mtu}`), what);
+  }
+});
+
 test.serial('an interface that exists is left alone, and so is its address', async (t) => {
   const pod = makePod(t);
   await succeed(t, call(pod, 'ADD'));
