@@ -1,4 +1,4 @@
-// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1]: all tests, or one tier. Ends in a line
+// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all tests, or one tier. Ends in a line
 // `N passed, N failed`; the one before names the kernels that they ran on.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it.
@@ -39,6 +39,7 @@ interface VmJob {
   readonly files: readonly string[];
   /** Whether what it measures hangs on how much of the machine it gets. */
   readonly isTimed: boolean;
+  readonly hasAllCrossings?: true;
 }
 
 /** What a VM says of its job. */
@@ -71,6 +72,17 @@ function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
     ...kernels.map((kernel) => jobOf(kernel, 'bpf')),
   ].map((job) => ({ ...job, files: job.files.filter(isForVm) }));
 }
+
+const CROSSINGS = 'test/vm/crossings.test.ts';
+const CROSSING_KERNELS: readonly KernelSeries[] = ['newest', '6.1', '6.12'];
+
+/** Every crossing of test/kit/crossings.ts, and not one of each kind as in the vm tier. */
+function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
+  return kernels.map((kernel) => {
+    return { kernel, tier: 'vm', files: [CROSSINGS], isTimed: true, hasAllCrossings: true };
+  });
+}
+
 /** As many at once: each keeps one of the machine's processors busy. */
 const JOBS_AT_ONCE = Math.max(1, availableParallelism());
 /**
@@ -241,7 +253,8 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
 /** What may run side by side, the longest first: VMs, and beside them all that runs on this kernel. */
 function jobsSideBySide(tiers: readonly Tier[], kernels: readonly KernelSeries[]): Job[] {
   const here = jobsHere(tiers);
-  const inVms = (tiers.includes('vm') ? vmJobs(kernels) : []).map(
+  const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
+  const inVms = (tiers.includes('vm') ? jobs : []).map(
     (job): Job =>
       (signal) =>
         runInVm(job, signal),
@@ -263,6 +276,7 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
     ...(isTimed && { timeout: AVA_TIMEOUT_TIMED }),
   };
   const label = labelOf(job);
+  if (job.hasAllCrossings) process.env['PODPACE_CROSSINGS'] = 'all';
   const before = await readKernelLog();
   const tally = await runHere(job.files, { label, ...limits });
   const complaints = newComplaints(before, await readKernelLog());
@@ -279,6 +293,7 @@ Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Ne
 Options:
   --tier ${TIERS.join('|')}  this tier only
   --kernel ${kernelSeries.join('|')}  of the VMs, this kernel only; repeatable
+  --crossings all  with --tier vm: every crossing on ${CROSSING_KERNELS.join(', ')}, and nothing else
   -h, --help  display help for command
 `;
 
@@ -288,6 +303,7 @@ function readFlags() {
       options: {
         tier: { type: 'string' },
         kernel: { type: 'string', multiple: true },
+        crossings: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         'inside-vm': { type: 'string' },
         result: { type: 'string' },
@@ -310,7 +326,12 @@ if (tiers.length === 0) {
   say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);
   process.exit(2);
 }
-const kernels = (values.kernel ?? USUAL_KERNELS).map((name) => {
+const isCrossings = values.crossings !== undefined;
+if (isCrossings && (values.crossings !== 'all' || values.tier !== 'vm')) {
+  say('Unknown crossings: there are --tier vm --crossings all');
+  process.exit(2);
+}
+const kernels = (values.kernel ?? (isCrossings ? CROSSING_KERNELS : USUAL_KERNELS)).map((name) => {
   const kernel = kernelSeries.find((known) => known === name);
   if (kernel !== undefined) return kernel;
   say(`Unknown kernel "${name}": the kernels are ${kernelSeries.join(', ')}`);
@@ -318,8 +339,8 @@ const kernels = (values.kernel ?? USUAL_KERNELS).map((name) => {
 });
 
 async function runAll(signal: AbortSignal): Promise<Tally> {
-  const { build, vm, lab, exits } = packageSets;
-  await ensurePackages([...build, ...vm, ...lab, ...exits]);
+  const { build, vm, lab, exits, crossings } = packageSets;
+  await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
   await buildRevision(FIRST_LAYOUT_REVISION);

@@ -22,9 +22,11 @@ export const packageSets = {
   /** Running the CNI plugins of others, making namespaces and measuring between them. */
   lab: [...cnitool, 'containernetworking-plugins', 'iproute2', 'iperf3', 'util-linux'],
   /** What the benches run besides. */
-  bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod'],
+  bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod', 'nftables'],
   /** Making exits of every kind, and others who have something to do with packets. */
   exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables'],
+  /** What else may be on the way of a pod's packets. */
+  crossings: ['openvswitch-switch'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -50,6 +52,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   ethtool: 'ethtool',
   'libteam-utils': 'teamnl',
   nftables: 'nft',
+  'openvswitch-switch': 'ovs-vswitchd',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
 };

@@ -1,0 +1,296 @@
+// Ways from a capped pod to the wire on which packets might lose their sign or their time, and other frames than IP.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { FULL_BYTES, inTurn, LARGE_BYTES, NODE, PEER, POD, type Scene } from './crossing-scene.ts';
+
+const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
+
+/** A way from the routed pod to the wire: commands of `ip` on the node, and where the pod sends to by it. */
+export interface Crossing {
+  readonly commands: readonly string[];
+  readonly to: string;
+  readonly payloadBytes: number;
+  /** One of each kind is in every run of the tests. */
+  readonly isUsual?: true;
+  /** Mbit/s on the wire, where other frames are charged than those that come to it. */
+  readonly expectedMbit?: number;
+  /** What commands do not do. */
+  readonly make?: (t: ExecutionContext, scene: Scene) => void | Promise<void>;
+  /** Somebody's rules ask for connection tracking, which reassembles datagrams on their way in. */
+  readonly isTracked?: true;
+  /** Commands of `ip` in the peer that come before all others; {node} is the name of the node's namespace. */
+  readonly inPeer?: readonly string[];
+  /** The peer's, where not by its uplink. */
+  readonly device?: string;
+  /** Of the node. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Commands of `tc` on the node, and of `ip` in the pod. */
+  readonly tc?: readonly string[];
+  /** Rules for nft on the node. */
+  readonly nft?: string;
+  /** A device of the peer that copies come to: as many as the cap lets through, and the pod pays for none. */
+  readonly copies?: string;
+  readonly inPod?: readonly string[];
+}
+
+/** Of a neighbour that need not be there: frames are counted at the peer. */
+const FAR_MAC = '02:00:00:00:00:02';
+
+/** An exit of its own, which the pod's packets are routed to by an address in its network. */
+function exitOf(link: string, isOfFrames: boolean): Pick<Crossing, 'commands' | 'to' | 'isTracked'> {
+  const neighbour = isOfFrames ? [`neigh add ${FAR} lladdr ${FAR_MAC} dev exit`] : [];
+  const commands = [
+    `link add ${link}`,
+    'address add 203.0.113.1/24 dev exit',
+    'link set exit up',
+    ...neighbour,
+  ];
+  return { commands, to: FAR, isTracked: true };
+}
+
+const VXLAN = `exit mtu 1450 type vxlan id 7 local ${NODE} remote ${PEER} dstport 4789`;
+
+/** The network behind an endpoint on the node, to which its pod has another: what comes by it is routed on. */
+const THROUGH_END = ['address add 192.0.2.2/24 dev end', 'link set end up', `route add ${FAR} via ${PEER}`];
+const INTO_END = ['address add 192.0.2.1/24 dev end', 'link set end up', `route add ${FAR} via 192.0.2.2`];
+
+function endpointOf(kind: string): Crossing {
+  return {
+    commands: [`link add end type ${kind} local ${NODE} remote ${POD}`, ...THROUGH_END],
+    inPod: [`link add end type ${kind} local ${POD} remote ${NODE}`, ...INTO_END],
+    ...{ to: FAR, payloadBytes: 1300 },
+  };
+}
+
+/** Of a datagram of FULL_BYTES: padded to 16, with WireGuard's header and tag, UDP, IPv4 and Ethernet. */
+const WIREGUARD_FRAME_BYTES = Math.ceil((FULL_BYTES + 28) / 16) * 16 + 32 + 8 + 20 + 14;
+
+/** A tunnel between the pod and its node. The files of its keys go with the test. */
+function makeWireguardEnds(t: ExecutionContext, { node, pod }: Scene): void {
+  const keys = [0, 1].map(() => {
+    const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
+    return { secret, open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim() };
+  });
+  const sides = [
+    [node, THROUGH_END, POD],
+    [pod, INTO_END, NODE],
+  ] as const;
+  for (const [side, [netns, commands, remote]] of sides.entries()) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-wg-'));
+    t.teardown(() => fs.rmSync(folder, { recursive: true }));
+    const keyFile = path.join(folder, 'key');
+    fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
+    inTurn(netns, ['link add end mtu 1440 type wireguard']);
+    const set = [
+      ...['set', 'end', 'listen-port', '51820', 'private-key', keyFile, 'peer', keys[1 - side]?.open ?? ''],
+      ...['allowed-ips', '0.0.0.0/0', 'endpoint', `${remote}:51820`],
+    ];
+    execFileSync(...inNamespace(netns.netns.path, 'wg', ...set));
+    inTurn(netns, commands);
+  }
+}
+
+/** A device to which somebody has copies sent, and which a route leads to. */
+const TO_MONITOR = {
+  inPeer: ['link add monitor type veth peer name monitor netns {node}', 'link set monitor up'],
+  commands: [
+    'address add 192.0.2.1/24 dev monitor',
+    'link set monitor up',
+    `neigh add 192.0.2.2 lladdr ${FAR_MAC} dev monitor`,
+  ],
+} as const;
+
+const chain = (type: string, rule: string): string =>
+  `table ip others {\n chain one {\n type ${type};\n ${rule}\n }\n}\n`;
+const TEE = chain(
+  'filter hook prerouting priority mangle',
+  `ip saddr ${POD} dup to 192.0.2.2 device "monitor"`,
+);
+const MASQUERADE = chain('nat hook postrouting priority srcnat', 'oifname "uplink" masquerade');
+const DNAT = chain('nat hook prerouting priority dstnat', `ip daddr 10.96.0.10 dnat to ${PEER}`);
+const MARK = chain('filter hook prerouting priority mangle', `ip saddr ${POD} meta mark set 7`);
+const PRIORITY = chain('filter hook postrouting priority 0', 'meta priority set "0:7"');
+
+export const CROSSINGS: Readonly<Record<string, Crossing>> = {
+  'the exit’s MTU below the pod’s, datagrams of 1400 bytes': {
+    isUsual: true,
+    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: FULL_BYTES },
+  },
+  'the exit’s MTU below the pod’s, datagrams of 8000 bytes': {
+    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: LARGE_BYTES },
+  },
+  'VXLAN and connection tracking': { ...exitOf(VXLAN, true), payloadBytes: LARGE_BYTES },
+  'VXLAN and connection tracking, IPv6': {
+    commands: [
+      `link add ${VXLAN}`,
+      '-6 address add 2001:db8:9::1/64 dev exit nodad',
+      'link set exit up',
+      `neigh add ${FAR6} lladdr ${FAR_MAC} dev exit`,
+    ],
+    ...{ to: FAR6, payloadBytes: LARGE_BYTES, isTracked: true },
+  },
+  'VLAN and connection tracking': {
+    isUsual: true,
+    ...exitOf('link uplink name exit type vlan id 7', true),
+    payloadBytes: LARGE_BYTES,
+  },
+  'IPIP and connection tracking': {
+    ...exitOf(`exit type ipip local ${NODE} remote ${PEER}`, false),
+    payloadBytes: LARGE_BYTES,
+  },
+  'a route leaked into a VRF by device': {
+    isUsual: true,
+    commands: [
+      'link add vrf1 type vrf table 11',
+      'link set vrf1 up',
+      'link add link uplink name exit type vlan id 8',
+      'link set exit master vrf1',
+      'address add 203.0.113.1/24 dev exit',
+      'link set exit up',
+      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
+      'route add 203.0.113.0/24 dev vrf1',
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES },
+  },
+  'MPLS that the node puts on': {
+    isUsual: true,
+    commands: [`route add ${FAR}/32 encap mpls 100 via ${PEER} dev uplink`],
+    ...{ to: FAR, payloadBytes: FULL_BYTES },
+  },
+  'nexthop objects that routes name without a device': {
+    isUsual: true,
+    inPeer: ['link add exit type veth peer name exit netns {node}', 'link set exit up'],
+    device: 'exit',
+    commands: [
+      'address add 203.0.113.1/32 dev exit',
+      'link set exit up',
+      `nexthop add id 7 via ${FAR} dev exit onlink`,
+      'nexthop add id 8 group 7',
+      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
+      'route add 203.0.113.0/24 nhid 8',
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES, settings: { 'net/ipv4/nexthop_compat_mode': '0' } },
+  },
+  'an ifb and back': {
+    isUsual: true,
+    commands: ['link add ifb1 type ifb', 'link set ifb1 up'],
+    tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1'],
+    ...{ to: PEER, payloadBytes: FULL_BYTES },
+  },
+  'a VXLAN endpoint of the node, which forwards what comes by it': {
+    isUsual: true,
+    commands: [
+      `link add end type vxlan id 9 local ${NODE} remote ${POD} dstport 4789`,
+      'address add 192.0.2.2/24 dev end',
+      'link set end up',
+      `route add ${FAR} via ${PEER}`,
+    ],
+    inPod: [
+      `link add end mtu 1450 type vxlan id 9 local ${POD} remote ${NODE} dstport 4789`,
+      'address add 192.0.2.1/24 dev end',
+      'link set end up',
+      `route add ${FAR} via 192.0.2.2`,
+    ],
+    ...{ to: FAR, payloadBytes: 1300 },
+  },
+  'an IPIP endpoint of the node': endpointOf('ipip'),
+  'a GRE endpoint of the node': endpointOf('gre'),
+  'a Geneve endpoint of the node': {
+    ...endpointOf('geneve'),
+    commands: [`link add end type geneve id 9 remote ${POD}`, ...THROUGH_END],
+    inPod: [`link add end type geneve id 9 remote ${NODE}`, ...INTO_END],
+  },
+  // What is charged is what the pod sends: 42 bytes less a frame, and padding, come out of it.
+  'a WireGuard endpoint of the node': {
+    isUsual: true,
+    make: makeWireguardEnds,
+    commands: [],
+    ...{ to: FAR, payloadBytes: FULL_BYTES, expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES },
+  },
+  'a plain route': { commands: [], to: PEER, payloadBytes: FULL_BYTES },
+  'datagrams of 8000 bytes': { commands: [], to: PEER, payloadBytes: LARGE_BYTES },
+  'datagrams of 8000 bytes and connection tracking': {
+    ...{ commands: [], to: PEER, payloadBytes: LARGE_BYTES, isTracked: true },
+  },
+  'QinQ and connection tracking': {
+    ...exitOf('link uplink name exit type vlan id 7 protocol 802.1ad', true),
+    payloadBytes: LARGE_BYTES,
+  },
+  GRE: { ...exitOf(`exit type gre local ${NODE} remote ${PEER}`, false), payloadBytes: 1300 },
+  'SIT, IPv6 in IPv4': {
+    commands: [
+      `link add exit type sit local ${NODE} remote ${PEER}`,
+      '-6 address add 2001:db8:9::1/64 dev exit nodad',
+      'link set exit up',
+    ],
+    ...{ to: FAR6, payloadBytes: 1300 },
+  },
+  'a VRF by next hop': {
+    commands: [
+      'link add vrf1 type vrf table 11',
+      'link set vrf1 up',
+      'link add link uplink name exit type vlan id 8',
+      'link set exit master vrf1',
+      'address add 203.0.113.1/24 dev exit',
+      'link set exit up',
+      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
+      `route add ${FAR}/32 via ${FAR} dev exit onlink`,
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES },
+  },
+  'segment routing over IPv6 that the node puts on': {
+    commands: [
+      'neigh add 2001:db8:1::2 lladdr 02:00:00:00:00:03 dev uplink',
+      `-6 route add ${FAR6}/128 encap seg6 mode encap segs 2001:db8:1::2 dev uplink`,
+      'route add 192.0.2.77/32 dev uplink',
+    ],
+    ...{ to: FAR6, payloadBytes: 1300 },
+  },
+  masquerade: { commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: MASQUERADE },
+  DNAT: { commands: [], to: '10.96.0.10', payloadBytes: FULL_BYTES, nft: DNAT },
+  'an ip rule by mark': {
+    commands: ['rule add fwmark 7 lookup 77', `route add default via ${PEER} table 77`],
+    ...{ to: FAR, payloadBytes: FULL_BYTES, nft: MARK },
+  },
+  'a copy of each packet to another device (TEE)': {
+    isUsual: true,
+    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, nft: TEE },
+    copies: 'monitor',
+  },
+  'a copy of each packet to another device (mirred)': {
+    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES },
+    tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress mirror dev monitor'],
+    copies: 'monitor',
+  },
+  'macvlan on the pod’s own interface': {
+    commands: ['address add 192.0.2.2/24 dev pod0'],
+    inPod: [
+      'link add own link eth0 type macvlan mode bridge',
+      'address add 192.0.2.1/24 dev own',
+      'link set own up',
+      `route add ${FAR} via 192.0.2.2`,
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES },
+  },
+  'another priority (nft meta priority 0:7)': {
+    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: PRIORITY },
+  },
+};
+
+/** How one end sends other frames to the other: {device} and {via} are its own device and the other's address on the bridge. */
+export const FRAMES: Readonly<Record<string, readonly string[]>> = {
+  'IP under two VLAN tags': [
+    'link add link {device} name outer type vlan proto 802.1ad id 5',
+    'link set outer up',
+    'link add link outer name inner type vlan id 7',
+    'address add {own}/24 dev inner',
+    'link set inner up',
+    'neigh add {other} lladdr {mac} dev inner',
+  ],
+  'frames that are no IP (MPLS)': ['route add {other}/32 encap mpls 100 via {via} dev {device}'],
+};

@@ -1,0 +1,81 @@
+// Ways past a cap that nothing can hold: `status` and `list` have to name them, within five seconds where it can be seen by looking
+// at what is there, within fifteen where only the books see it.
+
+import type { ExecutionContext } from 'ava';
+import { inTurn, makeClsact, type Scene } from './crossing-scene.ts';
+import { indexOf, putProgram, putXdp, redirectCode, unsigningCode } from './foreign-programs.ts';
+
+const BY_LOOKING_MS = 5000;
+const BY_BOOKS_MS = 15_000;
+
+export interface ToldCrossing {
+  readonly isUsual?: true;
+  /** Of podpaced. */
+  readonly flags?: readonly string[];
+  readonly make: (t: ExecutionContext, scene: Scene) => void | Promise<void>;
+  /** What names the cause. */
+  readonly as: RegExp;
+  readonly withinMs: number;
+  /** Where the pod sends to, and the devices of the peer that it comes to. */
+  readonly to?: string;
+  readonly device?: string;
+}
+
+/** A device that leads to the peer, and no route of the node to it. */
+function addLeak({ node, peer }: Scene): void {
+  inTurn(node, [`link add leak0 type veth peer name leak0 netns ${peer.name}`, 'link set leak0 up']);
+  inTurn(peer, ['link set leak0 up']);
+}
+
+export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
+  'a filter that redirects to a device without a program': {
+    isUsual: true,
+    make: (_, scene) => {
+      addLeak(scene);
+      makeClsact(scene.node, 'pod0');
+      const words =
+        'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev leak0';
+      scene.node.tc(...words.split(' '));
+    },
+    ...{ as: /redirects packets to leak0, past the cap/, withinMs: BY_LOOKING_MS, device: 'leak0' },
+  },
+  'a program behind that redirects to a device without a program': {
+    make: async (t, scene) => {
+      addLeak(scene);
+      const place = { device: 'pod0', hook: 'ingress', isFirst: false } as const;
+      await putProgram(t, scene.node, place, redirectCode(indexOf(scene.node, 'leak0')));
+    },
+    ...{ as: /vanish between pod0 and the exits, and leak0/, withinMs: BY_BOOKS_MS, device: 'leak0' },
+  },
+  'a program behind that takes the signs off': {
+    isUsual: true,
+    make: async (t, { node }) => {
+      await putProgram(t, node, { device: 'pod0', hook: 'ingress', isFirst: false }, unsigningCode());
+    },
+    as: /vanish between pod0 and the exits, and more leaves by uplink without a sign of podpace/,
+    withinMs: BY_BOOKS_MS,
+  },
+  'an XDP program that redirects to the uplink': {
+    make: (t, { node }) => {
+      const takeOff = putXdp(t, node, 'pod0', redirectCode(indexOf(node, 'uplink')));
+      t.teardown(takeOff);
+    },
+    ...{ as: /the classifier has not seen them, and uplink sends more since/, withinMs: BY_BOOKS_MS },
+  },
+  'a route by a device that is not among the uplinks that were named': {
+    flags: ['--uplink', 'uplink'],
+    make: (_, scene) => {
+      addLeak(scene);
+      inTurn(scene.node, [
+        'address add 192.0.2.1/24 dev leak0',
+        'neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev leak0',
+        'route add 203.0.113.0/24 via 192.0.2.2',
+      ]);
+    },
+    ...{ as: /leak0/, withinMs: BY_LOOKING_MS, to: '203.0.113.2', device: 'leak0' },
+  },
+  'netem as the root of the uplink': {
+    make: (_, { node }) => void node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'netem'),
+    ...{ as: /uplink.*netem/, withinMs: BY_LOOKING_MS },
+  },
+};
