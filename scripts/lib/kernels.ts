@@ -10,9 +10,9 @@ import { step } from './progress.ts';
 
 /**
  * Kernels that `./scripts/vm` boots: `newest` is what Debian's backports have, `7.3` the same while it is of that
- * series.
+ * series. All are of the flavour for clouds, which lacks modules that no cloud needs; `6.12-full` has all of them.
  */
-export const kernelSeries = ['newest', '7.3', '6.12', '6.1'] as const;
+export const kernelSeries = ['newest', '7.3', '6.12', '6.12-full', '6.1'] as const;
 /** One of the kernels, by its name. */
 export type KernelSeries = (typeof kernelSeries)[number];
 
@@ -37,14 +37,18 @@ interface Origin {
   readonly metapackages: readonly string[];
   /** Absent: the machine's own suites. */
   readonly suite?: string;
+  /** Of the release's name, between version and architecture; Debian's for clouds when absent. */
+  readonly flavour?: RegExp;
 }
 
 const ORIGINS: Readonly<Record<KernelSeries, Origin>> = {
   newest: { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
   '7.3': { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
   '6.12': { metapackages: ['linux-image-6.12-cloud', 'linux-image-cloud'] },
+  '6.12-full': { metapackages: ['linux-image-6.12', 'linux-image'], flavour: /^[\d.]+(\+deb\d+|-\d+)-$/ },
   '6.1': { metapackages: ['linux-image-cloud'] },
 };
+const CLOUD = /-cloud-$/;
 const DEBIAN_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 const IMAGE_NAME = 'kernel';
 const kernelsDirectory = join(buildDirectory, 'kernels');
@@ -109,7 +113,7 @@ export function releaseOf(packageName: string): string | undefined {
 
 /** Whether a kernel release belongs to a series. */
 export function isOfSeries(release: string, series: KernelSeries): boolean {
-  return series === 'newest' || release.startsWith(`${series}.`);
+  return series === 'newest' || release.startsWith(`${series.replace('-full', '')}.`);
 }
 
 /** Names in what `apt-cache depends` prints. */
@@ -123,11 +127,13 @@ async function findPackages(
   options: readonly string[],
 ): Promise<{ readonly release: string; readonly packages: readonly string[] }> {
   const architecture = DEBIAN_ARCHITECTURES[process.arch] ?? process.arch;
-  const { metapackages, suite } = ORIGINS[series];
+  const { metapackages, suite, flavour = CLOUD } = ORIGINS[series];
   const names = metapackages.map((name) => `${name}-${architecture}`);
   const find = async (): Promise<string[]> => {
     const releases = (await dependenciesOf(names, options)).flatMap((word) => releaseOf(word) ?? []);
-    return releases.filter((release) => release.endsWith(`-cloud-${architecture}`));
+    return releases.filter(
+      (release) => release.endsWith(architecture) && flavour.test(release.slice(0, -architecture.length)),
+    );
   };
   let offered = await find();
   const pick = (): string | undefined => offered.find((release) => isOfSeries(release, series));

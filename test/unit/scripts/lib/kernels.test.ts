@@ -15,4 +15,5 @@ test('7.3 is no other series that begins like it, and newest is any', (t) => {
   t.true(isOfSeries('8.0.1+deb14-cloud-amd64', 'newest'));
   t.true(isOfSeries('6.1.0-56-cloud-amd64', '6.1'));
   t.false(isOfSeries('6.12.117+deb12-cloud-amd64', '6.1'));
+  t.true(isOfSeries('6.12.117+deb12-amd64', '6.12-full'));
 });
