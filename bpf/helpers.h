@@ -34,6 +34,10 @@ static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, 
 						 __u32 start_header) = (void *)BPF_FUNC_skb_load_bytes_relative;
 static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 len,
 					 __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
+static long (*const bpf_skb_get_tunnel_key)(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u32 size,
+					    __u64 flags) = (void *)BPF_FUNC_skb_get_tunnel_key;
+static long (*const bpf_skb_get_tunnel_opt)(struct __sk_buff *skb, void *to,
+					    __u32 size) = (void *)BPF_FUNC_skb_get_tunnel_opt;
 static long (*const bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int params_len,
 				    __u32 flags) = (void *)BPF_FUNC_fib_lookup;
 static long (*const bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int params_len,

@@ -40,6 +40,7 @@
 #include "routing.h"
 #include "signs.h"
 #include "stamps.h"
+#include "tunnels.h"
 
 #define UPPER_EXIT_COUNT 4096
 
@@ -52,9 +53,10 @@ struct host_interface {
 /* What leaves below an upper device for each packet that passes it. */
 struct upper_exit {
 	__u32 frame_bytes; /* headers and trailers that are added */
-	__u32 align; /* a packet is padded to a multiple of this, 0: it is not, */
+	__u16 align; /* a packet is padded to a multiple of this, 0: it is not, */
+	__u16 inner_bytes; /* with these, which are added before, */
 	__u32 mtu; /* but not beyond this */
-	__u32 reserved;
+	__u32 told; /* TOLD_*: what else is added stands with each packet */
 };
 
 struct {
@@ -154,14 +156,19 @@ int podpace_depart(struct __sk_buff *skb)
 }
 
 /* What the devices below an exit add to a packet whose segments are of this length. */
-inline_always __u32 overhead_of(const struct upper_exit *exit, __u32 wire_len, __u32 segments)
+inline_always __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit, __u32 wire_len,
+				__u32 segments)
 {
-	__u32 length = wire_len / segments, padded = length;
+	__u32 length = wire_len / segments, inner, padded;
 
+	inner = length + exit->inner_bytes;
+	if (exit->told)
+		inner += overhead_told(skb, exit->told);
+	padded = inner;
 	if (exit->align) {
-		padded = (length + exit->align - 1) / exit->align * exit->align;
+		padded = (inner + exit->align - 1) / exit->align * exit->align;
 		if (padded > exit->mtu)
-			padded = length > exit->mtu ? length : exit->mtu;
+			padded = inner > exit->mtu ? inner : exit->mtu;
 	}
 	return (exit->frame_bytes + padded - length) * segments;
 }
@@ -186,7 +193,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	book_settled(id, packet.segments, packet.wire_len);
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
-		packet.wire_len += overhead_of(exit, packet.wire_len, segments);
+		packet.wire_len += overhead_of(skb, exit, packet.wire_len, segments);
 	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);

@@ -125,6 +125,10 @@ function addSettings(command: Command): Command {
       'what pods send to the node itself: cap it, or leave it free (default: cap)',
     )
     .option(
+      '--tun-overhead-bytes <number>',
+      `what is charged for each packet that a process reads from a tun or tap (default: ${DEFAULT_CONFIG.tunOverheadBytes})`,
+    )
+    .option(
       '--exempt <cidr>',
       'addresses to and from which no cap counts, with ! in front an exception; repeatable',
       collectCidr,

@@ -2,6 +2,7 @@
 
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/exit-qdiscs.ts';
+import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
 import { checkExemptions } from './wire/exemption.ts';
 import { isInterfaceName } from './wire/interface-name.ts';
@@ -22,6 +23,8 @@ export interface HelperConfig {
   readonly foreignQdisc: ForeignQdisc;
   /** Whether what pods send to the node itself belongs to their caps. */
   readonly nodeTraffic: NodeTraffic;
+  /** Charged for each packet that a process of the node reads from a tun or tap: nobody else knows what it sends. */
+  readonly tunOverheadBytes: number;
   /** Addresses to and from which no cap counts. */
   readonly exempt: readonly string[];
   /** Longest wait of a packet. */
@@ -47,6 +50,7 @@ export const DEFAULT_CONFIG: HelperConfig = {
   uplink: ['auto'],
   foreignQdisc: 'respect',
   nodeTraffic: 'cap',
+  tunOverheadBytes: TUN_OVERHEAD_BYTES,
   exempt: [],
   horizonMs: DEFAULTS.horizonNs / NS_PER_MS,
   aqmTargetMs: DEFAULTS.aqmTargetNs / NS_PER_MS,
@@ -73,6 +77,12 @@ function numberIn(name: string, value: unknown, least: number, most: number): nu
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof number === 'number' && number >= least && number <= most) return number;
   throw new ConfigError(`"${name}" must be a number from ${least} to ${most}, got ${show(value)}`);
+}
+
+function wholeNumberIn(name: string, value: unknown, least: number, most: number): number {
+  const number = numberIn(name, value, least, most);
+  if (Number.isInteger(number)) return number;
+  throw new ConfigError(`"${name}" must be a whole number, got ${show(value)}`);
 }
 
 function names(name: string, value: unknown): string[] {
@@ -109,6 +119,7 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
     if (found !== undefined) return found;
     throw new ConfigError(`"nodeTraffic" must be ${NODE_TRAFFIC.join(' or ')}, got ${show(value)}`);
   },
+  tunOverheadBytes: (value) => wholeNumberIn('tunOverheadBytes', value, 0, MAX_TUN_OVERHEAD_BYTES),
   exempt: (value) => cidrs('exempt', value),
   horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
   aqmTargetMs: (value) =>

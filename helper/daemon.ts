@@ -130,6 +130,7 @@ export function openControl(
     foreignQdisc: config.foreignQdisc,
     exempt: config.exempt,
     nodeTraffic: config.nodeTraffic,
+    tunOverheadBytes: config.tunOverheadBytes,
     standingProblems,
     wishes: new Wishes(new WishFiles(config.socket)),
     log,

@@ -57,8 +57,18 @@ function exitRow(exit: ExitStatus): string[] {
   const qdisc = below === undefined ? under : `${leaves} on ${below.join(' ') || 'nothing'}`;
   // A bridge or bond without ports has nothing that could hold packets, and nowhere to send them.
   const holding = below?.length === 0 ? 'holds nothing' : 'capping';
-  const doing = [departureProgram ? holding : 'idle', ...(arrivalProgram ? ['host routing'] : [])];
+  const doing = [
+    departureProgram ? holding : 'idle',
+    ...(arrivalProgram ? ['host routing'] : []),
+    ...renderOverhead(exit),
+  ];
   return [`  ${name}`, role, kind, `${queues} queues`, qdisc, doing.join(', ')];
+}
+
+/** Where it is not known what is added to each packet, what is charged for it. */
+function renderOverhead({ overhead }: ExitStatus): string[] {
+  if (overhead === undefined || overhead.certainty === 'known') return [];
+  return [`overhead ${overhead.certainty}: ${overhead.bytes} bytes charged a packet`];
 }
 
 /** The answer of `podpaced status`. */

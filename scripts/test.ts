@@ -73,13 +73,13 @@ function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
   ].map((job) => ({ ...job, files: job.files.filter(isForVm) }));
 }
 
-const CROSSINGS = 'test/vm/crossings.test.ts';
+const CROSSINGS = ['test/vm/crossings.test.ts', 'test/vm/overheads.test.ts'];
 const CROSSING_KERNELS: readonly KernelSeries[] = ['newest', '6.1', '6.12'];
 
 /** Every crossing of test/kit/crossings.ts, and not one of each kind as in the vm tier. */
 function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
   return kernels.map((kernel) => {
-    return { kernel, tier: 'vm', files: [CROSSINGS], isTimed: true, hasAllCrossings: true };
+    return { kernel, tier: 'vm', files: CROSSINGS, isTimed: true, hasAllCrossings: true };
   });
 }
 
@@ -136,6 +136,7 @@ const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   // The former release stamps as Linux 7 warns of.
   'test/vm/helper/upgrade': OLDEST,
   'test/vm/congestion-control': 'newest',
+  'test/vm/overheads': 'newest',
   // Of times that fq since Linux 7 reads by their clock.
   'test/vm/helper/waits-once': 'newest',
   'test/vm/helper/foreign-fq': 'newest',

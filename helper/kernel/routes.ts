@@ -5,9 +5,11 @@ import {
   RTM_DELROUTE,
   RTM_GETROUTE,
   RTM_NEWROUTE,
+  decodeLookedUp,
   decodeRoute,
   encodeNewRoute,
   encodeOldRoute,
+  encodeRouteLookup,
   encodeRouteQuery,
 } from '../wire/route-message.ts';
 import type { Route } from '../wire/route-message.ts';
@@ -66,6 +68,12 @@ export function scanRoutes<T>(
     const route = decodeRouteBrief(payload);
     if (route !== undefined) add(sum, route);
   });
+}
+
+/** Index of the device by which the node's own packets to an address leave, with a mark perhaps. Rejects with KernelError. */
+export function deviceTowards(rt: RtSocket, address: string, mark?: number): Promise<number | undefined> {
+  const payload = encodeRouteLookup(address, mark);
+  return rt.get({ operation: `find the route to ${address}`, type: RTM_GETROUTE, payload }, decodeLookedUp);
 }
 
 async function listFamily(rt: RtSocket, family: 4 | 6, isDefault: boolean): Promise<Route[]> {

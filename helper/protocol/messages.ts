@@ -131,6 +131,16 @@ export interface GcParams {
   readonly to?: string;
 }
 
+/** What the devices below an exit add to each packet: headers and trailers, without what is filled up. */
+export interface ExitOverhead {
+  readonly bytes: number;
+  /**
+   * `estimated`: nothing says it exactly, as of a kind that podpace does not know; `unknown`: a process of the node makes the
+   * outer headers, and the configuration says the figure.
+   */
+  readonly certainty: 'known' | 'estimated' | 'unknown';
+}
+
 /** State of one exit as `status` reports it. */
 export interface ExitStatus {
   readonly name: string;
@@ -147,6 +157,8 @@ export interface ExitStatus {
   readonly leafQdiscs: readonly string[];
   /** Devices that hold its packets: slaves of a bond, ports of a bridge. Absent when it holds them itself. */
   readonly below?: readonly string[];
+  /** What is charged for each packet besides its length here. Old helpers do not say. */
+  readonly overhead?: ExitOverhead;
   /** Whether podpace's program stands at its egress. */
   readonly departureProgram: boolean;
   /** Whether packets to pods with host routing are taken in here before the IP stack sees them. */

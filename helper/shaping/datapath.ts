@@ -61,6 +61,7 @@ import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from './host-routing.ts';
 import type { Directories } from './layout.ts';
 import type { ProgramName } from './plan.ts';
+import { OuterWatch } from '../control/outer-watch.ts';
 import { Policing } from '../control/policing.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Unseen } from './unseen.ts';
@@ -98,6 +99,7 @@ const EXEMPTIONS_SHORT = 1000;
 export class Datapath {
   readonly rt: RtSocket;
   readonly routes: RouteWatch;
+  readonly outer: OuterWatch;
   readonly hooks: Hooks;
   readonly policing: Policing;
   readonly unseen = new Unseen();
@@ -116,6 +118,7 @@ export class Datapath {
     this.#loaded = loadPodpace(directories.pins, release);
     this.rt = RtSocket.open();
     this.routes = RouteWatch.of(this.rt);
+    this.outer = new OuterWatch(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
     this.policing = new Policing(new NodeHook(links, this.#loaded.maps.nodePlace), this.#loaded.police);

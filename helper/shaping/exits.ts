@@ -7,6 +7,8 @@
 
 import type { Link } from '../wire/link-message.ts';
 import type { FrameOverhead } from '../wire/aggregate.ts';
+import { hasFrames, NO_OUTER_WAYS, type Certainty, type OuterWays, type Surroundings } from './layers.ts';
+import { isTunnel, overheadOf } from './overheads.ts';
 import type { ReachByDevice } from './reaches.ts';
 
 /** `uplink` leads off the node, `pod` into another network namespace of it, `bridge` to its ports. */
@@ -22,8 +24,10 @@ export interface Exit {
   readonly holders: readonly number[];
   /** Whether it carries Ethernet frames, not bare packets. */
   readonly hasFrames: boolean;
-  /** What it adds to each packet; absent when nothing. */
+  /** What is added below it to each packet; absent when nothing. */
   readonly overhead?: FrameOverhead;
+  /** How good that figure is; absent when it is known. */
+  readonly certainty?: Certainty;
 }
 
 /** What the exits of a node follow from. */
@@ -37,6 +41,10 @@ export interface NodeDevices {
   readonly uplinks: readonly string[];
   /** Devices that hold packets already. With `auto` they stay exits while their routes come and go. */
   readonly equipped: ReadonlySet<number>;
+  /** What is known of the outer packets of tunnels; nothing when absent. */
+  readonly outerWays?: OuterWays;
+  /** Charged for each packet that a process reads from a tun or tap. */
+  readonly tunOverheadBytes?: number;
 }
 
 const AUTO = 'auto';
@@ -50,45 +58,6 @@ const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
 const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
 /** Open vSwitch has one datapath, whose device is the master of all ports, and devices of the same kind that stand for bridges. */
 const OPEN_VSWITCH = 'openvswitch';
-
-const ETHERNET = 14;
-/** As text. Tunnels of layer 3 have none, or an IP address in its place. */
-const ETHERNET_MAC_LENGTH = '00:00:00:00:00:00'.length;
-const VLAN_TAG = 4;
-const IPV4 = 20;
-const IPV6 = 40;
-const UDP = 8;
-const GRE = 4;
-
-/**
- * Bytes that a tunnel adds to a packet as its own egress sees it, which is with an Ethernet header for those that carry
- * frames. VXLAN: RFC 7348. Geneve without options: RFC 8926. WireGuard: 16 bytes of header, 16 of tag, padding to 16
- * (its paper, section 5.4.6). The outer family is the tunnel's where the kernel tells, or else IPv4.
- */
-const TUNNELS: Readonly<Record<string, number>> = {
-  vxlan: ETHERNET + IPV4 + UDP + 8,
-  geneve: ETHERNET + IPV4 + UDP + 8,
-  gretap: ETHERNET + IPV4 + GRE,
-  ip6gretap: ETHERNET + IPV6 + GRE,
-  gre: ETHERNET + IPV4 + GRE,
-  ip6gre: ETHERNET + IPV6 + GRE,
-  ipip: ETHERNET + IPV4,
-  sit: ETHERNET + IPV4,
-  ip6tnl: ETHERNET + IPV6,
-  wireguard: ETHERNET + IPV4 + UDP + 32,
-};
-const WIREGUARD_ALIGN = 16;
-
-/** The inner Ethernet header that a device of these kinds carries is part of the packet's length already. */
-function overheadOf({ kind = '', mtu, outerIpv6 }: Link): FrameOverhead | undefined {
-  if (kind === 'vlan') return { frameBytes: VLAN_TAG, align: 0, mtu: 0 };
-  const bytes = TUNNELS[kind];
-  if (bytes === undefined) return undefined;
-  const frameBytes = bytes + (outerIpv6 === true ? IPV6 - IPV4 : 0);
-  return kind === 'wireguard'
-    ? { frameBytes, align: WIREGUARD_ALIGN, mtu }
-    : { frameBytes, align: 0, mtu: 0 };
-}
 
 /** The node's devices, indexed for the questions below. */
 class Topology {
@@ -171,6 +140,18 @@ function unfitness(link: Link, topology: Topology): string | undefined {
   return topology.isSlave(link) ? 'it is a slave: name its bond or team' : undefined;
 }
 
+/** What overheads follow from. */
+function surroundingsOf(
+  { links, outerWays = NO_OUTER_WAYS, tunOverheadBytes = 0 }: NodeDevices,
+  topology: Topology,
+): Surroundings {
+  const uplink = links.find((link) => topology.isDefault(link) && link.up && !isTunnel(link));
+  return {
+    ...{ ...outerWays, byIndex: topology.byIndex, portsOf: (link) => topology.portsOf(link) },
+    ...{ tunOverheadBytes, ...(uplink !== undefined && { uplink }) },
+  };
+}
+
 /** A device that is down passes nothing; one that was up before will be again, and must not need to be found then. */
 function isCandidate(link: Link, topology: Topology): boolean {
   return unfitness(link, topology) === undefined && (link.up || topology.isEquipped(link));
@@ -251,18 +232,18 @@ export function findExits(devices: NodeDevices): UplinkNames & { readonly exits:
   const named = new Set(devices.uplinks.filter((name) => name !== AUTO));
   const routed = new Set(routedLinks(devices, topology));
   const found = new Set([...routed, ...bridgedLinks(devices, topology, routed)]);
+  const around = surroundingsOf(devices, topology);
   const exits = devices.links
     .filter((link) => found.has(link) && isCandidate(link, topology))
     .map((link): Exit => {
-      const overhead = overheadOf(link);
       return {
         ifindex: link.index,
         name: link.name,
         kind: link.kind ?? 'device',
         role: roleOf(link, topology, named.has(link.name)),
         holders: topology.holdersOf(link),
-        hasFrames: link.mac.length === ETHERNET_MAC_LENGTH && link.kind !== 'netkit',
-        ...(overhead !== undefined && { overhead }),
+        hasFrames: hasFrames(link),
+        ...overheadOf(link, around),
       };
     });
   // What is a port of something is reached by that.

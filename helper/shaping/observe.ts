@@ -264,11 +264,13 @@ export interface ObservedExits extends UplinkNames {
 
 /** On which devices pods' packets can leave now. `listed`: all devices, if they have just been listed. */
 export async function observeExits(
-  { rt, routes }: Pick<Datapath, 'rt' | 'routes'>,
-  known: Omit<NodeDevices, 'links' | 'reaches'>,
+  { rt, routes, outer }: Pick<Datapath, 'rt' | 'routes'> & Partial<Pick<Datapath, 'outer'>>,
+  known: Omit<NodeDevices, 'links' | 'reaches' | 'outerWays'>,
   listed?: readonly Link[],
 ): Promise<ObservedExits> {
   const links = listed ?? (await listLinks(rt));
   const reaches = await routes.read();
-  return { ...findExits({ ...known, links, reaches }), links };
+  const outerWays = await outer?.read(links);
+  const node = { ...known, links, reaches, ...(outerWays !== undefined && { outerWays }) };
+  return { ...findExits(node), links };
 }

@@ -8,6 +8,7 @@
 import {
   AGGREGATE_ID_NONE,
   aggregatePage,
+  isSameFrameOverhead,
   type AggregateConfig,
   type FrameOverhead,
   type HostInterface,
@@ -267,13 +268,10 @@ function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
   });
 }
 
-function isSameOverhead(a: FrameOverhead | undefined, b: FrameOverhead): boolean {
-  return a?.frameBytes === b.frameBytes && a.align === b.align && a.mtu === b.mtu;
-}
-
 function overheadSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.exits.flatMap(({ ifindex, overhead }): Step[] => {
-    if (overhead === undefined || isSameOverhead(observed.overheads.get(ifindex), overhead)) return [];
+    const found = observed.overheads.get(ifindex);
+    if (overhead === undefined || (found !== undefined && isSameFrameOverhead(found, overhead))) return [];
     return [{ kind: 'write-overhead', ifindex, overhead }];
   });
 }

@@ -1,7 +1,7 @@
 // What a plan that is not empty means to an operator: each outstanding step is something that is missing now, and
 // concerns the attachments that judgement.ts says. Pure.
 
-import { aggregatePage } from '../wire/aggregate.ts';
+import { addedBytes, aggregatePage } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf as nameOfAttachment } from './effective.ts';
@@ -65,7 +65,7 @@ function textOf(step: Step, observed: Observed): string | undefined {
     case 'write-routing':
       return `${nameOf(observed, step.ifindex)} has another entry of host routing than its pod's`;
     case 'write-overhead':
-      return `${nameOf(observed, step.ifindex)} has another overhead than ${step.overhead.frameBytes} bytes a packet`;
+      return `${nameOf(observed, step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`;
     case 'set-root':
     case 'set-leaf':
     case 'record-exit':

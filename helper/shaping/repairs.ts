@@ -1,6 +1,6 @@
 // What to tell of what was not as the helper had left it: entries of maps, devices, exits. Pure.
 
-import type { AggregateConfig } from '../wire/aggregate.ts';
+import { addedBytes, isSameFrameOverhead, type AggregateConfig } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
@@ -39,7 +39,18 @@ function isTold(exit: Exit | undefined): exit is Exit {
   return exit !== undefined && exit.role !== 'pod';
 }
 
-/** Which exits have come, gone or got another name, a sentence for each. */
+/** Whether a step writes an overhead that an exit has had before: what stood there was somebody's damage, and no former figure. */
+export function isSameAsBefore(step: Step, before: KnownExits): boolean {
+  if (step.kind !== 'write-overhead') return true;
+  const former = before.get(step.ifindex)?.overhead;
+  return former !== undefined && isSameFrameOverhead(former, step.overhead);
+}
+
+function addedBytesOf({ overhead }: Exit): number {
+  return overhead === undefined ? 0 : addedBytes(overhead);
+}
+
+/** Which exits have come, gone or got another name or overhead, a sentence for each. */
 export function exitChangesOf(before: KnownExits, after: KnownExits): string[] {
   const gone = [...before.values()].filter((exit) => isTold(exit) && !isTold(after.get(exit.ifindex)));
   const come = [...after.values()].filter((exit) => isTold(exit) && !isTold(before.get(exit.ifindex)));
@@ -47,10 +58,17 @@ export function exitChangesOf(before: KnownExits, after: KnownExits): string[] {
     const former = before.get(ifindex)?.name ?? name;
     return former === name ? [] : [`${former} is called ${name} now`];
   });
+  const recharged = [...after.values()].flatMap((exit) => {
+    const former = before.get(exit.ifindex);
+    const bytes = addedBytesOf(exit);
+    if (!isTold(exit) || former === undefined || addedBytesOf(former) === bytes) return [];
+    return [`What leaves by ${exit.name} is charged ${bytes} bytes a packet for headers below now`];
+  });
   return [
     ...gone.map(({ name, role, kind }) => `${name} (${role}, ${kind}) is no way out any more`),
     ...renamed,
     ...come.map(({ name, role, kind }) => `${name} (${role}, ${kind}) is a way out now`),
+    ...recharged,
   ];
 }
 
@@ -104,7 +122,7 @@ export function repairOf(
   if (step.kind === 'write-continuation')
     return 'The program behind ingress caps was gone from the map continuations: put it there again';
   if (step.kind === 'write-overhead')
-    return `The overhead of the exit with index ${step.ifindex} was wrong: wrote ${step.overhead.frameBytes} bytes a packet`;
+    return `The overhead of the exit with index ${step.ifindex} was wrong: wrote ${addedBytes(step.overhead)} bytes a packet`;
   if (step.kind === 'write-routing') {
     const record = ownerOf(attachments, step.ifindex);
     return record && `An entry of host routing of ${nameOf(record)} was wrong: wrote it again`;

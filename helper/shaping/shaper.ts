@@ -42,7 +42,15 @@ import {
   withoutGone,
   type AttachmentRecord,
 } from './records.ts';
-import { changesOf, exitChangesOf, knownExits, repairOf, restoredOf, type KnownExits } from './repairs.ts';
+import {
+  changesOf,
+  exitChangesOf,
+  isSameAsBefore,
+  knownExits,
+  repairOf,
+  restoredOf,
+  type KnownExits,
+} from './repairs.ts';
 import {
   checkAttachment,
   countersPage,
@@ -458,6 +466,7 @@ export class Shaper {
   }
 
   #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
+    if (!isSameAsBefore(step, this.#exits)) return;
     const repair = repairOf(step, attachments, observed);
     if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
   }

@@ -3,7 +3,7 @@
 import type { Link } from '../kernel/links.ts';
 import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
-import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
+import { addedBytes, AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Orphan } from './aggregate-ids.ts';
@@ -34,6 +34,8 @@ export interface Node {
   readonly exempt: readonly string[];
   /** Whether what pods send to the node itself belongs to their caps. */
   readonly nodeTraffic: NodeTraffic;
+  /** Charged for each packet that a process reads from a tun or tap. */
+  readonly tunOverheadBytes: number;
   /** What is wrong for another reason than the state of devices and maps. */
   readonly standingProblems?: () => readonly Problem[];
   /** As they were when the whole node was last looked at. */
@@ -75,12 +77,13 @@ export interface ViewScope {
 
 /** All exits of the node as they are now, whether or not a cap needs them. */
 function observeNodeExits(
-  { datapath, store, uplinks, orphans }: Node,
+  { datapath, store, uplinks, orphans, tunOverheadBytes }: Node,
   listed: readonly Link[] | undefined,
 ): Promise<ObservedExits> {
   const attached = store.readAttachments().flatMap(hostInterfaceIndexesOf);
   const known = {
     uplinks,
+    tunOverheadBytes,
     hostInterfaces: new Set([...attached, ...orphans.map(({ ifindex }) => ifindex)]),
     equipped: new Set(store.readExits().map(({ ifindex }) => ifindex)),
   };
@@ -232,7 +235,7 @@ function exitProblems(holder: ObservedExit, isUsed: boolean, policy: ForeignQdis
 
 /** An exit as `status` reports it. */
 export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus {
-  const { ifindex, name, kind, role, holders } = exit;
+  const { ifindex, name, kind, role, holders, overhead, certainty = 'known' } = exit;
   const device = observed.devices.get(ifindex);
   const isUsed = desired.exits.some((used) => used.ifindex === ifindex);
   const below = holders.flatMap((holder) => observed.devices.get(holder) ?? []);
@@ -240,6 +243,7 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
   return {
     ...{ name, ifindex, kind, role },
     queues: device?.numTxQueues ?? 0,
+    overhead: { bytes: overhead === undefined ? 0 : addedBytes(overhead), certainty },
     rootQdisc: device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT)?.kind ?? 'none',
     leafQdiscs: below.flatMap(waitingIn),
     ...(isUpper(exit) && holders[0] !== ifindex && { below: below.map((holder) => holder.name) }),

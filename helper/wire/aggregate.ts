@@ -91,9 +91,27 @@ export interface FrameOverhead {
   readonly frameBytes: number;
   /** A packet is padded to a multiple of this many bytes; 0: it is not. */
   readonly align: number;
+  /** Headers and trailers that are added before it is padded; none when absent. */
+  readonly innerBytes?: number;
   /** But not beyond this many. */
   readonly mtu: number;
+  /** What else is added stands with each packet (TOLD_FAMILY and the like); nothing when absent. */
+  readonly told?: number;
 }
+
+/** bpf/tunnels.h: the outer header may be IPv6, GRE's fields, Geneve's options. */
+export const TOLD_FAMILY = 1;
+export const TOLD_GRE = 2;
+export const TOLD_OPTIONS = 4;
+
+/** Where each number of a frame overhead stands, and its bits. */
+const FRAME_OVERHEAD_FIELDS = [
+  ['frameBytes', 0, 32],
+  ['align', 4, 16],
+  ['innerBytes', 6, 16],
+  ['mtu', 8, 32],
+  ['told', 12, 32],
+] as const;
 
 function requireRange(what: string, value: number, min: number, max: number): void {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return;
@@ -229,12 +247,23 @@ export function decodeHostInterface(value: Buffer): HostInterface {
   return { egressId: value.readUInt32LE(0), ingressId: value.readUInt32LE(4) };
 }
 
+/** Headers and trailers, without padding and what only each packet tells. */
+export function addedBytes({ frameBytes, innerBytes = 0 }: FrameOverhead): number {
+  return frameBytes + innerBytes;
+}
+
+/** Whether two entries of upper_exits are the same. */
+export function isSameFrameOverhead(a: FrameOverhead, b: FrameOverhead): boolean {
+  return FRAME_OVERHEAD_FIELDS.every(([name]) => (a[name] ?? 0) === (b[name] ?? 0));
+}
+
 /** Value of the map upper_exits. Throws RangeError when a number is out of range. */
-export function encodeFrameOverhead({ frameBytes, align, mtu }: FrameOverhead): Buffer {
+export function encodeFrameOverhead(overhead: FrameOverhead): Buffer {
   const value = Buffer.alloc(FRAME_OVERHEAD_SIZE);
-  for (const [index, [what, number]] of Object.entries({ frameBytes, align, mtu }).entries()) {
-    requireRange(what, number, 0, 0xffff_ffff);
-    value.writeUInt32LE(number, index * 4);
+  for (const [name, offset, bits] of FRAME_OVERHEAD_FIELDS) {
+    const number = overhead[name] ?? 0;
+    requireRange(name, number, 0, 2 ** bits - 1);
+    value.writeUIntLE(number, offset, bits / 8);
   }
   return value;
 }
@@ -242,5 +271,11 @@ export function encodeFrameOverhead({ frameBytes, align, mtu }: FrameOverhead): 
 /** Reads a value of upper_exits. */
 export function decodeFrameOverhead(value: Buffer): FrameOverhead {
   requireLength('frame overhead', value, FRAME_OVERHEAD_SIZE);
-  return { frameBytes: value.readUInt32LE(0), align: value.readUInt32LE(4), mtu: value.readUInt32LE(8) };
+  const innerBytes = value.readUInt16LE(6);
+  const told = value.readUInt32LE(12);
+  return {
+    ...{ frameBytes: value.readUInt32LE(0), align: value.readUInt16LE(4), mtu: value.readUInt32LE(8) },
+    ...(innerBytes > 0 && { innerBytes }),
+    ...(told > 0 && { told }),
+  };
 }

@@ -51,6 +51,11 @@ export class Attributes {
     return this.#sized(type, 1)?.readUInt8();
   }
 
+  /** An unsigned number of 16 bits. */
+  u16(type: number): number | undefined {
+    return this.#sized(type, 2)?.readUInt16LE();
+  }
+
   /** An unsigned number of 32 bits, in the machine's byte order: little-endian on both supported ones. */
   u32(type: number): number | undefined {
     return this.#sized(type, 4)?.readUInt32LE();

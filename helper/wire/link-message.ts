@@ -3,6 +3,7 @@
 import { Attributes, encodePayload, requireLength } from './attributes.ts';
 import type { AttributeWriter } from './attributes.ts';
 import { decodeMac, encodeMac } from './ip-address.ts';
+import { decodeTunnel, type Tunnel } from './tunnel.ts';
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -27,7 +28,11 @@ const IFLA_LINK_NETNSID = 37;
 const IFLA_GSO_MAX_SEGS = 40;
 const IFLA_GSO_MAX_SIZE = 41;
 const IFLA_XDP = 43;
+const IFLA_PARENT_DEV_NAME = 56;
 const IFLA_GSO_IPV4_MAX_SIZE = 63;
+/** Since Linux 6.19. */
+const IFLA_HEADROOM = 68;
+const IFLA_TAILROOM = 69;
 
 /** In IFLA_XDP: the one program, and those of a device that has several. */
 const XDP_PROGRAM_IDS = [4, 5, 6, 7] as const;
@@ -36,8 +41,6 @@ const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFLA_NETKIT_PEER_INFO = 1;
-/** Attributes of IFLA_INFO_DATA by which a tunnel names an IPv6 end: IFLA_VXLAN_GROUP6, _LOCAL6; IFLA_GENEVE_REMOTE6. */
-const IPV6_ENDS: Readonly<Record<string, readonly number[]>> = { vxlan: [16, 17], geneve: [7] };
 
 /** RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that nobody here reads. */
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -61,8 +64,13 @@ export interface Link {
   /** Index of the bridge or bond it is part of. */
   readonly masterIndex?: number;
   readonly alias?: string;
-  /** True for a VXLAN or Geneve device whose outer packets are IPv6. */
-  readonly outerIpv6?: true;
+  /** How it wraps packets, of kinds that are known. */
+  readonly tunnel?: Tunnel;
+  /** Nothing stands behind it that the kernel names: neither a driver family nor a device of a bus. */
+  readonly isUnbacked?: true;
+  /** Bytes that it asks for in front of a packet and behind it: absent before Linux 6.19, and of devices that ask for none. */
+  readonly headroomBytes?: number;
+  readonly tailroomBytes?: number;
   readonly numTxQueues: number;
   readonly numRxQueues: number;
   /** Largest GSO packet in bytes. */
@@ -96,8 +104,13 @@ export function decodeLink(payload: Buffer): Link {
   const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
   const info = attributes.nested(IFLA_LINKINFO);
   const kind = info?.string(IFLA_INFO_KIND);
-  const data = IPV6_ENDS[kind ?? ''] === undefined ? undefined : info?.nested(IFLA_INFO_DATA);
-  const outerIpv6 = IPV6_ENDS[kind ?? '']?.some((type) => data?.bytes(type) !== undefined) === true;
+  const tunnel = decodeTunnel(kind, info?.bytes(IFLA_INFO_DATA));
+  const loopback = (payload.readUInt32LE(8) & IFF_LOOPBACK) !== 0;
+  const isUnbacked = kind === undefined && !loopback && attributes.bytes(IFLA_PARENT_DEV_NAME) === undefined;
+  const [headroomBytes, tailroomBytes] = [
+    roomOf(attributes, IFLA_HEADROOM),
+    roomOf(attributes, IFLA_TAILROOM),
+  ];
   const linkIndex = attributes.u32(IFLA_LINK);
   const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
   const masterIndex = attributes.u32(IFLA_MASTER);
@@ -111,7 +124,7 @@ export function decodeLink(payload: Buffer): Link {
     mtu: attributes.u32(IFLA_MTU) ?? 0,
     mac: decodeMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
     up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
-    loopback: (payload.readUInt32LE(8) & IFF_LOOPBACK) !== 0,
+    loopback,
     numTxQueues: attributes.u32(IFLA_NUM_TX_QUEUES) ?? 1,
     numRxQueues: attributes.u32(IFLA_NUM_RX_QUEUES) ?? 1,
     gsoMaxSizeBytes: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
@@ -122,9 +135,18 @@ export function decodeLink(payload: Buffer): Link {
     ...(linkNetnsId !== undefined && { linkNetnsId }),
     ...(masterIndex !== undefined && { masterIndex }),
     ...(alias !== undefined && { alias }),
-    ...(outerIpv6 && { outerIpv6 }),
+    ...(tunnel !== undefined && { tunnel }),
+    ...(isUnbacked && { isUnbacked }),
+    ...(headroomBytes > 0 && { headroomBytes }),
+    ...(tailroomBytes > 0 && { tailroomBytes }),
     ...(xdpProgramId !== undefined && { xdpProgramId }),
   };
+}
+
+/** 16 bits, as struct net_device has it. Of another width it is not taken for what it was, and no reason to end a list. */
+function roomOf(attributes: Attributes, type: number): number {
+  const value = attributes.bytes(type);
+  return value?.length === 2 ? value.readUInt16LE() : 0;
 }
 
 /** Asks for one link by index or name, or for all. */

@@ -20,6 +20,7 @@ const RTA_METRICS = 8;
 export const RTA_MULTIPATH = 9;
 export const RTA_NH_ID = 30;
 export const RTA_TABLE = 15;
+const RTA_MARK = 16;
 const RTA_VIA = 18;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
@@ -124,6 +125,24 @@ export function encodeRouteQuery(family?: 4 | 6): Buffer {
   const header = Buffer.alloc(RTMSG_BYTES);
   if (family !== undefined) header.writeUInt8(family === 4 ? AF_INET : AF_INET6, 0);
   return header;
+}
+
+/** Asks which route a packet to an address takes. Throws RangeError when the text is no address. */
+export function encodeRouteLookup(address: string, mark?: number): Buffer {
+  const bytes = encodeAddress(address);
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header.writeUInt8(addressFamily(address), 0);
+  header.writeUInt8(bytes.length * 8, 1);
+  return encodePayload(header, (attributes) => {
+    attributes.bytes(RTA_DST, bytes);
+    attributes.u32(RTA_MARK, mark);
+  });
+}
+
+/** Index of the device that the answer names; undefined for a route that leads to none. Throws WireError. */
+export function decodeLookedUp(payload: Buffer): number | undefined {
+  requireLength('route', payload, RTMSG_BYTES);
+  return Attributes.decode(payload.subarray(RTMSG_BYTES)).u32(RTA_OIF);
 }
 
 /** Adds a route. Throws RangeError when an address or the destination is none. */

@@ -24,7 +24,7 @@ export const packageSets = {
   /** What the benches run besides. */
   bench: ['sockperf', 'rt-tests', 'coreutils', 'kmod', 'nftables'],
   /** Making exits of every kind, and others who have something to do with packets. */
-  exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables'],
+  exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables', 'socat'],
   /** What else may be on the way of a pod's packets. */
   crossings: ['openvswitch-switch'],
 } as const satisfies Record<string, readonly string[]>;
@@ -53,6 +53,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   'libteam-utils': 'teamnl',
   nftables: 'nft',
   'openvswitch-switch': 'ovs-vswitchd',
+  socat: 'socat',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
 };

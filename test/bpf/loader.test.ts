@@ -92,6 +92,7 @@ test('maps and programs are loaded and pinned by name', (t) => {
     'podpace_police',
     'podpace_receive',
     'routed_pods',
+    'tunnel_options',
     'unsigned_traffic',
     'upper_exits',
   ]);

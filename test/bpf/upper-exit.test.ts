@@ -1,7 +1,13 @@
 // The departure program of exits that hand packets on to other devices: what it charges.
 
 import test from 'ava';
-import { AGGREGATE_ID_MIN, type FrameOverhead } from '../../helper/wire/aggregate.ts';
+import {
+  AGGREGATE_ID_MIN,
+  TOLD_FAMILY,
+  TOLD_GRE,
+  TOLD_OPTIONS,
+  type FrameOverhead,
+} from '../../helper/wire/aggregate.ts';
 import { TestDatapath, TC_ACT_UNSPEC, type TestPacket } from '../kit/datapath.ts';
 
 /** A byte takes 80 ns. */
@@ -58,6 +64,23 @@ test.serial('padding is charged too, but never beyond the MTU', (t) => {
   t.is(charged({ wireLen: 112 }, wireguard), 186n);
   t.is(charged({ wireLen: 1420 }, wireguard), 1494n);
   t.is(charged({ wireLen: 1000, gsoSegs: 10 }, wireguard), 10n * 186n);
+});
+
+test.serial('what is added before the padding is padded with the packet', (t) => {
+  const esp = { frameBytes: 66, align: 4, mtu: 0xffff_ffff, innerBytes: 2 };
+  t.is(charged({ wireLen: 98 }, esp), 166n);
+  t.is(charged({ wireLen: 99 }, esp), 170n);
+  t.is(charged({ wireLen: 102 }, esp), 170n);
+  t.is(charged({ wireLen: 990, gsoSegs: 10 }, esp), 10n * 170n);
+  const limited = { frameBytes: 74, align: 16, mtu: 1420, innerBytes: 36 };
+  t.is(charged({ wireLen: 1384 }, limited), 1384n + 36n + 74n);
+  t.is(charged({ wireLen: 1380 }, limited), 1420n + 74n);
+  t.is(charged({ wireLen: 100 }, { frameBytes: 50, align: 0, mtu: 0, innerBytes: 4 }), 154n);
+});
+
+test.serial('a packet that has brought no outer header is charged what the entry says', (t) => {
+  for (const told of [TOLD_FAMILY, TOLD_GRE, TOLD_FAMILY | TOLD_OPTIONS])
+    t.is(charged({ wireLen: 1464 }, { frameBytes: 50, align: 0, mtu: 0, told }), 1514n);
 });
 
 test.serial('a packet of nobody is not touched, and the id goes no further', (t) => {

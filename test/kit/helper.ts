@@ -41,7 +41,7 @@ export interface HelperDirectories {
   readonly pins: string;
 }
 
-export function makeHelperDirectories(t: ExecutionContext): HelperDirectories {
+export function makeHelperDirectories(t: Pick<ExecutionContext, 'teardown'>): HelperDirectories {
   // Not by a flag: helpers of former releases know none.
   ensureBpffs('/sys/fs/bpf');
   started += 1;
@@ -57,7 +57,7 @@ export function makeHelperDirectories(t: ExecutionContext): HelperDirectories {
 
 /** Starts `podpaced run` and waits until it serves. */
 export async function startHelper(
-  t: ExecutionContext,
+  t: Pick<ExecutionContext, 'teardown'>,
   node: TestNetns,
   directories: HelperDirectories,
   flags: readonly string[] = [],

@@ -7,6 +7,7 @@ import path from 'node:path';
 
 /** A compiled program. */
 export interface HostProgram {
+  readonly executable: string;
   /** Runs it and returns what it wrote to stdout. Throws when it ends with another status than 0. */
   run(args: readonly string[], input?: string): string;
   remove(): void;
@@ -24,6 +25,7 @@ export function compileHostProgram(source: string): HostProgram {
     throw error;
   }
   return {
+    executable,
     run: (args, input = '') =>
       execFileSync(executable, args, { input, encoding: 'utf8', maxBuffer: 1 << 26 }),
     remove,

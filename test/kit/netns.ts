@@ -28,7 +28,7 @@ export interface TestNetns {
 let made = 0;
 
 /** Makes a namespace named after this process. */
-export function makeNetns(t: ExecutionContext): TestNetns {
+export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
   made++;
   const name = `pp-${process.pid}-${made}`;
   const run = (command: string, args: string[]): string =>

@@ -11,10 +11,12 @@ import {
 test('a file and flags are read alike', (t) => {
   const settings = { socket: '/run/x.sock', uplink: ['eth0', 'eth1'], horizonMs: 20 };
   t.deepEqual(parseConfigFile(JSON.stringify(settings)), settings);
-  t.deepEqual(readSettings({ horizonMs: '20', uplink: 'auto', pinDir: undefined }), {
+  t.deepEqual(readSettings({ horizonMs: '20', uplink: 'auto', pinDir: undefined, tunOverheadBytes: '42' }), {
     horizonMs: 20,
     uplink: ['auto'],
+    tunOverheadBytes: 42,
   });
+  t.is(mergeConfig().tunOverheadBytes, 74);
 });
 
 const bad: readonly [string, RegExp][] = [
@@ -31,6 +33,8 @@ const bad: readonly [string, RegExp][] = [
   ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
   ['{"foreignQdisc":"ignore"}', /"foreignQdisc" must be respect or replace, got "ignore"/],
   ['{"nodeTraffic":"off"}', /"nodeTraffic" must be cap or free, got "off"/],
+  ['{"tunOverheadBytes":-1}', /"tunOverheadBytes" must be a number from 0 to 1000, got -1/],
+  ['{"tunOverheadBytes":"4.5"}', /"tunOverheadBytes" must be a whole number, got "4.5"/],
   ['{"exempt":"10.0.0.0/40"}', /"exempt" must be CIDRs: entry 0: "10.0.0.0\/40" is no CIDR/],
   ['{"exempt":["10.0.0.0/8",7]}', /"exempt" must be CIDRs: entry 1: 7 is no CIDR/],
   ['{"exempt":["10.0.0.0/8","!10.1.2.3/8"]}', /entry 1: "!10.1.2.3\/8" contradicts entry 0, "10.0.0.0\/8"/],

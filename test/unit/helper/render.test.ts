@@ -65,6 +65,18 @@ test('renderStatus has the line that operators look for', (t) => {
   t.regex(renderStatus({ ...status, aqmTargetNs: 0 }), /AQM: +off/);
 });
 
+test('renderStatus says what is charged where it is not known what an exit adds', (t) => {
+  const lineOf = (overhead: ExitStatus['overhead'] & object): string =>
+    renderStatus({ ...status, exits: [{ ...exit, name: 'ev\u001b[2Jil', overhead }] });
+  t.notRegex(lineOf({ bytes: 50, certainty: 'known' }), /overhead/);
+  const estimated = lineOf({ bytes: 78, certainty: 'estimated' });
+  t.regex(estimated, /^ {2}ev\\u001b\[2Jil .* capping, overhead estimated: 78 bytes charged a packet$/m);
+  t.regex(
+    lineOf({ bytes: 74, certainty: 'unknown' }),
+    /capping, overhead unknown: 74 bytes charged a packet$/m,
+  );
+});
+
 test('renderStatus is loud about what is not enforced', (t) => {
   const text = renderStatus({ ...status, state: 'degraded', problems: ['eth0 has no fq'] });
   t.regex(text, /DEGRADED/);

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { addAddress } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/kernel/errors.ts';
-import { addRoute, deleteRoute, listRoutes } from '../../../../helper/kernel/routes.ts';
+import { addRoute, deleteRoute, deviceTowards, listRoutes } from '../../../../helper/kernel/routes.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 import type { TestNetns } from '../../../kit/netns.ts';
@@ -136,4 +136,16 @@ test('addRoute says EEXIST, ENODEV and ENETUNREACH, and names the route', async 
     t.is(error?.errno, errno);
     t.true(error?.message.includes(faulty.destination));
   }
+});
+
+test('deviceTowards says which device packets to an address leave by, of either family', async (t) => {
+  const netns = makeNetns(t);
+  const ifindex = await addPairWithAddresses(netns);
+  const { rt, ip } = netns;
+  t.is(await deviceTowards(rt, '10.0.0.9'), ifindex);
+  t.is(await deviceTowards(rt, 'fd00::9'), ifindex);
+  await t.throwsAsync(deviceTowards(rt, '192.0.2.9'), { instanceOf: KernelError });
+  ip('rule', 'add', 'fwmark', '7', 'lookup', '77');
+  ip('route', 'add', '192.0.2.0/24', 'dev', 'left', 'table', '77');
+  t.is(await deviceTowards(rt, '192.0.2.9', 7), ifindex);
 });

@@ -3,6 +3,7 @@ import { inNetns } from '../../../../helper/kernel/netns.ts';
 import type { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
 import { writeSysctl } from '../../../../helper/kernel/sysctl.ts';
 import { observeExits, type ObservedExits } from '../../../../helper/shaping/observe.ts';
+import { OuterWatch } from '../../../../helper/control/outer-watch.ts';
 import { RouteWatch } from '../../../../helper/shaping/route-watch.ts';
 import { makeNetns } from '../../../kit/netns.ts';
 
@@ -82,4 +83,40 @@ test('named uplinks are taken as they are, and those that are not there are told
     'The uplink "absent" is not there',
     '"lo" can be no uplink: it is the loopback device',
   ]);
+});
+
+test('a tunnel whose far end is routed into another is charged for both, for as long as that is so', async (t) => {
+  const { ip, rt } = makeNetns(t);
+  addDevice(ip, 'one', '192.0.2.1/24');
+  ip('route', 'add', 'default', 'via', '192.0.2.2');
+  for (const [name, far, address] of [
+    ['below', '192.0.2.2', '198.51.100.1/24'],
+    ['exit', '198.51.100.2', '203.0.113.1/24'],
+  ] as const) {
+    ip(
+      'link',
+      'add',
+      name,
+      'type',
+      'vxlan',
+      'id',
+      name === 'exit' ? '7' : '8',
+      'remote',
+      far,
+      'dstport',
+      '4789',
+    );
+    ip('address', 'add', address, 'dev', name);
+    ip('link', 'set', name, 'up');
+  }
+  const bytesOf = async (): Promise<(number | undefined)[]> => {
+    const node = { rt, routes: RouteWatch.of(rt), outer: new OuterWatch(rt) };
+    const { exits } = await observeExits(node, { ...KNOWN, uplinks: ['auto'] });
+    return ['exit', 'below', 'one'].map(
+      (name) => exits.find((exit) => exit.name === name)?.overhead?.frameBytes,
+    );
+  };
+  t.deepEqual(await bytesOf(), [100, 50, undefined]);
+  ip('route', 'add', '198.51.100.2/32', 'via', '192.0.2.2');
+  t.deepEqual(await bytesOf(), [50, 50, undefined]);
 });

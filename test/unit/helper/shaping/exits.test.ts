@@ -33,7 +33,7 @@ function exitsOf({
 
 const names = (exits: readonly Exit[]): string[] => exits.map(({ name }) => name);
 
-const ETH0 = link(2, 'eth0', { numTxQueues: 4 });
+const ETH0 = link(2, 'eth0', { numTxQueues: 4, mac: '02:00:00:00:00:02' });
 const DEFAULT = route('0.0.0.0/0', 2, { gateway: '192.0.2.1' });
 const POD = link(10, 'pod10', { kind: 'veth', linkIndex: 2, linkNetnsId: 0 });
 
@@ -86,7 +86,7 @@ test('tunnels and VLANs are exits of their own, charged with what they add', (t)
     align: 16,
     mtu: 1420,
   });
-  const overIpv6 = link(20, 'vxlan', { kind: 'vxlan', outerIpv6: true });
+  const overIpv6 = link(20, 'vxlan', { kind: 'vxlan', tunnel: { isOuterIpv6: true } });
   t.is(exitsOf({ links: [overIpv6], routes: [route('10.0.0.0/16', 20)] })[0]?.overhead?.frameBytes, 70);
 });
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { Exit } from '../../../../helper/shaping/exits.ts';
-import { exitChangesOf, knownExits } from '../../../../helper/shaping/repairs.ts';
+import { exitChangesOf, isSameAsBefore, knownExits } from '../../../../helper/shaping/repairs.ts';
 
 function exit(ifindex: number, name: string, role: Exit['role'] = 'uplink'): Exit {
   return { ifindex, name, kind: 'veth', role, holders: [ifindex], hasFrames: true };
@@ -25,4 +25,18 @@ test('an uplink that is renamed while it is down, and so without a route, is tol
     'eth0 is called wan now',
   ]);
   t.deepEqual(exitChangesOf(down, knownExits([exit(1, 'wan')])), ['wan (uplink, veth) is a way out now']);
+});
+
+test('another overhead of an exit is told of, and is no damage that was repaired', (t) => {
+  const overhead = { frameBytes: 50, align: 0, mtu: 0 };
+  const more = { frameBytes: 66, align: 4, mtu: 1400, innerBytes: 2 };
+  const before = knownExits([{ ...exit(1, 'tunnel'), overhead }]);
+  const after = knownExits([{ ...exit(1, 'tunnel'), overhead: more }]);
+  t.deepEqual(exitChangesOf(before, after), [
+    'What leaves by tunnel is charged 68 bytes a packet for headers below now',
+  ]);
+  const step = { kind: 'write-overhead', ifindex: 1, overhead } as const;
+  t.true(isSameAsBefore(step, before));
+  t.false(isSameAsBefore(step, after));
+  t.false(isSameAsBefore(step, new Map()));
 });

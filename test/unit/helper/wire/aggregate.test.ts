@@ -19,9 +19,11 @@ import {
   sumAggregateCounters,
   decodeFrameOverhead,
   encodeFrameOverhead,
+  isSameFrameOverhead,
   EXEMPT_NODE,
   EXEMPT_OWN,
 } from '../../../../helper/wire/aggregate.ts';
+import { partial } from '../../../kit/arbitraries.ts';
 
 const durations = fc.integer({ min: 0, max: DURATION_MAX_NS });
 const ids = fc.oneof(
@@ -107,11 +109,21 @@ test('a host interface comes back as it was', (t) => {
 
 test('a frame overhead comes back as it was', (t) => {
   const number = fc.integer({ min: 0, max: 0xffff_ffff });
+  const short = fc.integer({ min: 1, max: 0xffff });
+  const more = partial<{ innerBytes: number; told: number }>({
+    innerBytes: short,
+    told: fc.integer({ min: 1, max: 7 }),
+  });
   fc.assert(
-    fc.property(fc.record({ frameBytes: number, align: number, mtu: number }), (overhead) => {
-      t.deepEqual(decodeFrameOverhead(encodeFrameOverhead(overhead)), overhead);
+    fc.property(fc.record({ frameBytes: number, align: short, mtu: number }), more, (base, rest) => {
+      const overhead = { ...base, ...rest };
+      const found = decodeFrameOverhead(encodeFrameOverhead(overhead));
+      t.deepEqual(found, overhead);
+      t.true(isSameFrameOverhead(found, overhead));
+      t.false(isSameFrameOverhead(found, { ...overhead, innerBytes: (rest.innerBytes ?? 0) ^ 1 }));
     }),
   );
+  t.throws(() => encodeFrameOverhead({ frameBytes: 0, align: 0x1_0000, mtu: 0 }), { message: /align/ });
   t.throws(() => encodeFrameOverhead({ frameBytes: -1, align: 0, mtu: 0 }), { message: /frameBytes -1/ });
 });
 

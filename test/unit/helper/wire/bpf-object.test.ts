@@ -51,6 +51,7 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     'node_place',
     'pod_addresses',
     'routed_pods',
+    'tunnel_options',
     'unsigned_traffic',
     'upper_exits',
   ]);
@@ -117,7 +118,7 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
   t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), [...scheduling, 'unsigned_traffic']);
   t.deepEqual(
     [...new Set(mapsOf('podpace_depart_upper'))].toSorted(),
-    [...scheduling, 'unsigned_traffic', 'upper_exits'].toSorted(),
+    [...scheduling, 'tunnel_options', 'unsigned_traffic', 'upper_exits'].toSorted(),
   );
   t.deepEqual(
     [...new Set(mapsOf('podpace_deliver'))].toSorted(),
