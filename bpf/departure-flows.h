@@ -49,9 +49,9 @@ departure_inline int departure_is_sparse(const struct departure_state *state, co
 					 const struct departure_packet *packet, __u64 charge_ns)
 {
 	__u64 ahead_ns = departure_ahead(flow->sparse_clock, packet->now);
-	__u64 divisor = departure_sparse_divisor(state, packet->wire_len);
+	__u64 divisor = departure_sparse_divisor(state, departure_wire_len(packet));
 
-	if (ahead_ns && packet->wire_len > SMALL_WIRE_LEN)
+	if (ahead_ns && departure_wire_len(packet) > SMALL_WIRE_LEN)
 		ahead_ns += departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
 	return ahead_ns <= SPARSE_ALLOWANCE_NS * divisor;
 }
@@ -77,6 +77,26 @@ departure_inline __u64 departure_fair_excess(const struct departure_state *state
 	return excess_ns <= 2ULL * HORIZON_MAX_NS ? excess_ns : 0;
 }
 
+/* Bits: whether a flow has something yet to depart, as departure_flow_last() says it. */
+departure_inline __u64 departure_flow_departs(const struct departure_state *state,
+					      const struct departure_flow *flow, __u64 now)
+{
+	__u64 is_untrue = departure_is_less(state->t_last + CREDIT_MAX_NS, flow->last);
+
+	return departure_is_less(now, flow->last) & ~is_untrue;
+}
+
+/* Whether it has had more than is sparse or, as departure_fair_excess() says it, than its fair share. */
+departure_inline __u64 departure_flow_owes(const struct departure_state *state, const struct departure_flow *flow,
+					   __u64 now)
+{
+	__u64 fair_now = departure_fair_time(state, now);
+	__u64 is_untrue = departure_is_less(2ULL * HORIZON_MAX_NS, flow->fair_clock - fair_now);
+
+	return departure_is_less(now, flow->sparse_clock) |
+	       (departure_is_less(fair_now, flow->fair_clock) & ~is_untrue);
+}
+
 /*
  * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that owes nothing, or else the
  * shared entry.
@@ -84,40 +104,48 @@ departure_inline __u64 departure_fair_excess(const struct departure_state *state
 departure_inline void departure_admit_flow(struct departure_state *state, struct departure_flow_set *set, __u32 tag,
 					   __u64 now)
 {
+	__u64 way, is_taken, chosen = FLOW_WAYS;
 	struct departure_flow *flow;
-	__u32 way;
 
-	write_once(state->way, FLOW_WAYS);
 	/* It may be one of those that share, and have something yet to depart. */
-	if (departure_flow_last(state, &set->flows[FLOW_WAYS]) > now)
+	if (departure_flow_departs(state, &set->flows[FLOW_WAYS], now)) {
+		write_once(state->way, FLOW_WAYS);
 		return;
+	}
 	for (way = 0; way < FLOW_WAYS; way++) {
 		flow = &set->flows[way];
-		if (departure_flow_last(state, flow) > now)
-			continue;
-		if (read_once(state->way) == FLOW_WAYS ||
-		    (flow->sparse_clock <= now && !departure_fair_excess(state, flow, now)))
-			write_once(state->way, way);
+		is_taken = (chosen / FLOW_WAYS | ~departure_flow_owes(state, flow, now)) &
+			   ~departure_flow_departs(state, flow, now) & 1;
+		departure_keep_order(is_taken);
+		chosen += (way - chosen) * is_taken;
 	}
-	way = read_once(state->way);
-	if (way >= FLOW_WAYS)
+	write_once(state->way, chosen);
+	chosen = read_once(state->way);
+	if (chosen >= FLOW_WAYS)
 		return;
-	set->tags[way] = tag;
-	set->flows[way] = (struct departure_flow){ 0 };
+	set->tags[chosen] = tag;
+	set->flows[chosen] = (struct departure_flow){ 0 };
 }
 
 /* Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is none. */
 departure_inline void departure_search_flow(struct departure_state *state, struct departure_flow_set *set,
 					    __u32 tag, __u64 now)
 {
-	__u32 way, difference, is_other, found = 0, is_found = 0;
+	__u32 way, difference, negated, is_it, found = 0, is_found = 0;
 
-	/* Without branches: eight of them would be 256 ways for the verifier. */
+	/*
+	 * Without branches: eight of them would be 256 ways for the verifier. And by a product, not a mask: where a constant meets
+	 * a mask that is 0 or all ones, newer verifiers (Linux 6.18 does) follow both. Clang would make either of it, if it saw
+	 * what the bit says.
+	 */
 	for (way = 0; way < FLOW_WAYS; way++) {
 		difference = set->tags[way] ^ tag;
-		is_other = (difference | -difference) >> 31;
-		found |= way & (is_other - 1);
-		is_found |= is_other ^ 1;
+		negated = -difference;
+		departure_keep_order(negated);
+		is_it = (difference | negated) >> 31 ^ 1;
+		departure_keep_order(is_it);
+		found |= way * is_it;
+		is_found |= is_it;
 	}
 	if (is_found)
 		write_once(state->way, found);
@@ -169,7 +197,7 @@ departure_inline void departure_charge_flow(struct departure_state *state, struc
 	flow->last = time;
 	flow->sparse_clock =
 		departure_flow_clock(flow->sparse_clock, now, charge_ns,
-				     departure_sparse_divisor(state, packet->wire_len), SPARSE_MEMORY_NS);
+				     departure_sparse_divisor(state, departure_wire_len(packet)), SPARSE_MEMORY_NS);
 	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
 						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }

@@ -33,7 +33,9 @@ departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 
 	if (!part_ns || loan_ns > (__u64)part_ns * (LOAN_PARTS - 1))
 		return ~0ULL;
 	lent = state->loan_rest + loan_ns;
-	paid_back = state->loans[(state->loan_part + (lent + part_ns - 1) / part_ns) & (LOAN_PARTS - 1)];
+	/* By way of memory, or the verifier would have to know for good what each part of the sum is. */
+	write_once(state->way, state->loan_part + (lent + part_ns - 1) / part_ns);
+	paid_back = state->loans[read_once(state->way) & (LOAN_PARTS - 1)];
 	if (paid_back <= state->t_last)
 		return paid_back;
 	departure_reset_loans(state);

@@ -42,11 +42,11 @@ departure_inline int departure_signal_waits(const struct departure_state *state,
 {
 	__u32 recovering = (__u32)(packet->now >> DROPPED_SHIFT) - flow->dropped_at;
 
-	if (packet->ecn_capable || queue_ns >= state->config.horizon_ns / 2)
+	if (departure_is_ecn_capable(packet) || queue_ns >= state->config.horizon_ns / 2)
 		return 0;
 	if ((__u64)recovering << DROPPED_SHIFT < RECOVERY_QUEUES * queue_ns)
 		return 1;
-	return packet->segments > DROPPED_SEGMENTS &&
+	return departure_segments(packet) > DROPPED_SEGMENTS &&
 	       (packet->now >= state->signal_at ||
 		packet->now - state->signal_last < 16ULL * state->config.interval_ns);
 }

@@ -43,6 +43,15 @@
 #define departure_forget_paths() __asm__ volatile("" ::: "memory")
 /* What is computed from it is computed from here on, after the check of its range that stands before. */
 #define departure_keep_order(word) __asm__ volatile("" : "+r"(word))
+/*
+ * The verifier forgets what it knows of a word, such as the outcome of a comparison that would decide a later one, and so tell
+ * paths apart that have met by then. The other word is one of which it knows nothing. Both stay as they are.
+ */
+#ifdef __bpf__
+#define departure_forget_range(word, unknown) __asm__ volatile("%0 ^= %1\n%0 ^= %1" : "+&r"(word) : "r"(unknown))
+#else
+#define departure_forget_range(word, unknown) ((void)(unknown))
+#endif
 
 /* What the helper sets, at any time: value of the map aggregate_config. */
 struct aggregate_config {
@@ -125,6 +134,31 @@ struct departure {
 	__u32 repaired; /* something was damaged */
 };
 
+/* Of a packet, without what an earlier comparison has told the verifier. */
+departure_inline __u32 departure_wire_len(const struct departure_packet *packet)
+{
+	__u32 wire_len = packet->wire_len;
+
+	departure_forget_range(wire_len, packet->now);
+	return wire_len;
+}
+
+departure_inline __u32 departure_segments(const struct departure_packet *packet)
+{
+	__u32 segments = packet->segments;
+
+	departure_forget_range(segments, packet->now);
+	return segments;
+}
+
+departure_inline __u32 departure_is_ecn_capable(const struct departure_packet *packet)
+{
+	__u32 is_capable = packet->ecn_capable;
+
+	departure_forget_range(is_capable, packet->now);
+	return is_capable;
+}
+
 /* How long the virtual link is busy with a packet: ns + fraction * 2^-16, rounded up. */
 struct departure_charge {
 	__u64 ns;
@@ -141,10 +175,28 @@ departure_inline __u64 departure_min(__u64 a, __u64 b)
 	return a < b ? a : b;
 }
 
-/* a - b, but at least 0: how far a lies ahead of b. */
+/*
+ * a - b, but at least 0: how far a lies ahead of b. Left to itself clang puts the comparison into a register and then asks that:
+ * one more branch for every packet, and for the verifier one of which it remembers the outcome, all paths apart.
+ */
 departure_inline __u64 departure_ahead(__u64 a, __u64 b)
 {
-	return a > b ? a - b : 0;
+	__u64 ahead = a - b;
+
+	departure_keep_order(ahead);
+	return a > b ? ahead : 0;
+}
+
+/*
+ * 1 if a < b, or else 0, without a branch, for loops: with branches in them each turn has the verifier follow as many paths as
+ * these can take together. It is the borrow of a - b, of which clang may not see that it is one.
+ */
+departure_inline __u64 departure_is_less(__u64 a, __u64 b)
+{
+	__u64 difference = a - b;
+
+	departure_keep_order(difference);
+	return ((~a & b) | ((~a | b) & difference)) >> 63;
 }
 
 departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire_len)
@@ -157,6 +209,8 @@ departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire
 		charge.fraction = ((rest << FRACTION_SHIFT) + rate - 1) / rate;
 	else if (rest)
 		charge.ns++;
+	departure_forget_range(charge.ns, rate);
+	departure_forget_range(charge.fraction, rate);
 	return charge;
 }
 

@@ -154,10 +154,11 @@ departure_inline __u64 departure_of_last_segment(const struct departure_state *s
 						 const struct departure_packet *packet, __u64 start,
 						 __u64 charge_ns)
 {
-	if (!packet->is_merged || packet->segments < 2)
+	__u32 segments = departure_segments(packet);
+
+	if (!packet->is_merged || segments < 2)
 		return start;
-	return departure_min(start + charge_ns - charge_ns / packet->segments,
-			     packet->now + state->config.horizon_ns - 1);
+	return departure_min(start + charge_ns - charge_ns / segments, packet->now + state->config.horizon_ns - 1);
 }
 
 /* What a flow may queue at its share of the rate whatever the others do: it could hardly send less. */
@@ -172,7 +173,7 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 {
 	const struct aggregate_config *config = &state->config;
 	__u64 fair_ns = departure_fair_excess(state, flow, packet->now);
-	int is_small = packet->wire_len <= SMALL_WIRE_LEN;
+	int is_small = departure_wire_len(packet) <= SMALL_WIRE_LEN;
 
 	/* Small packets find room where others do not. */
 	if (wait_ns >= config->horizon_ns - (is_small ? 0 : config->horizon_ns / 16))
@@ -189,10 +190,21 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state, con
 	if (departure_signal_waits(state, flow, packet, queue_ns))
 		return DEPART;
 	departure_signal_given(state, packet->now);
-	if (packet->ecn_capable)
+	if (departure_is_ecn_capable(packet))
 		return DEPART_MARKED;
 	flow->dropped_at = packet->now >> DROPPED_SHIFT;
 	return DROP_AQM;
+}
+
+/* When a packet may depart for all that its socket asked for. */
+departure_inline __u64 departure_ready(const struct departure_packet *packet)
+{
+	__u64 now = packet->now, ahead;
+
+	departure_forget_range(now, packet->tstamp);
+	ahead = departure_ahead(packet->tstamp, now);
+	departure_forget_range(ahead, packet->now);
+	return ahead <= HORIZON_MAX_NS ? packet->now + ahead : packet->now;
 }
 
 /*
@@ -210,16 +222,15 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	struct departure departure = { .verdict = DEPART };
 	__u64 rate = departure_adopt(state, map, &departure.repaired);
 	__u64 now = packet->now;
-	__u64 ready =
-		departure_ahead(packet->tstamp, now) <= HORIZON_MAX_NS ? departure_max(packet->tstamp, now) : now;
+	__u64 ready = departure_ready(packet);
 	struct departure_charge charge;
 	struct departure_flow *flow;
-	__u64 start, last, time, loan_ns, reserve_ns;
+	__u64 start, last, time, loan_ns, reserve_ns, queue_ns;
 
 	departure_check_clock(state, &departure.repaired);
 	if (!rate)
 		return departure;
-	charge = departure_charge(rate, packet->wire_len);
+	charge = departure_charge(rate, departure_wire_len(packet));
 	loan_ns = charge.ns + 1; /* its fraction rounded up */
 	departure_start_round(state, now);
 	flow = departure_find_flow(state, packet->flow_hash, now);
@@ -229,11 +240,13 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	start = departure_max(state->t_last, departure_ahead(ready, state->config.idle_credit_ns));
 
 	if (start > ready && departure_is_sparse(state, flow, packet, charge.ns)) {
-		reserve_ns = packet->wire_len > SMALL_WIRE_LEN ? state->config.sparse_credit_ns / 2 : 0;
+		reserve_ns = departure_wire_len(packet) > SMALL_WIRE_LEN ? state->config.sparse_credit_ns / 2 : 0;
 		time = departure_loan_time(state, loan_ns + reserve_ns, &departure.repaired);
+		departure_forget_range(time, now);
 		if (reserve_ns && time > ready)
 			time = start;
 		time = departure_max(time, departure_max(ready, last));
+		departure_forget_range(time, now);
 		if (time < start && time - now < state->config.horizon_ns) {
 			departure_take_loan(state, loan_ns, start);
 			state->sparse_ns += charge.ns;
@@ -243,7 +256,9 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 	}
 
 	time = departure_max(departure_max(start, ready), last);
-	departure.verdict = departure_slot_verdict(state, packet, flow, departure_ahead(start, ready), time - now);
+	queue_ns = departure_ahead(start, ready);
+	departure_forget_range(queue_ns, now);
+	departure.verdict = departure_slot_verdict(state, packet, flow, queue_ns, time - now);
 	if (departure.verdict == DROP_HORIZON && departure_out_of_reach(rate, state->t_last, now)) {
 		start = now + state->config.horizon_ns - 1;
 		time = start;

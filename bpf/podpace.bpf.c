@@ -107,6 +107,7 @@ int podpace_classify(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	}
 	packet.wire_len = length_of_frames(skb);
+	departure_forget_range(packet.segments, packet.wire_len);
 	frames = book_seen(id, packet.segments, packet.wire_len);
 	/* What is read from the packet again the verifier knows nothing of: it follows one path and not one for each reason. */
 	write_once(skb->tc_classid, taker_of(skb));

@@ -10,6 +10,7 @@ import {
   MAP_TYPE,
   mapInfo,
   mapKeys,
+  objectInfo,
   openPinned,
   pinObject,
   programFdById,
@@ -104,6 +105,24 @@ test('maps and programs are loaded and pinned by name', (t) => {
   t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });
   const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));
   t.is(programInfo(pinned).id, programs.depart.id);
+});
+
+/** Of struct bpf_prog_info (linux/bpf.h): how many instructions the verifier has followed, on all paths together. */
+const VERIFIED_OFFSET = 216;
+/**
+ * What one departure step takes, and what stands around it, without paths that multiply each other: 39,400 in podpace_receive on
+ * Linux 6.1, 16,100 at most on 6.18 and 11,900 on 7.3.
+ */
+const VERIFIED_MAX = 45_000;
+
+test('no program keeps the verifier long', (t) => {
+  const { programs, police } = load(t, path.join(temporaryBpffs(t), 'podpace'));
+  t.false(police instanceof Error);
+  for (const { name, fd } of [...Object.values(programs), ...(police instanceof Error ? [] : [police])]) {
+    const verified = objectInfo(fd, 'program', VERIFIED_OFFSET + 4).readUInt32LE(VERIFIED_OFFSET);
+    t.log(`${name}: ${verified} instructions followed`);
+    t.true(verified > 0 && verified <= VERIFIED_MAX, `${name}: ${verified}`);
+  }
 });
 
 test('loading again keeps the maps with what they hold, and loads the same programs afresh', (t) => {
