@@ -4,7 +4,7 @@
 // A machine without a mounted bpffs gets one for as long as tests run on it.
 // unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 // What runs in a VM does not hang on how quick that is, so VMs run side by side, and beside what runs on this kernel: of that
-// there is never more than one test file at a time, but in the unit tier.
+// there is never more than one test file at a time, but in the unit tier, and it goes before VMs that count instructions.
 
 import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
@@ -84,7 +84,7 @@ function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
 }
 
 /** As many at once: each keeps one of the machine's processors busy. */
-const JOBS_AT_ONCE = Math.max(1, availableParallelism());
+const VMS_AT_ONCE = Math.max(1, availableParallelism());
 /**
  * One processor each. With two, QEMU 7.2 emulates them in two threads, and now and then runs stale translations of the
  * machine code that V8 has just written: Node then dies of SIGSEGV.
@@ -92,6 +92,8 @@ const JOBS_AT_ONCE = Math.max(1, availableParallelism());
 const VM_CPUS = '1';
 /** A clock that counts instructions: what is measured does not hang on what else this machine does. */
 const TIMED_VM = ['--count-instructions', '--skip-idle'];
+/** By that clock it is all the same when they run: they have what the tests on this kernel leave, which mostly wait. */
+const YIELDING = ['nice', '-n', '19'] as const;
 /** Several times what a slow machine takes. */
 const VM_TIMEOUT_SECONDS = '3600';
 /** By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends with the VM. */
@@ -194,8 +196,10 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
     path.join(projectRoot, 'scripts/test'),
     ...['--inside-vm', JSON.stringify(job), '--result', result],
   ];
+  const script = path.join(projectRoot, 'scripts/vm');
+  const [program, ...command] = isTimed ? [...YIELDING, script] : [script];
   try {
-    await run(path.join(projectRoot, 'scripts/vm'), [...vm, ...inside], { signal });
+    await run(program, [...command, ...vm, ...inside], { signal });
   } catch (error) {
     signal.throwIfAborted();
     if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
@@ -215,20 +219,25 @@ async function inTurn(jobs: readonly Job[], signal: AbortSignal): Promise<Tally>
   return total;
 }
 
-/** Runs the jobs in their order, and several at once. */
-async function runJobs(jobs: readonly Job[], signal: AbortSignal): Promise<Tally> {
-  const waiting = [...jobs];
-  let total = NOTHING;
-  const work = async (): Promise<void> => {
-    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
-      const tally = await job(signal);
-      total = addTallies(total, tally);
-    }
-  };
-  const ended = await Promise.allSettled(Array.from({ length: JOBS_AT_ONCE }, work));
+/** What all of them come to, when the last has ended. */
+async function allOf(parts: readonly Promise<Tally>[], signal: AbortSignal): Promise<Tally> {
+  const ended = await Promise.allSettled(parts);
   signal.throwIfAborted();
-  for (const each of ended) if (each.status === 'rejected') throw each.reason;
-  return total;
+  return ended.reduce((total, each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return addTallies(total, each.value);
+  }, NOTHING);
+}
+
+/** Begins the jobs in their order, and has several run at once. */
+async function severalAtOnce(jobs: readonly Job[], signal: AbortSignal): Promise<Tally> {
+  const waiting = jobs.values();
+  const work = async (): Promise<Tally> => {
+    let total = NOTHING;
+    for (const job of waiting) total = addTallies(total, await job(signal));
+    return total;
+  };
+  return await allOf(Array.from({ length: VMS_AT_ONCE }, work), signal);
 }
 
 /** On this kernel one job after the other: what they measure hangs on how much of the machine they get. */
@@ -251,21 +260,22 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     );
 }
 
-/** What may run side by side, the longest first: VMs, and beside them all that runs on this kernel. */
-function jobsSideBySide(tiers: readonly Tier[], kernels: readonly KernelSeries[]): Job[] {
-  const here = jobsHere(tiers);
+/**
+ * All tests on this kernel, and VMs beside them. Those that go by time would take it from tests that do so, too: they begin when
+ * these have ended; and all of them where there is one processor only.
+ */
+async function runSideBySide(
+  tiers: readonly Tier[],
+  kernels: readonly KernelSeries[],
+  signal: AbortSignal,
+): Promise<Tally> {
+  const here = inTurn(jobsHere(tiers), signal);
   const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
-  const inVms = (tiers.includes('vm') ? jobs : []).map(
-    (job): Job =>
-      (signal) =>
-        runInVm(job, signal),
-  );
-  const [longest, ...others] = inVms;
-  return [
-    ...(longest === undefined ? [] : [longest]),
-    ...(here.length === 0 ? [] : [(signal: AbortSignal) => inTurn(here, signal)]),
-    ...others,
-  ];
+  const inVms = (tiers.includes('vm') ? jobs : []).map((job): Job => async (each) => {
+    if (!job.isTimed || VMS_AT_ONCE === 1) await here;
+    return await runInVm(job, each);
+  });
+  return await allOf([here, severalAtOnce(inVms, signal)], signal);
 }
 
 async function runInside(job: VmJob, result: string, signal: AbortSignal): Promise<Tally> {
@@ -348,7 +358,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   const unit: Job = (each) =>
     runHere(filesOf('unit'), { label: 'unit', concurrency: 2, allowSkips: true, signal: each });
   const first = tiers.includes('unit') ? await unit(signal) : NOTHING;
-  const total = addTallies(first, await runJobs(jobsSideBySide(tiers, kernels), signal));
+  const total = addTallies(first, await runSideBySide(tiers, kernels, signal));
   if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
   process.stdout.write(`on Linux ${[...releases].join(', ')}\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { getPriority, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -103,8 +103,11 @@ async function runSession(session: Session): Promise<number> {
   const machine = new Child(qemuCommand({ ...session, initramfsPath, fileSystemSocket }), portNames.length);
   children.push(machine);
   const [stdout, stderr, control] = machine.ports as [Readable, Readable, Readable];
-  // Once the guest runs nobody needs the folder, and nothing would remove it if this process were killed.
-  const onStarted = (): void => rmSync(scratch, { recursive: true, force: true });
+  const onStarted = (): void => {
+    // Nobody needs the folder any more, and nothing would remove it if this process were killed.
+    rmSync(scratch, { recursive: true, force: true });
+    passNiceness(machine.pid);
+  };
   const done = Promise.all([
     readStatus(control, onStarted),
     relayUntil(endMark, stdout, session.stdout),
@@ -113,6 +116,18 @@ async function runSession(session: Session): Promise<number> {
   const died = Promise.race([machine.ended, files.ended]).then(failWith);
   const [status] = await Promise.race([done, died]);
   return status;
+}
+
+/**
+ * Gives QEMU the niceness of this process: its threads begin at 0, whatever its own is, because its first goes before all others
+ * (PROMPT_TIMERS). And where the kernel groups processes by session (sched_autogroup), only that of the group counts.
+ */
+function passNiceness(pid: number | undefined): void {
+  const niceness = getPriority();
+  if (pid === undefined || niceness === 0) return;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), niceness);
+  const group = `/proc/${pid}/autogroup`;
+  if (existsSync(group)) writeFileSync(group, String(niceness));
 }
 
 /** Reads the control port: `started` when the root file system stands, `ended STATUS` when all is over. */
