@@ -209,6 +209,22 @@ function wiredCapRequirements(scenario: string, of: Figures): Requirement[] {
   return [];
 }
 
+/** What can only be policed: TCP by itself has a policer take more from it. */
+function nodeRequirements(scenario: string, of: Figures): Requirement[] {
+  const mean = of('mean_mbit');
+  return [
+    { what: 'mean', value: mean, unit: 'Mbit/s', least: scenario.includes('tcp') ? 8.5 : 9.9 },
+    { what: 'mean', value: mean, unit: 'Mbit/s', most: 10.1 },
+    { what: 'highest second', value: of('max_second_mbit'), unit: 'Mbit/s', most: 10.1 },
+    {
+      what: "rr p99, 1/8 of TBF's",
+      value: of('rr_p99_us'),
+      unit: 'us',
+      most: times(1 / 8, of('rr_p99_us', 'tbf')),
+    },
+  ];
+}
+
 function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
   switch (bench) {
     case 'latency':
@@ -234,6 +250,8 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
         { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', least: 1.88 },
         { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', most: 1.92 },
       ];
+    case 'node':
+      return nodeRequirements(scenario, of);
     case 'bystanders':
       return [
         {

@@ -1,5 +1,7 @@
 // The benches, what they measure and on which systems. The names are fixed, so that runs of different days compare.
 
+import { NODE_TRAFFIC_ROWS, type NodeTrafficRow } from '../measure/node-traffic.ts';
+
 /** What stands beside each other. `edt-fifo` is the plain departure step of test/bpf/edt-fifo.bpf.c. */
 export const SYSTEMS = ['podpace', 'tbf', 'edt-fifo', 'none'] as const;
 export type System = (typeof SYSTEMS)[number];
@@ -18,6 +20,7 @@ export const BENCHES = [
   'memory',
   'ingress',
   'samenode',
+  'node',
   'bystanders',
   'wiring',
 ] as const;
@@ -34,6 +37,7 @@ export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
   'live',
   'ingress',
   'samenode',
+  'node',
   'bystanders',
   'wiring',
 ]);
@@ -222,6 +226,17 @@ export const NETKIT_SCENARIOS: ReadonlySet<string> = new Set([
   ),
 ]);
 
+/** What a pod sends to the node itself: 10M-tcp-v4-direct and so on. */
+export interface NodeScenario extends NodeTrafficRow {
+  readonly name: string;
+  readonly capMbit: number;
+}
+
+export const NODE_SCENARIOS: readonly NodeScenario[] = NODE_TRAFFIC_ROWS.map((row) => {
+  const { protocol, family, way } = row;
+  return { ...row, capMbit: 10, name: `10M-${protocol}-v${family}-${way}`.toLowerCase() };
+});
+
 /** Senders at once on one aggregate. */
 export const EXACT_SCENARIOS = [
   { name: '1-thread', senders: 1 },
@@ -252,6 +267,8 @@ export function scenariosOf(bench: Bench): readonly string[] {
       return names(INGRESS_SCENARIOS);
     case 'samenode':
       return names(SAMENODE_SCENARIOS);
+    case 'node':
+      return names(NODE_SCENARIOS);
     case 'bystanders':
       return names(BYSTANDER_SCENARIOS);
     case 'wiring':

@@ -84,6 +84,7 @@ const TITLES: Readonly<Record<Bench, string>> = {
   memory: 'Memory of the BPF maps',
   ingress: 'What a capped pod receives',
   samenode: 'A cap towards another pod of the node',
+  node: 'A cap towards the node itself',
   bystanders: 'What those without a cap get beside one',
   wiring: 'What it costs to join a pod to its node',
 };
@@ -121,6 +122,10 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
   samenode:
     'One TCP flow (iperf3) from a pod with a cap of 2 Mbit/s on what it sends to a pod of the same node without a cap, through ' +
     'routes, one bridge or netkit pairs; payload counted at the receiver, from the second second on.',
+  node:
+    'One TCP flow, or datagrams of 1400 bytes at three times the cap, from a pod to a listener of its node: at the node’s address, through DNAT, ' +
+    'by TPROXY; beside it 50 requests a second by UDP. Payload counted at the listener, as frames; mean_mbit from the second second on, max_second_mbit ' +
+    'from the first byte on. podpace polices this way: nothing can hold it.',
   bystanders:
     'Four TCP flows (iperf3) as fast as they go to the peer, on a node where podpace caps another pod and on one without podpace: from the node itself, ' +
     'from a pod without caps, and from the capped pod to an exempt address (there: from a pod without caps).',

@@ -17,6 +17,7 @@ import type { BenchOptions } from './network.ts';
 import { Recorder } from './record.ts';
 import type { Measured } from './record.ts';
 import { runSamenode } from './samenode.ts';
+import { runToNode } from './to-node.ts';
 import { runWiring } from './wiring.ts';
 
 /** How much is measured. */
@@ -145,6 +146,8 @@ export async function runBench(
       return await runBystanders(effort, recorder, options);
     case 'samenode':
       return await runSamenode(effort, recorder, options);
+    case 'node':
+      return await runToNode(effort, recorder, options);
     case 'wiring':
       await loadBbr();
       return await runWiring(effort, recorder, options);
