@@ -13,6 +13,13 @@ function foreignQdisc(device: string): string {
   );
 }
 
+/** Somebody's program or filter before podpace's, of a priority in the case of filters. */
+function inFront(device: string, hook: string, priority?: number): string {
+  return priority === undefined
+    ? 'have its owner attach it behind others (BPF_F_AFTER), or detach it'
+    : `remove it (tc filter del dev ${device} ${hook} pref ${priority}), or give it a larger priority number`;
+}
+
 /** How the node's bpffs gets to where podpaced looks for it. */
 function nodeBpffs(place: string): string {
   return (
@@ -45,6 +52,8 @@ export const remedies = {
   sameRelease: 'install podpace and podpaced of the same release',
   /** A qdisc on an exit that somebody configured. */
   foreignQdisc,
+  /** Who comes before podpace at a hook, and cannot be passed. */
+  inFront,
   /** A qdisc that the kernel does not have. */
   missingQdisc: modprobe,
   /** Something that is switched on when a kernel is built. */

@@ -2,12 +2,14 @@
 // concerns the attachments that judgement.ts says. Pure.
 
 import { addedBytes, aggregatePage } from '../wire/aggregate.ts';
+import { remedies } from '../protocol/remedies.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf as nameOfAttachment } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './exit-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
+import type { Occupant } from '../wire/hook-place.ts';
 import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
@@ -210,6 +212,11 @@ class Parties {
   }
 }
 
+function remedyFor(occupants: readonly Occupant[], device: string, hook: string): string {
+  const filter = occupants.find((occupant) => occupant.kind === 'filter');
+  return remedies.inFront(device, hook, filter?.priority);
+}
+
 /** Programs that may not see every packet, since others come before them. */
 function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[] {
   const programs = desiredPrograms(desired);
@@ -220,7 +227,7 @@ function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[
     const device = nameOf(observed, ifindex);
     const text =
       `The ${ROLES[program]} on ${device} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +
-      'which may keep packets from it';
+      `which may keep packets from it; ${remedyFor(occupants, device, hook)}`;
     return [{ text, place: device, scopes: parties.byProgram(program, ifindex) }];
   });
 }

@@ -6,6 +6,7 @@ export type RemedyName = keyof typeof remedies;
 
 export const REMEDY_TIERS = {
   foreignQdisc: 'vm',
+  inFront: 'vm',
   missingQdisc: 'vm',
   kernelWith: 'vm',
   newerKernel: 'vm',

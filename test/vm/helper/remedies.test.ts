@@ -4,9 +4,12 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
+import { inNetns } from '../../../helper/kernel/netns.ts';
+import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { remedies } from '../../../helper/protocol/remedies.ts';
 import { buildDirectory } from '../../../scripts/lib/paths.ts';
 import {
@@ -17,6 +20,7 @@ import {
   PODPACED,
   startHelper,
 } from '../../kit/helper.ts';
+import { indexOf, load, verdictCode } from '../../kit/foreign-programs.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
 import type { TestHelper } from '../../kit/helper.ts';
@@ -96,6 +100,36 @@ const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene)
     t.true(text.includes(remedies.foreignQdisc('uplink')), text);
     run(scene, /\((tc [^)]*)\)/.exec(text)?.[1] ?? 'false');
     t.is(await attach(), '');
+  },
+  inFront: async (t, scene) => {
+    const { node, helper, attach } = scene;
+    const named = async (): Promise<string> => (await helper.ask('status', {})).problems.join('; ');
+    if (isTcxSupported()) {
+      // Who steps in front again and again is let stay there, and told of.
+      const { fd } = load(t, verdictCode(0));
+      const ifindex = indexOf(node, 'pod0');
+      const links: number[] = [];
+      const endMs = performance.now() + 60_000;
+      while (!(await named()).includes(remedies.inFront('pod0', 'ingress')) && performance.now() < endMs) {
+        for (const link of links.splice(0)) fs.closeSync(link);
+        links.push(inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingress' })));
+        await sleep(2500);
+      }
+      t.true((await named()).includes(remedies.inFront('pod0', 'ingress')), await named());
+      for (const link of links) fs.closeSync(link);
+    } else {
+      await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+      node.tc('qdisc', 'replace', 'dev', 'pod0', 'clsact');
+      const words = 'pref 1 protocol all u32 match u32 0 0 action pass';
+      node.tc('filter', 'add', 'dev', 'pod0', 'ingress', ...words.split(' '));
+      t.is(await attach(), '');
+      const text = await named();
+      t.true(text.includes(remedies.inFront('pod0', 'ingress', 1)), text);
+      run(scene, /\((tc filter [^)]*)\)/.exec(text)?.[1] ?? 'false');
+    }
+    const wellMs = performance.now() + 10_000;
+    while ((await named()) !== '' && performance.now() < wellMs) await sleep(100);
+    t.is(await named(), '');
   },
   missingQdisc: async (t) => {
     // This kernel has it as a module, or built in: modprobe succeeds for either.
