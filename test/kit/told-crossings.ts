@@ -56,6 +56,7 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
     withinMs: BY_BOOKS_MS,
   },
   'an XDP program that redirects to the uplink': {
+    isUsual: true,
     make: (t, { node }) => {
       const takeOff = putXdp(t, node, 'pod0', redirectCode(indexOf(node, 'uplink')));
       t.teardown(takeOff);
