@@ -1,6 +1,6 @@
 // What went wrong anywhere below, as one of the specification's errors.
 
-import { AddonError, hasErrno, KernelError } from '../helper/kernel/errors.ts';
+import { AddonError, hasErrno, KernelError } from '../helper/wire/errors.ts';
 import { HelperError, type HelperFailure } from '../helper/protocol/client.ts';
 import { CniError, ErrorCode } from './types.ts';
 

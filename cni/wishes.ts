@@ -4,11 +4,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { keyOf, type AttachmentKey, type AttachParams } from '../helper/protocol/messages.ts';
-import type { WishFiles } from '../helper/shaping/wish-files.ts';
+import type { WishFiles } from '../helper/control/wish-files.ts';
 import type { Pair } from './wiring/pair.ts';
 
 async function filesAt(socket: string): Promise<WishFiles> {
-  const { WishFiles } = await import('../helper/shaping/wish-files.ts');
+  const { WishFiles } = await import('../helper/control/wish-files.ts');
   return new WishFiles(socket);
 }
 

@@ -14,7 +14,7 @@ import {
 } from './config.ts';
 import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
 import { isBpffs } from './kernel/bpffs.ts';
-import { AddonError } from './kernel/errors.ts';
+import { AddonError } from './wire/errors.ts';
 import { tryPrograms } from './kernel/features.ts';
 import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';

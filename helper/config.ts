@@ -1,7 +1,7 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
 import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
-import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/exit-qdiscs.ts';
+import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
 import { checkExemptions } from './wire/exemption.ts';

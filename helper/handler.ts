@@ -19,7 +19,7 @@ import type { Handler } from './server.ts';
 import { nameOf } from './shaping/effective.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
-import type { Shaper } from './shaping/shaper.ts';
+import type { Shaper } from './control/shaper.ts';
 import { formatRate } from './shaping/units.ts';
 
 /** What the handler needs besides the shaper. */

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { HelperConfig } from './config.ts';
 import { effectiveCapabilities } from './kernel/capabilities.ts';
-import { hasErrno } from './kernel/errors.ts';
+import { hasErrno } from './wire/errors.ts';
 import { lockHolder, NETWORK_NAMESPACE, tryLock } from './kernel/locks.ts';
 import { listenerOf } from './kernel/unix-sockets.ts';
 import { isServed } from './socket-file.ts';

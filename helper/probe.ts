@@ -3,7 +3,7 @@
 
 import os from 'node:os';
 import type { HelperConfig } from './config.ts';
-import { AddonError } from './kernel/errors.ts';
+import { AddonError } from './wire/errors.ts';
 import { tryFeatures } from './kernel/features.ts';
 import { FEATURES, notTried, type Attempt, type KernelFeatures } from './wire/kernel-features.ts';
 import { RtSocket } from './kernel/rtnetlink.ts';
@@ -12,8 +12,8 @@ import { missingPrivileges, privilegeItems } from './privileges.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
 import { remedies } from './protocol/remedies.ts';
 import { judgeFeatures, judgeUplinks } from './shaping/features.ts';
-import { observeExits } from './shaping/observe.ts';
-import { RouteWatch } from './shaping/route-watch.ts';
+import { observeExits } from './control/observe.ts';
+import { RouteWatch } from './control/route-watch.ts';
 
 type PinSettings = Pick<HelperConfig, 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
 

@@ -1,6 +1,6 @@
 // Which congestion control TCP uses in a pod: a parameter of its network namespace, of which the node's own is untouched.
 
-import { hasErrno } from '../../helper/kernel/errors.ts';
+import { hasErrno } from '../../helper/wire/errors.ts';
 import { CniError, ErrorCode } from '../types.ts';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,6 @@
 // Makes and removes the pair of a pod: veth or netkit.
 
-import { hasErrno } from '../../helper/kernel/errors.ts';
+import { hasErrno } from '../../helper/wire/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';

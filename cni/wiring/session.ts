@@ -1,6 +1,6 @@
 // Netlink sockets in the node's namespace and in the pod's, open for the length of one command.
 
-import { hasErrno } from '../../helper/kernel/errors.ts';
+import { hasErrno } from '../../helper/wire/errors.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { CniError, ErrorCode } from '../types.ts';

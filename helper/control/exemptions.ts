@@ -8,7 +8,7 @@ import {
   type ExemptionEntries,
 } from '../shaping/exemptions.ts';
 import type { AttachmentRecord } from '../shaping/records.ts';
-import type { Datapath } from '../shaping/datapath.ts';
+import type { Datapath } from './datapath.ts';
 
 /** Gives a list the entries that it has to have, whatever it has. */
 export function restoreExemptions(datapath: Datapath, list: number, texts: readonly string[]): void {

@@ -5,7 +5,7 @@ import type { Link } from '../wire/link-message.ts';
 import { deviceTowards } from '../kernel/routes.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { listL2tp, listXfrmStates, pppoeDevices } from '../kernel/tunnels.ts';
-import { KernelError } from '../kernel/errors.ts';
+import { KernelError } from '../wire/errors.ts';
 import { NO_OUTER_WAYS, type OuterWays } from '../shaping/layers.ts';
 import { farEndOf } from '../shaping/overheads.ts';
 

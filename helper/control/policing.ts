@@ -1,7 +1,7 @@
 // The program that polices what pods send to the node itself, where it stands or why it cannot.
 
 import type { LoadedProgram } from '../kernel/bpf-loader.ts';
-import { KernelError } from '../kernel/errors.ts';
+import { KernelError } from '../wire/errors.ts';
 import type { NodeHook } from '../kernel/node-hook.ts';
 import type { PolicingStanding } from '../shaping/policing.ts';
 

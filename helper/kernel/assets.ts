@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import sea from 'node:sea';
 import { remedies } from '../protocol/remedies.ts';
-import { AddonError } from './errors.ts';
+import { AddonError } from '../wire/errors.ts';
 
 /** The names of the assets; scripts/build.ts packs exactly these. */
 export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';

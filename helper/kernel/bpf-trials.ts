@@ -20,7 +20,7 @@ import {
   PROG_TYPE_SCHED_CLS,
   type MapAttributes,
 } from './bpf.ts';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 
 /** The kernel's ENOTSUPP, which is none of the C library's (include/linux/errno.h). */
 const ENOTSUPP = 'Unknown system error -524';

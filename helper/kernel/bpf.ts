@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { possibleCpus } from './cpus.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 
 /** `enum bpf_map_type` of linux/bpf.h, as far as used. */
 export const MAP_TYPE = {

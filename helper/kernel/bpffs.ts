@@ -1,7 +1,7 @@
 // bpffs: the file system on which maps, programs and links are pinned, so that they outlive the helper.
 
 import fs from 'node:fs';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 import { mountFileSystem, unmount } from './ffi.ts';
 import { deviceOf, readMounts } from './mounts.ts';
 

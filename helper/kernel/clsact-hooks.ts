@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 import {
   bpfFilterOf,
   deleteFilter,

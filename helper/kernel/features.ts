@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { notTried, THERE, type Attempt, type KernelFeatures } from '../wire/kernel-features.ts';
 import { attempt, judged, loadPassing, TRIAL_NAME, tryBpf, wordsOf } from './bpf-trials.ts';
 import { tryPodpace } from './bpf-loader.ts';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
 import { ensureClsact, replaceBpfFilter } from './filters.ts';
 import { describeModule } from './kernel-modules.ts';

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
-import { KernelError } from './errors.ts';
+import { KernelError } from '../wire/errors.ts';
 
 /** The part of koffi's native addon that is used; its JavaScript wrapper adds 8 ms to a start and is left out. */
 interface Koffi {

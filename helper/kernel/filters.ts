@@ -18,7 +18,7 @@ import {
   writeBpfFilterOptions,
 } from '../wire/tc-message.ts';
 import type { BpfFilterOptions, TcHook } from '../wire/tc-message.ts';
-import { KernelError, hasErrno } from './errors.ts';
+import { KernelError, hasErrno } from '../wire/errors.ts';
 import { deleteQdisc, listQdiscs } from './qdiscs.ts';
 import type { RtSocket } from './rtnetlink.ts';
 

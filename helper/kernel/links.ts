@@ -11,7 +11,7 @@ import {
   encodePair,
 } from '../wire/link-message.ts';
 import type { Link, PairKind } from '../wire/link-message.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import type { NetNamespace } from './netns.ts';
 import type { RtSocket } from './rtnetlink.ts';
 

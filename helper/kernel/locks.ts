@@ -1,7 +1,7 @@
 // Locks that the kernel takes away from whoever dies: flock(2) on things that are there anyway.
 
 import fs from 'node:fs';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import { lockFile } from './ffi.ts';
 import { deviceNumbers } from './mounts.ts';
 

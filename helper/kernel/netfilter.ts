@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import { Protocol } from 'netlink/dist/constants.js';
 import { decodeForwardChain, encodeChainsQuery, NFT_GETCHAIN } from '../wire/nftables-message.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import { openRtTransport } from './rt-transport.ts';
 import { RtSocket } from './rtnetlink.ts';
 

@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import { RawNetlinkSocket, type ErrnoException, type MessageInfo } from 'netlink/dist/raw.js';
 import type { Protocol } from 'netlink/dist/constants.js';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import { netlinkPort, setSocketOption, socketDrops } from './ffi.ts';
 
 /** linux/netlink.h; the number of SOL_NETLINK is in linux/socket.h. */

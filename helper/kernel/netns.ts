@@ -6,7 +6,7 @@
 // leaves. It must not wait in between, for then the rest of the process would run in that namespace.
 
 import fs from 'node:fs';
-import { KernelError } from './errors.ts';
+import { KernelError } from '../wire/errors.ts';
 import { isNetworkNamespace, setNetworkNamespace } from './ffi.ts';
 
 /** An open network namespace; it lives at least until `close`. */

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { lookupElement, objectInfo, openPinned, pinObject, updateElement } from './bpf.ts';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
 import { memberOffsets } from '../wire/kernel-types.ts';
 import type { AttachableProgram } from './hook-places.ts';

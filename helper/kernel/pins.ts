@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import { openPinned, pinObject } from './bpf.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 
 /** Descriptor of a pinned object; undefined when there is none. */
 export function openIfPinned(pin: string): number | undefined {

@@ -8,7 +8,7 @@ import { formatMessage } from 'netlink/dist/structs.js';
 import { WireError } from '../wire/attributes.ts';
 import { ReplyCollector } from '../wire/netlink-reply.ts';
 import type { Reply, ReplyMessage } from '../wire/netlink-reply.ts';
-import { KernelError } from './errors.ts';
+import { KernelError } from '../wire/errors.ts';
 import { inNetns } from './netns.ts';
 import type { NetNamespace } from './netns.ts';
 import { openRtTransport } from './rt-transport.ts';

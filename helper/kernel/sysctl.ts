@@ -2,7 +2,7 @@
 // call these inside inNetns to reach another.
 
 import fs from 'node:fs';
-import { hasErrno, KernelError } from './errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 
 /** Value of a parameter, for instance of `net/ipv4/ip_forward`, without the line's end. Throws KernelError. */
 export function readSysctl(name: string): string {

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadProgram, nameOfProgram, openPinned, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import { placesIn, type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
 import { HOOK_NAMES, isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
 import { currentNetns, inNetns } from './netns.ts';

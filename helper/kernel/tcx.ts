@@ -4,7 +4,7 @@
 import type { HookName, Place } from '../wire/hook-place.ts';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
-import { KernelError } from './errors.ts';
+import { KernelError } from '../wire/errors.ts';
 
 /** `enum bpf_attach_type` of linux/bpf.h. */
 const BPF_TCX_INGRESS = 46;

@@ -14,7 +14,7 @@ import {
   type L2tpTunnel,
 } from '../wire/l2tp-message.ts';
 import { XFRM_MSG_GETSA, decodeXfrmState, type XfrmState } from '../wire/xfrm-message.ts';
-import { hasErrno } from './errors.ts';
+import { hasErrno } from '../wire/errors.ts';
 import { openRtTransport } from './rt-transport.ts';
 import { RtSocket } from './rtnetlink.ts';
 

@@ -3,30 +3,11 @@
 // A filter's redirect is known to take packets away. An XDP program runs before podpace's, and nobody can tell from outside
 // which packets it redirects, or whether any: that is something to know, and no fault.
 
-import type { TcHook } from '../wire/tc-message.ts';
+import type { Redirect } from '../wire/hook-place.ts';
 import type { Problem, Scope } from './judgement.ts';
 import { desiredPrograms, placeOf, shapedDevices, type Desired, type Observed } from './plan.ts';
 import type { ProgramName } from './plan.ts';
 import { hostInterfacesOf } from './records.ts';
-
-/** A filter that sends packets away by another device (`mirred egress redirect`). */
-export interface Redirect {
-  readonly hook: TcHook;
-  /** Kind of the filter. */
-  readonly type: string;
-  readonly priority: number;
-  /** The other device. */
-  readonly ifindex: number;
-  readonly name: string;
-  /** Whether that one gives packets back to where they came from: an ifb. */
-  readonly comesBack: boolean;
-}
-
-/** A program that sees what a device receives before everybody else. */
-export interface XdpProgram {
-  readonly id: number;
-  readonly name: string;
-}
 
 interface Looked {
   readonly desired: Desired;

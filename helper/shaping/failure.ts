@@ -1,6 +1,6 @@
 // The one error that shaping raises on purpose: it carries what the caller of the protocol is told.
 
-import { hasErrno, KernelError } from '../kernel/errors.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
 import type { ErrorCode, ProtocolError } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 

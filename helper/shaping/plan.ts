@@ -19,7 +19,7 @@ import {
   type ForeignQdisc,
   type ObservedExit,
   type QdiscStep,
-} from './exit-qdiscs.ts';
+} from './holder-qdiscs.ts';
 import type { HookName, Occupant } from '../wire/hook-place.ts';
 import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';

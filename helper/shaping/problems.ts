@@ -7,7 +7,7 @@ import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, nameOf as nameOfAttachment } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
-import { qdiscProblems } from './exit-qdiscs.ts';
+import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
 import type { Occupant } from '../wire/hook-place.ts';
 import { policingNotes } from './policing.ts';

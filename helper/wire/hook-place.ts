@@ -1,5 +1,7 @@
 // Where programs stand, and who else may: the names of hooks, of places, and of the marks that podpace leaves of them. Pure.
 
+import type { TcHook } from './tc-message.ts';
+
 /**
  * Hooks by the name that podpace has for them: `peer` is what the far end of a netkit sends, seen from this end; the last ones
  * come after the programs of others.
@@ -18,6 +20,25 @@ export interface Place {
 export type Occupant =
   | { readonly kind: 'program'; readonly id: number; readonly name: string }
   | { readonly kind: 'filter'; readonly type: string; readonly priority: number };
+
+/** A filter that sends packets away by another device (`mirred egress redirect`). */
+export interface Redirect {
+  readonly hook: TcHook;
+  /** Kind of the filter. */
+  readonly type: string;
+  readonly priority: number;
+  /** The other device. */
+  readonly ifindex: number;
+  readonly name: string;
+  /** Whether that one gives packets back to where they came from: an ifb. */
+  readonly comesBack: boolean;
+}
+
+/** A program that sees what a device receives before everybody else. */
+export interface XdpProgram {
+  readonly id: number;
+  readonly name: string;
+}
 
 /** Whether podpace's program comes after those of others there, and not before them. */
 export function isLast(hook: HookName): boolean {

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { KernelError } from '../../helper/kernel/errors.ts';
+import { KernelError } from '../../helper/wire/errors.ts';
 import type { EXACT_SCENARIOS } from './names.ts';
 import type { Measured } from './record.ts';
 import { UndoStack } from '../measure/undo.ts';

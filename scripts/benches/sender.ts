@@ -3,7 +3,7 @@
 
 import { createInterface } from 'node:readline';
 import { openPinned } from '../../helper/kernel/bpf.ts';
-import { KernelError } from '../../helper/kernel/errors.ts';
+import { KernelError } from '../../helper/wire/errors.ts';
 import { sendThrough } from './step-under-test.ts';
 import type { StepPacket } from './step-under-test.ts';
 

@@ -10,7 +10,7 @@ import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import type { TestRunResult } from '../../helper/kernel/bpf-test-run.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
-import { hasErrno } from '../../helper/kernel/errors.ts';
+import { hasErrno } from '../../helper/wire/errors.ts';
 import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
   AGGREGATE_ID_MIN,

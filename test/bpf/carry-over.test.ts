@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import test from 'ava';
 import { closeObject } from '../../helper/kernel/bpf-loader.ts';
-import { changeOver } from '../../helper/shaping/change-over.ts';
+import { changeOver } from '../../helper/control/change-over.ts';
 import {
   asPodpace,
   clockNs,

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { KernelError } from '../../helper/kernel/errors.ts';
+import { KernelError } from '../../helper/wire/errors.ts';
 import {
   createMap,
   deleteElement,

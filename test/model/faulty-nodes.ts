@@ -3,12 +3,16 @@
 
 import fc from 'fast-check';
 import type { Direction } from '../../helper/protocol/messages.ts';
-import { LEAF_FQ_OPTIONS, type ObservedExit, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
+import {
+  LEAF_FQ_OPTIONS,
+  type ObservedExit,
+  type ObservedQdisc,
+} from '../../helper/shaping/holder-qdiscs.ts';
 import type { Exit } from '../../helper/shaping/exits.ts';
 import { plan, type Desired, type Observed } from '../../helper/shaping/plan.ts';
 import { DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { AttachmentRecord } from '../../helper/shaping/records.ts';
-import type { View } from '../../helper/shaping/view.ts';
+import type { View } from '../../helper/control/view.ts';
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { applyToModel } from './node.ts';
 

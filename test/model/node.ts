@@ -2,7 +2,7 @@
 
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { digestOf } from '../../helper/shaping/exemptions.ts';
-import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/exit-qdiscs.ts';
+import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/holder-qdiscs.ts';
 import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
 import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
 

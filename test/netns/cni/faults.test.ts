@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
 import type { Kernel } from '../../../cni/wiring/kernel.ts';
-import { KernelError } from '../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../helper/wire/errors.ts';
 import { describeNetns, snapshot } from '../../kit/cni-node.ts';
 import { healthy, startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, DUAL, fail, makePod, succeed } from '../../kit/pod.ts';

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import test from 'ava';
 import { closeObject, type LoadedObject } from '../../../helper/kernel/bpf-loader.ts';
 import { readPinnedLayout } from '../../../helper/kernel/layout-pin.ts';
-import { changeOver } from '../../../helper/shaping/change-over.ts';
+import { changeOver } from '../../../helper/control/change-over.ts';
 import { LAYOUT } from '../../../helper/wire/layout.ts';
 import { asPodpace, clockNs, CONFIG, configOf, countersOf, FormerNode } from '../../kit/former-node.ts';
 

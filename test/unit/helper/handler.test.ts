@@ -7,9 +7,9 @@ import type { ExitStatus, Method } from '../../../helper/protocol/messages.ts';
 import { ShapingError } from '../../../helper/shaping/failure.ts';
 import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
 import { DEFAULTS } from '../../../helper/shaping/rates.ts';
-import { checkFailure, listItem, pageOf } from '../../../helper/shaping/reports.ts';
+import { checkFailure, listItem, pageOf } from '../../../helper/control/reports.ts';
 import type { AttachmentRecord } from '../../../helper/shaping/records.ts';
-import type { Shaper } from '../../../helper/shaping/shaper.ts';
+import type { Shaper } from '../../../helper/control/shaper.ts';
 
 const EXITS = 600;
 const QUEUES = 128;

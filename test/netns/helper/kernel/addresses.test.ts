@@ -1,6 +1,6 @@
 import test from 'ava';
 import { addAddress, deleteAddress, listAddresses } from '../../../../helper/kernel/addresses.ts';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 

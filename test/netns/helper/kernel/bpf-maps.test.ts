@@ -16,7 +16,7 @@ import {
 import { loadPodpace, type LoadedPodpace } from '../../../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { AGGREGATE_COUNTERS_SIZE } from '../../../../helper/wire/aggregate.ts';
 import {
   EXEMPTION_KEY_SIZE,

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { loadProgram, PROG_TYPE_SCHED_CLS } from '../../../../helper/kernel/bpf.ts';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import {
   deleteFilter,
   ensureClsact,

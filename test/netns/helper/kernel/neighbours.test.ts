@@ -1,5 +1,5 @@
 import test from 'ava';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { addNeighbour } from '../../../../helper/kernel/neighbours.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test from 'ava';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { currentNetns, inNetns, openNetns } from '../../../../helper/kernel/netns.ts';
 import { makeNetns, openDescriptors } from '../../../kit/netns.ts';
 

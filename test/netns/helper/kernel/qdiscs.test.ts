@@ -1,5 +1,5 @@
 import test from 'ava';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { findLink } from '../../../../helper/kernel/links.ts';
 import {
   TC_H_ROOT,

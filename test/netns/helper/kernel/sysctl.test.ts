@@ -1,5 +1,5 @@
 import test from 'ava';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { inNetns } from '../../../../helper/kernel/netns.ts';
 import { readSysctl, writeSysctl } from '../../../../helper/kernel/sysctl.ts';
 import { makeNetns } from '../../../kit/netns.ts';

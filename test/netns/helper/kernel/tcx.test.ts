@@ -10,7 +10,7 @@ import {
   queryTcx,
   updateLink,
 } from '../../../../helper/kernel/tcx.ts';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { inNetns, type NetNamespace } from '../../../../helper/kernel/netns.ts';
 import { makeScratchNetns } from '../../../../helper/kernel/scratch-netns.ts';
 

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import test from 'ava';
 import { formatMessage, parseMessages } from 'netlink/dist/structs.js';
 import type { ErrnoException } from 'netlink/dist/raw.js';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import type { RtTransport } from '../../../../helper/kernel/rt-transport.ts';
 import { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
 import { WireError } from '../../../../helper/wire/attributes.ts';

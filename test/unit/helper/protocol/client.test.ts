@@ -40,7 +40,7 @@ async function refused(
 
 test('a result, in one piece and byte by byte', async (t) => {
   const whole = await startFakeHelper(t);
-  t.deepEqual(await attach(whole.socketPath), { degraded: [], notices: [] });
+  t.deepEqual(await attach(whole.socketPath), { degraded: [], held: [], notices: [] });
   t.deepEqual(whole.requests, [{ version: 2, method: 'attach', params: PARAMS }]);
   const slow = await startFakeHelper(t, (_, connection) => {
     const bytes = Buffer.from('{"version":2,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n');

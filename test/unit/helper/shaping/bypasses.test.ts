@@ -1,13 +1,9 @@
 // What is told of filters that redirect and of XDP programs, on nodes in memory.
 
 import test from 'ava';
-import {
-  detourNotes,
-  redirectProblems,
-  xdpNotes,
-  type Redirect,
-} from '../../../../helper/shaping/bypasses.ts';
-import type { ObservedExit } from '../../../../helper/shaping/exit-qdiscs.ts';
+import { detourNotes, redirectProblems, xdpNotes } from '../../../../helper/shaping/bypasses.ts';
+import type { Redirect } from '../../../../helper/wire/hook-place.ts';
+import type { ObservedExit } from '../../../../helper/shaping/holder-qdiscs.ts';
 import type { Exit } from '../../../../helper/shaping/exits.ts';
 import type { Desired, Observed } from '../../../../helper/shaping/plan.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';

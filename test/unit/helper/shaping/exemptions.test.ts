@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { replaceExemptions, restoreExemptions } from '../../../../helper/control/exemptions.ts';
-import type { Datapath } from '../../../../helper/shaping/datapath.ts';
+import type { Datapath } from '../../../../helper/control/datapath.ts';
 import {
   attachmentEntries,
   digestOf,

@@ -3,8 +3,8 @@
 
 import test from 'ava';
 import fc from 'fast-check';
-import { checkFailure, concernedBy, listItem } from '../../../../helper/shaping/reports.ts';
-import { judge } from '../../../../helper/shaping/view.ts';
+import { checkFailure, concernedBy, listItem } from '../../../../helper/control/reports.ts';
+import { judge } from '../../../../helper/control/view.ts';
 import { faultyNode, nodeSpecs, type FaultyNode } from '../../../model/faulty-nodes.ts';
 
 const RUNS = 10_000;

@@ -6,7 +6,7 @@ import { Judgement } from '../../../../helper/shaping/judgement.ts';
 import { plan, type Desired, type Observed } from '../../../../helper/shaping/plan.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
-import { checkFailure } from '../../../../helper/shaping/reports.ts';
+import { checkFailure } from '../../../../helper/control/reports.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
 import { applyToModel } from '../../../model/node.ts';

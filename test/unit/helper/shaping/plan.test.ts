@@ -5,7 +5,7 @@ import {
   qdiscProblems,
   type ObservedExit,
   type ObservedQdisc,
-} from '../../../../helper/shaping/exit-qdiscs.ts';
+} from '../../../../helper/shaping/holder-qdiscs.ts';
 import {
   desiredPrograms,
   plan,

@@ -2,7 +2,7 @@
 // other cap.
 
 import test from 'ava';
-import { KernelError } from '../../../../helper/kernel/errors.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import type { NodeHook } from '../../../../helper/kernel/node-hook.ts';
 import { Policing } from '../../../../helper/control/policing.ts';
 import { policingNotes, policingStatus, policingSteps } from '../../../../helper/shaping/policing.ts';

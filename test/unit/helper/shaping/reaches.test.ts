@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { formatMessage } from 'netlink/dist/structs.js';
 import { Reaches } from '../../../../helper/shaping/reaches.ts';
-import { RouteWatch } from '../../../../helper/shaping/route-watch.ts';
+import { RouteWatch } from '../../../../helper/control/route-watch.ts';
 import { encodeLinkChange, RTM_NEWLINK } from '../../../../helper/wire/link-message.ts';
 import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from '../../../../helper/wire/nexthop-message.ts';
 import type { Reach } from '../../../../helper/wire/route-brief.ts';

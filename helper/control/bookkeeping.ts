@@ -1,0 +1,146 @@
+// Looks at the books now and then, and remembers what the watch over them has found.
+
+import { readDeviceBytes } from '../kernel/device-counters.ts';
+import { listLinks } from '../kernel/links.ts';
+import type { Datapath } from './datapath.ts';
+import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
+import { talliesOf } from '../shaping/books.ts';
+import { nameOf } from '../shaping/effective.ts';
+import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
+import type { Problem } from '../shaping/judgement.ts';
+import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from '../shaping/records.ts';
+import { formatRate } from '../shaping/units.ts';
+
+/** What a look takes in. */
+export interface BooksOf {
+  readonly attachments: readonly AttachmentRecord[];
+  /** Where programs stand. */
+  readonly exits: Iterable<Exit>;
+}
+
+/** Names of ways in looks: a device by its own name, an exit by one that no device has (dev_valid_name in net/core/dev.c). */
+const EXIT_WAY = 'unsigned/';
+
+const NO_WAYS: Ways = { ofAll: [], ofUnseen: [] };
+
+/** What is to be looked for, of the ways that a leak has. */
+function adviceOf({ ways, isUnseen }: Leak, hostInterface: string): string[] {
+  const exits = ways.filter((way) => way.startsWith(EXIT_WAY)).map((way) => way.slice(EXIT_WAY.length));
+  const devices = ways.filter((way) => !way.startsWith(EXIT_WAY));
+  const [exit, device] = [exits.join(', '), devices.join(', ')];
+  if (isUnseen)
+    return [
+      `the classifier has not seen them, and ${device || exit} sends more since: look for what takes packets before the ` +
+        `classifier on ${hostInterface} (XDP), or has taken it away`,
+    ];
+  return [
+    ...(devices.length === 0
+      ? []
+      : [
+          `${device}, without a program of podpace, sends more since: look for what routes or redirects packets to ${device}`,
+        ]),
+    ...(exits.length === 0
+      ? []
+      : [
+          `more leaves by ${exit} without a sign of podpace since: look for what makes other packets of them on the way to ${exit}`,
+        ]),
+  ];
+}
+
+function problemOf(leak: Leak, record: AttachmentRecord): Problem {
+  const rate = formatRate(Math.round(leak.bytesPerSec * 8));
+  const places = hostInterfacesOf(record)
+    .map(({ hostInterface }) => hostInterface)
+    .join(' or ');
+  return {
+    text:
+      `${rate} of what ${nameOf(record)} sends vanish between ${places} and the exits, and ` +
+      adviceOf(leak, places).join('; '),
+    place: record.hostInterface,
+    scopes: [{ of: 'attachment', key: record, direction: 'egress' }],
+  };
+}
+
+export class Bookkeeping {
+  readonly #datapath: Datapath;
+  readonly #log: (level: 'error' | 'info', message: string) => void;
+  readonly #watch = new BookWatch();
+  /** By the name of the attachment. */
+  #problems: ReadonlyMap<string, Problem> = new Map();
+
+  constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
+    this.#datapath = datapath;
+    this.#log = log;
+  }
+
+  /** What the last look has found. */
+  problems(): Problem[] {
+    return [...this.#problems.values()];
+  }
+
+  /** Compares what vanishes of capped pods' packets with what devices without a program send. */
+  async look({ attachments, exits }: BooksOf): Promise<void> {
+    const senders = new Map<number, AttachmentRecord>();
+    for (const record of attachments)
+      if (record.egressAggregateId !== undefined) senders.set(record.egressAggregateId, record);
+    if (senders.size === 0) return this.#tell(new Map());
+    const places = [...exits];
+    // Before the books: what comes between the two readings was seen too often, and not unseen.
+    const { received, sent } = readDeviceBytes();
+    const aggregates = this.#samplesOf(senders, received);
+    const unsigned = this.#datapath.readUnsignedBytes(places.map(({ ifindex }) => ifindex));
+    for (const { ifindex, name } of places) sent.set(`${EXIT_WAY}${name}`, unsigned.get(ifindex) ?? 0);
+    const vanishing = this.#watch.add({ atMs: performance.now(), aggregates, sentBytes: sent });
+    // Which devices there are is asked only when it matters.
+    const ways = vanishing.length === 0 ? NO_WAYS : await this.#ways(attachments, places);
+    const leaks = this.#watch.judge(vanishing, ways);
+    this.#tell(
+      new Map(
+        leaks.flatMap((leak) => {
+          const record = senders.get(leak.id);
+          return record === undefined ? [] : [[nameOf(record), problemOf(leak, record)] as const];
+        }),
+      ),
+    );
+  }
+
+  #samplesOf(
+    senders: ReadonlyMap<number, AttachmentRecord>,
+    received: ReadonlyMap<string, number>,
+  ): Map<number, AggregateSample> {
+    const books = [...senders].map(([id, record]) => ({ id, record, book: this.#datapath.readBook(id) }));
+    const { unseen } = this.#datapath;
+    unseen.add(
+      new Map(
+        books.map(({ id, record, book }) => {
+          const ways = hostInterfacesOf(record).filter(({ hostInterface }) => received.has(hostInterface));
+          const receivedBytes = ways.reduce((sum, each) => sum + (received.get(each.hostInterface) ?? 0), 0);
+          const devices = ways.map(({ hostInterfaceIndex }) => hostInterfaceIndex).join();
+          return [id, { devices, receivedBytes, seenBytes: Number(book.seen.bytes) }] as const;
+        }),
+      ),
+    );
+    return new Map(
+      books.map(({ id, book }) => {
+        const unseenBytes = unseen.bytesOf(id);
+        const { rateBytesPerSec } = this.#datapath.readConfig(id);
+        return [id, { ...talliesOf(book, unseenBytes), unseenBytes, rateBytesPerSec }];
+      }),
+    );
+  }
+
+  async #ways(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<Ways> {
+    const hostInterfaces = new Set(attachments.flatMap(hostInterfaceIndexesOf));
+    const without = devicesWithoutProgram(await listLinks(this.#datapath.rt), exits, hostInterfaces);
+    const names = exits.filter(({ ifindex }) => !hostInterfaces.has(ifindex)).map(({ name }) => name);
+    return { ofAll: [...without, ...exits.map(({ name }) => `${EXIT_WAY}${name}`)], ofUnseen: names };
+  }
+
+  /** Logs what comes and what goes, once each. */
+  #tell(problems: ReadonlyMap<string, Problem>): void {
+    for (const [name, { text }] of problems) if (!this.#problems.has(name)) this.#log('error', text);
+    for (const name of this.#problems.keys())
+      if (!problems.has(name)) this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
+    this.#problems = problems;
+  }
+}

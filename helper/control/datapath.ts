@@ -1,0 +1,395 @@
+// The loaded programs and maps together with the sockets to reach the node: what observing and applying act on.
+
+import path from 'node:path';
+import {
+  deleteBatch,
+  deleteElement,
+  lookupBatches,
+  lookupElement,
+  lookupPerCpu,
+  mapKeys,
+  updateBatch,
+  updateElement,
+  updatePerCpu,
+} from '../kernel/bpf.ts';
+import { CONTINUE_RECEIVE, loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
+import { possibleCpus } from '../kernel/cpus.ts';
+import { readUntouchedFq } from '../kernel/untouched-fq.ts';
+import { openHooks, type Hooks } from '../kernel/hooks.ts';
+import { NodeHook } from '../kernel/node-hook.ts';
+import { RtSocket } from '../kernel/rtnetlink.ts';
+import {
+  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_COUNTERS_SIZE,
+  aggregateIndex,
+  aggregatePage,
+  decodeAggregateClock,
+  decodeAggregateConfig,
+  decodeAggregateCounters,
+  decodeFrameOverhead,
+  decodeHostInterface,
+  decodeInterfaceKey,
+  encodeAggregateConfig,
+  encodeAggregateKey,
+  encodeFrameOverhead,
+  encodeHostInterface,
+  encodeInterfaceKey,
+  FRAME_OVERHEAD_SIZE,
+  HOST_INTERFACE_SIZE,
+  type AggregateConfig,
+  type AggregateCounters,
+  type FrameOverhead,
+  type HostInterface,
+} from '../wire/aggregate.ts';
+import {
+  AGGREGATE_BOOK_SIZE,
+  decodeAggregateBook,
+  decodeUnsignedBytes,
+  UNSIGNED_TALLY_SIZE,
+  unsignedPlaceOf,
+  type AggregateBook,
+} from '../wire/book.ts';
+import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
+import { ExemptionDigests } from '../wire/exemption-digest.ts';
+import {
+  POD_ADDRESS_KEY_SIZE,
+  POD_ADDRESS_SIZE,
+  ROUTED_POD_KEY_SIZE,
+  ROUTED_POD_SIZE,
+} from '../wire/routing.ts';
+import { changeOver } from './change-over.ts';
+import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
+import type { Directories } from './layout.ts';
+import type { ProgramName } from '../shaping/plan.ts';
+import { OuterWatch } from './outer-watch.ts';
+import { Policing } from './policing.ts';
+import { RouteWatch } from './route-watch.ts';
+import { Unseen } from '../shaping/unseen.ts';
+
+const PROGRAM_NAMES: readonly ProgramName[] = [
+  'classify',
+  'depart',
+  'departUpper',
+  'deliver',
+  'forward',
+  'arrive',
+];
+
+/** Bytes of the keys and values of the maps of host routing. */
+const ROUTING_SIZES: Readonly<Record<RoutingMap, readonly [key: number, value: number]>> = {
+  routedPods: [ROUTED_POD_KEY_SIZE, ROUTED_POD_SIZE],
+  podAddresses: [POD_ADDRESS_KEY_SIZE, POD_ADDRESS_SIZE],
+};
+
+function joined(texts: readonly string[]): Buffer {
+  return Buffer.from(texts.join(''), 'latin1');
+}
+
+function textAt(bytes: Buffer, offset: number, length: number): string {
+  return bytes.toString('latin1', offset, offset + length);
+}
+
+/**
+ * A walk through a long map exemptions is followed by a pause of so many times its length: it takes a fiftieth of the time.
+ * A short one is walked each time, however long this machine keeps the helper waiting meanwhile.
+ */
+const EXEMPTION_PAUSE = 49;
+const EXEMPTIONS_SHORT = 1000;
+
+export class Datapath {
+  readonly rt: RtSocket;
+  readonly routes: RouteWatch;
+  readonly outer: OuterWatch;
+  readonly hooks: Hooks;
+  readonly policing: Policing;
+  readonly unseen = new Unseen();
+  readonly #loaded: LoadedPodpace;
+  /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
+  #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
+
+  #untouchedFq: Buffer | undefined;
+
+  /**
+   * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper; those of a former layout
+   * are replaced, and `changeOver` has to be called before anything else then.
+   * Throws KernelError when the kernel refuses, with the verifier's log.
+   */
+  constructor(directories: Directories, release: string) {
+    this.#loaded = loadPodpace(directories.pins, release);
+    this.rt = RtSocket.open();
+    this.routes = RouteWatch.of(this.rt);
+    this.outer = new OuterWatch(this.rt);
+    const links = path.join(directories.pins, 'links');
+    this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
+    this.policing = new Policing(new NodeHook(links, this.#loaded.maps.nodePlace), this.#loaded.police);
+  }
+
+  /** TCA_OPTIONS of an fq of which nobody has chosen any, as this kernel has them; undefined where it makes no fq. */
+  async untouchedFq(): Promise<Buffer | undefined> {
+    this.#untouchedFq ??= await readUntouchedFq().catch(() => undefined);
+    return this.#untouchedFq;
+  }
+
+  /** Goes on from programs and maps of a former layout, as changeOver does. */
+  changeOver(): ReturnType<typeof changeOver> {
+    return changeOver(this.#loaded, this.hooks, this.policing);
+  }
+
+  program(name: ProgramName): LoadedPodpace['programs'][ProgramName] {
+    return this.#loaded.programs[name];
+  }
+
+  /** Name of a loaded program by its kernel id; undefined for any other program. */
+  programNameOf(id: number): ProgramName | undefined {
+    return PROGRAM_NAMES.find((name) => this.program(name).id === id);
+  }
+
+  /** Configuration of an aggregate, as it stands in the map. */
+  readConfig(aggregateId: number): AggregateConfig {
+    const map = this.#loaded.maps.aggregateConfig;
+    const value = lookupElement(map, encodeAggregateKey(aggregateId), AGGREGATE_CONFIG_SIZE);
+    // Every element of an array is there.
+    return decodeAggregateConfig(value ?? Buffer.alloc(AGGREGATE_CONFIG_SIZE));
+  }
+
+  writeConfig(aggregateId: number, config: AggregateConfig): void {
+    updateElement(
+      this.#loaded.maps.aggregateConfig,
+      encodeAggregateKey(aggregateId),
+      encodeAggregateConfig(config),
+    );
+  }
+
+  /** Whether a page of aggregates is there, for their state, their counters and their books. */
+  hasPage(number: number): boolean {
+    return Object.values(this.#loaded.pages).every((pages) => pages.has(number));
+  }
+
+  /** Makes a page, empty, or what of it is missing. */
+  makePage(number: number): void {
+    for (const pages of Object.values(this.#loaded.pages)) pages.make(number);
+  }
+
+  /** Pages that this helper has seen. */
+  get knownPages(): Set<number> {
+    return new Set(Object.values(this.#loaded.pages).flatMap(({ known }) => known));
+  }
+
+  /** Gives back the memory of a page that this helper has seen. */
+  removePage(number: number): void {
+    for (const pages of Object.values(this.#loaded.pages)) pages.remove(number);
+  }
+
+  /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */
+  clearAggregate(aggregateId: number): void {
+    const key = encodeAggregateKey(aggregateId);
+    updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
+    const { aggregateState, ...counted } = this.#loaded.pages;
+    const index = aggregateIndex(aggregateId);
+    const state = aggregateState.locate(index);
+    if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
+    for (const pages of Object.values(counted)) {
+      const place = pages.locate(index);
+      if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(pages.valueSize));
+    }
+  }
+
+  /** Makes room for an aggregate's state and counters, empty. */
+  prepareAggregate(aggregateId: number): void {
+    this.makePage(aggregatePage(aggregateId));
+    this.clearAggregate(aggregateId);
+  }
+
+  /** How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was ever sent. */
+  readBacklogNs(aggregateId: number): number {
+    const states = this.#loaded.pages.aggregateState;
+    const place = states.locate(aggregateIndex(aggregateId));
+    const value = place && lookupElement(place.fd, place.key, states.valueSize);
+    if (value === undefined) return 0;
+    const aheadNs = decodeAggregateClock(value).lastNs - process.hrtime.bigint();
+    return aheadNs > 0n ? Number(aheadNs) : 0;
+  }
+
+  /** Counters of an aggregate by CPU number, for all possible CPUs; empty when its page is not there. */
+  readCounters(aggregateId: number): Map<number, AggregateCounters> {
+    const place = this.#loaded.pages.aggregateCounters.locate(aggregateIndex(aggregateId));
+    const values = place === undefined ? [] : lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
+    const cpus = possibleCpus();
+    return new Map(
+      (values ?? []).map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]),
+    );
+  }
+
+  /** What was seen of an aggregate's packets and what became of them; all zero when its page is not there. */
+  readBook(aggregateId: number): AggregateBook {
+    const place = this.#loaded.pages.aggregateBooks.locate(aggregateIndex(aggregateId));
+    const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE);
+    return decodeAggregateBook(values ?? []);
+  }
+
+  /** Bytes of other devices' packets that have left by each of some exits without a sign, by the exit's index. */
+  readUnsignedBytes(exits: readonly number[]): Map<number, number> {
+    const byPlace = new Map<number, number>();
+    for (const place of new Set(exits.map(unsignedPlaceOf))) {
+      const key = encodeInterfaceKey(place);
+      const values = lookupPerCpu(this.#loaded.maps.unsignedTraffic, key, UNSIGNED_TALLY_SIZE);
+      byPlace.set(place, decodeUnsignedBytes(values ?? []));
+    }
+    return new Map(exits.map((ifindex) => [ifindex, byPlace.get(unsignedPlaceOf(ifindex)) ?? 0]));
+  }
+
+  readHostInterface(ifindex: number): HostInterface | undefined {
+    const value = lookupElement(
+      this.#loaded.maps.hostInterfaces,
+      encodeInterfaceKey(ifindex),
+      HOST_INTERFACE_SIZE,
+    );
+    return value === undefined ? undefined : decodeHostInterface(value);
+  }
+
+  writeHostInterface(ifindex: number, entry: HostInterface): void {
+    updateElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex), encodeHostInterface(entry));
+  }
+
+  removeHostInterface(ifindex: number): void {
+    deleteElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex));
+  }
+
+  /** What an exit is known to add to each packet; undefined when nothing. */
+  readOverhead(ifindex: number): FrameOverhead | undefined {
+    const value = lookupElement(
+      this.#loaded.maps.upperExits,
+      encodeInterfaceKey(ifindex),
+      FRAME_OVERHEAD_SIZE,
+    );
+    return value === undefined ? undefined : decodeFrameOverhead(value);
+  }
+
+  writeOverhead(ifindex: number, overhead: FrameOverhead): void {
+    updateElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex), encodeFrameOverhead(overhead));
+  }
+
+  removeOverhead(ifindex: number): void {
+    deleteElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex));
+  }
+
+  writeRouting({ map, key, value }: RoutingEntry): void {
+    updateElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), Buffer.from(value, 'latin1'));
+  }
+
+  removeRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): void {
+    deleteElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'));
+  }
+
+  /** The value under a key of the maps of host routing, a character for each byte of both; undefined when there is none. */
+  readRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): string | undefined {
+    const [, valueSize] = ROUTING_SIZES[map];
+    return lookupElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), valueSize)?.toString('latin1');
+  }
+
+  /** All entries of the maps of host routing: for this the kernel goes through tens of thousands of empty places. */
+  routingEntries(): RoutingEntry[] {
+    const entries: RoutingEntry[] = [];
+    for (const [name, [keySize, valueSize]] of Object.entries(ROUTING_SIZES)) {
+      const map = name as RoutingMap;
+      for (const batch of lookupBatches(this.#loaded.maps[map], keySize, valueSize)) {
+        for (let at = 0; at < batch.count; at++)
+          entries.push({
+            map,
+            key: textAt(batch.keys, at * keySize, keySize),
+            value: textAt(batch.values, at * valueSize, valueSize),
+          });
+      }
+    }
+    return entries;
+  }
+
+  /** Writes entries of the map exemptions: keys and values, a character for each byte. */
+  writeExemptions(entries: readonly (readonly [string, string])[]): void {
+    updateBatch(this.#loaded.maps.exemptions, {
+      keys: joined(entries.map(([key]) => key)),
+      values: joined(entries.map(([, value]) => value)),
+      count: entries.length,
+    });
+  }
+
+  removeExemptions(keys: readonly string[]): void {
+    const batch = { keys: joined(keys), values: Buffer.alloc(0), count: keys.length };
+    deleteBatch(this.#loaded.maps.exemptions, batch);
+  }
+
+  /** The entries of a list of the map exemptions, a character for each byte: there may be a hundred thousand. */
+  exemptionEntries(list: number): Map<string, string> {
+    const entries = new Map<string, string>();
+    for (const batch of lookupBatches(this.#loaded.maps.exemptions, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
+      for (let at = 0; at < batch.count; at++) {
+        const keyAt = at * EXEMPTION_KEY_SIZE;
+        if (exemptionListOf(batch.keys, keyAt) !== list) continue;
+        const key = textAt(batch.keys, keyAt, EXEMPTION_KEY_SIZE);
+        entries.set(key, textAt(batch.values, at * EXEMPTION_SIZE, EXEMPTION_SIZE));
+      }
+    }
+    return entries;
+  }
+
+  /**
+   * Digests of the lists of the map exemptions that have entries: as they are, or, where there are more than
+   * EXEMPTIONS_SHORT, as they were not long ago.
+   */
+  exemptionDigests(): ReadonlyMap<number, string> {
+    const startMs = performance.now();
+    if (this.#digests !== undefined && startMs < this.#digests.untilMs) return this.#digests.byList;
+    const digests = new ExemptionDigests();
+    let entries = 0;
+    for (const { keys, values, count } of lookupBatches(
+      this.#loaded.maps.exemptions,
+      EXEMPTION_KEY_SIZE,
+      EXEMPTION_SIZE,
+    )) {
+      digests.add(keys, values, count);
+      entries += count;
+    }
+    const byList = digests.digests();
+    const endMs = performance.now();
+    const untilMs = endMs + (endMs - startMs) * EXEMPTION_PAUSE;
+    this.#digests = entries > EXEMPTIONS_SHORT ? { byList, untilMs } : undefined;
+    return byList;
+  }
+
+  /** Takes note of the digest that a list has now, undefined for none, where it was remembered. */
+  noteExemptionDigest(list: number, digest: string | undefined): void {
+    if (digest === undefined) this.#digests?.byList.delete(list);
+    else this.#digests?.byList.set(list, digest);
+  }
+
+  /** Whether deliver goes on in the program for ingress caps. */
+  goesOnInReceive(): boolean {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(CONTINUE_RECEIVE);
+    // The kernel gives the program's id.
+    const id = lookupElement(this.#loaded.maps.continuations, key, 4)?.readUInt32LE();
+    return id === this.#loaded.programs.receive.id;
+  }
+
+  /** Has deliver go on in the program for ingress caps. */
+  continueInReceive(): void {
+    const [key, program] = [Buffer.alloc(4), Buffer.alloc(4)];
+    key.writeUInt32LE(CONTINUE_RECEIVE);
+    program.writeUInt32LE(this.#loaded.programs.receive.fd);
+    updateElement(this.#loaded.maps.continuations, key, program);
+  }
+
+  /** Indexes of all exits that have an overhead. */
+  overheadIndexes(): number[] {
+    return [...mapKeys(this.#loaded.maps.upperExits, 4)].map(decodeInterfaceKey);
+  }
+
+  /** Indexes of all host interfaces that have an entry. */
+  hostInterfaceIndexes(): number[] {
+    return [...mapKeys(this.#loaded.maps.hostInterfaces, 4)].map(decodeInterfaceKey);
+  }
+
+  close(): void {
+    this.rt.close();
+  }
+}

@@ -1,0 +1,276 @@
+// What the kernel holds, of the devices in question.
+
+import type { HookName } from '../wire/hook-place.ts';
+import { nameOfProgram } from '../kernel/bpf.ts';
+import { filterListOf, filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
+import { listLinks, type Link } from '../kernel/links.ts';
+import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
+import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
+import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
+import { redirectTargets } from '../wire/tc-action.ts';
+import { TC_H_CLSACT } from '../wire/tc-message.ts';
+import type { Redirect, XdpProgram } from '../wire/hook-place.ts';
+import type { Datapath } from './datapath.ts';
+import { exemptionLists } from '../shaping/exemptions.ts';
+import { isOurRoot, type ObservedExit, type ObservedQdisc } from '../shaping/holder-qdiscs.ts';
+import { findExits, type Exit, type NodeDevices, type UplinkNames } from '../shaping/exits.ts';
+import {
+  interfaceOfEntry,
+  routedPodPlace,
+  routingEntries,
+  routingKeyOf,
+  type RoutingEntry,
+} from '../shaping/host-routing.ts';
+import type { InFront } from '../shaping/in-front.ts';
+import {
+  desiredPages,
+  placeOf,
+  type Attachpoint,
+  type Desired,
+  type Observed,
+  type ObservedMaps,
+  type ProgramName,
+} from '../shaping/plan.ts';
+import type { AttachmentRecord, ExitRecord } from '../shaping/records.ts';
+
+const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
+/** Qdiscs that hold filters of a device's own hooks; both stand at the same place. */
+const HOOKS_OF_QDISC: Readonly<Record<string, readonly TcHook[]>> = {
+  clsact: ['ingress', 'egress'],
+  ingress: ['ingress'],
+};
+const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
+
+/** An fq that may be somebody's choice: neither podpace's, whose leaves are known by its root, nor the kernel's own. */
+function isChosenFq({ kind, handle }: Qdisc, root: Qdisc | undefined): boolean {
+  return kind === 'fq' && handle !== 0 && !(root !== undefined && isOurRoot(root));
+}
+
+/** The qdiscs of one device. What cannot be compared with an `fq` of the kernel's own is taken for somebody's choice. */
+async function observedQdiscs(datapath: Datapath, qdiscs: readonly Qdisc[]): Promise<ObservedQdisc[]> {
+  const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
+  const hasChoice = qdiscs.some((qdisc) => isChosenFq(qdisc, root));
+  const untouched = hasChoice ? await datapath.untouchedFq() : undefined;
+  return qdiscs.map((qdisc) => {
+    const { kind, handle, parent, options } = qdisc;
+    const base = { kind, handle, parent, options: options.toString('base64') };
+    if (kind !== 'fq') return base;
+    const fq = decodeFqOptions(options);
+    if (!isChosenFq(qdisc, root)) return { ...base, fq };
+    return { ...base, fq, isTuned: untouched === undefined || isTunedFq(options, untouched) };
+  });
+}
+
+/** Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is podpace's. */
+async function observeDevices(
+  datapath: Datapath,
+  links: readonly Link[],
+  indexes: ReadonlySet<number>,
+  isWhole: boolean,
+): Promise<{ readonly devices: ReadonlyMap<number, ObservedExit>; readonly filters: FilterLists }> {
+  const qdiscs = Map.groupBy(await listQdiscs(datapath.rt), ({ ifindex }) => ifindex);
+  const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
+  const byIndex = new Map(links.map((link) => [link.index, link]));
+  const devices = new Map<number, ObservedExit>();
+  const filters = new Map<string, readonly TcFilter[]>();
+  for (const { index, name, numTxQueues, xdpProgramId } of links) {
+    if (!indexes.has(index) && !isOurs(index)) continue;
+    const own = await observedQdiscs(datapath, qdiscs.get(index) ?? []);
+    const redirects: Redirect[] = [];
+    for (const hook of isWhole ? hooksWithFilters(own) : []) {
+      const list = await filtersAt(datapath.rt, index, hook);
+      filters.set(filterListOf(index, hook), list);
+      redirects.push(...redirectsIn(list, hook, byIndex));
+    }
+    const xdp = xdpProgramId === undefined ? undefined : observedXdp(xdpProgramId);
+    devices.set(index, {
+      ...{ ifindex: index, name, numTxQueues, qdiscs: own },
+      ...(redirects.length > 0 && { redirects }),
+      ...(xdp !== undefined && { xdp }),
+    });
+  }
+  return { devices, filters };
+}
+
+function observedXdp(id: number): XdpProgram {
+  return { id, name: nameOfProgram(id) ?? '' };
+}
+
+/** Hooks of a device that have filters at all: of most devices none where there is tcx. */
+function hooksWithFilters(qdiscs: readonly ObservedQdisc[]): readonly TcHook[] {
+  return HOOKS_OF_QDISC[qdiscs.find(({ parent }) => parent === TC_H_CLSACT)?.kind ?? ''] ?? [];
+}
+
+/** Where filters send packets away. */
+function redirectsIn(
+  filters: readonly TcFilter[],
+  hook: TcHook,
+  links: ReadonlyMap<number, Link>,
+): Redirect[] {
+  return filters.flatMap(({ kind: type, priority, options }) =>
+    redirectTargets(type, options).map((ifindex) => {
+      const { name = `interface ${ifindex}`, kind } = links.get(ifindex) ?? {};
+      return { hook, type, priority, ifindex, name, comesBack: kind === 'ifb' };
+    }),
+  );
+}
+
+/** Of devices that are gone nothing is asked: what stood there is let go of. */
+async function observePrograms(
+  datapath: Datapath,
+  devices: Iterable<number>,
+  links: readonly Link[],
+  filters: FilterLists,
+): Promise<Pick<Observed, 'programs' | 'inFront'>> {
+  const kinds = new Map(links.map(({ index, kind }) => [index, kind]));
+  const places: Attachpoint[] = [];
+  for (const ifindex of devices) {
+    if (!kinds.has(ifindex)) {
+      datapath.hooks.forgetDevice(ifindex);
+      continue;
+    }
+    const hooks = kinds.get(ifindex) === 'netkit' ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS;
+    places.push(...hooks.map((hook) => ({ ifindex, hook })));
+  }
+  const standings = await datapath.hooks.standings(places, filters);
+  const programs = new Map<string, ProgramName | 'stale'>();
+  const inFront = new Map<string, InFront>();
+  for (const [index, point] of places.entries()) {
+    const standing = standings[index];
+    if (standing === undefined) continue;
+    const place = placeOf(point);
+    programs.set(place, datapath.programNameOf(standing.programId) ?? 'stale');
+    const { inFront: occupants, canPass } = standing;
+    if (occupants.length > 0) inFront.set(place, { occupants, canPass });
+  }
+  return { programs, inFront };
+}
+
+/** A walk through the maps of host routing takes as long as so many lookups, however few entries there are. */
+const LOOKUPS_OF_A_WALK = 256;
+
+/** What stands where attachments have entries of host routing. */
+function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[]): RoutingEntry[] {
+  const places = attachments.flatMap(routingEntries);
+  if (places.length > LOOKUPS_OF_A_WALK) {
+    const wanted = new Set(places.map(routingKeyOf));
+    return datapath.routingEntries().filter((entry) => wanted.has(routingKeyOf(entry)));
+  }
+  return places.flatMap(({ map, key }) => {
+    const value = datapath.readRouting({ map, key });
+    return value === undefined ? [] : [{ map, key, value }];
+  });
+}
+
+/** Entries of host routing that are of some devices, or at keys that the attachments have; with the whole node, all. */
+function observeRouting(
+  datapath: Datapath,
+  { attachments }: Desired,
+  { places, isWhole }: Sight,
+): RoutingEntry[] {
+  if (isWhole) return datapath.routingEntries();
+  const wanted = new Set(attachments.flatMap(routingEntries).map(routingKeyOf));
+  const isRouted = (ifindex: number): boolean => datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
+  if (wanted.size === 0 && ![...places].some(isRouted)) return [];
+  return datapath
+    .routingEntries()
+    .filter((entry) => places.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
+}
+
+/**
+ * Digests of the lists of exempt addresses: the node's, those of the attachments' aggregates, and with the whole node those of
+ * aggregates that are not in use.
+ */
+function observeExemptions(datapath: Datapath, desired: Desired, isWhole: boolean): Map<number, string> {
+  const lists = exemptionLists(desired.attachments, desired.exempt);
+  const isUnused = (list: number): boolean =>
+    list < AGGREGATE_ID_MIN || list > AGGREGATE_ID_MAX || datapath.readConfig(list).rateBytesPerSec === 0;
+  return new Map(
+    [...datapath.exemptionDigests()].filter(([list]) => lists.has(list) || (isWhole && isUnused(list))),
+  );
+}
+
+/** What the maps hold of the aggregates of `desired` and of some devices. */
+function observeCaps(
+  datapath: Datapath,
+  desired: Desired,
+  indexes: Iterable<number>,
+  isWhole = false,
+): Omit<ObservedMaps, 'routing'> {
+  const ids = desired.attachments.flatMap(({ egressAggregateId, ingressAggregateId }) =>
+    [egressAggregateId, ingressAggregateId].filter((id) => id !== undefined),
+  );
+  const hostInterfaces = [...indexes].flatMap((ifindex) => {
+    const entry = datapath.readHostInterface(ifindex);
+    return entry === undefined ? [] : [[ifindex, entry] as const];
+  });
+  const overheads = [...indexes].flatMap((ifindex) => {
+    const overhead = datapath.readOverhead(ifindex);
+    return overhead === undefined ? [] : [[ifindex, overhead] as const];
+  });
+  return {
+    pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
+    policing: datapath.policing.standing(),
+    goesOnInReceive: datapath.goesOnInReceive(),
+    exemptions: observeExemptions(datapath, desired, isWhole),
+    configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
+    hostInterfaces: new Map(hostInterfaces),
+    overheads: new Map(overheads),
+  };
+}
+
+/** What the maps hold of attachments and of some devices: a few lookups for each, or one walk for many. */
+export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
+  const routing = readRouting(datapath, desired.attachments);
+  return { ...observeCaps(datapath, desired, indexes), routing };
+}
+
+/** Which devices to look at. */
+export interface Sight {
+  /** All devices of the node. */
+  readonly links: readonly Link[];
+  /** Those whose programs and map entries the desired state speaks of. */
+  readonly places: ReadonlySet<number>;
+  /** Those that only hold packets for others of these. */
+  readonly holders: ReadonlySet<number>;
+  /** All of the node is looked at: also for what is left of pods that nothing is known of any more. */
+  readonly isWhole: boolean;
+}
+
+/** Everything a plan for `desired` needs to know. */
+export async function observe(
+  datapath: Datapath,
+  desired: Desired,
+  sight: Sight,
+  exitRecords: readonly ExitRecord[],
+): Promise<Observed> {
+  const { links, places, holders } = sight;
+  const indexes = new Set([...places, ...holders]);
+  const { devices, filters } = await observeDevices(datapath, links, indexes, sight.isWhole);
+  return {
+    ...observeCaps(datapath, desired, places, sight.isWhole),
+    routing: observeRouting(datapath, desired, sight),
+    devices,
+    ...(await observePrograms(datapath, places, links, filters)),
+    exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
+  };
+}
+
+/** The node's exits, what there is to say of the uplinks that were named, and all devices. */
+export interface ObservedExits extends UplinkNames {
+  readonly exits: readonly Exit[];
+  readonly links: readonly Link[];
+}
+
+/** On which devices pods' packets can leave now. `listed`: all devices, if they have just been listed. */
+export async function observeExits(
+  { rt, routes, outer }: Pick<Datapath, 'rt' | 'routes'> & Partial<Pick<Datapath, 'outer'>>,
+  known: Omit<NodeDevices, 'links' | 'reaches' | 'outerWays'>,
+  listed?: readonly Link[],
+): Promise<ObservedExits> {
+  const links = listed ?? (await listLinks(rt));
+  const reaches = await routes.read();
+  const outerWays = await outer?.read(links);
+  const node = { ...known, links, reaches, ...(outerWays !== undefined && { outerWays }) };
+  return { ...findExits(node), links };
+}

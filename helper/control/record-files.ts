@@ -1,0 +1,191 @@
+// One directory of records as files: read whole or not at all, written by a rename, given away by another.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { hasErrno } from '../wire/errors.ts';
+import { printable } from '../protocol/printable.ts';
+import { remedies } from '../protocol/remedies.ts';
+import { ShapingError } from '../shaping/failure.ts';
+import { formatRecord, parseRecord, RECORD_SUFFIX, type Records } from '../shaping/record-schema.ts';
+
+/** No record comes near: what is longer is none, and is not read into memory. */
+const MAX_BYTES = 1_048_576;
+
+/** A record on its way out: what it is of is being taken away. */
+const REMOVING = `${RECORD_SUFFIX}.removing`;
+/** Where podpaced of 23c71bb put a record that it could not read, also one of a newer podpaced. */
+const MOVED_ASIDE = `${RECORD_SUFFIX}.unreadable`;
+/** A record that was not written to its end. */
+const STAGED = `${RECORD_SUFFIX}.new`;
+
+/** What a directory holds, by the names of the files without their suffixes. */
+export interface FoundRecords<R> {
+  readonly records: ReadonlyMap<string, R>;
+  /** Records on their way out, of which can be read what they are. */
+  readonly removing: ReadonlyMap<string, R>;
+  /** What cannot be read, by path: why. */
+  readonly bad: ReadonlyMap<string, string>;
+}
+
+function readRegularFile(file: string): string {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+  const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    const stat = fs.fstatSync(fd);
+    if (!stat.isFile()) throw new Error('it is no regular file');
+    if (stat.size > MAX_BYTES) throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
+    return fs.readFileSync(fd, 'utf8');
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+export class RecordFiles<K extends keyof Records> {
+  readonly kind: K;
+  readonly directory: string;
+
+  /** Nothing is made or read yet. */
+  constructor(stateDir: string, kind: K) {
+    this.kind = kind;
+    this.directory = path.join(stateDir, kind);
+  }
+
+  /** Makes the directory, readable by root only; true when it was not there. */
+  make(): boolean {
+    return fs.mkdirSync(this.directory, { recursive: true, mode: 0o700 }) !== undefined;
+  }
+
+  /** Removes what was not written to its end (by a helper that is gone). */
+  removeStaged(): void {
+    for (const name of this.#names(STAGED)) unlink(path.join(this.directory, name + STAGED));
+  }
+
+  /** Removes what was on its way in or out; what is wished for stays (uninstall). */
+  removeUnfinished(): void {
+    for (const suffix of [STAGED, REMOVING])
+      for (const name of this.#names(suffix)) unlink(path.join(this.directory, name + suffix));
+    removeEmptyDirectory(this.directory);
+  }
+
+  path(name: string): string {
+    return path.join(this.directory, name + RECORD_SUFFIX);
+  }
+
+  /** All that is there. A record that was moved aside and can be read now is put back. */
+  read(): FoundRecords<Records[K]> {
+    const bad = new Map<string, string>();
+    for (const name of this.#names(MOVED_ASIDE)) {
+      const aside = path.join(this.directory, name + MOVED_ASIDE);
+      const isFree = !fs.existsSync(this.path(name));
+      if (isFree && this.#readOne(aside, name, bad) !== undefined) fs.renameSync(aside, this.path(name));
+      else if (!isFree) bad.delete(aside);
+    }
+    return {
+      records: this.#readAll(RECORD_SUFFIX, bad),
+      removing: this.#readAll(REMOVING, new Map()),
+      bad,
+    };
+  }
+
+  /** Throws ShapingError that names the file when it cannot be written; then it is as it was. */
+  write(name: string, record: Records[K]): void {
+    const file = this.path(name);
+    const staged = path.join(this.directory, name + STAGED);
+    this.make();
+    try {
+      fs.writeFileSync(staged, formatRecord(this.kind, record), { mode: 0o600 });
+      fs.renameSync(staged, file);
+    } catch (error) {
+      unlink(staged);
+      const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+      const remedy = hasErrno(error, 'ENOSPC', 'EDQUOT')
+        ? remedies.room(this.directory)
+        : `see what is wrong with ${this.directory}`;
+      throw new ShapingError('internal', `Cannot write the record ${file}: ${reason}`, remedy, error);
+    }
+    unlink(path.join(this.directory, name + MOVED_ASIDE));
+  }
+
+  /** From here on the record counts no more; what is left of it is finished by whoever comes next. */
+  startRemoval(name: string): void {
+    try {
+      // Needs no room, unlike a file that says the same.
+      fs.renameSync(this.path(name), path.join(this.directory, name + REMOVING));
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    }
+  }
+
+  finishRemoval(name: string): void {
+    unlink(path.join(this.directory, name + REMOVING));
+  }
+
+  /** Removes a record, whatever is wrong with it. */
+  remove(name: string): void {
+    for (const suffix of [RECORD_SUFFIX, MOVED_ASIDE]) unlink(path.join(this.directory, name + suffix));
+  }
+
+  /** Removes all that records can leave (uninstall), and the directory when nothing else is in it. */
+  removeAll(): void {
+    for (const suffix of [RECORD_SUFFIX, MOVED_ASIDE, REMOVING, STAGED]) {
+      for (const name of this.#names(suffix)) unlink(path.join(this.directory, name + suffix));
+    }
+    removeEmptyDirectory(this.directory);
+  }
+
+  #names(suffix: string): string[] {
+    try {
+      return fs
+        .readdirSync(this.directory)
+        .filter((name) => name.endsWith(suffix))
+        .map((name) => name.slice(0, -suffix.length));
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return [];
+      throw error;
+    }
+  }
+
+  #readAll(suffix: string, bad: Map<string, string>): Map<string, Records[K]> {
+    const records = new Map<string, Records[K]>();
+    for (const name of this.#names(suffix)) {
+      const record = this.#readOne(path.join(this.directory, name + suffix), name, bad);
+      if (record !== undefined) records.set(name, record);
+    }
+    return records;
+  }
+
+  #readOne(file: string, name: string, bad: Map<string, string>): Records[K] | undefined {
+    try {
+      return parseRecord(this.kind, name, readRegularFile(file));
+    } catch (error) {
+      // Gone since the directory was read.
+      if (!hasErrno(error, 'ENOENT')) bad.set(file, reasonOf(error));
+      return undefined;
+    }
+  }
+}
+
+/** Removes a file; one that is not there, or is a directory, is left. */
+function unlink(file: string): void {
+  try {
+    fs.unlinkSync(file);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT', 'EISDIR', 'EPERM')) throw error;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  // That is how O_NOFOLLOW says it.
+  if (hasErrno(error, 'ELOOP')) return 'it is no regular file but a symbolic link';
+  if (hasErrno(error, 'ENXIO')) return 'it is no regular file but a socket';
+  return printable((error as Error).message);
+}
+
+/** Takes a directory away unless something is in it. */
+export function removeEmptyDirectory(directory: string): void {
+  try {
+    fs.rmdirSync(directory);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'ENOENT', 'EEXIST', 'EBUSY')) throw error;
+  }
+}

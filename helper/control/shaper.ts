@@ -1,0 +1,473 @@
+// The control of the datapath: attachments come and go, and each time the kernel is brought from what it holds to
+// what it should hold. The records are the desired state; nothing else is remembered between calls, so a restart,
+// a crash between two steps or a hand that changed something are all the same case: plan again, apply again.
+
+import { findLink, listLinks } from '../kernel/links.ts';
+import {
+  keyOf,
+  type AttachmentKey,
+  type AttachParams,
+  type AttachResult,
+  type CheckParams,
+  type CountersParams,
+  type CountersResult,
+  type GcParams,
+  type ListParams,
+  type ListResult,
+  type SetParams,
+  type SetResult,
+  type UninstallResult,
+} from '../protocol/messages.ts';
+import { Aggregates, hasSameAggregates } from './aggregates.ts';
+import { applyStep } from './apply.ts';
+import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
+import { applySet, effectiveCapIn } from '../shaping/effective.ts';
+import { Bookkeeping } from './bookkeeping.ts';
+import { Enforcement, type LoggingNode } from './enforcement.ts';
+import { ShapingError } from '../shaping/failure.ts';
+import { giveGsoBack, limitGsoAtCap } from './gso.ts';
+import { nodeProblem } from '../shaping/judgement.ts';
+import { hostRoutingNotices } from './notices.ts';
+import { observeMaps } from './observe.ts';
+import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
+import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
+import { Precedence } from '../shaping/precedence.ts';
+import { unheldSentences } from '../shaping/problems.ts';
+import { ProgramWatch } from './program-watch.ts';
+import { Removal } from './removal.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  isSameAttachment,
+  withoutGone,
+  type AttachmentRecord,
+} from '../shaping/records.ts';
+import {
+  changesOf,
+  exitChangesOf,
+  isSameAsBefore,
+  knownExits,
+  repairOf,
+  restoredOf,
+  type KnownExits,
+} from '../shaping/repairs.ts';
+import {
+  checkAttachment,
+  countersPage,
+  knownAttachment,
+  Lister,
+  lookAt,
+  statusOf,
+  type Look,
+  type NodeStatus,
+} from './reports.ts';
+import { desiredPolicing, recordProblems, takeView, type Node, type View } from './view.ts';
+import { Turns } from './turns.ts';
+import { fulfil, isPodThere, type Wishes } from './wishes.ts';
+
+/** What the shaper finds out itself is left out. */
+export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'precedence' | 'wishes'> & {
+  readonly wishes: Wishes;
+};
+
+type Attached = Pick<AttachResult, 'notices'> & Required<Pick<AttachResult, 'held'>>;
+
+export class Shaper {
+  readonly #options: LoggingNode;
+  readonly #orphans = new Orphans();
+  readonly #wishes: Wishes;
+  readonly #aggregates: Aggregates;
+  readonly #enforcement: Enforcement;
+  readonly #removal: Removal;
+  readonly #lister: Lister;
+  /** The first time round, the maps may rightly be of another configuration. */
+  #hasReconciled = false;
+  /** As they were when the node was last looked at. */
+  #exits: KnownExits = new Map();
+  #arrivals: readonly number[] = [];
+  readonly #programs: ProgramWatch;
+  readonly #books: Bookkeeping;
+  /** One that has not begun: as new as anybody can want it who asks now. */
+  #nextLook: Promise<Look> | undefined;
+  readonly #turns = new Turns();
+
+  constructor(options: ShaperOptions) {
+    const orphans = this.#orphans;
+    const precedence = new Precedence();
+    const node: LoggingNode = {
+      ...options,
+      precedence,
+      standingProblems: () => [
+        ...(options.standingProblems?.() ?? []),
+        ...recordProblems(node).map(nodeProblem),
+        ...options.wishes.problems(),
+        ...this.#books.problems(),
+      ],
+      get orphans() {
+        return orphans.known;
+      },
+      get wishes() {
+        return options.wishes.all;
+      },
+    };
+    this.#options = node;
+    this.#wishes = options.wishes;
+    this.#aggregates = new Aggregates(node);
+    this.#enforcement = new Enforcement(node);
+    this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
+    this.#lister = new Lister(node, () => this.#look());
+    this.#programs = new ProgramWatch(options.datapath, precedence);
+    this.#books = new Bookkeeping(options.datapath, options.log);
+  }
+
+  get #datapath(): Node['datapath'] {
+    return this.#options.datapath;
+  }
+
+  get #store(): Node['store'] {
+    return this.#options.store;
+  }
+
+  /**
+   * Caps an attachment, and routes its packets past the IP stack where that is asked for; called again for the same one it
+   * changes both. Undoes itself when it fails. Returns what to know although it succeeded.
+   */
+  attach(params: AttachParams): Promise<Attached> {
+    return this.#exclusively(() => this.#attach(params));
+  }
+
+  async #attach(params: AttachParams): Promise<Attached> {
+    const link = await hostInterfaceOf(this.#datapath.rt, params);
+    const before = this.#store.readAttachments();
+    const former = before.find((record) => isSameAttachment(record, params));
+    await this.#makeRoom(link.index, former);
+    const others = this.#store.readAttachments().filter((record) => !isSameAttachment(record, params));
+    const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
+    const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
+    const wanted = recordOf(params, link, beside);
+    const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
+    await limitGsoAtCap(this.#options, former, record);
+    this.#wishes.remove(record);
+    const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
+    const notices = unheldSentences(record);
+    if (record.hostRouting === undefined) return { notices, held };
+    const view = await takeView(this.#options, [record], { hasOtherPods: false });
+    return { notices: [...notices, ...(await hostRoutingNotices(view))], held };
+  }
+
+  /**
+   * Has no other attachment claim a host interface. An index belongs to one device: whoever else was made of it is gone. Who
+   * has it beside another one gives it up: it was made for an attachment of its own.
+   */
+  async #makeRoom(ifindex: number, former: AttachmentRecord | undefined): Promise<void> {
+    const others = this.#store.readAttachments().filter((record) => record !== former);
+    const stale = others.filter(({ hostInterfaceIndex }) => hostInterfaceIndex === ifindex);
+    if (stale.length > 0) await this.#removal.remove(stale);
+    for (const record of others) {
+      const left = withoutGone(record, (index) => index === ifindex);
+      if (left !== undefined && left !== record) this.#store.writeAttachment(left);
+    }
+  }
+
+  /** Limits segment offload of all pods again, after `uninstall` has given it back. */
+  async limitOffloadAgain(): Promise<void> {
+    for (const key of this.#store.readAttachments()) {
+      await this.#turns.runOneOfMany(async () => {
+        const record = this.#store.readAttachment(key);
+        if (record !== undefined) await limitGsoAtCap(this.#options, record, record);
+      });
+    }
+  }
+
+  /** Changes one direction of a running attachment, or nothing at all when it fails. */
+  set(params: SetParams): Promise<SetResult> {
+    return this.#exclusively(async () => {
+      this.#wishes.look();
+      const former = knownAttachment(this.#options, params);
+      const { rt } = this.#datapath;
+      const links = await Promise.all(hostInterfaceIndexesOf(former).map((index) => findLink(rt, { index })));
+      if (links.every((link) => link === undefined))
+        throw new ShapingError('not-found', `${former.hostInterface} is gone`);
+      const { defaults } = this.#options;
+      const next = await this.#replace(former, applySet(former, params, defaults), async (record) => {
+        if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
+        else await this.#enforcement.enforce(record, former);
+      });
+      await limitGsoAtCap(this.#options, former, next);
+      const before = effectiveCapIn(former, params.direction, defaults);
+      const after = effectiveCapIn(next, params.direction, defaults);
+      return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+    });
+  }
+
+  /** Takes an attachment's caps away. Succeeds for one that is not known. */
+  detach(key: AttachmentKey): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#wishes.remove(key);
+      const record = this.#store.readAttachment(key);
+      // What cannot be read goes too: the device follows, and with it what stands there.
+      if (record === undefined) this.#store.removeAttachment(key);
+      else await this.#removal.remove([record]);
+    });
+  }
+
+  /** Throws `check-failed` with everything that is missing for an attachment. */
+  async check(params: Pick<CheckParams, keyof AttachmentKey | 'beside' | 'unheld'>): Promise<void> {
+    checkAttachment(await this.#look(), this.#store, params);
+  }
+
+  /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
+  async gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
+    const staying = new Set(valid.map(keyOf));
+    const isStale = (attachment: AttachmentKey & { readonly network: string }): boolean => {
+      const key = keyOf(attachment);
+      const isAskedFor = (from === undefined || key >= from) && (to === undefined || key < to);
+      return attachment.network === network && isAskedFor && !staying.has(key);
+    };
+    const [wishes, stale] = await this.#exclusively(async () => {
+      this.#wishes.look();
+      const own = this.#wishes.all.filter(isStale);
+      for (const wish of own) this.#wishes.remove(wish);
+      return [own, this.#store.readAttachments().filter(isStale)] as const;
+    });
+    const forgotten = await this.#removal.removeInTurns(stale, this.#turns.runOneOfMany);
+    const removed = new Map([...wishes, ...forgotten].map((one) => [keyOf(one), one]));
+    return [...removed.values()].map(({ containerId, ifname }) => ({ containerId, ifname }));
+  }
+
+  /**
+   * Brings the whole node to its desired state, and puts in force what was only wished for; returns what could not be done.
+   * `refusal`: why no cap could be put in force now, if that is known.
+   */
+  async reconcile(refusal?: string): Promise<string[]> {
+    await this.#exclusively(() => {
+      this.#store.refresh();
+      this.#datapath.routes.check();
+      return this.#matchRecords();
+    });
+    await this.#removal.dropVanished(this.#turns.runOneOfMany);
+    const problems = await this.#exclusively(async () => {
+      const attachments = this.#store.readAttachments();
+      this.#datapath.policing.tryAgain();
+      const view = await takeView(this.#options, attachments, { hasOtherPods: true });
+      const failures = await this.#carryOut(view);
+      this.#arrivals = view.desired.arrivals;
+      this.#programs.reset();
+      this.#hasReconciled = true;
+      this.#removal.finish();
+      const found = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
+      const { log } = this.#options;
+      await fulfil(this.#wishes, {
+        ...{ refusal, log },
+        isAlive: (wish) => isPodThere(this.#datapath.rt, wish),
+        attach: (wish) => this.#attach(wish),
+      });
+      return [...found, ...this.#wishes.problems().map(({ text }) => text)];
+    });
+    await this.#aggregates.keepPages(this.#turns.runOneOfMany);
+    return problems;
+  }
+
+  /**
+   * Brings devices that something happened to into order, and forgets attachments whose interface went; all of the node when
+   * it is not known which. Far cheaper than reconciling where there are many pods.
+   */
+  async follow(changed: ReadonlySet<number> | undefined): Promise<void> {
+    const dropped = await this.#removal.dropVanished(this.#turns.runOneOfMany, changed);
+    // What they shared with others was looked at when they were forgotten.
+    const gone = new Set(dropped.flatMap(hostInterfaceIndexesOf));
+    if (changed !== undefined && [...changed].every((ifindex) => gone.has(ifindex))) {
+      this.#exits = new Map([...this.#exits].filter(([ifindex]) => !changed.has(ifindex)));
+      return;
+    }
+    return this.#exclusively(async () => {
+      const { log } = this.#options;
+      const all = this.#store.readAttachments();
+      if (all.length === 0 && this.#store.readExits().length === 0) return;
+      const devices = [...(changed ?? [])];
+      const concerned = changed === undefined ? all : [];
+      const isAny = changed === undefined;
+      const scope = { devices, hasOtherPods: isAny, hasUplinks: isAny };
+      const view = await takeView(this.#options, concerned, scope);
+      for (const failure of await this.#carryOut(view))
+        log('error', `Cannot follow a change of the node's devices: ${failure}`);
+    });
+  }
+
+  /** Tells of an exit that sends by another number of queues: its leaves are fq whether they are in use or not. */
+  tellOfQueues(ifindex: number, queues: number): void {
+    const name = this.#exits.get(ifindex)?.name;
+    if (name !== undefined) this.#options.log('info', `${name} sends by ${queues} queues now`);
+  }
+
+  /**
+   * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that costs a few system calls
+   * for each attachment and direction, and so can be done often.
+   */
+  reconcileMaps(): Promise<void> {
+    return this.#exclusively(async () => {
+      const attachments = this.#store.readAttachments();
+      const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
+      const desired = {
+        ...{ ...this.#options, attachments, exits, arrivals: [] },
+        ...desiredPolicing(this.#options),
+      };
+      const indexes = [...attachments.flatMap(hostInterfaceIndexesOf), ...exits.map((exit) => exit.ifindex)];
+      const observed = observeMaps(this.#datapath, desired, indexes);
+      for (const step of planMaps(desired, observed)) {
+        await applyStep(this.#datapath, this.#store, step);
+        this.#tellOfRepair(step, attachments, observed);
+      }
+      await this.#putProgramsBack(attachments);
+    });
+  }
+
+  /** Looks whether what capped pods send vanishes on its way to the exits and leaves the node all the same: every 2 s. */
+  watchBooks(): Promise<void> {
+    return this.#exclusively(() => {
+      return this.#books.look({
+        attachments: this.#store.readAttachments(),
+        exits: this.#exits.values(),
+      });
+    });
+  }
+
+  /** Exits and outstanding problems, as they are now. */
+  async status(): Promise<NodeStatus> {
+    return statusOf(await this.#look());
+  }
+
+  /** A page of attachments, each with what is wrong with it. */
+  list(params: ListParams): Promise<ListResult> {
+    return this.#lister.page(params);
+  }
+
+  /** A page of attachments with their counters, or those of one. */
+  counters(params: CountersParams): Promise<CountersResult> {
+    return this.#exclusively(async () => {
+      this.#wishes.look();
+      return countersPage(this.#options, params);
+    });
+  }
+
+  /**
+   * Takes everything of podpace off the devices and puts back what stood there. What was asked for stays in the records,
+   * for a later helper, unless `forget` says otherwise.
+   */
+  uninstall(forget: boolean): Promise<UninstallResult> {
+    return this.#exclusively(async () => {
+      const attachments = this.#store.readAttachments();
+      const unreadable = forget ? [] : this.#store.unreadable();
+      const detached = attachments.length + this.#orphans.known.length;
+      this.#orphans.forget();
+      if (forget) for (const record of attachments) this.#store.removeAttachment(record);
+      else this.#store.hideAttachments();
+      const view = await takeView(this.#options, [], { hasOtherPods: true });
+      const apply = this.#enforcement.applier(view.observed);
+      for (const step of view.plan.steps) await apply(step);
+      for (const record of attachments) await giveGsoBack(this.#options, record);
+      const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []).toSorted();
+      const kept = forget ? 0 : attachments.length;
+      return { restoredExits, detached, kept, ...(unreadable.length > 0 && { unreadable }) };
+    });
+  }
+
+  #exclusively<T>(operation: () => Promise<T>): Promise<T> {
+    return this.#turns.run(operation);
+  }
+
+  /** The whole node, not as it was before now: one look serves all who wait for it. */
+  #look(): Promise<Look> {
+    this.#nextLook ??= this.#exclusively(() => {
+      this.#nextLook = undefined;
+      this.#wishes.look();
+      return lookAt(this.#options);
+    });
+    return this.#nextLook;
+  }
+
+  /**
+   * Puts a record in force in place of the former one of the same attachment, or leaves everything as it was.
+   * Aggregates that it goes on using keep their clocks.
+   */
+  async #replace(
+    former: AttachmentRecord | undefined,
+    wanted: AttachmentRecord,
+    enforce: (record: AttachmentRecord) => Promise<void>,
+  ): Promise<AttachmentRecord> {
+    const record = this.#aggregates.assign(wanted, former);
+    this.#store.writeAttachment(record);
+    try {
+      this.#enforcement.exempt(former, record);
+      await enforce(record);
+    } catch (error) {
+      await this.#undoReplace(record, former);
+      throw error;
+    }
+    this.#aggregates.giveBack(former, record);
+    return record;
+  }
+
+  async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
+    try {
+      if (former === undefined) return await this.#removal.remove([record]);
+      this.#store.writeAttachment(former);
+      this.#enforcement.exempt(record, former);
+      await this.#enforcement.enforce(former, record);
+      this.#aggregates.giveBack(record, former);
+    } catch (error) {
+      this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
+    }
+  }
+
+  /** Forgets records whose devices are of another time or place, and looks for devices without a record. */
+  async #matchRecords(): Promise<void> {
+    const links = await listLinks(this.#datapath.rt);
+    for (const text of forgetOutlived(this.#store, links)) this.#options.log('info', text);
+    this.#store.adopt();
+    const known = [...this.#store.readAttachments(), ...this.#store.readRemoving()];
+    this.#orphans.known = await findOrphans(this.#datapath, links, known);
+  }
+
+  async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
+    const exits = [...this.#exits.values()];
+    const wanted = desiredPrograms({
+      ...{ attachments, exits, arrivals: this.#arrivals },
+      orphans: this.#options.orphans,
+      ...desiredPolicing(this.#options),
+    });
+    const lost = await this.#programs.look(wanted);
+    if (lost.length === 0) return;
+    const devices = lost.map((place) => attachpointOf(place).ifindex);
+    const view = await takeView(this.#options, [], { devices, hasOtherPods: false, hasUplinks: false });
+    for (const failure of await this.#carryOut(view)) this.#options.log('error', failure);
+    await this.#programs.except(lost);
+  }
+
+  /** Applies as much of a plan as can be, and tells of it; returns what failed. */
+  async #carryOut(view: View): Promise<string[]> {
+    const failures: string[] = [];
+    const done: Step[] = [];
+    const apply = this.#enforcement.applier(view.observed);
+    for (const step of view.plan.steps) {
+      try {
+        await apply(step);
+        done.push(step);
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    }
+    for (const step of done) this.#tellOfRepair(step, view.desired.attachments, view.observed);
+    const exits = knownExits(view.exits);
+    const changes = [...exitChangesOf(this.#exits, exits), ...changesOf(done, view)];
+    if (this.#hasReconciled) for (const change of changes) this.#options.log('info', change);
+    this.#exits = exits;
+    return failures;
+  }
+
+  #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
+    if (!isSameAsBefore(step, this.#exits)) return;
+    const repair = repairOf(step, attachments, observed);
+    if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
+  }
+}
