@@ -5,6 +5,7 @@ import path from 'node:path';
 import {
   lookupBatches,
   lookupElement,
+  lookupPerCpu,
   MAP_TYPE,
   mapInfo,
   mapKeys,
@@ -30,6 +31,9 @@ export function pictureTree(directory: string): string[] {
 /** Their entries come many at a time; others are arrays of programs or maps, and name those by id. */
 const BATCHED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.HASH, MAP_TYPE.ARRAY]);
 
+/** The kernel writes a value for each CPU, however small the room for it is. */
+const PER_CPU_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.PERCPU_HASH, MAP_TYPE.PERCPU_ARRAY]);
+
 /** Entries of a map, each in one line, without those that are all zero. */
 function pictureEntries(fd: number): string[] {
   const { id, keySize, valueSize, type } = mapInfo(fd);
@@ -44,9 +48,12 @@ function pictureEntries(fd: number): string[] {
       }
     }
   } else {
-    for (const key of mapKeys(fd, keySize)) {
-      entries.push(`${key.toString('hex')} ${lookupElement(fd, key, 4)?.toString('hex') ?? '-'}`);
-    }
+    const read = (key: Buffer): Buffer | undefined => {
+      if (!PER_CPU_TYPES.has(type)) return lookupElement(fd, key, valueSize);
+      return Buffer.concat(lookupPerCpu(fd, key, valueSize) ?? []);
+    };
+    for (const key of mapKeys(fd, keySize))
+      entries.push(`${key.toString('hex')} ${read(key)?.toString('hex') ?? '-'}`);
   }
   return [`map ${id}`, ...entries.filter((entry) => !/ (0+|-)$/.test(entry)).toSorted()];
 }

@@ -243,6 +243,7 @@ const CASES: Readonly<Record<string, Case>> = {
   './scripts/lab': helps('--quick'),
   './scripts/test': helps('--tier', '--kernel'),
   './scripts/test --tier unit|bpf|netns|vm': helps('unit|bpf|netns|vm'),
+  './scripts/test --tier vm --crossings all': helps('--crossings', 'all'),
   './scripts/bench all': helps('"all"', '--quick'),
   './scripts/bench wiring': helps('"wiring"'),
   './scripts/bench accuracy --wiring netkit-routing': helps(
@@ -288,7 +289,7 @@ test.serial('every flag that README names is one of a command', async (t) => {
       runProgram(path.join(ROOT, 'dist/podpaced'), [name, '--help']),
     ),
   );
-  const others = ['--tier', '--kernel', '--wiring', '--quick', '--', '--now'];
+  const others = ['--tier', '--kernel', '--crossings', '--wiring', '--quick', '--', '--now'];
   const known = new Set([...helps.flatMap(({ stdout }) => stdout.match(/--[a-z-]+/g) ?? []), ...others]);
   const named = codeSpans().flatMap((code) => code.match(/(?<![\w-])--[a-z-]*/g) ?? []);
   t.true(named.length > 15);
