@@ -113,12 +113,14 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/books',
   'test/netns/helper/daemon',
   'test/netns/helper/give-back',
+  'test/netns/helper/in-front',
   'test/netns/helper/node-traffic',
   'test/netns/helper/probe',
   'test/netns/helper/records',
   'test/netns/helper/second-way',
   'test/netns/helper/set',
   'test/netns/helper/status',
+  'test/netns/helper/uninstall',
   'test/netns/helper/upgrade',
   'test/netns/scripts/',
 ];
@@ -143,6 +145,7 @@ const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   'test/vm/helper/waits-once': 'newest',
   'test/vm/helper/foreign-fq': 'newest',
   'test/vm/helper/priority': 'newest',
+  'test/vm/second-way': 'newest',
 };
 
 function filesOf(tier: Tier): string[] {

@@ -18,9 +18,12 @@ import { openSender, sendAll, type Flow } from './udp-load.ts';
 
 export const OFFERED_MBIT = 30;
 /** The sender has filled its queue by then. */
-const SETTLE_MS = 1000;
+const SETTLE_MS = 600;
 /** Longer than rateOn counts. */
-const LOAD_MS = 4500;
+const LOAD_MS = 4000;
+/** A sender that pauses for as long as its queue lasts uses less than its cap, which is then no matter of podpace's. */
+const MAX_PAUSE_MS = 40;
+const ATTEMPTS = 3;
 const FOLLOW_MS = 3000;
 const CAPS = { egress: { rateBitsPerSec: CAP_MBIT * 1e6 }, ingress: { rateBitsPerSec: CAP_MBIT * 1e6 } };
 
@@ -118,12 +121,15 @@ export async function ratesWhile(
   flow: Omit<Flow, 'socket'> & { readonly from: TestNetns },
 ): Promise<number[]> {
   const socket = openSender(t, flow.from.netns, flow.to.includes(':') ? 6 : 4);
-  const sent = sendAll([{ ...flow, socket }], LOAD_MS);
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   const bed = { peer: on.netns.path };
-  const rates = await Promise.all(devices.map((device) => rateOn({ bed }, [device])));
-  await sent;
-  return rates;
+  for (let attempt = 1; ; attempt += 1) {
+    const sent = sendAll([{ ...flow, socket }], LOAD_MS);
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    const rates = await Promise.all(devices.map((device) => rateOn({ bed }, [device])));
+    const pauseMs = await sent;
+    if (pauseMs < MAX_PAUSE_MS || attempt === ATTEMPTS) return rates;
+    t.log(`measured again: the sender paused for ${pauseMs.toFixed(0)} ms`);
+  }
 }
 
 /** Within one percent, of both sides: a flood uses all of its cap. */

@@ -34,13 +34,19 @@ export function openSender(t: ExecutionContext, netns: NetNamespace, family: 4 |
   return socket;
 }
 
-/** Sends datagrams by all flows for so many milliseconds. */
-export async function sendAll(flows: readonly Flow[], durationMs: number): Promise<void> {
+/**
+ * Sends datagrams by all flows for so many milliseconds. Resolves with the longest time in between in which it sent nothing: this
+ * process is also the one that compiles, collects garbage and waits for files.
+ */
+export async function sendAll(flows: readonly Flow[], durationMs: number): Promise<number> {
   const beginMs = performance.now();
+  let [longestPauseMs, lastMs] = [0, 0];
   const sent = flows.map(() => 0);
   const payloads = flows.map(({ payloadBytes = PAYLOAD_BYTES }) => Buffer.alloc(payloadBytes));
   for (let elapsedMs = 0; elapsedMs < durationMs;) {
     elapsedMs = Math.min(performance.now() - beginMs, durationMs);
+    longestPauseMs = Math.max(longestPauseMs, elapsedMs - lastMs);
+    lastMs = elapsedMs;
     for (const [index, { socket, to, bitsPerSec }] of flows.entries()) {
       const payload = payloads[index] ?? Buffer.alloc(0);
       const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / (payload.length + HEADER_BYTES));
@@ -49,4 +55,5 @@ export async function sendAll(flows: readonly Flow[], durationMs: number): Promi
     }
     await sleep(TICK_MS);
   }
+  return longestPauseMs;
 }
