@@ -33,14 +33,15 @@ inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
 /*
  * Says that the time of a packet is one of the monotonic clock, while the kernel takes that of it: at its exit it may be no IP
  * any more (MPLS). The time itself, the frame's number, is over, which is none to fq and to the departure step. A time that a
- * socket asked for stays, unless it is over as well (TCP says when it has sent a packet).
+ * socket asked for stays, unless it is over as well (TCP says when it has sent a packet), by whichever clock: a pod could
+ * choose the number by CLOCK_TAI otherwise.
  */
 inline_always void say_clock(struct __sk_buff *skb, __u32 frame)
 {
 	departure_keep_order(skb);
 	if (!skb->tstamp_type)
 		bpf_skb_set_tstamp(skb, frame, BPF_SKB_TSTAMP_DELIVERY_MONO);
-	else if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO && skb->tstamp <= bpf_ktime_get_ns())
+	else if (skb->tstamp <= bpf_ktime_get_ns())
 		skb->tstamp = frame;
 }
 

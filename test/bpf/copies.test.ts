@@ -121,6 +121,13 @@ test.serial('the classifier numbers frames anew, whatever time that is over they
   t.is((numbers[2]?.tstampNs ?? 0n) % SEGMENTS, 5n);
 });
 
+test.serial('nor does a pod choose a number by a time of CLOCK_TAI, which is over just as long', (t) => {
+  datapath.aimAt('podpace_classify');
+  const asked = { tstampNs: NUMBER, isTai: true } as const;
+  const times = [asked, asked].map((packet) => datapath.timeAfter(packet).tstampNs);
+  t.is(new Set([NUMBER, ...times]).size, 3);
+});
+
 test.serial('no time that a pod asks for makes copies of what it sends to many', (t) => {
   datapath.aimAt('podpace_classify');
   const before = datapath.clock(ID).lastNs;

@@ -15,12 +15,14 @@
 static long (*const bpf_skb_vlan_push)(struct __sk_buff *skb, __u16 protocol,
 				       __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
 
+#define SKB_CLOCK_TAI 2 /* BPF_SKB_CLOCK_TAI of newer headers */
+
 /* Indexes into skb->cb. */
 enum orders {
 	SIGNS, /* queue_mapping, and above it tc_index */
 	TSTAMP_LOW,
 	TSTAMP_HIGH,
-	REPORT, /* 0: run always; 1: run, then report; 2: report; 3: run, on what was IP and is under two VLAN tags */
+	REPORT, /* 0: run always; 1: run, then report; 2: report; 3: run, on what was IP and is under two VLAN tags; 4: as 1, by TAI */
 	FLOW_HASH, /* written here; the clock of tstamp in a report */
 };
 
@@ -40,7 +42,10 @@ int enter(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	}
 	skb->cb[FLOW_HASH] = bpf_get_hash_recalc(skb);
-	if (skb->cb[REPORT] == 1)
+	/* A kernel that does not tell clocks apart (before Linux 6.10) refuses that one. */
+	if (skb->cb[REPORT] == 4)
+		bpf_skb_set_tstamp(skb, 1, SKB_CLOCK_TAI);
+	if (skb->cb[REPORT] == 1 || skb->cb[REPORT] == 4)
 		skb->cb[REPORT] = 2;
 	/* The second tag has the first put into the frame, and skb->protocol say it. */
 	if (skb->cb[REPORT] == 3) {

@@ -103,6 +103,8 @@ export interface TestPacket {
   readonly ingressIfindex?: number;
   /** The classifier has seen it as IP, and by now it is under two VLAN tags. */
   readonly wasIp?: true;
+  /** Its time is one of CLOCK_TAI; only where the time that it comes out with is asked for. */
+  readonly isTai?: true;
 }
 
 /** The two fields that an aggregate's id stands in. */
@@ -193,7 +195,7 @@ function ipv6FrameOf({ protocol = PROTOCOL_UDP, ...ends }: TestPacket): Buffer {
 }
 
 /** `REPORT` of test/bpf/enter.bpf.c. */
-const [RUN, RUN_AND_REPORT, RUN_TAGGED] = [0, 1, 3];
+const [RUN, RUN_AND_REPORT, RUN_TAGGED, RUN_TAI_AND_REPORT] = [0, 1, 3, 4];
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
 function encodeContext(
@@ -422,7 +424,7 @@ export class TestDatapath {
 
   #report(packet: TestPacket): { readonly contextOut: Buffer } {
     const enterFd = programFd(this.#enter, 'enter');
-    const context = encodeContext(packet, RUN_AND_REPORT);
+    const context = encodeContext(packet, packet.isTai ? RUN_TAI_AND_REPORT : RUN_AND_REPORT);
     return testRun(enterFd, { data: frameOf(packet), context, repeat: 2 });
   }
 

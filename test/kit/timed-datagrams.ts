@@ -98,12 +98,14 @@ export interface Datagrams {
   readonly clock?: TxtimeClock;
   /** How far ahead that is. */
   readonly aheadMs?: number;
+  /** When that is, by that clock, in place of a time ahead. */
+  readonly atNs?: bigint;
   /** SO_PRIORITY of the socket. */
   readonly priority?: number;
 }
 
 /** struct cmsghdr with the time at which a datagram is to leave (SCM_TXTIME, which is SO_TXTIME); the socket says by which clock. */
-function askFor(fd: number, clock: TxtimeClock, aheadMs: number): Buffer {
+function askFor(fd: number, clock: TxtimeClock, atNs: bigint): Buffer {
   const option = Buffer.alloc(SIZES.option);
   option.writeInt32LE(CLOCK_IDS[clock]);
   call('setsockopt', fd, SOL_SOCKET, SO_TXTIME, option, option.length);
@@ -111,12 +113,12 @@ function askFor(fd: number, clock: TxtimeClock, aheadMs: number): Buffer {
   control.writeBigUInt64LE(BigInt(control.length), 0);
   control.writeInt32LE(SOL_SOCKET, 8);
   control.writeInt32LE(SO_TXTIME, 12);
-  control.writeBigUInt64LE(readClock(clock) + BigInt(aheadMs) * 1_000_000n, 16);
+  control.writeBigUInt64LE(atNs, 16);
   return control;
 }
 
 /** Sends by a socket of its own. */
-function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, priority }: Datagrams): void {
+function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, atNs, priority }: Datagrams): void {
   const fd = openSocket(from);
   try {
     const [address, payload] = [encodeSocketAddress(to.address, PORT), Buffer.alloc(payloadBytes)];
@@ -132,7 +134,7 @@ function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, priority }
       value.writeInt32LE(priority);
       call('setsockopt', fd, SOL_SOCKET, SO_PRIORITY, value, value.length);
     }
-    const control = clock && askFor(fd, clock, aheadMs);
+    const control = clock && askFor(fd, clock, atNs ?? readClock(clock) + BigInt(aheadMs) * 1_000_000n);
     if (control !== undefined) {
       message.writeBigUInt64LE(koffi.address(control), 32);
       message.writeBigUInt64LE(BigInt(control.length), 40);
