@@ -42,9 +42,14 @@ const KERNEL_PARAMETERS = [
   // With -no-reboot: a kernel that has gone wrong ends QEMU at once.
   'panic=-1',
   'oops=panic',
-  // Both cost an emulated processor much and protect nothing here.
+  // These cost an emulated processor much and protect nothing here.
   'cryptomgr.notests',
   'mitigations=off',
+  'init_on_alloc=0',
+  'hardened_usercopy=off',
+  'randomize_kstack_offset=off',
+  // QEMU translates machine code anew for each address that it stands at: 2.5 times the price of a new process.
+  'norandmaps',
 ];
 /** On a busy machine the guest's timer checks go wrong, and it falls back to clocks that are slow to read. */
 const X86_PARAMETERS = ['no_timer_check', 'tsc=reliable'];
@@ -72,12 +77,21 @@ function execution({ accelerator, countsInstructions, skipsIdleTime }: MachineSe
 }
 
 /**
+ * What an emulated processor does better without: `rep movsb`, which QEMU goes through byte by byte and kernels believe to be the
+ * fastest of all copies (erms); registers of 256 bits, which it emulates in halves and switches whole (avx, avx2); and what ends
+ * a translated block at each copy from a process, or a page's walk a level later (smap, smep, umip, pku, la57).
+ */
+const SLOW_EMULATED = ['erms', 'avx', 'avx2', 'smap', 'smep', 'umip', 'pku', 'la57'];
+
+/**
  * QEMU 7.2 emulates cmpxchg16b wrongly where emulated processors run at the same time: kernels die of it under load. Without
  * it they use another way, but since Linux 7 BPF timers and arenas find no memory then.
  */
 function processor({ accelerator, countsInstructions, cpus, kernel }: MachineSettings): string {
-  const areAtOnce = accelerator === 'tcg' && !countsInstructions && cpus > 1;
-  return areAtOnce && process.arch === 'x64' && Number.parseInt(kernel.release, 10) < 7 ? 'max,-cx16' : 'max';
+  if (accelerator !== 'tcg' || process.arch !== 'x64') return 'max';
+  const isWrong = !countsInstructions && cpus > 1 && Number.parseInt(kernel.release, 10) < 7;
+  const without = [...SLOW_EMULATED, ...(isWrong ? ['cx16'] : [])];
+  return ['max', ...without.map((feature) => `-${feature}`)].join(',');
 }
 
 /** The QEMU command line. Throws an Error on a processor for which no machine is described. */
