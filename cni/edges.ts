@@ -22,6 +22,8 @@ export interface Edges {
   connect(path: string): Promise<Socket>;
   /** The operations of the kernel, loaded when first asked for: VERSION and chained pass-through need none. */
   loadKernel(): Promise<Kernel>;
+  /** False only where no device of the node can be the host interface with this alias; takes no addon. */
+  mayHaveInterface(alias: string): boolean;
   /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */
   watchTermination(): AbortSignal;
 }

@@ -11,6 +11,7 @@ import type {
 import { remedies } from '../helper/protocol/remedies.ts';
 import { hasCaps } from './caps.ts';
 import type { Settings } from './config.ts';
+import { detach } from './detach.ts';
 import { note, type Edges } from './edges.ts';
 import { hardwareAddressOf } from './result.ts';
 import type { Invocation } from './skel.ts';
@@ -19,10 +20,9 @@ import type { Pair } from './wiring/pair.ts';
 import type { OtherWays } from './wiring/ways.ts';
 import { forgetWish, keepWish } from './wishes.ts';
 
-/** Deadlines in milliseconds: ADD must end well before the runtime's own, DEL must not keep a pod from going. */
+/** Deadlines in milliseconds: ADD must end well before the runtime's own. */
 const ATTACH_DEADLINE_MS = 10_000;
 const CHECK_DEADLINE_MS = 10_000;
-const DETACH_DEADLINE_MS = 3_000;
 
 /** What ADD and CHECK know about the caps of an attachment. */
 export interface Enforcement {
@@ -103,17 +103,6 @@ async function tolerate(
       `WARNING: the cap is not enforced (onUnenforceable is allow): ${error.message}${remedy}${end}`,
     );
   }
-}
-
-/**
- * Forgets what the pod was to have, and detaches at the helper. Throws HelperError, also when nobody listens, and Error when a
- * wish cannot be removed.
- */
-export async function detach(edges: Edges, call: Invocation, socket: string): Promise<void> {
-  const { containerId, ifname } = call;
-  // Before the helper is asked: it could put the wish in force after it has detached.
-  await forgetWish(socket, call);
-  await askHelper(edges, socket, 'detach', { containerId, ifname }, { deadlineMs: DETACH_DEADLINE_MS });
 }
 
 /**

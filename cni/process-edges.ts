@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import type { Edges } from './edges.ts';
+import { mayHaveInterface } from './remains.ts';
 import { CniError, ErrorCode } from './types.ts';
 
 const STDIN = 0;
@@ -85,5 +86,6 @@ export const processEdges: Edges = {
     return connect({ path });
   },
   loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
+  mayHaveInterface,
   watchTermination,
 };

@@ -5,16 +5,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { keyOf, type AttachmentKey, type AttachParams } from '../helper/protocol/messages.ts';
 import type { WishFiles } from '../helper/control/wish-files.ts';
+import { WISHES } from '../helper/protocol/state-files.ts';
+import { hasWish } from './remains.ts';
 import type { Pair } from './wiring/pair.ts';
 
 async function filesAt(socket: string): Promise<WishFiles> {
   const { WishFiles } = await import('../helper/control/wish-files.ts');
   return new WishFiles(socket);
-}
-
-/** True where there may be wishes. */
-function mayHaveWishes(socket: string): boolean {
-  return fs.existsSync(path.join(path.dirname(socket), 'wishes'));
 }
 
 /** Why a wish is not in force, and the interface that it is about. */
@@ -43,7 +40,8 @@ export async function keepWish(
 
 /** Removes the wish of an attachment, if there is one. Throws Error when it cannot be removed. */
 export async function forgetWish(socket: string, { containerId, ifname }: AttachmentKey): Promise<void> {
-  if (mayHaveWishes(socket)) (await filesAt(socket)).remove({ containerId, ifname });
+  const key = { containerId, ifname };
+  if (hasWish(socket, key)) (await filesAt(socket)).remove(key);
 }
 
 /** Removes the wishes of a network that are not of a valid attachment. Throws like forgetWish. */
@@ -52,7 +50,7 @@ export async function forgetWishesOf(
   network: string,
   valid: readonly AttachmentKey[],
 ): Promise<void> {
-  if (!mayHaveWishes(socket)) return;
+  if (!fs.existsSync(path.join(path.dirname(socket), WISHES))) return;
   const files = await filesAt(socket);
   const staying = new Set(valid.map(keyOf));
   for (const wish of files.read().records.values())

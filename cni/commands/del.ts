@@ -2,11 +2,10 @@
 // caps, and any number of times.
 
 import { hasCaps, parseCaps } from '../caps.ts';
-import { HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
-import { detach } from '../enforce.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
+import { mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
 
 /** False only when the configuration says so clearly: then nobody misses a helper that is not there. */
@@ -19,12 +18,16 @@ function mayHaveCaps(call: Invocation): boolean {
 }
 
 /**
- * The helper is asked even without caps, since a runtime need not repeat them in DEL. Its failure does not keep the pod
- * from going: the helper drops what belongs to interfaces that are gone.
+ * What is left counts and not the caps, since a runtime need not repeat them in DEL. A failure of the helper does not keep the
+ * pod from going: it drops what belongs to interfaces that are gone.
  */
 async function detachBestEffort(edges: Edges, call: Invocation): Promise<void> {
+  const socket = socketOrDefault(call.config);
+  if (!mayBeAttached(socket, call)) return;
+  const { HelperError } = await import('../../helper/protocol/client.ts');
+  const { detach } = await import('../detach.ts');
   try {
-    await detach(edges, call, socketOrDefault(call.config));
+    await detach(edges, call, socket);
   } catch (error) {
     const isExpected = error instanceof HelperError && error.isAbsent && !mayHaveCaps(call);
     if (!isExpected) note(edges, `${(error as Error).message} (DEL goes on)`);
@@ -52,6 +55,16 @@ async function leaveNoAddons(edges: Edges): Promise<void> {
   }
 }
 
+async function deletePairIfThere(edges: Edges, call: Invocation): Promise<void> {
+  const { hostInterfaceAlias } = await import('../wiring/alias.ts');
+  if (!edges.mayHaveInterface(hostInterfaceAlias(call))) return;
+  try {
+    await deletePair(edges, call);
+  } finally {
+    await leaveNoAddons(edges);
+  }
+}
+
 /** An ipam that cannot be read got no pod as far as IPAM, so there is no address to release. */
 function ipamTypeOrNote(edges: Edges, call: Invocation): string | undefined {
   try {
@@ -68,11 +81,7 @@ export async function del(edges: Edges, call: Invocation): Promise<undefined> {
   const type = ipamTypeOrNote(edges, call);
   if (type !== undefined) {
     const { delegate, findPlugin } = await import('../ipam.ts');
-    try {
-      await deletePair(edges, call);
-    } finally {
-      await leaveNoAddons(edges);
-    }
+    await deletePairIfThere(edges, call);
     await delegate(edges, call, findPlugin(type, call.path), 'DEL');
   }
   if (isOwnNetns(call)) throw ownNetnsError(call);

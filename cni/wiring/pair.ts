@@ -5,8 +5,9 @@ import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type Device } from '../types.ts';
+import { aliasPrefix, hostInterfaceAlias, type Attachment } from './alias.ts';
 import type { Kernel } from './kernel.ts';
-import { aliasPrefix, hostInterfaceAlias, hostInterfaceName, type Attachment } from './names.ts';
+import { hostInterfaceName } from './names.ts';
 import type { PlannedRoute, WiringPlan } from './plan.ts';
 import type { Session } from './session.ts';
 

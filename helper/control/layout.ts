@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { hasErrno } from '../wire/errors.ts';
 import { readPinnedLayout } from '../kernel/layout-pin.ts';
+import { RECORDS_MARK } from '../protocol/state-files.ts';
 import { LAYOUT, parseLayoutMark, type LayoutMark } from '../wire/layout.ts';
 
 /** Where a helper keeps what outlives it. */
@@ -14,9 +15,6 @@ export interface Directories {
   readonly state: string;
 }
 
-/** The mark of the records, in the state directory. */
-const MARK_FILE = 'layout.json';
-
 /** What a newer release left on the node is not this one's to touch. */
 export class LayoutError extends Error {
   override readonly name = 'LayoutError';
@@ -24,7 +22,7 @@ export class LayoutError extends Error {
 
 /** The mark of a state directory: undefined without one, and for a file that is none, which `warn` hears of. */
 function readRecordLayout(state: string, warn: (message: string) => void): LayoutMark | undefined {
-  const file = path.join(state, MARK_FILE);
+  const file = path.join(state, RECORDS_MARK);
   try {
     return parseLayoutMark(fs.readFileSync(file, 'utf8'));
   } catch (error) {
@@ -59,7 +57,7 @@ export function requireKnownLayout(
 
 /** Marks the records as being of this release's layout; call before the first of them is written. */
 export function markRecords({ state }: Directories, release: string): void {
-  const file = path.join(state, MARK_FILE);
+  const file = path.join(state, RECORDS_MARK);
   const text = `${JSON.stringify({ layout: LAYOUT, release } satisfies LayoutMark)}\n`;
   if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
   const staged = `${file}.new`;
@@ -69,5 +67,6 @@ export function markRecords({ state }: Directories, release: string): void {
 
 /** Takes the mark of the records away, with the records (uninstall). */
 export function unmarkRecords({ state }: Directories): void {
-  for (const name of [MARK_FILE, `${MARK_FILE}.new`]) fs.rmSync(path.join(state, name), { force: true });
+  for (const name of [RECORDS_MARK, `${RECORDS_MARK}.new`])
+    fs.rmSync(path.join(state, name), { force: true });
 }

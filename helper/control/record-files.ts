@@ -6,17 +6,13 @@ import { hasErrno } from '../wire/errors.ts';
 import { printable } from '../protocol/printable.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { ShapingError } from '../shaping/failure.ts';
-import { formatRecord, parseRecord, RECORD_SUFFIX, type Records } from '../shaping/record-schema.ts';
+import { RECORD_SUFFIX } from '../protocol/state-files.ts';
+import { formatRecord, parseRecord, type Records } from '../shaping/record-schema.ts';
 
 /** No record comes near: what is longer is none, and is not read into memory. */
 const MAX_BYTES = 1_048_576;
 
-/** A record on its way out: what it is of is being taken away. */
-const REMOVING = `${RECORD_SUFFIX}.removing`;
-/** Where podpaced of 23c71bb put a record that it could not read, also one of a newer podpaced. */
-const MOVED_ASIDE = `${RECORD_SUFFIX}.unreadable`;
-/** A record that was not written to its end. */
-const STAGED = `${RECORD_SUFFIX}.new`;
+const { whole: WHOLE, removing: REMOVING, movedAside: MOVED_ASIDE, staged: STAGED } = RECORD_SUFFIX;
 
 /** What a directory holds, by the names of the files without their suffixes. */
 export interface FoundRecords<R> {
@@ -68,7 +64,7 @@ export class RecordFiles<K extends keyof Records> {
   }
 
   path(name: string): string {
-    return path.join(this.directory, name + RECORD_SUFFIX);
+    return path.join(this.directory, name + WHOLE);
   }
 
   /** All that is there. A record that was moved aside and can be read now is put back. */
@@ -81,7 +77,7 @@ export class RecordFiles<K extends keyof Records> {
       else if (!isFree) bad.delete(aside);
     }
     return {
-      records: this.#readAll(RECORD_SUFFIX, bad),
+      records: this.#readAll(WHOLE, bad),
       removing: this.#readAll(REMOVING, new Map()),
       bad,
     };
@@ -122,12 +118,12 @@ export class RecordFiles<K extends keyof Records> {
 
   /** Removes a record, whatever is wrong with it. */
   remove(name: string): void {
-    for (const suffix of [RECORD_SUFFIX, MOVED_ASIDE]) unlink(path.join(this.directory, name + suffix));
+    for (const suffix of [WHOLE, MOVED_ASIDE]) unlink(path.join(this.directory, name + suffix));
   }
 
   /** Removes all that records can leave (uninstall), and the directory when nothing else is in it. */
   removeAll(): void {
-    for (const suffix of [RECORD_SUFFIX, MOVED_ASIDE, REMOVING, STAGED]) {
+    for (const suffix of [WHOLE, MOVED_ASIDE, REMOVING, STAGED]) {
       for (const name of this.#names(suffix)) unlink(path.join(this.directory, name + suffix));
     }
     removeEmptyDirectory(this.directory);

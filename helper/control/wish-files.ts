@@ -6,11 +6,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { hasErrno } from '../wire/errors.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
+import { WISHES } from '../protocol/state-files.ts';
 import { RecordFiles, removeEmptyDirectory, type FoundRecords } from './record-files.ts';
 import type { Wish } from '../shaping/records.ts';
-
-/** Name of their directory. */
-export const WISHES = 'wishes';
 
 const ABSENT = 'it is not there';
 

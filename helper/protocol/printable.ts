@@ -6,6 +6,9 @@
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
+/** What most texts are: to compile the expression above takes longer than to print them. */
+const PLAIN = /^[ -~]*$/;
+
 const SHORT: Readonly<Record<string, string>> = {
   '\n': String.raw`\n`,
   '\r': String.raw`\r`,
@@ -23,6 +26,7 @@ function escapeCharacter(character: string): string {
  * the text of JSON without line breaks stays JSON of the same value.
  */
 export function printable(text: string): string {
+  if (PLAIN.test(text)) return text;
   return text.replaceAll(UNPRINTABLE, escapeCharacter);
 }
 

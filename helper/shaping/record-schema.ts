@@ -37,9 +37,6 @@ import {
   type Wish,
 } from './records.ts';
 
-/** Ends of the files of records. */
-export const RECORD_SUFFIX = '.json';
-
 const MAX_U32 = 0xffff_ffff;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

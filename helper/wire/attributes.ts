@@ -4,11 +4,9 @@
 
 import { AttrStream, parseAttributes, putString, putU32, putU8 } from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';
+import { WireError } from './errors.ts';
 
-/** Bytes that are no such message, attribute or object. The message says what was expected and what came. */
-export class WireError extends Error {
-  override readonly name = 'WireError';
-}
+export { WireError };
 
 /** Throws WireError when `bytes` is shorter than the fixed part of a `what`. */
 export function requireLength(what: string, bytes: Buffer, length: number): void {

@@ -1,5 +1,5 @@
-// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text. And what keeps us
-// from asking it.
+// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text. What keeps us from asking
+// it, and from understanding it.
 
 /** An operation that the kernel refused. */
 export class KernelError extends Error {
@@ -28,6 +28,11 @@ export class AddonError extends Error {
     super(message);
     this.remedy = remedy;
   }
+}
+
+/** Bytes that are no such message, attribute or object. The message says what was expected and what came. */
+export class WireError extends Error {
+  override readonly name = 'WireError';
 }
 
 /** True when `error` is a KernelError, or an error of Node's own, with one of these errno symbols. */

@@ -1,7 +1,8 @@
 // Addresses between their text and the bytes that travel in messages. Not by node:net, which has no such thing as
 // inet_pton and takes a millisecond of every start to load.
 
-import { WireError } from './attributes.ts';
+// And not by way of attributes.ts, which loads the codecs of the netlink package.
+import { WireError } from './errors.ts';
 
 /** AF_INET and AF_INET6 of linux/socket.h. */
 export const AF_INET = 2;

@@ -61,6 +61,8 @@ export async function callPlugin(call: PluginCall): Promise<Outcome> {
     },
     connect: (path) => Promise.resolve(connect({ path })),
     loadKernel: () => Promise.resolve(call.kernel ?? nodeKernel),
+    // Of the test's node, which is another than the one that it runs on.
+    mayHaveInterface: () => true,
     watchTermination: () => call.signal ?? new AbortController().signal,
     ...call.edges,
   };

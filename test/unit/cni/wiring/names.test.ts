@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { validateInterfaceName } from '../../../../cni/skel.ts';
-import { aliasPrefix, hostInterfaceAlias, hostInterfaceName } from '../../../../cni/wiring/names.ts';
+import { aliasPrefix, hostInterfaceAlias } from '../../../../cni/wiring/alias.ts';
+import { hostInterfaceName } from '../../../../cni/wiring/names.ts';
 
 const name = fc.stringMatching(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,299}$/);
 const attachment = fc.record({
