@@ -18,6 +18,7 @@ import { newComplaints, readKernelLog } from './lib/kernel-log.ts';
 import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
 import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
+import { bundleTests, oneWorkerDirectory } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { buildRevision, FIRST_LAYOUT_REVISION } from './lib/revisions.ts';
@@ -194,10 +195,11 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   fs.rmSync(result, { force: true });
   say(`vm: ${labelOf(job)} tests in a VM`);
   const clock = isTimed ? TIMED_VM : [];
+  const bundled = await bundleTests(name, job.files);
   const vm = ['--kernel', kernel, '--cpus', VM_CPUS, ...clock, '--timeout', VM_TIMEOUT_SECONDS, '--'];
   const inside = [
     path.join(projectRoot, 'scripts/test'),
-    ...['--inside-vm', JSON.stringify(job), '--result', result],
+    ...['--inside-vm', JSON.stringify({ ...job, files: [bundled] }), '--result', result],
   ];
   const script = path.join(projectRoot, 'scripts/vm');
   const [program, ...command] = isTimed ? [...YIELDING, script] : [script];
@@ -285,6 +287,7 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
   const { tier, isTimed } = job;
   const limits = {
     signal,
+    directory: oneWorkerDirectory,
     concurrency: 1,
     allowSkips: tier !== 'vm',
     ...(isTimed && { timeout: AVA_TIMEOUT_TIMED }),

@@ -21,6 +21,8 @@ export interface AvaOptions {
   readonly allowSkips: boolean;
   /** For how long no test may end before all have failed, like 120s; unless said, as package.json has it. */
   readonly timeout?: string;
+  /** Where AVA runs and finds its configuration; the project's own unless said. */
+  readonly directory?: string;
   /** Ends the run early, and has this throw. */
   readonly signal: AbortSignal;
 }
@@ -84,7 +86,7 @@ class TapFollower {
   }
 }
 
-/** Runs files, each in a process of its own. A run that ends badly without a failed test counts as one failure. */
+/** Runs files, each in a process of its own (one-worker.ts makes one file of many). A run that ends badly without a failed test counts as one failure. */
 export async function runAva(files: readonly string[], options: AvaOptions): Promise<Tally> {
   const startMs = performance.now();
   if (files.length === 0) {
@@ -97,7 +99,11 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   // What one test file has had compiled the next one need not: in a VM that is seconds for each.
   const env = { ...process.env, NODE_COMPILE_CACHE: path.join(buildDirectory, 'node-compile-cache') };
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
-  const ava = spawn(process.execPath, args, { cwd: projectRoot, env, stdio: [...stdio] });
+  const ava = spawn(process.execPath, args, {
+    cwd: options.directory ?? projectRoot,
+    env,
+    stdio: [...stdio],
+  });
   const follower = new TapFollower(options);
   const heartbeat = setInterval(() => {
     say(`${options.label}: ${follower.counts.passed} passed, ${follower.counts.failed} failed so far`);

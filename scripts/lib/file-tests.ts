@@ -1,0 +1,45 @@
+// AVA's `test` for one of several test files that share a process (one-worker.ts): the hooks of a file are about its own tests.
+
+import ava, { type ExecutionContext } from 'ava';
+
+type Step = (t: ExecutionContext) => unknown;
+
+/** What test files use of AVA's interface; their tests run in turn, whether they say `serial` or not. */
+export interface FileTests {
+  (title: string, body: Step): void;
+  readonly serial: (title: string, body: Step) => void;
+  readonly skip: (title: string, body: Step) => void;
+  readonly before: (step: Step) => void;
+  readonly beforeEach: (step: Step) => void;
+  readonly after: { readonly always: (step: Step) => void };
+}
+
+/** `test` for the file of that name, which stands before its titles. */
+export function testsOf(file: string): FileTests {
+  const [before, beforeEach, after]: [Step[], Step[], Step[]] = [[], [], []];
+  let left = 0;
+  let isReady: Promise<void> | undefined;
+  const inOrder = async (steps: readonly Step[], t: ExecutionContext): Promise<void> => {
+    for (const step of steps) await step(t);
+  };
+  const titled = (title: string): string => `${file} › ${title}`;
+  const add = (title: string, body: Step): void => {
+    left += 1;
+    ava.serial(titled(title), async (t) => {
+      left -= 1;
+      // Of what tears down the first said is the last done: a test's own comes before what its file shares.
+      if (left === 0) t.teardown(() => inOrder(after, t));
+      isReady ??= inOrder(before, t);
+      await isReady;
+      await inOrder(beforeEach, t);
+      await body(t);
+    });
+  };
+  return Object.assign((title: string, body: Step) => add(title, body), {
+    serial: add,
+    skip: (title: string, body: Step) => ava.skip(titled(title), body),
+    before: (step: Step) => void before.push(step),
+    beforeEach: (step: Step) => void beforeEach.push(step),
+    after: { always: (step: Step) => void after.push(step) },
+  });
+}
