@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { collectReport, htmlReport, jsonReport, latencyPicture, partsOf } from './benches/report.ts';
+import { collectReport, htmlReport, jsonReport, latencyPicture } from './benches/report.ts';
 import type { BenchReport } from './benches/report.ts';
 import {
   BENCHES,
@@ -20,6 +20,7 @@ import { readPart } from './benches/record.ts';
 import type { Part } from './benches/record.ts';
 import { FULL, QUICK, runBench } from './benches/run.ts';
 import { compileSteps } from './benches/step-under-test.ts';
+import { renewedSummary } from './benches/summary.ts';
 import { textTables } from './benches/tables.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
@@ -195,36 +196,31 @@ async function toolVersions(): Promise<Record<string, string>> {
   };
 }
 
-const RESULTS_JSON = path.join(RESULTS_DIRECTORY, 'report.json');
-
 /** Every bench of `judged` must have been measured under all scenarios that were asked for. */
 function writeReports(
   parts: readonly Part[],
   judged: readonly Bench[],
   options: Options,
   tools: Readonly<Record<string, string>>,
-  directory: string,
 ): BenchReport {
   const wanted = judged.map((bench) => ({
     bench,
     scenarios: scenariosOf(bench).filter(isWanted(options)),
   }));
   const report = collectReport(parts, wanted, tools);
-  fs.mkdirSync(directory, { recursive: true });
-  fs.writeFileSync(path.join(directory, 'report.json'), jsonReport(report));
-  fs.writeFileSync(path.join(directory, 'report.html'), htmlReport(report));
-  const picture = latencyPicture(report);
-  if (picture !== undefined) fs.writeFileSync(path.join(directory, 'latency.svg'), picture);
+  fs.mkdirSync(REPORT_DIRECTORY, { recursive: true });
+  fs.writeFileSync(REPORT_JSON, jsonReport(report));
+  fs.writeFileSync(REPORT_HTML, htmlReport(report));
   return report;
 }
 
-/** What was measured now in place of what the repository keeps of the same benches; of the others that stays. */
-function renewed(parts: readonly Part[]): Part[] {
-  const kept = fs.existsSync(RESULTS_JSON) ? partsOf(fs.readFileSync(RESULTS_JSON, 'utf8')) : [];
-  return BENCHES.flatMap((name) => {
-    const [fresh, former] = [parts, kept].map((all) => all.filter(({ bench }) => bench === name));
-    return fresh?.length === 0 ? (former ?? []) : (fresh ?? []);
-  });
+/** Renews what the repository keeps of these benches. */
+function keepResults(report: BenchReport): void {
+  const summary = path.join(RESULTS_DIRECTORY, 'summary.csv');
+  const kept = fs.existsSync(summary) ? fs.readFileSync(summary, 'utf8') : '';
+  fs.writeFileSync(summary, renewedSummary(kept, report.parts));
+  const picture = latencyPicture(report);
+  if (picture !== undefined) fs.writeFileSync(path.join(RESULTS_DIRECTORY, 'latency.svg'), picture);
 }
 
 /** Writes the reports of what was measured, prints tables and verdicts; returns the exit status. */
@@ -235,14 +231,10 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
     .flatMap((bench) => readPart(partFile(bench)) ?? [])
     .map((part) => ({ ...part, ...(revision !== undefined && { revision }) }));
   if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
-  const report = writeReports(parts, benches, options, tools, REPORT_DIRECTORY);
+  const report = writeReports(parts, benches, options, tools);
   const isFull =
     options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
-  if (isFull || options.keep === true) {
-    const all = renewed(parts);
-    const judged = BENCHES.filter((name) => all.some(({ bench }) => bench === name));
-    writeReports(all, judged, {}, tools, RESULTS_DIRECTORY);
-  }
+  if (isFull || options.keep === true) keepResults(report);
   if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
 
   const measured = benches.filter((name) => parts.some(({ bench }) => bench === name));

@@ -64,16 +64,6 @@ export function jsonReport(report: BenchReport): string {
   return `${head.slice(0, -2)},\n  "runs": [\n${lines}\n  ]\n}\n`;
 }
 
-/** What a report.json holds of each bench. Throws SyntaxError for what is none. */
-export function partsOf(json: string): Part[] {
-  const { runs = [], ...whole } = JSON.parse(json) as Omit<Part, 'bench' | 'records'> & {
-    runs?: (Partial<Part> & Pick<Part, 'bench' | 'records'>)[];
-  };
-  const { kernel, cpus, cpuModel, quick, measuredAt } = whole;
-  // Reports of earlier versions say where and when only once, for all benches.
-  return runs.map((part) => ({ kernel, cpus, cpuModel, quick, measuredAt, ...part }));
-}
-
 const TITLES: Readonly<Record<Bench, string>> = {
   latency: 'How long requests wait beside bulk of the same pod',
   accuracy: 'How exactly TCP is held to a cap',

@@ -2,13 +2,7 @@ import test from 'ava';
 import { BENCHES, scenariosOf, SYSTEMS } from '../../../../scripts/benches/names.ts';
 import type { Bench } from '../../../../scripts/benches/names.ts';
 import type { Part } from '../../../../scripts/benches/record.ts';
-import {
-  collectReport,
-  htmlReport,
-  jsonReport,
-  latencyPicture,
-  partsOf,
-} from '../../../../scripts/benches/report.ts';
+import { collectReport, htmlReport, jsonReport, latencyPicture } from '../../../../scripts/benches/report.ts';
 import { CURVE_PERCENTS } from '../../../../scripts/benches/statistics.ts';
 import { tableOf, textTables } from '../../../../scripts/benches/tables.ts';
 
@@ -47,13 +41,6 @@ test('report.json begins as all benchmark files do, and keeps every run', (t) =>
   t.deepEqual(Object.keys(parsed).slice(0, 3), ['kernel', 'cpus', 'rows']);
   t.deepEqual(parsed['rows'], report.rows);
   t.deepEqual(parsed['runs'], report.parts);
-});
-
-test('what is kept comes back, also from a report that says once for all when it was measured', (t) => {
-  t.deepEqual(partsOf(jsonReport(report)), [...report.parts]);
-  const { runs, ...whole } = JSON.parse(jsonReport(report)) as { runs: Part[] };
-  const bare = runs.map(({ bench, records }) => ({ bench, records }));
-  t.deepEqual(partsOf(JSON.stringify({ ...whole, runs: bare })), [...report.parts]);
 });
 
 test('a table has a line for each scenario and system; what a system has not is empty', (t) => {
