@@ -59,7 +59,7 @@ function attachParams(
   { call, caps, settings }: Enforcement,
   { host, pod, addresses, others }: WiredPair,
 ): AttachParams {
-  const { containerId, ifname, network, netns } = call;
+  const { containerId, ifname, network, netns, pod: podNames } = call;
   const { exempt, hostRouting, congestionControl } = settings;
   const routing: HostRouting = { addresses, ...hardwareAddressOf(pod) };
   return {
@@ -69,6 +69,7 @@ function attachParams(
     ...(congestionControl !== undefined && { congestionControl }),
     ...(others.pairs.length > 0 && { beside: others.pairs.map((pair) => besideOf(pair, settings)) }),
     ...(others.unheld.length > 0 && { unheld: others.unheld }),
+    ...podNames,
   };
 }
 

@@ -1,10 +1,12 @@
 // The frame every CNI plugin stands in: environment, stdin, versions, error object. Order, codes and texts are
 // those of the reference library (containernetworking/cni, pkg/skel), because runtimes and their users know them.
 
+import type { PodNames } from '../helper/protocol/messages.ts';
 import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
 import { toCniError } from './failure.ts';
 import { field, parseJson, show } from './json.ts';
+import { podNamesIn } from './pod-names.ts';
 import {
   CniError,
   CURRENT_VERSION,
@@ -25,6 +27,8 @@ export interface Invocation {
   readonly netns: string;
   readonly ifname: string;
   readonly path: string;
+  /** Of CNI_ARGS. */
+  readonly pod: PodNames;
   /** True when CNI_NETNS_OVERRIDE allows the plugin's own namespace as the pod's. */
   readonly netnsOverride: boolean;
   /** stdin, byte for byte. */
@@ -189,6 +193,7 @@ async function readCall(
     netns: env['CNI_NETNS'] ?? '',
     ifname: env['CNI_IFNAME'] ?? '',
     path: env['CNI_PATH'] ?? '',
+    pod: podNamesIn(env['CNI_ARGS'] ?? ''),
     netnsOverride: override.toUpperCase() === 'TRUE' || override === '1',
     stdin,
     config,

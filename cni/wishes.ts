@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { keyOf, type AttachmentKey, type AttachParams } from '../helper/protocol/messages.ts';
+import { podOf } from '../helper/protocol/pod-names.ts';
 import type { WishFiles } from '../helper/control/wish-files.ts';
 import { WISHES } from '../helper/protocol/state-files.ts';
 import { hasWish } from './remains.ts';
@@ -30,6 +31,7 @@ export async function keepWish(
     const files = await filesAt(socket);
     files.write({
       ...{ ...params, hostInterfaceIndex: host.index, reason },
+      ...(podOf(params) !== undefined && { addedAt: new Date().toISOString() }),
       ...((kind === 'veth' || kind === 'netkit') && { kind }),
     });
     return 'podpaced puts it in force as soon as it can be';

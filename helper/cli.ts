@@ -19,7 +19,8 @@ import { tryPrograms } from './kernel/features.ts';
 import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';
 import { askHelper, HelperError } from './protocol/client.ts';
-import type { AttachmentKey, ListResult, Method, Methods, StatusResult } from './protocol/messages.ts';
+import type { AttachmentKey, ListResult, Method, Methods, PodNames } from './protocol/messages.ts';
+import { podNamesOf } from './protocol/pod-names.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
 import { printable, printableLines } from './protocol/printable.ts';
 import {
@@ -30,7 +31,7 @@ import {
   renderStatus,
   renderUninstall,
 } from './render.ts';
-import { selectAttachment } from './select.ts';
+import { describeSelection, matchingAttachments, selectAttachment } from './select.ts';
 import { parseSetFlags, type SetFlags } from './set-flags.ts';
 import { UnitError } from './shaping/units.ts';
 import { discardMaps, hasRecords, removeTraces, requirePins, type Extent } from './uninstall.ts';
@@ -169,26 +170,47 @@ function listAll(socket: string): Promise<ListResult> {
   return allPages((after) => ask(socket, 'list', after));
 }
 
-async function select(socket: string, selector: string): Promise<AttachmentKey> {
-  const { containerId, ifname } = selectAttachment(selector, (await listAll(socket)).attachments);
-  return { containerId, ifname };
+/** The attachment that is meant, in few words; a note where the name is that of more. */
+async function select(
+  socket: string,
+  selector: string,
+  edges: CliEdges,
+): Promise<{ readonly key: AttachmentKey; readonly pod: PodNames }> {
+  const selected = selectAttachment(selector, (await listAll(socket)).attachments);
+  const { containerId, ifname } = selected.attachment;
+  const note = describeSelection(selected);
+  if (note !== undefined) edges.stderr(`podpaced: ${note}\n`);
+  return { key: { containerId, ifname }, pod: podNamesOf(selected.attachment) };
 }
 
-function addQuery<R extends object>(
-  program: Command,
-  edges: CliEdges,
-  { name, description }: { readonly name: string; readonly description: string },
-  query: (socket: string) => Promise<R>,
-  render: (result: R) => string,
-): void {
+const POD = 'pod[/interface]';
+const POD_IS = 'a pod is NAMESPACE/NAME, or the id of its container or its beginning';
+
+function addStatus(program: Command, edges: CliEdges, setExitCode: (code: number) => void): void {
   program
-    .command(name)
-    .description(description)
+    .command('status')
+    .description('exits, health and problems; exit status 1 when DEGRADED')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON')
     .action(async ({ socket, json }: QueryOptions) => {
-      const result = await query(socket);
-      print(edges, json, result, () => render(result));
+      const result = await ask(socket, 'status', {});
+      if (result.features !== undefined) checkProbeItems(result.features);
+      if (result.state !== 'ok') setExitCode(1);
+      print(edges, json, result, () => renderStatus(result));
+    });
+}
+
+function addList(program: Command, edges: CliEdges): void {
+  program
+    .command('list')
+    .description('every capped pod')
+    .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
+    .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
+    .option('--json', 'print JSON')
+    .action(async (selector: string | undefined, { socket, json }: QueryOptions) => {
+      const { attachments: all } = await listAll(socket);
+      const attachments = selector === undefined ? all : matchingAttachments(selector, all);
+      print(edges, json, { attachments }, () => renderList({ attachments }));
     });
 }
 
@@ -196,7 +218,7 @@ function addSet(program: Command, edges: CliEdges): void {
   program
     .command('set')
     .description('change how a running pod is capped, at once; "default" takes an earlier change back')
-    .argument('<container[/interface]>', 'id of the container or its beginning, see podpaced list')
+    .argument(`<${POD}>`, `see podpaced list; ${POD_IS}`)
     .option('--egress', 'what the pod sends')
     .option('--ingress', 'what the pod receives')
     .option('--rate <rate>', 'bits per second: 800k, 10M, 2.5G')
@@ -209,10 +231,10 @@ function addSet(program: Command, edges: CliEdges): void {
     .option('--json', 'print JSON')
     .action(async (selector: string, options: QueryOptions & SetFlags) => {
       const request = parseSetFlags(options);
-      const key = await select(options.socket, selector);
+      const { key, pod } = await select(options.socket, selector, edges);
       const result = await ask(options.socket, 'set', { ...key, ...request });
-      print(edges, options.json, { ...key, direction: request.direction, ...result }, () =>
-        renderSet(key, request.direction, result),
+      print(edges, options.json, { ...key, ...pod, direction: request.direction, ...result }, () =>
+        renderSet({ ...key, ...pod }, request.direction, result),
       );
     });
 }
@@ -221,7 +243,7 @@ function addCounters(program: Command, edges: CliEdges): void {
   program
     .command('counters')
     .description('what became of the packets of capped pods, and how long they wait')
-    .argument('[container[/interface]]', 'this pod only: id of the container or its beginning')
+    .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
     .option('--per-cpu', 'with --json: each CPU by itself too')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON')
@@ -230,7 +252,7 @@ function addCounters(program: Command, edges: CliEdges): void {
       const result =
         selector === undefined
           ? await allPages((after) => ask(socket, 'counters', { ...after, perCpu }))
-          : await ask(socket, 'counters', { only: await select(socket, selector), perCpu });
+          : await ask(socket, 'counters', { only: (await select(socket, selector, edges)).key, perCpu });
       print(edges, json, result, () => renderCounters(result));
     });
 }
@@ -306,15 +328,8 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addSettings(
     program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after'),
   ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
-  const status = { name: 'status', description: 'exits, health and problems; exit status 1 when DEGRADED' };
-  const askStatus = async (socket: string): Promise<StatusResult> => {
-    const result = await ask(socket, 'status', {});
-    if (result.features !== undefined) checkProbeItems(result.features);
-    if (result.state !== 'ok') setExitCode(1);
-    return result;
-  };
-  addQuery(program, edges, status, askStatus, renderStatus);
-  addQuery(program, edges, { name: 'list', description: 'every capped pod' }, listAll, renderList);
+  addStatus(program, edges, setExitCode);
+  addList(program, edges);
   addCounters(program, edges);
   addSet(program, edges);
   addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))

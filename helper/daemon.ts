@@ -18,7 +18,7 @@ import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe, standingItems } from './probe.ts';
 import { listen } from './server.ts';
-import { nameOf } from './shaping/effective.ts';
+import { nameOf } from './protocol/pod-names.ts';
 import { Datapath } from './control/datapath.ts';
 import { startRefusal } from './shaping/features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';

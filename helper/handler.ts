@@ -16,7 +16,7 @@ import { MAX_MESSAGE_BYTES } from './protocol/frame.ts';
 import { parseRequest, ShapeError, versionOf, type ParsedRequest } from './protocol/validate.ts';
 import { remedies } from './protocol/remedies.ts';
 import type { Handler } from './server.ts';
-import { nameOf } from './shaping/effective.ts';
+import { nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './control/shaper.ts';
@@ -76,10 +76,10 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
   };
 }
 
-function describeSet(params: SetParams, { before, after }: SetResult): string {
+function describeSet(params: SetParams, { before, after, ...pod }: SetResult): string {
   const rateOf = (cap: EffectiveCap | undefined): string =>
     cap === undefined ? 'no cap' : formatRate(cap.rateBitsPerSec);
-  return `Set ${params.direction} of ${nameOf(params)}: ${rateOf(before)} to ${rateOf(after)}, changed by hand: ${
+  return `Set ${params.direction} of ${nameOf({ ...params, ...pod })}: ${rateOf(before)} to ${rateOf(after)}, changed by hand: ${
     after?.changed.join(', ') ?? ''
   }`;
 }

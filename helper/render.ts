@@ -10,6 +10,7 @@ import type {
   EffectiveCap,
   ExitStatus,
   ListResult,
+  PodNames,
   ProbeItem,
   ProbeResult,
   SetResult,
@@ -17,8 +18,9 @@ import type {
   UninstallResult,
 } from './protocol/messages.ts';
 import { printable } from './protocol/printable.ts';
+import { nameOf, podOf } from './protocol/pod-names.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
-import { DIRECTIONS, nameOf } from './shaping/effective.ts';
+import { DIRECTIONS } from './shaping/effective.ts';
 import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
 
 /** Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell printable. */
@@ -138,7 +140,7 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
   const { containerId, ifname, network, hostInterface, beside = [], effective } = attachment;
   const hostInterfaces = [hostInterface, ...beside.map((pair) => pair.hostInterface)].join(', ');
   return [
-    ...[containerId, ifname, network, hostInterfaces, renderWiring(attachment)],
+    ...[podOf(attachment) ?? '-', containerId, ifname, network, hostInterfaces, renderWiring(attachment)],
     renderCap(effective.egress),
     renderCap(effective.ingress),
     renderState(attachment),
@@ -149,6 +151,7 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
 export function renderList({ attachments }: ListResult): string {
   if (attachments.length === 0) return 'No pod on this node has a cap';
   const head = [
+    'POD',
     'CONTAINER',
     'INTERFACE',
     'NETWORK',
@@ -171,9 +174,13 @@ function settingRow(
 }
 
 /** The answer of `podpaced set`: every setting before and after. */
-export function renderSet(key: AttachmentKey, direction: string, result: SetResult): string {
+export function renderSet(
+  attachment: AttachmentKey & PodNames,
+  direction: string,
+  result: SetResult,
+): string {
   return renderTable([
-    [`${nameOf(key)} ${direction}`, 'BEFORE', 'AFTER'],
+    [`${nameOf(attachment)} ${direction}`, 'BEFORE', 'AFTER'],
     settingRow('rate', ({ rateBitsPerSec }) => formatRate(rateBitsPerSec), result),
     settingRow('burst', ({ burstNs }) => formatDuration(burstNs), result),
     settingRow('horizon', ({ horizonNs }) => formatDuration(horizonNs), result),
@@ -195,6 +202,7 @@ function counterRows(attachment: AttachmentCounters): string[][] {
     const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } = total;
     return [
       [
+        podOf(attachment) ?? '-',
         attachment.containerId,
         attachment.ifname,
         direction,
@@ -216,7 +224,7 @@ function counterRows(attachment: AttachmentCounters): string[][] {
 }
 
 const COUNTER_COLUMNS = [
-  ...['CONTAINER', 'INTERFACE', 'DIRECTION', 'PACKETS', 'BYTES', 'DELAYED', 'SPARSE', 'CE'],
+  ...['POD', 'CONTAINER', 'INTERFACE', 'DIRECTION', 'PACKETS', 'BYTES', 'DELAYED', 'SPARSE', 'CE'],
   ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
 ];
 

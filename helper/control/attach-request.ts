@@ -4,7 +4,7 @@ import { findLink, type Link } from '../kernel/links.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { AttachParams, HostRouting } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
-import { nameOf } from '../shaping/effective.ts';
+import { nameOf, podNamesOf, podOf } from '../protocol/pod-names.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import type { AttachmentRecord, HostInterfaceRecord, RoutedRecord } from '../shaping/records.ts';
 
@@ -48,11 +48,15 @@ function routed(hostRouting: HostRouting, { mac }: Link): RoutedRecord {
   return { ...hostRouting, ...(hostRouting.mac !== undefined && { hostMac: mac }) };
 }
 
-/** The record that a request asks for, without aggregates. Throws ShapingError `unenforceable` for what none can be made of. */
+/**
+ * The record that a request asks for, without aggregates; `addedAt` is kept where the pod has a name. Throws ShapingError
+ * `unenforceable` for what none can be made of.
+ */
 export function recordOf(
   params: AttachParams,
   link: Link,
   beside: readonly HostInterfaceRecord[],
+  addedAt: string,
 ): AttachmentRecord {
   const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
   const { exempt = [], hostRouting, congestionControl, unheld = [] } = params;
@@ -71,5 +75,7 @@ export function recordOf(
     ...(congestionControl !== undefined && { congestionControl }),
     ...(beside.length > 0 && { beside }),
     ...(unheld.length > 0 && { unheld }),
+    ...podNamesOf(params),
+    ...(podOf(params) !== undefined && { addedAt }),
   };
 }

@@ -5,7 +5,8 @@ import { listLinks } from '../kernel/links.ts';
 import type { Datapath } from './datapath.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
 import { talliesOf } from '../shaping/books.ts';
-import { nameOf } from '../shaping/effective.ts';
+import { keyOf } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from '../shaping/records.ts';
@@ -61,12 +62,18 @@ function problemOf(leak: Leak, record: AttachmentRecord): Problem {
   };
 }
 
+interface NamedProblem {
+  /** Of the attachment. */
+  readonly name: string;
+  readonly problem: Problem;
+}
+
 export class Bookkeeping {
   readonly #datapath: Datapath;
   readonly #log: (level: 'error' | 'info', message: string) => void;
   readonly #watch = new BookWatch();
-  /** By the name of the attachment. */
-  #problems: ReadonlyMap<string, Problem> = new Map();
+  /** By the key of the attachment. */
+  #problems: ReadonlyMap<string, NamedProblem> = new Map();
 
   constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
     this.#datapath = datapath;
@@ -75,7 +82,7 @@ export class Bookkeeping {
 
   /** What the last look has found. */
   problems(): Problem[] {
-    return [...this.#problems.values()];
+    return [...this.#problems.values()].map(({ problem }) => problem);
   }
 
   /** Compares what vanishes of capped pods' packets with what devices without a program send. */
@@ -98,7 +105,9 @@ export class Bookkeeping {
       new Map(
         leaks.flatMap((leak) => {
           const record = senders.get(leak.id);
-          return record === undefined ? [] : [[nameOf(record), problemOf(leak, record)] as const];
+          return record === undefined
+            ? []
+            : [[keyOf(record), { name: nameOf(record), problem: problemOf(leak, record) }] as const];
         }),
       ),
     );
@@ -137,10 +146,10 @@ export class Bookkeeping {
   }
 
   /** Logs what comes and what goes, once each. */
-  #tell(problems: ReadonlyMap<string, Problem>): void {
-    for (const [name, { text }] of problems) if (!this.#problems.has(name)) this.#log('error', text);
-    for (const name of this.#problems.keys())
-      if (!problems.has(name)) this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
+  #tell(problems: ReadonlyMap<string, NamedProblem>): void {
+    for (const [key, { problem }] of problems) if (!this.#problems.has(key)) this.#log('error', problem.text);
+    for (const [key, { name }] of this.#problems)
+      if (!problems.has(key)) this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
     this.#problems = problems;
   }
 }

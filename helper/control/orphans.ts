@@ -4,10 +4,10 @@
 import type { Link } from '../kernel/links.ts';
 import { printable } from '../protocol/printable.ts';
 import { remedies } from '../protocol/remedies.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { aggregateIdsOf, type Orphan } from '../shaping/aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
-import { nameOf } from '../shaping/effective.ts';
 import {
   hostInterfaceIndexesOf,
   hostInterfacesOf,

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
 import type { Aggregates } from './aggregates.ts';
-import { nameOf } from '../shaping/effective.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
 import {

@@ -15,14 +15,16 @@ import {
   type ListParams,
   type ListResult,
   type NodeTraffic,
+  type PodNames,
   type ProbeItem,
 } from '../protocol/messages.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { shorten } from '../protocol/cut.ts';
 import { fitting } from '../protocol/page.ts';
+import { nameOf, podNamesOf } from '../protocol/pod-names.ts';
 import { booksOf, unaccountedOf } from '../shaping/books.ts';
 import { directionCountersOf } from '../shaping/counters.ts';
-import { aggregateIdOf, DIRECTIONS, effectiveCapsOf, nameOf } from '../shaping/effective.ts';
+import { aggregateIdOf, DIRECTIONS, effectiveCapsOf } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { judgeUplinks } from '../shaping/features.ts';
 import { hostRoutingNotices } from './notices.ts';
@@ -107,7 +109,7 @@ export function concernedBy(
   return attachments.flatMap((record) => {
     const directions = judgement.directionsOf(record);
     const { containerId, ifname } = record;
-    return directions.length === 0 ? [] : [{ containerId, ifname, directions }];
+    return directions.length === 0 ? [] : [{ containerId, ifname, ...podNamesOf(record), directions }];
   });
 }
 
@@ -280,7 +282,7 @@ function untold(
 export function checkAttachment(
   { records, wishes, judgement }: Look,
   store: Store,
-  key: Pick<CheckParams, keyof AttachmentKey | 'beside' | 'unheld'>,
+  key: Pick<CheckParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
 ): void {
   const record = records.find((candidate) => isSameAttachment(candidate, key));
   if (record === undefined) {
@@ -317,7 +319,7 @@ function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: bool
     directionCounters(node, aggregateIdOf(record, direction), isPerCpu),
   );
   return {
-    ...{ containerId, ifname, hostInterface },
+    ...{ containerId, ifname, ...podNamesOf(record), hostInterface },
     ...(egress === undefined ? {} : { egress }),
     ...(ingress === undefined ? {} : { ingress }),
   };

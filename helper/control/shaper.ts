@@ -14,10 +14,12 @@ import {
   type GcParams,
   type ListParams,
   type ListResult,
+  type PodNames,
   type SetParams,
   type SetResult,
   type UninstallResult,
 } from '../protocol/messages.ts';
+import { podNamesOf } from '../protocol/pod-names.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
@@ -41,6 +43,7 @@ import {
   isSameAttachment,
   withoutGone,
   type AttachmentRecord,
+  type Wish,
 } from '../shaping/records.ts';
 import {
   changesOf,
@@ -136,7 +139,7 @@ export class Shaper {
     return this.#exclusively(() => this.#attach(params));
   }
 
-  async #attach(params: AttachParams): Promise<Attached> {
+  async #attach(params: AttachParams & Pick<Wish, 'addedAt'>): Promise<Attached> {
     const link = await hostInterfaceOf(this.#datapath.rt, params);
     const before = this.#store.readAttachments();
     const former = before.find((record) => isSameAttachment(record, params));
@@ -144,7 +147,8 @@ export class Shaper {
     const others = this.#store.readAttachments().filter((record) => !isSameAttachment(record, params));
     const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
     const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
-    const wanted = recordOf(params, link, beside);
+    const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
+    const wanted = recordOf(params, link, beside, addedAt);
     const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
     await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
@@ -196,7 +200,11 @@ export class Shaper {
       await limitGsoAtCap(this.#options, former, next);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
-      return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+      return {
+        ...podNamesOf(former),
+        ...(before === undefined ? {} : { before }),
+        ...(after === undefined ? {} : { after }),
+      };
     });
   }
 
@@ -212,7 +220,9 @@ export class Shaper {
   }
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
-  async check(params: Pick<CheckParams, keyof AttachmentKey | 'beside' | 'unheld'>): Promise<void> {
+  async check(
+    params: Pick<CheckParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
+  ): Promise<void> {
     checkAttachment(await this.#look(), this.#store, params);
   }
 

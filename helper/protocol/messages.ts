@@ -54,7 +54,15 @@ export interface AttachmentKey {
   readonly ifname: string;
 }
 
-export interface AttachParams extends AttachmentKey {
+/** A pod as Kubernetes names it, fit to be shown (pod-names.ts); what the runtime did not say is absent. */
+export interface PodNames {
+  readonly podNamespace?: string;
+  readonly podName?: string;
+  readonly podUid?: string;
+}
+
+/** Old plugins give no names of the pod. */
+export interface AttachParams extends AttachmentKey, PodNames {
   /** Name of the network in the conflist. */
   readonly network: string;
   /** Node-side end of the pod's pair. */
@@ -168,7 +176,7 @@ export interface ExitStatus {
 }
 
 /** An attachment of which not everything is enforced. */
-export interface ConcernedAttachment extends AttachmentKey {
+export interface ConcernedAttachment extends AttachmentKey, PodNames {
   readonly directions: readonly Direction[];
 }
 
@@ -208,6 +216,8 @@ export interface StatusResult {
 
 /** One line of `list`. */
 export interface AttachmentStatus extends AttachParams {
+  /** When it was added, in UTC (ISO 8601), where its pod has a name: of two sandboxes of one name the later is the newer. */
+  readonly addedAt?: string;
   readonly hostInterfaceIndex: number;
   readonly kind?: AttachmentKind;
   /** The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone. */
@@ -235,8 +245,8 @@ export interface SetParams extends AttachmentKey {
   readonly changes: { readonly [K in keyof CapChanges]?: number | null };
 }
 
-/** The direction before and after; absent when it was or is not capped. */
-export interface SetResult {
+/** The direction before and after; absent when it was or is not capped. Old helpers do not name the pod. */
+export interface SetResult extends PodNames {
   readonly before?: EffectiveCap;
   readonly after?: EffectiveCap;
 }
@@ -294,7 +304,7 @@ export interface DirectionCounters {
 }
 
 /** One attachment in the answer of `counters`. */
-export interface AttachmentCounters extends AttachmentKey {
+export interface AttachmentCounters extends AttachmentKey, PodNames {
   readonly hostInterface: string;
   readonly egress?: DirectionCounters;
   readonly ingress?: DirectionCounters;

@@ -6,6 +6,7 @@ import { checkExemptions } from '../wire/exemption.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
 import { isInterfaceName } from '../wire/interface-name.ts';
 import { show } from '../wire/show.ts';
+import { podNamesOf } from './pod-names.ts';
 import { CAP_RANGES } from './ranges.ts';
 import type {
   AttachmentKey,
@@ -128,6 +129,7 @@ export function attachParamsOf(fields: Fields): AttachParams {
     ...(fields['congestionControl'] === undefined ? {} : { congestionControl: congestionControlOf(fields) }),
     ...(fields['beside'] === undefined ? {} : { beside: interfacesOf(fields, 'beside', pairBesideOf) }),
     ...(fields['unheld'] === undefined ? {} : { unheld: interfacesOf(fields, 'unheld', unheldOf) }),
+    ...podNamesOf(fields),
   };
 }
 

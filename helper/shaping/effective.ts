@@ -1,24 +1,13 @@
 // The caps of an attachment as they are in force: what ADD asked for, with what `set` has changed since. Pure.
 
-import type {
-  AttachmentKey,
-  CapChanges,
-  Direction,
-  EffectiveCap,
-  EffectiveCaps,
-  SetParams,
-} from '../protocol/messages.ts';
+import type { CapChanges, Direction, EffectiveCap, EffectiveCaps, SetParams } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { ShapingError } from './failure.ts';
 import { contradictionIn, effectiveCapOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
 
 export const DIRECTIONS: readonly Direction[] = ['egress', 'ingress'];
-
-/** An attachment for people. */
-export function nameOf({ containerId, ifname }: AttachmentKey): string {
-  return `${containerId}/${ifname}`;
-}
 
 /** The aggregate of one direction; undefined when it is not capped. */
 export function aggregateIdOf(record: AttachmentRecord, direction: Direction): number | undefined {

@@ -3,9 +3,10 @@
 
 import { addedBytes, aggregatePage } from '../wire/aggregate.ts';
 import { remedies } from '../protocol/remedies.ts';
+import { nameOf as nameOfAttachment, podOf } from '../protocol/pod-names.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS, nameOf as nameOfAttachment } from './effective.ts';
+import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
@@ -37,16 +38,22 @@ function nameOf(observed: Observed, ifindex: number): string {
   return observed.devices.get(ifindex)?.name ?? `the interface with index ${ifindex}`;
 }
 
+/** Behind the name of a pod's interface: whose it is, where that is known. */
+function ofPod(record: AttachmentRecord): string {
+  const pod = podOf(record);
+  return pod === undefined ? '' : ` of ${pod}`;
+}
+
 /** Whose list of exempt addresses it is. */
 function whoseList(list: number): string {
   return list === NODE_LIST ? 'of the node' : `of aggregate ${list}`;
 }
 
 /** The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs: they are told of per device. */
-function textOf(step: Step, observed: Observed): string | undefined {
+function textOf(step: Step, observed: Observed, parties: Parties): string | undefined {
   switch (step.kind) {
     case 'attach': {
-      const place = `${nameOf(observed, step.ifindex)} (${step.hook})`;
+      const place = `${parties.nameOf(step.ifindex)} (${step.hook})`;
       const found = observed.programs.get(`${step.ifindex}/${step.hook}`);
       return found === 'stale'
         ? `The ${ROLES[step.program]} on ${place} is of another podpaced`
@@ -63,11 +70,11 @@ function textOf(step: Step, observed: Observed): string | undefined {
     case 'write-config':
       return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
     case 'write-host-interface':
-      return `${nameOf(observed, step.ifindex)} is not known to the classifier`;
+      return `${parties.nameOf(step.ifindex)} is not known to the classifier`;
     case 'write-routing':
-      return `${nameOf(observed, step.ifindex)} has another entry of host routing than its pod's`;
+      return `${parties.nameOf(step.ifindex)} has another entry of host routing than its pod's`;
     case 'write-overhead':
-      return `${nameOf(observed, step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`;
+      return `${parties.nameOf(step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`;
     case 'set-root':
     case 'set-leaf':
     case 'record-exit':
@@ -109,6 +116,12 @@ class Parties {
         if (id !== undefined) this.#aggregates.set(id, { of: 'attachment', key: record, direction });
       }
     }
+  }
+
+  /** A device for people: a host interface with its pod, where that has a name. */
+  nameOf(ifindex: number): string {
+    const owner = this.#owners.get(ifindex);
+    return `${nameOf(this.#observed, ifindex)}${owner === undefined ? '' : ofPod(owner)}`;
   }
 
   /** Whom a step concerns that is outstanding. */
@@ -226,7 +239,7 @@ function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[
     const { ifindex, hook } = attachpointOf(place);
     const device = nameOf(observed, ifindex);
     const text =
-      `The ${ROLES[program]} on ${device} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +
+      `The ${ROLES[program]} on ${parties.nameOf(ifindex)} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +
       `which may keep packets from it; ${remedyFor(occupants, device, hook)}`;
     return [{ text, place: device, scopes: parties.byProgram(program, ifindex) }];
   });
@@ -251,7 +264,7 @@ export function unheldSentences(record: AttachmentRecord): string[] {
 export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const parties = new Parties(desired, observed);
   const missing = plan.steps.flatMap((step): Problem[] => {
-    const text = textOf(step, observed);
+    const text = textOf(step, observed, parties);
     if (text === undefined) return [];
     return [{ text, place: placeOf(step, observed), scopes: parties.concernedBy(step) }];
   });
@@ -269,7 +282,7 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const gone = desired.attachments
     .filter((record) => !hostInterfaceIndexesOf(record).some((ifindex) => observed.devices.has(ifindex)))
     .map((record) => ({
-      ...{ text: `${record.hostInterface} is gone`, place: record.hostInterface },
+      ...{ text: `${record.hostInterface}${ofPod(record)} is gone`, place: record.hostInterface },
       scopes: cappedDirections(record),
     }));
   const redirected = redirectProblems({ desired, observed }, (program, ifindex) =>

@@ -18,6 +18,7 @@ import {
   type Fields,
 } from '../protocol/validate.ts';
 import { keyOf, type AttachParams, type CapChanges, type ChangedCaps } from '../protocol/messages.ts';
+import { podNamesOf } from '../protocol/pod-names.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { printable } from '../protocol/printable.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
@@ -33,6 +34,7 @@ import {
   type HostInterfaceRecord,
   type LimitedGso,
   type Origin,
+  type PodOfRecord,
   type RoutedRecord,
   type Wish,
 } from './records.ts';
@@ -40,6 +42,8 @@ import {
 const MAX_U32 = 0xffff_ffff;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** As Date.toISOString prints it. */
+const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const DECIMAL = /^[0-9]{1,20}$/;
 const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -152,6 +156,11 @@ function hostInterfaceOf(fields: Fields): HostInterfaceRecord {
   };
 }
 
+function addedAtOf(fields: Fields): Pick<PodOfRecord, 'addedAt'> {
+  if (fields['addedAt'] === undefined) return {};
+  return { addedAt: matchOf(fields, 'addedAt', MOMENT, 'a moment in UTC') };
+}
+
 /** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
 function attachmentOf(fields: Fields): AttachmentRecord {
   const { beside, ...params } = attachParamsOf(fields);
@@ -166,6 +175,7 @@ function attachmentOf(fields: Fields): AttachmentRecord {
     ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
     ...(fields['podInterface'] !== undefined && { podInterface: ifnameOf(fields, 'podInterface') }),
     ...(beside !== undefined && { beside: interfacesOf(fields, 'beside', hostInterfaceOf) }),
+    ...addedAtOf(fields),
   };
   requireAggregates(record);
   return record;
@@ -205,6 +215,7 @@ function wishOf(fields: Fields): Wish {
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
     ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
     reason: printable(stringOf(fields, 'reason')).slice(0, MAX_REASON_LENGTH),
+    ...addedAtOf(fields),
   };
 }
 
@@ -252,8 +263,10 @@ export function parseRecord<K extends keyof Records>(kind: K, name: string, text
     requireVersion(fields, fields['recordVersion']);
     const record = READERS[kind](fields);
     // Absent in records of 23c71bb.
-    if (fields['checksum'] !== undefined && fields['checksum'] !== checksumOf(record))
-      throw new ShapeError('its checksum is not that of what it says: it was damaged, or changed by hand');
+    if (fields['checksum'] !== undefined) requireChecksum(fields['checksum'], withoutPod(record));
+    const pod = podIn(record);
+    if (pod !== undefined || fields['podChecksum'] !== undefined)
+      requireChecksum(fields['podChecksum'], pod ?? {});
     const own = RECORD_NAMES[kind](record);
     if (own !== name) throw new ShapeError(`it is the record of ${own}, which has a file of its own name`);
     return record;
@@ -261,6 +274,33 @@ export function parseRecord<K extends keyof Records>(kind: K, name: string, text
     // Whatever it is: text that nests too deep has JSON.stringify of the complaint run out of stack, too.
     throw new ShapeError(printable((error as Error).message).slice(0, 300), { cause: error });
   }
+}
+
+/**
+ * What is said of the pod has a checksum of its own: releases that know nothing of it read such a record as one that they
+ * have written, and leave this out. Whatever comes later has to do the same.
+ */
+function podIn(record: object): PodOfRecord | undefined {
+  const { addedAt } = record as PodOfRecord;
+  const pod = { ...podNamesOf(record), ...(addedAt !== undefined && { addedAt }) };
+  return Object.keys(pod).length === 0 ? undefined : pod;
+}
+
+/** The rest of a record. */
+function withoutPod(record: object): object {
+  const {
+    podNamespace: _namespace,
+    podName: _name,
+    podUid: _uid,
+    addedAt: _at,
+    ...rest
+  } = record as PodOfRecord;
+  return rest;
+}
+
+function requireChecksum(checksum: unknown, said: object): void {
+  if (checksum !== checksumOf(said))
+    throw new ShapeError('its checksum is not that of what it says: it was damaged, or changed by hand');
 }
 
 /** Of what is known of a record: a digit that has become another one is seen by nothing else. */
@@ -271,7 +311,11 @@ function checksumOf(record: object): number {
 /** What a file of a record holds. Throws ShapeError for what `parseRecord` would not take. */
 export function formatRecord<K extends keyof Records>(kind: K, record: Records[K]): string {
   const own = READERS[kind]({ ...record });
-  return `${JSON.stringify({ recordVersion: versionOf(own), ...own, checksum: checksumOf(own) })}\n`;
+  const [rest, pod] = [withoutPod(own), podIn(own)];
+  return `${JSON.stringify({
+    ...{ recordVersion: versionOf(own), ...rest, ...pod, checksum: checksumOf(rest) },
+    ...(pod !== undefined && { podChecksum: checksumOf(pod) }),
+  })}\n`;
 }
 
 /**

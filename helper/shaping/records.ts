@@ -8,6 +8,7 @@ import type {
   Caps,
   ChangedCaps,
   HostRouting,
+  PodNames,
   UnheldInterface,
 } from '../protocol/messages.ts';
 
@@ -25,7 +26,16 @@ export interface Origin {
   readonly netnsCookie?: string;
 }
 
-export interface AttachmentRecord extends AttachmentKey, Origin {
+/**
+ * What a record says of its pod for people. Absent in records of versions that did not ask, and of attachments of which the
+ * runtime has named no pod.
+ */
+export interface PodOfRecord extends PodNames {
+  /** When the attachment was added first, in UTC (ISO 8601): of two sandboxes of one pod the later is the newer. */
+  readonly addedAt?: string;
+}
+
+export interface AttachmentRecord extends AttachmentKey, Origin, PodOfRecord {
   readonly network: string;
   readonly hostInterface: string;
   readonly hostInterfaceIndex: number;
@@ -90,7 +100,7 @@ export interface ExitRecord extends Origin {
 }
 
 /** What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in force. */
-export interface Wish extends AttachParams {
+export interface Wish extends AttachParams, PodOfRecord {
   readonly hostInterfaceIndex: number;
   readonly kind?: AttachmentKind;
   /** Why it was not in force when the pod was added. */

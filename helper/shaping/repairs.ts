@@ -1,9 +1,10 @@
 // What to tell of what was not as the helper had left it: entries of maps, devices, exits. Pure.
 
+import { nameOf } from '../protocol/pod-names.ts';
 import { addedBytes, isSameFrameOverhead, type AggregateConfig } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS, nameOf } from './effective.ts';
+import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { Exit } from './exits.ts';
 import type { Desired, Observed, ObservedMaps, Step } from './plan.ts';
 import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';

@@ -9,6 +9,9 @@ import { step } from './progress.ts';
 /** The release of layout 1, from which every later one can be upgraded to. */
 export const FIRST_LAYOUT_REVISION = '23c71bba5456813019b57cd63d62f1232df1120c';
 
+/** The last release whose records say nothing of a pod's name. */
+export const NAMELESS_REVISION = 'a68e799a4200b3bfe7b01df1d109b716a64e67f2';
+
 const REVISIONS = path.join(buildDirectory, 'revisions');
 
 /** A revision that is built. */

@@ -13,7 +13,9 @@ import {
   type Methods,
 } from '../../helper/protocol/messages.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
-import { RECORD_VERSION, type AttachmentRecord } from '../../helper/shaping/records.ts';
+import { podOf } from '../../helper/protocol/pod-names.ts';
+import { formatRecord } from '../../helper/shaping/record-schema.ts';
+import { RECORD_VERSION, type AttachmentRecord, type PodOfRecord } from '../../helper/shaping/records.ts';
 import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
 
@@ -105,7 +107,11 @@ export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void 
  * Leaves the record of an attachment for a helper that is started later, as a former one would have. That helper has
  * it in its maps and programs also where a kernel without sch_fq would refuse to attach it. Returns the ifindex.
  */
-export function leaveRecord(node: TestNetns, directories: HelperDirectories, params: AttachParams): number {
+export function leaveRecord(
+  node: TestNetns,
+  directories: HelperDirectories,
+  params: AttachParams & PodOfRecord,
+): number {
   const shown = node.ipJson('link', 'show', 'dev', params.hostInterface);
   const hostInterfaceIndex = Number(shown[0]?.['ifindex']);
   writeRecord(directories, params, hostInterfaceIndex);
@@ -125,7 +131,7 @@ export function leaveRecords(
 
 function writeRecord(
   { run }: HelperDirectories,
-  { caps, ...params }: AttachParams,
+  { caps, ...params }: AttachParams & PodOfRecord,
   hostInterfaceIndex: number,
 ): void {
   const record: AttachmentRecord = {
@@ -138,7 +144,9 @@ function writeRecord(
   const directory = path.join(run, 'state', 'attachments');
   fs.mkdirSync(directory, { recursive: true });
   const file = path.join(directory, `${keyOf(params)}.json`);
-  fs.writeFileSync(file, JSON.stringify({ recordVersion: RECORD_VERSION, ...record }));
+  // Without a checksum, as the first release wrote them; names came later, and are not taken without.
+  const former = JSON.stringify({ recordVersion: RECORD_VERSION, ...record });
+  fs.writeFileSync(file, podOf(record) === undefined ? former : formatRecord('attachments', record));
 }
 
 /** Parameters of an attach or check. */

@@ -45,12 +45,13 @@ export interface Called {
   readonly stdout: string;
 }
 
-/** Calls the plugin, chained, with a cap of 10 Mbit/s out of the pod. */
+/** Calls the plugin, chained, with a cap of 10 Mbit/s out of the pod, and more keys and variables. */
 export function call(
   { node, socket }: WishScene,
   command: string,
   pod: TestNetns,
   more: JsonObject = {},
+  env: Readonly<Record<string, string>> = {},
 ): Called {
   const config = {
     ...{ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket, onUnenforceable: 'allow' },
@@ -65,6 +66,7 @@ export function call(
       CNI_NETNS: `/run/netns/${pod.name}`,
       CNI_IFNAME: 'eth0',
       CNI_PATH: '/usr/lib/cni',
+      ...env,
     },
     input: JSON.stringify(config),
     encoding: 'utf8',

@@ -9,8 +9,9 @@ import { pinLayout, readPinnedLayout } from '../../../helper/kernel/layout-pin.t
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { encodeExemptionKey, EXEMPTION_SIZE, parseExemption } from '../../../helper/wire/exemption.ts';
+import type { PodOfRecord } from '../../../helper/shaping/records.ts';
 import { LAYOUT } from '../../../helper/wire/layout.ts';
-import { buildRevision, FIRST_LAYOUT_REVISION } from '../../../scripts/lib/revisions.ts';
+import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from '../../../scripts/lib/revisions.ts';
 import {
   addPod,
   leaveRecord,
@@ -41,7 +42,7 @@ interface Scene {
 }
 
 /** A pod with both caps and exempt addresses, whose record was left by somebody. */
-function makeScene(t: ExecutionContext): Scene {
+function makeScene(t: ExecutionContext, pod: PodOfRecord = {}): Scene {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
   // The kernel's own router solicitations and group reports would be counted among the packets of a test.
   for (const { netns } of [node, sandbox])
@@ -50,7 +51,7 @@ function makeScene(t: ExecutionContext): Scene {
   node.ip('address', 'add', '192.0.2.1/24', 'dev', 'pod0');
   const mac = String(sandbox.ipJson('link', 'show', 'dev', 'eth0')[0]?.['address']);
   node.ip('neighbour', 'replace', '192.0.2.2', 'lladdr', mac, 'dev', 'pod0');
-  const params = { ...paramsOf('pod0', sandbox, CAPS), exempt: ['198.51.100.0/24'] };
+  const params = { ...paramsOf('pod0', sandbox, CAPS), exempt: ['198.51.100.0/24'], ...pod };
   return { node, sandbox, directories, ifindex: leaveRecord(node, directories, params) };
 }
 
@@ -122,6 +123,45 @@ test.serial(
       t.is(idsAfter.get(name), idsBefore.get(name), name);
     for (const name of ['host_interfaces', 'exemptions', 'continuations'])
       t.not(idsAfter.get(name), idsBefore.get(name), name);
+  },
+);
+
+test.serial(
+  'the release before names reads records that have them, and leaves the names alone',
+  async (t) => {
+    t.timeout(300_000);
+    const nameless = (await buildRevision(NAMELESS_REVISION)).podpaced;
+    const pod = {
+      podNamespace: 'default',
+      podName: 'web-0',
+      podUid: 'u-1',
+      addedAt: '2026-01-01T00:00:00.000Z',
+    };
+    const { node, directories } = makeScene(t, pod);
+    const helper = await startHelper(t, node, directories, NO_REPAIR);
+    t.like((await helper.ask('list', {})).attachments, [{ ...KEY, ...pod }]);
+    await helper.end('SIGTERM');
+    const records = traceOf(helper.stateDir);
+
+    const before = await startHelper(t, node, directories, NO_REPAIR, nameless);
+    const [known] = (await before.ask('list', {})).attachments;
+    t.like(known, { ...KEY, caps: CAPS });
+    t.false('podName' in (known ?? {}));
+    t.notRegex(before.log(), /Cannot read/);
+    t.deepEqual(traceOf(helper.stateDir), records);
+    await before.end('SIGTERM');
+
+    const after = await startHelper(t, node, directories, NO_REPAIR);
+    t.like((await after.ask('list', {})).attachments, [{ ...KEY, ...pod }]);
+    await after.end('SIGTERM');
+    // What it writes anew has the cap and no names, which is read as well.
+    const writer = await startHelper(t, node, directories, NO_REPAIR, nameless);
+    await writer.ask('set', { ...KEY, direction: 'ingress', changes: { rateBitsPerSec: 5_000_000 } });
+    await writer.end('SIGTERM');
+    const last = await startHelper(t, node, directories, NO_REPAIR);
+    const [left] = (await last.ask('list', {})).attachments;
+    t.is(left?.effective.ingress?.rateBitsPerSec, 5_000_000);
+    t.false('podName' in (left ?? {}));
   },
 );
 

@@ -83,15 +83,22 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
   const directories = makeHelperDirectories(t);
   addUplink(net, peer, 'eth0', 1);
   const egress = { rateBitsPerSec: 10_000_000 };
+  const web = { podNamespace: 'default', podName: 'web-0' };
+  const db = { podNamespace: 'shop', podName: 'db-0' };
   const pods = [
-    { name: 'pod1', sandbox: first, containerId: '4f2a9d', caps: { egress, ingress: egress } },
-    { name: 'pod2', sandbox: second, containerId: 'b10c55', caps: { egress } },
+    {
+      name: 'pod1',
+      sandbox: first,
+      more: { containerId: '4f2a9d', ...web },
+      caps: { egress, ingress: egress },
+    },
+    { name: 'pod2', sandbox: second, more: { containerId: 'b10c55', ...db }, caps: { egress } },
   ];
-  for (const { name, sandbox, containerId, caps } of pods) {
+  for (const { name, sandbox, more, caps } of pods) {
     // Or the pod's own kernel reports groups and looks for routers, which counts as all it sends does.
     inNetns(sandbox.netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
     addPod(net, sandbox, name);
-    leaveRecord(net, directories, { ...paramsOf(name, sandbox, caps), containerId });
+    leaveRecord(net, directories, { ...paramsOf(name, sandbox, caps), ...more });
   }
   const inNet = ['--net=/run/netns/' + net.name];
   const script = mounts(directories.run, directories.pins);
@@ -195,8 +202,13 @@ const showsStatus: Case = async (t, node, command) => {
 
 /** What stands for values in a synopsis is replaced by some. */
 const sets: Case = async (t, node, command) => {
-  t.is(command, 'podpaced set CONTAINER[/IFNAME] --egress|--ingress');
-  const ways = ['4f2a --egress', '4f2a9d/eth0 --ingress', 'b10c55/eth0 --egress'];
+  t.is(command, 'podpaced set POD[/IFNAME] --egress|--ingress');
+  const ways = [
+    '4f2a --egress',
+    '4f2a9d/eth0 --ingress',
+    'shop/db-0 --egress',
+    'default/web-0/eth0 --egress',
+  ];
   const values = ['--rate 5M', '--burst 100k', '--horizon 60ms', '--aqm-target 6ms', '--aqm-interval 120ms'];
   for (const way of ways) {
     for (const value of [values.join(' '), '--aqm-target off', '--rate default', '--reset']) {
@@ -236,10 +248,18 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'podpaced probe --json': probesInJson,
   'podpaced status': showsStatus,
-  'podpaced list': prints(/^CONTAINER .*\n4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nb10c55 .*10 Mbit\/s +- /),
-  'podpaced counters': prints(/^CONTAINER .*\n4f2a9d +eth0 +egress +0 .*\n4f2a9d +eth0 +ingress .*\nb10c55 /),
-  'podpaced set 4f2a --egress --rate 20M': prints(/^rate +10 Mbit\/s +20 Mbit\/s$/m),
-  'podpaced set CONTAINER[/IFNAME] --egress|--ingress': sets,
+  'podpaced list': prints(
+    /^POD +CONTAINER .*\ndefault\/web-0 +4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nshop\/db-0 +b10c55 .*10 Mbit\/s +- /,
+  ),
+  'podpaced list default/web-0': prints(/^POD .*\ndefault\/web-0 +4f2a9d .*\n$/),
+  'podpaced counters': prints(
+    /^POD .*\ndefault\/web-0 +4f2a9d +eth0 +egress +0 .*\ndefault\/web-0 +4f2a9d +eth0 +ingress .*\nshop\/db-0 +b10c55 /,
+  ),
+  'podpaced set default/web-0 --egress --rate 20M': prints(
+    /^default\/web-0 \(eth0, 4f2a9d\) egress +BEFORE +AFTER\nrate +10 Mbit\/s +20 Mbit\/s$/m,
+  ),
+  'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
+  'podpaced set POD[/IFNAME] --egress|--ingress': sets,
   './scripts/lab': helps('--quick'),
   './scripts/test': helps('--tier', '--kernel'),
   './scripts/test --tier unit|bpf|netns|vm': helps('unit|bpf|netns|vm'),

@@ -26,6 +26,8 @@ const CAP = {
   changed: ['rateBitsPerSec'],
 };
 const KEY = { containerId: 'abc', ifname: `e${HOSTILE}` };
+/** Of a helper that does not cut and escape them. */
+const POD = { podNamespace: FORGED, podName: FORGED, podUid: FORGED };
 const PLACE = { network: FORGED, hostInterface: FORGED, hostInterfaceIndex: 3, sandbox: FORGED };
 const TOTAL = {
   ...{ packets: 1, bytes: 1, delayed: 0, sparse: 0, ceMarked: 0, droppedHorizon: 0, droppedAqm: 0 },
@@ -41,7 +43,7 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
   list: {
     attachments: [
       {
-        ...{ ...KEY, ...PLACE, kind: 'veth', congestionControl: FORGED, caps: {} },
+        ...{ ...KEY, ...POD, ...PLACE, kind: 'veth', congestionControl: FORGED, caps: {} },
         ...{ effective: { egress: CAP }, problems: [FORGED], problemsByDirection: { egress: [FORGED] } },
       },
     ],
@@ -50,8 +52,9 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
     ...{ version: FORGED, protocolVersion: PROTOCOL_VERSION, kernel: FORGED, state: 'ok', attachments: 1 },
     ...{ problems: [FORGED], notices: [FORGED], exits: [EXIT, { ...EXIT, below: [FORGED] }], moreExits: 0 },
     ...{ horizonNs: 5e7, aqmTargetNs: 5e6, aqmIntervalNs: 1e8, startedAt: FORGED },
+    notEnforced: [{ ...KEY, ...POD, directions: ['egress'] }],
   },
-  counters: { attachments: [{ ...KEY, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
+  counters: { attachments: [{ ...KEY, ...POD, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
   set: { before: CAP, after: CAP },
   uninstall: { restoredExits: [FORGED], detached: 1 },
 };
@@ -111,6 +114,62 @@ for (const [command, args, lines] of ASKING) {
   });
 }
 
+const LISTED = { ...PLACE, network: 'pods', hostInterface: 'pod0', caps: {}, effective: {}, problems: [] };
+/** A pod with two interfaces, whose former sandbox is still there. */
+const SANDBOXES = ['old', 'new'].flatMap((containerId, index) => {
+  const addedAt = `2026-01-0${index + 1}T00:00:00.000Z`;
+  const pod = { podNamespace: 'default', podName: 'web-0', addedAt };
+  return ['eth0', 'net1'].map((ifname) => ({ containerId, ifname, ...LISTED, ...pod }));
+});
+const UNNAMED = { containerId: 'abc', ifname: 'eth0', ...LISTED };
+
+const named: Script = ({ method, params }, connection) => {
+  const answers: Readonly<Partial<Record<Method, unknown>>> = {
+    list: { attachments: [...SANDBOXES, UNNAMED] },
+    counters: { attachments: [{ ...(params as { only?: object }).only, hostInterface: 'pod0' }] },
+    set: { before: CAP, after: CAP },
+  };
+  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: answers[method] }));
+};
+
+test('set and counters find a pod by its name, mean the newer of two sandboxes, and say so beside the answer', async (t) => {
+  const { socketPath } = await startFakeHelper(t, named);
+  const note = 'podpaced: default/web-0 has 2 sandboxes: this is of the newest, new; the older: old\n';
+  const set = ['--egress', '--rate', '10M', '--json', '--socket', socketPath];
+  const changed = await run('set', 'default/web-0/net1', ...set);
+  t.is(changed.stderr, note);
+  t.like(JSON.parse(changed.stdout), { containerId: 'new', ifname: 'net1', podName: 'web-0' });
+  const counted = await run('counters', 'default/web-0/net1', '--json', '--socket', socketPath);
+  t.is(counted.stderr, note);
+  t.like(JSON.parse(counted.stdout), { attachments: [{ containerId: 'new', ifname: 'net1' }] });
+  const older = await run('set', 'old/net1', ...set);
+  t.is(older.stderr, '');
+  t.like(JSON.parse(older.stdout), { containerId: 'old', ifname: 'net1' });
+  const unclear = await run('set', 'default/web-0', ...set);
+  t.is(unclear.code, 1);
+  t.is(
+    unclear.stderr,
+    'podpaced: Cannot tell which pod "default/web-0" is: default/web-0 (eth0, new), default/web-0 (net1, new)\n',
+  );
+});
+
+test('list shows every sandbox of a pod that is named, and says of an unknown one what there is', async (t) => {
+  const { socketPath } = await startFakeHelper(t, named);
+  const of = async (...selector: string[]) => run('list', ...selector, '--socket', socketPath);
+  const column = ({ stdout }: Run): string[] =>
+    stdout.split('\n').map((line) => line.split(/ {2,}/)[0] ?? '');
+  t.deepEqual(column(await of()), ['POD', ...SANDBOXES.map(() => 'default/web-0'), '-', '']);
+  t.deepEqual(column(await of('default/web-0')), ['POD', ...SANDBOXES.map(() => 'default/web-0'), '']);
+  t.is((await of('default/web-0/eth0')).stdout.split('\n').length, 4);
+  t.deepEqual(column(await of('abc')), ['POD', '-', '']);
+  const { code, stdout, stderr } = await of('default/web-1');
+  t.deepEqual([code, stdout], [1, '']);
+  t.regex(
+    stderr,
+    /^podpaced: Cannot find a capped pod "default\/web-1": known are default\/web-0 \(eth0, old\), /,
+  );
+});
+
 test('errors escape what the helper, the arguments and files say, in one line', async (t) => {
   const refusal: ProtocolError = { code: 'internal', message: FORGED, remedy: FORGED };
   const { socketPath } = await startFakeHelper(t, refuses('list', refusal));
@@ -144,7 +203,7 @@ const USAGE: readonly (readonly string[])[] = [
   [],
   ['nosuch'],
   ['list', '--nosuch'],
-  ['list', 'argument'],
+  ['list', 'pod', 'argument'],
   ['list', '--socket'],
   ['status', 'argument'],
   ['set'],

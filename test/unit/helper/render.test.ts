@@ -209,7 +209,9 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
     ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
   ]);
   const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
-  t.deepEqual(row, ['abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
+  t.deepEqual(row, ['-', 'abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
+  const named = { ...attachment, podNamespace: 'default', podName: 'web-0' };
+  t.regex(renderCounters({ attachments: [{ ...named, egress }] }), /^default\/web-0 +abc +eth0 /m);
   const { books: _books, ...old } = egress;
   t.regex(renderCounters({ attachments: [{ ...attachment, egress: old }] }), / 13 +- +</);
   t.is(renderCounters({ attachments: [] }), 'No pod on this node has a cap');

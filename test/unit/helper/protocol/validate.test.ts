@@ -144,6 +144,16 @@ test('parseRequest takes further interfaces of a pod, of attach and check, and l
   }
 });
 
+test('parseRequest takes the names of a pod, and cuts and escapes what cannot be one', (t) => {
+  const pod = { podNamespace: 'default', podName: 'web-0', podUid: '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11' };
+  for (const method of ['attach', 'check'])
+    t.deepEqual(parseRequest({ method, params: { ...attach, ...pod } }).params, { ...attach, ...pod });
+  const odd = { podNamespace: 'n'.repeat(64), podName: 'a\n\u001b', podUid: 7 };
+  t.deepEqual(parseRequest({ method: 'attach', params: { ...attach, ...odd } }).params, {
+    ...{ ...attach, podNamespace: `${'n'.repeat(62)}…`, podName: String.raw`a\n\u001b` },
+  });
+});
+
 const controls: readonly (readonly [string, number])[] = [
   ['NUL', 0],
   ['an escape', 0x1b],

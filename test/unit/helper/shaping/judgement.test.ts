@@ -60,6 +60,20 @@ test('two pods with caps on both directions are both enforced', (t) => {
   for (const record of NEIGHBOURS.attachments) t.deepEqual(judgement.of(record), {});
 });
 
+test('a fault at the interface of a pod that has a name is told of with the name', (t) => {
+  const named = { ...pod(10), podNamespace: 'default', podName: 'web-0' };
+  const desired = { ...NEIGHBOURS, attachments: [named, pod(11)] };
+  const whole = wholeNode(desired);
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '10/ingress'));
+  const devices = new Map([...whole.devices].filter(([ifindex]) => ifindex !== 10));
+  t.deepEqual(judged(desired, { ...whole, programs }).texts, [
+    'The classifier is missing on dev10 of default/web-0 (ingress)',
+  ]);
+  t.true(judged(desired, { ...whole, devices }).texts.includes('pod10 of default/web-0 is gone'));
+  const failure = checkFailure(named, judged(desired, { ...whole, programs }));
+  t.regex(failure?.message ?? '', /^The cap of default\/web-0 \(eth0, c10\) \(egress\) is not enforced: /);
+});
+
 test('what is missing on the way into a pod concerns what that pod receives and what others send', (t) => {
   const whole = wholeNode(NEIGHBOURS);
   const programs = new Map([...whole.programs].filter(([place]) => place !== '10/egress'));

@@ -175,6 +175,59 @@ test('a record of 23c71bb is taken, and what a newer podpaced adds to one is lef
   t.deepEqual(parseRecord('attachments', 'c0ffee:eth0', text), former);
 });
 
+/** As `podpace` names it, hostile names among them. */
+const POD = {
+  podNamespace: 'default',
+  podName: String.raw`web\u001b-0…`,
+  podUid: '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11',
+  addedAt: '2026-11-30T01:02:03.004Z',
+};
+
+for (const [kind, record] of [
+  ['attachments', ATTACHMENT],
+  ['attachments', SEVERAL],
+  ['wishes', WISH],
+] as const) {
+  const what = record === SEVERAL ? 'several interfaces' : kind;
+  const named = { ...record, ...POD };
+
+  test(`names of pods: a record of ${what} is read as it was written, and never with others`, (t) => {
+    const text = formatRecord<typeof kind>(kind, named);
+    t.deepEqual(parseRecord(kind, 'c0ffee:eth0', text), named);
+    fc.assert(
+      fc.property(damaged(text), (bytes) => {
+        const outcome = outcomeOf({ kind, name: 'c0ffee:eth0', bytes });
+        t.true(outcome === undefined || isDeepStrictEqual(outcome, named));
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  test(`names of pods: what a former release knows of a record of ${what} is what it would have written`, (t) => {
+    const {
+      podNamespace: _namespace,
+      podName: _name,
+      podUid: _uid,
+      addedAt: _at,
+      podChecksum,
+      ...known
+    } = JSON.parse(formatRecord<typeof kind>(kind, named)) as Record<string, unknown>;
+    t.is(typeof podChecksum, 'number');
+    const former = formatRecord<typeof kind>(kind, record);
+    t.is(`${JSON.stringify(known)}\n`, former);
+    t.notRegex(former, /pod[NU]|podChecksum|addedAt/);
+    t.deepEqual(parseRecord(kind, 'c0ffee:eth0', former), record);
+  });
+}
+
+test('names of pods: part of them is kept as well, and a moment is one', (t) => {
+  const text = formatRecord('attachments', { ...ATTACHMENT, podName: 'web-0' });
+  t.deepEqual(parseRecord('attachments', 'c0ffee:eth0', text), { ...ATTACHMENT, podName: 'web-0' });
+  t.throws(() => formatRecord('attachments', { ...ATTACHMENT, addedAt: 'today' }), {
+    message: /"addedAt" must be a moment in UTC/,
+  });
+});
+
 const parse = (changes: object, name = 'c0ffee:eth0') =>
   parseRecord('attachments', name, JSON.stringify({ recordVersion: 1, ...ATTACHMENT, ...changes }));
 
