@@ -20,6 +20,8 @@ type OnUnenforceable = 'fail' | 'allow';
 export interface Settings {
   readonly socket: string;
   readonly onUnenforceable: OnUnenforceable;
+  /** For how long the helper may be away before STATUS says that pods with caps cannot be added. */
+  readonly helperAwaySeconds: number;
   readonly device: Device;
   /** Bytes; absent means that of the default route's device. */
   readonly mtu: number | undefined;
@@ -50,6 +52,19 @@ function parseOnUnenforceable(config: JsonObject): OnUnenforceable {
   const value = optionalString(config, 'onUnenforceable', 'onUnenforceable') ?? 'fail';
   if (value === 'fail' || value === 'allow') return value;
   throw invalid(`Cannot use onUnenforceable: it is ${show(value)}`, 'set it to "fail" or "allow"');
+}
+
+/** A helper that is replaced, or whose container is started again, is there before that. */
+const DEFAULT_AWAY_SECONDS = 120;
+const MAX_AWAY_SECONDS = 86_400;
+
+function parseHelperAway(config: JsonObject): number {
+  const seconds = optionalCount(config, 'helperAwaySeconds', 'helperAwaySeconds') ?? DEFAULT_AWAY_SECONDS;
+  if (seconds <= MAX_AWAY_SECONDS) return seconds;
+  throw invalid(
+    `Cannot use helperAwaySeconds: it is ${seconds}`,
+    `set it between 0 and ${MAX_AWAY_SECONDS} seconds, or leave it out for ${DEFAULT_AWAY_SECONDS}`,
+  );
 }
 
 function parseMtu(config: JsonObject): number | undefined {
@@ -114,6 +129,7 @@ export function parseSettings(config: JsonObject): Settings {
   return {
     socket: parseSocket(config),
     onUnenforceable: parseOnUnenforceable(config),
+    helperAwaySeconds: parseHelperAway(config),
     device: parseDevice(config),
     mtu: parseMtu(config),
     hostRouting: parseHostRouting(config),

@@ -79,7 +79,7 @@ export interface CniResult {
  * | 7 | the configuration is wrong: caps, prevResult, ipam, mtu, a plugin that is not in CNI_PATH | nothing |
  * | 8 | CNI_NETNS is the node's own namespace | nothing |
  * | 11 | the helper is absent, refuses, is silent or busy | try again later |
- * | 50 | STATUS: the helper does not answer, so pods with caps cannot be added | wait |
+ * | 50 | STATUS: the helper is away for longer than it may, or the kernel holds no cap, so pods with caps cannot be added | wait |
  * | 100 | this node cannot enforce the cap | change the node, or `onUnenforceable` |
  * | 101 | the helper speaks another protocol version, or no protocol at all | install one release |
  * | 102 | the kernel refused an operation, or no directory could take the native addons; the text keeps errno and words | see text |

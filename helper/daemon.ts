@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import { trimHeap } from './kernel/ffi.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFeatures, tryFq } from './kernel/features.ts';
@@ -316,6 +317,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     'info',
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
+  const fault = (): string | undefined => fq.problems()[0]?.text;
+  const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
   const timers = [
     setInterval(() => void repair(), config.reconcileSeconds * 1000),
     setInterval(() => void repairMaps(), MAP_REPAIR_MS),
@@ -323,6 +326,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
+  endHeartbeat();
   following.stop();
   server.close();
   datapath.close();

@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
+import { removeHeartbeat } from './heartbeat.ts';
 import { readAsset, removeUnpackedAddons } from './kernel/assets.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { isHookMark } from './wire/hook-place.ts';
@@ -99,6 +100,7 @@ export async function removeTraces(places: Places, { forget, anyLayout }: Extent
     () => removePins(pinDir, anyLayout),
     () => removeRecords(places, forget),
     () => new WishFiles(socket).clear({ forget }),
+    () => removeHeartbeat(socket),
     () => removeDeadSocket(socket),
     // One cache serves all executables of the node, so only the node's own helper takes it away.
     () => {

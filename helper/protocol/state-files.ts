@@ -9,6 +9,9 @@ export const ATTACHMENTS = 'attachments';
 /** Directory of the wishes, beside the helper's socket. */
 export const WISHES = 'wishes';
 
+/** The helper's sign of life (helper/wire/heartbeat.ts), beside its socket. */
+export const HEARTBEAT = 'heartbeat.json';
+
 /** What the file of a record ends in; before that stands what the record is of, an attachment's by `keyOf`. */
 export const RECORD_SUFFIX = {
   whole: '.json',

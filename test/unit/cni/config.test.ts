@@ -3,7 +3,10 @@ import { DEFAULT_SOCKET, ipamType, parseSettings, socketOrDefault } from '../../
 import { CniError, type JsonObject } from '../../../cni/types.ts';
 
 test('what holds when nothing is said', (t) => {
-  const settings = { socket: DEFAULT_SOCKET, onUnenforceable: 'fail', device: 'veth', mtu: undefined };
+  const settings = {
+    ...{ socket: DEFAULT_SOCKET, onUnenforceable: 'fail', helperAwaySeconds: 120 },
+    ...{ device: 'veth', mtu: undefined },
+  };
   t.deepEqual(parseSettings({}), { ...settings, hostRouting: false } as ReturnType<typeof parseSettings>);
   t.deepEqual(
     parseSettings({ device: 'veth', mtu: 0, hostRouting: false, congestionControl: null }),
@@ -13,7 +16,7 @@ test('what holds when nothing is said', (t) => {
 
 test('what is said', (t) => {
   const settings = {
-    ...{ socket: '/a', onUnenforceable: 'allow', device: 'netkit', mtu: 9000 },
+    ...{ socket: '/a', onUnenforceable: 'allow', helperAwaySeconds: 0, device: 'netkit', mtu: 9000 },
     ...{ hostRouting: true, congestionControl: 'bbr' },
   };
   t.deepEqual(parseSettings(settings), settings as ReturnType<typeof parseSettings>);
@@ -32,6 +35,8 @@ const BAD: readonly [config: JsonObject, code: number, message: RegExp][] = [
   [{ congestionControl: '../bbr' }, 7, /^Cannot use congestionControl: it is "..\/bbr"$/],
   [{ congestionControl: 'a'.repeat(16) }, 7, /^Cannot use congestionControl: it is "a{16}"$/],
   [{ onUnenforceable: 'ignore' }, 7, /^Cannot use onUnenforceable: it is "ignore"$/],
+  [{ helperAwaySeconds: 86_401 }, 7, /^Cannot use helperAwaySeconds: it is 86401$/],
+  [{ HelperAwaySeconds: '2m' }, 7, /^Cannot use helperAwaySeconds: it is "2m", not a whole number/],
   [{ socket: 'helper.sock' }, 7, /^Cannot use socket: it is "helper\.sock"$/],
   [{ socket: `/${'x'.repeat(107)}` }, 7, /^Cannot use socket/],
   [{ socket: '/a\0b' }, 7, /^Cannot use socket/],
