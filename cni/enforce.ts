@@ -9,6 +9,7 @@ import type {
   PairBeside,
 } from '../helper/protocol/messages.ts';
 import { remedies } from '../helper/protocol/remedies.ts';
+import type { AddBudget } from './budget.ts';
 import { hasCaps } from './caps.ts';
 import type { Settings } from './config.ts';
 import { detach } from './detach.ts';
@@ -20,8 +21,6 @@ import type { Pair } from './wiring/pair.ts';
 import type { OtherWays } from './wiring/ways.ts';
 import { forgetWish, keepWish } from './wishes.ts';
 
-/** Deadlines in milliseconds: ADD must end well before the runtime's own. */
-const ATTACH_DEADLINE_MS = 10_000;
 const CHECK_DEADLINE_MS = 10_000;
 
 /** What ADD and CHECK know about the caps of an attachment. */
@@ -30,6 +29,14 @@ export interface Enforcement {
   readonly call: Invocation;
   readonly settings: Settings;
   readonly caps: Caps;
+}
+
+/** What an ADD has to keep to. */
+export interface Limits {
+  readonly undo: Undo;
+  /** Fires when the runtime gives up: the next step does not begin. */
+  readonly signal: AbortSignal;
+  readonly budget: AddBudget;
 }
 
 /** Whether the helper is needed at all. */
@@ -113,15 +120,16 @@ async function tolerate(
 export async function enforceCaps(
   enforcement: Enforcement,
   pair: WiredPair,
-  undo: Undo,
-  signal: AbortSignal,
+  { undo, signal, budget }: Limits,
 ): Promise<void> {
   const { edges, call, settings } = enforcement;
   if (!needsHelper(enforcement)) return;
-  undo.push('detach at the helper', () => detachUnlessAbsent(edges, call, settings.socket));
+  undo.push('detach at the helper', () =>
+    detachUnlessAbsent(edges, call, settings.socket, budget.detachMs()),
+  );
   const params = attachParams(enforcement, pair);
   const request = async (): Promise<void> => {
-    const patience = { deadlineMs: ATTACH_DEADLINE_MS, signal };
+    const patience = { deadlineMs: budget.attachMs(), signal };
     const result = await askHelper(edges, settings.socket, 'attach', params, patience);
     const { degraded, notices } = result;
     for (const notice of notices) note(edges, notice);
@@ -139,9 +147,14 @@ export async function enforceCaps(
   });
 }
 
-async function detachUnlessAbsent(edges: Edges, call: Invocation, socket: string): Promise<void> {
+async function detachUnlessAbsent(
+  edges: Edges,
+  call: Invocation,
+  socket: string,
+  deadlineMs: number,
+): Promise<void> {
   try {
-    await detach(edges, call, socket);
+    await detach(edges, call, socket, deadlineMs);
   } catch (error) {
     // Nobody listened, so nothing was attached.
     if (!(error instanceof HelperError && error.isAbsent)) throw error;

@@ -1,10 +1,11 @@
 // ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps enforced. Either all of
 // it happens or nothing stays.
 
+import { AddBudget } from '../budget.ts';
 import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
-import { enforceCaps, needsHelper, type Enforcement } from '../enforce.ts';
+import { enforceCaps, needsHelper, type Enforcement, type Limits } from '../enforce.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { hardwareAddressOf, parsePreviousResult, printResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
@@ -15,11 +16,7 @@ import type { Session } from '../wiring/session.ts';
 import type { WiringPlan } from '../wiring/plan.ts';
 
 /** What every step of ADD needs. */
-interface Addition extends Enforcement {
-  readonly undo: Undo;
-  /** Fires when the runtime gives up: the next step does not begin. */
-  readonly signal: AbortSignal;
-}
+interface Addition extends Enforcement, Limits {}
 
 function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ipam: CniResult): JsonObject {
   const result: CniResult = {
@@ -76,7 +73,7 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       await chooseCongestionControl(addition, session);
       const own = plan.podAddresses.map(({ address }) => address);
       // What was there before is of no plugin of this list, whose first this one is.
-      await enforceCaps(addition, { ...pair, addresses: own, others: NO_OTHERS }, undo, signal);
+      await enforceCaps(addition, { ...pair, addresses: own, others: NO_OTHERS }, addition);
       return podResult(addition, pair, plan, addresses);
     }),
   );
@@ -84,7 +81,7 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
 
 /** Chained plugin: the interface is there, only the rest is ours. Without caps there may be nothing to do. */
 async function addCaps(addition: Addition, previous: unknown): Promise<JsonObject> {
-  const { edges, call, settings, undo, signal } = addition;
+  const { edges, call, settings } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
   if (!needsHelper(addition) && settings.congestionControl === undefined) return raw;
   const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
@@ -98,7 +95,7 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
       const pair = await findPair(session, call.ifname);
       const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
       const others = await findOtherWays(session, call.ifname, result, 'add');
-      await enforceCaps(addition, { ...pair, addresses, others }, undo, signal);
+      await enforceCaps(addition, { ...pair, addresses, others }, addition);
       return raw;
     }),
   );
@@ -124,6 +121,7 @@ export async function add(edges: Edges, call: Invocation): Promise<JsonObject> {
     settings: parseSettings(call.config),
     caps: parseCaps(call.config),
     undo: new Undo(edges),
+    budget: new AddBudget(),
     signal: edges.watchTermination(),
   };
   const type = ipamType(call.config);

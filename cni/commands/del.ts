@@ -8,6 +8,9 @@ import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
 
+/** DEL must not keep a pod from going. */
+const DETACH_DEADLINE_MS = 3_000;
+
 /** False only when the configuration says so clearly: then nobody misses a helper that is not there. */
 function mayHaveCaps(call: Invocation): boolean {
   try {
@@ -27,7 +30,7 @@ async function detachBestEffort(edges: Edges, call: Invocation): Promise<void> {
   const { HelperError } = await import('../../helper/protocol/client.ts');
   const { detach } = await import('../detach.ts');
   try {
-    await detach(edges, call, socket);
+    await detach(edges, call, socket, DETACH_DEADLINE_MS);
   } catch (error) {
     const isExpected = error instanceof HelperError && error.isAbsent && !mayHaveCaps(call);
     if (!isExpected) note(edges, `${(error as Error).message} (DEL goes on)`);

@@ -1,0 +1,38 @@
+// The time that ADD may take beside a helper that hangs. Runtimes give ADD a minute or four, and start nothing else of the pod
+// meanwhile: to fail soon and be called again is better than to wait.
+
+/** For all of ADD, in milliseconds; what is left to 5 s is for the start of the process, IPAM and the kernel. */
+const ADD_MS = 4_000;
+
+/** Of that for undoing, ms: a helper that only was slow must hear that the attachment is to go. */
+const UNDO_MS = 1_000;
+
+/** What a helper gets that is asked late, since IPAM took its time; ms. */
+const LEAST_ATTACH_MS = 1_500;
+const LEAST_DETACH_MS = 500;
+
+/** Begins when it is made. */
+export class AddBudget {
+  readonly #now: () => number;
+  readonly #endMs: number;
+
+  /** `now`: milliseconds of a clock that only goes forward. */
+  constructor(now = () => performance.now()) {
+    this.#now = now;
+    this.#endMs = now() + ADD_MS;
+  }
+
+  /** How long to wait for the helper to attach, ms. */
+  attachMs(): number {
+    return Math.max(LEAST_ATTACH_MS, this.#leftMs() - UNDO_MS);
+  }
+
+  /** How long to wait for it to take that back, ms. */
+  detachMs(): number {
+    return Math.min(UNDO_MS, Math.max(LEAST_DETACH_MS, this.#leftMs()));
+  }
+
+  #leftMs(): number {
+    return Math.round(this.#endMs - this.#now());
+  }
+}

@@ -1,0 +1,35 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { AddBudget } from '../../../cni/budget.ts';
+
+/** What an ADD takes whose helper never answers: so much before it asks, then attach and detach to their ends. */
+function lengthMs(beforeMs: number): number {
+  let now = 1_000_000;
+  const budget = new AddBudget(() => now);
+  now += beforeMs;
+  now += budget.attachMs();
+  now += budget.detachMs();
+  return now - 1_000_000;
+}
+
+test('beside a silent helper ADD keeps to its time, whatever it took before', (t) => {
+  t.is(lengthMs(0), 4000);
+  t.is(lengthMs(1500), 4000);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2000 }), (beforeMs) => {
+      t.true(lengthMs(beforeMs) <= 4000);
+    }),
+  );
+});
+
+test('however long IPAM took, the helper gets time to answer', (t) => {
+  let now = 0;
+  const budget = new AddBudget(() => now);
+  now = 60_000;
+  t.is(budget.attachMs(), 1500);
+  t.is(budget.detachMs(), 500);
+});
+
+test('a helper that refuses at once leaves no more than it takes to undoing', (t) => {
+  t.is(new AddBudget(() => 0).detachMs(), 1000);
+});
