@@ -311,7 +311,7 @@ test.serial('the command line sets, shows and refuses', async (t) => {
   t.like(JSON.parse(json.stdout), { containerId: 'c-pod0', direction: 'ingress', after: { changed: [] } });
   t.regex(
     (await podpaced('counters', ...socket)).stdout,
-    /c-pod0 +eth0 +egress +0 .*\nc-pod0 +eth0 +ingress /,
+    /c-pod0 +eth0 +egress +0 .*\n- +c-pod0 +eth0 +ingress /,
   );
   t.regex((await podpaced('counters', 'c-', '--json', ...socket)).stdout, /"sojourn"/);
   t.like(await podpaced('set', 'c-pod0', '--ingress', '--rate', '10X', ...socket), { code: 2 });

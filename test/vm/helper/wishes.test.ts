@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
+import { nameOf } from '../../../helper/protocol/pod-names.ts';
 import { startHelper, type TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
 import { call, makePod, makeWishScene, until, type WishScene } from '../../kit/wish-scene.ts';
@@ -20,6 +21,7 @@ async function requireInForce(
   scene: WishScene,
   helper: TestHelper,
   pod: TestNetns,
+  name = `c-${pod.name}/eth0`,
 ): Promise<void> {
   await until(t, 'the cap is in force', async () => !(await hasProblems(helper, pod)));
   const status = await helper.ask('status', {});
@@ -28,7 +30,7 @@ async function requireInForce(
   const own = attachments.find(({ containerId }) => containerId === `c-${pod.name}`);
   t.is(own?.effective.egress?.rateBitsPerSec, 10_000_000);
   t.not(own?.egressAggregateId, undefined);
-  t.regex(helper.log(), new RegExp(`info c-${pod.name}/eth0: egress 10 Mbit/s is in force now`));
+  t.true(helper.log().includes(`info ${name}: egress 10 Mbit/s is in force now`), helper.log());
   t.false(fs.existsSync(scene.wishes));
   const checked = call(scene, 'CHECK', pod, { onUnenforceable: 'fail' });
   t.is(checked.status, 0, checked.stdout);
@@ -52,9 +54,22 @@ test.serial(
 
     await helper.end('SIGTERM');
     const late = makePod(t, scene, 'pod1');
-    t.regex(call(scene, 'ADD', late).stderr, /WARNING: .*no helper listens there/);
+    const env = { CNI_ARGS: 'K8S_POD_NAME=web-0;IgnoreUnknown=1;K8S_POD_NAMESPACE=default' };
+    t.regex(call(scene, 'ADD', late, {}, env).stderr, /WARNING: .*no helper listens there/);
+    const addedBefore = new Date().toISOString();
     const next = await startHelper(t, scene.node, scene.directories, EVERY_SECOND);
-    await requireInForce(t, scene, next, late);
+    const containerId = `c-${late.name}`;
+    const pod1 = { containerId, ifname: 'eth0', podNamespace: 'default', podName: 'web-0' };
+    await requireInForce(t, scene, next, late, nameOf(pod1));
+    // It was added when the plugin was called, not when its cap could be held.
+    const own = (await next.ask('list', {})).attachments.find((one) => one.containerId === containerId);
+    t.like(own, pod1);
+    t.true((own?.addedAt ?? addedBefore) < addedBefore, own?.addedAt);
+    const changes = { rateBitsPerSec: 20_000_000 };
+    t.like(await next.ask('set', { containerId, ifname: 'eth0', direction: 'egress', changes }), {
+      podName: 'web-0',
+      after: { rateBitsPerSec: 20_000_000 },
+    });
     t.false(await hasProblems(next, pod));
   },
 );
