@@ -4,6 +4,8 @@ import os from 'node:os';
 import type { ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
+import { capture } from '../../scripts/lib/process.ts';
+import { inNamespace } from '../../scripts/measure/testbed.ts';
 import { CAP_MBIT, rateOn } from './exit-scene.ts';
 import {
   addPod,
@@ -29,6 +31,8 @@ const CAPS = { egress: { rateBitsPerSec: CAP_MBIT * 1e6 }, ingress: { rateBitsPe
 
 export const [NODE, PEER] = ['198.51.100.1', '198.51.100.2'];
 export const [POD, BRIDGED_POD] = ['10.86.0.2', '198.51.100.9'];
+/** Of the node, on the host interface. */
+export const GATEWAY = '169.254.1.1';
 
 /** Datagrams: nearly a full frame, and several of them, which the pod sends as fragments. */
 export const FULL_BYTES = 1400;
@@ -73,15 +77,15 @@ export async function makeRouted(t: ExecutionContext, flags: readonly string[] =
   set(node, { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1' });
   set(pod, { 'net/ipv4/ip_no_pmtu_disc': '1' });
   inTurn(node, [
-    'address add 169.254.1.1/32 dev pod0',
+    `address add ${GATEWAY}/32 dev pod0`,
     '-6 address add 2001:db8:86::1/64 dev pod0 nodad',
     `route add ${POD}/32 dev pod0`,
     '-6 address add 2001:db8:1::1/64 dev uplink nodad',
   ]);
   inTurn(pod, [
     `address add ${POD}/32 dev eth0`,
-    'route add 169.254.1.1 dev eth0',
-    'route add default via 169.254.1.1',
+    `route add ${GATEWAY} dev eth0`,
+    `route add default via ${GATEWAY}`,
     '-6 address add 2001:db8:86::2/64 dev eth0 nodad',
     '-6 route add default via 2001:db8:86::1',
   ]);
@@ -130,6 +134,26 @@ export async function ratesWhile(
     if (pauseMs < MAX_PAUSE_MS || attempt === ATTEMPTS) return rates;
     t.log(`measured again: the sender paused for ${pauseMs.toFixed(0)} ms`);
   }
+}
+
+/**
+ * Counts what comes to a device, and what of it nft takes for frames of a kind; gives which part these were, of bytes: 0 to 1.
+ * Requests for addresses are next to nothing of it.
+ */
+export async function countFrames(
+  { netns }: TestNetns,
+  device: string,
+  frames: string,
+): Promise<() => Promise<number>> {
+  const rules = [`type filter hook ingress device "${device}" priority 0;`, 'counter', `${frames} counter`];
+  await capture(
+    ...inNamespace(netns.path, 'nft', `table netdev seen {\n chain arriving {\n${rules.join('\n')}\n}\n}`),
+  );
+  return async () => {
+    const listed = await capture(...inNamespace(netns.path, 'nft', 'list', 'table', 'netdev', 'seen'));
+    const [all = 0, ofKind = 0] = [...listed.matchAll(/ bytes (\d+)/g)].map(([, bytes]) => Number(bytes));
+    return ofKind / all;
+  };
 }
 
 /** Within one percent, of both sides: a flood uses all of its cap. */

@@ -6,15 +6,22 @@ import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { inNamespace } from '../../scripts/measure/testbed.ts';
-import { FULL_BYTES, inTurn, LARGE_BYTES, NODE, PEER, POD, type Scene } from './crossing-scene.ts';
+import { FULL_BYTES, GATEWAY, inTurn, LARGE_BYTES, NODE, PEER, POD, type Scene } from './crossing-scene.ts';
 
 const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
+
+const FRAGMENTS = 'ip frag-off & 0x3fff != 0';
+const ROUTED = `ip saddr ${POD} ip daddr ${PEER}`;
+/** What an endpoint of the node gave back has the sender that the pod has behind it. */
+const FROM_BEHIND = `ip saddr 192.0.2.1 ip daddr ${FAR}`;
 
 /** A way from the routed pod to the wire: commands of `ip` on the node, and where the pod sends to by it. */
 export interface Crossing {
   readonly commands: readonly string[];
   readonly to: string;
   readonly payloadBytes: number;
+  /** How nft tells the frames that come to the peer by this way from those that any other would bring. */
+  readonly frames: string;
   /** One of each kind is in every run of the tests. */
   readonly isUsual?: true;
   /** Mbit/s on the wire, where other frames are charged than those that come to it. */
@@ -63,7 +70,7 @@ function endpointOf(kind: string): Crossing {
   return {
     commands: [`link add end type ${kind} local ${NODE} remote ${POD}`, ...THROUGH_END],
     inPod: [`link add end type ${kind} local ${POD} remote ${NODE}`, ...INTO_END],
-    ...{ to: FAR, payloadBytes: 1300 },
+    ...{ to: FAR, payloadBytes: 1300, frames: FROM_BEHIND },
   };
 }
 
@@ -119,12 +126,14 @@ const PRIORITY = chain('filter hook postrouting priority 0', 'meta priority set 
 export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   'the exit’s MTU below the pod’s, datagrams of 1400 bytes': {
     isUsual: true,
-    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: FULL_BYTES },
+    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: FULL_BYTES, frames: FRAGMENTS },
   },
   'the exit’s MTU below the pod’s, datagrams of 8000 bytes': {
-    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: LARGE_BYTES },
+    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: LARGE_BYTES, frames: FRAGMENTS },
   },
-  'VXLAN and connection tracking': { ...exitOf(VXLAN, true), payloadBytes: LARGE_BYTES },
+  'VXLAN and connection tracking': {
+    ...{ ...exitOf(VXLAN, true), payloadBytes: LARGE_BYTES, frames: 'udp dport 4789' },
+  },
   'VXLAN and connection tracking, IPv6': {
     commands: [
       `link add ${VXLAN}`,
@@ -132,16 +141,16 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       'link set exit up',
       `neigh add ${FAR6} lladdr ${FAR_MAC} dev exit`,
     ],
-    ...{ to: FAR6, payloadBytes: LARGE_BYTES, isTracked: true },
+    ...{ to: FAR6, payloadBytes: LARGE_BYTES, isTracked: true, frames: 'udp dport 4789' },
   },
   'VLAN and connection tracking': {
     isUsual: true,
     ...exitOf('link uplink name exit type vlan id 7', true),
-    payloadBytes: LARGE_BYTES,
+    ...{ payloadBytes: LARGE_BYTES, frames: `vlan id 7 ${FRAGMENTS}` },
   },
   'IPIP and connection tracking': {
     ...exitOf(`exit type ipip local ${NODE} remote ${PEER}`, false),
-    payloadBytes: LARGE_BYTES,
+    ...{ payloadBytes: LARGE_BYTES, frames: 'ip protocol 4' },
   },
   'a route leaked into a VRF by device': {
     isUsual: true,
@@ -155,12 +164,12 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
       'route add 203.0.113.0/24 dev vrf1',
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES },
+    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'vlan id 8' },
   },
   'MPLS that the node puts on': {
     isUsual: true,
     commands: [`route add ${FAR}/32 encap mpls 100 via ${PEER} dev uplink`],
-    ...{ to: FAR, payloadBytes: FULL_BYTES },
+    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'ether type 0x8847' },
   },
   'nexthop objects that routes name without a device': {
     isUsual: true,
@@ -174,13 +183,14 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
       'route add 203.0.113.0/24 nhid 8',
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, settings: { 'net/ipv4/nexthop_compat_mode': '0' } },
+    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: `ip saddr ${POD} ip daddr ${FAR}` },
+    settings: { 'net/ipv4/nexthop_compat_mode': '0' },
   },
   'an ifb and back': {
     isUsual: true,
     commands: ['link add ifb1 type ifb', 'link set ifb1 up'],
     tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1'],
-    ...{ to: PEER, payloadBytes: FULL_BYTES },
+    ...{ to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
   },
   'a VXLAN endpoint of the node, which forwards what comes by it': {
     isUsual: true,
@@ -196,39 +206,43 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       'link set end up',
       `route add ${FAR} via 192.0.2.2`,
     ],
-    ...{ to: FAR, payloadBytes: 1300 },
+    ...{ to: FAR, payloadBytes: 1300, frames: FROM_BEHIND },
   },
   'an IPIP endpoint of the node': endpointOf('ipip'),
   'a GRE endpoint of the node': endpointOf('gre'),
+  // It has no `local`: the node answers from the address that it has on the host interface, and only that is taken.
   'a Geneve endpoint of the node': {
     ...endpointOf('geneve'),
     commands: [`link add end type geneve id 9 remote ${POD}`, ...THROUGH_END],
-    inPod: [`link add end type geneve id 9 remote ${NODE}`, ...INTO_END],
+    inPod: [`link add end type geneve id 9 remote ${GATEWAY}`, ...INTO_END],
   },
   // What is charged is what the pod sends: 42 bytes less a frame, and padding, come out of it.
   'a WireGuard endpoint of the node': {
     isUsual: true,
     make: makeWireguardEnds,
-    commands: [],
+    ...{ commands: [], frames: FROM_BEHIND },
     ...{ to: FAR, payloadBytes: FULL_BYTES, expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES },
   },
-  'a plain route': { commands: [], to: PEER, payloadBytes: FULL_BYTES },
-  'datagrams of 8000 bytes': { commands: [], to: PEER, payloadBytes: LARGE_BYTES },
+  'a plain route': { commands: [], to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
+  'datagrams of 8000 bytes': { commands: [], to: PEER, payloadBytes: LARGE_BYTES, frames: FRAGMENTS },
   'datagrams of 8000 bytes and connection tracking': {
-    ...{ commands: [], to: PEER, payloadBytes: LARGE_BYTES, isTracked: true },
+    ...{ commands: [], to: PEER, payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
   },
   'QinQ and connection tracking': {
     ...exitOf('link uplink name exit type vlan id 7 protocol 802.1ad', true),
-    payloadBytes: LARGE_BYTES,
+    ...{ payloadBytes: LARGE_BYTES, frames: 'ether type 8021ad vlan id 7' },
   },
-  GRE: { ...exitOf(`exit type gre local ${NODE} remote ${PEER}`, false), payloadBytes: 1300 },
+  GRE: {
+    ...exitOf(`exit type gre local ${NODE} remote ${PEER}`, false),
+    ...{ payloadBytes: 1300, frames: 'ip protocol gre' },
+  },
   'SIT, IPv6 in IPv4': {
     commands: [
       `link add exit type sit local ${NODE} remote ${PEER}`,
       '-6 address add 2001:db8:9::1/64 dev exit nodad',
       'link set exit up',
     ],
-    ...{ to: FAR6, payloadBytes: 1300 },
+    ...{ to: FAR6, payloadBytes: 1300, frames: 'ip protocol 41' },
   },
   'a VRF by next hop': {
     commands: [
@@ -241,29 +255,36 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
       `route add ${FAR}/32 via ${FAR} dev exit onlink`,
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES },
+    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'vlan id 8' },
   },
   'segment routing over IPv6 that the node puts on': {
     commands: [
       'neigh add 2001:db8:1::2 lladdr 02:00:00:00:00:03 dev uplink',
       `-6 route add ${FAR6}/128 encap seg6 mode encap segs 2001:db8:1::2 dev uplink`,
-      'route add 192.0.2.77/32 dev uplink',
     ],
-    ...{ to: FAR6, payloadBytes: 1300 },
+    ...{ to: FAR6, payloadBytes: 1300, frames: 'ip6 nexthdr 43' },
   },
-  masquerade: { commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: MASQUERADE },
-  DNAT: { commands: [], to: '10.96.0.10', payloadBytes: FULL_BYTES, nft: DNAT },
+  masquerade: {
+    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: MASQUERADE },
+    frames: `ip saddr ${NODE} ip daddr ${PEER}`,
+  },
+  DNAT: { commands: [], to: '10.96.0.10', payloadBytes: FULL_BYTES, nft: DNAT, frames: ROUTED },
   'an ip rule by mark': {
-    commands: ['rule add fwmark 7 lookup 77', `route add default via ${PEER} table 77`],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, nft: MARK },
+    // By another router than the main table has.
+    commands: [
+      `neigh add 198.51.100.3 lladdr ${FAR_MAC} dev uplink`,
+      'rule add fwmark 7 lookup 77',
+      'route add default via 198.51.100.3 table 77',
+    ],
+    ...{ to: FAR, payloadBytes: FULL_BYTES, nft: MARK, frames: `ether daddr ${FAR_MAC}` },
   },
   'a copy of each packet to another device (TEE)': {
     isUsual: true,
-    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, nft: TEE },
+    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, nft: TEE, frames: ROUTED },
     copies: 'monitor',
   },
   'a copy of each packet to another device (mirred)': {
-    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES },
+    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
     tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress mirror dev monitor'],
     copies: 'monitor',
   },
@@ -275,10 +296,10 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       'link set own up',
       `route add ${FAR} via 192.0.2.2`,
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES },
+    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: FROM_BEHIND },
   },
   'another priority (nft meta priority 0:7)': {
-    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: PRIORITY },
+    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: PRIORITY, frames: ROUTED },
   },
 };
 

@@ -12,7 +12,9 @@ import { capture } from '../../scripts/lib/process.ts';
 import { inNamespace } from '../../scripts/measure/testbed.ts';
 import {
   BRIDGED_POD,
+  countFrames,
   FULL_BYTES,
+  GATEWAY,
   holds,
   inTurn,
   makeBridged,
@@ -39,12 +41,15 @@ const ALL = process.env['PODPACE_CROSSINGS'] === 'all';
 const TAKES_THEM = ALL || !release().startsWith('6.1.');
 const USUAL_FRAMES = 'IP under two VLAN tags';
 
+/** All that comes, but for requests for addresses. */
+const LEAST_OF_KIND = 0.99;
+
 const TRACKING = `
 table inet others {
   chain forwarded { type filter hook forward priority filter; ct state invalid counter; }
 }`;
 
-for (const [name, { commands, to, payloadBytes, ...more }] of Object.entries(CROSSINGS)) {
+for (const [name, { commands, to, payloadBytes, frames, ...more }] of Object.entries(CROSSINGS)) {
   if (!ALL && more.isUsual !== true) continue;
   test.serial(name, async (t) => {
     t.timeout(300_000);
@@ -64,11 +69,15 @@ for (const [name, { commands, to, payloadBytes, ...more }] of Object.entries(CRO
     if (rules.trim() !== '') await capture(...inNamespace(node.netns.path, 'nft', rules));
     await settle(t, scene);
     const flow = { from: pod, to, payloadBytes, bitsPerSec: OFFERED_MBIT * 1e6 };
-    const devices = [more.device ?? 'uplink', ...(more.copies === undefined ? [] : [more.copies])];
+    const device = more.device ?? 'uplink';
+    const partOfKind = await countFrames(peer, device, frames);
+    const devices = [device, ...(more.copies === undefined ? [] : [more.copies])];
     for (const [place, mbit] of (await ratesWhile(t, peer, devices, flow)).entries()) {
       tell(t, place === 0 ? name : `${name}: copies`, mbit, 'held');
       holds(t, mbit, more.expectedMbit);
     }
+    const part = await partOfKind();
+    t.true(part > LEAST_OF_KIND, `${part} of what came is ${frames}`);
   });
 }
 
@@ -99,7 +108,7 @@ for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.e
     const scene = await makeRouted(t, flags);
     // What takes all frames away takes ARP requests, too.
     const [link] = scene.node.ipJson('link', 'show', 'dev', 'pod0');
-    inTurn(scene.pod, [`neigh add 169.254.1.1 lladdr ${String(link?.['address'])} dev eth0 nud permanent`]);
+    inTurn(scene.pod, [`neigh add ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`]);
     await settle(t, scene);
     await make(t, scene);
     const load = { to, payloadBytes: FULL_BYTES, bitsPerSec: TOLD_OFFERED_MBIT * 1e6 };
