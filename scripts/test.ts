@@ -21,7 +21,7 @@ import { packageSets } from './lib/needs.ts';
 import { bundleTests, oneWorkerDirectory } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
-import { buildRevision, FIRST_LAYOUT_REVISION } from './lib/revisions.ts';
+import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from './lib/revisions.ts';
 import { say } from './lib/progress.ts';
 import { addTallies, runAva, type AvaOptions, type Tally } from './lib/ava.ts';
 
@@ -360,7 +360,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings]);
   await run(path.join(projectRoot, 'scripts/build'), []);
   await ensureCnitool();
-  await buildRevision(FIRST_LAYOUT_REVISION);
+  for (const revision of [FIRST_LAYOUT_REVISION, NAMELESS_REVISION]) await buildRevision(revision);
   const unit: Job = (each) =>
     runHere(filesOf('unit'), { label: 'unit', concurrency: 2, allowSkips: true, signal: each });
   const first = tiers.includes('unit') ? await unit(signal) : NOTHING;

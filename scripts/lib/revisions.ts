@@ -10,7 +10,7 @@ import { step } from './progress.ts';
 export const FIRST_LAYOUT_REVISION = '23c71bba5456813019b57cd63d62f1232df1120c';
 
 /** The last release whose records say nothing of a pod's name. */
-export const NAMELESS_REVISION = 'a68e799a4200b3bfe7b01df1d109b716a64e67f2';
+export const NAMELESS_REVISION = '26700df7975d79d732afe22c5134ed3dd50c0ed2';
 
 const REVISIONS = path.join(buildDirectory, 'revisions');
 
