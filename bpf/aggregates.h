@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What stands for each aggregate: settings, gate, state and counters, and how they are found by its id. */
+/*
+ * What stands for each aggregate: settings, gate, state and counters, and how they are found by its
+ * id.
+ */
 #ifndef PODPACE_AGGREGATES_H
 #define PODPACE_AGGREGATES_H
 
@@ -40,7 +43,8 @@ struct aggregate_counters {
 	__u64 dropped_flow;
 	__u64 repaired;
 	__u64 reserved;
-	__u64 sojourn[SOJOURN_BUCKETS]; /* packets by departure - now: below 2^16 ns, 2^17 ns, ... */
+	__u64 sojourn
+		[SOJOURN_BUCKETS]; /* packets by departure - now: below 2^16 ns, 2^17 ns, ... */
 };
 
 struct {
@@ -58,9 +62,9 @@ struct {
 } aggregate_gates SEC(".maps");
 
 /*
- * State and counters stand in pages that the helper makes: memory follows the number of pods, and both are found by
- * index alone. Two lookups in a hash would take a quarter of the time of the whole. (Sizes, because clang tells nothing
- * of types that are behind two pointers.)
+ * State and counters stand in pages that the helper makes: memory follows the number of pods, and
+ * both are found by index alone. Two lookups in a hash would take a quarter of the time of the
+ * whole. (Sizes, because clang tells nothing of types that are behind two pointers.)
  */
 struct state_page {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -130,7 +134,8 @@ inline_always __u32 sojourn_bucket(__u64 sojourn_ns)
 	return bucket + (scaled > 1 ? 2 : scaled);
 }
 
-inline_always void count(struct aggregate_counters *counters, const struct departure *departure, __u32 wire_len)
+inline_always void count(struct aggregate_counters *counters, const struct departure *departure,
+			 __u32 wire_len)
 {
 	if (departure->repaired)
 		counters->repaired += departure->repaired;

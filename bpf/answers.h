@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What TCP of the node answers to a packet that was policed (see node.h) leaves no earlier than that packet would have, had it been
- * held. The program at a socket notes the time, the one at the pod's host interface looks it up, both by the pod's own port:
- * that is the one part of a flow's addresses that is the same before and behind NAT.
+ * What TCP of the node answers to a packet that was policed (see node.h) leaves no earlier than
+ * that packet would have, had it been held. The program at a socket notes the time, the one at the
+ * pod's host interface looks it up, both by the pod's own port: that is the one part of a flow's
+ * addresses that is the same before and behind NAT.
  *
  * Included by podpace.bpf.c, of which it is a part.
  */
@@ -36,23 +37,29 @@ inline_always __u32 header_before_tcp(struct __sk_buff *skb)
 
 	if (skb->protocol == ETHER_TYPE_IPV4) {
 		if (bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET) ||
-		    bpf_skb_load_bytes_relative(skb, IPV4_PROTOCOL, &protocol, sizeof(protocol), BPF_HDR_START_NET))
+		    bpf_skb_load_bytes_relative(skb, IPV4_PROTOCOL, &protocol, sizeof(protocol),
+						BPF_HDR_START_NET))
 			return 0;
 		return protocol == IPPROTO_TCP ? (first & 15) * 4 : 0;
 	}
 	if (skb->protocol != ETHER_TYPE_IPV6 ||
-	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol), BPF_HDR_START_NET))
+	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
+					BPF_HDR_START_NET))
 		return 0;
 	return protocol == IPPROTO_TCP ? IPV6_HEADER : 0;
 }
 
-/* Where the time stands for a flow of an aggregate; `at` is where the pod's port stands in the TCP header. */
+/*
+ * Where the time stands for a flow of an aggregate; `at` is where the pod's port stands in the TCP
+ * header.
+ */
 inline_always __u64 *answer_of(struct __sk_buff *skb, __u32 id, __u32 at)
 {
 	__u32 header = header_before_tcp(skb), place;
 	__u16 port;
 
-	if (!header || bpf_skb_load_bytes_relative(skb, header + at, &port, sizeof(port), BPF_HDR_START_NET))
+	if (!header ||
+	    bpf_skb_load_bytes_relative(skb, header + at, &port, sizeof(port), BPF_HDR_START_NET))
 		return 0;
 	place = ((id << 16 | port) * GOLDEN_RATIO_32) >> 18;
 	return bpf_map_lookup_elem(&answers, &place);
@@ -67,7 +74,10 @@ inline_always void note_answer(struct __sk_buff *skb, __u32 id, __u64 not_before
 		write_once(*time, not_before);
 }
 
-/* At the host interface: until when a packet of the node's own to a pod has to wait; 0 when it has not. */
+/*
+ * At the host interface: until when a packet of the node's own to a pod has to wait; 0 when it has
+ * not.
+ */
 inline_always __u64 answer_waits_until(struct __sk_buff *skb, __u32 id)
 {
 	__u64 *time = answer_of(skb, id, 2), until, ahead_ns;

@@ -2,16 +2,18 @@
 /*
  * The books: what was seen of an aggregate's packets beside what became of them.
  *
- * The classifier books what comes up from a pod; whoever takes the sign off a packet, to charge it, exempt it or drop it,
- * books that it is settled. What is seen and never settled has vanished in between: a firewall dropped it, there was no route,
- * or it has left past every exit. The helper compares.
+ * The classifier books what comes up from a pod; whoever takes the sign off a packet, to charge it,
+ * exempt it or drop it, books that it is settled. What is seen and never settled has vanished in
+ * between: a firewall dropped it, there was no route, or it has left past every exit. The helper
+ * compares.
  *
- * Both sides count frames, and their bytes as they are without what tunnels add: a merged packet as its segments. Link
- * headers differ from device to device, and fragments are more frames than what they were made of, so neither number says
- * alone how much is missing.
+ * Both sides count frames, and their bytes as they are without what tunnels add: a merged packet as
+ * its segments. Link headers differ from device to device, and fragments are more frames than what
+ * they were made of, so neither number says alone how much is missing.
  *
- * The books stand in a map of their own, in pages as the counters do: one that is missing is made, by whatever release comes
- * next, and no layout has to change. Packets without an aggregate meet nothing of this.
+ * The books stand in a map of their own, in pages as the counters do: one that is missing is made,
+ * by whatever release comes next, and no layout has to change. Packets without an aggregate meet
+ * nothing of this.
  */
 #ifndef PODPACE_BOOKS_H
 #define PODPACE_BOOKS_H
@@ -27,7 +29,8 @@ struct tally {
 /* Of one CPU; a cache line. */
 struct aggregate_book {
 	struct tally seen; /* by the classifier: of what a pod sends only */
-	struct tally settled; /* signs taken off: charged, exempt, dropped; of what a pod sends only */
+	struct tally
+		settled; /* signs taken off: charged, exempt, dropped; of what a pod sends only */
 	struct tally exempt;
 	struct tally dropped; /* by the departure step */
 };
@@ -48,8 +51,8 @@ struct {
 } aggregate_books SEC(".maps");
 
 /*
- * What of other devices leaves by an exit without a sign, by the exit's index: the helper looks there for what has lost it. Of
- * exits that share a place each is named.
+ * What of other devices leaves by an exit without a sign, by the exit's index: the helper looks
+ * there for what has lost it. Of exits that share a place each is named.
  */
 #define UNSIGNED_COUNT 256
 
@@ -83,7 +86,10 @@ inline_always void book_unsigned(struct __sk_buff *skb)
 		enter(tally, skb->gso_segs, skb->wire_len);
 }
 
-/* A packet of a pod's that comes up on its host interface. Returns how many have on this processor; 0 when nobody counts. */
+/*
+ * A packet of a pod's that comes up on its host interface. Returns how many have on this processor;
+ * 0 when nobody counts.
+ */
 inline_always __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);

@@ -14,9 +14,10 @@
 #include "helpers.h"
 
 /*
- * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket or from whoever chose a
- * queue on the way. What comes to it may have a network card's, of the addresses alone, which makes one flow of all between
- * two hosts: the call knows that and computes another.
+ * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket
+ * or from whoever chose a queue on the way. What comes to it may have a network card's, of the
+ * addresses alone, which makes one flow of all between two hosts: the call knows that and computes
+ * another.
  */
 inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 {
@@ -24,8 +25,9 @@ inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 }
 
 /* The departure step, under the lock of the aggregate's state. */
-inline_always struct departure charge(const struct aggregate_config *config, struct aggregate_gate *gate,
-				      struct aggregate_state *state, const struct departure_packet *packet)
+inline_always struct departure charge(const struct aggregate_config *config,
+				      struct aggregate_gate *gate, struct aggregate_state *state,
+				      const struct departure_packet *packet)
 {
 	struct departure departure;
 
@@ -43,10 +45,11 @@ inline_always struct departure charge(const struct aggregate_config *config, str
 }
 
 /*
- * Counts what a charged packet was told. Returns whether it is to be dropped. Counters are looked up behind the step: the
- * verifier would follow that once with them and once without.
+ * Counts what a charged packet was told. Returns whether it is to be dropped. Counters are looked
+ * up behind the step: the verifier would follow that once with them and once without.
  */
-inline_always int count_and_drop(__u32 id, const struct departure *departure, const struct departure_packet *packet)
+inline_always int count_and_drop(__u32 id, const struct departure *departure,
+				 const struct departure_packet *packet)
 {
 	struct aggregate_counters *counters = in_page(&aggregate_counters, id - AGGREGATE_ID_MIN);
 
@@ -59,9 +62,10 @@ inline_always int count_and_drop(__u32 id, const struct departure *departure, co
 }
 
 /*
- * Gives a copy of the packet that the aggregate was charged for last what that one was told; see copies.h. Returns 0 for any
- * other packet. Its time is read anew, and all conditions are one: the verifier follows a branch for each, through the whole
- * step, and a value in each range that it was compared with.
+ * Gives a copy of the packet that the aggregate was charged for last what that one was told; see
+ * copies.h. Returns 0 for any other packet. Its time is read anew, and all conditions are one: the
+ * verifier follows a branch for each, through the whole step, and a value in each range that it was
+ * compared with.
  */
 inline_always int is_answered_as_copy(struct __sk_buff *skb, struct aggregate_gate *gate,
 				      const struct aggregate_state *state, struct departure *told,
@@ -91,11 +95,13 @@ enum numbering {
 };
 
 /*
- * Charges a packet to its aggregate. *departure_at becomes its departure time, or stays as it is when the aggregate is
- * not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
+ * Charges a packet to its aggregate. *departure_at becomes its departure time, or stays as it is
+ * when the aggregate is not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a
+ * packet that must be dropped.
  */
-inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far, enum numbering numbering,
-				     const struct departure_packet *asked, __u64 *departure_at)
+inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
+				     enum numbering numbering, const struct departure_packet *asked,
+				     __u64 *departure_at)
 {
 	const struct aggregate_config *config;
 	struct departure_packet packet = *asked;
@@ -118,7 +124,8 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
 		return TC_ACT_UNSPEC;
 
-	if (numbering == NUMBERED && is_answered_as_copy(skb, gate, state, &departure, departure_at)) {
+	if (numbering == NUMBERED &&
+	    is_answered_as_copy(skb, gate, state, &departure, departure_at)) {
 		book_copy(id, packet.segments, packet.wire_len);
 		if (departure.verdict == DEPART_MARKED)
 			bpf_skb_ecn_set_ce(skb);
@@ -126,9 +133,11 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	}
 	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
-	/* Below the target nothing is marked; that another CPU makes more backlog just now costs one mark. */
-	if (state &&
-	    departure_ahead(read_once(state->departures.t_last), packet.now) >= read_once(config->target_ns))
+	/*
+	 * Below the target nothing is marked; that another CPU makes more backlog just now costs one mark.
+	 */
+	if (state && departure_ahead(read_once(state->departures.t_last), packet.now) >=
+			     read_once(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);
 
 	departure = charge(config, gate, state, &packet);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * One frame, one charge: what the node makes several packets of is charged once. A bridge floods what goes to a link address
- * that it does not know, an operator copies packets by TEE or by a mirror; each copy has the sign of the packet.
+ * One frame, one charge: what the node makes several packets of is charged once. A bridge floods
+ * what goes to a link address that it does not know, an operator copies packets by TEE or by a
+ * mirror; each copy has the sign of the packet.
  *
- * So the classifier numbers frames. The number stands in the packet's time, where no departure is asked for yet, as one that is
- * over since long ago. The kernel makes copies of a packet one right after the other, on one processor: an exit that meets the
- * number of the packet that its aggregate was charged for last gives the copy the verdict and the departure of that one.
+ * So the classifier numbers frames. The number stands in the packet's time, where no departure is
+ * asked for yet, as one that is over since long ago. The kernel makes copies of a packet one right
+ * after the other, on one processor: an exit that meets the number of the packet that its aggregate
+ * was charged for last gives the copy the verdict and the departure of that one.
  *
- * A pod does not choose the number. Fragments of a packet have the same one and are no copies, nor are the segments of a merged
- * packet that the node has taken apart: the number says how many there were.
+ * A pod does not choose the number. Fragments of a packet have the same one and are no copies, nor
+ * are the segments of a merged packet that the node has taken apart: the number says how many there
+ * were.
  *
  * Included by podpace.bpf.c, of which it is a part.
  */
@@ -22,7 +25,10 @@
 #include "frames.h"
 #include "helpers.h"
 
-/* The number: processor, count, segments, from the top. All of them are times of the first second after boot. */
+/*
+ * The number: processor, count, segments, from the top. All of them are times of the first second
+ * after boot.
+ */
 #define FRAME_SEGMENT_BITS 6
 #define FRAME_COUNT_BITS 16
 #define FRAME_PROCESSOR_BITS 8
@@ -47,11 +53,12 @@ inline_always int is_whole(struct __sk_buff *skb)
 	__u8 protocol = 0;
 
 	if (skb->protocol == ETHER_TYPE_IPV4)
-		return !bpf_skb_load_bytes_relative(skb, IPV4_FRAGMENT_OFFSET, &fragment, sizeof(fragment),
-						    BPF_HDR_START_NET) &&
+		return !bpf_skb_load_bytes_relative(skb, IPV4_FRAGMENT_OFFSET, &fragment,
+						    sizeof(fragment), BPF_HDR_START_NET) &&
 		       !(fragment & IPV4_FRAGMENT);
 	if (skb->protocol != ETHER_TYPE_IPV6 ||
-	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol), BPF_HDR_START_NET))
+	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
+					BPF_HDR_START_NET))
 		return 0;
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_ICMPV6;
 }

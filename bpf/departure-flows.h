@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Flows of an aggregate: the table that tells them apart, what each has sent lately, how many share the rate. */
+/*
+ * Flows of an aggregate: the table that tells them apart, what each has sent lately, how many share
+ * the rate.
+ */
 #ifndef PODPACE_DEPARTURE_FLOWS_H
 #define PODPACE_DEPARTURE_FLOWS_H
 
@@ -20,7 +23,8 @@ departure_inline void departure_start_round(struct departure_state *state, __u64
 	state->round_end = now + round_ns;
 }
 
-departure_inline void departure_count_bulk(struct departure_state *state, struct departure_flow *flow)
+departure_inline void departure_count_bulk(struct departure_state *state,
+					   struct departure_flow *flow)
 {
 	if (flow->round == state->round || state->bulk_flows == BULK_FLOWS_MAX)
 		return;
@@ -31,21 +35,23 @@ departure_inline void departure_count_bulk(struct departure_state *state, struct
 }
 
 /*
- * A sparse flow uses less than this part of the rate. A bulk flow has its share when all is well, so one with large
- * packets must stay well below that; small packets may use all of it.
+ * A sparse flow uses less than this part of the rate. A bulk flow has its share when all is well,
+ * so one with large packets must stay well below that; small packets may use all of it.
  */
 departure_inline __u64 departure_sparse_divisor(const struct departure_state *state, __u32 wire_len)
 {
 	__u64 flows = state->flows;
 
-	return departure_max(SPARSE_DIVISOR, wire_len <= SMALL_WIRE_LEN ? flows : flows + flows / 2);
+	return departure_max(SPARSE_DIVISOR,
+			     wire_len <= SMALL_WIRE_LEN ? flows : flows + flows / 2);
 }
 
 /*
- * Whether a packet is one of a sparse flow: the first after a pause, or one of those that follow it within the
- * allowance. A large one must fit into that with its whole length.
+ * Whether a packet is one of a sparse flow: the first after a pause, or one of those that follow it
+ * within the allowance. A large one must fit into that with its whole length.
  */
-departure_inline int departure_is_sparse(const struct departure_state *state, const struct departure_flow *flow,
+departure_inline int departure_is_sparse(const struct departure_state *state,
+					 const struct departure_flow *flow,
 					 const struct departure_packet *packet, __u64 charge_ns)
 {
 	__u64 ahead_ns = departure_ahead(flow->sparse_clock, packet->now);
@@ -57,20 +63,24 @@ departure_inline int departure_is_sparse(const struct departure_state *state, co
 }
 
 /* The latest departure of a flow, as far as it can be true. */
-departure_inline __u64 departure_flow_last(const struct departure_state *state, const struct departure_flow *flow)
+departure_inline __u64 departure_flow_last(const struct departure_state *state,
+					   const struct departure_flow *flow)
 {
 	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
 }
 
-/* Time as bulk flows have it: it stands still while the link is busy with packets of the sparse lane. Never below 0. */
+/*
+ * Time as bulk flows have it: it stands still while the link is busy with packets of the sparse
+ * lane. Never below 0.
+ */
 departure_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
 {
 	return (1ULL << 62) + now - state->sparse_ns;
 }
 
 /* How far a flow is ahead of its fair share of the rate, as far as it can be true. */
-departure_inline __u64 departure_fair_excess(const struct departure_state *state, const struct departure_flow *flow,
-					     __u64 now)
+departure_inline __u64 departure_fair_excess(const struct departure_state *state,
+					     const struct departure_flow *flow, __u64 now)
 {
 	__u64 excess_ns = departure_ahead(flow->fair_clock, departure_fair_time(state, now));
 
@@ -86,9 +96,12 @@ departure_inline __u64 departure_flow_departs(const struct departure_state *stat
 	return departure_is_less(now, flow->last) & ~is_untrue;
 }
 
-/* Whether it has had more than is sparse or, as departure_fair_excess() says it, than its fair share. */
-departure_inline __u64 departure_flow_owes(const struct departure_state *state, const struct departure_flow *flow,
-					   __u64 now)
+/*
+ * Whether it has had more than is sparse or, as departure_fair_excess() says it, than its fair
+ * share.
+ */
+departure_inline __u64 departure_flow_owes(const struct departure_state *state,
+					   const struct departure_flow *flow, __u64 now)
 {
 	__u64 fair_now = departure_fair_time(state, now);
 	__u64 is_untrue = departure_is_less(2ULL * HORIZON_MAX_NS, flow->fair_clock - fair_now);
@@ -98,11 +111,11 @@ departure_inline __u64 departure_flow_owes(const struct departure_state *state, 
 }
 
 /*
- * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that owes nothing, or else the
- * shared entry.
+ * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that
+ * owes nothing, or else the shared entry.
  */
-departure_inline void departure_admit_flow(struct departure_state *state, struct departure_flow_set *set, __u32 tag,
-					   __u64 now)
+departure_inline void departure_admit_flow(struct departure_state *state,
+					   struct departure_flow_set *set, __u32 tag, __u64 now)
 {
 	__u64 way, is_taken, chosen = FLOW_WAYS;
 	struct departure_flow *flow;
@@ -127,16 +140,19 @@ departure_inline void departure_admit_flow(struct departure_state *state, struct
 	set->flows[chosen] = (struct departure_flow){ 0 };
 }
 
-/* Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is none. */
-departure_inline void departure_search_flow(struct departure_state *state, struct departure_flow_set *set,
-					    __u32 tag, __u64 now)
+/*
+ * Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is
+ * none.
+ */
+departure_inline void departure_search_flow(struct departure_state *state,
+					    struct departure_flow_set *set, __u32 tag, __u64 now)
 {
 	__u32 way, difference, negated, is_it, found = 0, is_found = 0;
 
 	/*
-	 * Without branches: eight of them would be 256 ways for the verifier. And by a product, not a mask: where a constant meets
-	 * a mask that is 0 or all ones, newer verifiers (Linux 6.18 does) follow both. Clang would make either of it, if it saw
-	 * what the bit says.
+	 * Without branches: eight of them would be 256 ways for the verifier. And by a product, not a
+	 * mask: where a constant meets a mask that is 0 or all ones, newer verifiers (Linux 6.18 does)
+	 * follow both. Clang would make either of it, if it saw what the bit says.
 	 */
 	for (way = 0; way < FLOW_WAYS; way++) {
 		difference = set->tags[way] ^ tag;
@@ -154,17 +170,21 @@ departure_inline void departure_search_flow(struct departure_state *state, struc
 }
 
 /*
- * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step once, and not for
- * each entry that it may be. Never NULL, for which it has no proof.
+ * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step
+ * once, and not for each entry that it may be. Never NULL, for which it has no proof.
  */
-departure_inline struct departure_flow *departure_find_flow(struct departure_state *state, __u32 hash, __u64 now)
+departure_inline struct departure_flow *departure_find_flow(struct departure_state *state,
+							    __u32 hash, __u64 now)
 {
 	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
 	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
 	__u32 way = read_once(set->latest_way) & (FLOW_WAYS - 1);
 
 	departure_keep_order(way);
-	/* A tag stands in one way only. Packets come in trains, so most often in that where the one before was found. */
+	/*
+	 * A tag stands in one way only. Packets come in trains, so most often in that where the one before
+	 * was found.
+	 */
 	if (set->tags[way] == tag)
 		write_once(state->way, way);
 	else
@@ -178,8 +198,12 @@ departure_inline struct departure_flow *departure_find_flow(struct departure_sta
 	return &set->flows[way];
 }
 
-/* Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind than memory_ns. */
-departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns, __u64 divisor, __u64 memory_ns)
+/*
+ * Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind
+ * than memory_ns.
+ */
+departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns, __u64 divisor,
+					    __u64 memory_ns)
 {
 	__u64 busy_ns = departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
 
@@ -187,19 +211,22 @@ departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge
 }
 
 /* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
-departure_inline void departure_charge_flow(struct departure_state *state, struct departure_flow *flow,
-					    const struct departure_packet *packet, __u64 charge_ns, __u64 time)
+departure_inline void departure_charge_flow(struct departure_state *state,
+					    struct departure_flow *flow,
+					    const struct departure_packet *packet, __u64 charge_ns,
+					    __u64 time)
 {
 	__u64 flows = state->flows, now = packet->now;
 	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */
 	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
 
 	flow->last = time;
-	flow->sparse_clock =
-		departure_flow_clock(flow->sparse_clock, now, charge_ns,
-				     departure_sparse_divisor(state, departure_wire_len(packet)), SPARSE_MEMORY_NS);
-	flow->fair_clock = departure_flow_clock(flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
-						departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
+	flow->sparse_clock = departure_flow_clock(
+		flow->sparse_clock, now, charge_ns,
+		departure_sparse_divisor(state, departure_wire_len(packet)), SPARSE_MEMORY_NS);
+	flow->fair_clock = departure_flow_clock(
+		flow->fair_clock, departure_fair_time(state, now), charge_ns, flows,
+		departure_min(backlog_ns, 2ULL * state->config.horizon_ns));
 }
 
 #endif

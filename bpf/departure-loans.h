@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The sparse credit: lent to packets that depart before their slot, paid back when the slot comes. */
+/*
+ * The sparse credit: lent to packets that depart before their slot, paid back when the slot comes.
+ */
 #ifndef PODPACE_DEPARTURE_LOANS_H
 #define PODPACE_DEPARTURE_LOANS_H
 
 #include "departure-state.h"
 
-/* Begins with another sparse credit. If there was one before, it is out until the present backlog has left. */
+/*
+ * Begins with another sparse credit. If there was one before, it is out until the present backlog
+ * has left.
+ */
 departure_inline void departure_reset_loans(struct departure_state *state)
 {
 	__u32 part;
@@ -19,10 +24,12 @@ departure_inline void departure_reset_loans(struct departure_state *state)
 }
 
 /*
- * When a packet may depart in the sparse lane: as soon as the loans that are out, with its own, fit the credit. The
- * parts that it fills must have been paid back since they were filled LOAN_PARTS parts ago. Never: ~0.
+ * When a packet may depart in the sparse lane: as soon as the loans that are out, with its own, fit
+ * the credit. The parts that it fills must have been paid back since they were filled LOAN_PARTS
+ * parts ago. Never: ~0.
  */
-departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 loan_ns, __u32 *repaired)
+departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 loan_ns,
+					   __u32 *repaired)
 {
 	__u64 lent, paid_back;
 	__u32 part_ns;

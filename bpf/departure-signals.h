@@ -9,9 +9,9 @@
 departure_inline int departure_signal_due(struct departure_state *state, __u64 now, __u64 queue_ns)
 {
 	__u32 interval_ns = state->config.interval_ns, target_ns = state->config.target_ns;
-	__u64 urgent_ns =
-		departure_min(state->config.horizon_ns / 2,
-			      target_ns + departure_min((URGENT_TARGETS - 1ULL) * target_ns, URGENT_AHEAD_NS));
+	__u64 urgent_ns = departure_min(
+		state->config.horizon_ns / 2,
+		target_ns + departure_min((URGENT_TARGETS - 1ULL) * target_ns, URGENT_AHEAD_NS));
 
 	if (queue_ns < target_ns) {
 		state->signal_at = 0;
@@ -25,19 +25,23 @@ departure_inline int departure_signal_due(struct departure_state *state, __u64 n
 			state->signal_spacing = interval_ns;
 		} else {
 			state->signal_count = state->signal_count / 4 + 1;
-			state->signal_spacing = departure_min(2ULL * state->signal_spacing, interval_ns);
+			state->signal_spacing =
+				departure_min(2ULL * state->signal_spacing, interval_ns);
 		}
 	}
-	return now >= state->signal_at || (queue_ns >= urgent_ns && now - state->signal_last >= queue_ns);
+	return now >= state->signal_at ||
+	       (queue_ns >= urgent_ns && now - state->signal_last >= queue_ns);
 }
 
 /*
- * Whether a signal that is due waits for a later packet, because a drop of this one would cost as many retransmissions
- * as it has segments, or would take such a retransmission: they are what comes in packets of few segments, and TCP that
- * loses one sends nothing for a timeout of 200 ms. So after a drop the flow is left alone for some time; others
- * may be told. Not in slow start, which hears of its first signal at once, and not halfway to the horizon.
+ * Whether a signal that is due waits for a later packet, because a drop of this one would cost as
+ * many retransmissions as it has segments, or would take such a retransmission: they are what comes
+ * in packets of few segments, and TCP that loses one sends nothing for a timeout of 200 ms. So
+ * after a drop the flow is left alone for some time; others may be told. Not in slow start, which
+ * hears of its first signal at once, and not halfway to the horizon.
  */
-departure_inline int departure_signal_waits(const struct departure_state *state, const struct departure_flow *flow,
+departure_inline int departure_signal_waits(const struct departure_state *state,
+					    const struct departure_flow *flow,
 					    const struct departure_packet *packet, __u64 queue_ns)
 {
 	__u32 recovering = (__u32)(packet->now >> DROPPED_SHIFT) - flow->dropped_at;
@@ -51,7 +55,10 @@ departure_inline int departure_signal_waits(const struct departure_state *state,
 		packet->now - state->signal_last < 16ULL * state->config.interval_ns);
 }
 
-/* The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 / sqrt(n). */
+/*
+ * The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 /
+ * sqrt(n).
+ */
 departure_inline void departure_signal_given(struct departure_state *state, __u64 now)
 {
 	state->signal_last = now;

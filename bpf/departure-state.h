@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the departure step works on: settings, state, packets; and the arithmetic that all of it uses. */
+/*
+ * What the departure step works on: settings, state, packets; and the arithmetic that all of it
+ * uses.
+ */
 #ifndef PODPACE_DEPARTURE_STATE_H
 #define PODPACE_DEPARTURE_STATE_H
 
@@ -10,7 +13,8 @@
 #define HORIZON_MAX_NS 0xffffffffU /* what horizon_ns can say */
 #define CREDIT_MAX_NS 20000000U
 #define INTERVAL_MIN_NS 1000000U
-#define WIRE_LEN_MAX (1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
+#define WIRE_LEN_MAX                                                                               \
+	(1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
 
 #define CHARGE_COARSE_NS 1024
 #define FRACTION_SHIFT 16
@@ -19,17 +23,21 @@
 #define FLOW_WAYS 8
 #define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
 #define SPARSE_ALLOWANCE_NS 250000U /* but may fill the link for so long at once */
-#define SPARSE_MEMORY_NS 100000000U /* after sending more it has to keep quiet for so long at most */
-#define SMALL_WIRE_LEN 576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
+#define SPARSE_MEMORY_NS                                                                           \
+	100000000U /* after sending more it has to keep quiet for so long at most */
+#define SMALL_WIRE_LEN                                                                             \
+	576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
 
 /* A queue of so many targets, or so far above one, or of half the horizon, is in slow start. */
 #define URGENT_TARGETS 5
 #define URGENT_AHEAD_NS 20000000U
-#define DROPPED_SEGMENTS 2 /* a signal that is a drop waits for a packet of no more segments than these */
-#define RECOVERY_QUEUES                                                                                            \
+#define DROPPED_SEGMENTS                                                                           \
+	2 /* a signal that is a drop waits for a packet of no more segments than these */
+#define RECOVERY_QUEUES                                                                            \
 	4 /* and after a drop for so many times the queue: retransmissions are packets of few segments */
 #define DROPPED_SHIFT 16
-#define SPARED_FRAMES 2 /* a flow that queues no more than these is not signalled: it could hardly send less */
+#define SPARED_FRAMES                                                                              \
+	2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514
 
 #define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
@@ -39,16 +47,24 @@
 #define departure_inline static inline __attribute__((always_inline))
 #define read_once(word) (*(const volatile typeof(word) *)&(word))
 #define write_once(word, value) (*(volatile typeof(word) *)&(word) = (value))
-/* What is in memory is read again: the verifier then forgets on which way it came there, and follows one, not all. */
+/*
+ * What is in memory is read again: the verifier then forgets on which way it came there, and
+ * follows one, not all.
+ */
 #define departure_forget_paths() __asm__ volatile("" ::: "memory")
-/* What is computed from it is computed from here on, after the check of its range that stands before. */
+/*
+ * What is computed from it is computed from here on, after the check of its range that stands
+ * before.
+ */
 #define departure_keep_order(word) __asm__ volatile("" : "+r"(word))
 /*
- * The verifier forgets what it knows of a word, such as the outcome of a comparison that would decide a later one, and so tell
- * paths apart that have met by then. The other word is one of which it knows nothing. Both stay as they are.
+ * The verifier forgets what it knows of a word, such as the outcome of a comparison that would
+ * decide a later one, and so tell paths apart that have met by then. The other word is one of which
+ * it knows nothing. Both stay as they are.
  */
 #ifdef __bpf__
-#define departure_forget_range(word, unknown) __asm__ volatile("%0 ^= %1\n%0 ^= %1" : "+&r"(word) : "r"(unknown))
+#define departure_forget_range(word, unknown)                                                      \
+	__asm__ volatile("%0 ^= %1\n%0 ^= %1" : "+&r"(word) : "r"(unknown))
 #else
 #define departure_forget_range(word, unknown) ((void)(unknown))
 #endif
@@ -61,13 +77,15 @@ struct aggregate_config {
 	__u32 sparse_credit_ns;
 	__u32 target_ns; /* 0: neither AQM nor fairness */
 	__u32 interval_ns;
-	__u32 exemptions; /* not for the departure step: which lists of exempt addresses its packets are looked up in */
+	/* not for the departure step: which lists of exempt addresses its packets are looked up in */
+	__u32 exemptions;
 };
 
 /* One flow. All times are monotonic ns. */
 struct departure_flow {
 	__u64 last; /* its latest departure */
-	__u64 sparse_clock; /* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
+	/* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
+	__u64 sparse_clock;
 	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then, in fair time */
 	__u32 round; /* in which it was last counted as a bulk flow */
 	__u32 dropped_at; /* when the AQM dropped one of its packets, in units of 2^DROPPED_SHIFT ns */
@@ -78,10 +96,13 @@ struct departure_flow_set {
 	__u32 latest_way; /* of the latest packet's flow: where the next one is looked for first */
 	__u32 reserved;
 	struct departure_flow
-		flows[FLOW_WAYS + 1]; /* one for each way, and one of those that found all ways busy */
+		flows[FLOW_WAYS +
+		      1]; /* one for each way, and one of those that found all ways busy */
 };
 
-/* What only the departure step writes, under the aggregate's lock. All zero is a valid beginning. */
+/*
+ * What only the departure step writes, under the aggregate's lock. All zero is a valid beginning.
+ */
 struct departure_state {
 	__u64 t_last; /* monotonic ns: the virtual link is busy until then */
 	__u64 t_last_copy;
@@ -176,8 +197,9 @@ departure_inline __u64 departure_min(__u64 a, __u64 b)
 }
 
 /*
- * a - b, but at least 0: how far a lies ahead of b. Left to itself clang puts the comparison into a register and then asks that:
- * one more branch for every packet, and for the verifier one of which it remembers the outcome, all paths apart.
+ * a - b, but at least 0: how far a lies ahead of b. Left to itself clang puts the comparison into a
+ * register and then asks that: one more branch for every packet, and for the verifier one of which
+ * it remembers the outcome, all paths apart.
  */
 departure_inline __u64 departure_ahead(__u64 a, __u64 b)
 {
@@ -188,8 +210,9 @@ departure_inline __u64 departure_ahead(__u64 a, __u64 b)
 }
 
 /*
- * 1 if a < b, or else 0, without a branch, for loops: with branches in them each turn has the verifier follow as many paths as
- * these can take together. It is the borrow of a - b, of which clang may not see that it is one.
+ * 1 if a < b, or else 0, without a branch, for loops: with branches in them each turn has the
+ * verifier follow as many paths as these can take together. It is the borrow of a - b, of which
+ * clang may not see that it is one.
  */
 departure_inline __u64 departure_is_less(__u64 a, __u64 b)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Addresses whose traffic is neither delayed nor charged: a list of the node's, and one of each aggregate that has its own.
- * In both together the longest prefix decides, and of two of one length the aggregate's own.
+ * Addresses whose traffic is neither delayed nor charged: a list of the node's, and one of each
+ * aggregate that has its own. In both together the longest prefix decides, and of two of one length
+ * the aggregate's own.
  */
 #ifndef PODPACE_EXEMPTIONS_H
 #define PODPACE_EXEMPTIONS_H
@@ -16,7 +17,10 @@
 #define EXEMPT_OWN 1
 #define EXEMPT_NODE 2
 
-/* A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form, ::ffff:a.b.c.d. */
+/*
+ * A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form,
+ * ::ffff:a.b.c.d.
+ */
 struct exemption_key {
 	__u32 prefix_len; /* of all that follows, in bits */
 	__u32 list; /* id of the aggregate; 0: the node's */
@@ -43,16 +47,21 @@ enum far_end { DESTINATION, SOURCE };
 inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
 {
 	if (skb->protocol == ETHER_TYPE_IPV6)
-		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16, BPF_HDR_START_NET);
+		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16,
+						    BPF_HDR_START_NET);
 	if (skb->protocol != ETHER_TYPE_IPV4)
 		return 0;
 	__builtin_memset(address, 0, 10);
 	address[10] = 0xff;
 	address[11] = 0xff;
-	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4, BPF_HDR_START_NET);
+	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4,
+					    BPF_HDR_START_NET);
 }
 
-/* Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest prefix wins, its own first. */
+/*
+ * Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest
+ * prefix wins, its own first.
+ */
 inline_always int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
 {
 	struct exemption_key key = { .prefix_len = 32 + 128 };

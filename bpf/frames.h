@@ -18,7 +18,10 @@
 #define IPV6_NEXT_HEADER 6
 #define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
 
-/* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6 header. */
+/*
+ * Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6
+ * header.
+ */
 inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
 {
 	__u8 second;
@@ -32,7 +35,10 @@ inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Bytes of the network header and what stands behind it, which each segment of a merged packet has; 0 when it cannot be read. */
+/*
+ * Bytes of the network header and what stands behind it, which each segment of a merged packet has;
+ * 0 when it cannot be read.
+ */
 inline_always __u32 length_of_headers(struct __sk_buff *skb)
 {
 	__u32 network_header = IPV6_HEADER;
@@ -51,7 +57,10 @@ inline_always __u32 length_of_headers(struct __sk_buff *skb)
 	return network_header + (data_offset >> 4) * 4;
 }
 
-/* Bytes of the frames of a packet, before any hook has counted them: of a merged one with the headers of each segment. */
+/*
+ * Bytes of the frames of a packet, before any hook has counted them: of a merged one with the
+ * headers of each segment.
+ */
 inline_always __u32 length_of_frames(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the node's kernel takes from a pod without asking a socket's program: ICMP, and what a WireGuard endpoint decrypts,
- * which clears every field that a sign could stand in. Neither podpace_police nor an exit sees it. Nobody translates the
- * addresses of either, so the classifier can ask the node's routes whether it is the node's, and police it where it comes up.
- * Other tunnels leave tc_index alone: what they decapsulate is charged where it leaves.
+ * What the node's kernel takes from a pod without asking a socket's program: ICMP, and what a
+ * WireGuard endpoint decrypts, which clears every field that a sign could stand in. Neither
+ * podpace_police nor an exit sees it. Nobody translates the addresses of either, so the classifier
+ * can ask the node's routes whether it is the node's, and police it where it comes up. Other
+ * tunnels leave tc_index alone: what they decapsulate is charged where it leaves.
  *
- * Fragments say no more what they are of, and are taken here as well. Of those it is only the horizon that drops, as at an exit:
- * a datagram of many may be longer than what is tolerated of the rest.
+ * Fragments say no more what they are of, and are taken here as well. Of those it is only the
+ * horizon that drops, as at an exit: a datagram of many may be longer than what is tolerated of the
+ * rest.
  *
  * Included by podpace.bpf.c, of which it is a part.
  */
@@ -22,7 +24,10 @@
 #include "node.h"
 #include "routing.h"
 
-/* The first four bytes of a transport data message of WireGuard, as they are read (its paper, section 5.4.6). */
+/*
+ * The first four bytes of a transport data message of WireGuard, as they are read (its paper,
+ * section 5.4.6).
+ */
 #define WIREGUARD_DATA 4
 
 enum taker {
@@ -61,7 +66,8 @@ inline_always enum taker taker_of_ipv6(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
 
-	bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol), BPF_HDR_START_NET);
+	bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
+				    BPF_HDR_START_NET);
 	switch (protocol) {
 	case IPPROTO_UDP:
 		return taker_of_datagram(skb, IPV6_HEADER);
@@ -78,7 +84,10 @@ inline_always enum taker taker_of_ipv6(struct __sk_buff *skb)
 	return SOCKET_OR_EXIT;
 }
 
-/* Whether the node's routes say that it is the node's own. A node that does not forward has no other use for it. */
+/*
+ * Whether the node's routes say that it is the node's own. A node that does not forward has no
+ * other use for it.
+ */
 inline_always int ends_here(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
@@ -105,7 +114,10 @@ inline_always int ends_here(struct __sk_buff *skb)
 	       (answer == BPF_FIB_LKUP_RET_FWD_DISABLED && skb->pkt_type == PACKET_TO_HOST);
 }
 
-/* Who takes a packet that comes up from a pod; the kernel only where what goes to the node belongs to caps. */
+/*
+ * Who takes a packet that comes up from a pod; the kernel only where what goes to the node belongs
+ * to caps.
+ */
 inline_always enum taker taker_of(struct __sk_buff *skb)
 {
 	const struct node_place *place;

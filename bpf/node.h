@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a pod sends to the node itself: it meets no exit, and is known to be the node's only when a socket takes it, behind
- * routing, NAT and TPROXY. Nothing can be held there. So a packet gets its departure time as at an exit, has it at once, and is
- * dropped where its flow is too far ahead of its share: policed by the clock that holds the rest. What is sparse has its lane
- * here too.
+ * What a pod sends to the node itself: it meets no exit, and is known to be the node's only when a
+ * socket takes it, behind routing, NAT and TPROXY. Nothing can be held there. So a packet gets its
+ * departure time as at an exit, has it at once, and is dropped where its flow is too far ahead of
+ * its share: policed by the clock that holds the rest. What is sparse has its lane here too.
  *
- * TCP that is policed and nothing else sends in bursts, a timeout apart: its round trip takes microseconds, and no window is
- * small enough. So what answers a packet (its acknowledgement) is held at the pod's host interface until the packet would have
- * departed: the queue is in the round trip, as it would be had the packet waited itself.
+ * TCP that is policed and nothing else sends in bursts, a timeout apart: its round trip takes
+ * microseconds, and no window is small enough. So what answers a packet (its acknowledgement) is
+ * held at the pod's host interface until the packet would have departed: the queue is in the round
+ * trip, as it would be had the packet waited itself.
  *
  * Included by podpace.bpf.c, of which it is a part.
  */
@@ -26,8 +27,8 @@
 #include "helpers.h"
 
 /*
- * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the credits it is less than 1 % of a
- * second, so that no second has more than 101 % of the cap.
+ * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the
+ * credits it is less than 1 % of a second, so that no second has more than 101 % of the cap.
  */
 #define POLICED_NS 7000000U
 
@@ -38,7 +39,10 @@
 #define FNV_BASIS 0x811c9dc5
 #define FNV_PRIME 0x01000193
 
-/* By what the node's namespace is known to a program that all sockets of the machine meet: pods' own too. */
+/*
+ * By what the node's namespace is known to a program that all sockets of the machine meet: pods'
+ * own too.
+ */
 struct node_place {
 	__u64 netns_cookie; /* 0: not known, nothing is charged */
 	__u32 netns_offset; /* of the namespace in a socket, in this kernel */
@@ -53,8 +57,9 @@ struct {
 } node_place SEC(".maps");
 
 /*
- * Whether it is a socket of the node. Whoever may set up tc in a pod can write a sign on what comes into it, and several nodes may
- * be on one machine. bpf_get_netns_cookie would tell, since Linux 6.15.
+ * Whether it is a socket of the node. Whoever may set up tc in a pod can write a sign on what comes
+ * into it, and several nodes may be on one machine. bpf_get_netns_cookie would tell, since Linux
+ * 6.15.
  */
 inline_always int is_of_node(struct __sk_buff *skb)
 {
@@ -73,7 +78,10 @@ inline_always int is_of_node(struct __sk_buff *skb)
 	return cookie == place->netns_cookie;
 }
 
-/* Bytes of the frames that a packet at a socket was; what the node has put together again counts as one of them. */
+/*
+ * Bytes of the frames that a packet at a socket was; what the node has put together again counts as
+ * one of them.
+ */
 inline_always __u32 length_at_socket(struct __sk_buff *skb)
 {
 	return length_of_frames(skb) + ETHER_HEADER;
@@ -100,7 +108,8 @@ inline_always __u32 flow_at_socket(struct __sk_buff *skb)
 /* Charges a packet to its aggregate, and says whether the node may have it. */
 inline_always int police(struct __sk_buff *skb, __u32 id)
 {
-	struct departure_packet packet = { .wire_len = length_at_socket(skb), .segments = skb->gso_segs };
+	struct departure_packet packet = { .wire_len = length_at_socket(skb),
+					   .segments = skb->gso_segs };
 	const struct aggregate_config *config;
 	struct aggregate_state *state;
 	struct aggregate_gate *gate;
@@ -138,8 +147,9 @@ inline_always int police(struct __sk_buff *skb, __u32 id)
 }
 
 /*
- * cgroup ingress of the root: what any socket of the machine takes. Whoever has been charged has no sign any more, so this is
- * what met no exit. The sign stays, since nothing can be written here: a packet that a socket has taken goes nowhere else.
+ * cgroup ingress of the root: what any socket of the machine takes. Whoever has been charged has no
+ * sign any more, so this is what met no exit. The sign stays, since nothing can be written here: a
+ * packet that a socket has taken goes nowhere else.
  */
 SEC("cgroup_skb/ingress")
 int podpace_police(struct __sk_buff *skb)

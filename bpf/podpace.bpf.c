@@ -2,25 +2,29 @@
 /*
  * The datapath of podpace: tc programs and the maps they share.
  *
- * podpace_classify	tc ingress of a host interface	writes the aggregate id to skb->queue_mapping and skb->tc_index
- * podpace_depart	tc egress of an exit		reads the id, sets it back to 0, stamps the departure time
- * podpace_depart_upper	the same, of an exit that hands packets on to other devices: tunnel, VLAN, bond, bridge
- * podpace_deliver	tc egress of a host interface	the same for a sender on this node, and goes on to
- * podpace_receive						the ingress aggregate of the pod
- * podpace_forward	tc ingress of a host interface, last	host routing out of a pod, and
- * podpace_arrive	tc ingress of an uplink, last		into it: see routing.h
- * podpace_police	cgroup ingress of the root		what a pod sends to the node itself: see node.h
+ * podpace_classify        tc ingress of a host interface  writes the aggregate id to
+ * skb->queue_mapping and skb->tc_index podpace_depart  tc egress of an exit            reads the
+ * id, sets it back to 0, stamps the departure time podpace_depart_upper the same, of an exit that
+ * hands packets on to other devices: tunnel, VLAN, bond, bridge podpace_deliver tc egress of a host
+ * interface   the same for a sender on this node, and goes on to podpace_receive
+ * the ingress aggregate of the pod podpace_forward        tc ingress of a host interface, last
+ * host routing out of a pod, and podpace_arrive   tc ingress of an uplink, last           into it:
+ * see routing.h podpace_police   cgroup ingress of the root              what a pod sends to the
+ * node itself: see node.h
  *
- * On a netkit the first and the sixth stand at the pod's end instead of tc ingress (BPF_NETKIT_PEER).
+ * On a netkit the first and the sixth stand at the pod's end instead of tc ingress
+ * (BPF_NETKIT_PEER).
  *
- * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and bridging in
- * queue_mapping, which nothing else on that way reads or writes, and which needs no bit of skb->mark. It must be 0
- * again before the device picks its transmit queue: that happens after the egress hook. Fragments are new packets, which
- * do not inherit it, and each device on the way that has an egress of its own clears it. What is left then is tc_index, which
- * fragments inherit and devices leave alone; other programs at a hook may overwrite it. Whoever charges a packet takes both.
+ * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and
+ * bridging in queue_mapping, which nothing else on that way reads or writes, and which needs no bit
+ * of skb->mark. It must be 0 again before the device picks its transmit queue: that happens after
+ * the egress hook. Fragments are new packets, which do not inherit it, and each device on the way
+ * that has an egress of its own clears it. What is left then is tc_index, which fragments inherit
+ * and devices leave alone; other programs at a hook may overwrite it. Whoever charges a packet
+ * takes both.
  *
- * All return TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT) so that other programs at the hook run, or drop. Those that redirect come
- * after all others.
+ * All return TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT) so that other programs at the hook run, or drop.
+ * Those that redirect come after all others.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -87,16 +91,19 @@ struct {
 #define CONTINUE_RECEIVE 0
 
 /*
- * Writes the id even when it is none: what the pod left in queue_mapping must not choose an aggregate.
+ * Writes the id even when it is none: what the pod left in queue_mapping must not choose an
+ * aggregate.
  *
- * Bridges make a copy for each of their ports of what goes to many. It is charged here, once, and has its departure time with
- * it: so have the copies, and no exit finds a sign on them. What the node's kernel takes for itself is policed here: see local.h.
+ * Bridges make a copy for each of their ports of what goes to many. It is charged here, once, and
+ * has its departure time with it: so have the copies, and no exit finds a sign on them. What the
+ * node's kernel takes for itself is policed here: see local.h.
  */
 SEC("tc")
 int podpace_classify(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	const struct host_interface *host_interface =
+		bpf_map_lookup_elem(&host_interfaces, &ifindex);
 	__u32 id = host_interface ? host_interface->egress_id : 0;
 	struct departure_packet packet = { .tstamp = skb->tstamp, .segments = skb->gso_segs };
 	__u64 departure_at = 0;
@@ -109,7 +116,10 @@ int podpace_classify(struct __sk_buff *skb)
 	packet.wire_len = length_of_frames(skb);
 	departure_forget_range(packet.segments, packet.wire_len);
 	frames = book_seen(id, packet.segments, packet.wire_len);
-	/* What is read from the packet again the verifier knows nothing of: it follows one path and not one for each reason. */
+	/*
+	 * What is read from the packet again the verifier knows nothing of: it follows one path and not
+	 * one for each reason.
+	 */
 	write_once(skb->tc_classid, taker_of(skb));
 	taker = read_once(skb->tc_classid);
 	if (taker == SOCKET_OR_EXIT) {
@@ -120,14 +130,18 @@ int podpace_classify(struct __sk_buff *skb)
 	packet.police_ns = (taker & KERNEL) * POLICED_NS;
 	write_sign(skb, 0);
 	book_settled(id, packet.segments, packet.wire_len);
-	if (schedule_departure(skb, id, DESTINATION, NOT_NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, DESTINATION, NOT_NUMBERED, &packet, &departure_at) ==
+	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	if (departure_at)
 		hold_until(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
-/* At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its sign. */
+/*
+ * At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its
+ * sign.
+ */
 inline_always int pass_unsigned(struct __sk_buff *skb)
 {
 	if (skb->ingress_ifindex) {
@@ -150,15 +164,16 @@ int podpace_depart(struct __sk_buff *skb)
 	if (!id)
 		return pass_unsigned(skb);
 	book_settled(id, packet.segments, packet.wire_len);
-	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) ==
+	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
 /* What the devices below an exit add to a packet whose segments are of this length. */
-inline_always __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit, __u32 wire_len,
-				__u32 segments)
+inline_always __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit,
+				__u32 wire_len, __u32 segments)
 {
 	__u32 length = wire_len / segments, inner, padded;
 
@@ -175,8 +190,8 @@ inline_always __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *
 }
 
 /*
- * A tunnel, VLAN, bond, team or bridge: what is charged is the frame that leaves the device below, and the stamp has to
- * reach the fq there.
+ * A tunnel, VLAN, bond, team or bridge: what is charged is the frame that leaves the device below,
+ * and the stamp has to reach the fq there.
  */
 SEC("tc")
 int podpace_depart_upper(struct __sk_buff *skb)
@@ -195,17 +210,21 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(skb, exit, packet.wire_len, segments);
-	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) == TC_ACT_SHOT)
+	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) ==
+	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }
 
-/* The ingress aggregate of the pod behind a host interface; 0 for packets that it does not count. */
+/*
+ * The ingress aggregate of the pod behind a host interface; 0 for packets that it does not count.
+ */
 inline_always __u32 receiving_aggregate(const struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	const struct host_interface *host_interface =
+		bpf_map_lookup_elem(&host_interfaces, &ifindex);
 
 	return host_interface ? host_interface->ingress_id : 0;
 }
@@ -224,7 +243,8 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 inline_always void hold_answer(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	const struct host_interface *host_interface = bpf_map_lookup_elem(&host_interfaces, &ifindex);
+	const struct host_interface *host_interface =
+		bpf_map_lookup_elem(&host_interfaces, &ifindex);
 	__u64 until;
 
 	if (!host_interface || !host_interface->egress_id)
@@ -235,9 +255,9 @@ inline_always void hold_answer(struct __sk_buff *skb)
 }
 
 /*
- * What podpace_receive does, with nothing but a clock: while somebody has taken that program out of `continuations`, until
- * the helper has put it back seconds later. The clock of the state goes along, so that nobody gains a queue by the change,
- * neither way.
+ * What podpace_receive does, with nothing but a clock: while somebody has taken that program out of
+ * `continuations`, until the helper has put it back seconds later. The clock of the state goes
+ * along, so that nobody gains a queue by the change, neither way.
  */
 inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 {
@@ -275,9 +295,10 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 }
 
 /*
- * Into a pod: the egress aggregate of a sender on the same node, when it has one, and then the ingress aggregate of this
- * pod. The later departure wins; the clocks do not see each other, so a sender that queues for long leaves no gap
- * in the receiver's link. For the same reason a time that the sender's socket asks for only delays.
+ * Into a pod: the egress aggregate of a sender on the same node, when it has one, and then the
+ * ingress aggregate of this pod. The later departure wins; the clocks do not see each other, so a
+ * sender that queues for long leaves no gap in the receiver's link. For the same reason a time that
+ * the sender's socket asks for only delays.
  *
  * Two programs, because the verifier of Linux 6.1 gives up on two departure steps in one.
  */
@@ -292,7 +313,8 @@ int podpace_deliver(struct __sk_buff *skb)
 
 	if (id) {
 		book_settled(id, packet.segments, packet.wire_len);
-		if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &left_at) == TC_ACT_SHOT)
+		if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &left_at) ==
+		    TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 		if (left_at)
 			hold_until(skb, left_at);
@@ -312,11 +334,14 @@ int podpace_deliver(struct __sk_buff *skb)
 SEC("tc")
 int podpace_receive(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs, .is_merged = 1 };
+	struct departure_packet packet = { .wire_len = skb->wire_len,
+					   .segments = skb->gso_segs,
+					   .is_merged = 1 };
 	__u32 id = receiving_aggregate(skb);
 	__u64 arrives_at = 0;
 
-	if (id && schedule_departure(skb, id, SOURCE, NOT_NUMBERED, &packet, &arrives_at) == TC_ACT_SHOT)
+	if (id &&
+	    schedule_departure(skb, id, SOURCE, NOT_NUMBERED, &packet, &arrives_at) == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
 	stamp_arrival(skb, arrives_at);
 	return TC_ACT_UNSPEC;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Host routing: packets between a pod and an uplink past the node's IP stack, by the kernel's own routes and neighbours.
+ * Host routing: packets between a pod and an uplink past the node's IP stack, by the kernel's own
+ * routes and neighbours.
  *
- * The stack takes the socket from a packet that it forwards (skb_orphan in ip_rcv), so a pod's TCP cannot feel the queue
- * that its packets wait in. Redirected at the pod's end they keep it until fq lets them go.
+ * The stack takes the socket from a packet that it forwards (skb_orphan in ip_rcv), so a pod's TCP
+ * cannot feel the queue that its packets wait in. Redirected at the pod's end they keep it until fq
+ * lets them go.
  *
- * Only what is plain goes this way: unicast to or from the very addresses that the pod was given, without IPv4 options,
- * IPv6 extension headers, fragments, a mark or a VLAN tag, with hops left, and small enough for the next link. All else is
- * left to the stack, which answers with ICMP errors, reassembles, resolves neighbours, and checks source addresses
- * (rp_filter). Netfilter does not see what is redirected.
+ * Only what is plain goes this way: unicast to or from the very addresses that the pod was given,
+ * without IPv4 options, IPv6 extension headers, fragments, a mark or a VLAN tag, with hops left,
+ * and small enough for the next link. All else is left to the stack, which answers with ICMP
+ * errors, reassembles, resolves neighbours, and checks source addresses (rp_filter). Netfilter does
+ * not see what is redirected.
  */
 #ifndef PODPACE_ROUTING_H
 #define PODPACE_ROUTING_H
@@ -35,12 +38,16 @@ struct routed_pod {
 	__u32 ipv6[4];
 };
 
-/* Where packets to an address of such a pod go: value of pod_addresses. IPv4 stands in its IPv6 form in the key. */
+/*
+ * Where packets to an address of such a pod go: value of pod_addresses. IPv4 stands in its IPv6
+ * form in the key.
+ */
 struct pod_address {
 	__u32 ifindex; /* of the host interface */
 	__u32 is_shaped; /* an ingress cap: they have to pass the qdisc of the host interface */
-	__u32 macs[ETHER_ADDRESSES /
-		   4]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
+	__u32 macs
+		[ETHER_ADDRESSES /
+		 4]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
 };
 
 struct address_key {
@@ -102,10 +109,14 @@ inline_always int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
 	       ip->version_ihl == IPV4_PLAIN && !(ip->fragment & IPV4_FRAGMENT) && ip->ttl > 1;
 }
 
-/* The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among them, have other numbers. */
+/*
+ * The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among
+ * them, have other numbers.
+ */
 inline_always int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 {
-	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) && ip->hop_limit > 1 &&
+	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
+	       ip->hop_limit > 1 &&
 	       (ip->next_header == IPPROTO_TCP || ip->next_header == IPPROTO_UDP ||
 		ip->next_header == IPPROTO_ICMPV6);
 }
@@ -131,7 +142,10 @@ inline_always int is_global_ipv6(const __u32 address[4])
 	return first >> 24 != 0xff && first >> 22 != 0xfe80 >> 6;
 }
 
-/* One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot be written to. */
+/*
+ * One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot
+ * be written to.
+ */
 inline_always int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
 {
 	__u32 sum = ip->checksum + __builtin_bswap16(0x0100);
@@ -148,10 +162,14 @@ inline_always int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header
 {
 	__u8 next = ip->hop_limit - 1;
 
-	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next), 0);
+	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next),
+				    0);
 }
 
-/* Length of the packet on the next link without the link's header: of a merged packet that of each of its segments. */
+/*
+ * Length of the packet on the next link without the link's header: of a merged packet that of each
+ * of its segments.
+ */
 inline_always __u32 packet_length(struct __sk_buff *skb, __u32 network_header, __u8 protocol)
 {
 	__u8 data_offset = 0;
@@ -160,12 +178,17 @@ inline_always __u32 packet_length(struct __sk_buff *skb, __u32 network_header, _
 		return skb->len - ETHER_HEADER;
 	if (protocol != IPPROTO_TCP)
 		return network_header + UDP_HEADER + skb->gso_size;
-	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, sizeof(data_offset), BPF_HDR_START_NET);
+	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, sizeof(data_offset),
+				    BPF_HDR_START_NET);
 	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
 }
 
-/* The question to the kernel's routes: where a packet goes, and whether the next link takes its length. */
-inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip, struct bpf_fib_lookup *fib)
+/*
+ * The question to the kernel's routes: where a packet goes, and whether the next link takes its
+ * length.
+ */
+inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
+			    struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->protocol;
 	fib->tos = ip->tos;
@@ -174,7 +197,8 @@ inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
 	fib->ipv4_dst = ip->destination;
 }
 
-inline_always void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip, struct bpf_fib_lookup *fib)
+inline_always void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
+			    struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->next_header;
 	fib->flowinfo = ip->version_class_label & __builtin_bswap32(0x0fffffff);
@@ -198,11 +222,12 @@ inline_always int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *p
 	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
 	struct ipv4_header ip;
 
-	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 || !is_unicast_ipv4(ip.destination))
+	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 ||
+	    !is_unicast_ipv4(ip.destination))
 		return TC_ACT_UNSPEC;
 	ask_ipv4(skb, &ip, &fib);
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
-	    !count_hop_ipv4(skb, &ip))
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
+	    fib.ifindex == skb->ifindex || !count_hop_ipv4(skb, &ip))
 		return TC_ACT_UNSPEC;
 	return redirect_to(&fib);
 }
@@ -216,17 +241,19 @@ inline_always int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *p
 	    !is_global_ipv6(ip.destination))
 		return TC_ACT_UNSPEC;
 	ask_ipv6(skb, &ip, &fib);
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex == skb->ifindex ||
-	    !count_hop_ipv6(skb, &ip))
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
+	    fib.ifindex == skb->ifindex || !count_hop_ipv6(skb, &ip))
 		return TC_ACT_UNSPEC;
 	return redirect_to(&fib);
 }
 
 /*
- * Into a pod, past its host interface unless that holds packets for a cap. Only where the node's routes lead there as well: an
- * entry may outlive its pod while the helper is down, and somebody else may have the address by then.
+ * Into a pod, past its host interface unless that holds packets for a cap. Only where the node's
+ * routes lead there as well: an entry may outlive its pod while the helper is down, and somebody
+ * else may have the address by then.
  */
-inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod, struct bpf_fib_lookup *fib)
+inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod,
+			 struct bpf_fib_lookup *fib)
 {
 	struct pod_address found = *pod;
 	long answer = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
@@ -237,7 +264,8 @@ inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod, s
 		return TC_ACT_UNSPEC;
 	if (found.is_shaped)
 		return redirect_to(fib);
-	if ((found.macs[0] || found.macs[1]) && bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
+	if ((found.macs[0] || found.macs[1]) &&
+	    bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
 		return TC_ACT_UNSPEC;
 	return bpf_redirect_peer(found.ifindex, 0);
 }

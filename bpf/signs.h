@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The sign of an aggregate on a packet: two fields, of which one gets through where the other is lost. */
+/*
+ * The sign of an aggregate on a packet: two fields, of which one gets through where the other is
+ * lost.
+ */
 #ifndef PODPACE_SIGNS_H
 #define PODPACE_SIGNS_H
 
@@ -8,8 +11,8 @@
 #include "helpers.h"
 
 /*
- * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this one that ends the hook with
- * TCX_PASS has tc_classid written to tc_index.
+ * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this
+ * one that ends the hook with TCX_PASS has tc_classid written to tc_index.
  */
 inline_always void write_sign(struct __sk_buff *skb, __u32 id)
 {
@@ -18,7 +21,10 @@ inline_always void write_sign(struct __sk_buff *skb, __u32 id)
 	skb->tc_classid = id;
 }
 
-/* Takes the sign off a packet, so that it is charged once. Returns the aggregate, or 0 for a packet of nobody's. */
+/*
+ * Takes the sign off a packet, so that it is charged once. Returns the aggregate, or 0 for a packet
+ * of nobody's.
+ */
 inline_always __u32 take_sign(struct __sk_buff *skb)
 {
 	__u32 id = skb->queue_mapping;

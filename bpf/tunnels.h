@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a tunnel adds that has no far end of its own ("external", "collect_md"): a route, a filter or a switch gives each
- * packet the outer header with it (struct ip_tunnel_info of net/ip_tunnels.h), and the device has no attribute that tells.
+ * What a tunnel adds that has no far end of its own ("external", "collect_md"): a route, a filter
+ * or a switch gives each packet the outer header with it (struct ip_tunnel_info of
+ * net/ip_tunnels.h), and the device has no attribute that tells.
  */
 #ifndef PODPACE_TUNNELS_H
 #define PODPACE_TUNNELS_H
@@ -14,7 +15,10 @@
 #define TOLD_GRE 2 /* checksum, key and sequence number of RFC 2890, 4 bytes each */
 #define TOLD_OPTIONS 4 /* options of RFC 8926 */
 
-/* TUNNEL_CSUM, TUNNEL_KEY and TUNNEL_SEQ of linux/if_tunnel.h, in network byte order as the kernel gives them. */
+/*
+ * TUNNEL_CSUM, TUNNEL_KEY and TUNNEL_SEQ of linux/if_tunnel.h, in network byte order as the kernel
+ * gives them.
+ */
 #define TUNNEL_FLAG(bit) __builtin_bswap16(bit)
 #define TUNNEL_FLAG_CHECKSUM TUNNEL_FLAG(1)
 #define TUNNEL_FLAG_KEY TUNNEL_FLAG(4)
@@ -24,7 +28,10 @@
 /* All that 6 bits can say in units of 4 bytes: RFC 8926, section 3.4. */
 #define GENEVE_OPTIONS_MAX 252
 
-/* The kernel tells how long options are only by writing them. Not on the stack, of which the departure step needs much. */
+/*
+ * The kernel tells how long options are only by writing them. Not on the stack, of which the
+ * departure step needs much.
+ */
 struct tunnel_options {
 	__u8 bytes[GENEVE_OPTIONS_MAX];
 };
@@ -53,7 +60,8 @@ inline_always __u32 overhead_told(struct __sk_buff *skb, __u32 told)
 
 	/* An error where the outer header is of the other family. */
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_FLAGS)) {
-		if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS))
+		if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key),
+					   BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS))
 			return 0;
 		if (told & TOLD_FAMILY)
 			length = IPV6_HEADER - IPV4_HEADER;

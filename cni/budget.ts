@@ -1,7 +1,10 @@
-// The time that ADD may take beside a helper that hangs. Runtimes give ADD a minute or four, and start nothing else of the pod
-// meanwhile: to fail soon and be called again is better than to wait.
+// The time that ADD may take beside a helper that hangs. Runtimes give ADD a minute or four, and
+// start nothing else of the pod meanwhile: to fail soon and be called again is better than to wait.
 
-/** For all of ADD, in milliseconds; what is left to 5 s is for the start of the process, IPAM and the kernel. */
+/**
+ * For all of ADD, in milliseconds; what is left to 5 s is for the start of the process, IPAM and
+ * the kernel.
+ */
 const ADD_MS = 4_000;
 
 /** Of that for undoing, ms: a helper that only was slow must hear that the attachment is to go. */

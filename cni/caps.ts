@@ -1,6 +1,7 @@
-// Caps as runtimes pass them. Two places, four keys, any case of letters; the meaning of zeros and the first words
-// of the errors are those of the reference bandwidth plugin, which podpace replaces. Where it is better not to do as that does, the
-// table in test/netns/scale/deviations.test.ts says so.
+// Caps as runtimes pass them. Two places, four keys, any case of letters; the meaning of zeros and
+// the first words of the errors are those of the reference bandwidth plugin, which podpace
+// replaces. Where it is better not to do as that does, the table in
+// test/netns/scale/deviations.test.ts says so.
 
 import type { Cap, Caps } from '../helper/protocol/messages.ts';
 import { field, hasField, isRawNumber, optionalObject, show } from './json.ts';
@@ -36,7 +37,10 @@ function capsSource(config: JsonObject): Source | undefined {
   return object === undefined ? undefined : { object, prefix: 'runtimeConfig.bandwidth.' };
 }
 
-/** The number of bits under a key; an absent or null one is 0. Beyond 2^53 it is Infinity: every limit refuses it. */
+/**
+ * The number of bits under a key; an absent or null one is 0. Beyond 2^53 it is Infinity: every
+ * limit refuses it.
+ */
 function bits(source: Source, key: Key): number {
   const value = field(source.object, key);
   if (value === undefined || value === null) return 0;
@@ -80,16 +84,20 @@ function parseDirection(source: Source, direction: 'ingress' | 'egress'): Cap | 
 }
 
 /**
- * The caps of a network configuration: empty when there are none. Zeros mean no cap in that direction, as containerd
- * sends them, and a rate needs no burst. Bursts are passed on as they are, placeholders of the runtimes included: the helper clamps them.
- * Throws CniError 7 that names the key, its value and the remedy.
+ * The caps of a network configuration: empty when there are none. Zeros mean no cap in that
+ * direction, as containerd sends them, and a rate needs no burst. Bursts are passed on as they are,
+ * placeholders of the runtimes included: the helper clamps them. Throws CniError 7 that names the
+ * key, its value and the remedy.
  */
 export function parseCaps(config: JsonObject): Caps {
   const source = capsSource(config);
   if (source === undefined) return {};
   const ingress = parseDirection(source, 'ingress');
   const egress = parseDirection(source, 'egress');
-  return { ...(egress === undefined ? {} : { egress }), ...(ingress === undefined ? {} : { ingress }) };
+  return {
+    ...(egress === undefined ? {} : { egress }),
+    ...(ingress === undefined ? {} : { ingress }),
+  };
 }
 
 /** True when there is something to enforce. */

@@ -2,7 +2,14 @@
 
 import { checkExemptions } from '../helper/wire/exemption.ts';
 import { field, optionalCount, optionalObject, optionalString, show } from './json.ts';
-import { CniError, DEVICES, ErrorCode, isJsonObject, type Device, type JsonObject } from './types.ts';
+import {
+  CniError,
+  DEVICES,
+  ErrorCode,
+  isJsonObject,
+  type Device,
+  type JsonObject,
+} from './types.ts';
 
 /** Where the helper listens unless the configuration says otherwise. */
 export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
@@ -39,7 +46,11 @@ function invalid(message: string, remedy: string): CniError {
 
 function parseSocket(config: JsonObject): string {
   const socket = optionalString(config, 'socket', 'socket') ?? DEFAULT_SOCKET;
-  if (!socket.startsWith('/') || Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES || socket.includes('\0')) {
+  if (
+    !socket.startsWith('/') ||
+    Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES ||
+    socket.includes('\0')
+  ) {
     throw invalid(
       `Cannot use socket: it is ${show(socket)}`,
       `give an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes, or leave it out for ${DEFAULT_SOCKET}`,
@@ -59,7 +70,8 @@ const DEFAULT_AWAY_SECONDS = 120;
 const MAX_AWAY_SECONDS = 86_400;
 
 function parseHelperAway(config: JsonObject): number {
-  const seconds = optionalCount(config, 'helperAwaySeconds', 'helperAwaySeconds') ?? DEFAULT_AWAY_SECONDS;
+  const seconds =
+    optionalCount(config, 'helperAwaySeconds', 'helperAwaySeconds') ?? DEFAULT_AWAY_SECONDS;
   if (seconds <= MAX_AWAY_SECONDS) return seconds;
   throw invalid(
     `Cannot use helperAwaySeconds: it is ${seconds}`,
@@ -83,7 +95,8 @@ const MAX_EXEMPT = 1000;
 function parseExempt(config: JsonObject): string[] {
   const value = field(config, 'exempt') ?? [];
   const remedy = 'give a list such as ["10.0.0.0/8", "2001:db8::/32", "!10.1.0.0/16"]';
-  if (!Array.isArray(value)) throw invalid(`Cannot use exempt: it is ${show(value)}, not a list`, remedy);
+  if (!Array.isArray(value))
+    throw invalid(`Cannot use exempt: it is ${show(value)}, not a list`, remedy);
   if (value.length > MAX_EXEMPT) {
     throw invalid(
       `Cannot use exempt: it has ${value.length} entries, more than ${MAX_EXEMPT}`,
@@ -115,7 +128,8 @@ const CONGESTION_CONTROL = /^[a-zA-Z0-9_-]{1,15}$/;
 
 function parseCongestionControl(config: JsonObject): string | undefined {
   const value = optionalString(config, 'congestionControl', 'congestionControl');
-  if (value === undefined || value === '' || CONGESTION_CONTROL.test(value)) return value || undefined;
+  if (value === undefined || value === '' || CONGESTION_CONTROL.test(value))
+    return value || undefined;
   throw invalid(
     `Cannot use congestionControl: it is ${show(value)}`,
     'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
@@ -138,7 +152,9 @@ export function parseSettings(config: JsonObject): Settings {
   };
 }
 
-/** The helper's socket, whatever else is wrong: for DEL, which must not fail over a configuration. */
+/**
+ * The helper's socket, whatever else is wrong: for DEL, which must not fail over a configuration.
+ */
 export function socketOrDefault(config: JsonObject): string {
   try {
     return parseSocket(config);
@@ -148,8 +164,8 @@ export function socketOrDefault(config: JsonObject): string {
 }
 
 /**
- * Name of the IPAM plugin. Its presence makes podpace a main plugin, which makes the interface; without it podpace
- * is chained and only caps. Throws CniError 7 for an ipam of a wrong type.
+ * Name of the IPAM plugin. Its presence makes podpace a main plugin, which makes the interface;
+ * without it podpace is chained and only caps. Throws CniError 7 for an ipam of a wrong type.
  */
 export function ipamType(config: JsonObject): string | undefined {
   const ipam = optionalObject(config, 'ipam', 'ipam');
@@ -170,8 +186,8 @@ export interface ValidAttachment {
 }
 
 /**
- * The attachments that live, or undefined when the runtime does not say (then nothing may be taken for stale).
- * Throws CniError 7: a list that cannot be read must not look like an empty one.
+ * The attachments that live, or undefined when the runtime does not say (then nothing may be taken
+ * for stale). Throws CniError 7: a list that cannot be read must not look like an empty one.
  */
 export function validAttachments(config: JsonObject): readonly ValidAttachment[] | undefined {
   const key = 'cni.dev/valid-attachments';
@@ -182,7 +198,8 @@ export function validAttachments(config: JsonObject): readonly ValidAttachment[]
   return entries.map((entry) => {
     const object = isList && isJsonObject(entry) ? entry : {};
     const [containerId, ifname] = [field(object, 'containerID'), field(object, 'ifname')];
-    if (typeof containerId === 'string' && typeof ifname === 'string') return { containerId, ifname };
+    if (typeof containerId === 'string' && typeof ifname === 'string')
+      return { containerId, ifname };
     throw invalid(
       `Cannot use ${key}: it has ${show(entry)}, not {"containerID", "ifname"}`,
       'nothing was removed; this is a defect of the runtime',

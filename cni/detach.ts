@@ -6,8 +6,8 @@ import type { Invocation } from './skel.ts';
 import { forgetWish } from './wishes.ts';
 
 /**
- * Forgets what the pod was to have, and detaches at the helper, which has `deadlineMs` for it. Throws HelperError, also when nobody listens, and Error when a
- * wish cannot be removed.
+ * Forgets what the pod was to have, and detaches at the helper, which has `deadlineMs` for it.
+ * Throws HelperError, also when nobody listens, and Error when a wish cannot be removed.
  */
 export async function detach(
   edges: Edges,

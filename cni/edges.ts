@@ -1,5 +1,5 @@
-// Where the plugin touches its process. Everything else takes these as a parameter, so that a test can run
-// the whole plugin in its own process and see every edge.
+// Where the plugin touches its process. Everything else takes these as a parameter, so that a test
+// can run the whole plugin in its own process and see every edge.
 
 import type { Socket } from 'node:net';
 import { printable } from '../helper/protocol/printable.ts';
@@ -12,7 +12,10 @@ export interface Edges {
   readonly env: Environment;
   /** Effective user id. */
   readonly euid: number;
-  /** All of stdin. Stops reading once more than `limitBytes` have come, and returns what there is by then. */
+  /**
+   * All of stdin. Stops reading once more than `limitBytes` have come, and returns what there is by
+   * then.
+   */
   readStdin(limitBytes: number): Promise<Buffer>;
   /** Throws when the reader is gone (EPIPE). */
   writeStdout(text: string): void;
@@ -20,9 +23,15 @@ export interface Edges {
   writeStderr(text: string): void;
   /** A unix stream socket on its way to being connected. */
   connect(path: string): Promise<Socket>;
-  /** The operations of the kernel, loaded when first asked for: VERSION and chained pass-through need none. */
+  /**
+   * The operations of the kernel, loaded when first asked for: VERSION and chained pass-through
+   * need none.
+   */
   loadKernel(): Promise<Kernel>;
-  /** False only where no device of the node can be the host interface with this alias; takes no addon. */
+  /**
+   * False only where no device of the node can be the host interface with this alias; takes no
+   * addon.
+   */
   mayHaveInterface(alias: string): boolean;
   /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */
   watchTermination(): AbortSignal;

@@ -54,7 +54,10 @@ export interface WiredPair extends PairWithAddresses {
   readonly others: OtherWays;
 }
 
-function besideOf({ host, pod, addresses }: PairWithAddresses, { hostRouting }: Settings): PairBeside {
+function besideOf(
+  { host, pod, addresses }: PairWithAddresses,
+  { hostRouting }: Settings,
+): PairBeside {
   const isRouted = hostRouting && addresses.length > 0;
   return {
     ...{ podInterface: pod.name, hostInterface: host.name, hostInterfaceIndex: host.index },
@@ -74,7 +77,9 @@ function attachParams(
     ...(exempt !== undefined && { exempt }),
     ...(hostRouting && { hostRouting: routing }),
     ...(congestionControl !== undefined && { congestionControl }),
-    ...(others.pairs.length > 0 && { beside: others.pairs.map((pair) => besideOf(pair, settings)) }),
+    ...(others.pairs.length > 0 && {
+      beside: others.pairs.map((pair) => besideOf(pair, settings)),
+    }),
     ...(others.unheld.length > 0 && { unheld: others.unheld }),
     ...podNames,
   };
@@ -93,7 +98,8 @@ function requireAllKnown({ beside = [], unheld = [] }: AttachParams, { held }: A
 }
 
 /**
- * Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr, which ends with what `onRefused` returns.
+ * Runs a request; with `onUnenforceable: allow` a refusal is a warning on stderr, which ends with
+ * what `onRefused` returns.
  */
 async function tolerate(
   { edges, settings }: Enforcement,
@@ -114,8 +120,8 @@ async function tolerate(
 }
 
 /**
- * Has the caps enforced and the packets routed; without either the helper is not asked. Throws HelperError, unless the configuration allows pods
- * without their cap.
+ * Has the caps enforced and the packets routed; without either the helper is not asked. Throws
+ * HelperError, unless the configuration allows pods without their cap.
  */
 export async function enforceCaps(
   enforcement: Enforcement,
@@ -142,7 +148,10 @@ export async function enforceCaps(
     );
   };
   await tolerate(enforcement, request, async ({ reason, remedy }) => {
-    const refusal = { host: pair.host, reason: remedy === undefined ? reason : `${reason}; ${remedy}` };
+    const refusal = {
+      host: pair.host,
+      reason: remedy === undefined ? reason : `${reason}; ${remedy}`,
+    };
     return `; ${await keepWish(settings.socket, params, refusal)}`;
   });
 }
@@ -161,7 +170,9 @@ async function detachUnlessAbsent(
   }
 }
 
-/** Has the helper look whether everything that enforces the caps is in place. Throws HelperError. */
+/**
+ * Has the helper look whether everything that enforces the caps is in place. Throws HelperError.
+ */
 export async function checkCaps(enforcement: Enforcement, pair: WiredPair): Promise<void> {
   const { edges, settings } = enforcement;
   const params = attachParams(enforcement, pair);

@@ -21,7 +21,9 @@ const HELPER_CODES: Readonly<Record<HelperFailure, number>> = {
   internal: ErrorCode.kernelRefused,
 };
 
-/** Any error as one of the specification. One that nobody foresaw gets code 999 and keeps its text. */
+/**
+ * Any error as one of the specification. One that nobody foresaw gets code 999 and keeps its text.
+ */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
   if (error instanceof HelperError)
@@ -33,6 +35,7 @@ export function toCniError(error: unknown): CniError {
       : undefined;
     return new CniError(ErrorCode.kernelRefused, error.message, remedy);
   }
-  if (error instanceof AddonError) return new CniError(ErrorCode.kernelRefused, error.message, error.remedy);
+  if (error instanceof AddonError)
+    return new CniError(ErrorCode.kernelRefused, error.message, error.remedy);
   return new CniError(ErrorCode.internal, error instanceof Error ? error.message : String(error));
 }

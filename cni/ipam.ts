@@ -13,7 +13,10 @@ import { CniError, ErrorCode, isJsonObject, type CniResult } from './types.ts';
 /** Largest answer of a delegate, in bytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
-/** A plugin that is being replaced gives ETXTBSY for a moment; the reference library waits this often, this long. */
+/**
+ * A plugin that is being replaced gives ETXTBSY for a moment; the reference library waits this
+ * often, this long.
+ */
 const BUSY_RETRIES = 5;
 const BUSY_DELAY_MS = 1000;
 
@@ -29,7 +32,8 @@ interface Outcome {
  * Throws CniError 7 with the reference library's texts.
  */
 export function findPlugin(type: string, cniPath: string): string {
-  if (type === '') throw new CniError(ErrorCode.invalidConfig, 'no plugin name provided', 'set ipam.type');
+  if (type === '')
+    throw new CniError(ErrorCode.invalidConfig, 'no plugin name provided', 'set ipam.type');
   if (type.includes('/') || type.includes('\0')) {
     throw new CniError(
       ErrorCode.invalidConfig,
@@ -53,7 +57,8 @@ function isRegularFile(file: string): boolean {
   try {
     return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   } catch {
-    // A directory of CNI_PATH that cannot be searched (ENOTDIR, EACCES) holds no plugin for us, as in Go.
+    // A directory of CNI_PATH that cannot be searched (ENOTDIR, EACCES) holds no plugin for us, as
+    // in Go.
     return false;
   }
 }
@@ -125,7 +130,9 @@ async function execute(
   }
 }
 
-/** The delegate's own error where it printed one; else one in the words of the reference library. */
+/**
+ * The delegate's own error where it printed one; else one in the words of the reference library.
+ */
 function delegateError({ stdout, stderr, failure }: Outcome): CniError {
   const internal = (message: string): CniError => new CniError(ErrorCode.internal, message);
   if (stdout.trim() === '') {
@@ -145,12 +152,14 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
   } catch {
     // Told below, with the text.
   }
-  return internal(`netplugin failed but error parsing its diagnostic message ${JSON.stringify(stdout)}`);
+  return internal(
+    `netplugin failed but error parsing its diagnostic message ${JSON.stringify(stdout)}`,
+  );
 }
 
 /**
- * Runs the IPAM plugin `file` with the whole environment and stdin byte for byte; its stderr goes to ours. Returns what it
- * printed. Throws its error unwrapped. `signal` stops it.
+ * Runs the IPAM plugin `file` with the whole environment and stdin byte for byte; its stderr goes
+ * to ours. Returns what it printed. Throws its error unwrapped. `signal` stops it.
  */
 export async function delegate(
   edges: Edges,
@@ -179,7 +188,10 @@ export function parseIpamResult(stdout: string, call: Invocation, type: string):
   }
   const path = `the answer of IPAM plugin "${type}"`;
   if (!isJsonObject(answer)) {
-    throw new CniError(ErrorCode.decodingFailure, `Cannot use ${path}: it is ${show(answer)}, not an object`);
+    throw new CniError(
+      ErrorCode.decodingFailure,
+      `Cannot use ${path}: it is ${show(answer)}, not an object`,
+    );
   }
   return parseResult(answer, resultVersion(answer, call.cniVersion, path), path);
 }

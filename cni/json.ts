@@ -1,12 +1,14 @@
-// JSON as Go's decoder reads it, where that matters to a drop-in: keys match without regard to case, and
-// numbers that a double cannot hold keep their digits.
+// JSON as Go's decoder reads it, where that matters to a drop-in: keys match without regard to
+// case, and numbers that a double cannot hold keep their digits.
 
 import { show } from '../helper/wire/show.ts';
 import { CniError, ErrorCode, isJsonObject, type JsonObject } from './types.ts';
 
 export { show };
 
-/** A JSON number kept as its text, because a double would change it. JSON.stringify prints the text. */
+/**
+ * A JSON number kept as its text, because a double would change it. JSON.stringify prints the text.
+ */
 export interface RawNumber {
   readonly rawJSON: string;
 }
@@ -27,7 +29,9 @@ export function isRawNumber(value: unknown): value is RawNumber {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
 }
 
-/** Deeper than any configuration, and shallow enough for everything that walks a value by recursion. */
+/**
+ * Deeper than any configuration, and shallow enough for everything that walks a value by recursion.
+ */
 const MAX_DEPTH = 1000;
 
 function isTooDeep(text: string): boolean {
@@ -45,19 +49,24 @@ function isTooDeep(text: string): boolean {
 }
 
 /**
- * Parses JSON; integers beyond 2^53 and numbers beyond the range of a double become RawNumber, so that printing the
- * value again loses nothing. Throws SyntaxError, also for what is nested more than 1000 deep.
+ * Parses JSON; integers beyond 2^53 and numbers beyond the range of a double become RawNumber, so
+ * that printing the value again loses nothing. Throws SyntaxError, also for what is nested more
+ * than 1000 deep.
  */
 export function parseJson(text: string): unknown {
   if (isTooDeep(text)) throw new SyntaxError(`it is nested more than ${MAX_DEPTH} deep`);
   return json.parse(text, (_key, value, { source }) => {
     if (typeof value !== 'number' || source === undefined) return value;
-    const isExact = Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
+    const isExact =
+      Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
     return isExact ? value : json.rawJSON(source);
   });
 }
 
-/** The keys of `object` that Go would decode into a field named `name`: the exact one, else any that differs in case only. */
+/**
+ * The keys of `object` that Go would decode into a field named `name`: the exact one, else any that
+ * differs in case only.
+ */
 function matchingKey(object: JsonObject, name: string): string | undefined {
   if (Object.hasOwn(object, name)) return name;
   const folded = name.toLowerCase();
@@ -76,7 +85,10 @@ export function hasField(object: JsonObject, name: string): boolean {
 }
 
 function wrongType(path: string, wanted: string, value: unknown): CniError {
-  return new CniError(ErrorCode.invalidConfig, `Cannot use ${path}: it is ${show(value)}, not ${wanted}`);
+  return new CniError(
+    ErrorCode.invalidConfig,
+    `Cannot use ${path}: it is ${show(value)}, not ${wanted}`,
+  );
 }
 
 /** A string, or undefined when absent or null. Throws CniError 7 that names `path`. */
@@ -87,7 +99,9 @@ export function optionalString(object: JsonObject, name: string, path: string): 
   return value;
 }
 
-/** An integer of at least 0 (2^53 - 1 at most), or undefined when absent or null. Throws CniError 7. */
+/**
+ * An integer of at least 0 (2^53 - 1 at most), or undefined when absent or null. Throws CniError 7.
+ */
 export function optionalCount(object: JsonObject, name: string, path: string): number | undefined {
   const value = field(object, name);
   if (value === undefined || value === null) return undefined;
@@ -98,7 +112,11 @@ export function optionalCount(object: JsonObject, name: string, path: string): n
 }
 
 /** A JSON object, or undefined when absent or null. Throws CniError 7. */
-export function optionalObject(object: JsonObject, name: string, path: string): JsonObject | undefined {
+export function optionalObject(
+  object: JsonObject,
+  name: string,
+  path: string,
+): JsonObject | undefined {
   const value = field(object, name);
   if (value === undefined || value === null) return undefined;
   if (!isJsonObject(value)) throw wrongType(path, 'an object', value);

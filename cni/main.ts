@@ -15,13 +15,15 @@ const edges = {
   },
 };
 
-// What nobody foresaw, outside of the command itself: an error object, not a stack in minified source.
+// What nobody foresaw, outside of the command itself: an error object, not a stack in minified
+// source.
 process.on('uncaughtException', (error) => {
   if (!hasAnswered) printError(edges, error);
   process.exit(1);
 });
 
 void runPlugin(edges, commands, `CNI podpace plugin version ${VERSION}`).then((status) => {
-  // All is written, and nothing that is still open has anything to add: to end the event loop takes as long as most calls.
+  // All is written, and nothing that is still open has anything to add: to end the event loop takes
+  // as long as most calls.
   process.exit(status);
 });

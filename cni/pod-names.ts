@@ -1,12 +1,13 @@
-// The pod that an attachment is of, as runtimes of Kubernetes name it in CNI_ARGS: `KEY=VALUE` pairs in any order, with
-// semicolons between them.
+// The pod that an attachment is of, as runtimes of Kubernetes name it in CNI_ARGS: `KEY=VALUE`
+// pairs in any order, with semicolons between them.
 
 import type { PodNames } from '../helper/protocol/messages.ts';
 import { podNamesOf } from '../helper/protocol/pod-names.ts';
 
 /**
- * What CNI_ARGS says of the pod. The reference library refuses keys that a plugin does not know unless there is `IgnoreUnknown=1`;
- * here they are ignored with or without it, and so is what is no pair. Of a key that comes twice the last counts, as there.
+ * What CNI_ARGS says of the pod. The reference library refuses keys that a plugin does not know
+ * unless there is `IgnoreUnknown=1`; here they are ignored with or without it, and so is what is no
+ * pair. Of a key that comes twice the last counts, as there.
  */
 export function podNamesIn(args: string): PodNames {
   const values = new Map(

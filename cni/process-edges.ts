@@ -9,14 +9,19 @@ const STDIN = 0;
 export const STDOUT = 1;
 export const STDERR = 2;
 
-/** Some runtimes hand over pipes that do not block; then there is nothing better than to look again. */
+/**
+ * Some runtimes hand over pipes that do not block; then there is nothing better than to look again.
+ */
 const RETRY_DELAY_MS = 2;
 
 function isAgain(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'EAGAIN';
 }
 
-/** Reads without Node's stream layer, which takes longer to load than the whole of the input to read. */
+/**
+ * Reads without Node's stream layer, which takes longer to load than the whole of the input to
+ * read.
+ */
 async function readAll(limitBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let total = 0;

@@ -1,14 +1,22 @@
-// What may be left of an attachment, told by files alone: runtimes send several DELs for a pod, most of which find nothing. Neither the
-// helper is asked for that nor the kernel by netlink, whose addon takes longer to load than all of this.
+// What may be left of an attachment, told by files alone: runtimes send several DELs for a pod,
+// most of which find nothing. Neither the helper is asked for that nor the kernel by netlink, whose
+// addon takes longer to load than all of this.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import { keyOf, type AttachmentKey } from '../helper/protocol/messages.ts';
-import { ATTACHMENTS, RECORD_SUFFIX, RECORDS_MARK, WISHES } from '../helper/protocol/state-files.ts';
+import {
+  ATTACHMENTS,
+  RECORD_SUFFIX,
+  RECORDS_MARK,
+  WISHES,
+} from '../helper/protocol/state-files.ts';
 
 function hasRecord(directory: string, key: AttachmentKey): boolean {
   const name = keyOf(key);
-  return Object.values(RECORD_SUFFIX).some((suffix) => fs.existsSync(path.join(directory, name + suffix)));
+  return Object.values(RECORD_SUFFIX).some((suffix) =>
+    fs.existsSync(path.join(directory, name + suffix)),
+  );
 }
 
 /** True when a wish of the attachment stands beside the helper's socket. */
@@ -17,9 +25,10 @@ export function hasWish(socket: string, key: AttachmentKey): boolean {
 }
 
 /**
- * False only where the helper that listens at `socket`, or did, has nothing of the attachment. Its records stand beside its socket
- * when the mark does; a helper that keeps them elsewhere has to be asked. Should it have lost the file of a record, it
- * drops the attachment with the pod's interface.
+ * False only where the helper that listens at `socket`, or did, has nothing of the attachment. Its
+ * records stand beside its socket when the mark does; a helper that keeps them elsewhere has to be
+ * asked. Should it have lost the file of a record, it drops the attachment with the pod's
+ * interface.
  */
 export function mayBeAttached(socket: string, key: AttachmentKey): boolean {
   const directory = path.dirname(socket);
@@ -27,18 +36,23 @@ export function mayBeAttached(socket: string, key: AttachmentKey): boolean {
   return hasWish(socket, key) || hasRecord(path.join(directory, ATTACHMENTS), key);
 }
 
-/** Names of the devices of this network namespace. The first two lines are a heading, names hold no colon. */
+/**
+ * Names of the devices of this network namespace. The first two lines are a heading, names hold no
+ * colon.
+ */
 function deviceNames(): string[] {
   const lines = fs.readFileSync('/proc/thread-self/net/dev', 'latin1').split('\n').slice(2);
-  return lines.flatMap((line) => (line.includes(':') ? [line.slice(0, line.indexOf(':')).trim()] : []));
+  return lines.flatMap((line) =>
+    line.includes(':') ? [line.slice(0, line.indexOf(':')).trim()] : [],
+  );
 }
 
 /** As cni/wiring/names.ts makes them. */
 const PODPACE_NAME = /^pod[0-9a-f]{12}$/;
 
 /**
- * False only where no device of the node has this alias, and each that is named like a host interface of podpace has the alias
- * of another attachment.
+ * False only where no device of the node has this alias, and each that is named like a host
+ * interface of podpace has the alias of another attachment.
  */
 export function mayHaveInterface(alias: string): boolean {
   try {
@@ -47,7 +61,8 @@ export function mayHaveInterface(alias: string): boolean {
       return found === alias || (PODPACE_NAME.test(name) && !found.startsWith('podpace:'));
     });
   } catch {
-    // A device that has just gone, or /sys is of another network namespace: the kernel has to be asked.
+    // A device that has just gone, or /sys is of another network namespace: the kernel has to be
+    // asked.
     return true;
   }
 }

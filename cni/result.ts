@@ -1,4 +1,5 @@
-// Results of ADD in every version of the specification: read into one shape, print in the version asked for.
+// Results of ADD in every version of the specification: read into one shape, print in the version
+// asked for.
 
 import {
   elementObject,
@@ -23,7 +24,10 @@ import {
 } from './types.ts';
 import { atLeast } from './versions.ts';
 
-/** Result formats that have the same fields; a result may say any version of the family it was asked for in. */
+/**
+ * Result formats that have the same fields; a result may say any version of the family it was asked
+ * for in.
+ */
 const FAMILIES = [
   ['0.1.0', '0.2.0'],
   ['0.3.0', '0.3.1', '0.4.0'],
@@ -94,7 +98,11 @@ function parseRoute(value: unknown, path: string): CniRoute {
   return compact(parsed) as CniRoute;
 }
 
-function parseStrings(object: JsonObject, name: string, path: string): readonly string[] | undefined {
+function parseStrings(
+  object: JsonObject,
+  name: string,
+  path: string,
+): readonly string[] | undefined {
   return optionalArray(object, name, path)?.map((value, index) => {
     if (typeof value === 'string') return value;
     throw invalid(`Cannot use ${path}[${index}]: it is ${show(value)}, not a string`);
@@ -124,10 +132,15 @@ function parseOldResult(object: JsonObject, path: string): CniResult {
     ips.push(parseIp({ address, gateway: field(section, 'gateway') }, `${path}.${family}`));
     const sectionRoutes = optionalArray(section, 'routes', `${path}.${family}.routes`) ?? [];
     routes.push(
-      ...sectionRoutes.map((route, index) => parseRoute(route, `${path}.${family}.routes[${index}]`)),
+      ...sectionRoutes.map((route, index) =>
+        parseRoute(route, `${path}.${family}.routes[${index}]`),
+      ),
     );
   }
-  return withLists({ ips, routes }, parseDns(optionalObject(object, 'dns', `${path}.dns`), `${path}.dns`));
+  return withLists(
+    { ips, routes },
+    parseDns(optionalObject(object, 'dns', `${path}.dns`), `${path}.dns`),
+  );
 }
 
 function withLists(lists: Omit<CniResult, 'dns'>, dns: Dns | undefined): CniResult {
@@ -147,8 +160,9 @@ function parseList<T>(
 }
 
 /**
- * Reads a result that says it is of `version`. Fields nobody knows are left out: keep the object itself where they must
- * survive. `path` names the result in errors (`prevResult`). Throws CniError 7.
+ * Reads a result that says it is of `version`. Fields nobody knows are left out: keep the object
+ * itself where they must survive. `path` names the result in errors (`prevResult`). Throws CniError
+ * 7.
  */
 export function parseResult(value: unknown, version: string, path: string): CniResult {
   const object = elementObject(value, path);
@@ -163,18 +177,25 @@ export function parseResult(value: unknown, version: string, path: string): CniR
   );
 }
 
-/** The version a result names; without one it is the configuration's. Throws CniError 7 for one that is not a string. */
+/**
+ * The version a result names; without one it is the configuration's. Throws CniError 7 for one that
+ * is not a string.
+ */
 export function resultVersion(value: JsonObject, configVersion: string, path: string): string {
   return stringOrAbsent(value, 'cniVersion', `${path}.cniVersion`) ?? configVersion;
 }
 
-/** A prevResult: `raw` as it came, with the input's version, to be passed on; `result` to be read. */
+/**
+ * A prevResult: `raw` as it came, with the input's version, to be passed on; `result` to be read.
+ */
 export interface PreviousResult {
   readonly raw: JsonObject;
   readonly result: CniResult;
 }
 
-/** Reads prevResult as the configuration's version, as the specification says. Throws CniError 7. */
+/**
+ * Reads prevResult as the configuration's version, as the specification says. Throws CniError 7.
+ */
 export function parsePreviousResult(value: unknown, configVersion: CniVersion): PreviousResult {
   if (!isJsonObject(value)) {
     throw invalid(`could not parse prevResult: it is ${show(value)}, not an object`);
@@ -187,17 +208,28 @@ export function parsePreviousResult(value: unknown, configVersion: CniVersion): 
     );
   }
   const { cniVersion: _, ...rest } = value;
-  return { raw: { cniVersion: configVersion, ...rest }, result: parseResult(value, version, 'prevResult') };
+  return {
+    raw: { cniVersion: configVersion, ...rest },
+    result: parseResult(value, version, 'prevResult'),
+  };
 }
 
-function printInterface(version: CniVersion, { name, mac, mtu, sandbox, socketPath, pciID }: CniInterface) {
+function printInterface(
+  version: CniVersion,
+  { name, mac, mtu, sandbox, socketPath, pciID }: CniInterface,
+) {
   const since110 = atLeast(version, '1.1.0') ? { mtu, socketPath, pciID } : {};
   return compact({ name, mac, sandbox, ...since110 });
 }
 
 function printIp(version: CniVersion, ip: IpConfig) {
   const family = atLeast(version, '1.0.0') ? undefined : ip.address.includes(':') ? '6' : '4';
-  return compact({ version: family, interface: ip.interface, address: ip.address, gateway: ip.gateway });
+  return compact({
+    version: family,
+    interface: ip.interface,
+    address: ip.address,
+    gateway: ip.gateway,
+  });
 }
 
 /** Empty dns is left out from 1.0.0 on; before, the reference implementation prints `{}`. */
@@ -205,7 +237,9 @@ function printDns(version: CniVersion, dns: Dns | undefined): Dns | undefined {
   return dns ?? (atLeast(version, '1.0.0') ? undefined : {});
 }
 
-/** The result as `version` of the specification prints it; what that version cannot say is left out. */
+/**
+ * The result as `version` of the specification prints it; what that version cannot say is left out.
+ */
 export function printResult(result: CniResult, version: CniVersion): JsonObject {
   return compact({
     cniVersion: version,
@@ -216,7 +250,10 @@ export function printResult(result: CniResult, version: CniVersion): JsonObject 
   });
 }
 
-/** Hardware address of a device, for a result. A netkit is a device of layer 3 and has none: the kernel says zeros. */
+/**
+ * Hardware address of a device, for a result. A netkit is a device of layer 3 and has none: the
+ * kernel says zeros.
+ */
 export function hardwareAddressOf({ mac }: { readonly mac: string }): { mac?: string } {
   return /^(00:)*00$/.test(mac) || mac === '' ? {} : { mac };
 }

@@ -1,5 +1,6 @@
-// The frame every CNI plugin stands in: environment, stdin, versions, error object. Order, codes and texts are
-// those of the reference library (containernetworking/cni, pkg/skel), because runtimes and their users know them.
+// The frame every CNI plugin stands in: environment, stdin, versions, error object. Order, codes
+// and texts are those of the reference library (containernetworking/cni, pkg/skel), because
+// runtimes and their users know them.
 
 import type { PodNames } from '../helper/protocol/messages.ts';
 import { printable } from '../helper/protocol/printable.ts';
@@ -50,7 +51,13 @@ export const MAX_STDIN_BYTES = 1024 * 1024;
 /** Oldest spec version that knows the command. */
 const INTRODUCED = { CHECK: '0.4.0', GC: '1.1.0', STATUS: '1.1.0' } as const;
 
-const COMMANDS: readonly string[] = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS'] satisfies readonly Command[];
+const COMMANDS: readonly string[] = [
+  'ADD',
+  'DEL',
+  'CHECK',
+  'GC',
+  'STATUS',
+] satisfies readonly Command[];
 
 function isCommand(command: string): command is Command {
   return COMMANDS.includes(command);
@@ -85,7 +92,10 @@ function validateContainerId(id: string): void {
 export function validateInterfaceName(name: string): void {
   if (name === '') throw environmentError('interface name is empty');
   if (Buffer.byteLength(name) > 15) {
-    throw environmentError('interface name is too long', 'interface name should be less than 16 characters');
+    throw environmentError(
+      'interface name is too long',
+      'interface name should be less than 16 characters',
+    );
   }
   if (name === '.' || name === '..') throw environmentError('interface name is . or ..');
   if (/[/:\s\u0085]/u.test(name)) {
@@ -101,12 +111,16 @@ function validateEnvironment(env: Environment, command: string): void {
     if (value === '') missing.push(name);
     else validate?.(value);
   }
-  if (missing.length > 0) throw environmentError(`required env variables [${missing.join(',')}] missing`);
+  if (missing.length > 0)
+    throw environmentError(`required env variables [${missing.join(',')}] missing`);
 }
 
 async function readConfig(edges: Edges): Promise<Buffer> {
   const stdin = await edges.readStdin(MAX_STDIN_BYTES).catch((error: unknown) => {
-    throw new CniError(ErrorCode.ioFailure, `error reading from stdin: ${(error as Error).message}`);
+    throw new CniError(
+      ErrorCode.ioFailure,
+      `error reading from stdin: ${(error as Error).message}`,
+    );
   });
   if (stdin.length <= MAX_STDIN_BYTES) return stdin;
   throw new CniError(
@@ -121,7 +135,8 @@ function decodingError(message: string): CniError {
 }
 
 function decodeConfig(stdin: Buffer): JsonObject {
-  if (stdin.length === 0) throw decodingError('stdin is empty, a network configuration was expected');
+  if (stdin.length === 0)
+    throw decodingError('stdin is empty, a network configuration was expected');
   let config: unknown;
   try {
     config = parseJson(stdin.toString('utf8'));
@@ -169,12 +184,16 @@ function requireVersion(version: string, command: Command): CniVersion {
     if (!atLeast(version, INTRODUCED[command])) {
       throw incompatible(`config version does not allow ${command}`);
     }
-    if (!atLeast(CURRENT_VERSION, version)) throw incompatible(`plugin version does not allow ${command}`);
+    if (!atLeast(CURRENT_VERSION, version))
+      throw incompatible(`plugin version does not allow ${command}`);
   }
   const supported = SUPPORTED_VERSIONS.find((candidate) => candidate === version);
   if (supported !== undefined) return supported;
   const list = SUPPORTED_VERSIONS.map((candidate) => `"${candidate}"`).join(' ');
-  throw incompatible('incompatible CNI versions', `config is "${version}", plugin supports [${list}]`);
+  throw incompatible(
+    'incompatible CNI versions',
+    `config is "${version}", plugin supports [${list}]`,
+  );
 }
 
 /** Reads and validates everything about a call that does not need its command's code. */
@@ -226,24 +245,32 @@ function print(edges: Edges, object: JsonObject): boolean {
 }
 
 /** Prints an error object, whatever the error. */
-export function printError(edges: Edges, error: unknown, cniVersion: CniVersion = CURRENT_VERSION): void {
+export function printError(
+  edges: Edges,
+  error: unknown,
+  cniVersion: CniVersion = CURRENT_VERSION,
+): void {
   const { code, message, details } = toCniError(error);
   const explained = details === undefined ? {} : { details: printable(details) };
   print(edges, { cniVersion, code, msg: printable(message), ...explained });
 }
 
 /**
- * Runs the plugin once and returns its exit status. Whatever happens, stdout gets at most one JSON object, and
- * exactly one when the status is not 0 (unless stdout itself is broken).
+ * Runs the plugin once and returns its exit status. Whatever happens, stdout gets at most one JSON
+ * object, and exactly one when the status is not 0 (unless stdout itself is broken).
  */
 export async function runPlugin(edges: Edges, table: CommandTable, about: string): Promise<number> {
   const command = edges.env['CNI_COMMAND'] ?? '';
   if (command === '') {
-    edges.writeStderr(`${about}\nCNI protocol versions supported: ${SUPPORTED_VERSIONS.join(', ')}\n`);
+    edges.writeStderr(
+      `${about}\nCNI protocol versions supported: ${SUPPORTED_VERSIONS.join(', ')}\n`,
+    );
     return 0;
   }
   if (command === 'VERSION') {
-    return print(edges, { cniVersion: CURRENT_VERSION, supportedVersions: SUPPORTED_VERSIONS }) ? 0 : 1;
+    return print(edges, { cniVersion: CURRENT_VERSION, supportedVersions: SUPPORTED_VERSIONS })
+      ? 0
+      : 1;
   }
   let cniVersion: CniVersion = CURRENT_VERSION;
   try {

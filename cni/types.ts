@@ -1,6 +1,9 @@
 // The nouns of the CNI specification as podpace uses them, and the one error every failure becomes.
 
-/** Spec versions this plugin speaks, oldest first. 0.1.0 and 0.2.0 have no interfaces and cannot be chained. */
+/**
+ * Spec versions this plugin speaks, oldest first. 0.1.0 and 0.2.0 have no interfaces and cannot be
+ * chained.
+ */
 export const SUPPORTED_VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
 
 export type CniVersion = (typeof SUPPORTED_VERSIONS)[number];
@@ -113,7 +116,9 @@ export const ErrorCode = {
   internal: 999,
 } as const;
 
-/** An error as the specification wants it printed: code, message, and details that say what to do. */
+/**
+ * An error as the specification wants it printed: code, message, and details that say what to do.
+ */
 export class CniError extends Error {
   override readonly name = 'CniError';
   readonly code: number;

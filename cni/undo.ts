@@ -21,7 +21,9 @@ export class Undo {
     this.#steps.push({ what, takeBack });
   }
 
-  /** Takes every step back, last first. One that cannot be is noted on stderr, and the others go on. */
+  /**
+   * Takes every step back, last first. One that cannot be is noted on stderr, and the others go on.
+   */
   async run(): Promise<void> {
     for (const { what, takeBack } of this.#steps.toReversed()) {
       try {

@@ -10,7 +10,8 @@ export function parseVersion(text: string): readonly [number, number, number] | 
 /** True when `version` is `floor` or newer. Both must be versions. */
 export function atLeast(version: string, floor: string): boolean {
   const [left, right] = [parseVersion(version), parseVersion(floor)];
-  if (left === undefined || right === undefined) throw new RangeError(`Not versions: ${version}, ${floor}`);
+  if (left === undefined || right === undefined)
+    throw new RangeError(`Not versions: ${version}, ${floor}`);
   for (const index of [0, 1, 2] as const) {
     if (left[index] !== right[index]) return left[index] > right[index];
   }

@@ -1,5 +1,6 @@
-// What a pod was to have and could not get, under `onUnenforceable: allow`: kept beside the helper's socket for a helper that puts
-// it in force as soon as it can. Costs nothing where there is none: what reads and writes files is loaded when it is needed.
+// What a pod was to have and could not get, under `onUnenforceable: allow`: kept beside the
+// helper's socket for a helper that puts it in force as soon as it can. Costs nothing where there
+// is none: what reads and writes files is loaded when it is needed.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -41,7 +42,10 @@ export async function keepWish(
 }
 
 /** Removes the wish of an attachment, if there is one. Throws Error when it cannot be removed. */
-export async function forgetWish(socket: string, { containerId, ifname }: AttachmentKey): Promise<void> {
+export async function forgetWish(
+  socket: string,
+  { containerId, ifname }: AttachmentKey,
+): Promise<void> {
   const key = { containerId, ifname };
   if (hasWish(socket, key)) (await filesAt(socket)).remove(key);
 }

@@ -66,10 +66,13 @@ function ask<M extends Method>(
 
 /** One line for each event, whatever the message holds. */
 function logTo(edges: CliEdges): Log {
-  return (level, message) => edges.stderr(`${new Date().toISOString()} ${level} ${printable(message)}\n`);
+  return (level, message) =>
+    edges.stderr(`${new Date().toISOString()} ${level} ${printable(message)}\n`);
 }
 
-/** Whatever is printed goes through here, JSON too: there an escape stands for the same character. */
+/**
+ * Whatever is printed goes through here, JSON too: there an escape stands for the same character.
+ */
 function escaping({ stdout, stderr }: CliEdges): CliEdges {
   return {
     stdout: (text) => stdout(printableLines(text)),
@@ -77,7 +80,10 @@ function escaping({ stdout, stderr }: CliEdges): CliEdges {
   };
 }
 
-/** A command line that cannot be understood; 1 is for what was understood and failed, or is degraded. */
+/**
+ * A command line that cannot be understood; 1 is for what was understood and failed, or is
+ * degraded.
+ */
 const USAGE = 2;
 
 /** Settings of `run`, `probe` and `uninstall`: defaults, then the file, then flags. */
@@ -114,9 +120,19 @@ function addSettings(command: Command): Command {
     .option('--socket <path>', `unix socket of the helper (default: ${DEFAULT_CONFIG.socket})`)
     .option('--state-dir <path>', `where records are kept (default: ${DEFAULT_CONFIG.stateDir})`)
     .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
-    .option('--mount-bpffs', 'mount bpffs above the pin directory where there is none; not in a container')
-    .option('--private-bpffs', "accept a bpffs that is not the node's: caps end with this mount namespace")
-    .option('--uplink <name>', 'device on which traffic leaves the node; repeatable (default: auto)', collect)
+    .option(
+      '--mount-bpffs',
+      'mount bpffs above the pin directory where there is none; not in a container',
+    )
+    .option(
+      '--private-bpffs',
+      "accept a bpffs that is not the node's: caps end with this mount namespace",
+    )
+    .option(
+      '--uplink <name>',
+      'device on which traffic leaves the node; repeatable (default: auto)',
+      collect,
+    )
     .option(
       '--foreign-qdisc <policy>',
       'where somebody configured a qdisc: respect it, without a cap there, or replace it (default: respect)',
@@ -134,7 +150,10 @@ function addSettings(command: Command): Command {
       'addresses to and from which no cap counts, with ! in front an exception; repeatable',
       collectCidr,
     )
-    .option('--horizon-ms <number>', `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`)
+    .option(
+      '--horizon-ms <number>',
+      `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`,
+    )
     .option(
       '--aqm-target-ms <number>',
       `queueing time that the AQM tolerates, or off (default: ${DEFAULT_CONFIG.aqmTargetMs})`,
@@ -149,7 +168,12 @@ function addSettings(command: Command): Command {
     );
 }
 
-function print(edges: CliEdges, isJson: boolean | undefined, result: object, text: () => string): void {
+function print(
+  edges: CliEdges,
+  isJson: boolean | undefined,
+  result: object,
+  text: () => string,
+): void {
   edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text()}\n`);
 }
 
@@ -217,7 +241,9 @@ function addList(program: Command, edges: CliEdges): void {
 function addSet(program: Command, edges: CliEdges): void {
   program
     .command('set')
-    .description('change how a running pod is capped, at once; "default" takes an earlier change back')
+    .description(
+      'change how a running pod is capped, at once; "default" takes an earlier change back',
+    )
     .argument(`<${POD}>`, `see podpaced list; ${POD_IS}`)
     .option('--egress', 'what the pod sends')
     .option('--ingress', 'what the pod receives')
@@ -252,7 +278,10 @@ function addCounters(program: Command, edges: CliEdges): void {
       const result =
         selector === undefined
           ? await allPages((after) => ask(socket, 'counters', { ...after, perCpu }))
-          : await ask(socket, 'counters', { only: (await select(socket, selector, edges)).key, perCpu });
+          : await ask(socket, 'counters', {
+              only: (await select(socket, selector, edges)).key,
+              perCpu,
+            });
       print(edges, json, result, () => renderCounters(result));
     });
 }
@@ -261,9 +290,10 @@ function addCounters(program: Command, edges: CliEdges): void {
 type Uninstalled = Methods['uninstall']['result'] & { readonly notes: readonly string[] };
 
 /**
- * Without a helper: with the lock of one, and by maps made anew, since those that are there may be of another release.
- * What a newer release left is refused, since this one cannot read what stood on the exits before; with `force` it is taken
- * away all the same, by the names of pins, filters and qdiscs.
+ * Without a helper: with the lock of one, and by maps made anew, since those that are there may be
+ * of another release. What a newer release left is refused, since this one cannot read what stood
+ * on the exits before; with `force` it is taken away all the same, by the names of pins, filters
+ * and qdiscs.
  */
 async function uninstallAlone(
   config: HelperConfig,
@@ -288,7 +318,11 @@ async function uninstallAlone(
 
 /** By the helper, or without one. */
 async function uninstall(
-  { force = false, forget = false, ...flags }: RunFlags & Partial<Record<'force' | 'forget', boolean>>,
+  {
+    force = false,
+    forget = false,
+    ...flags
+  }: RunFlags & Partial<Record<'force' | 'forget', boolean>>,
   edges: CliEdges,
 ): Promise<Uninstalled> {
   const config = loadConfig(flags);
@@ -297,25 +331,36 @@ async function uninstall(
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
     // What a newer release was asked for, this one could not read.
-    return await uninstallAlone(config, { forget: forget || force, anyLayout: force }, logTo(edges));
+    return await uninstallAlone(
+      config,
+      { forget: forget || force, anyLayout: force },
+      logTo(edges),
+    );
   }
 }
 
 function addUninstall(program: Command, edges: CliEdges): void {
   addSettings(
-    program.command('uninstall').description('take every cap off the node and put back what stood there'),
+    program
+      .command('uninstall')
+      .description('take every cap off the node and put back what stood there'),
   )
-    .option('--forget', 'also what pods were to have; else a podpaced that is started later caps them again')
+    .option(
+      '--forget',
+      'also what pods were to have; else a podpaced that is started later caps them again',
+    )
     .option(
       '--force',
       'also what a newer release left, although this one cannot put back all that stood there',
     )
     .option('--json', 'print JSON')
-    .action(async ({ json, ...flags }: RunFlags & Partial<Record<'json' | 'force' | 'forget', true>>) => {
-      const { notes, ...result } = await uninstall(flags, edges);
-      for (const note of notes) edges.stderr(`podpaced: ${note}\n`);
-      print(edges, json, result, () => renderUninstall(result));
-    });
+    .action(
+      async ({ json, ...flags }: RunFlags & Partial<Record<'json' | 'force' | 'forget', true>>) => {
+        const { notes, ...result } = await uninstall(flags, edges);
+        for (const note of notes) edges.stderr(`podpaced: ${note}\n`);
+        print(edges, json, result, () => renderUninstall(result));
+      },
+    );
 }
 
 function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
@@ -326,13 +371,17 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     .exitOverride()
     .configureOutput({ writeOut: edges.stdout, writeErr: edges.stderr });
   addSettings(
-    program.command('run').description('serve the CNI plugin until SIGTERM; caps stay in force after'),
+    program
+      .command('run')
+      .description('serve the CNI plugin until SIGTERM; caps stay in force after'),
   ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
   addStatus(program, edges, setExitCode);
   addList(program, edges);
   addCounters(program, edges);
   addSet(program, edges);
-  addSettings(program.command('probe').description('can this node hold caps, and if not, what is in the way'))
+  addSettings(
+    program.command('probe').description('can this node hold caps, and if not, what is in the way'),
+  )
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: RunFlags & { json?: true }) => {
       const config = loadConfig(flags);
@@ -350,8 +399,8 @@ function remedyOf(error: unknown): string | undefined {
 }
 
 /**
- * Runs one command line (without the program's name). Every failure is one line. Returns the exit code: 0, or 1 when it
- * failed or something is degraded, or 2 when it cannot be understood.
+ * Runs one command line (without the program's name). Every failure is one line. Returns the exit
+ * code: 0, or 1 when it failed or something is degraded, or 2 when it cannot be understood.
  */
 export async function runCli(argv: readonly string[], edges: CliEdges): Promise<number> {
   let exitCode = 0;
@@ -363,7 +412,8 @@ export async function runCli(argv: readonly string[], edges: CliEdges): Promise<
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
     const remedy = remedyOf(error);
-    const text = remedy === undefined ? (error as Error).message : `${(error as Error).message}; ${remedy}`;
+    const text =
+      remedy === undefined ? (error as Error).message : `${(error as Error).message}; ${remedy}`;
     output.stderr(`podpaced: ${text}`.replaceAll('\n', ' ').trimEnd() + '\n');
     return error instanceof ConfigError || error instanceof UnitError ? USAGE : 1;
   }

@@ -1,6 +1,11 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
-import { MAX_HORIZON_NS, MAX_INTERVAL_NS, MIN_HORIZON_NS, MIN_INTERVAL_NS } from './protocol/ranges.ts';
+import {
+  MAX_HORIZON_NS,
+  MAX_INTERVAL_NS,
+  MIN_HORIZON_NS,
+  MIN_INTERVAL_NS,
+} from './protocol/ranges.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
@@ -13,7 +18,10 @@ export interface HelperConfig {
   readonly socket: string;
   readonly stateDir: string;
   readonly pinDir: string;
-  /** Mount bpffs above the pin directory where there is none. Never in a container: it would end with that. */
+  /**
+   * Mount bpffs above the pin directory where there is none. Never in a container: it would end
+   * with that.
+   */
   readonly mountBpffs: boolean;
   /** Accept a bpffs that is not the node's. */
   readonly privateBpffs: boolean;
@@ -23,7 +31,10 @@ export interface HelperConfig {
   readonly foreignQdisc: ForeignQdisc;
   /** Whether what pods send to the node itself belongs to their caps. */
   readonly nodeTraffic: NodeTraffic;
-  /** Charged for each packet that a process of the node reads from a tun or tap: nobody else knows what it sends. */
+  /**
+   * Charged for each packet that a process of the node reads from a tun or tap: nobody else knows
+   * what it sends.
+   */
   readonly tunOverheadBytes: number;
   /** Addresses to and from which no cap counts. */
   readonly exempt: readonly string[];
@@ -87,7 +98,10 @@ function wholeNumberIn(name: string, value: unknown, least: number, most: number
 
 function names(name: string, value: unknown): string[] {
   const list: unknown[] = Array.isArray(value) ? value : [value];
-  if (list.length > 0 && list.every((entry) => typeof entry === 'string' && isInterfaceName(entry))) {
+  if (
+    list.length > 0 &&
+    list.every((entry) => typeof entry === 'string' && isInterfaceName(entry))
+  ) {
     return list as string[];
   }
   throw new ConfigError(`"${name}" must be interface names or "auto", got ${show(value)}`);
@@ -112,7 +126,9 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
   foreignQdisc: (value) => {
     const policy = FOREIGN_QDISC.find((name) => name === value);
     if (policy !== undefined) return policy;
-    throw new ConfigError(`"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${show(value)}`);
+    throw new ConfigError(
+      `"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${show(value)}`,
+    );
   },
   nodeTraffic: (value) => {
     const found = NODE_TRAFFIC.find((name) => name === value);
@@ -121,7 +137,8 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
   },
   tunOverheadBytes: (value) => wholeNumberIn('tunOverheadBytes', value, 0, MAX_TUN_OVERHEAD_BYTES),
   exempt: (value) => cidrs('exempt', value),
-  horizonMs: (value) => numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
+  horizonMs: (value) =>
+    numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
   aqmTargetMs: (value) =>
     value === 'off' ? 0 : numberIn('aqmTargetMs', value, 0, MAX_HORIZON_NS / NS_PER_MS),
   aqmIntervalMs: (value) =>
@@ -129,20 +146,28 @@ const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperC
   reconcileSeconds: (value) => numberIn('reconcileSeconds', value, 1, 3600),
 };
 
-/** Settings from a file's JSON or from flags, checked. Throws ConfigError for an unknown key or a bad value. */
+/**
+ * Settings from a file's JSON or from flags, checked. Throws ConfigError for an unknown key or a
+ * bad value.
+ */
 export function readSettings(settings: Readonly<Record<string, unknown>>): Partial<HelperConfig> {
   const known: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(settings)) {
     if (value === undefined) continue;
     if (!Object.hasOwn(READERS, key)) {
-      throw new ConfigError(`Unknown setting "${key}": the settings are ${Object.keys(READERS).join(', ')}`);
+      throw new ConfigError(
+        `Unknown setting "${key}": the settings are ${Object.keys(READERS).join(', ')}`,
+      );
     }
     known[key] = READERS[key as keyof HelperConfig](value);
   }
   return known;
 }
 
-/** The content of a configuration file. Throws ConfigError when it is no JSON object or has a bad setting. */
+/**
+ * The content of a configuration file. Throws ConfigError when it is no JSON object or has a bad
+ * setting.
+ */
 export function parseConfigFile(text: string): Partial<HelperConfig> {
   let value: unknown;
   try {
@@ -157,7 +182,11 @@ export function parseConfigFile(text: string): Partial<HelperConfig> {
 }
 
 /** How caps are paced on a node of this configuration, in whole nanoseconds. */
-export function nodeDefaultsOf({ horizonMs, aqmTargetMs, aqmIntervalMs }: HelperConfig): NodeDefaults {
+export function nodeDefaultsOf({
+  horizonMs,
+  aqmTargetMs,
+  aqmIntervalMs,
+}: HelperConfig): NodeDefaults {
   return {
     horizonNs: Math.round(horizonMs * NS_PER_MS),
     aqmTargetNs: Math.round(aqmTargetMs * NS_PER_MS),
@@ -165,7 +194,10 @@ export function nodeDefaultsOf({ horizonMs, aqmTargetMs, aqmIntervalMs }: Helper
   };
 }
 
-/** The whole configuration; later settings win. Throws ConfigError when settings contradict each other. */
+/**
+ * The whole configuration; later settings win. Throws ConfigError when settings contradict each
+ * other.
+ */
 export function mergeConfig(...settings: readonly Partial<HelperConfig>[]): HelperConfig {
   const config: HelperConfig = Object.assign({}, DEFAULT_CONFIG, ...settings) as HelperConfig;
   const contradiction = contradictionIn(nodeDefaultsOf(config));

@@ -1,5 +1,6 @@
-// One connection of the helper's socket: its requests are answered one after the other. It is read no further meanwhile,
-// so whoever sends more than is answered waits in the kernel, and what nobody waits for any more is not begun.
+// One connection of the helper's socket: its requests are answered one after the other. It is read
+// no further meanwhile, so whoever sends more than is answered waits in the kernel, and what nobody
+// waits for any more is not begun.
 
 import { once } from 'node:events';
 import type net from 'node:net';
@@ -10,11 +11,14 @@ import { PROTOCOL_VERSION, type ProtocolError, type Response } from './protocol/
 export type Handler = (message: unknown) => Promise<Response>;
 
 export interface ConnectionOptions {
-  /** An answer that takes longer is replaced by an error; the work itself goes on to its end, and the next waits for it. */
+  /**
+   * An answer that takes longer is replaced by an error; the work itself goes on to its end, and
+   * the next waits for it.
+   */
   readonly requestDeadlineMs: number;
   /**
-   * A connection on which nothing happens for so long is closed, unless it waits for us; so is one on which a line takes
-   * longer.
+   * A connection on which nothing happens for so long is closed, unless it waits for us; so is one
+   * on which a line takes longer.
    */
   readonly idleTimeoutMs: number;
   /** Called when a request begins and when its answer has been written. */
@@ -56,7 +60,9 @@ async function drained(socket: net.Socket): Promise<void> {
   const waiting = new AbortController();
   const { signal } = waiting;
   // Either rejects when the other has come first.
-  const events = ['drain', 'close'].map((event) => once(socket, event, { signal }).catch(() => undefined));
+  const events = ['drain', 'close'].map((event) =>
+    once(socket, event, { signal }).catch(() => undefined),
+  );
   await Promise.race(events);
   waiting.abort();
 }
@@ -81,7 +87,11 @@ class Connection {
     try {
       for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
         const failure = this.#take(chunk as Buffer);
-        for (let message = this.#reader.next(); message !== undefined; message = this.#reader.next()) {
+        for (
+          let message = this.#reader.next();
+          message !== undefined;
+          message = this.#reader.next()
+        ) {
           if (!socket.writable) return;
           await this.#answer(message);
         }
@@ -96,7 +106,9 @@ class Connection {
     }
   }
 
-  /** Takes what has come; returns what is wrong with it, after which nothing more can be understood. */
+  /**
+   * Takes what has come; returns what is wrong with it, after which nothing more can be understood.
+   */
   #take(chunk: Buffer): FrameError | undefined {
     try {
       this.#reader.push(chunk);

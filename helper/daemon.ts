@@ -1,5 +1,5 @@
-// `podpaced run`: loads the datapath, brings the node to its recorded state, serves the socket, repairs from time
-// to time. Ending it leaves all shaping in place.
+// `podpaced run`: loads the datapath, brings the node to its recorded state, serves the socket,
+// repairs from time to time. Ending it leaves all shaping in place.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -85,9 +85,9 @@ export interface PreparedNode {
 }
 
 /**
- * Everything that comes before the first change of the datapath, in this order: privileges, lock, kernel, bpffs, layout,
- * directories. Up to the lock nothing is changed. `anyLayout` passes over the layout. Throws Error with the remedy when this
- * node cannot be served.
+ * Everything that comes before the first change of the datapath, in this order: privileges, lock,
+ * kernel, bpffs, layout, directories. Up to the lock nothing is changed. `anyLayout` passes over
+ * the layout. Throws Error with the remedy when this node cannot be served.
  */
 export async function prepareNode(
   config: HelperConfig,
@@ -112,8 +112,9 @@ export async function prepareNode(
 }
 
 /**
- * Loads the programs and opens the records, on a node that was prepared. Throws when it cannot be capped, saying why.
- * `standingProblems`: what is wrong besides what a look at devices and maps shows.
+ * Loads the programs and opens the records, on a node that was prepared. Throws when it cannot be
+ * capped, saying why. `standingProblems`: what is wrong besides what a look at devices and maps
+ * shows.
  */
 export function openControl(
   config: HelperConfig,
@@ -140,15 +141,17 @@ export function openControl(
 }
 
 /**
- * Goes on from what a former layout left: caps, settings and counters are carried over, and its programs replaced. Call
- * before the first reconciliation.
+ * Goes on from what a former layout left: caps, settings and counters are carried over, and its
+ * programs replaced. Call before the first reconciliation.
  */
 async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
   const startMs = performance.now();
   const { replaced, failures } = await datapath.changeOver();
   const took = `${replaced} programs in ${(performance.now() - startMs).toFixed(0)} ms`;
-  if (replaced > 0) log('info', `Upgraded to layout ${LAYOUT}: replaced ${took}, caps stay in force`);
-  for (const failure of failures) log('error', `Cannot replace a program of a former release: ${failure}`);
+  if (replaced > 0)
+    log('info', `Upgraded to layout ${LAYOUT}: replaced ${took}, caps stay in force`);
+  for (const failure of failures)
+    log('error', `Cannot replace a program of a former release: ${failure}`);
 }
 
 /** Reports problems when they change, not every time they are seen. */
@@ -162,7 +165,9 @@ function problemReporter(log: Log): (problems: readonly string[]) => void {
   };
 }
 
-/** Marks the records again where the mark went with the state directory; returns why that failed. */
+/**
+ * Marks the records again where the mark went with the state directory; returns why that failed.
+ */
 function markAgain(config: HelperConfig): string[] {
   try {
     markRecords(directoriesOf(config), VERSION);
@@ -217,7 +222,8 @@ function followNode(
       told = undefined;
     } catch (error) {
       const { message } = error as Error;
-      if (message !== told) log('error', `Cannot follow a change of the node's devices: ${message}`);
+      if (message !== told)
+        log('error', `Cannot follow a change of the node's devices: ${message}`);
       told = message;
       throw error;
     }
@@ -262,7 +268,8 @@ async function endService(
   log: Log,
 ): Promise<void> {
   if (uninstalled === undefined) return log('info', 'stopped; caps stay in force');
-  for (const note of await removeTraces(config, { ...uninstalled, anyLayout: false })) log('warn', note);
+  for (const note of await removeTraces(config, { ...uninstalled, anyLayout: false }))
+    log('warn', note);
   log('info', 'uninstalled');
 }
 

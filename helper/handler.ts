@@ -46,7 +46,8 @@ const MAX_EXITS = 100;
 const MAX_EXIT_PROBLEMS = 5;
 
 function shortenExits(exits: readonly ExitStatus[]): Pick<StatusResult, 'exits' | 'moreExits'> {
-  const isDull = ({ role, problems }: ExitStatus): boolean => role === 'pod' && problems.length === 0;
+  const isDull = ({ role, problems }: ExitStatus): boolean =>
+    role === 'pod' && problems.length === 0;
   const sorted = exits.toSorted((a, b) => Number(isDull(a)) - Number(isDull(b)));
   const shown = sorted
     .slice(0, MAX_EXITS)
@@ -122,7 +123,10 @@ async function perform(
   }
 }
 
-/** The helper's answer to any message, wrong ones included; it fits into a message whatever the node is like. */
+/**
+ * The helper's answer to any message, wrong ones included; it fits into a message whatever the node
+ * is like.
+ */
 export function createHandler(context: HandlerContext): Handler {
   const answer = answerer(context);
   return async (message) => cutToFit(await answer(message), MAX_MESSAGE_BYTES - 1);
@@ -135,12 +139,18 @@ function answerer(context: HandlerContext): Handler {
       if (version !== PROTOCOL_VERSION) {
         const text = `podpaced speaks protocol version ${PROTOCOL_VERSION}, the caller ${version}`;
         const remedy = remedies.sameRelease;
-        return { version: PROTOCOL_VERSION, error: { code: 'protocol-version', message: text, remedy } };
+        return {
+          version: PROTOCOL_VERSION,
+          error: { code: 'protocol-version', message: text, remedy },
+        };
       }
       return { version: PROTOCOL_VERSION, result: await perform(parseRequest(message), context) };
     } catch (error) {
       if (error instanceof ShapeError) {
-        return { version: PROTOCOL_VERSION, error: { code: 'bad-request', message: error.message } };
+        return {
+          version: PROTOCOL_VERSION,
+          error: { code: 'bad-request', message: error.message },
+        };
       }
       const answer = toProtocolError(error);
       context.log('error', answer.message);

@@ -1,5 +1,5 @@
-// Renews the helper's sign of life while it serves. Nothing takes the file away but an uninstall: that of a helper which was
-// stopped says by its age for how long.
+// Renews the helper's sign of life while it serves. Nothing takes the file away but an uninstall:
+// that of a helper which was stopped says by its age for how long.
 
 import fs from 'node:fs';
 import path from 'node:path';

@@ -6,7 +6,10 @@ import { printable } from './protocol/printable.ts';
 /** The end for what nobody foresaw: one line instead of a stack in minified source. */
 function fail(error: unknown): never {
   try {
-    writeAll(STDERR, `podpaced: ${printable(error instanceof Error ? error.message : String(error))}\n`);
+    writeAll(
+      STDERR,
+      `podpaced: ${printable(error instanceof Error ? error.message : String(error))}\n`,
+    );
   } catch {
     // Nobody listens.
   }

@@ -1,8 +1,10 @@
-// One helper for a node. Two of them would fight for the same hooks, qdiscs, maps and records, so each locks what it is
-// about to change before it changes anything, and holds the locks until it dies: the kernel then takes them away.
+// One helper for a node. Two of them would fight for the same hooks, qdiscs, maps and records, so
+// each locks what it is about to change before it changes anything, and holds the locks until it
+// dies: the kernel then takes them away.
 //
-// What is locked: the network namespace, whose hooks and qdiscs there is one set of; the directories of pins and records,
-// which a helper of another namespace may have been given too. A helper from before there were locks is known by its socket.
+// What is locked: the network namespace, whose hooks and qdiscs there is one set of; the
+// directories of pins and records, which a helper of another namespace may have been given too. A
+// helper from before there were locks is known by its socket.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -31,8 +33,8 @@ function nameOf(place: string): string {
 }
 
 /**
- * Anybody in a namespace can lock it; a helper has CAP_NET_ADMIN, which pods on the node's network seldom have. So a process
- * that can be seen to be none does not keep the helper from its work.
+ * Anybody in a namespace can lock it; a helper has CAP_NET_ADMIN, which pods on the node's network
+ * seldom have. So a process that can be seen to be none does not keep the helper from its work.
  */
 function canBeHelper(pid: number): boolean {
   // Of another process namespace.
@@ -53,13 +55,16 @@ function refuseHolder(place: string, holder: number | undefined): void {
 /** Sockets at which a helper of these places may answer. */
 function socketsOf({ socket, stateDir }: Places): string[] {
   const entries = fs.existsSync(stateDir) ? fs.readdirSync(stateDir, { withFileTypes: true }) : [];
-  const others = entries.filter((entry) => entry.isSocket()).map(({ name }) => path.join(stateDir, name));
+  const others = entries
+    .filter((entry) => entry.isSocket())
+    .map(({ name }) => path.join(stateDir, name));
   return [...new Set([socket, ...others])];
 }
 
 async function refuseServed(places: Places): Promise<void> {
   for (const socket of socketsOf(places)) {
-    if (await isServed(socket)) throw new NotAloneError(listenerOf(socket), `it answers on ${socket}`);
+    if (await isServed(socket))
+      throw new NotAloneError(listenerOf(socket), `it answers on ${socket}`);
   }
 }
 
@@ -83,7 +88,8 @@ export class NodeLock {
 
   /** Locks everything that is there. Throws NotAloneError, and has then changed nothing. */
   static async take(places: Places, log: Log): Promise<NodeLock> {
-    // First by reading only: to lock takes a native addon, and to unpack that would be a change already.
+    // First by reading only: to lock takes a native addon, and to unpack that would be a change
+    // already.
     for (const place of lockable(places)) refuseHolder(place, lockHolder(place));
     await refuseServed(places);
     const lock = new NodeLock(log);
@@ -96,11 +102,15 @@ export class NodeLock {
     }
   }
 
-  /** Makes a directory, readable by root only, unless it is there, and has it locked. Throws NotAloneError. */
+  /**
+   * Makes a directory, readable by root only, unless it is there, and has it locked. Throws
+   * NotAloneError.
+   */
   provide(directory: string): void {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fd = this.#fds.get(directory);
-    // What was locked at first may have been taken away by a helper that was just being uninstalled.
+    // What was locked at first may have been taken away by a helper that was just being
+    // uninstalled.
     if (fd === undefined || !isSameFile(fd, directory)) this.#add(directory);
   }
 

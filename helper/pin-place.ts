@@ -1,5 +1,6 @@
-// The bpffs under the pins. On it hangs whether caps outlive the helper: with the last mount of a bpffs all pins are gone.
-// So it has to be the node's, and podpaced mounts one only when it is told to.
+// The bpffs under the pins. On it hangs whether caps outlive the helper: with the last mount of a
+// bpffs all pins are gone. So it has to be the node's, and podpaced mounts one only when it is told
+// to.
 
 import path from 'node:path';
 import type { HelperConfig } from './config.ts';
@@ -8,7 +9,10 @@ import { remedies } from './protocol/remedies.ts';
 
 type Settings = Pick<HelperConfig, 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
 
-/** Mount point of the bpffs that holds a pin directory: its parent, as /sys/fs/bpf is of /sys/fs/bpf/podpace. */
+/**
+ * Mount point of the bpffs that holds a pin directory: its parent, as /sys/fs/bpf is of
+ * /sys/fs/bpf/podpace.
+ */
 export function bpffsOf(pinDir: string): string {
   return path.dirname(pinDir);
 }
@@ -33,7 +37,10 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
   const owner = bpffsOwner(place);
   if (owner === 'node') return { ok: true, found: `bpffs on ${place}` };
   if (owner !== 'private' && !privateBpffs) {
-    return { ok: true, found: `bpffs on ${place}; whether it is the node's cannot be seen ${owner.unknown}` };
+    return {
+      ok: true,
+      found: `bpffs on ${place}; whether it is the node's cannot be seen ${owner.unknown}`,
+    };
   }
   const found =
     owner === 'private'
@@ -44,15 +51,18 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
   return { ok: false, found, remedy: `${remedies.nodeBpffs(place)}; ${remedies.privateBpffs}` };
 }
 
-/** Throws Error when podpaced may not pin what it would find at the place for pins. Changes nothing. */
+/**
+ * Throws Error when podpaced may not pin what it would find at the place for pins. Changes nothing.
+ */
 export function requirePinPlace(settings: Settings): void {
   const { ok, found, remedy = '' } = examinePinPlace(settings);
   if (!ok) throw new Error(`Cannot start: ${found}: ${remedy}`);
 }
 
 /**
- * Sees to it that there is a bpffs for pins; returns what is wrong with it although it can be used, for `status`.
- * Throws Error when there is none, or not the node's, and the settings do not allow that: then nothing is mounted.
+ * Sees to it that there is a bpffs for pins; returns what is wrong with it although it can be used,
+ * for `status`. Throws Error when there is none, or not the node's, and the settings do not allow
+ * that: then nothing is mounted.
  */
 export function providePinPlace(settings: Settings): string[] {
   const place = bpffsOf(settings.pinDir);

@@ -1,6 +1,11 @@
-// What podpaced has to be allowed to do, and what for: found out by taking the capabilities away one by one.
+// What podpaced has to be allowed to do, and what for: found out by taking the capabilities away
+// one by one.
 
-import { effectiveCapabilities, isInInitialUserNamespace, type Capability } from './kernel/capabilities.ts';
+import {
+  effectiveCapabilities,
+  isInInitialUserNamespace,
+  type Capability,
+} from './kernel/capabilities.ts';
 import type { ProbeItem } from './protocol/messages.ts';
 import { remedies } from './protocol/remedies.ts';
 
@@ -9,7 +14,10 @@ interface Need {
   readonly capability: Capability;
   /** A clause that begins with "to". */
   readonly purpose: string;
-  /** Another one that the kernel takes for it (bpf_capable and perfmon_capable of linux/capability.h). */
+  /**
+   * Another one that the kernel takes for it (bpf_capable and perfmon_capable of
+   * linux/capability.h).
+   */
   readonly coveredBy?: Capability;
   /** What it costs to be without it, where caps hold all the same. */
   readonly cost?: string;
@@ -37,7 +45,10 @@ const NEEDS: readonly Need[] = [
 
 const NO_START = 'podpaced does not start';
 
-function itemOf({ capability, purpose, coveredBy, cost }: Need, held: ReadonlySet<Capability>): ProbeItem {
+function itemOf(
+  { capability, purpose, coveredBy, cost }: Need,
+  held: ReadonlySet<Capability>,
+): ProbeItem {
   const isCovered = coveredBy !== undefined && held.has(coveredBy);
   const there = held.has(capability) || isCovered;
   return {
@@ -58,7 +69,10 @@ function examineCapabilities(): ProbeItem[] {
   return judgeCapabilities(effectiveCapabilities());
 }
 
-/** Why this process may not do podpaced's work, in one sentence with the remedy; undefined when it may. */
+/**
+ * Why this process may not do podpaced's work, in one sentence with the remedy; undefined when it
+ * may.
+ */
 export function missingPrivileges(): string | undefined {
   const uid = process.getuid?.();
   if (uid !== 0) return `podpaced must run as root, not as user ${String(uid)}: ${remedies.root}`;

@@ -1,5 +1,6 @@
-// `podpaced probe`: can this node hold caps, and if not, what is in the way. Touches nothing of the node: what the kernel can
-// do is tried in a namespace of the probe's own, with maps and programs that are gone at once.
+// `podpaced probe`: can this node hold caps, and if not, what is in the way. Touches nothing of the
+// node: what the kernel can do is tried in a namespace of the probe's own, with maps and programs
+// that are gone at once.
 
 import os from 'node:os';
 import type { HelperConfig } from './config.ts';
@@ -24,7 +25,11 @@ async function uplinkItem(wanted: readonly string[]): Promise<ProbeItem> {
   try {
     const rt = RtSocket.open();
     try {
-      const known = { uplinks: wanted, hostInterfaces: new Set<number>(), equipped: new Set<number>() };
+      const known = {
+        uplinks: wanted,
+        hostInterfaces: new Set<number>(),
+        equipped: new Set<number>(),
+      };
       const { exits, unusable } = await observeExits({ rt, routes: RouteWatch.of(rt) }, known);
       return judgeUplinks(exits, unusable);
     } finally {
@@ -56,7 +61,8 @@ function untried(why: string): KernelFeatures {
 
 async function featureItems(tryPrograms: () => Attempt): Promise<ProbeItem[]> {
   // What cannot be tried says nothing of the kernel.
-  if (missingPrivileges() !== undefined) return judgeFeatures(untried('not tried without privileges'));
+  if (missingPrivileges() !== undefined)
+    return judgeFeatures(untried('not tried without privileges'));
   try {
     return judgeFeatures({ ...(await tryFeatures()), programs: tryPrograms() });
   } catch (error) {
@@ -67,14 +73,20 @@ async function featureItems(tryPrograms: () => Attempt): Promise<ProbeItem[]> {
   }
 }
 
-/** The items of `probe` that `status` has, but for uplinks: the kernel's by what was found, the others as they are now. */
+/**
+ * The items of `probe` that `status` has, but for uplinks: the kernel's by what was found, the
+ * others as they are now.
+ */
 export function standingItems(settings: PinSettings): (features: KernelFeatures) => ProbeItem[] {
   const [privileges, pins] = [privilegeItems(), pinItem(settings)];
   return (features) => [...privileges, ...judgeFeatures(features), pins];
 }
 
 /** Looks at everything that capping needs; never throws for what it finds. */
-export async function probe(options: ProbeOptions, tryPrograms: () => Attempt): Promise<ProbeResult> {
+export async function probe(
+  options: ProbeOptions,
+  tryPrograms: () => Attempt,
+): Promise<ProbeResult> {
   const items = [
     ...privilegeItems(),
     ...(await featureItems(tryPrograms)),

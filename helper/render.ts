@@ -1,5 +1,6 @@
-// What the operator's commands print. Pure: results in, text out. Names and sentences may hold what others chose: a cell of a
-// table and a sentence are one line each, with control characters escaped.
+// What the operator's commands print. Pure: results in, text out. Names and sentences may hold what
+// others chose: a cell of a table and a sentence are one line each, with control characters
+// escaped.
 
 import type {
   AttachmentCounters,
@@ -23,12 +24,16 @@ import { sojournQuantileNs } from './shaping/counters.ts';
 import { DIRECTIONS } from './shaping/effective.ts';
 import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
 
-/** Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell printable. */
+/**
+ * Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell
+ * printable.
+ */
 export function renderTable(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of cells) {
-    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    for (const [column, cell] of row.entries())
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
   }
   const lines = cells.map((row) =>
     row
@@ -53,8 +58,19 @@ function renderAqm({
 }
 
 function exitRow(exit: ExitStatus): string[] {
-  const { name, role, kind, queues, rootQdisc, leafQdiscs, below, departureProgram, arrivalProgram } = exit;
-  const leaves = leafQdiscs.length === 0 ? '' : `${leafQdiscs.length} ${[...new Set(leafQdiscs)].join('+')}`;
+  const {
+    name,
+    role,
+    kind,
+    queues,
+    rootQdisc,
+    leafQdiscs,
+    below,
+    departureProgram,
+    arrivalProgram,
+  } = exit;
+  const leaves =
+    leafQdiscs.length === 0 ? '' : `${leafQdiscs.length} ${[...new Set(leafQdiscs)].join('+')}`;
   const under = leaves === '' ? rootQdisc : `${rootQdisc} with ${leaves}`;
   const qdisc = below === undefined ? under : `${leaves} on ${below.join(' ') || 'nothing'}`;
   // A bridge or bond without ports has nothing that could hold packets, and nowhere to send them.
@@ -76,7 +92,9 @@ function renderOverhead({ overhead }: ExitStatus): string[] {
 /** The answer of `podpaced status`. */
 export function renderStatus(status: StatusResult): string {
   const uplinks = status.exits.filter(({ role }) => role === 'uplink');
-  const enforcing = uplinks.filter(({ departureProgram, below }) => departureProgram && below?.length !== 0);
+  const enforcing = uplinks.filter(
+    ({ departureProgram, below }) => departureProgram && below?.length !== 0,
+  );
   const names = (enforcing.length > 0 ? enforcing : uplinks).map(({ name }) => name).join(' ');
   const exits = status.exits.map(exitRow);
   const lines = [
@@ -101,23 +119,37 @@ export function renderStatus(status: StatusResult): string {
   return lines.join('\n');
 }
 
-function renderAttachments({ attachments, notEnforced = [], moreNotEnforced = 0 }: StatusResult): string {
+function renderAttachments({
+  attachments,
+  notEnforced = [],
+  moreNotEnforced = 0,
+}: StatusResult): string {
   const count = notEnforced.length + moreNotEnforced;
-  return count === 0 ? String(attachments) : `${attachments}, not enforced: ${count} (see podpaced list)`;
+  return count === 0
+    ? String(attachments)
+    : `${attachments}, not enforced: ${count} (see podpaced list)`;
 }
 
 function renderHealth({ state, attachments }: StatusResult): string {
   if (state === 'ok') return 'ok';
-  return attachments === 0 ? 'DEGRADED: caps would be refused' : 'DEGRADED: not every cap is enforced';
+  return attachments === 0
+    ? 'DEGRADED: caps would be refused'
+    : 'DEGRADED: not every cap is enforced';
 }
 
 function renderSentences(title: string, sentences: readonly string[]): string[] {
-  return sentences.length === 0 ? [] : [title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
+  return sentences.length === 0
+    ? []
+    : [title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
 }
 
 /** The pair of an attachment, and what else ADD made of it. */
 function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus): string {
-  const words = [kind ?? '-', hostRouting === undefined ? undefined : 'host routing', congestionControl];
+  const words = [
+    kind ?? '-',
+    hostRouting === undefined ? undefined : 'host routing',
+    congestionControl,
+  ];
   return words.filter((word) => word !== undefined).join(', ');
 }
 
@@ -140,7 +172,14 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
   const { containerId, ifname, network, hostInterface, beside = [], effective } = attachment;
   const hostInterfaces = [hostInterface, ...beside.map((pair) => pair.hostInterface)].join(', ');
   return [
-    ...[podOf(attachment) ?? '-', containerId, ifname, network, hostInterfaces, renderWiring(attachment)],
+    ...[
+      podOf(attachment) ?? '-',
+      containerId,
+      ifname,
+      network,
+      hostInterfaces,
+      renderWiring(attachment),
+    ],
     renderCap(effective.egress),
     renderCap(effective.ingress),
     renderState(attachment),
@@ -199,7 +238,8 @@ function counterRows(attachment: AttachmentCounters): string[][] {
     const counters = attachment[direction];
     if (counters === undefined) return [];
     const { total, backlogNs, books } = counters;
-    const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } = total;
+    const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } =
+      total;
     return [
       [
         podOf(attachment) ?? '-',
@@ -234,7 +274,10 @@ export function renderCounters({ attachments }: CountersResult): string {
   return renderTable([COUNTER_COLUMNS, ...attachments.flatMap(counterRows)]);
 }
 
-/** `MISSING` is what caps need, `absent` what is only useful, `-` what was not tried and does not matter. */
+/**
+ * `MISSING` is what caps need, `absent` what is only useful, `-` what was not tried and does not
+ * matter.
+ */
 function probeState({ ok, there }: ProbeItem): string {
   if (!ok) return 'MISSING';
   if (there === undefined) return '-';
@@ -257,11 +300,18 @@ export function renderProbe({ kernel, items }: ProbeResult): string {
 /** What the kernel lacks, in a few words: `probe` has the rest. */
 function renderKernel({ kernel, features = [] }: StatusResult): string {
   const lacking = features.filter(({ there }) => there === false).map(({ name }) => name);
-  return lacking.length === 0 ? kernel : `${kernel}, without ${lacking.join(', ')} (see podpaced probe)`;
+  return lacking.length === 0
+    ? kernel
+    : `${kernel}, without ${lacking.join(', ')} (see podpaced probe)`;
 }
 
 /** The answer of `podpaced uninstall`. */
-export function renderUninstall({ detached, restoredExits, kept, unreadable = [] }: UninstallResult): string {
+export function renderUninstall({
+  detached,
+  restoredExits,
+  kept,
+  unreadable = [],
+}: UninstallResult): string {
   const done = `Detached ${detached} pods; restored ${restoredExits.map(printable).join(', ') || 'nothing'}`;
   const rest: string[] = [];
   if (kept > 0)

@@ -20,7 +20,10 @@ function isOfPod(selector: string, attachment: Candidate): boolean {
   return pod !== undefined && (selector === pod || selector === `${pod}/${attachment.ifname}`);
 }
 
-/** Those that fit `CONTAINER[/IFNAME]`: of the whole id, if there are any, or else of ids that begin so. */
+/**
+ * Those that fit `CONTAINER[/IFNAME]`: of the whole id, if there are any, or else of ids that begin
+ * so.
+ */
 function ofContainer<T extends Candidate>(selector: string, attachments: readonly T[]) {
   const [container = '', ifname, ...more] = selector.split('/');
   const fits = attachments.filter(
@@ -35,15 +38,20 @@ function ofContainer<T extends Candidate>(selector: string, attachments: readonl
 }
 
 /**
- * All attachments that `CONTAINER[/IFNAME]` names, where the container's id may be cut short, or `NAMESPACE/NAME[/IFNAME]`. A
- * whole id is nothing else. Throws an Error that says what there is when there is none.
+ * All attachments that `CONTAINER[/IFNAME]` names, where the container's id may be cut short, or
+ * `NAMESPACE/NAME[/IFNAME]`. A whole id is nothing else. Throws an Error that says what there is
+ * when there is none.
  */
-export function matchingAttachments<T extends Candidate>(selector: string, attachments: readonly T[]): T[] {
+export function matchingAttachments<T extends Candidate>(
+  selector: string,
+  attachments: readonly T[],
+): T[] {
   const { fits, isWhole } = ofContainer(selector, attachments);
   if (isWhole) return fits;
   const found = attachments.filter((one) => fits.includes(one) || isOfPod(selector, one));
   if (found.length > 0) return found;
-  const known = attachments.length === 0 ? 'no pod on this node has one' : `known are ${named(attachments)}`;
+  const known =
+    attachments.length === 0 ? 'no pod on this node has one' : `known are ${named(attachments)}`;
   throw new Error(`Cannot find a capped pod "${selector}": ${known}`);
 }
 
@@ -59,7 +67,8 @@ function byAge<T extends Candidate>(
   attachments: readonly T[],
 ): { newest: readonly T[]; older: readonly T[] } {
   const containers = [...Map.groupBy(attachments, ({ containerId }) => containerId).values()];
-  const addedAt = (own: readonly T[]): string => own.map((one) => one.addedAt ?? '').toSorted()[0] ?? '';
+  const addedAt = (own: readonly T[]): string =>
+    own.map((one) => one.addedAt ?? '').toSorted()[0] ?? '';
   const [newest = [], ...older] = containers.toSorted(
     (a, b) => Number(addedAt(a) < addedAt(b)) - Number(addedAt(a) > addedAt(b)),
   );
@@ -67,8 +76,9 @@ function byAge<T extends Candidate>(
 }
 
 /**
- * The attachment that a selector means: of two sandboxes of one pod that it names, as while the older is still on its way out,
- * that of the newer. Throws an Error that names the candidates when there is none or more than one.
+ * The attachment that a selector means: of two sandboxes of one pod that it names, as while the
+ * older is still on its way out, that of the newer. Throws an Error that names the candidates when
+ * there is none or more than one.
  */
 export function selectAttachment<T extends Candidate>(
   selector: string,

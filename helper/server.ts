@@ -1,9 +1,15 @@
-// The unix socket: who may connect, and that there is always one to connect to. What is said on it is connection.ts's.
+// The unix socket: who may connect, and that there is always one to connect to. What is said on it
+// is connection.ts's.
 
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { errorResponse, serveConnection, type ConnectionOptions, type Handler } from './connection.ts';
+import {
+  errorResponse,
+  serveConnection,
+  type ConnectionOptions,
+  type Handler,
+} from './connection.ts';
 import { encodeLine } from './protocol/frame.ts';
 import { removeDeadSocket } from './socket-file.ts';
 
@@ -14,7 +20,9 @@ export interface ServerOptions extends Omit<ConnectionOptions, 'onBusy'> {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
-/** Beyond this a new connection takes the place of the one that has been idle for the longest time. */
+/**
+ * Beyond this a new connection takes the place of the one that has been idle for the longest time.
+ */
 const MAX_CONNECTIONS = 256;
 
 /** How often it is looked whether the socket's file is still there. */
@@ -26,7 +34,10 @@ class Connections {
   /** Those on which nobody waits for us, the one that has been so for the longest time first. */
   readonly #idle = new Set<net.Socket>();
 
-  /** Takes a new connection in. False when there are too many, each with a request that is being worked on. */
+  /**
+   * Takes a new connection in. False when there are too many, each with a request that is being
+   * worked on.
+   */
   admit(socket: net.Socket): boolean {
     if (this.#all.size >= MAX_CONNECTIONS) {
       const [oldest] = this.#idle;
@@ -58,7 +69,8 @@ async function open(server: net.Server, socketPath: string): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      // Exclusive: NODE_UNIQUE_ID in the environment would have Node ask the primary of a cluster that is not there.
+      // Exclusive: NODE_UNIQUE_ID in the environment would have Node ask the primary of a cluster
+      // that is not there.
       server.listen({ path: socketPath, exclusive: true }, () => {
         server.off('error', reject);
         resolve();
@@ -88,14 +100,20 @@ export class SocketServer {
     this.#options = options;
   }
 
-  /** Throws when another helper answers there, when the file is no socket, and when it cannot be made. */
+  /**
+   * Throws when another helper answers there, when the file is no socket, and when it cannot be
+   * made.
+   */
   async start(): Promise<void> {
     await removeDeadSocket(this.#options.socketPath);
     await this.#open();
     this.#timer = setInterval(() => void this.#restore(), FILE_CHECK_MS);
   }
 
-  /** Accepts no more, and takes the file away, if it is ours. Connections are left to those who hold them. */
+  /**
+   * Accepts no more, and takes the file away, if it is ours. Connections are left to those who hold
+   * them.
+   */
   close(): void {
     clearInterval(this.#timer);
     this.#stopListening();
@@ -104,7 +122,9 @@ export class SocketServer {
   async #open(): Promise<void> {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
     await open(server, this.#options.socketPath);
-    server.on('error', (error) => this.#options.log('error', `Cannot accept a connection: ${error.message}`));
+    server.on('error', (error) =>
+      this.#options.log('error', `Cannot accept a connection: ${error.message}`),
+    );
     this.#server = server;
     this.#inode = inodeOf(this.#options.socketPath);
   }
@@ -146,12 +166,15 @@ export class SocketServer {
       this.#isLost = false;
       log('warn', `${socketPath} was removed: listening there again`);
     } catch (error) {
-      if (!wasLost) log('error', `Cannot listen on ${socketPath} again: ${(error as Error).message}`);
+      if (!wasLost)
+        log('error', `Cannot listen on ${socketPath} again: ${(error as Error).message}`);
     }
   }
 }
 
-/** Serves the socket. A leftover of a dead helper is replaced. Throws as SocketServer.start does. */
+/**
+ * Serves the socket. A leftover of a dead helper is replaced. Throws as SocketServer.start does.
+ */
 export async function listen(handler: Handler, options: ServerOptions): Promise<SocketServer> {
   const server = new SocketServer(handler, options);
   await server.start();

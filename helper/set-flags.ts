@@ -3,7 +3,13 @@
 import { ConfigError } from './config.ts';
 import type { CapChanges, SetParams } from './protocol/messages.ts';
 import { CAP_RANGES } from './protocol/ranges.ts';
-import { formatDuration, formatRate, parseBurst, parseDuration, parseRate } from './shaping/units.ts';
+import {
+  formatDuration,
+  formatRate,
+  parseBurst,
+  parseDuration,
+  parseRate,
+} from './shaping/units.ts';
 
 /** As commander gives them. */
 export interface SetFlags {
@@ -26,7 +32,12 @@ interface Setting {
 
 const SETTINGS: { readonly [K in keyof Required<CapChanges>]: Setting } = {
   rateBitsPerSec: { flag: 'rate', title: '--rate', parse: parseRate, format: formatRate },
-  burstBits: { flag: 'burst', title: '--burst', parse: parseBurst, format: (bits) => `${bits} bit` },
+  burstBits: {
+    flag: 'burst',
+    title: '--burst',
+    parse: parseBurst,
+    format: (bits) => `${bits} bit`,
+  },
   horizonNs: { flag: 'horizon', title: '--horizon', parse: parseDuration, format: formatDuration },
   aqmTargetNs: {
     flag: 'aqmTarget',
@@ -57,7 +68,10 @@ function valueOf(name: keyof CapChanges, text: string): number | null {
   throw new ConfigError(`${title} must be from ${format(least)} to ${format(most)}, got ${text}`);
 }
 
-/** What the flags ask for. Throws ConfigError or UnitError, naming the flag or the text, when they cannot be used. */
+/**
+ * What the flags ask for. Throws ConfigError or UnitError, naming the flag or the text, when they
+ * cannot be used.
+ */
 export function parseSetFlags(flags: SetFlags): Pick<SetParams, 'direction' | 'reset' | 'changes'> {
   const direction = directionOf(flags);
   const changes: { -readonly [K in keyof CapChanges]: number | null } = {};

@@ -4,7 +4,10 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { hasErrno } from './wire/errors.ts';
 
-/** True when somebody listens at a socket; false for one that nobody serves any more, for another file, and for none. */
+/**
+ * True when somebody listens at a socket; false for one that nobody serves any more, for another
+ * file, and for none.
+ */
 export function isServed(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(socketPath);

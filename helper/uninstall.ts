@@ -1,5 +1,6 @@
-// What podpace has on a node besides devices, and how it goes: pins, records, marks, socket, addons. Each is looked at
-// first and goes by the names that podpace gives; what is not podpace's stays, and so does a directory with such a thing in it.
+// What podpace has on a node besides devices, and how it goes: pins, records, marks, socket,
+// addons. Each is looked at first and goes by the names that podpace gives; what is not podpace's
+// stays, and so does a directory with such a thing in it.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -41,19 +42,25 @@ function pinNames(): ReadonlySet<string> {
 function removeFiles(directory: string, isOurs: (name: string) => boolean): void {
   if (!fs.existsSync(directory)) return;
   for (const entry of fs.readdirSync(directory, { withFileTypes: true })) {
-    if (entry.isFile() && isOurs(entry.name)) fs.rmSync(path.join(directory, entry.name), { force: true });
+    if (entry.isFile() && isOurs(entry.name))
+      fs.rmSync(path.join(directory, entry.name), { force: true });
   }
 }
 
-/** Throws Error for a pin directory that is none: nothing but pins can be on bpffs, and no pin elsewhere. */
+/**
+ * Throws Error for a pin directory that is none: nothing but pins can be on bpffs, and no pin
+ * elsewhere.
+ */
 export function requirePins(pinDir: string): void {
   if (!fs.existsSync(pinDir) || isBpffs(pinDir)) return;
-  throw new Error(`Cannot uninstall from ${pinDir}: it is not on bpffs, so podpace has pinned nothing there`);
+  throw new Error(
+    `Cannot uninstall from ${pinDir}: it is not on bpffs, so podpace has pinned nothing there`,
+  );
 }
 
 /**
- * Takes the pins of maps and programs away, so that they are made anew: what is about to be uninstalled may be of another
- * version. What is attached goes on until then.
+ * Takes the pins of maps and programs away, so that they are made anew: what is about to be
+ * uninstalled may be of another version. What is attached goes on until then.
  */
 export function discardMaps(pinDir: string, anyLayout: boolean): void {
   requirePins(pinDir);
@@ -91,10 +98,14 @@ function removeRecords({ stateDir, pinDir }: Places, forget: boolean): void {
 }
 
 /**
- * Takes away what podpace has on this node, once nothing of it is in force any more. Goes on past what cannot be removed,
- * such as a directory of a file system that is read-only, and returns a note for each.
+ * Takes away what podpace has on this node, once nothing of it is in force any more. Goes on past
+ * what cannot be removed, such as a directory of a file system that is read-only, and returns a
+ * note for each.
  */
-export async function removeTraces(places: Places, { forget, anyLayout }: Extent): Promise<string[]> {
+export async function removeTraces(
+  places: Places,
+  { forget, anyLayout }: Extent,
+): Promise<string[]> {
   const { socket, stateDir, pinDir } = places;
   const steps: readonly (() => void | Promise<void>)[] = [
     () => removePins(pinDir, anyLayout),

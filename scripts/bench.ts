@@ -1,6 +1,6 @@
-// The benches: podpace side by side with what others do, in one run on one kernel, each named and judged by itself.
-// Prints tables, writes build/bench/report.json and build/bench/report.html.
-// Exit status 0: podpace meets every figure; 1: it does not, or something failed; 130: interrupted.
+// The benches: podpace side by side with what others do, in one run on one kernel, each named and
+// judged by itself. Prints tables, writes build/bench/report.json and build/bench/report.html. Exit
+// status 0: podpace meets every figure; 1: it does not, or something failed; 130: interrupted.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -75,15 +75,22 @@ const FORMER_KERNELS: ReadonlySet<KernelSeries> = new Set(['6.1']);
 
 const lacksNetkit = ({ kernel = USUAL_KERNEL }: Options): boolean => FORMER_KERNELS.has(kernel);
 
-/** What is measured with another wiring must not stand for podpace as it comes, nor be asked of a bench that has its own. */
+/**
+ * What is measured with another wiring must not stand for podpace as it comes, nor be asked of a
+ * bench that has its own.
+ */
 function refuseWiring(program: Command, benches: readonly Bench[], options: Options): void {
   const { keep, wiring, kernel } = options;
   if (wiring === undefined) return;
   const deaf = benches.filter((bench) => !WIRED_BENCHES.has(bench));
-  if (deaf.length > 0) program.error(`error: --wiring changes nothing in ${deaf.join(', ')}: leave them out`);
-  if (keep === true) program.error('error: --keep is for podpace as it comes: leave out --wiring or --keep');
+  if (deaf.length > 0)
+    program.error(`error: --wiring changes nothing in ${deaf.join(', ')}: leave them out`);
+  if (keep === true)
+    program.error('error: --keep is for podpace as it comes: leave out --wiring or --keep');
   if (lacksNetkit(options) && WIRINGS.get(wiring)?.device === 'netkit')
-    program.error(`error: Linux ${kernel} has no netkit: leave out --kernel or choose another --wiring`);
+    program.error(
+      `error: Linux ${kernel} has no netkit: leave out --kernel or choose another --wiring`,
+    );
 }
 
 /** Nor must what another kernel has shown. */
@@ -163,7 +170,10 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
   });
 }
 
-/** One bench, by this script in a VM of its own. What it measures appears here, in the shared build directory. */
+/**
+ * One bench, by this script in a VM of its own. What it measures appears here, in the shared build
+ * directory.
+ */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const { quick, scenario, kernel = USUAL_KERNEL, wiring } = options;
   const isByCount = NETWORK_BENCHES.has(bench);
@@ -175,15 +185,24 @@ async function measureInVm(bench: Bench, options: Options, signal: AbortSignal):
     ...['--kernel', kernel],
   ];
   const machine = ['--kernel', kernel, ...(isByCount ? COUNTED_MACHINE : [])];
-  const command = [path.join(projectRoot, 'scripts/bench'), '--prepared', '--here', ...flags, bench];
+  const command = [
+    path.join(projectRoot, 'scripts/bench'),
+    '--prepared',
+    '--here',
+    ...flags,
+    bench,
+  ];
   const status = await runInSturdyVm(command, VM_ATTEMPTS, machine, signal);
-  if (status !== 0) throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
+  if (status !== 0)
+    throw new Error(`Cannot measure ${bench}: its VM ended with status ${status}: see above`);
 }
 
 /** First words of what programs say of their versions. */
 async function toolVersions(): Promise<Record<string, string>> {
   const first = (text: string): string => text.split('\n')[0]?.trim() ?? '';
-  const revision = await capture('git', ['-C', projectRoot, 'rev-parse', '--short', 'HEAD']).catch(() => '');
+  const revision = await capture('git', ['-C', projectRoot, 'rev-parse', '--short', 'HEAD']).catch(
+    () => '',
+  );
   return {
     ...(revision !== '' && { podpace: first(revision) }),
     iperf3: first(await capture('iperf3', ['--version'])),
@@ -230,7 +249,8 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const parts = benches
     .flatMap((bench) => readPart(partFile(bench)) ?? [])
     .map((part) => ({ ...part, ...(revision !== undefined && { revision }) }));
-  if (parts.length === 0) throw new Error('Cannot report: nothing was measured; does --scenario match any?');
+  if (parts.length === 0)
+    throw new Error('Cannot report: nothing was measured; does --scenario match any?');
   const report = writeReports(parts, benches, options, tools);
   const isFull =
     options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
@@ -240,7 +260,8 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   const measured = benches.filter((name) => parts.some(({ bench }) => bench === name));
   const head = `kernel ${report.kernel}${report.quick ? ', quick: short loads, one repeat' : ''}`;
   process.stdout.write(`\n${head}\n\n${textTables(measured, report.rows)}\n`);
-  if (options.wiring !== undefined) process.stdout.write(`podpace joined its pods by ${options.wiring}\n\n`);
+  if (options.wiring !== undefined)
+    process.stdout.write(`podpace joined its pods by ${options.wiring}\n\n`);
   const counted = parts.flatMap(({ bench, clock }) => (clock === undefined ? [] : [bench]));
   if (counted.length > 0)
     process.stdout.write(
@@ -249,14 +270,19 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
   for (const { met, text } of report.verdicts)
     process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = report.verdicts.filter(({ met }) => !met).length;
-  const conclusion = missed === 0 ? 'podpace meets every figure' : `podpace misses ${missed} of its figures`;
+  const conclusion =
+    missed === 0 ? 'podpace meets every figure' : `podpace misses ${missed} of its figures`;
   process.stdout.write(
     `\n${conclusion} on Linux ${report.kernel}; report: ${path.relative(process.cwd(), REPORT_HTML)}\n`,
   );
   return missed === 0 ? 0 : 1;
 }
 
-async function bench(benches: readonly Bench[], options: Options, signal: AbortSignal): Promise<number> {
+async function bench(
+  benches: readonly Bench[],
+  options: Options,
+  signal: AbortSignal,
+): Promise<number> {
   requireRoot('run a bench');
   if (options.prepared === true) {
     for (const name of benches) await measureHere(name, options, signal);
@@ -267,14 +293,18 @@ async function bench(benches: readonly Bench[], options: Options, signal: AbortS
   const hasFq = await hasSchFq();
   const lacking = benches.filter((name) => NETWORK_BENCHES.has(name));
   if (options.here === true && !hasFq && lacking.length > 0)
-    throw new Error(`Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`);
+    throw new Error(
+      `Cannot run ${lacking.join(', ')} here: this kernel has no sch_fq; leave out --here`,
+    );
   const isHere = (name: Bench): boolean =>
     options.vm !== true &&
     options.kernel === undefined &&
     (hasFq || options.here === true || name === 'cost');
   const inVms = benches.filter((name) => !isHere(name));
   if (inVms.length > 0)
-    say(`measured inside VMs with Debian's kernel ${options.kernel ?? USUAL_KERNEL}: ${inVms.join(', ')}`);
+    say(
+      `measured inside VMs with Debian's kernel ${options.kernel ?? USUAL_KERNEL}: ${inVms.join(', ')}`,
+    );
   let failure: unknown;
   for (const name of benches) {
     signal.throwIfAborted();

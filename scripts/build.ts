@@ -1,5 +1,5 @@
-// ./scripts/build: the BPF object by clang, then dist/podpace and dist/podpaced: one bundle each, packed with the
-// native addons into a Node single executable. Does only what is out of date.
+// ./scripts/build: the BPF object by clang, then dist/podpace and dist/podpaced: one bundle each,
+// packed with the native addons into a Node single executable. Does only what is out of date.
 
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -21,8 +21,8 @@ interface Executable {
 }
 
 /**
- * MiB. What V8 collects often is small: the buffers of the kernel's answers, which hang on it, are freed with it. At V8's own
- * choice of 16 a helper that is asked much holds some 50 MiB of them.
+ * MiB. What V8 collects often is small: the buffers of the kernel's answers, which hang on it, are
+ * freed with it. At V8's own choice of 16 a helper that is asked much holds some 50 MiB of them.
  */
 const HELPER_SEMI_SPACE = 1;
 
@@ -37,20 +37,26 @@ const EXECUTABLES: readonly Executable[] = [
 ];
 
 /**
- * Modules of Node's by themselves. Else each file that imports one gets an object with copies of all its properties, which
- * takes a millisecond of a plugin that is done in a few.
+ * Modules of Node's by themselves. Else each file that imports one gets an object with copies of
+ * all its properties, which takes a millisecond of a plugin that is done in a few.
  */
 const builtinsAsTheyAre: Plugin = {
   name: 'builtins-as-they-are',
   setup(build) {
-    build.onResolve({ filter: /^node:(fs|path|sea)$/ }, ({ path }) => ({ path, namespace: 'builtin' }));
+    build.onResolve({ filter: /^node:(fs|path|sea)$/ }, ({ path }) => ({
+      path,
+      namespace: 'builtin',
+    }));
     build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
       contents: `export default process.getBuiltinModule(${JSON.stringify(path)});`,
     }));
   },
 };
 
-/** One CommonJS file with everything in it, since a single executable can require nothing but Node's own modules. */
+/**
+ * One CommonJS file with everything in it, since a single executable can require nothing but Node's
+ * own modules.
+ */
 async function bundleEntry({ name, entry }: Executable): Promise<string> {
   const outfile = path.join(buildDirectory, 'bundle', `${name}.cjs`);
   await bundle({
@@ -62,7 +68,8 @@ async function bundleEntry({ name, entry }: Executable): Promise<string> {
     platform: 'node',
     format: 'cjs',
     target: 'node24',
-    // Lazy parts stay lazy, as functions inside the bundle: the executable's loader has no import().
+    // Lazy parts stay lazy, as functions inside the bundle: the executable's loader has no
+    // import().
     supported: { 'dynamic-import': false },
     alias: { 'node-gyp-build': path.join(projectRoot, 'helper/kernel/netlink-addon.cts') },
     plugins: [builtinsAsTheyAre],

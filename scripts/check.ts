@@ -1,4 +1,5 @@
-// npm run check: types, lint with the layer rule, format, unused code. Every check runs; any failure fails.
+// npm run check: types, lint with the layer rule, format, unused code. Every check runs; any
+// failure fails.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -18,10 +19,15 @@ function bin(name: string): string {
 }
 
 function cSources(): string[] {
-  return fs.globSync(['bpf/*.{c,h}', 'test/**/*.{c,h}', 'scripts/**/*.{c,h}'], { cwd: projectRoot });
+  return fs.globSync(['bpf/*.{c,h}', 'test/**/*.{c,h}', 'scripts/**/*.{c,h}'], {
+    cwd: projectRoot,
+  });
 }
 
-/** Node's tools are scripts: they run on the pinned Node, first in PATH, and not on whatever the machine has. */
+/**
+ * Node's tools are scripts: they run on the pinned Node, first in PATH, and not on whatever the
+ * machine has.
+ */
 const environment = {
   ...process.env,
   PATH: `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
@@ -41,7 +47,11 @@ const checks: readonly Check[] = [
 ];
 
 const failed = checks.filter(({ title, command, args }) => {
-  const { status } = spawnSync(command, args, { cwd: projectRoot, stdio: 'inherit', env: environment });
+  const { status } = spawnSync(command, args, {
+    cwd: projectRoot,
+    stdio: 'inherit',
+    env: environment,
+  });
   say(`${title}: ${status === 0 ? 'ok' : 'FAILED'}`);
   return status !== 0;
 });

@@ -1,6 +1,7 @@
-// The main job, end to end: a node with three pods whose caps come through the shipped conflist, measured on the
-// wire beside the CNI bandwidth plugin. Prints a table, writes build/lab/report.json and build/lab/report.html.
-// Exit status 0: podpace is within its limits; 1: it is not, or something failed; 130: interrupted.
+// The main job, end to end: a node with three pods whose caps come through the shipped conflist,
+// measured on the wire beside the CNI bandwidth plugin. Prints a table, writes
+// build/lab/report.json and build/lab/report.html. Exit status 0: podpace is within its limits; 1:
+// it is not, or something failed; 130: interrupted.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -58,7 +59,10 @@ async function prepare(): Promise<void> {
 
 const VM_ATTEMPTS = 3;
 
-/** The same command inside a VM whose kernel has sch_fq; the reports appear here, in the shared build directory. */
+/**
+ * The same command inside a VM whose kernel has sch_fq; the reports appear here, in the shared
+ * build directory.
+ */
 async function runInVm(options: Options, signal: AbortSignal): Promise<number> {
   say("this kernel has no sch_fq, so the lab runs inside a VM with Debian's kernel 6.12");
   const quick = options.quick === true ? ['--quick'] : [];
@@ -94,9 +98,11 @@ function report(labRun: LabRun): number {
   process.stdout.write(
     `\nkernel ${kernel}, CPUs: ${cpus}, TCP ${congestionControl}\n\n${textReport(measurements)}\n\n`,
   );
-  for (const { met, text } of verdicts) process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
+  for (const { met, text } of verdicts)
+    process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
   const missed = verdicts.filter(({ met }) => !met).length;
-  const conclusion = missed === 0 ? 'podpace holds every cap' : `podpace misses ${missed} of its limits`;
+  const conclusion =
+    missed === 0 ? 'podpace holds every cap' : `podpace misses ${missed} of its limits`;
   process.stdout.write(`\n${conclusion}; chart: ${path.relative(process.cwd(), REPORT_HTML)}\n`);
   return missed === 0 ? 0 : 1;
 }
@@ -109,7 +115,8 @@ async function lab(options: Options, signal: AbortSignal): Promise<number> {
   }
   signal.throwIfAborted();
   if (await hasSchFq()) return report(await measure(options, signal));
-  if (options.prepared === true) throw new Error('Cannot run the lab: the kernel of the VM has no sch_fq');
+  if (options.prepared === true)
+    throw new Error('Cannot run the lab: the kernel of the VM has no sch_fq');
   return await runInVm(options, signal);
 }
 
@@ -117,7 +124,8 @@ async function main(options: Options, signal: AbortSignal): Promise<number> {
   try {
     const status = await lab(options, signal);
     // Here and not in the VM, where only the project's own tree is this machine's.
-    if (options.json !== undefined && fs.existsSync(REPORT_JSON)) fs.copyFileSync(REPORT_JSON, options.json);
+    if (options.json !== undefined && fs.existsSync(REPORT_JSON))
+      fs.copyFileSync(REPORT_JSON, options.json);
     return signal.aborted ? INTERRUPTED : status;
   } catch (error) {
     if (signal.aborted) return INTERRUPTED;

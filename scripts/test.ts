@@ -1,10 +1,12 @@
-// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all tests, or one tier. Ends in a line
-// `N passed, N failed`; the one before names the kernels that they ran on.
+// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all
+// tests, or one tier. Ends in a line `N passed, N failed`; the one before names the kernels that
+// they ran on.
 //
-// A machine without a mounted bpffs gets one for as long as tests run on it.
-// unit, bpf and netns run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
-// What runs in a VM does not hang on how quick that is, so VMs run side by side, and beside what runs on this kernel: of that
-// there is never more than one test file at a time, but in the unit tier, and it goes before VMs that count instructions.
+// A machine without a mounted bpffs gets one for as long as tests run on it. unit, bpf and netns
+// run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
+// What runs in a VM does not hang on how quick that is, so VMs run side by side, and beside what
+// runs on this kernel: of that there is never more than one test file at a time, but in the unit
+// tier, and it goes before VMs that count instructions.
 
 import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
@@ -30,7 +32,10 @@ type Tier = (typeof TIERS)[number];
 
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
 
-/** Kernels of the vm tier unless some are asked for: the newest that Debian has, and the oldest that podpace supports. */
+/**
+ * Kernels of the vm tier unless some are asked for: the newest that Debian has, and the oldest that
+ * podpace supports.
+ */
 const USUAL_KERNELS: readonly KernelSeries[] = ['newest', '6.1'];
 
 /** What one VM runs. */
@@ -50,12 +55,15 @@ interface VmResult {
   readonly ranOn: string;
 }
 
-/** The kernel of the netns tier's second run: it has no tcx, so programs are attached in another way there. */
+/**
+ * The kernel of the netns tier's second run: it has no tcx, so programs are attached in another way
+ * there.
+ */
 const OLDEST: KernelSeries = '6.1';
 
 /**
- * The programs, and what needs fq, on each of the kernels. The netns tier on the one that differs most from a present-day
- * kernel, which this machine's own is. The longest jobs first.
+ * The programs, and what needs fq, on each of the kernels. The netns tier on the one that differs
+ * most from a present-day kernel, which this machine's own is. The longest jobs first.
  */
 function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
   const isElsewhere = (file: string, kernel: KernelSeries): boolean => {
@@ -87,24 +95,35 @@ function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
 /** As many at once: each keeps one of the machine's processors busy. */
 const VMS_AT_ONCE = Math.max(1, availableParallelism());
 /**
- * One processor each. With two, QEMU 7.2 emulates them in two threads, and now and then runs stale translations of the
- * machine code that V8 has just written: Node then dies of SIGSEGV.
+ * One processor each. With two, QEMU 7.2 emulates them in two threads, and now and then runs stale
+ * translations of the machine code that V8 has just written: Node then dies of SIGSEGV.
  */
 const VM_CPUS = '1';
-/** A clock that counts instructions: what is measured does not hang on what else this machine does. */
+/**
+ * A clock that counts instructions: what is measured does not hang on what else this machine does.
+ */
 const TIMED_VM = ['--count-instructions', '--skip-idle'];
-/** By that clock it is all the same when they run: they have what the tests on this kernel leave, which mostly wait. */
+/**
+ * By that clock it is all the same when they run: they have what the tests on this kernel leave,
+ * which mostly wait.
+ */
 const YIELDING = ['nice', '-n', '19'] as const;
 /** Several times what a slow machine takes. */
 const VM_TIMEOUT_SECONDS = '3600';
-/** By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends with the VM. */
+/**
+ * By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends
+ * with the VM.
+ */
 const AVA_TIMEOUT_TIMED = '24h';
 
-/** Tests with thousands of objects or dozens of processes, which an emulated processor is minutes at. */
+/**
+ * Tests with thousands of objects or dozens of processes, which an emulated processor is minutes
+ * at.
+ */
 const AT_SCALE = 'test/netns/scale/';
 /**
- * About files, messages and commands, on which kernels have no influence, or about this project's own instruments; and what
- * the vm tier has on the oldest kernel, too.
+ * About files, messages and commands, on which kernels have no influence, or about this project's
+ * own instruments; and what the vm tier has on the oldest kernel, too.
  */
 const ON_ANY_KERNEL = [
   'test/netns/cni/conflists',
@@ -126,8 +145,9 @@ const ON_ANY_KERNEL = [
   'test/netns/scripts/',
 ];
 /**
- * Of two kernels on one, where both are asked for: an emulated processor is minutes at each, and what they test hangs on the
- * kernel in nothing that others do not try on both. With `--kernel` a kernel has them all.
+ * Of two kernels on one, where both are asked for: an emulated processor is minutes at each, and
+ * what they test hangs on the kernel in nothing that others do not try on both. With `--kernel` a
+ * kernel has them all.
  */
 const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   'test/vm/helper/books': OLDEST,
@@ -196,7 +216,16 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   say(`vm: ${labelOf(job)} tests in a VM`);
   const clock = isTimed ? TIMED_VM : [];
   const bundled = await bundleTests(name, job.files);
-  const vm = ['--kernel', kernel, '--cpus', VM_CPUS, ...clock, '--timeout', VM_TIMEOUT_SECONDS, '--'];
+  const vm = [
+    '--kernel',
+    kernel,
+    '--cpus',
+    VM_CPUS,
+    ...clock,
+    '--timeout',
+    VM_TIMEOUT_SECONDS,
+    '--',
+  ];
   const inside = [
     path.join(projectRoot, 'scripts/test'),
     ...['--inside-vm', JSON.stringify({ ...job, files: [bundled] }), '--result', result],
@@ -245,7 +274,10 @@ async function severalAtOnce(jobs: readonly Job[], signal: AbortSignal): Promise
   return await allOf(Array.from({ length: VMS_AT_ONCE }, work), signal);
 }
 
-/** On this kernel one job after the other: what they measure hangs on how much of the machine they get. */
+/**
+ * On this kernel one job after the other: what they measure hangs on how much of the machine they
+ * get.
+ */
 function jobsHere(tiers: readonly Tier[]): Job[] {
   const files = filesOf('netns');
   const [atScale, others] = [true, false].map((isAtScale) =>
@@ -266,8 +298,9 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
 }
 
 /**
- * All tests on this kernel, and VMs beside them. Those that go by time would take it from tests that do so, too: they begin when
- * these have ended; and all of them where there is one processor only.
+ * All tests on this kernel, and VMs beside them. Those that go by time would take it from tests
+ * that do so, too: they begin when these have ended; and all of them where there is one processor
+ * only.
  */
 async function runSideBySide(
   tiers: readonly Tier[],
@@ -365,7 +398,8 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     runHere(filesOf('unit'), { label: 'unit', concurrency: 2, allowSkips: true, signal: each });
   const first = tiers.includes('unit') ? await unit(signal) : NOTHING;
   const total = addTallies(first, await runSideBySide(tiers, kernels, signal));
-  if (total.skipped > 0) say(`${total.skipped} skipped: this kernel is older than the feature they test`);
+  if (total.skipped > 0)
+    say(`${total.skipped} skipped: this kernel is older than the feature they test`);
   process.stdout.write(`on Linux ${[...releases].join(', ')}\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
   return total;

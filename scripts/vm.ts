@@ -44,7 +44,11 @@ const program = new Command('vm')
     "Runs a command as root in a VM with a Debian kernel, over this machine's files, and exits with its status.",
   )
   .addOption(new Option('--kernel <series>', 'kernel series').choices(kernelSeries).default('6.12'))
-  .option('--cpus <n>', `virtual processors (default: ${USUAL_CPUS}; with --skip-idle 1)`, positiveInteger)
+  .option(
+    '--cpus <n>',
+    `virtual processors (default: ${USUAL_CPUS}; with --skip-idle 1)`,
+    positiveInteger,
+  )
   .option('--memory <mib>', 'memory in MiB', positiveInteger, 2048)
   .option(
     '--count-instructions',
@@ -52,7 +56,11 @@ const program = new Command('vm')
     false,
   )
   .option('--skip-idle', 'with --count-instructions: waiting takes no time', false)
-  .option('--timeout <seconds>', 'end the command after so many seconds (status 124)', positiveInteger)
+  .option(
+    '--timeout <seconds>',
+    'end the command after so many seconds (status 124)',
+    positiveInteger,
+  )
   .argument('<command...>', 'command and its arguments, after --')
   .addHelpText(
     'after',
@@ -70,12 +78,19 @@ try {
   process.exitCode = cause instanceof Interruption ? cause.status : STATUS_FAILED;
 }
 
-async function main(command: string[], options: Options, interruption: AbortController): Promise<number> {
+async function main(
+  command: string[],
+  options: Options,
+  interruption: AbortController,
+): Promise<number> {
   const { signal } = interruption;
   const cwd = workingDirectory();
   if (options.skipIdle && !options.countInstructions)
-    throw new Error('--skip-idle needs --count-instructions: only that clock can pass over waiting');
-  // While one processor waits for another, as they do at boot, the clock runs off: seen with QEMU 7.2, which never ends then.
+    throw new Error(
+      '--skip-idle needs --count-instructions: only that clock can pass over waiting',
+    );
+  // While one processor waits for another, as they do at boot, the clock runs off: seen with QEMU
+  // 7.2, which never ends then.
   if (options.skipIdle && (options.cpus ?? 1) > 1)
     throw new Error(`--skip-idle serves one processor only: leave --cpus ${options.cpus} away`);
   requireRoot('run a VM');
@@ -109,7 +124,10 @@ function workingDirectory(): string {
   );
 }
 
-/** Whether KVM runs the probe to its end within the limit. Throws the signal's reason when that is aborted. */
+/**
+ * Whether KVM runs the probe to its end within the limit. Throws the signal's reason when that is
+ * aborted.
+ */
 async function boots(probe: Probe, signal: AbortSignal, limit: AbortSignal): Promise<boolean> {
   const [stdout, stderr] = [new PassThrough().resume(), new PassThrough().resume()];
   const request = { ...probe, accelerator: 'kvm', stdout, stderr } as const;

@@ -1,5 +1,5 @@
-// ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps enforced. Either all of
-// it happens or nothing stays.
+// ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps
+// enforced. Either all of it happens or nothing stays.
 
 import { AddBudget } from '../budget.ts';
 import { parseCaps } from '../caps.ts';
@@ -18,7 +18,12 @@ import type { WiringPlan } from '../wiring/plan.ts';
 /** What every step of ADD needs. */
 interface Addition extends Enforcement, Limits {}
 
-function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ipam: CniResult): JsonObject {
+function podResult(
+  { call }: Addition,
+  { host, pod }: Pair,
+  plan: WiringPlan,
+  ipam: CniResult,
+): JsonObject {
   const result: CniResult = {
     interfaces: [
       { name: host.name, ...hardwareAddressOf(host), mtu: host.mtu },
@@ -32,10 +37,14 @@ function podResult({ call }: Addition, { host, pod }: Pair, plan: WiringPlan, ip
 }
 
 /** Sets the pod's congestion control, when there is one to set. Throws CniError. */
-async function chooseCongestionControl({ settings, undo }: Addition, session: Session): Promise<void> {
+async function chooseCongestionControl(
+  { settings, undo }: Addition,
+  session: Session,
+): Promise<void> {
   const { congestionControl } = settings;
   if (congestionControl === undefined) return;
-  const { requireDepartureTimes, setCongestionControl } = await import('../wiring/congestion-control.ts');
+  const { requireDepartureTimes, setCongestionControl } =
+    await import('../wiring/congestion-control.ts');
   await requireDepartureTimes(session, congestionControl);
   const former = setCongestionControl(session, congestionControl);
   undo.push('set the former congestion control', async () => {
@@ -79,7 +88,10 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   );
 }
 
-/** Chained plugin: the interface is there, only the rest is ours. Without caps there may be nothing to do. */
+/**
+ * Chained plugin: the interface is there, only the rest is ours. Without caps there may be nothing
+ * to do.
+ */
 async function addCaps(addition: Addition, previous: unknown): Promise<JsonObject> {
   const { edges, call, settings } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);

@@ -1,4 +1,5 @@
-// CHECK: everything that ADD made must be there, down to the programs and qdiscs that enforce the caps.
+// CHECK: everything that ADD made must be there, down to the programs and qdiscs that enforce the
+// caps.
 
 import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult, type Settings } from '../config.ts';
@@ -25,10 +26,14 @@ interface Check extends Enforcement {
 
 /** The pod's interface as ADD has listed it. Throws CniError 7 when it is not there. */
 function podInterface({ interfaces = [] }: CniResult, ifname: string) {
-  const index = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox !== undefined);
+  const index = interfaces.findIndex(
+    ({ name, sandbox }) => name === ifname && sandbox !== undefined,
+  );
   const found = interfaces[index];
   if (found !== undefined) return { index, mac: found.mac };
-  const listed = interfaces.map(({ name, sandbox }) => (sandbox === undefined ? `${name} (node)` : name));
+  const listed = interfaces.map(({ name, sandbox }) =>
+    sandbox === undefined ? `${name} (node)` : name,
+  );
   throw new CniError(
     ErrorCode.invalidConfig,
     `Cannot find interface "${ifname}" of the pod in prevResult: it lists ${listed.join(', ') || 'none'}`,
@@ -37,7 +42,10 @@ function podInterface({ interfaces = [] }: CniResult, ifname: string) {
 }
 
 /** Main plugin. */
-async function checkPod({ edges, call, settings, result }: Check, type: string): Promise<WiredPair> {
+async function checkPod(
+  { edges, call, settings, result }: Check,
+  type: string,
+): Promise<WiredPair> {
   const { delegate, findPlugin } = await import('../ipam.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
@@ -45,7 +53,9 @@ async function checkPod({ edges, call, settings, result }: Check, type: string):
   const { withSession } = await import('../wiring/session.ts');
   const { index, mac } = podInterface(result, call.ifname);
   await delegate(edges, call, findPlugin(type, call.path), 'CHECK');
-  const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === index);
+  const ips = (result.ips ?? []).filter(
+    (ip) => ip.interface === undefined || ip.interface === index,
+  );
   const plan = planWiring(ips, result.routes ?? []);
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, async (session) => {
@@ -66,11 +76,18 @@ async function checkChained({ edges, call, settings, result }: Check): Promise<W
     const pair = await findPair(session, call.ifname);
     await checkCongestionControl(session, settings);
     const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
-    return { ...pair, addresses, others: await findOtherWays(session, call.ifname, result, 'check') };
+    return {
+      ...pair,
+      addresses,
+      others: await findOtherWays(session, call.ifname, result, 'check'),
+    };
   });
 }
 
-async function checkCongestionControl(session: Session, { congestionControl }: Settings): Promise<void> {
+async function checkCongestionControl(
+  session: Session,
+  { congestionControl }: Settings,
+): Promise<void> {
   if (congestionControl === undefined) return;
   const { requireCongestionControl } = await import('../wiring/congestion-control.ts');
   requireCongestionControl(session, congestionControl);

@@ -1,5 +1,5 @@
-// DEL: takes away what ADD made, as much as there is of it. It may come without netns, prevResult, helper or valid
-// caps, and any number of times.
+// DEL: takes away what ADD made, as much as there is of it. It may come without netns, prevResult,
+// helper or valid caps, and any number of times.
 
 import { hasCaps, parseCaps } from '../caps.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
@@ -11,7 +11,9 @@ import type { Invocation } from '../skel.ts';
 /** DEL must not keep a pod from going. */
 const DETACH_DEADLINE_MS = 3_000;
 
-/** False only when the configuration says so clearly: then nobody misses a helper that is not there. */
+/**
+ * False only when the configuration says so clearly: then nobody misses a helper that is not there.
+ */
 function mayHaveCaps(call: Invocation): boolean {
   try {
     return hasCaps(parseCaps(call.config));
@@ -21,8 +23,8 @@ function mayHaveCaps(call: Invocation): boolean {
 }
 
 /**
- * What is left counts and not the caps, since a runtime need not repeat them in DEL. A failure of the helper does not keep the
- * pod from going: it drops what belongs to interfaces that are gone.
+ * What is left counts and not the caps, since a runtime need not repeat them in DEL. A failure of
+ * the helper does not keep the pod from going: it drops what belongs to interfaces that are gone.
  */
 async function detachBestEffort(edges: Edges, call: Invocation): Promise<void> {
   const socket = socketOrDefault(call.config);
@@ -78,7 +80,10 @@ function ipamTypeOrNote(edges: Edges, call: Invocation): string | undefined {
   }
 }
 
-/** Runs DEL. The link goes before its address, which could otherwise be given to another pod while it is in use. */
+/**
+ * Runs DEL. The link goes before its address, which could otherwise be given to another pod while
+ * it is in use.
+ */
 export async function del(edges: Edges, call: Invocation): Promise<undefined> {
   await detachBestEffort(edges, call);
   const type = ipamTypeOrNote(edges, call);

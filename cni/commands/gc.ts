@@ -1,4 +1,5 @@
-// GC: removes what belongs to attachments that are gone, as much as possible, and reports what went wrong at the end.
+// GC: removes what belongs to attachments that are gone, as much as possible, and reports what went
+// wrong at the end.
 
 import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
@@ -10,12 +11,19 @@ import { CniError } from '../types.ts';
 
 const GC_DEADLINE_MS = 10_000;
 
-/** Attachments in one request: a message has 64 KiB, and an attachment seldom more than 120 bytes. */
+/**
+ * Attachments in one request: a message has 64 KiB, and an attachment seldom more than 120 bytes.
+ */
 const PART_LENGTH = 200;
 
-/** The list in parts that fit into messages, each for a range of keys; together they cover every key. */
+/**
+ * The list in parts that fit into messages, each for a range of keys; together they cover every
+ * key.
+ */
 export function partsOf(valid: readonly AttachmentKey[]): Omit<GcParams, 'network'>[] {
-  const sorted = valid.map((key) => [keyOf(key), key] as const).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = valid
+    .map((key) => [keyOf(key), key] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
   const starts = Array.from(
     { length: Math.max(1, Math.ceil(sorted.length / PART_LENGTH)) },
     (_, part) => part * PART_LENGTH,
@@ -23,8 +31,14 @@ export function partsOf(valid: readonly AttachmentKey[]): Omit<GcParams, 'networ
   return starts.map((start) => {
     const end = start + PART_LENGTH;
     const [from, to] = [start === 0 ? undefined : sorted[start]?.[0], sorted[end]?.[0]];
-    const part = sorted.slice(start, end).map(([, { containerId, ifname }]) => ({ containerId, ifname }));
-    return { valid: part, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
+    const part = sorted
+      .slice(start, end)
+      .map(([, { containerId, ifname }]) => ({ containerId, ifname }));
+    return {
+      valid: part,
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+    };
   });
 }
 
@@ -84,7 +98,10 @@ function combine(errors: readonly Error[]): Error | undefined {
   return new CniError(toCniError(first).code, errors.map(({ message }) => message).join('; '));
 }
 
-/** Runs GC. Without the list of those that live, nothing of ours is taken for stale; IPAM decides for itself. */
+/**
+ * Runs GC. Without the list of those that live, nothing of ours is taken for stale; IPAM decides
+ * for itself.
+ */
 export async function gc(edges: Edges, call: Invocation): Promise<undefined> {
   const valid = validAttachments(call.config);
   const type = ipamType(call.config);

@@ -1,5 +1,6 @@
-// STATUS: can this node serve an ADD, now or soon? Runtimes ask every few seconds, and take a node whose network is not ready out of
-// service. So it fails only where a pod with a cap has no hope, and costs no round trip to the helper while that shows signs of life.
+// STATUS: can this node serve an ADD, now or soon? Runtimes ask every few seconds, and take a node
+// whose network is not ready out of service. So it fails only where a pod with a cap has no hope,
+// and costs no round trip to the helper while that shows signs of life.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -16,7 +17,9 @@ const STATUS_DEADLINE_MS = 2_000;
 /** No heartbeat comes near; what is longer is none. */
 const MAX_HEARTBEAT_BYTES = 4096;
 
-/** What the helper's file says, or undefined without one. One that cannot be read is a damaged one. */
+/**
+ * What the helper's file says, or undefined without one. One that cannot be read is a damaged one.
+ */
 function readHeartbeat(socket: string): string | undefined {
   const file = path.join(path.dirname(socket), HEARTBEAT);
   try {
@@ -33,11 +36,24 @@ function outlook({ socket, helperAwaySeconds }: Settings): Outlook {
   return outlookOf(text, { bootId: bootId(), bootSeconds: bootSeconds() }, helperAwaySeconds);
 }
 
-/** Asks at the socket where the file gives no hope: the helper may be of a release without it, or unable to write it. */
-async function askAfterAll(edges: Edges, socket: string, why: string): Promise<CniError | undefined> {
+/**
+ * Asks at the socket where the file gives no hope: the helper may be of a release without it, or
+ * unable to write it.
+ */
+async function askAfterAll(
+  edges: Edges,
+  socket: string,
+  why: string,
+): Promise<CniError | undefined> {
   const { askHelper, HelperError } = await import('../../helper/protocol/client.ts');
   try {
-    const { problems } = await askHelper(edges, socket, 'status', {}, { deadlineMs: STATUS_DEADLINE_MS });
+    const { problems } = await askHelper(
+      edges,
+      socket,
+      'status',
+      {},
+      { deadlineMs: STATUS_DEADLINE_MS },
+    );
     for (const problem of problems) note(edges, `the helper reports: ${problem}`);
     return undefined;
   } catch (error) {

@@ -1,5 +1,5 @@
-// The alias that podpace gives to a host interface: it finds the interfaces of a network, also renamed ones, and tells a human
-// whose they are.
+// The alias that podpace gives to a host interface: it finds the interfaces of a network, also
+// renamed ones, and tells a human whose they are.
 
 /** Names one attachment on the node. */
 export interface Attachment {

@@ -1,4 +1,5 @@
-// Which congestion control TCP uses in a pod: a parameter of its network namespace, of which the node's own is untouched.
+// Which congestion control TCP uses in a pod: a parameter of its network namespace, of which the
+// node's own is untouched.
 
 import { hasErrno } from '../../helper/wire/errors.ts';
 import { CniError, ErrorCode } from '../types.ts';
@@ -8,9 +9,10 @@ const PARAMETER = 'net/ipv4/tcp_congestion_control';
 const AVAILABLE = 'net/ipv4/tcp_available_congestion_control';
 
 /**
- * Throws CniError 100 where the time at which a socket wants a packet to leave is lost when it crosses namespaces. Linux 5.18
- * has the clock of a time beside it, and keeps the time of which it knows the clock; what sets both came with that
- * (bpf_skb_set_tstamp), and vendors took it over as one. Where it cannot be tried it is taken to be so.
+ * Throws CniError 100 where the time at which a socket wants a packet to leave is lost when it
+ * crosses namespaces. Linux 5.18 has the clock of a time beside it, and keeps the time of which it
+ * knows the clock; what sets both came with that (bpf_skb_set_tstamp), and vendors took it over as
+ * one. Where it cannot be tried it is taken to be so.
  */
 export async function requireDepartureTimes({ kernel }: Session, name: string): Promise<void> {
   const { there, why } = await kernel.tryStamp();
@@ -44,8 +46,8 @@ function refusal({ kernel, netns }: Session, name: string, error: unknown): Erro
 }
 
 /**
- * Sets the algorithm in the pod's namespace; returns the one that was set before. Throws CniError 7 with the reason and the
- * remedy when the kernel does not have it or does not allow it.
+ * Sets the algorithm in the pod's namespace; returns the one that was set before. Throws CniError 7
+ * with the reason and the remedy when the kernel does not have it or does not allow it.
  */
 export function setCongestionControl(session: Session, name: string): string {
   const { kernel, netns } = session;

@@ -1,5 +1,6 @@
-// Finds the host interface of a pod's interface that another plugin made. The kernel is asked; of prevResult, in which plugins
-// list what they please (test/netns/scale/prev-results.test.ts), only the addresses are taken.
+// Finds the host interface of a pod's interface that another plugin made. The kernel is asked; of
+// prevResult, in which plugins list what they please (test/netns/scale/prev-results.test.ts), only
+// the addresses are taken.
 
 import type { Link } from '../../helper/kernel/links.ts';
 import { CniError, ErrorCode, type CniInterface, type CniResult } from '../types.ts';
@@ -26,8 +27,14 @@ interface PodEnd {
   readonly hostInterface: string;
 }
 
-/** The entries that are the pod's end: of its name, in this sandbox if there are such, else in any, else without one. */
-function entriesOf(interfaces: readonly CniInterface[], { ifname, netns }: PodEnd): readonly CniInterface[] {
+/**
+ * The entries that are the pod's end: of its name, in this sandbox if there are such, else in any,
+ * else without one.
+ */
+function entriesOf(
+  interfaces: readonly CniInterface[],
+  { ifname, netns }: PodEnd,
+): readonly CniInterface[] {
   const named = interfaces.filter(({ name }) => name === ifname);
   const inSandbox = named.filter(({ sandbox }) => sandbox !== undefined);
   const here = inSandbox.filter(({ sandbox }) => sandbox === netns);
@@ -35,20 +42,27 @@ function entriesOf(interfaces: readonly CniInterface[], { ifname, netns }: PodEn
 }
 
 /**
- * Addresses of the pod's interface in a result, without prefix lengths: those that name no interface, and those whose
- * index leads to the pod's end, or to the host interface listed with a sandbox, as Calico does. Those of other interfaces
- * of the pod are left out.
+ * Addresses of the pod's interface in a result, without prefix lengths: those that name no
+ * interface, and those whose index leads to the pod's end, or to the host interface listed with a
+ * sandbox, as Calico does. Those of other interfaces of the pod are left out.
  */
 export function podAddressesOf(result: CniResult, end: PodEnd): string[] {
   return addressesIn(result, end, true);
 }
 
-/** Of these, only those whose index leads to the interface: what is said of a second interface of the pod. */
+/**
+ * Of these, only those whose index leads to the interface: what is said of a second interface of
+ * the pod.
+ */
 export function namedAddressesOf(result: CniResult, end: PodEnd): string[] {
   return addressesIn(result, end, false);
 }
 
-function addressesIn({ ips = [], interfaces = [] }: CniResult, end: PodEnd, isFirst: boolean): string[] {
+function addressesIn(
+  { ips = [], interfaces = [] }: CniResult,
+  end: PodEnd,
+  isFirst: boolean,
+): string[] {
   const own = entriesOf(interfaces, end);
   const isOwn = (entry: CniInterface | undefined): boolean =>
     entry !== undefined &&
@@ -59,8 +73,9 @@ function addressesIn({ ips = [], interfaces = [] }: CniResult, end: PodEnd, isFi
 }
 
 /**
- * Both ends of the pair of which `ifname` is the pod's end. The kernel is asked, not prevResult: each end must
- * name the other. Throws CniError 103 when the pod has no such interface, 104 when it has no host interface.
+ * Both ends of the pair of which `ifname` is the pod's end. The kernel is asked, not prevResult:
+ * each end must name the other. Throws CniError 103 when the pod has no such interface, 104 when it
+ * has no host interface.
  */
 export async function findPair(session: Session, ifname: string): Promise<Pair> {
   const { kernel, pod, netns } = session;
@@ -73,7 +88,10 @@ export async function findPair(session: Session, ifname: string): Promise<Pair> 
     );
   }
   if (!PAIR_KINDS.has(inside.kind)) {
-    throw noHostInterface(ifname, `it is of kind ${inside.kind ?? 'unknown'} and has no host interface`);
+    throw noHostInterface(
+      ifname,
+      `it is of kind ${inside.kind ?? 'unknown'} and has no host interface`,
+    );
   }
   if (inside.linkIndex === undefined || inside.linkNetnsId === undefined) {
     throw noHostInterface(ifname, `both ends of its ${inside.kind} pair are in ${netns.path}`);
@@ -95,8 +113,15 @@ export async function otherEnd(session: Session, inside: Link): Promise<Link | u
   return (await leadsTo(session, outside, inside)) ? outside : undefined;
 }
 
-/** Indexes are unique within a namespace only: two pairs of three namespaces may well have the same ones. */
-async function leadsTo({ kernel, node, netns }: Session, outside: Link, inside: Link): Promise<boolean> {
+/**
+ * Indexes are unique within a namespace only: two pairs of three namespaces may well have the same
+ * ones.
+ */
+async function leadsTo(
+  { kernel, node, netns }: Session,
+  outside: Link,
+  inside: Link,
+): Promise<boolean> {
   if (outside.linkIndex !== inside.index || outside.linkNetnsId === undefined) return false;
   return outside.linkNetnsId === (await kernel.netnsIdOf(node, netns));
 }

@@ -27,8 +27,11 @@ async function requireAddresses(
 ): Promise<void> {
   const present = await kernel.listAddresses(rt, link.index);
   for (const { address, prefixLength } of wanted) {
-    const isThere = present.some((found) => found.address === address && found.prefixLength === prefixLength);
-    if (!isThere) throw missing(`address ${address}/${prefixLength} of interface "${link.name}"`, where);
+    const isThere = present.some(
+      (found) => found.address === address && found.prefixLength === prefixLength,
+    );
+    if (!isThere)
+      throw missing(`address ${address}/${prefixLength} of interface "${link.name}"`, where);
   }
 }
 
@@ -42,7 +45,9 @@ async function requireRoutes(
 ): Promise<void> {
   const present = (await kernel.listRoutes(rt)).filter(({ ifindex }) => ifindex === link.index);
   for (const { destination, gateway } of wanted) {
-    const isThere = present.some((found) => found.destination === destination && found.gateway === gateway);
+    const isThere = present.some(
+      (found) => found.destination === destination && found.gateway === gateway,
+    );
     if (isThere) continue;
     const via = gateway === undefined ? '' : ` via ${gateway}`;
     throw missing(`route to ${destination}${via} over interface "${link.name}"`, where);
@@ -54,7 +59,10 @@ function requireUp(link: Link, where: string): void {
 }
 
 /** The node-side end by its derived name, tied to the pod's end. */
-async function requirePair({ kernel, node, pod, netns }: Session, attachment: Attachment): Promise<Pair> {
+async function requirePair(
+  { kernel, node, pod, netns }: Session,
+  attachment: Attachment,
+): Promise<Pair> {
   const { ifname } = attachment;
   const inside = await kernel.findLink(pod, { name: ifname });
   if (inside === undefined) throw missing(`interface "${ifname}"`, `in ${netns.path}`);
@@ -82,7 +90,10 @@ export async function requireWiring(
   const pair = await requirePair(session, attachment);
   const { host, pod: inside } = pair;
   if (mac !== undefined && mac.toLowerCase() !== inside.mac) {
-    throw missing(`hardware address ${mac} of interface "${inside.name}" (it has ${inside.mac})`, inPod);
+    throw missing(
+      `hardware address ${mac} of interface "${inside.name}" (it has ${inside.mac})`,
+      inPod,
+    );
   }
   requireUp(inside, inPod);
   requireUp(host, 'on the node');

@@ -33,8 +33,12 @@ export const nodeKernel = {
   addRoute,
   listRoutes,
   listNexthops,
-  /** Whether a departure time can be set with its clock; loaded when it is asked for, which is seldom. */
-  tryStamp: async (): Promise<Attempt> => (await import('../../helper/kernel/bpf-trials.ts')).tryStamp(),
+  /**
+   * Whether a departure time can be set with its clock; loaded when it is asked for, which is
+   * seldom.
+   */
+  tryStamp: async (): Promise<Attempt> =>
+    (await import('../../helper/kernel/bpf-trials.ts')).tryStamp(),
   /** A parameter of `netns`, or of the plugin's own namespace. */
   readSysctl: (name: string, netns?: NetNamespace): string =>
     netns === undefined ? readSysctl(name) : inNetns(netns, () => readSysctl(name)),

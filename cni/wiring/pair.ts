@@ -38,7 +38,11 @@ export async function requireAbsent(
 ): Promise<void> {
   const { ifname, containerId } = attachment;
   if ((await kernel.findLink(pod, { name: ifname })) !== undefined) {
-    throw exists(ifname, `in ${netns.path}`, 'run DEL for this attachment first, or set another CNI_IFNAME');
+    throw exists(
+      ifname,
+      `in ${netns.path}`,
+      'run DEL for this attachment first, or set another CNI_IFNAME',
+    );
   }
   const hostName = hostInterfaceName(attachment);
   if ((await kernel.findLink(node, { name: hostName })) !== undefined) {
@@ -67,12 +71,17 @@ async function devicesOf(
   });
 }
 
-/** The least MTU of the devices that the default route leads over, in bytes: IPv4's, else IPv6's, else 1500. */
+/**
+ * The least MTU of the devices that the default route leads over, in bytes: IPv4's, else IPv6's,
+ * else 1500.
+ */
 export async function defaultRouteMtu(session: Pick<Session, 'kernel' | 'node'>): Promise<number> {
   const { kernel, node } = session;
   for (const family of [4, 6] as const) {
     const routes = await kernel.listRoutes(node, { family, table: RT_TABLE_MAIN, isDefault: true });
-    for (const route of routes.sort((left, right) => (left.priority ?? 0) - (right.priority ?? 0))) {
+    for (const route of routes.sort(
+      (left, right) => (left.priority ?? 0) - (right.priority ?? 0),
+    )) {
       const mtus: number[] = [];
       for (const index of await devicesOf(session, route)) {
         const device = await kernel.findLink(node, { index });
@@ -116,8 +125,8 @@ function noNetkit(): CniError {
 }
 
 /**
- * Creates the pair, each end in its namespace and both down, and returns which it is. On failure nothing is left. Throws
- * CniError 102 for a netkit that the kernel does not have.
+ * Creates the pair, each end in its namespace and both down, and returns which it is. On failure
+ * nothing is left. Throws CniError 102 for a netkit that the kernel does not have.
  */
 export async function createPair(
   { kernel, node, netns }: Session,
@@ -152,20 +161,35 @@ async function addRoutes(
   for (const route of routes) await kernel.addRoute(rt, { ...route, ifindex });
 }
 
-async function configureHost({ kernel, node }: Session, link: Link, plan: WiringPlan): Promise<void> {
+async function configureHost(
+  { kernel, node }: Session,
+  link: Link,
+  plan: WiringPlan,
+): Promise<void> {
   if (plan.hasIpv6) kernel.writeSysctl(`net/ipv6/conf/${link.name}/disable_ipv6`, '0');
   await kernel.changeLink(node, link.index, { up: true });
   for (const { address, prefixLength } of plan.hostAddresses) {
     // A link-local IPv4 gateway must not become the source of packets that leave the node.
     const scope = address.startsWith('169.254.') ? { scope: RT_SCOPE_LINK } : {};
-    await kernel.addAddress(node, { ifindex: link.index, address, prefixLength, noDad: true, ...scope });
+    await kernel.addAddress(node, {
+      ifindex: link.index,
+      address,
+      prefixLength,
+      noDad: true,
+      ...scope,
+    });
   }
   await addRoutes(kernel, node, link.index, plan.hostRoutes);
 }
 
-async function configurePod({ kernel, pod, netns }: Session, link: Link, plan: WiringPlan): Promise<void> {
+async function configurePod(
+  { kernel, pod, netns }: Session,
+  link: Link,
+  plan: WiringPlan,
+): Promise<void> {
   if (plan.hasIpv6) {
-    // Some runtimes switch IPv6 off in new namespaces; an address that IPAM gave says that it is wanted.
+    // Some runtimes switch IPv6 off in new namespaces; an address that IPAM gave says that it is
+    // wanted.
     kernel.writeSysctl(`net/ipv6/conf/${link.name}/disable_ipv6`, '0', netns);
   }
   await kernel.changeLink(pod, link.index, { up: true });
@@ -204,8 +228,14 @@ export async function configurePair(
   return pair;
 }
 
-/** Deletes an interface; true when there was one. One that vanishes meanwhile is as good as deleted. */
-async function deleteIfThere(kernel: Kernel, rt: RtSocket, link: Link | undefined): Promise<boolean> {
+/**
+ * Deletes an interface; true when there was one. One that vanishes meanwhile is as good as deleted.
+ */
+async function deleteIfThere(
+  kernel: Kernel,
+  rt: RtSocket,
+  link: Link | undefined,
+): Promise<boolean> {
   if (link === undefined) return false;
   try {
     await kernel.deleteLink(rt, link.index);
@@ -216,10 +246,15 @@ async function deleteIfThere(kernel: Kernel, rt: RtSocket, link: Link | undefine
 }
 
 /**
- * Removes the pair by its host interface, with which the pod's end goes; the pod's namespace need not exist. A host
- * interface that was renamed is found by its alias. Not there is as good as removed.
+ * Removes the pair by its host interface, with which the pod's end goes; the pod's namespace need
+ * not exist. A host interface that was renamed is found by its alias. Not there is as good as
+ * removed.
  */
-export async function deletePair(kernel: Kernel, node: RtSocket, attachment: Attachment): Promise<void> {
+export async function deletePair(
+  kernel: Kernel,
+  node: RtSocket,
+  attachment: Attachment,
+): Promise<void> {
   const named = await kernel.findLink(node, { name: hostInterfaceName(attachment) });
   if (await deleteIfThere(kernel, node, named)) return;
   const alias = hostInterfaceAlias(attachment);
@@ -227,7 +262,10 @@ export async function deletePair(kernel: Kernel, node: RtSocket, attachment: Att
   await deleteIfThere(kernel, node, renamed);
 }
 
-/** Removes the pairs of a network whose attachment is not among `valid`. Returns the host interfaces removed. */
+/**
+ * Removes the pairs of a network whose attachment is not among `valid`. Returns the host interfaces
+ * removed.
+ */
 export async function deleteStrayPairs(
   kernel: Kernel,
   node: RtSocket,
@@ -237,7 +275,9 @@ export async function deleteStrayPairs(
   const prefix = aliasPrefix(network);
   const wanted = new Set(valid.map((attachment) => hostInterfaceAlias({ network, ...attachment })));
   const links = await kernel.listLinks(node);
-  const strays = links.filter(({ alias }) => alias?.startsWith(prefix) === true && !wanted.has(alias));
+  const strays = links.filter(
+    ({ alias }) => alias?.startsWith(prefix) === true && !wanted.has(alias),
+  );
   for (const link of strays) await deleteIfThere(kernel, node, link);
   return strays.map(({ name }) => name);
 }

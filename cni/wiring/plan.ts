@@ -1,8 +1,9 @@
 // What a pod's pair needs, computed from what IPAM gave: addresses, routes, forwarding. Pure.
 //
-// The pair is a point-to-point link, as with the reference ptp plugin: the gateway's address stands on the host
-// interface as a single address, the pod reaches the gateway directly and everything else, its own subnet included,
-// through it. So pods of one subnet need no common layer 2, and the node routes between them.
+// The pair is a point-to-point link, as with the reference ptp plugin: the gateway's address stands
+// on the host interface as a single address, the pod reaches the gateway directly and everything
+// else, its own subnet included, through it. So pods of one subnet need no common layer 2, and the
+// node routes between them.
 
 import IPCIDR from 'ip-cidr';
 import { decodeAddress, encodeAddress } from '../../helper/wire/ip-address.ts';
@@ -98,8 +99,11 @@ interface PlannedIp {
 function planIp(ip: IpConfig): PlannedIp {
   const cidr = parseCidr('address', ip.address);
   const gateway =
-    ip.gateway === undefined ? DEFAULT_GATEWAY[cidr.family] : canonicalAddress('gateway', ip.gateway);
-  if (familyOf(gateway) !== cidr.family) throw invalid('gateway', gateway, `IPv${cidr.family} address`);
+    ip.gateway === undefined
+      ? DEFAULT_GATEWAY[cidr.family]
+      : canonicalAddress('gateway', ip.gateway);
+  if (familyOf(gateway) !== cidr.family)
+    throw invalid('gateway', gateway, `IPv${cidr.family} address`);
   return { cidr, gateway };
 }
 
@@ -116,11 +120,15 @@ function gatewayRoutes({ cidr, gateway }: PlannedIp): PlannedRoute[] {
   return [direct, { destination, gateway, table: RT_TABLE_MAIN, source }];
 }
 
-/** One of IPAM's routes: through its own gateway, else through that of its family, else straight over the link. */
+/**
+ * One of IPAM's routes: through its own gateway, else through that of its family, else straight
+ * over the link.
+ */
 function ipamRoute(route: CniRoute, ips: readonly PlannedIp[]): PlannedRoute {
   const { family, network, prefixLength } = parseCidr('route', route.dst);
   const isDirect = route.gw === undefined && (route.scope ?? 0) >= RT_SCOPE_LINK;
-  const given = route.gw === undefined ? undefined : canonicalAddress('gateway of a route', route.gw);
+  const given =
+    route.gw === undefined ? undefined : canonicalAddress('gateway of a route', route.gw);
   const gateway = given ?? ips.find(({ cidr }) => cidr.family === family)?.gateway;
   return {
     destination: `${network}/${prefixLength}`,
@@ -144,7 +152,10 @@ function routeKey({ destination, table, priority }: PlannedRoute): string {
   return `${destination} ${table} ${priority ?? 0}`;
 }
 
-/** IPAM's routes win over the computed subnet routes; gateways come first, or nothing could lead through them. */
+/**
+ * IPAM's routes win over the computed subnet routes; gateways come first, or nothing could lead
+ * through them.
+ */
 function planPodRoutes(ips: readonly PlannedIp[], routes: readonly CniRoute[]): PlannedRoute[] {
   const computed = ips.flatMap(gatewayRoutes);
   const direct = computed.filter(({ gateway }) => gateway === undefined);
@@ -158,8 +169,8 @@ function planPodRoutes(ips: readonly PlannedIp[], routes: readonly CniRoute[]): 
 }
 
 /**
- * Plans the wiring of a pod with these addresses and routes. Throws CniError 7 that names the value when there is
- * no address, or one of the texts is none.
+ * Plans the wiring of a pod with these addresses and routes. Throws CniError 7 that names the value
+ * when there is no address, or one of the texts is none.
  */
 export function planWiring(ips: readonly IpConfig[], routes: readonly CniRoute[]): WiringPlan {
   if (ips.length === 0) {
@@ -175,7 +186,10 @@ export function planWiring(ips: readonly IpConfig[], routes: readonly CniRoute[]
     ips: ips.map((ip, index) => ({ ...ip, gateway: planned[index]?.gateway ?? '' })),
     podAddresses: planned.map(({ cidr: { address, prefixLength } }) => ({ address, prefixLength })),
     podRoutes: planPodRoutes(planned, routes),
-    hostAddresses: gateways.map(({ gateway, cidr }) => ({ address: gateway, prefixLength: cidr.fullLength })),
+    hostAddresses: gateways.map(({ gateway, cidr }) => ({
+      address: gateway,
+      prefixLength: cidr.fullLength,
+    })),
     hostRoutes: planned.map(({ cidr }) => ({
       destination: `${cidr.address}/${cidr.fullLength}`,
       table: RT_TABLE_MAIN,

@@ -29,7 +29,10 @@ function openNetns(kernel: Kernel, path: string): NetNamespace {
   }
 }
 
-/** Runs `use` with both sockets and closes them. Throws CniError 4 when CNI_NETNS names no namespace. */
+/**
+ * Runs `use` with both sockets and closes them. Throws CniError 4 when CNI_NETNS names no
+ * namespace.
+ */
 export async function withSession<T>(
   kernel: Kernel,
   netnsPath: string,

@@ -1,5 +1,6 @@
-// What leads out of a pod beside the interface of its attachment: pairs that can share its caps, and ways on which nothing can
-// be held. The kernel is asked which there are; of prevResult it is taken which of them this list's plugins have made.
+// What leads out of a pod beside the interface of its attachment: pairs that can share its caps,
+// and ways on which nothing can be held. The kernel is asked which there are; of prevResult it is
+// taken which of them this list's plugins have made.
 
 import type { Link } from '../../helper/kernel/links.ts';
 import type { UnheldInterface } from '../../helper/protocol/messages.ts';
@@ -21,18 +22,30 @@ export interface OtherWays {
 export const NO_OTHERS: OtherWays = { pairs: [], unheld: [] };
 
 /** By which nothing leaves, or by another interface of the sandbox only. */
-const NO_WAYS: ReadonlySet<string | undefined> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', 'netdevsim']);
+const NO_WAYS: ReadonlySet<string | undefined> = new Set([
+  'dummy',
+  'ifb',
+  'nlmon',
+  'vrf',
+  'netdevsim',
+]);
 
-/** Made in one namespace and moved to another they go on sending by the first, or to a process, and the kernel tells of neither. */
+/**
+ * Made in one namespace and moved to another they go on sending by the first, or to a process, and
+ * the kernel tells of neither.
+ */
 const UNTRACEABLE: ReadonlySet<string | undefined> = new Set(['tun', 'wireguard', 'openvswitch']);
 
-/** The name that runtimes give to a pod's first interface, before which there is none but loopback. */
+/**
+ * The name that runtimes give to a pod's first interface, before which there is none but loopback.
+ */
 const FIRST_IFNAME = 'eth0';
 
 /**
- * Whether what an interface sends leaves the sandbox by itself: a network card's own device (no kind), or one that stands on a
- * device of another namespace (macvlan, ipvlan, a VLAN). Tunnels and the like that were made here leave by others of the
- * sandbox; the kernel puts some of them into each new namespace (net.core.fb_tunnels_only_for_init_net).
+ * Whether what an interface sends leaves the sandbox by itself: a network card's own device (no
+ * kind), or one that stands on a device of another namespace (macvlan, ipvlan, a VLAN). Tunnels and
+ * the like that were made here leave by others of the sandbox; the kernel puts some of them into
+ * each new namespace (net.core.fb_tunnels_only_for_init_net).
  */
 function leavesByItself({ kind, linkNetnsId }: Link): boolean {
   return kind === undefined || linkNetnsId !== undefined || UNTRACEABLE.has(kind);
@@ -43,7 +56,10 @@ function unseen({ kind }: Link): string {
   return `${what}, whose packets do not pass the node's end of a pair`;
 }
 
-/** Names of interfaces that a result lists in the sandbox; all where it tells of no sandbox, as Azure CNI does. */
+/**
+ * Names of interfaces that a result lists in the sandbox; all where it tells of no sandbox, as
+ * Azure CNI does.
+ */
 function listedIn({ interfaces = [] }: CniResult, netns: string): ReadonlySet<string> {
   const isAnywhere = interfaces.every(({ sandbox }) => sandbox === undefined);
   const own = interfaces.filter(({ sandbox }) => isAnywhere || sandbox === netns);
@@ -55,13 +71,16 @@ async function hostEndOf(session: Session, link: Link): Promise<Link | string | 
   if (link.loopback || NO_WAYS.has(link.kind)) return undefined;
   if (!PAIR_KINDS.has(link.kind)) return leavesByItself(link) ? unseen(link) : undefined;
   if (link.linkNetnsId === undefined) return undefined;
-  return (await otherEnd(session, link)) ?? `the other end of its ${link.kind} pair is ${ELSEWHERE}`;
+  return (
+    (await otherEnd(session, link)) ?? `the other end of its ${link.kind} pair is ${ELSEWHERE}`
+  );
 }
 
 /**
- * The other ways out of a pod. `add`: those that the list's plugins have made. They need not be listed, but where the
- * attachment is the pod's first, nobody else can have made them; of another attachment (Multus) only what is listed is taken.
- * `check`: only what is listed, since other lists may have made interfaces meanwhile.
+ * The other ways out of a pod. `add`: those that the list's plugins have made. They need not be
+ * listed, but where the attachment is the pod's first, nobody else can have made them; of another
+ * attachment (Multus) only what is listed is taken. `check`: only what is listed, since other lists
+ * may have made interfaces meanwhile.
  */
 export async function findOtherWays(
   session: Session,

@@ -1,4 +1,5 @@
-// Which aggregates an attachment has: they are handed out with its caps and given back with them, empty both times.
+// Which aggregates an attachment has: they are handed out with its caps and given back with them,
+// empty both times.
 
 import { aggregateIdsInUse, nextAggregateId, pagesToHave } from '../shaping/aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from '../shaping/effective.ts';
@@ -9,7 +10,9 @@ import type { Node } from './view.ts';
 
 /** True when both directions have the same aggregate, or none, in both records. */
 export function hasSameAggregates(a: AttachmentRecord, b: AttachmentRecord): boolean {
-  return DIRECTIONS.every((direction) => aggregateIdOf(a, direction) === aggregateIdOf(b, direction));
+  return DIRECTIONS.every(
+    (direction) => aggregateIdOf(a, direction) === aggregateIdOf(b, direction),
+  );
 }
 
 export class Aggregates {
@@ -21,8 +24,8 @@ export class Aggregates {
   }
 
   /**
-   * The record with an aggregate for each direction that has a cap, those of the former record where it had any.
-   * Throws ShapingError `unenforceable` when there are no more.
+   * The record with an aggregate for each direction that has a cap, those of the former record
+   * where it had any. Throws ShapingError `unenforceable` when there are no more.
    */
   assign(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
     const { store, defaults, orphans } = this.#node;
@@ -47,13 +50,15 @@ export class Aggregates {
   }
 
   /**
-   * Has those pages there that are in use and next, and gives back the memory of all others. Each takes two grace periods of
-   * the kernel, in which nothing else is done here: so each has its turn.
+   * Has those pages there that are in use and next, and gives back the memory of all others. Each
+   * takes two grace periods of the kernel, in which nothing else is done here: so each has its
+   * turn.
    */
   async keepPages(inTurn: Exclusively): Promise<void> {
     const { datapath } = this.#node;
     const kept = this.#pagesToHave();
-    for (const page of kept) if (!datapath.hasPage(page)) await inTurn(async () => datapath.makePage(page));
+    for (const page of kept)
+      if (!datapath.hasPage(page)) await inTurn(async () => datapath.makePage(page));
     for (const page of datapath.knownPages) {
       if (kept.has(page)) continue;
       await inTurn(async () => {
@@ -69,7 +74,8 @@ export class Aggregates {
 
   #take(inUse: Set<number>): number {
     const id = nextAggregateId(inUse, this.#lastId);
-    if (id === undefined) throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
+    if (id === undefined)
+      throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
     inUse.add(id);
     this.#lastId = id;
     this.#node.datapath.prepareAggregate(id);

@@ -11,7 +11,10 @@ import type { Step } from '../shaping/plan.ts';
 import type { ExitRecord } from '../shaping/records.ts';
 import type { Store } from './store.ts';
 
-/** Puts back what stood on an exit. Without a record of its own the kernel's default comes by itself. */
+/**
+ * Puts back what stood on an exit. Without a record of its own the kernel's default comes by
+ * itself.
+ */
 async function restoreRoot(datapath: Datapath, exit: ExitRecord): Promise<void> {
   const { ifindex, formerQdiscs } = exit;
   try {
@@ -33,7 +36,10 @@ async function setRoot(datapath: Datapath, ifindex: number, kind: 'mq' | 'fq'): 
   await replaceQdisc(datapath.rt, kind === 'fq' ? { ...root, options } : root);
 }
 
-/** Applies one step. Throws KernelError with the kernel's words; a device that vanished meanwhile is no error. */
+/**
+ * Applies one step. Throws KernelError with the kernel's words; a device that vanished meanwhile is
+ * no error.
+ */
 export async function applyStep(datapath: Datapath, store: Store, step: Step): Promise<void> {
   switch (step.kind) {
     case 'make-page':
@@ -66,7 +72,12 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
       return setRoot(datapath, step.ifindex, step.qdisc);
     case 'set-leaf': {
       const options = encodeFqOptions(LEAF_FQ_OPTIONS);
-      return replaceQdisc(datapath.rt, { ifindex: step.ifindex, parent: step.parent, kind: 'fq', options });
+      return replaceQdisc(datapath.rt, {
+        ifindex: step.ifindex,
+        parent: step.parent,
+        kind: 'fq',
+        options,
+      });
     }
     case 'attach':
       return datapath.hooks.attach(

@@ -9,7 +9,10 @@ import { ShapingError } from '../shaping/failure.ts';
 import type { AttachmentRecord, HostInterfaceRecord, RoutedRecord } from '../shaping/records.ts';
 
 /** The host interface. Throws ShapingError `not-found` when the node has none of that name. */
-export async function hostInterfaceOf(rt: RtSocket, { hostInterface }: AttachParams): Promise<Link> {
+export async function hostInterfaceOf(
+  rt: RtSocket,
+  { hostInterface }: AttachParams,
+): Promise<Link> {
   const link = await findLink(rt, { name: hostInterface });
   if (link !== undefined) return link;
   const remedy = remedies.nodeNamespace;
@@ -17,8 +20,9 @@ export async function hostInterfaceOf(rt: RtSocket, { hostInterface }: AttachPar
 }
 
 /**
- * The pairs beside the one of `host` that a request names: those that are there, and of no other attachment. One without a
- * hardware address that packets could have, a port of a bridge, has its packets pass the stack.
+ * The pairs beside the one of `host` that a request names: those that are there, and of no other
+ * attachment. One without a hardware address that packets could have, a port of a bridge, has its
+ * packets pass the stack.
  */
 export async function pairsBesideOf(
   rt: RtSocket,
@@ -49,8 +53,8 @@ function routed(hostRouting: HostRouting, { mac }: Link): RoutedRecord {
 }
 
 /**
- * The record that a request asks for, without aggregates; `addedAt` is kept where the pod has a name. Throws ShapingError
- * `unenforceable` for what none can be made of.
+ * The record that a request asks for, without aggregates; `addedAt` is kept where the pod has a
+ * name. Throws ShapingError `unenforceable` for what none can be made of.
  */
 export function recordOf(
   params: AttachParams,
@@ -68,7 +72,15 @@ export function recordOf(
     );
   }
   return {
-    ...{ containerId, ifname, network, hostInterface, sandbox, caps, hostInterfaceIndex: link.index },
+    ...{
+      containerId,
+      ifname,
+      network,
+      hostInterface,
+      sandbox,
+      caps,
+      hostInterfaceIndex: link.index,
+    },
     ...kindOf(link),
     ...(exempt.length > 0 && { exempt }),
     ...(hostRouting !== undefined && { hostRouting: routed(hostRouting, link) }),

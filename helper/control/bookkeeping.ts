@@ -9,7 +9,11 @@ import { keyOf } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
 import type { Problem } from '../shaping/judgement.ts';
-import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from '../shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  hostInterfacesOf,
+  type AttachmentRecord,
+} from '../shaping/records.ts';
 import { formatRate } from '../shaping/units.ts';
 
 /** What a look takes in. */
@@ -19,14 +23,19 @@ export interface BooksOf {
   readonly exits: Iterable<Exit>;
 }
 
-/** Names of ways in looks: a device by its own name, an exit by one that no device has (dev_valid_name in net/core/dev.c). */
+/**
+ * Names of ways in looks: a device by its own name, an exit by one that no device has
+ * (dev_valid_name in net/core/dev.c).
+ */
 const EXIT_WAY = 'unsigned/';
 
 const NO_WAYS: Ways = { ofAll: [], ofUnseen: [] };
 
 /** What is to be looked for, of the ways that a leak has. */
 function adviceOf({ ways, isUnseen }: Leak, hostInterface: string): string[] {
-  const exits = ways.filter((way) => way.startsWith(EXIT_WAY)).map((way) => way.slice(EXIT_WAY.length));
+  const exits = ways
+    .filter((way) => way.startsWith(EXIT_WAY))
+    .map((way) => way.slice(EXIT_WAY.length));
   const devices = ways.filter((way) => !way.startsWith(EXIT_WAY));
   const [exit, device] = [exits.join(', '), devices.join(', ')];
   if (isUnseen)
@@ -96,7 +105,8 @@ export class Bookkeeping {
     const { received, sent } = readDeviceBytes();
     const aggregates = this.#samplesOf(senders, received);
     const unsigned = this.#datapath.readUnsignedBytes(places.map(({ ifindex }) => ifindex));
-    for (const { ifindex, name } of places) sent.set(`${EXIT_WAY}${name}`, unsigned.get(ifindex) ?? 0);
+    for (const { ifindex, name } of places)
+      sent.set(`${EXIT_WAY}${name}`, unsigned.get(ifindex) ?? 0);
     const vanishing = this.#watch.add({ atMs: performance.now(), aggregates, sentBytes: sent });
     // Which devices there are is asked only when it matters.
     const ways = vanishing.length === 0 ? NO_WAYS : await this.#ways(attachments, places);
@@ -107,7 +117,12 @@ export class Bookkeeping {
           const record = senders.get(leak.id);
           return record === undefined
             ? []
-            : [[keyOf(record), { name: nameOf(record), problem: problemOf(leak, record) }] as const];
+            : [
+                [
+                  keyOf(record),
+                  { name: nameOf(record), problem: problemOf(leak, record) },
+                ] as const,
+              ];
         }),
       ),
     );
@@ -117,13 +132,22 @@ export class Bookkeeping {
     senders: ReadonlyMap<number, AttachmentRecord>,
     received: ReadonlyMap<string, number>,
   ): Map<number, AggregateSample> {
-    const books = [...senders].map(([id, record]) => ({ id, record, book: this.#datapath.readBook(id) }));
+    const books = [...senders].map(([id, record]) => ({
+      id,
+      record,
+      book: this.#datapath.readBook(id),
+    }));
     const { unseen } = this.#datapath;
     unseen.add(
       new Map(
         books.map(({ id, record, book }) => {
-          const ways = hostInterfacesOf(record).filter(({ hostInterface }) => received.has(hostInterface));
-          const receivedBytes = ways.reduce((sum, each) => sum + (received.get(each.hostInterface) ?? 0), 0);
+          const ways = hostInterfacesOf(record).filter(({ hostInterface }) =>
+            received.has(hostInterface),
+          );
+          const receivedBytes = ways.reduce(
+            (sum, each) => sum + (received.get(each.hostInterface) ?? 0),
+            0,
+          );
           const devices = ways.map(({ hostInterfaceIndex }) => hostInterfaceIndex).join();
           return [id, { devices, receivedBytes, seenBytes: Number(book.seen.bytes) }] as const;
         }),
@@ -140,16 +164,27 @@ export class Bookkeeping {
 
   async #ways(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<Ways> {
     const hostInterfaces = new Set(attachments.flatMap(hostInterfaceIndexesOf));
-    const without = devicesWithoutProgram(await listLinks(this.#datapath.rt), exits, hostInterfaces);
-    const names = exits.filter(({ ifindex }) => !hostInterfaces.has(ifindex)).map(({ name }) => name);
-    return { ofAll: [...without, ...exits.map(({ name }) => `${EXIT_WAY}${name}`)], ofUnseen: names };
+    const without = devicesWithoutProgram(
+      await listLinks(this.#datapath.rt),
+      exits,
+      hostInterfaces,
+    );
+    const names = exits
+      .filter(({ ifindex }) => !hostInterfaces.has(ifindex))
+      .map(({ name }) => name);
+    return {
+      ofAll: [...without, ...exits.map(({ name }) => `${EXIT_WAY}${name}`)],
+      ofUnseen: names,
+    };
   }
 
   /** Logs what comes and what goes, once each. */
   #tell(problems: ReadonlyMap<string, NamedProblem>): void {
-    for (const [key, { problem }] of problems) if (!this.#problems.has(key)) this.#log('error', problem.text);
+    for (const [key, { problem }] of problems)
+      if (!this.#problems.has(key)) this.#log('error', problem.text);
     for (const [key, { name }] of this.#problems)
-      if (!problems.has(key)) this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
+      if (!problems.has(key))
+        this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
     this.#problems = problems;
   }
 }

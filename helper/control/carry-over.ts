@@ -1,18 +1,21 @@
-// Counters and clocks of aggregates that do not stand in the maps of a former layout any more but in ours.
+// Counters and clocks of aggregates that do not stand in the maps of a former layout any more but
+// in ours.
 //
-// The clock. While programs are replaced one by one both layouts charge packets of one aggregate, each on its own clock, and
-// what the one has granted the other does not know. So ours are closed until no former program is left: their links are
-// busy for CLOSED_NS from now on, nothing is lent and nobody waits, and whoever asks is dropped and not charged. Then the
-// former clock stands still, and ours goes on from where it stands: the slots that were granted by both are those of one
-// link, and never more than the cap. What is lost are the packets that came to our programs before the last former one
-// was gone, which is milliseconds with a few pods, and grows with their number. A former clock that cannot be read
-// may be ahead by as much as its horizon and one packet, and is taken to be.
+// The clock. While programs are replaced one by one both layouts charge packets of one aggregate,
+// each on its own clock, and what the one has granted the other does not know. So ours are closed
+// until no former program is left: their links are busy for CLOSED_NS from now on, nothing is lent
+// and nobody waits, and whoever asks is dropped and not charged. Then the former clock stands
+// still, and ours goes on from where it stands: the slots that were granted by both are those of
+// one link, and never more than the cap. What is lost are the packets that came to our programs
+// before the last former one was gone, which is milliseconds with a few pods, and grows with their
+// number. A former clock that cannot be read may be ahead by as much as its horizon and one packet,
+// and is taken to be.
 //
-// Counters are copied before, and what the former ones have counted meanwhile is added afterwards. What is counted in the
-// microseconds of that addition is lost.
+// Counters are copied before, and what the former ones have counted meanwhile is added afterwards.
+// What is counted in the microseconds of that addition is lost.
 //
-// Whoever goes on with an upgrade that another process has begun knows by its settings whether an aggregate is
-// still closed, and adds nothing to counters that have been copied.
+// Whoever goes on with an upgrade that another process has begun knows by its settings whether an
+// aggregate is still closed, and adds nothing to counters that have been copied.
 
 import {
   lookupBatches,
@@ -39,18 +42,30 @@ import {
   type AggregateConfig,
 } from '../wire/aggregate.ts';
 
-/** Longer than any upgrade, and still so near that the departure step takes it for true (HORIZON_MAX_NS). */
+/**
+ * Longer than any upgrade, and still so near that the departure step takes it for true
+ * (HORIZON_MAX_NS).
+ */
 const CLOSED_NS = 4_000_000_000n;
 
 /** The shortest that the departure step knows; nothing is lent, nothing is signalled. */
 const CLOSED_HORIZON_NS = 1_000_000;
-const CLOSED = { horizonNs: CLOSED_HORIZON_NS, idleCreditNs: 0, sparseCreditNs: 0, targetNs: 0 } as const;
+const CLOSED = {
+  horizonNs: CLOSED_HORIZON_NS,
+  idleCreditNs: 0,
+  sparseCreditNs: 0,
+  targetNs: 0,
+} as const;
 
-/** The largest packet that a pod's interface hands on by default, headers of its segments included. */
+/**
+ * The largest packet that a pod's interface hands on by default, headers of its segments included.
+ */
 const PACKET_BYTES = 70_000;
 
 function isClosed(config: AggregateConfig): boolean {
-  return (Object.keys(CLOSED) as (keyof typeof CLOSED)[]).every((name) => config[name] === CLOSED[name]);
+  return (Object.keys(CLOSED) as (keyof typeof CLOSED)[]).every(
+    (name) => config[name] === CLOSED[name],
+  );
 }
 
 function packetNs({ rateBytesPerSec }: AggregateConfig): bigint {
@@ -110,17 +125,29 @@ export class CarryOver {
   #formerPages(name: string): MapPages | undefined {
     const fd = this.#upgrade.formerMap(name);
     if (fd === undefined) return undefined;
-    const page = { type: 0, name: '', keySize: 4, valueSize: 0, maxEntries: AGGREGATES_PER_PAGE, flags: 0 };
+    const page = {
+      type: 0,
+      name: '',
+      keySize: 4,
+      valueSize: 0,
+      maxEntries: AGGREGATES_PER_PAGE,
+      flags: 0,
+    };
     return new MapPages(fd, page);
   }
 
   #readConfigs(): Map<number, AggregateConfig> {
     const configs = new Map<number, AggregateConfig>();
     const size = AGGREGATE_CONFIG_SIZE;
-    for (const { keys, values, count } of lookupBatches(this.#loaded.maps.aggregateConfig, 4, size)) {
+    for (const { keys, values, count } of lookupBatches(
+      this.#loaded.maps.aggregateConfig,
+      4,
+      size,
+    )) {
       for (let at = 0; at < count; at++) {
         const config = decodeAggregateConfig(values.subarray(at * size, (at + 1) * size));
-        if (config.rateBytesPerSec > 0) configs.set(AGGREGATE_ID_MIN + keys.readUInt32LE(at * 4), config);
+        if (config.rateBytesPerSec > 0)
+          configs.set(AGGREGATE_ID_MIN + keys.readUInt32LE(at * 4), config);
       }
     }
     return configs;
@@ -138,7 +165,10 @@ export class CarryOver {
     return value && this.#upgrade.convert('aggregate_config', value, AGGREGATE_CONFIG_SIZE);
   }
 
-  /** An aggregate's state in the former layout, in ours; undefined when there is none, or nothing can be made of it. */
+  /**
+   * An aggregate's state in the former layout, in ours; undefined when there is none, or nothing
+   * can be made of it.
+   */
   #formerState(id: number): Buffer | undefined {
     const place = this.#states?.locate(aggregateIndex(id));
     if (place === undefined) return undefined;
@@ -157,7 +187,11 @@ export class CarryOver {
     const settings = this.#formerConfig(id);
     const found = this.#aggregates.get(id);
     // Opened by the process whose upgrade this one goes on with: its clock is right, and running.
-    if (settings === undefined || found === undefined || (this.#upgrade.isResumed && !isClosed(found)))
+    if (
+      settings === undefined ||
+      found === undefined ||
+      (this.#upgrade.isResumed && !isClosed(found))
+    )
       return;
     const config = decodeAggregateConfig(settings);
     const nowNs = process.hrtime.bigint();
@@ -171,7 +205,10 @@ export class CarryOver {
     this.#writeConfig(id, settings);
   }
 
-  /** Until when packets have been charged on a clock of ours that was closed; 0 for none, as is right while it was. */
+  /**
+   * Until when packets have been charged on a clock of ours that was closed; 0 for none, as is
+   * right while it was.
+   */
   #chargedNs(id: number, nowNs: bigint, config: AggregateConfig): bigint {
     const pages = this.#loaded.pages.aggregateState;
     const place = pages.locate(aggregateIndex(id));
@@ -190,7 +227,10 @@ export class CarryOver {
     updateElement(place.fd, place.key, state);
   }
 
-  /** An aggregate's counters in the former layout, in ours; undefined when there are none, or nothing can be made of them. */
+  /**
+   * An aggregate's counters in the former layout, in ours; undefined when there are none, or
+   * nothing can be made of them.
+   */
   #formerCounters(id: number): Buffer[] | undefined {
     const place = this.#counters?.locate(aggregateIndex(id));
     if (place === undefined) return undefined;
@@ -219,7 +259,8 @@ export class CarryOver {
     const place = pages.locate(aggregateIndex(id));
     const values = place && lookupPerCpu(place.fd, place.key, pages.valueSize);
     if (place === undefined || values === undefined) return;
-    for (const [cpu, value] of values.entries()) addGrowth(value, now[cpu] ?? value, before[cpu] ?? value);
+    for (const [cpu, value] of values.entries())
+      addGrowth(value, now[cpu] ?? value, before[cpu] ?? value);
     updateEachCpu(place.fd, place.key, values);
   }
 }

@@ -1,8 +1,9 @@
 // From the programs of a former layout to ours, each at its place, once the new maps are filled.
 //
-// Two programs meet at every packet: the classifier writes an aggregate's id, the program at the exit charges it. Ids mean
-// the same in both layouts and stand in both sets of maps by then, so either classifier may meet either exit. Aggregates
-// whose clocks both layouts share are charged once, whichever program it is.
+// Two programs meet at every packet: the classifier writes an aggregate's id, the program at the
+// exit charges it. Ids mean the same in both layouts and stand in both sets of maps by then, so
+// either classifier may meet either exit. Aggregates whose clocks both layouts share are charged
+// once, whichever program it is.
 
 import { nameOfProgram } from '../kernel/bpf.ts';
 import type { LoadedPodpace, LoadedProgram } from '../kernel/bpf-loader.ts';
@@ -41,9 +42,9 @@ function isCharging({ place }: Replacement): boolean {
 }
 
 /**
- * Replaces every program of a former layout by ours, also those of attachments that no record tells of, and lets go of the
- * former maps. Those that charge packets come first. Returns how many were replaced, and what failed: then the former maps
- * stay, and the next start goes on.
+ * Replaces every program of a former layout by ours, also those of attachments that no record tells
+ * of, and lets go of the former maps. Those that charge packets come first. Returns how many were
+ * replaced, and what failed: then the former maps stay, and the next start goes on.
  */
 export async function changeOver(
   loaded: LoadedPodpace,

@@ -1,4 +1,5 @@
-// The loaded programs and maps together with the sockets to reach the node: what observing and applying act on.
+// The loaded programs and maps together with the sockets to reach the node: what observing and
+// applying act on.
 
 import path from 'node:path';
 import {
@@ -90,8 +91,9 @@ function textAt(bytes: Buffer, offset: number, length: number): string {
 }
 
 /**
- * A walk through a long map exemptions is followed by a pause of so many times its length: it takes a fiftieth of the time.
- * A short one is walked each time, however long this machine keeps the helper waiting meanwhile.
+ * A walk through a long map exemptions is followed by a pause of so many times its length: it takes
+ * a fiftieth of the time. A short one is walked each time, however long this machine keeps the
+ * helper waiting meanwhile.
  */
 const EXEMPTION_PAUSE = 49;
 const EXEMPTIONS_SHORT = 1000;
@@ -104,15 +106,18 @@ export class Datapath {
   readonly policing: Policing;
   readonly unseen = new Unseen();
   readonly #loaded: LoadedPodpace;
-  /** Digests of the lists of exemptions, and until when they are taken for true: ms of performance.now(). */
+  /**
+   * Digests of the lists of exemptions, and until when they are taken for true: ms of
+   * performance.now().
+   */
   #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
 
   #untouchedFq: Buffer | undefined;
 
   /**
-   * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper; those of a former layout
-   * are replaced, and `changeOver` has to be called before anything else then.
-   * Throws KernelError when the kernel refuses, with the verifier's log.
+   * Loads the programs, reusing pinned maps, so that clocks and configuration outlive the helper;
+   * those of a former layout are replaced, and `changeOver` has to be called before anything else
+   * then. Throws KernelError when the kernel refuses, with the verifier's log.
    */
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
@@ -121,10 +126,16 @@ export class Datapath {
     this.outer = new OuterWatch(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
-    this.policing = new Policing(new NodeHook(links, this.#loaded.maps.nodePlace), this.#loaded.police);
+    this.policing = new Policing(
+      new NodeHook(links, this.#loaded.maps.nodePlace),
+      this.#loaded.police,
+    );
   }
 
-  /** TCA_OPTIONS of an fq of which nobody has chosen any, as this kernel has them; undefined where it makes no fq. */
+  /**
+   * TCA_OPTIONS of an fq of which nobody has chosen any, as this kernel has them; undefined where
+   * it makes no fq.
+   */
   async untouchedFq(): Promise<Buffer | undefined> {
     this.#untouchedFq ??= await readUntouchedFq().catch(() => undefined);
     return this.#untouchedFq;
@@ -187,7 +198,8 @@ export class Datapath {
     const { aggregateState, ...counted } = this.#loaded.pages;
     const index = aggregateIndex(aggregateId);
     const state = aggregateState.locate(index);
-    if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
+    if (state !== undefined)
+      updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
     for (const pages of Object.values(counted)) {
       const place = pages.locate(index);
       if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(pages.valueSize));
@@ -200,7 +212,10 @@ export class Datapath {
     this.clearAggregate(aggregateId);
   }
 
-  /** How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was ever sent. */
+  /**
+   * How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was
+   * ever sent.
+   */
   readBacklogNs(aggregateId: number): number {
     const states = this.#loaded.pages.aggregateState;
     const place = states.locate(aggregateIndex(aggregateId));
@@ -210,24 +225,34 @@ export class Datapath {
     return aheadNs > 0n ? Number(aheadNs) : 0;
   }
 
-  /** Counters of an aggregate by CPU number, for all possible CPUs; empty when its page is not there. */
+  /**
+   * Counters of an aggregate by CPU number, for all possible CPUs; empty when its page is not
+   * there.
+   */
   readCounters(aggregateId: number): Map<number, AggregateCounters> {
     const place = this.#loaded.pages.aggregateCounters.locate(aggregateIndex(aggregateId));
-    const values = place === undefined ? [] : lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
+    const values =
+      place === undefined ? [] : lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
     const cpus = possibleCpus();
     return new Map(
       (values ?? []).map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]),
     );
   }
 
-  /** What was seen of an aggregate's packets and what became of them; all zero when its page is not there. */
+  /**
+   * What was seen of an aggregate's packets and what became of them; all zero when its page is not
+   * there.
+   */
   readBook(aggregateId: number): AggregateBook {
     const place = this.#loaded.pages.aggregateBooks.locate(aggregateIndex(aggregateId));
     const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE);
     return decodeAggregateBook(values ?? []);
   }
 
-  /** Bytes of other devices' packets that have left by each of some exits without a sign, by the exit's index. */
+  /**
+   * Bytes of other devices' packets that have left by each of some exits without a sign, by the
+   * exit's index.
+   */
   readUnsignedBytes(exits: readonly number[]): Map<number, number> {
     const byPlace = new Map<number, number>();
     for (const place of new Set(exits.map(unsignedPlaceOf))) {
@@ -248,7 +273,11 @@ export class Datapath {
   }
 
   writeHostInterface(ifindex: number, entry: HostInterface): void {
-    updateElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex), encodeHostInterface(entry));
+    updateElement(
+      this.#loaded.maps.hostInterfaces,
+      encodeInterfaceKey(ifindex),
+      encodeHostInterface(entry),
+    );
   }
 
   removeHostInterface(ifindex: number): void {
@@ -266,7 +295,11 @@ export class Datapath {
   }
 
   writeOverhead(ifindex: number, overhead: FrameOverhead): void {
-    updateElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex), encodeFrameOverhead(overhead));
+    updateElement(
+      this.#loaded.maps.upperExits,
+      encodeInterfaceKey(ifindex),
+      encodeFrameOverhead(overhead),
+    );
   }
 
   removeOverhead(ifindex: number): void {
@@ -281,13 +314,21 @@ export class Datapath {
     deleteElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'));
   }
 
-  /** The value under a key of the maps of host routing, a character for each byte of both; undefined when there is none. */
+  /**
+   * The value under a key of the maps of host routing, a character for each byte of both; undefined
+   * when there is none.
+   */
   readRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): string | undefined {
     const [, valueSize] = ROUTING_SIZES[map];
-    return lookupElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), valueSize)?.toString('latin1');
+    return lookupElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), valueSize)?.toString(
+      'latin1',
+    );
   }
 
-  /** All entries of the maps of host routing: for this the kernel goes through tens of thousands of empty places. */
+  /**
+   * All entries of the maps of host routing: for this the kernel goes through tens of thousands of
+   * empty places.
+   */
   routingEntries(): RoutingEntry[] {
     const entries: RoutingEntry[] = [];
     for (const [name, [keySize, valueSize]] of Object.entries(ROUTING_SIZES)) {
@@ -318,10 +359,17 @@ export class Datapath {
     deleteBatch(this.#loaded.maps.exemptions, batch);
   }
 
-  /** The entries of a list of the map exemptions, a character for each byte: there may be a hundred thousand. */
+  /**
+   * The entries of a list of the map exemptions, a character for each byte: there may be a hundred
+   * thousand.
+   */
   exemptionEntries(list: number): Map<string, string> {
     const entries = new Map<string, string>();
-    for (const batch of lookupBatches(this.#loaded.maps.exemptions, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
+    for (const batch of lookupBatches(
+      this.#loaded.maps.exemptions,
+      EXEMPTION_KEY_SIZE,
+      EXEMPTION_SIZE,
+    )) {
       for (let at = 0; at < batch.count; at++) {
         const keyAt = at * EXEMPTION_KEY_SIZE;
         if (exemptionListOf(batch.keys, keyAt) !== list) continue;
@@ -333,8 +381,8 @@ export class Datapath {
   }
 
   /**
-   * Digests of the lists of the map exemptions that have entries: as they are, or, where there are more than
-   * EXEMPTIONS_SHORT, as they were not long ago.
+   * Digests of the lists of the map exemptions that have entries: as they are, or, where there are
+   * more than EXEMPTIONS_SHORT, as they were not long ago.
    */
   exemptionDigests(): ReadonlyMap<number, string> {
     const startMs = performance.now();

@@ -1,4 +1,5 @@
-// What is done to the kernel for one attachment: its caps put in force, or refused; its exempt addresses and its numbers.
+// What is done to the kernel for one attachment: its caps put in force, or refused; its exempt
+// addresses and its numbers.
 
 import type { KernelError } from '../wire/errors.ts';
 import { applyStep } from './apply.ts';
@@ -8,7 +9,11 @@ import { desiredConfigs, type Observed, type Step } from '../shaping/plan.ts';
 import { nameOfOccupants } from '../shaping/in-front.ts';
 import { MAX_MOVES, PAUSE_MS } from '../shaping/precedence.ts';
 import { formatDuration } from '../shaping/units.ts';
-import { hostInterfaceIndexesOf, isSameAttachment, type AttachmentRecord } from '../shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  isSameAttachment,
+  type AttachmentRecord,
+} from '../shaping/records.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { hasUplink, takeView, type Node, type View } from './view.ts';
 
@@ -32,19 +37,22 @@ export class Enforcement {
   }
 
   /**
-   * Puts the caps of a record in force in place of those of the former one. Throws ShapingError `unenforceable` when they do
-   * not hold on the ways off the node; on the ways that stay on it, that is logged and a problem in `status`.
+   * Puts the caps of a record in force in place of those of the former one. Throws ShapingError
+   * `unenforceable` when they do not hold on the ways off the node; on the ways that stay on it,
+   * that is logged and a problem in `status`.
    */
   async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
     const devices = former === undefined ? [] : hostInterfaceIndexesOf(former);
-    // The first egress cap of the node needs every way to other pods; after that they are followed as they come.
+    // The first egress cap of the node needs every way to other pods; after that they are followed
+    // as they come.
     const isFirst = !this.#node.store
       .readAttachments()
       .some((other) => other.egressAggregateId !== undefined && !isSameAttachment(other, record));
     const view = await takeView(this.#node, [record], { devices, hasOtherPods: isFirst });
     const needed = neededDevices(view, record);
     const [, problem] = [...view.plan.problems].find(([ifindex]) => needed.has(ifindex)) ?? [];
-    if (problem !== undefined) throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
+    if (problem !== undefined)
+      throw new ShapingError('unenforceable', `Cannot enforce the cap: ${problem}`);
     if (record.egressAggregateId !== undefined && !hasUplink(view)) {
       const reasons = view.uplinkNames.unusable.map((reason) => `: ${reason}`).join('');
       throw new ShapingError(
@@ -59,7 +67,10 @@ export class Enforcement {
         await apply(step);
       } catch (error) {
         if (!('ifindex' in step) || needed.has(step.ifindex)) throw error;
-        this.#node.log('error', `A cap is not enforced everywhere on this node: ${(error as Error).message}`);
+        this.#node.log(
+          'error',
+          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
+        );
       }
     }
   }
@@ -77,9 +88,9 @@ export class Enforcement {
   }
 
   /**
-   * Carries out the steps of one plan, each of which rejects with KernelError, or with ShapingError for a qdisc that this
-   * kernel does not have. That is asked once in a plan: the kernel looks for a module each time, tens of milliseconds in
-   * which nothing else is done here.
+   * Carries out the steps of one plan, each of which rejects with KernelError, or with ShapingError
+   * for a qdisc that this kernel does not have. That is asked once in a plan: the kernel looks for
+   * a module each time, tens of milliseconds in which nothing else is done here.
    */
   applier(observed: Observed): (step: Step) => Promise<void> {
     const { datapath, store } = this.#node;
@@ -92,7 +103,11 @@ export class Enforcement {
       }
       const qdisc = step.kind === 'set-root' ? step.qdisc : 'fq';
       const failure = (refusal: KernelError): ShapingError =>
-        qdiscFailure(refusal, observed.devices.get(step.ifindex)?.name ?? String(step.ifindex), qdisc);
+        qdiscFailure(
+          refusal,
+          observed.devices.get(step.ifindex)?.name ?? String(step.ifindex),
+          qdisc,
+        );
       const refusal = refusals.get(qdisc);
       if (refusal !== undefined) throw failure(refusal);
       try {

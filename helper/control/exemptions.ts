@@ -11,12 +11,19 @@ import type { AttachmentRecord } from '../shaping/records.ts';
 import type { Datapath } from './datapath.ts';
 
 /** Gives a list the entries that it has to have, whatever it has. */
-export function restoreExemptions(datapath: Datapath, list: number, texts: readonly string[]): void {
+export function restoreExemptions(
+  datapath: Datapath,
+  list: number,
+  texts: readonly string[],
+): void {
   replaceExemptions(datapath, datapath.exemptionEntries(list), listEntries(list, texts));
   datapath.noteExemptionDigest(list, digestOf(texts));
 }
 
-/** Turns entries into others: what both have alike stays untouched. Additions first: nothing exempt is capped meanwhile. */
+/**
+ * Turns entries into others: what both have alike stays untouched. Additions first: nothing exempt
+ * is capped meanwhile.
+ */
 export function replaceExemptions(
   datapath: Datapath,
   former: ExemptionEntries,

@@ -1,12 +1,14 @@
-// Follows what the kernel tells of its devices: gathers events for a moment, then has those devices looked at once.
+// Follows what the kernel tells of its devices: gathers events for a moment, then has those devices
+// looked at once.
 
 /** Something that happened to a device; `lost` stands for any number of unknown events. */
 export type DeviceEvent =
-  { readonly kind: 'link' | 'qdisc' | 'route'; readonly ifindex: number } | { readonly kind: 'lost' };
+  | { readonly kind: 'link' | 'qdisc' | 'route'; readonly ifindex: number }
+  | { readonly kind: 'lost' };
 
 /**
- * How long an event waits for others. A device that is made, switched on and given an address makes several. Who changes
- * qdiscs does it in steps, and is not interfered with before the last.
+ * How long an event waits for others. A device that is made, switched on and given an address makes
+ * several. Who changes qdiscs does it in steps, and is not interfered with before the last.
  */
 const SETTLE_MS: Readonly<Record<DeviceEvent['kind'], number>> = {
   link: 50,
@@ -16,11 +18,17 @@ const SETTLE_MS: Readonly<Record<DeviceEvent['kind'], number>> = {
 };
 /** A qdisc that goes on changing is waited for, but not for longer. */
 const MAX_SETTLE_MS = 3000;
-/** What is due so soon after something else is looked at with it. A timer may fire a moment early, too. */
+/**
+ * What is due so soon after something else is looked at with it. A timer may fire a moment early,
+ * too.
+ */
 const TOGETHER_MS = 20;
 /** The node is looked at no more often, whatever happens. */
 const MIN_GAP_MS = 400;
-/** A look that failed is taken again after this long, twice as long each time that it fails again, and no longer than the second. */
+/**
+ * A look that failed is taken again after this long, twice as long each time that it fails again,
+ * and no longer than the second.
+ */
 const RETRY_MS = 200;
 const MAX_RETRY_MS = 1000;
 
@@ -29,8 +37,9 @@ const CALM_MS = 1000;
 /** A device that is on the move for the third time in a row is flapping. */
 const MAX_MOVES = 2;
 /**
- * One that is flapping is looked at when nothing has happened to it for a while, and from time to time: in between there is
- * nothing to find that stays. Together less than the 2 s in which a device that stays is to be capping.
+ * One that is flapping is looked at when nothing has happened to it for a while, and from time to
+ * time: in between there is nothing to find that stays. Together less than the 2 s in which a
+ * device that stays is to be capping.
  */
 const FLAPPING_SETTLE_MS = 300;
 const FLAPPING_MAX_SETTLE_MS = 1500;
@@ -103,7 +112,10 @@ export class Follower {
     return look.moves + (isMove ? 1 : 0);
   }
 
-  /** A timer that fires before anything is due sets the next one: cheaper than setting it anew at each of many events. */
+  /**
+   * A timer that fires before anything is due sets the next one: cheaper than setting it anew at
+   * each of many events.
+   */
   #schedule(dueMs: number): void {
     if (this.#isLooking || this.#isClosed || this.#expected.size === 0) return;
     const nextMs = Math.max(dueMs, this.#lastEndMs + MIN_GAP_MS);
@@ -133,7 +145,8 @@ export class Follower {
       this.#failures = 0;
     } catch {
       this.#failures += 1;
-      const againMs = performance.now() + Math.min(RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS);
+      const againMs =
+        performance.now() + Math.min(RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS);
       for (const [index, expected] of due) {
         const dueMs = Math.min(againMs, this.#expected.get(index)?.dueMs ?? Infinity);
         this.#expected.set(index, { ...expected, dueMs });
@@ -154,7 +167,10 @@ export class Follower {
   }
 }
 
-/** When a device that is not flapping is to be looked at after an event: of link events the first counts. */
+/**
+ * When a device that is not flapping is to be looked at after an event: of link events the first
+ * counts.
+ */
 function dueAfter({ kind }: DeviceEvent, nowMs: number, former: Expected | undefined): number {
   const firstMs = former?.firstMs ?? nowMs;
   const formerMs = former?.dueMs ?? Infinity;

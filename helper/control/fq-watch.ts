@@ -1,5 +1,5 @@
-// Whether this kernel can hold packets at all, looked at now and then: a module may be loaded or forbidden while the helper
-// runs, and whoever asks `status` must not wait for a try each time.
+// Whether this kernel can hold packets at all, looked at now and then: a module may be loaded or
+// forbidden while the helper runs, and whoever asks `status` must not wait for a try each time.
 
 import type { Attempt } from '../wire/kernel-features.ts';
 import { nodeProblem, type Problem } from '../shaping/judgement.ts';
@@ -12,7 +12,9 @@ const TRY_AGAIN_MS = 500;
 
 function problemOf({ there, why }: Attempt): Problem {
   const what = there === false ? 'this kernel has no sch_fq' : 'fq cannot be tried here';
-  return nodeProblem(`Every cap would be refused: ${what} (${why}); ${remedies.missingQdisc('fq')}`);
+  return nodeProblem(
+    `Every cap would be refused: ${what} (${why}); ${remedies.missingQdisc('fq')}`,
+  );
 }
 
 export class FqWatch {

@@ -1,4 +1,5 @@
-// Segment offload of the pod's own interface: what keeps a low cap smooth. Best effort: a pod's cap holds without.
+// Segment offload of the pod's own interface: what keeps a low cap smooth. Best effort: a pod's cap
+// holds without.
 
 import { changeLink, findLink, type Link } from '../kernel/links.ts';
 import { openNetns } from '../kernel/netns.ts';
@@ -36,7 +37,10 @@ function limited(former: GsoLimits, limit: GsoLimit): GsoLimits {
   };
 }
 
-/** What a record without its own word limited an interface to, if that stands there: before it, the kernel's default did. */
+/**
+ * What a record without its own word limited an interface to, if that stands there: before it, the
+ * kernel's default did.
+ */
 function guessed(
   found: GsoLimits,
   rateBitsPerSec: number | undefined,
@@ -46,7 +50,10 @@ function guessed(
   const limit = gsoLimitOf(rateBitsPerSec, mtuBytes);
   if (limit === UNLIMITED_GSO || !isSame(found, limit)) return undefined;
   const ipv4 = found.gsoIpv4MaxSizeBytes !== undefined;
-  const former = { ...UNLIMITED_GSO, ...(ipv4 && { gsoIpv4MaxSizeBytes: UNLIMITED_GSO.gsoMaxSizeBytes }) };
+  const former = {
+    ...UNLIMITED_GSO,
+    ...(ipv4 && { gsoIpv4MaxSizeBytes: UNLIMITED_GSO.gsoMaxSizeBytes }),
+  };
   return { former, limited: limitsOf(found) };
 }
 
@@ -59,14 +66,17 @@ export interface GsoChange {
 }
 
 /**
- * From what an interface has and what a record says of it, to its limits at an egress cap, undefined for none. Never raises
- * what stood there before podpace came, and leaves alone what somebody has set since. `formerRate` is what the record
- * limited it by.
+ * From what an interface has and what a record says of it, to its limits at an egress cap,
+ * undefined for none. Never raises what stood there before podpace came, and leaves alone what
+ * somebody has set since. `formerRate` is what the record limited it by.
  */
 export function gsoChange(
   found: GsoLimits,
   mtuBytes: number,
-  { gso, formerRate }: { readonly gso: LimitedGso | undefined; readonly formerRate: number | undefined },
+  {
+    gso,
+    formerRate,
+  }: { readonly gso: LimitedGso | undefined; readonly formerRate: number | undefined },
   rateBitsPerSec: number | undefined,
 ): GsoChange {
   const known = gso ?? guessed(found, formerRate, mtuBytes);
@@ -81,7 +91,10 @@ export function gsoChange(
   return isSame(wanted, found) ? next : { ...next, write: wanted };
 }
 
-/** Calls `use` with a socket in the pod's namespace and the pod's end of a pair, unless that is another one by now. */
+/**
+ * Calls `use` with a socket in the pod's namespace and the pod's end of a pair, unless that is
+ * another one by now.
+ */
 async function withInterface(
   sandbox: string,
   { podInterface, hostInterfaceIndex }: HostInterfaceRecord,
@@ -109,8 +122,8 @@ interface GsoRates {
 }
 
 /**
- * Limits the GSO size of a pod's interface to a short train at its egress cap; without one it has what it had before. `keep`
- * is told what the record has to say, before anything changes.
+ * Limits the GSO size of a pod's interface to a short train at its egress cap; without one it has
+ * what it had before. `keep` is told what the record has to say, before anything changes.
  */
 async function limitGso(
   sandbox: string,
@@ -126,7 +139,10 @@ async function limitGso(
   });
 }
 
-/** Limits the interfaces of a pod at its egress cap, in place of those of its former record. Failing is only logged. */
+/**
+ * Limits the interfaces of a pod at its egress cap, in place of those of its former record. Failing
+ * is only logged.
+ */
 export async function limitGsoAtCap(
   { defaults, exempt, log, store }: LoggingNode,
   former: AttachmentRecord | undefined,
@@ -168,7 +184,12 @@ export async function giveGsoBack(
   for (const one of hostInterfacesOf(record)) {
     if (cap === undefined && one.gso === undefined) continue;
     try {
-      await limitGso(record.sandbox, one, { formerRate, rateBitsPerSec: undefined }, () => undefined);
+      await limitGso(
+        record.sandbox,
+        one,
+        { formerRate, rateBitsPerSec: undefined },
+        () => undefined,
+      );
     } catch {
       // With its namespace the interface is gone, or about to be.
     }

@@ -1,5 +1,6 @@
-// Which layout the pins and the records of a node are of, and whether this release may touch them. Pins outlive a state
-// directory that is wiped, records a bpffs that was a container's own: so each have a mark of their own, and both count.
+// Which layout the pins and the records of a node are of, and whether this release may touch them.
+// Pins outlive a state directory that is wiped, records a bpffs that was a container's own: so each
+// have a mark of their own, and both count.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -20,21 +21,26 @@ export class LayoutError extends Error {
   override readonly name = 'LayoutError';
 }
 
-/** The mark of a state directory: undefined without one, and for a file that is none, which `warn` hears of. */
+/**
+ * The mark of a state directory: undefined without one, and for a file that is none, which `warn`
+ * hears of.
+ */
 function readRecordLayout(state: string, warn: (message: string) => void): LayoutMark | undefined {
   const file = path.join(state, RECORDS_MARK);
   try {
     return parseLayoutMark(fs.readFileSync(file, 'utf8'));
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    warn(`Cannot read ${file}: ${(error as Error).message}; the pins say which layout it is, or each record`);
+    warn(
+      `Cannot read ${file}: ${(error as Error).message}; the pins say which layout it is, or each record`,
+    );
     return undefined;
   }
 }
 
 /**
- * Throws LayoutError when pins or records are of a newer layout than this release knows, and touches nothing. `warn` hears
- * of a mark that cannot be read.
+ * Throws LayoutError when pins or records are of a newer layout than this release knows, and
+ * touches nothing. `warn` hears of a mark that cannot be read.
  */
 export function requireKnownLayout(
   { pins, state }: Directories,
@@ -55,7 +61,9 @@ export function requireKnownLayout(
   }
 }
 
-/** Marks the records as being of this release's layout; call before the first of them is written. */
+/**
+ * Marks the records as being of this release's layout; call before the first of them is written.
+ */
 export function markRecords({ state }: Directories, release: string): void {
   const file = path.join(state, RECORDS_MARK);
   const text = `${JSON.stringify({ layout: LAYOUT, release } satisfies LayoutMark)}\n`;

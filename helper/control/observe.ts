@@ -2,7 +2,13 @@
 
 import type { HookName } from '../wire/hook-place.ts';
 import { nameOfProgram } from '../kernel/bpf.ts';
-import { filterListOf, filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
+import {
+  filterListOf,
+  filtersAt,
+  type FilterLists,
+  type TcFilter,
+  type TcHook,
+} from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
@@ -41,13 +47,22 @@ const HOOKS_OF_QDISC: Readonly<Record<string, readonly TcHook[]>> = {
 };
 const NETKIT_HOOKS: readonly HookName[] = ['peer', 'peerLast'];
 
-/** An fq that may be somebody's choice: neither podpace's, whose leaves are known by its root, nor the kernel's own. */
+/**
+ * An fq that may be somebody's choice: neither podpace's, whose leaves are known by its root, nor
+ * the kernel's own.
+ */
 function isChosenFq({ kind, handle }: Qdisc, root: Qdisc | undefined): boolean {
   return kind === 'fq' && handle !== 0 && !(root !== undefined && isOurRoot(root));
 }
 
-/** The qdiscs of one device. What cannot be compared with an `fq` of the kernel's own is taken for somebody's choice. */
-async function observedQdiscs(datapath: Datapath, qdiscs: readonly Qdisc[]): Promise<ObservedQdisc[]> {
+/**
+ * The qdiscs of one device. What cannot be compared with an `fq` of the kernel's own is taken for
+ * somebody's choice.
+ */
+async function observedQdiscs(
+  datapath: Datapath,
+  qdiscs: readonly Qdisc[],
+): Promise<ObservedQdisc[]> {
   const root = qdiscs.find(({ parent }) => parent === TC_H_ROOT);
   const hasChoice = qdiscs.some((qdisc) => isChosenFq(qdisc, root));
   const untouched = hasChoice ? await datapath.untouchedFq() : undefined;
@@ -61,7 +76,10 @@ async function observedQdiscs(datapath: Datapath, qdiscs: readonly Qdisc[]): Pro
   });
 }
 
-/** Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is podpace's. */
+/**
+ * Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is
+ * podpace's.
+ */
 async function observeDevices(
   datapath: Datapath,
   links: readonly Link[],
@@ -146,7 +164,10 @@ async function observePrograms(
   return { programs, inFront };
 }
 
-/** A walk through the maps of host routing takes as long as so many lookups, however few entries there are. */
+/**
+ * A walk through the maps of host routing takes as long as so many lookups, however few entries
+ * there are.
+ */
 const LOOKUPS_OF_A_WALK = 256;
 
 /** What stands where attachments have entries of host routing. */
@@ -162,7 +183,10 @@ function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[
   });
 }
 
-/** Entries of host routing that are of some devices, or at keys that the attachments have; with the whole node, all. */
+/**
+ * Entries of host routing that are of some devices, or at keys that the attachments have; with the
+ * whole node, all.
+ */
 function observeRouting(
   datapath: Datapath,
   { attachments }: Desired,
@@ -170,7 +194,8 @@ function observeRouting(
 ): RoutingEntry[] {
   if (isWhole) return datapath.routingEntries();
   const wanted = new Set(attachments.flatMap(routingEntries).map(routingKeyOf));
-  const isRouted = (ifindex: number): boolean => datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
+  const isRouted = (ifindex: number): boolean =>
+    datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
   if (wanted.size === 0 && ![...places].some(isRouted)) return [];
   return datapath
     .routingEntries()
@@ -178,15 +203,23 @@ function observeRouting(
 }
 
 /**
- * Digests of the lists of exempt addresses: the node's, those of the attachments' aggregates, and with the whole node those of
- * aggregates that are not in use.
+ * Digests of the lists of exempt addresses: the node's, those of the attachments' aggregates, and
+ * with the whole node those of aggregates that are not in use.
  */
-function observeExemptions(datapath: Datapath, desired: Desired, isWhole: boolean): Map<number, string> {
+function observeExemptions(
+  datapath: Datapath,
+  desired: Desired,
+  isWhole: boolean,
+): Map<number, string> {
   const lists = exemptionLists(desired.attachments, desired.exempt);
   const isUnused = (list: number): boolean =>
-    list < AGGREGATE_ID_MIN || list > AGGREGATE_ID_MAX || datapath.readConfig(list).rateBytesPerSec === 0;
+    list < AGGREGATE_ID_MIN ||
+    list > AGGREGATE_ID_MAX ||
+    datapath.readConfig(list).rateBytesPerSec === 0;
   return new Map(
-    [...datapath.exemptionDigests()].filter(([list]) => lists.has(list) || (isWhole && isUnused(list))),
+    [...datapath.exemptionDigests()].filter(
+      ([list]) => lists.has(list) || (isWhole && isUnused(list)),
+    ),
   );
 }
 
@@ -219,8 +252,15 @@ function observeCaps(
   };
 }
 
-/** What the maps hold of attachments and of some devices: a few lookups for each, or one walk for many. */
-export function observeMaps(datapath: Datapath, desired: Desired, indexes: Iterable<number>): ObservedMaps {
+/**
+ * What the maps hold of attachments and of some devices: a few lookups for each, or one walk for
+ * many.
+ */
+export function observeMaps(
+  datapath: Datapath,
+  desired: Desired,
+  indexes: Iterable<number>,
+): ObservedMaps {
   const routing = readRouting(datapath, desired.attachments);
   return { ...observeCaps(datapath, desired, indexes), routing };
 }
@@ -233,7 +273,9 @@ export interface Sight {
   readonly places: ReadonlySet<number>;
   /** Those that only hold packets for others of these. */
   readonly holders: ReadonlySet<number>;
-  /** All of the node is looked at: also for what is left of pods that nothing is known of any more. */
+  /**
+   * All of the node is looked at: also for what is left of pods that nothing is known of any more.
+   */
   readonly isWhole: boolean;
 }
 
@@ -262,7 +304,10 @@ export interface ObservedExits extends UplinkNames {
   readonly links: readonly Link[];
 }
 
-/** On which devices pods' packets can leave now. `listed`: all devices, if they have just been listed. */
+/**
+ * On which devices pods' packets can leave now. `listed`: all devices, if they have just been
+ * listed.
+ */
 export async function observeExits(
   { rt, routes, outer }: Pick<Datapath, 'rt' | 'routes'> & Partial<Pick<Datapath, 'outer'>>,
   known: Omit<NodeDevices, 'links' | 'reaches' | 'outerWays'>,

@@ -1,5 +1,5 @@
-// Host interfaces that the kernel holds caps for and no record speaks of: it was lost, or cannot be read. What stands
-// there stays in force, untouched, until the device goes.
+// Host interfaces that the kernel holds caps for and no record speaks of: it was lost, or cannot be
+// read. What stands there stays in force, untouched, until the device goes.
 
 import type { Link } from '../kernel/links.ts';
 import { printable } from '../protocol/printable.ts';
@@ -30,8 +30,8 @@ async function hasProgram({ hooks }: Datapath, ifindex: number): Promise<boolean
 }
 
 /**
- * Looks for them. An entry alone caps nothing (it may be of a device of former times): one of podpace's programs has to
- * stand there too.
+ * Looks for them. An entry alone caps nothing (it may be of a device of former times): one of
+ * podpace's programs has to stand there too.
  */
 export async function findOrphans(
   datapath: Datapath,
@@ -45,8 +45,10 @@ export async function findOrphans(
     const name = names.get(ifindex);
     if (owned.has(ifindex) || name === undefined) continue;
     const entry = datapath.readHostInterface(ifindex);
-    const isCapped = entry !== undefined && aggregateIdsOf([{ ifindex, name, ...entry }]).length > 0;
-    if (isCapped && (await hasProgram(datapath, ifindex))) orphans.push({ ifindex, name, ...entry });
+    const isCapped =
+      entry !== undefined && aggregateIdsOf([{ ifindex, name, ...entry }]).length > 0;
+    if (isCapped && (await hasProgram(datapath, ifindex)))
+      orphans.push({ ifindex, name, ...entry });
   }
   return orphans;
 }
@@ -70,8 +72,8 @@ function claimOf(
 }
 
 /**
- * Forgets the records of devices that are not those which have their indexes now; returns a sentence for each. The devices
- * themselves are not touched: they are somebody else's.
+ * Forgets the records of devices that are not those which have their indexes now; returns a
+ * sentence for each. The devices themselves are not touched: they are somebody else's.
  */
 export function forgetOutlived(store: Store, links: readonly Link[]): string[] {
   const byIndex = new Map(links.map((link) => [link.index, link]));
@@ -103,11 +105,13 @@ export function forgetOutlived(store: Store, links: readonly Link[]): string[] {
 
 /** What to tell of an orphan. */
 export function orphanProblem(datapath: Datapath, { name, egressId, ingressId }: Orphan): string {
-  const caps = [['egress', egressId] as const, ['ingress', ingressId] as const].flatMap(([direction, id]) => {
-    if (id === AGGREGATE_ID_NONE) return [];
-    const rate = formatRate(datapath.readConfig(id).rateBytesPerSec * 8);
-    return [`${direction} as aggregate ${id} at ${rate}`];
-  });
+  const caps = [['egress', egressId] as const, ['ingress', ingressId] as const].flatMap(
+    ([direction, id]) => {
+      if (id === AGGREGATE_ID_NONE) return [];
+      const rate = formatRate(datapath.readConfig(id).rateBytesPerSec * 8);
+      return [`${direction} as aggregate ${id} at ${rate}`];
+    },
+  );
   return (
     `No record of the attachment at ${printable(name)} is known: its cap stays in force (${caps.join(', ')}) and is not ` +
     `looked after; ${remedies.lostRecord}`

@@ -1,5 +1,6 @@
-// Knows where the outer packets of the node's tunnels go and what they are made of, as far as devices themselves do not say it.
-// Asked anew when devices of that kind come, go or change, and when some seconds have passed.
+// Knows where the outer packets of the node's tunnels go and what they are made of, as far as
+// devices themselves do not say it. Asked anew when devices of that kind come, go or change, and
+// when some seconds have passed.
 
 import type { Link } from '../wire/link-message.ts';
 import { deviceTowards } from '../kernel/routes.ts';
@@ -11,7 +12,10 @@ import { farEndOf } from '../shaping/overheads.ts';
 
 /** Less than the pause between two reconciliations. */
 const LIFETIME_MS = 2000;
-/** A node of a mesh has one tunnel for each other node. Those beyond are taken to leave by the uplink. */
+/**
+ * A node of a mesh has one tunnel for each other node. Those beyond are taken to leave by the
+ * uplink.
+ */
 const MAX_LOOKUPS = 64;
 const IPSEC: ReadonlySet<string> = new Set(['xfrm', 'vti', 'vti6']);
 
@@ -65,10 +69,15 @@ export class OuterWatch {
   async read(links: readonly Link[]): Promise<OuterWays> {
     const concerned = links.filter(
       ({ kind = '', isUnbacked, ...link }) =>
-        IPSEC.has(kind) || kind === 'ppp' || isUnbacked === true || farEndOf({ kind, ...link }) !== undefined,
+        IPSEC.has(kind) ||
+        kind === 'ppp' ||
+        isUnbacked === true ||
+        farEndOf({ kind, ...link }) !== undefined,
     );
     if (concerned.length === 0) return NO_OUTER_WAYS;
-    const of = JSON.stringify(concerned.map(({ index, name, kind, tunnel }) => [index, name, kind, tunnel]));
+    const of = JSON.stringify(
+      concerned.map(({ index, name, kind, tunnel }) => [index, name, kind, tunnel]),
+    );
     const known = this.#known;
     if (known?.of === of && performance.now() < known.untilMs) return known.ways;
     const ways = await askFor(this.#rt, concerned);

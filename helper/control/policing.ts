@@ -21,7 +21,9 @@ export class Policing {
     const error = this.#program instanceof Error ? this.#program : this.#failure;
     if (error === undefined) return undefined;
     // Of a refused program the verifier's whole log is no sentence.
-    return error instanceof KernelError ? `cannot ${error.operation}: ${error.errno}` : error.message;
+    return error instanceof KernelError
+      ? `cannot ${error.operation}: ${error.errno}`
+      : error.message;
   }
 
   standing(): PolicingStanding {
@@ -31,7 +33,10 @@ export class Policing {
     return id !== undefined && id === ours ? 'ours' : 'stale';
   }
 
-  /** Puts the program in its place; what is in its way is the refusal then, and no error: all other caps hold. */
+  /**
+   * Puts the program in its place; what is in its way is the refusal then, and no error: all other
+   * caps hold.
+   */
   begin(): void {
     if (this.#program instanceof Error) return;
     try {

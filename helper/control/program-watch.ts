@@ -1,13 +1,14 @@
-// Programs that somebody takes off their hooks, or steps in front of: the kernel tells nobody of it, so they are looked at in
-// turns.
+// Programs that somebody takes off their hooks, or steps in front of: the kernel tells nobody of
+// it, so they are looked at in turns.
 
 import type { Datapath } from './datapath.ts';
 import { attachpointOf, type ProgramName } from '../shaping/plan.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 
 /**
- * Places that one look takes in; all of a node with more are seen when it is reconciled. A hook of tcx tells of itself in some
- * 10 us. Filters take ten times as long to list, but whoever changes one is heard of at once.
+ * Places that one look takes in; all of a node with more are seen when it is reconciled. A hook of
+ * tcx tells of itself in some 10 us. Filters take ten times as long to list, but whoever changes
+ * one is heard of at once.
  */
 const PLACES_PER_LOOK = { tcx: 2500, clsact: 200 } as const;
 
@@ -16,7 +17,10 @@ export class ProgramWatch {
   readonly #precedence: Precedence;
   /** The place that the next look begins behind. */
   #position = 0;
-  /** Places where nothing may be put, by a reason that a plan has: not looked at until all is looked at anew. */
+  /**
+   * Places where nothing may be put, by a reason that a plan has: not looked at until all is looked
+   * at anew.
+   */
   readonly #excepted = new Set<string>();
 
   constructor(datapath: Datapath, precedence: Precedence) {
@@ -24,18 +28,25 @@ export class ProgramWatch {
     this.#precedence = precedence;
   }
 
-  /** Those of the next places whose program is not the one that has to stand there, or can step in front of others. */
+  /**
+   * Those of the next places whose program is not the one that has to stand there, or can step in
+   * front of others.
+   */
   async look(wanted: ReadonlyMap<string, ProgramName>): Promise<string[]> {
     const places = [...wanted].filter(([place]) => !this.#excepted.has(place));
     const begin = this.#position < places.length ? this.#position : 0;
     const seen = places.slice(begin, begin + PLACES_PER_LOOK[this.#datapath.hooks.kind]);
     this.#position = begin + seen.length;
-    const standings = await this.#datapath.hooks.standings(seen.map(([place]) => attachpointOf(place)));
+    const standings = await this.#datapath.hooks.standings(
+      seen.map(([place]) => attachpointOf(place)),
+    );
     const contested = this.#precedence.contested();
     return seen.flatMap(([place, program], index) => {
       const standing = standings[index];
       if (standing?.programId !== this.#datapath.program(program).id) return [place];
-      return standing.inFront.length > 0 && standing.canPass && !contested.has(place) ? [place] : [];
+      return standing.inFront.length > 0 && standing.canPass && !contested.has(place)
+        ? [place]
+        : [];
     });
   }
 
@@ -43,7 +54,8 @@ export class ProgramWatch {
   async except(lost: readonly string[]): Promise<void> {
     for (const place of lost) {
       const id = await this.#datapath.hooks.attachedProgramId(attachpointOf(place));
-      if (id === undefined || this.#datapath.programNameOf(id) === undefined) this.#excepted.add(place);
+      if (id === undefined || this.#datapath.programNameOf(id) === undefined)
+        this.#excepted.add(place);
     }
   }
 

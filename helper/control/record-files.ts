@@ -1,4 +1,5 @@
-// One directory of records as files: read whole or not at all, written by a rename, given away by another.
+// One directory of records as files: read whole or not at all, written by a rename, given away by
+// another.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -29,7 +30,8 @@ function readRegularFile(file: string): string {
   try {
     const stat = fs.fstatSync(fd);
     if (!stat.isFile()) throw new Error('it is no regular file');
-    if (stat.size > MAX_BYTES) throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
+    if (stat.size > MAX_BYTES)
+      throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
     return fs.readFileSync(fd, 'utf8');
   } finally {
     fs.closeSync(fd);
@@ -73,7 +75,8 @@ export class RecordFiles<K extends keyof Records> {
     for (const name of this.#names(MOVED_ASIDE)) {
       const aside = path.join(this.directory, name + MOVED_ASIDE);
       const isFree = !fs.existsSync(this.path(name));
-      if (isFree && this.#readOne(aside, name, bad) !== undefined) fs.renameSync(aside, this.path(name));
+      if (isFree && this.#readOne(aside, name, bad) !== undefined)
+        fs.renameSync(aside, this.path(name));
       else if (!isFree) bad.delete(aside);
     }
     return {
@@ -97,12 +100,19 @@ export class RecordFiles<K extends keyof Records> {
       const remedy = hasErrno(error, 'ENOSPC', 'EDQUOT')
         ? remedies.room(this.directory)
         : `see what is wrong with ${this.directory}`;
-      throw new ShapingError('internal', `Cannot write the record ${file}: ${reason}`, remedy, error);
+      throw new ShapingError(
+        'internal',
+        `Cannot write the record ${file}: ${reason}`,
+        remedy,
+        error,
+      );
     }
     unlink(path.join(this.directory, name + MOVED_ASIDE));
   }
 
-  /** From here on the record counts no more; what is left of it is finished by whoever comes next. */
+  /**
+   * From here on the record counts no more; what is left of it is finished by whoever comes next.
+   */
   startRemoval(name: string): void {
     try {
       // Needs no room, unlike a file that says the same.
@@ -121,7 +131,9 @@ export class RecordFiles<K extends keyof Records> {
     for (const suffix of [WHOLE, MOVED_ASIDE]) unlink(path.join(this.directory, name + suffix));
   }
 
-  /** Removes all that records can leave (uninstall), and the directory when nothing else is in it. */
+  /**
+   * Removes all that records can leave (uninstall), and the directory when nothing else is in it.
+   */
   removeAll(): void {
     for (const suffix of [WHOLE, MOVED_ASIDE, REMOVING, STAGED]) {
       for (const name of this.#names(suffix)) unlink(path.join(this.directory, name + suffix));

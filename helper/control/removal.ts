@@ -1,4 +1,5 @@
-// Attachments that go: asked for, or with their device. Also what a crash left of it is finished here.
+// Attachments that go: asked for, or with their device. Also what a crash left of it is finished
+// here.
 
 import { isDeepStrictEqual } from 'node:util';
 import { listLinks, type Link } from '../kernel/links.ts';
@@ -18,8 +19,8 @@ import type { Exclusively } from './turns.ts';
 import { hasEgressCap, takeView } from './view.ts';
 
 /**
- * Attachments that are forgotten in one go: whoever waits has a turn before the next. A go takes some 50 ms, and a tenth of a
- * second more for what it has to know of the node.
+ * Attachments that are forgotten in one go: whoever waits has a turn before the next. A go takes
+ * some 50 ms, and a tenth of a second more for what it has to know of the node.
  */
 const REMOVALS_PER_TURN = 150;
 
@@ -35,7 +36,9 @@ function goneOf(
   left: AttachmentRecord | undefined,
 ): readonly HostInterfaceRecord[] {
   const staying = new Set(left === undefined ? [] : hostInterfaceIndexesOf(left));
-  return hostInterfacesOf(record).filter(({ hostInterfaceIndex }) => !staying.has(hostInterfaceIndex));
+  return hostInterfacesOf(record).filter(
+    ({ hostInterfaceIndex }) => !staying.has(hostInterfaceIndex),
+  );
 }
 
 function namesOf(ways: readonly HostInterfaceRecord[]): string {
@@ -54,14 +57,16 @@ export class Removal {
   }
 
   /**
-   * Forgets attachments first, then takes away what the rest does not need: with one plan, however many they are. Their records
-   * say so until all is gone: what is left after a crash would otherwise be taken for that of a lost record. What can be taken
-   * away is, before it rejects for what cannot. `links`: all devices, if they have just been listed.
+   * Forgets attachments first, then takes away what the rest does not need: with one plan, however
+   * many they are. Their records say so until all is gone: what is left after a crash would
+   * otherwise be taken for that of a lost record. What can be taken away is, before it rejects for
+   * what cannot. `links`: all devices, if they have just been listed.
    */
   async remove(records: readonly AttachmentRecord[], links?: readonly Link[]): Promise<void> {
     for (const record of records) this.#node.store.startRemoval(record);
     const others = this.#node.store.readAttachments();
-    // With the last egress cap all exits go, also those that are known by nothing but their program.
+    // With the last egress cap all exits go, also those that are known by nothing but their
+    // program.
     const isLast = !hasEgressCap(others, this.#node.orphans);
     const devices = records.flatMap(hostInterfaceIndexesOf);
     const scope = { devices, hasOtherPods: isLast, ...(links !== undefined && { links }) };
@@ -72,12 +77,19 @@ export class Removal {
       try {
         await apply(step);
       } catch (error) {
-        if (step.kind === 'detach' || step.kind === 'restore-root' || step.kind.startsWith('remove-')) {
+        if (
+          step.kind === 'detach' ||
+          step.kind === 'restore-root' ||
+          step.kind.startsWith('remove-')
+        ) {
           failures.set('ifindex' in step ? step.ifindex : undefined, error);
           continue;
         }
         // What others still lack is no reason to keep a pod: reconciling tries again.
-        this.#node.log('error', `A cap is not enforced everywhere on this node: ${(error as Error).message}`);
+        this.#node.log(
+          'error',
+          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
+        );
       }
     }
     // What failed elsewhere than at the interface of one of them is left of all.
@@ -87,7 +99,8 @@ export class Removal {
     for (const record of records) {
       const own = hostInterfaceIndexesOf(record);
       if (isShared || own.some((ifindex) => failures.has(ifindex))) continue;
-      if (own.some((ifindex) => view.observed.devices.has(ifindex))) await giveGsoBack(this.#node, record);
+      if (own.some((ifindex) => view.observed.devices.has(ifindex)))
+        await giveGsoBack(this.#node, record);
       this.#enforcement.exempt(record, undefined);
       this.#aggregates.giveBack(record, undefined);
       this.#node.store.finishRemoval(record);
@@ -96,14 +109,18 @@ export class Removal {
     if (failure !== undefined) throw failure;
   }
 
-  /** What a crash had left of removals, or a step that failed. The entry of the host interface is what goes last. */
+  /**
+   * What a crash had left of removals, or a step that failed. The entry of the host interface is
+   * what goes last.
+   */
   finish(): void {
     const attachments = this.#node.store.readAttachments();
     const inUse = aggregateIdsInUse(attachments, this.#node.orphans);
     const owned = new Set(attachments.flatMap(hostInterfaceIndexesOf));
     for (const record of this.#node.store.readRemoving()) {
       const isLeft = hostInterfaceIndexesOf(record).some(
-        (ifindex) => !owned.has(ifindex) && this.#node.datapath.readHostInterface(ifindex) !== undefined,
+        (ifindex) =>
+          !owned.has(ifindex) && this.#node.datapath.readHostInterface(ifindex) !== undefined,
       );
       if (isLeft) continue;
       for (const id of aggregateIdsInUse([record]))
@@ -113,8 +130,8 @@ export class Removal {
   }
 
   /**
-   * Forgets attachments whose host interfaces are gone, of those at `changed`, in turns of `exclusively`; returns them. One that
-   * has others left goes on with these.
+   * Forgets attachments whose host interfaces are gone, of those at `changed`, in turns of
+   * `exclusively`; returns them. One that has others left goes on with these.
    */
   async dropVanished(
     exclusively: Exclusively,
@@ -134,7 +151,10 @@ export class Removal {
         if (left === record) continue;
         const rest = left === undefined ? [] : hostInterfacesOf(left);
         const next = left === undefined ? 'forgetting' : `by ${namesOf(rest)} goes on`;
-        this.#node.log('info', `${namesOf(goneOf(record, left))} is gone: ${next} ${nameOf(record)}`);
+        this.#node.log(
+          'info',
+          `${namesOf(goneOf(record, left))} is gone: ${next} ${nameOf(record)}`,
+        );
         if (left === undefined) vanished.push(record);
         else this.#node.store.writeAttachment(left);
       }
@@ -145,8 +165,8 @@ export class Removal {
   }
 
   /**
-   * Forgets attachments, so many at a time that nobody waits for long who asks meanwhile, and returns them. One that was
-   * changed meanwhile stays. Rejects when all that can be is done.
+   * Forgets attachments, so many at a time that nobody waits for long who asks meanwhile, and
+   * returns them. One that was changed meanwhile stays. Rejects when all that can be is done.
    */
   removeInTurns(
     records: readonly AttachmentRecord[],
@@ -188,6 +208,8 @@ export class Removal {
   #candidates(changed: ReadonlySet<number> | undefined): readonly AttachmentRecord[] {
     const all = this.#node.store.readAttachments();
     if (changed === undefined) return all;
-    return all.filter((record) => hostInterfaceIndexesOf(record).some((ifindex) => changed.has(ifindex)));
+    return all.filter((record) =>
+      hostInterfaceIndexesOf(record).some((ifindex) => changed.has(ifindex)),
+    );
   }
 }

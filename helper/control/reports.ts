@@ -1,4 +1,5 @@
-// What the operator is told: the node's health, its attachments, their counters. Nothing here changes anything.
+// What the operator is told: the node's health, its attachments, their counters. Nothing here
+// changes anything.
 
 import {
   keyOf,
@@ -84,7 +85,9 @@ export async function lookAt(node: Node): Promise<Look> {
 export async function statusOf(look: Look): Promise<NodeStatus> {
   const { view, judgement } = look;
   const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
-  const unrouted = view.uplinkNames.unrouted.map((name) => `No route leads to the uplink "${name}"`);
+  const unrouted = view.uplinkNames.unrouted.map(
+    (name) => `No route leads to the uplink "${name}"`,
+  );
   const notices = [...look.notes.texts, ...unrouted, ...(await hostRoutingNotices(view))];
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
@@ -109,7 +112,9 @@ export function concernedBy(
   return attachments.flatMap((record) => {
     const directions = judgement.directionsOf(record);
     const { containerId, ifname } = record;
-    return directions.length === 0 ? [] : [{ containerId, ifname, ...podNamesOf(record), directions }];
+    return directions.length === 0
+      ? []
+      : [{ containerId, ifname, ...podNamesOf(record), directions }];
   });
 }
 
@@ -117,7 +122,10 @@ function directionsOf(problems: ProblemsByDirection): Direction[] {
   return DIRECTIONS.filter((direction) => problems[direction] !== undefined);
 }
 
-/** The record of an attachment. Throws ShapingError `not-found`, for one too that is only wished for. */
+/**
+ * The record of an attachment. Throws ShapingError `not-found`, for one too that is only wished
+ * for.
+ */
 export function knownAttachment(
   { store, wishes }: Pick<Node, 'store' | 'wishes'>,
   key: AttachmentKey,
@@ -135,11 +143,17 @@ export function knownAttachment(
 /** Attachments that one page looks at; how many it holds depends on their size. */
 const PAGE_LENGTH = 100;
 
-function remaining(records: readonly AttachmentRecord[], after: string | undefined): AttachmentRecord[] {
+function remaining(
+  records: readonly AttachmentRecord[],
+  after: string | undefined,
+): AttachmentRecord[] {
   return records.filter((record) => after === undefined || keyOf(record) > after);
 }
 
-/** Attachments that are in force or are to be, in the order of their keys; each once, by its record if it has one. */
+/**
+ * Attachments that are in force or are to be, in the order of their keys; each once, by its record
+ * if it has one.
+ */
 function allAfter(look: Look, after: string | undefined): (AttachmentRecord | Wish)[] {
   const records = remaining(look.records, after);
   const { wishes } = look;
@@ -204,14 +218,20 @@ export function wishItem({ reason, ...asked }: Wish, defaults: NodeDefaults): At
 /** Pages after the first go by the same look at the node, if it is not older than this. */
 const LOOK_LIFETIME_MS = 2000;
 
-/** The pages of `list`. A thousand attachments come in a dozen pages, and one look at the node serves them all. */
+/**
+ * The pages of `list`. A thousand attachments come in a dozen pages, and one look at the node
+ * serves them all.
+ */
 export class Lister {
   readonly #node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>;
   readonly #takeLook: () => Promise<Look>;
   #look: Look | undefined;
 
   /** `takeLook` gives a look that begins after it was called. */
-  constructor(node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>, takeLook: () => Promise<Look>) {
+  constructor(
+    node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>,
+    takeLook: () => Promise<Look>,
+  ) {
     this.#node = node;
     this.#takeLook = takeLook;
   }
@@ -231,10 +251,14 @@ export class Lister {
     return pageOf(items, rest.length);
   }
 
-  #unaccounted({ egressAggregateId: id }: AttachmentRecord): Pick<AttachmentStatus, 'unaccountedBytes'> {
+  #unaccounted({
+    egressAggregateId: id,
+  }: AttachmentRecord): Pick<AttachmentStatus, 'unaccountedBytes'> {
     if (id === undefined) return {};
     const { datapath } = this.#node;
-    return { unaccountedBytes: unaccountedOf(datapath.readBook(id), datapath.unseen.bytesOf(id)).bytes };
+    return {
+      unaccountedBytes: unaccountedOf(datapath.readBook(id), datapath.unseen.bytesOf(id)).bytes,
+    };
   }
 
   #current(): Look | undefined {
@@ -247,7 +271,10 @@ export class Lister {
 }
 
 /** What CHECK says of an attachment; undefined when it is enforced. */
-export function checkFailure(record: AttachmentRecord, judgement: Judgement): ShapingError | undefined {
+export function checkFailure(
+  record: AttachmentRecord,
+  judgement: Judgement,
+): ShapingError | undefined {
   const problems = judgement.of(record);
   const directions = directionsOf(problems);
   if (directions.length === 0) return undefined;
@@ -259,7 +286,10 @@ export function checkFailure(record: AttachmentRecord, judgement: Judgement): Sh
   );
 }
 
-/** Interfaces that a list's plugins have made in the sandbox, and that no record tells of: a sentence for each. */
+/**
+ * Interfaces that a list's plugins have made in the sandbox, and that no record tells of: a
+ * sentence for each.
+ */
 function untold(
   record: AttachmentRecord,
   records: readonly AttachmentRecord[],
@@ -313,7 +343,11 @@ function directionCounters(
   };
 }
 
-function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: boolean): AttachmentCounters {
+function attachmentCounters(
+  node: Node,
+  record: AttachmentRecord,
+  isPerCpu: boolean,
+): AttachmentCounters {
   const { containerId, ifname, hostInterface } = record;
   const [egress, ingress] = DIRECTIONS.map((direction) =>
     directionCounters(node, aggregateIdOf(record, direction), isPerCpu),
@@ -326,11 +360,16 @@ function attachmentCounters(node: Node, record: AttachmentRecord, isPerCpu: bool
 }
 
 /** A page of attachments with their counters, or those of one. */
-export function countersPage(node: Node, { after, only, perCpu = false }: CountersParams): CountersResult {
+export function countersPage(
+  node: Node,
+  { after, only, perCpu = false }: CountersParams,
+): CountersResult {
   if (only !== undefined) {
     return { attachments: [attachmentCounters(node, knownAttachment(node, only), perCpu)] };
   }
   const rest = remaining(node.store.readAttachments(), after);
-  const items = rest.slice(0, PAGE_LENGTH).map((record) => attachmentCounters(node, record, perCpu));
+  const items = rest
+    .slice(0, PAGE_LENGTH)
+    .map((record) => attachmentCounters(node, record, perCpu));
   return pageOf(items, rest.length);
 }

@@ -1,4 +1,5 @@
-// Knows how far the node's routes lead without reading them each time: by what the kernel tells of their changes.
+// Knows how far the node's routes lead without reading them each time: by what the kernel tells of
+// their changes.
 
 import { listNexthops } from '../kernel/nexthops.ts';
 import { scanRoutes } from '../kernel/routes.ts';
@@ -6,9 +7,15 @@ import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { RtEvent } from '../wire/rt-event.ts';
 import { Reaches, type ReachByDevice } from '../shaping/reaches.ts';
 
-/** Reading all routes is followed by a pause of so many times its length before they are read again to be on the safe side. */
+/**
+ * Reading all routes is followed by a pause of so many times its length before they are read again
+ * to be on the safe side.
+ */
 const CHECK_PAUSE = 20;
-/** How often routes are read again at once that name nexthop objects which came after these were listed. */
+/**
+ * How often routes are read again at once that name nexthop objects which came after these were
+ * listed.
+ */
 const MAX_SCAN_RETRIES = 3;
 /** So many events that come while routes are read can be taken into account. */
 const MAX_WAITING = 100_000;
@@ -41,18 +48,25 @@ export class RouteWatch {
     });
   }
 
-  /** From now on all events are handed to `hear`; `tell` gets the devices whose routes lead farther, or perhaps less far. */
+  /**
+   * From now on all events are handed to `hear`; `tell` gets the devices whose routes lead farther,
+   * or perhaps less far.
+   */
   follow(tell: (ifindex: number) => void): void {
     this.#tell = tell;
   }
 
   hear(event: RtEvent): void {
     if (event.kind === 'qdisc') return;
-    if (this.#reading !== undefined && this.#waiting.length <= MAX_WAITING) this.#waiting.push(event);
+    if (this.#reading !== undefined && this.#waiting.length <= MAX_WAITING)
+      this.#waiting.push(event);
     this.#tellOf(this.#known?.hear(event) ?? []);
   }
 
-  /** Has the routes read anew for the next answer, unless that was done not long ago for the time that it takes. */
+  /**
+   * Has the routes read anew for the next answer, unless that was done not long ago for the time
+   * that it takes.
+   */
   check(): void {
     this.#isDue ||= performance.now() >= this.#nextCheckMs;
   }
@@ -78,7 +92,8 @@ export class RouteWatch {
     this.#known = known;
     const { byDevice } = known;
     if (this.#waiting.length > MAX_WAITING) known.doubt();
-    // Each of them may have been before its route was read or after: in their order they lead to what there is.
+    // Each of them may have been before its route was read or after: in their order they lead to
+    // what there is.
     for (const event of this.#waiting) this.#tellOf(known.hear(event));
     return known.isDoubtful ? byDevice : known.byDevice;
   }

@@ -1,6 +1,7 @@
-// The control of the datapath: attachments come and go, and each time the kernel is brought from what it holds to
-// what it should hold. The records are the desired state; nothing else is remembered between calls, so a restart,
-// a crash between two steps or a hand that changed something are all the same case: plan again, apply again.
+// The control of the datapath: attachments come and go, and each time the kernel is brought from
+// what it holds to what it should hold. The records are the desired state; nothing else is
+// remembered between calls, so a restart, a crash between two steps or a hand that changed
+// something are all the same case: plan again, apply again.
 
 import { findLink, listLinks } from '../kernel/links.ts';
 import {
@@ -31,7 +32,13 @@ import { giveGsoBack, limitGsoAtCap } from './gso.ts';
 import { nodeProblem } from '../shaping/judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
-import { attachpointOf, desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
+import {
+  attachpointOf,
+  desiredPrograms,
+  planMaps,
+  type ObservedMaps,
+  type Step,
+} from '../shaping/plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
 import { unheldSentences } from '../shaping/problems.ts';
@@ -132,8 +139,9 @@ export class Shaper {
   }
 
   /**
-   * Caps an attachment, and routes its packets past the IP stack where that is asked for; called again for the same one it
-   * changes both. Undoes itself when it fails. Returns what to know although it succeeded.
+   * Caps an attachment, and routes its packets past the IP stack where that is asked for; called
+   * again for the same one it changes both. Undoes itself when it fails. Returns what to know
+   * although it succeeded.
    */
   attach(params: AttachParams): Promise<Attached> {
     return this.#exclusively(() => this.#attach(params));
@@ -144,12 +152,16 @@ export class Shaper {
     const before = this.#store.readAttachments();
     const former = before.find((record) => isSameAttachment(record, params));
     await this.#makeRoom(link.index, former);
-    const others = this.#store.readAttachments().filter((record) => !isSameAttachment(record, params));
+    const others = this.#store
+      .readAttachments()
+      .filter((record) => !isSameAttachment(record, params));
     const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
     const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
     const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
     const wanted = recordOf(params, link, beside, addedAt);
-    const record = await this.#replace(former, wanted, (next) => this.#enforcement.enforce(next, former));
+    const record = await this.#replace(former, wanted, (next) =>
+      this.#enforcement.enforce(next, former),
+    );
     await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
     const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
@@ -160,8 +172,9 @@ export class Shaper {
   }
 
   /**
-   * Has no other attachment claim a host interface. An index belongs to one device: whoever else was made of it is gone. Who
-   * has it beside another one gives it up: it was made for an attachment of its own.
+   * Has no other attachment claim a host interface. An index belongs to one device: whoever else
+   * was made of it is gone. Who has it beside another one gives it up: it was made for an
+   * attachment of its own.
    */
   async #makeRoom(ifindex: number, former: AttachmentRecord | undefined): Promise<void> {
     const others = this.#store.readAttachments().filter((record) => record !== former);
@@ -189,14 +202,20 @@ export class Shaper {
       this.#wishes.look();
       const former = knownAttachment(this.#options, params);
       const { rt } = this.#datapath;
-      const links = await Promise.all(hostInterfaceIndexesOf(former).map((index) => findLink(rt, { index })));
+      const links = await Promise.all(
+        hostInterfaceIndexesOf(former).map((index) => findLink(rt, { index })),
+      );
       if (links.every((link) => link === undefined))
         throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
-      const next = await this.#replace(former, applySet(former, params, defaults), async (record) => {
-        if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
-        else await this.#enforcement.enforce(record, former);
-      });
+      const next = await this.#replace(
+        former,
+        applySet(former, params, defaults),
+        async (record) => {
+          if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
+          else await this.#enforcement.enforce(record, former);
+        },
+      );
       await limitGsoAtCap(this.#options, former, next);
       const before = effectiveCapIn(former, params.direction, defaults);
       const after = effectiveCapIn(next, params.direction, defaults);
@@ -226,7 +245,10 @@ export class Shaper {
     checkAttachment(await this.#look(), this.#store, params);
   }
 
-  /** Removes the attachments of a network that are not to stay, as GcParams says; returns those removed. */
+  /**
+   * Removes the attachments of a network that are not to stay, as GcParams says; returns those
+   * removed.
+   */
   async gc({ network, valid, from, to }: GcParams): Promise<AttachmentKey[]> {
     const staying = new Set(valid.map(keyOf));
     const isStale = (attachment: AttachmentKey & { readonly network: string }): boolean => {
@@ -246,8 +268,8 @@ export class Shaper {
   }
 
   /**
-   * Brings the whole node to its desired state, and puts in force what was only wished for; returns what could not be done.
-   * `refusal`: why no cap could be put in force now, if that is known.
+   * Brings the whole node to its desired state, and puts in force what was only wished for; returns
+   * what could not be done. `refusal`: why no cap could be put in force now, if that is known.
    */
   async reconcile(refusal?: string): Promise<string[]> {
     await this.#exclusively(() => {
@@ -279,8 +301,9 @@ export class Shaper {
   }
 
   /**
-   * Brings devices that something happened to into order, and forgets attachments whose interface went; all of the node when
-   * it is not known which. Far cheaper than reconciling where there are many pods.
+   * Brings devices that something happened to into order, and forgets attachments whose interface
+   * went; all of the node when it is not known which. Far cheaper than reconciling where there are
+   * many pods.
    */
   async follow(changed: ReadonlySet<number> | undefined): Promise<void> {
     const dropped = await this.#removal.dropVanished(this.#turns.runOneOfMany, changed);
@@ -304,15 +327,18 @@ export class Shaper {
     });
   }
 
-  /** Tells of an exit that sends by another number of queues: its leaves are fq whether they are in use or not. */
+  /**
+   * Tells of an exit that sends by another number of queues: its leaves are fq whether they are in
+   * use or not.
+   */
   tellOfQueues(ifindex: number, queues: number): void {
     const name = this.#exits.get(ifindex)?.name;
     if (name !== undefined) this.#options.log('info', `${name} sends by ${queues} queues now`);
   }
 
   /**
-   * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that costs a few system calls
-   * for each attachment and direction, and so can be done often.
+   * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that
+   * costs a few system calls for each attachment and direction, and so can be done often.
    */
   reconcileMaps(): Promise<void> {
     return this.#exclusively(async () => {
@@ -322,7 +348,10 @@ export class Shaper {
         ...{ ...this.#options, attachments, exits, arrivals: [] },
         ...desiredPolicing(this.#options),
       };
-      const indexes = [...attachments.flatMap(hostInterfaceIndexesOf), ...exits.map((exit) => exit.ifindex)];
+      const indexes = [
+        ...attachments.flatMap(hostInterfaceIndexesOf),
+        ...exits.map((exit) => exit.ifindex),
+      ];
       const observed = observeMaps(this.#datapath, desired, indexes);
       for (const step of planMaps(desired, observed)) {
         await applyStep(this.#datapath, this.#store, step);
@@ -332,7 +361,10 @@ export class Shaper {
     });
   }
 
-  /** Looks whether what capped pods send vanishes on its way to the exits and leaves the node all the same: every 2 s. */
+  /**
+   * Looks whether what capped pods send vanishes on its way to the exits and leaves the node all
+   * the same: every 2 s.
+   */
   watchBooks(): Promise<void> {
     return this.#exclusively(() => {
       return this.#books.look({
@@ -361,8 +393,8 @@ export class Shaper {
   }
 
   /**
-   * Takes everything of podpace off the devices and puts back what stood there. What was asked for stays in the records,
-   * for a later helper, unless `forget` says otherwise.
+   * Takes everything of podpace off the devices and puts back what stood there. What was asked for
+   * stays in the records, for a later helper, unless `forget` says otherwise.
    */
   uninstall(forget: boolean): Promise<UninstallResult> {
     return this.#exclusively(async () => {
@@ -397,8 +429,8 @@ export class Shaper {
   }
 
   /**
-   * Puts a record in force in place of the former one of the same attachment, or leaves everything as it was.
-   * Aggregates that it goes on using keep their clocks.
+   * Puts a record in force in place of the former one of the same attachment, or leaves everything
+   * as it was. Aggregates that it goes on using keep their clocks.
    */
   async #replace(
     former: AttachmentRecord | undefined,
@@ -418,7 +450,10 @@ export class Shaper {
     return record;
   }
 
-  async #undoReplace(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
+  async #undoReplace(
+    record: AttachmentRecord,
+    former: AttachmentRecord | undefined,
+  ): Promise<void> {
     try {
       if (former === undefined) return await this.#removal.remove([record]);
       this.#store.writeAttachment(former);
@@ -430,7 +465,10 @@ export class Shaper {
     }
   }
 
-  /** Forgets records whose devices are of another time or place, and looks for devices without a record. */
+  /**
+   * Forgets records whose devices are of another time or place, and looks for devices without a
+   * record.
+   */
   async #matchRecords(): Promise<void> {
     const links = await listLinks(this.#datapath.rt);
     for (const text of forgetOutlived(this.#store, links)) this.#options.log('info', text);
@@ -449,7 +487,11 @@ export class Shaper {
     const lost = await this.#programs.look(wanted);
     if (lost.length === 0) return;
     const devices = lost.map((place) => attachpointOf(place).ifindex);
-    const view = await takeView(this.#options, [], { devices, hasOtherPods: false, hasUplinks: false });
+    const view = await takeView(this.#options, [], {
+      devices,
+      hasOtherPods: false,
+      hasUplinks: false,
+    });
     for (const failure of await this.#carryOut(view)) this.#options.log('error', failure);
     await this.#programs.except(lost);
   }
@@ -475,7 +517,11 @@ export class Shaper {
     return failures;
   }
 
-  #tellOfRepair(step: Step, attachments: readonly AttachmentRecord[], observed: ObservedMaps): void {
+  #tellOfRepair(
+    step: Step,
+    attachments: readonly AttachmentRecord[],
+    observed: ObservedMaps,
+  ): void {
     if (!isSameAsBefore(step, this.#exits)) return;
     const repair = repairOf(step, attachments, observed);
     if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);

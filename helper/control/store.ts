@@ -1,12 +1,18 @@
-// The helper's records: in memory, and as files under the state directory (a tmpfs: they are worth nothing after a
-// reboot). A file that cannot be understood is left where it is and reported, never guessed at.
+// The helper's records: in memory, and as files under the state directory (a tmpfs: they are worth
+// nothing after a reboot). A file that cannot be understood is left where it is and reported, never
+// guessed at.
 
 import path from 'node:path';
 import { printable } from '../protocol/printable.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
 import { contradictionsOf, RECORD_NAMES, type Records } from '../shaping/record-schema.ts';
 import { RecordFiles } from './record-files.ts';
-import { isOutlived, type AttachmentRecord, type ExitRecord, type Origin } from '../shaping/records.ts';
+import {
+  isOutlived,
+  type AttachmentRecord,
+  type ExitRecord,
+  type Origin,
+} from '../shaping/records.ts';
 
 /** Records of one kind. */
 class Shelf<K extends 'attachments' | 'exits'> {
@@ -43,7 +49,9 @@ class Shelf<K extends 'attachments' | 'exits'> {
     this.bad.delete(this.files.path(name));
   }
 
-  /** Reads all files; what memory knows better than they do is written again, or goes on counting. */
+  /**
+   * Reads all files; what memory knows better than they do is written again, or goes on counting.
+   */
   reload(origin: Origin): void {
     const former = this.records;
     const found = this.files.read();
@@ -73,7 +81,9 @@ class Shelf<K extends 'attachments' | 'exits'> {
     }
   }
 
-  /** Without records that contradict each other: which of them is right cannot be told from them. */
+  /**
+   * Without records that contradict each other: which of them is right cannot be told from them.
+   */
   #consistent(records: Map<string, Records[K]>): Map<string, Records[K]> {
     if (this.files.kind !== 'attachments') return records;
     const contradictions = contradictionsOf([...records.values()] as AttachmentRecord[]);
@@ -97,8 +107,8 @@ export class Store {
   #warned: ReadonlySet<string> = new Set();
 
   /**
-   * Makes the directory, readable by root only. `warn` hears of files that cannot be understood. Records carry `origin`;
-   * those of another are not of this node's devices.
+   * Makes the directory, readable by root only. `warn` hears of files that cannot be understood.
+   * Records carry `origin`; those of another are not of this node's devices.
    */
   constructor(directory: string, warn: (message: string) => void, origin: Origin = {}) {
     this.#warn = warn;
@@ -156,7 +166,9 @@ export class Store {
     this.#load();
     return this.#shelves.flatMap(({ bad, lost }) => [
       ...[...bad].map(([file, reason]) => this.#badness(file, reason)),
-      ...[...lost].map((file) => `The record ${printable(file)} was lost; podpaced has written it again`),
+      ...[...lost].map(
+        (file) => `The record ${printable(file)} was lost; podpaced has written it again`,
+      ),
     ]);
   }
 
@@ -166,7 +178,10 @@ export class Store {
     return [...this.#attachments.bad.keys()].toSorted();
   }
 
-  /** Why nothing is known of an attachment although there is a file of it; undefined when there is none. */
+  /**
+   * Why nothing is known of an attachment although there is a file of it; undefined when there is
+   * none.
+   */
   badnessOf(key: AttachmentKey): string | undefined {
     this.#load();
     const { bad, files } = this.#attachments;
@@ -175,7 +190,9 @@ export class Store {
     return reason === undefined ? undefined : this.#badness(file, reason);
   }
 
-  /** Removes and returns the records of another boot or network namespace; nothing of them is here. */
+  /**
+   * Removes and returns the records of another boot or network namespace; nothing of them is here.
+   */
   takeOutlived(): {
     readonly attachments: readonly AttachmentRecord[];
     readonly exits: readonly ExitRecord[];
@@ -190,7 +207,9 @@ export class Store {
     return { attachments, exits };
   }
 
-  /** Throws ShapingError that names the file when it cannot be written; then nothing has changed. */
+  /**
+   * Throws ShapingError that names the file when it cannot be written; then nothing has changed.
+   */
   writeAttachment(record: AttachmentRecord): void {
     this.#load();
     this.#attachments.put({ ...record, ...this.#origin });
@@ -203,13 +222,17 @@ export class Store {
     this.#exits.put({ ...record, ...this.#origin });
   }
 
-  /** Writes records of 23c71bb again, with their origin: call when their devices were found to be theirs. */
+  /**
+   * Writes records of 23c71bb again, with their origin: call when their devices were found to be
+   * theirs.
+   */
   adopt(): void {
     if (this.#origin.bootId === undefined) return;
     try {
       for (const record of this.readAttachments())
         if (record.bootId === undefined) this.writeAttachment(record);
-      for (const record of this.readExits()) if (record.bootId === undefined) this.writeExit(record);
+      for (const record of this.readExits())
+        if (record.bootId === undefined) this.writeExit(record);
     } catch (error) {
       // They are as good as before; the next look tries again.
       this.#warn((error as Error).message);
@@ -222,7 +245,10 @@ export class Store {
     this.#sorted = undefined;
   }
 
-  /** From here on the attachment is not known, and what is left of it in the kernel is to go, also after a crash. */
+  /**
+   * From here on the attachment is not known, and what is left of it in the kernel is to go, also
+   * after a crash.
+   */
   startRemoval(record: AttachmentRecord): void {
     this.#load();
     const name = keyOf(record);

@@ -9,14 +9,20 @@ export class Turns {
   /** Tail of the queue. */
   #queue: Promise<unknown> = Promise.resolve();
 
-  /** Runs an operation after those that were asked for before; a failure is its caller's and holds up nobody. */
+  /**
+   * Runs an operation after those that were asked for before; a failure is its caller's and holds
+   * up nobody.
+   */
   run<T>(operation: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(operation);
     this.#queue = result.catch(() => undefined);
     return result;
   }
 
-  /** The same for one of many that somebody has: what others have asked for meanwhile is heard, and goes before it. */
+  /**
+   * The same for one of many that somebody has: what others have asked for meanwhile is heard, and
+   * goes before it.
+   */
   readonly runOneOfMany: Exclusively = async (operation) => {
     await immediate();
     return this.run(operation);

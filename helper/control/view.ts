@@ -1,4 +1,5 @@
-// The node as it should be beside the node as it is: what every operation of the shaper begins with.
+// The node as it should be beside the node as it is: what every operation of the shaper begins
+// with.
 
 import type { Link } from '../kernel/links.ts';
 import { isReversePathStrict } from '../kernel/sysctl.ts';
@@ -57,7 +58,10 @@ export interface View extends Looked {
   /** All exits that there are, whether or not a cap needs them. */
   readonly nodeExits: readonly Exit[];
   readonly hasHostRouting: boolean;
-  /** Uplinks on which packets to pods with host routing come in by the stack: it checks where they come from. */
+  /**
+   * Uplinks on which packets to pods with host routing come in by the stack: it checks where they
+   * come from.
+   */
   readonly strictUplinks: readonly Exit[];
   /** What there is to say of the uplinks that were named. */
   readonly uplinkNames: UplinkNames;
@@ -68,11 +72,14 @@ export interface ViewScope {
   /** Further devices. */
   readonly devices?: readonly number[];
   /**
-   * Exits into pods that are not of the view's attachments: a thousand, perhaps, on which nothing has changed. Without
-   * them a view says nothing about those.
+   * Exits into pods that are not of the view's attachments: a thousand, perhaps, on which nothing
+   * has changed. Without them a view says nothing about those.
    */
   readonly hasOtherPods: boolean;
-  /** Ways off the node; true when absent. Without them too, a view is of `devices` and of what is new. */
+  /**
+   * Ways off the node; true when absent. Without them too, a view is of `devices` and of what is
+   * new.
+   */
   readonly hasUplinks?: boolean;
   /** Exits that no cap needs are looked at too: `status` tells of them. */
   readonly hasIdleExits?: boolean;
@@ -96,8 +103,8 @@ function observeNodeExits(
 }
 
 /**
- * Desired and observed state of some attachments, which must be in the store, and of the exits, which always answer for
- * all attachments.
+ * Desired and observed state of some attachments, which must be in the store, and of the exits,
+ * which always answer for all attachments.
  */
 export async function takeView(
   node: Node,
@@ -122,7 +129,10 @@ export async function takeView(
   const taken = arrivals.filter((ifindex) => hasUplinks || own.has(ifindex));
   const places = new Set([...own, ...taken, ...chosen.map(({ ifindex }) => ifindex)]);
   const holders = new Set(chosen.flatMap((exit) => exit.holders));
-  const others = new Set([...all.flatMap(hostInterfaceIndexesOf), ...needed.flatMap((exit) => exit.holders)]);
+  const others = new Set([
+    ...all.flatMap(hostInterfaceIndexesOf),
+    ...needed.flatMap((exit) => exit.holders),
+  ]);
   for (const { ifindex } of exitRecords) if (!others.has(ifindex)) places.add(ifindex);
   // With everything in it, it also takes in every device where something of ours was ever left.
   const isWhole = hasOtherPods && attachments.length === all.length;
@@ -131,7 +141,8 @@ export async function takeView(
     for (const ifindex of datapath.hostInterfaceIndexes()) places.add(ifindex);
     for (const ifindex of datapath.overheadIndexes()) places.add(ifindex);
   }
-  // Whatever is said of a device is said of all that it is to anybody: an exit, and the host interface of an attachment.
+  // Whatever is said of a device is said of all that it is to anybody: an exit, and the host
+  // interface of an attachment.
   const concerned = all.filter((record) =>
     hostInterfaceIndexesOf(record).some((ifindex) => places.has(ifindex)),
   );
@@ -141,7 +152,12 @@ export async function takeView(
     contested: node.precedence.contested(),
     ...desiredPolicing(node),
   };
-  const observed = await observe(datapath, desired, { links, places, holders, isWhole }, exitRecords);
+  const observed = await observe(
+    datapath,
+    desired,
+    { links, places, holders, isWhole },
+    exitRecords,
+  );
   return {
     ...{ desired, observed, plan: plan(desired, observed), exits: needed, nodeExits: exits },
     ...{ strictUplinks, uplinkNames: { unusable, unnamed, unrouted } },
@@ -150,7 +166,10 @@ export async function takeView(
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */
-export function hasEgressCap(attachments: readonly AttachmentRecord[], orphans: readonly Orphan[]): boolean {
+export function hasEgressCap(
+  attachments: readonly AttachmentRecord[],
+  orphans: readonly Orphan[],
+): boolean {
   return (
     attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ||
     orphans.some(({ egressId }) => egressId !== AGGREGATE_ID_NONE)
@@ -164,7 +183,10 @@ export function desiredPolicing({ nodeTraffic, datapath, store, orphans }: Node)
   return refusal === undefined ? { policesNode: true } : { policingRefusal: refusal };
 }
 
-/** Exits on which packets to pods are taken in: all that can be, once an attachment has host routing. */
+/**
+ * Exits on which packets to pods are taken in: all that can be, once an attachment has host
+ * routing.
+ */
 function arrivalsOf(
   attachments: readonly AttachmentRecord[],
   exits: readonly Exit[],
@@ -173,7 +195,9 @@ function arrivalsOf(
     return { arrivals: [], strictUplinks: [] };
   const able = exits.filter(isArrival);
   const strictUplinks = able.filter(({ name }) => isReversePathStrict(name));
-  const arrivals = able.filter((exit) => !strictUplinks.includes(exit)).map(({ ifindex }) => ifindex);
+  const arrivals = able
+    .filter((exit) => !strictUplinks.includes(exit))
+    .map(({ ifindex }) => ifindex);
   return { arrivals, strictUplinks };
 }
 
@@ -196,7 +220,10 @@ function unnamedProblem(name: string): Problem {
 /** Why a cap would be refused that is asked for now, and what was asked for and cannot be. */
 function nodeProblems({ nodeExits, observed, desired, uplinkNames }: View): Problem[] {
   const uplinks = nodeExits.filter(({ role }) => role === 'uplink');
-  const problems = [...uplinkNames.unusable.map(nodeProblem), ...uplinkNames.unnamed.map(unnamedProblem)];
+  const problems = [
+    ...uplinkNames.unusable.map(nodeProblem),
+    ...uplinkNames.unnamed.map(unnamedProblem),
+  ];
   if (uplinks.length === 0) {
     const text = `The node has no uplink: egress caps are neither enforced nor taken; ${remedies.noUplink}`;
     problems.push({ ...nodeProblem(text), scopes: [{ of: 'senders' }, { of: 'node' }] });
@@ -204,7 +231,8 @@ function nodeProblems({ nodeExits, observed, desired, uplinkNames }: View): Prob
   const holders = new Set(uplinks.flatMap((uplink) => uplink.holders));
   for (const holder of holders) {
     const device = observed.devices.get(holder);
-    const { problem } = device === undefined ? {} : planExitQdiscs(device, true, desired.foreignQdisc);
+    const { problem } =
+      device === undefined ? {} : planExitQdiscs(device, true, desired.foreignQdisc);
     if (problem !== undefined) problems.push(nodeProblem(problem));
   }
   return problems;
@@ -218,10 +246,15 @@ export function recordProblems({ datapath, store, orphans }: Node): string[] {
 /** What is wrong in a view of the whole node. */
 export function judge(node: Pick<Node, 'standingProblems'>, view: View): Judgement {
   const standing = node.standingProblems?.() ?? [];
-  return new Judgement([...standing, ...nodeProblems(view), ...problemsOf(view)], view.desired.attachments);
+  return new Judgement(
+    [...standing, ...nodeProblems(view), ...problemsOf(view)],
+    view.desired.attachments,
+  );
 }
 
-/** Kinds of the qdiscs in which a device's packets wait: the leaves of its root, or the root itself. */
+/**
+ * Kinds of the qdiscs in which a device's packets wait: the leaves of its root, or the root itself.
+ */
 function waitingIn(device: ObservedExit | undefined): string[] {
   const root = device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT);
   if (device === undefined || root === undefined) return ['none'];
@@ -232,7 +265,11 @@ function waitingIn(device: ObservedExit | undefined): string[] {
 }
 
 /** What keeps an exit from holding packets, or would as soon as a cap needs it. */
-function exitProblems(holder: ObservedExit, isUsed: boolean, policy: ForeignQdisc): readonly string[] {
+function exitProblems(
+  holder: ObservedExit,
+  isUsed: boolean,
+  policy: ForeignQdisc,
+): readonly string[] {
   if (isUsed) return qdiscProblems(holder, policy);
   const { problem } = planExitQdiscs(holder, true, policy);
   return problem === undefined ? [] : [problem];

@@ -1,6 +1,6 @@
-// Wishes as files: what pods were to have that were added without it, under `onUnenforceable: allow`. The plugin writes them,
-// with or without a helper; the helper puts them in force as soon as it can. They stand beside the helper's socket, which both
-// know.
+// Wishes as files: what pods were to have that were added without it, under `onUnenforceable:
+// allow`. The plugin writes them, with or without a helper; the helper puts them in force as soon
+// as it can. They stand beside the helper's socket, which both know.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -56,7 +56,10 @@ export class WishFiles {
     }
   }
 
-  /** Removes a wish, whatever is wrong with it, and the directory with the last one; does nothing when there is none. */
+  /**
+   * Removes a wish, whatever is wrong with it, and the directory with the last one; does nothing
+   * when there is none.
+   */
   remove(key: AttachmentKey): void {
     if (this.#fault() !== undefined) return;
     this.#files.remove(keyOf(key));
@@ -70,7 +73,10 @@ export class WishFiles {
     else this.#files.removeUnfinished();
   }
 
-  /** Why the directory is not used: whoever else can write to it could have root write, or remove, files anywhere. */
+  /**
+   * Why the directory is not used: whoever else can write to it could have root write, or remove,
+   * files anywhere.
+   */
   #fault(): string | undefined {
     const stat = fs.lstatSync(this.#files.directory, { throwIfNoEntry: false });
     if (stat === undefined) return ABSENT;

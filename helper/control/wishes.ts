@@ -1,5 +1,5 @@
-// What the helper knows of wishes: attachments that have no cap and are to have one. They are kept apart from records: a record is
-// in force, a wish is not by any part.
+// What the helper knows of wishes: attachments that have no cap and are to have one. They are kept
+// apart from records: a record is in force, a wish is not by any part.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -34,9 +34,14 @@ export function describeWish(wish: Wish): string {
   return `${nameOf(wish)}: ${subjectOf(wish)} not enforced: ${wish.reason}`;
 }
 
-/** The directions that a wish is about: those with a cap, or both for host routing, as with an attachment. */
+/**
+ * The directions that a wish is about: those with a cap, or both for host routing, as with an
+ * attachment.
+ */
 export function wishedDirections({ caps, hostRouting }: Pick<Wish, 'caps' | 'hostRouting'>) {
-  return DIRECTIONS.filter((direction) => hostRouting !== undefined || caps[direction] !== undefined);
+  return DIRECTIONS.filter(
+    (direction) => hostRouting !== undefined || caps[direction] !== undefined,
+  );
 }
 
 function problemOf(wish: Wish): Problem {
@@ -67,12 +72,18 @@ export class Wishes {
     this.#files = files;
   }
 
-  /** In the order of their keys, as they were at the last look; the same array until something changes. */
+  /**
+   * In the order of their keys, as they were at the last look; the same array until something
+   * changes.
+   */
   get all(): readonly Wish[] {
     return this.#all;
   }
 
-  /** Reads the files, which the plugin writes and removes. Costs one system call where there are none. */
+  /**
+   * Reads the files, which the plugin writes and removes. Costs one system call where there are
+   * none.
+   */
   look(): void {
     const { records, bad } = this.#files.read();
     this.#bad = bad;
@@ -105,7 +116,8 @@ export class Wishes {
   remove(key: AttachmentKey): void {
     this.#files.remove(key);
     this.#reasons.delete(keyOf(key));
-    if (this.find(key) !== undefined) this.#all = this.#all.filter((wish) => keyOf(wish) !== keyOf(key));
+    if (this.find(key) !== undefined)
+      this.#all = this.#all.filter((wish) => keyOf(wish) !== keyOf(key));
   }
 
   /** One for each wish, and for each file that cannot be read. */
@@ -135,7 +147,10 @@ export interface Fulfilment {
 }
 
 /** Reads all wishes and tries them; those whose pod is gone are dropped. */
-export async function fulfil(wishes: Wishes, { isAlive, refusal, attach, log }: Fulfilment): Promise<void> {
+export async function fulfil(
+  wishes: Wishes,
+  { isAlive, refusal, attach, log }: Fulfilment,
+): Promise<void> {
   wishes.look();
   let vainTries = 0;
   for (const wish of wishes.inTurn()) {
@@ -166,7 +181,10 @@ function reasonOf(error: unknown): string {
     : message;
 }
 
-/** Whether a sandbox was removed. One in a directory that is not there is only out of sight: of a container's mounts, perhaps. */
+/**
+ * Whether a sandbox was removed. One in a directory that is not there is only out of sight: of a
+ * container's mounts, perhaps.
+ */
 function isRemoved(sandbox: string): boolean {
   return !fs.existsSync(sandbox) && fs.existsSync(path.dirname(sandbox));
 }
@@ -179,7 +197,10 @@ function tryOpenNetns(sandbox: string): NetNamespace | undefined {
   }
 }
 
-/** Throws ShapingError when the other end of a link is elsewhere than in the sandbox, where that can be seen. */
+/**
+ * Throws ShapingError when the other end of a link is elsewhere than in the sandbox, where that can
+ * be seen.
+ */
 async function requirePair(rt: RtSocket, link: Link, sandbox: string): Promise<void> {
   const netns = tryOpenNetns(sandbox);
   if (netns === undefined) return;
@@ -195,11 +216,15 @@ async function requirePair(rt: RtSocket, link: Link, sandbox: string): Promise<v
   }
 }
 
-/** Whether the pod of a wish is there. Throws ShapingError when its host interface leads to another one. */
+/**
+ * Whether the pod of a wish is there. Throws ShapingError when its host interface leads to another
+ * one.
+ */
 export async function isPodThere(rt: RtSocket, wish: Wish): Promise<boolean> {
   const { hostInterface, hostInterfaceIndex, sandbox } = wish;
   const link = await findLink(rt, { index: hostInterfaceIndex });
-  if (link === undefined || !isSameDevice({ name: hostInterface, ...kindOf(wish) }, link)) return false;
+  if (link === undefined || !isSameDevice({ name: hostInterface, ...kindOf(wish) }, link))
+    return false;
   if (isRemoved(sandbox)) return false;
   await requirePair(rt, link, sandbox);
   return true;

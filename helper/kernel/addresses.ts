@@ -14,11 +14,18 @@ import type { RtSocket } from './rtnetlink.ts';
 
 export type { InterfaceAddress, NewAddress } from '../wire/address-message.ts';
 
-/** Addresses of both families, of one interface or of all. Rejects with KernelError ENODEV when it is gone. */
+/**
+ * Addresses of both families, of one interface or of all. Rejects with KernelError ENODEV when it
+ * is gone.
+ */
 export async function listAddresses(rt: RtSocket, ifindex?: number): Promise<InterfaceAddress[]> {
-  const operation = ifindex === undefined ? 'list addresses' : `list addresses of interface ${ifindex}`;
+  const operation =
+    ifindex === undefined ? 'list addresses' : `list addresses of interface ${ifindex}`;
   const payload = encodeAddressQuery(ifindex ?? 0);
-  const addresses = await rt.dump({ operation, type: RTM_GETADDR, payload }, decodeInterfaceAddress);
+  const addresses = await rt.dump(
+    { operation, type: RTM_GETADDR, payload },
+    decodeInterfaceAddress,
+  );
   // A kernel before 4.20 lists those of every interface.
   return addresses.filter((address) => ifindex === undefined || address.ifindex === ifindex);
 }

@@ -1,8 +1,9 @@
 // Files that travel inside the executables: the two native addons and the compiled BPF object.
 //
-// Inside a packaged executable they are assets of the single-executable blob. A native addon has to be a file
-// before dlopen can take it, so it is unpacked once into a directory that only root can write. When run from
-// the source tree (tests, scripts) the same files are taken from node_modules and build/.
+// Inside a packaged executable they are assets of the single-executable blob. A native addon has to
+// be a file before dlopen can take it, so it is unpacked once into a directory that only root can
+// write. When run from the source tree (tests, scripts) the same files are taken from node_modules
+// and build/.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -14,8 +15,8 @@ import { AddonError } from '../wire/errors.ts';
 export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
 
 /**
- * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's initramfs
- * does it), and then only the second can be mapped as code.
+ * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's
+ * initramfs does it), and then only the second can be mapped as code.
  */
 const ADDON_DIRECTORIES = ['/run/podpace/addons', '/var/lib/cni/podpace/addons'] as const;
 
@@ -35,17 +36,26 @@ function sourceRoot(): string {
   return path.resolve(import.meta.dirname, '../..');
 }
 
-/** Content of an asset. Throws when it is missing (in the source tree: run ./scripts/build first). */
+/**
+ * Content of an asset. Throws when it is missing (in the source tree: run ./scripts/build first).
+ */
 export function readAsset(name: AssetName): Buffer {
   if (sea.isSea()) return Buffer.from(sea.getRawAsset(name));
   return fs.readFileSync(path.join(sourceRoot(), assetSourcePath(name)));
 }
 
-/** True when a file is what it must be, byte for byte, and nobody but root could have made or can change it. */
+/**
+ * True when a file is what it must be, byte for byte, and nobody but root could have made or can
+ * change it.
+ */
 function isTrusted(file: string, content: Buffer): boolean {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isFile() || stat.uid !== process.getuid?.()) return false;
-  return (stat.mode & 0o022) === 0 && stat.size === content.length && fs.readFileSync(file).equals(content);
+  return (
+    (stat.mode & 0o022) === 0 &&
+    stat.size === content.length &&
+    fs.readFileSync(file).equals(content)
+  );
 }
 
 /** Deletes a file if that can be done: what cannot be written either says why. */
@@ -57,12 +67,15 @@ function discard(file: string): void {
   }
 }
 
-/** Removes what processes that are gone have left of an addon: they were killed while they wrote it. */
+/**
+ * Removes what processes that are gone have left of an addon: they were killed while they wrote it.
+ */
 function removeLeftovers(directory: string, name: AssetName): void {
   const entries = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
   for (const entry of entries) {
     const pid = entry.startsWith(`${name}.`) ? entry.slice(name.length + 1) : '';
-    if (!/^\d+$/.test(pid) || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`))) continue;
+    if (!/^\d+$/.test(pid) || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`)))
+      continue;
     discard(path.join(directory, entry));
   }
 }
@@ -92,7 +105,8 @@ function unpackInto(directory: string, name: AssetName, content: Buffer): string
   try {
     writeWhole(file, content);
   } catch (error) {
-    // A process of another PID namespace may have taken this one for gone, and the file for its leftover.
+    // A process of another PID namespace may have taken this one for gone, and the file for its
+    // leftover.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     writeWhole(file, content);
   }
@@ -101,10 +115,15 @@ function unpackInto(directory: string, name: AssetName, content: Buffer): string
 
 function remedy(): string {
   const uid = process.getuid?.();
-  return uid === 0 ? remedies.addonPlaces(ADDON_DIRECTORIES) : `${remedies.root}: it runs as user ${uid}`;
+  return uid === 0
+    ? remedies.addonPlaces(ADDON_DIRECTORIES)
+    : `${remedies.root}: it runs as user ${uid}`;
 }
 
-/** Loads a native addon and returns what it exports. Throws AddonError, which names each directory with the reason. */
+/**
+ * Loads a native addon and returns what it exports. Throws AddonError, which names each directory
+ * with the reason.
+ */
 export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
   const module = { exports: {} };
   if (!sea.isSea()) {
@@ -124,7 +143,10 @@ export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
   throw new AddonError(`Cannot load ${name}: ${failures.join('; ')}`, remedy());
 }
 
-/** Removes addons, which a process that has them loaded keeps, and the folder around them when nothing else is in it. */
+/**
+ * Removes addons, which a process that has them loaded keeps, and the folder around them when
+ * nothing else is in it.
+ */
 function removeAddons(directory: string): void {
   fs.rmSync(directory, { recursive: true, force: true });
   const parent = path.dirname(directory);
@@ -137,8 +159,8 @@ export function removeUnpackedAddons(): void {
 }
 
 /**
- * Removes what loadAddon has unpacked in this process, where nothing else of podpace is beside it: whoever takes the last
- * thing away must not be the one that leaves something.
+ * Removes what loadAddon has unpacked in this process, where nothing else of podpace is beside it:
+ * whoever takes the last thing away must not be the one that leaves something.
  */
 export function removeOwnAddons(): void {
   for (const directory of made) {

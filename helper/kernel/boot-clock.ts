@@ -7,7 +7,9 @@ export function bootId(): string {
   return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
-/** Seconds since boot, suspended time included: CLOCK_BOOTTIME, to a hundredth (fs/proc/uptime.c). */
+/**
+ * Seconds since boot, suspended time included: CLOCK_BOOTTIME, to a hundredth (fs/proc/uptime.c).
+ */
 export function bootSeconds(): number {
   return Number(fs.readFileSync('/proc/uptime', 'utf8').split(' ', 1)[0]);
 }

@@ -1,5 +1,5 @@
-// `union bpf_attr` of linux/bpf.h: what bpf(2) takes. The offsets used with it are those of the struct in the
-// union that belongs to the command.
+// `union bpf_attr` of linux/bpf.h: what bpf(2) takes. The offsets used with it are those of the
+// struct in the union that belongs to the command.
 
 import { addressOf, bpf, bpfUnless } from './ffi.ts';
 
@@ -26,13 +26,18 @@ export const COMMAND = {
   LINK_UPDATE: 29,
 } as const;
 
-/** Bytes of the union that are passed: enough for every command used, on every kernel. The tail stays zero. */
+/**
+ * Bytes of the union that are passed: enough for every command used, on every kernel. The tail
+ * stays zero.
+ */
 const ATTR_SIZE = 128;
 
 /** The kernel's BPF_OBJ_NAME_LEN, which counts the NUL. */
 const OBJECT_NAME_SIZE = 16;
 
-/** An attribute under construction. It keeps the Buffers it points to alive until the call is over. */
+/**
+ * An attribute under construction. It keeps the Buffers it points to alive until the call is over.
+ */
 export class BpfAttr {
   readonly #bytes = Buffer.alloc(ATTR_SIZE);
   readonly #pointees: Buffer[] = [];
@@ -47,7 +52,9 @@ export class BpfAttr {
     return this;
   }
 
-  /** The address of a Buffer, which the kernel reads or writes; an empty one becomes a null pointer. */
+  /**
+   * The address of a Buffer, which the kernel reads or writes; an empty one becomes a null pointer.
+   */
   pointer(offset: number, pointee: Buffer): this {
     if (pointee.length === 0) return this;
     this.#pointees.push(pointee);
@@ -70,7 +77,9 @@ export class BpfAttr {
     return this.#bytes.readUInt32LE(offset);
   }
 
-  /** bpf(2). Returns what it returns; throws KernelError with `operation` and what `detail` returns. */
+  /**
+   * bpf(2). Returns what it returns; throws KernelError with `operation` and what `detail` returns.
+   */
   call(operation: string, command: number, detail?: () => string): number {
     const result = bpf(operation, command, this.#bytes, detail);
     this.#pointees.length = 0;

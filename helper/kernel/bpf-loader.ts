@@ -1,5 +1,6 @@
-// Turns the compiled object into kernel objects: maps, pinned by name and reused as long as they are compatible,
-// and programs, loaded afresh. Maps outlive the helper, so a restart or an upgrade resets no clock.
+// Turns the compiled object into kernel objects: maps, pinned by name and reused as long as they
+// are compatible, and programs, loaded afresh. Maps outlive the helper, so a restart or an upgrade
+// resets no clock.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -69,7 +70,10 @@ export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
     /** Stands at no hook: what `deliver` goes on in. */
     readonly receive: LoadedProgram;
   };
-  /** Stands at a control group and not at a device: what the node itself takes from pods. Or why the kernel refuses it. */
+  /**
+   * Stands at a control group and not at a device: what the node itself takes from pods. Or why the
+   * kernel refuses it.
+   */
   readonly police: LoadedProgram | Error;
 }
 
@@ -127,10 +131,16 @@ function fillContinuations(
   }
 }
 
-/** Section of the programs that a kernel may refuse without harm to the others: each is a way of its own. */
+/**
+ * Section of the programs that a kernel may refuse without harm to the others: each is a way of its
+ * own.
+ */
 const CGROUP_SECTION = 'cgroup_skb/ingress';
 
-/** Loads the programs of an object; their descriptors are added to `opened` as they come. What may be missing may be refused. */
+/**
+ * Loads the programs of an object; their descriptors are added to `opened` as they come. What may
+ * be missing may be refused.
+ */
 function loadPrograms(
   object: BpfObject,
   maps: ReadonlyMap<string, number>,
@@ -165,13 +175,23 @@ function loadInto(object: BpfObject, place: PinPlace, opened: number[]): LoadedO
   const refusals = new Map<string, Error>();
   const programs = loadPrograms(object, maps, opened, refusals);
   fillContinuations(maps, programs);
-  // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold their own.
+  // Last, when nothing can be refused any more: pins of programs are for operators, hooks hold
+  // their own.
   place.upgrade?.pin();
   for (const { name, fd } of programs.values()) replacePin(fd, path.join(place.directory, name));
-  return { maps, pages, programs, refusals, ...(place.upgrade !== undefined && { upgrade: place.upgrade }) };
+  return {
+    maps,
+    pages,
+    programs,
+    refusals,
+    ...(place.upgrade !== undefined && { upgrade: place.upgrade }),
+  };
 }
 
-/** Loads podpace's programs, with maps of their own, and lets go of them. Throws KernelError, with the verifier's log. */
+/**
+ * Loads podpace's programs, with maps of their own, and lets go of them. Throws KernelError, with
+ * the verifier's log.
+ */
 export function tryPodpace(): void {
   const object = parseBpfObject(readAsset('podpace.bpf.o'));
   const opened: number[] = [];
@@ -191,11 +211,12 @@ export function tryPodpace(): void {
 }
 
 /**
- * Loads the tc programs of an object and pins them and its maps, each under its name, in a directory on bpffs,
- * which is made when missing. A map that is pinned there already is used as it is. With the name of this release the pins
- * are marked with its layout, and maps of a former one replaced: `upgrade` is what remains to be done then.
- * Throws Error when a pinned map is of another shape, KernelError (with the verifier's log) when the kernel refuses.
- * Nothing stays open then, and no map has been replaced; maps that were made stay pinned.
+ * Loads the tc programs of an object and pins them and its maps, each under its name, in a
+ * directory on bpffs, which is made when missing. A map that is pinned there already is used as it
+ * is. With the name of this release the pins are marked with its layout, and maps of a former one
+ * replaced: `upgrade` is what remains to be done then. Throws Error when a pinned map is of another
+ * shape, KernelError (with the verifier's log) when the kernel refuses. Nothing stays open then,
+ * and no map has been replaced; maps that were made stay pinned.
  */
 export function loadObject(object: BpfObject, directory: string, to?: UpgradeTo): LoadedObject {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -222,7 +243,9 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
   return value;
 }
 
-/** Loads podpace's own object, as loadObject does. May be called again at any time, in any process. */
+/**
+ * Loads podpace's own object, as loadObject does. May be called again at any time, in any process.
+ */
 export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpace {
   const object = parseBpfObject(readAsset('podpace.bpf.o'));
   const { maps, pages, programs, refusals, upgrade } = loadObject(

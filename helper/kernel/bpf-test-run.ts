@@ -1,4 +1,5 @@
-// BPF_PROG_TEST_RUN: what a loaded program does to a packet that goes nowhere. For tests and benchmarks.
+// BPF_PROG_TEST_RUN: what a loaded program does to a packet that goes nowhere. For tests and
+// benchmarks.
 
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
 

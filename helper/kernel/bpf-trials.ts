@@ -1,4 +1,5 @@
-// What bpf(2) can do of what podpace uses, found by doing it once, with maps and programs that are gone at once.
+// What bpf(2) can do of what podpace uses, found by doing it once, with maps and programs that are
+// gone at once.
 
 import fs from 'node:fs';
 import { THERE, type Attempt } from '../wire/kernel-features.ts';
@@ -32,7 +33,9 @@ const BPF_REFUSALS = ['EINVAL', 'EACCES', 'EPERM', 'ENOSYS', 'ENOTSUP', ENOTSUPP
 export function wordsOf(error: unknown): string {
   if (!(error instanceof KernelError)) return (error as Error).message;
   const said = (error.detail ?? '').split('\n');
-  const reason = said.findLast((line) => !/^(processed|verification time|stack depth|\s*$)/.test(line));
+  const reason = said.findLast(
+    (line) => !/^(processed|verification time|stack depth|\s*$)/.test(line),
+  );
   return `cannot ${error.operation}: ${error.errno}${reason === undefined ? '' : ` (${reason.trim()})`}`;
 }
 
@@ -71,7 +74,10 @@ export function loadPassing(): number {
   return load(PASSING);
 }
 
-/** Whether a departure time can be set with its clock; a kernel that can also keeps it when the packet changes namespaces. */
+/**
+ * Whether a departure time can be set with its clock; a kernel that can also keeps it when the
+ * packet changes namespaces.
+ */
 export function tryStamp(): Attempt {
   return attempt((opened) => opened(load(STAMP_PROGRAM)));
 }
@@ -99,16 +105,29 @@ function tryBatch(): Attempt {
 }
 
 type BpfFeature =
-  'bpf' | 'btf' | 'spinLock' | 'mapInMap' | 'tailCall' | 'stamp' | 'redirect' | 'batch' | 'cgroupSkb';
+  | 'bpf'
+  | 'btf'
+  | 'spinLock'
+  | 'mapInMap'
+  | 'tailCall'
+  | 'stamp'
+  | 'redirect'
+  | 'batch'
+  | 'cgroupSkb';
 
-/** Tries everything. What is refused for want of a right, or by a rule of the node's, counts as not there. */
+/**
+ * Tries everything. What is refused for want of a right, or by a rule of the node's, counts as not
+ * there.
+ */
 export function tryBpf(): Readonly<Record<BpfFeature, Attempt>> {
   return {
     bpf: attempt((opened) => [opened(createMap(ARRAY)), opened(loadPassing())]),
     btf: attempt((opened) => opened(loadBtf(LOCK_TYPES.btf))),
     spinLock: trySpinLock(),
     mapInMap: attempt((opened) =>
-      opened(createMap({ ...TRIAL, type: MAP_TYPE.ARRAY_OF_MAPS }, undefined, opened(createMap(ARRAY)))),
+      opened(
+        createMap({ ...TRIAL, type: MAP_TYPE.ARRAY_OF_MAPS }, undefined, opened(createMap(ARRAY))),
+      ),
     ),
     tailCall: attempt((opened) =>
       opened(load(tailCallProgram(opened(createMap({ ...TRIAL, type: MAP_TYPE.PROG_ARRAY }))))),

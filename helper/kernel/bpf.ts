@@ -1,5 +1,5 @@
-// bpf(2), typed: maps, types, programs and pins. Each function is one command; descriptors are plain numbers
-// that the caller closes with fs.closeSync.
+// bpf(2), typed: maps, types, programs and pins. Each function is one command; descriptors are
+// plain numbers that the caller closes with fs.closeSync.
 
 import fs from 'node:fs';
 import { BpfAttr, COMMAND } from './bpf-attr.ts';
@@ -66,8 +66,8 @@ export interface ProgramInfo {
 }
 
 /**
- * Loads types into the kernel and returns their descriptor. Throws KernelError whose detail is the end of the kernel's
- * log, which is asked for only after a refusal: it lists all types.
+ * Loads types into the kernel and returns their descriptor. Throws KernelError whose detail is the
+ * end of the kernel's log, which is asked for only after a refusal: it lists all types.
  */
 export function loadBtf(btf: Buffer): number {
   const loading = (): BpfAttr => new BpfAttr().pointer(0, btf).u32(16, btf.length);
@@ -82,13 +82,14 @@ export function loadBtf(btf: Buffer): number {
 }
 
 /**
- * Creates a map and returns its descriptor. A map of maps learns from `innerFd`, a map that may be closed afterwards, what
- * its values have to be like.
+ * Creates a map and returns its descriptor. A map of maps learns from `innerFd`, a map that may be
+ * closed afterwards, what its values have to be like.
  */
 export function createMap(map: MapAttributes, types?: MapTypes, innerFd?: number): number {
   const attr = new BpfAttr();
   if (innerFd !== undefined) attr.u32(20, innerFd);
-  if (types !== undefined) attr.u32(48, types.btfFd).u32(52, types.keyTypeId).u32(56, types.valueTypeId);
+  if (types !== undefined)
+    attr.u32(48, types.btfFd).u32(52, types.keyTypeId).u32(56, types.valueTypeId);
   return attr
     .u32(0, map.type)
     .u32(4, map.keySize)
@@ -113,8 +114,8 @@ export function lookupElement(fd: number, key: Buffer, valueSize: number): Buffe
 }
 
 /**
- * The values under a key of a per-CPU map, one for each CPU that the kernel may ever have, in the order of their
- * numbers; undefined when there is none. `valueSize` must be the map's.
+ * The values under a key of a per-CPU map, one for each CPU that the kernel may ever have, in the
+ * order of their numbers; undefined when there is none. `valueSize` must be the map's.
  */
 export function lookupPerCpu(fd: number, key: Buffer, valueSize: number): Buffer[] | undefined {
   const stride = Math.ceil(valueSize / 8) * 8;
@@ -162,7 +163,9 @@ export interface MapBatch {
   readonly count: number;
 }
 
-/** How many elements one system call is to take or give: enough that the call itself does not count. */
+/**
+ * How many elements one system call is to take or give: enough that the call itself does not count.
+ */
 const BATCH_LENGTH = 4096;
 
 /** The part of a batch that begins at an element. */
@@ -174,7 +177,10 @@ function batchFrom({ keys, values, count }: MapBatch, first: number): MapBatch {
   };
 }
 
-/** struct { in_batch; out_batch; keys; values; count; map_fd; elem_flags; flags } of the commands for many elements. */
+/**
+ * struct { in_batch; out_batch; keys; values; count; map_fd; elem_flags; flags } of the commands
+ * for many elements.
+ */
 function batchAttr(fd: number, { keys, values, count }: MapBatch): BpfAttr {
   return new BpfAttr().pointer(16, keys).pointer(24, values).u32(32, count).u32(36, fd);
 }
@@ -208,13 +214,22 @@ export function deleteBatch(fd: number, batch: MapBatch): void {
   }
 }
 
-/** All elements of a map, in batches whose Buffers are used again for the next one. The sizes must be the map's. */
-export function* lookupBatches(fd: number, keySize: number, valueSize: number): Generator<MapBatch> {
+/**
+ * All elements of a map, in batches whose Buffers are used again for the next one. The sizes must
+ * be the map's.
+ */
+export function* lookupBatches(
+  fd: number,
+  keySize: number,
+  valueSize: number,
+): Generator<MapBatch> {
   const keys = Buffer.alloc(keySize * BATCH_LENGTH);
   const values = Buffer.alloc(valueSize * BATCH_LENGTH);
   for (let position = Buffer.alloc(0); ;) {
     const next = Buffer.alloc(keySize);
-    const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH }).pointer(0, position).pointer(8, next);
+    const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH })
+      .pointer(0, position)
+      .pointer(8, next);
     let isLast = false;
     try {
       attr.call('list the elements of a BPF map', COMMAND.MAP_LOOKUP_BATCH);
@@ -223,15 +238,20 @@ export function* lookupBatches(fd: number, keySize: number, valueSize: number): 
       isLast = true;
     }
     const count = attr.readU32(32);
-    yield { keys: keys.subarray(0, count * keySize), values: values.subarray(0, count * valueSize), count };
+    yield {
+      keys: keys.subarray(0, count * keySize),
+      values: values.subarray(0, count * valueSize),
+      count,
+    };
     if (isLast) return;
     position = next;
   }
 }
 
 /**
- * The keys of a map, in the kernel's order. Taken whole before the first is handed out, so that the caller may delete
- * while it goes through them; keys that others add or delete meanwhile may be missed.
+ * The keys of a map, in the kernel's order. Taken whole before the first is handed out, so that the
+ * caller may delete while it goes through them; keys that others add or delete meanwhile may be
+ * missed.
  */
 export function mapKeys(fd: number, keySize: number): Iterable<Buffer> {
   const keys: Buffer[] = [];
@@ -283,8 +303,8 @@ function loadWithLog(operation: string, program: ProgramAttributes): number {
 }
 
 /**
- * Loads a program and returns its descriptor.
- * Throws KernelError whose detail is the end of the verifier's log, which is asked for only after a refusal.
+ * Loads a program and returns its descriptor. Throws KernelError whose detail is the end of the
+ * verifier's log, which is asked for only after a refusal.
  */
 export function loadProgram(program: ProgramAttributes): number {
   const operation = `load BPF program "${program.name}"`;
@@ -307,10 +327,15 @@ export function pinObject(fd: number, path: string): void {
 
 /** Descriptor of a pinned object. KernelError ENOENT when there is none. */
 export function openPinned(path: string): number {
-  return new BpfAttr().string(0, path).call(`open the BPF object pinned at ${path}`, COMMAND.OBJ_GET);
+  return new BpfAttr()
+    .string(0, path)
+    .call(`open the BPF object pinned at ${path}`, COMMAND.OBJ_GET);
 }
 
-/** BPF_OBJ_GET_INFO_BY_FD: fills the info struct of the object's kind, as far as the kernel knows it. */
+/**
+ * BPF_OBJ_GET_INFO_BY_FD: fills the info struct of the object's kind, as far as the kernel knows
+ * it.
+ */
 export function objectInfo(fd: number, what: string, size: number): Buffer {
   const info = Buffer.alloc(size);
   new BpfAttr()

@@ -1,4 +1,5 @@
-// bpffs: the file system on which maps, programs and links are pinned, so that they outlive the helper.
+// bpffs: the file system on which maps, programs and links are pinned, so that they outlive the
+// helper.
 
 import fs from 'node:fs';
 import { hasErrno, KernelError } from '../wire/errors.ts';
@@ -29,15 +30,16 @@ function obstacleAt(path: string): string | undefined {
 }
 
 /**
- * Mounts bpffs on an empty directory, unless it is there already; returns whether it was mounted now.
- * Throws KernelError: ENOENT when there is no such directory, EBUSY when that would cover something, EPERM without
- * the right to mount.
+ * Mounts bpffs on an empty directory, unless it is there already; returns whether it was mounted
+ * now. Throws KernelError: ENOENT when there is no such directory, EBUSY when that would cover
+ * something, EPERM without the right to mount.
  */
 export function ensureBpffs(path: string): boolean {
   if (isBpffs(path)) return false;
   const operation = `mount bpffs on ${path}`;
   const byHand = `mount it before starting the helper: mount -t bpf bpf ${path}`;
-  if (!fs.existsSync(path)) throw new KernelError(operation, 'ENOENT', `make the directory, or ${byHand}`);
+  if (!fs.existsSync(path))
+    throw new KernelError(operation, 'ENOENT', `make the directory, or ${byHand}`);
   const obstacle = obstacleAt(path);
   if (obstacle !== undefined) {
     throw new KernelError(
@@ -61,12 +63,16 @@ export function removeBpffs(path: string): void {
 }
 
 /**
- * Whether a bpffs outlives this mount namespace, as far as it can be seen: `node` when process 1 has it mounted too,
- * which on a node (or with hostPID) is the node's first process; `private` when that one does not; else why it cannot be said.
+ * Whether a bpffs outlives this mount namespace, as far as it can be seen: `node` when process 1
+ * has it mounted too, which on a node (or with hostPID) is the node's first process; `private` when
+ * that one does not; else why it cannot be said.
  */
 export type BpffsOwner = 'node' | 'private' | { readonly unknown: string };
 
-/** Whose the bpffs at a path is. It is known by its device number, which is the same wherever it is mounted. */
+/**
+ * Whose the bpffs at a path is. It is known by its device number, which is the same wherever it is
+ * mounted.
+ */
 export function bpffsOwner(path: string): BpffsOwner {
   try {
     const device = deviceOf(path);

@@ -20,7 +20,10 @@ export function parseCapabilities(status: string): ReadonlySet<Capability> {
   return new Set(names.filter((name) => ((mask >> BigInt(CAPABILITIES[name])) & 1n) === 1n));
 }
 
-/** Effective capabilities of a process; without `pid` of the calling one. Throws Node's ENOENT when there is no such process. */
+/**
+ * Effective capabilities of a process; without `pid` of the calling one. Throws Node's ENOENT when
+ * there is no such process.
+ */
 export function effectiveCapabilities(pid?: number): ReadonlySet<Capability> {
   return parseCapabilities(fs.readFileSync(`/proc/${pid ?? 'thread-self'}/status`, 'utf8'));
 }
@@ -28,7 +31,10 @@ export function effectiveCapabilities(pid?: number): ReadonlySet<Capability> {
 /** USER_NS_INIT_INO of linux/proc_ns.h. */
 const INITIAL_USER_NAMESPACE = 'user:[4026531837]';
 
-/** Whether capabilities count for the node: those of another user namespace count only for what belongs to that one. */
+/**
+ * Whether capabilities count for the node: those of another user namespace count only for what
+ * belongs to that one.
+ */
 export function isInInitialUserNamespace(): boolean {
   return fs.readlinkSync('/proc/thread-self/ns/user') === INITIAL_USER_NAMESPACE;
 }

@@ -19,8 +19,8 @@ export type { ChannelEvent } from '../wire/ethtool-message.ts';
 const SEQUENCE = 1;
 
 /**
- * A subscription in the namespace of the calling thread. It does not keep the process alive. A kernel without ethtool over
- * netlink (CONFIG_ETHTOOL_NETLINK) tells nothing.
+ * A subscription in the namespace of the calling thread. It does not keep the process alive. A
+ * kernel without ethtool over netlink (CONFIG_ETHTOOL_NETLINK) tells nothing.
  */
 export class ChannelEvents {
   readonly #socket = new NetlinkSocket(Protocol.GENERIC);
@@ -35,7 +35,8 @@ export class ChannelEvents {
       // Any process may send to this socket; the kernel's port is 0.
       if (port === 0) this.#receive(datagram);
     });
-    // What is lost here is a line of the log: a device's qdiscs and programs are looked after by others.
+    // What is lost here is a line of the log: a device's qdiscs and programs are looked after by
+    // others.
     const query = {
       type: GENL_ID_CTRL,
       flags: Flags.REQUEST | Flags.ACK,

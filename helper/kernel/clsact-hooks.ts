@@ -17,7 +17,13 @@ import {
   type TcHook,
 } from './filters.ts';
 import { type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
-import { isLast, nameOfPlace, placeFromName, type Occupant, type Place } from '../wire/hook-place.ts';
+import {
+  isLast,
+  nameOfPlace,
+  placeFromName,
+  type Occupant,
+  type Place,
+} from '../wire/hook-place.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
 /** Our filters' places among others: in front or behind, with a handle by which they are known. */
@@ -27,14 +33,20 @@ const LAST_PRIORITY = 0xfff0;
 const MIDDLE_PRIORITY = 0x8000;
 const FILTER_HANDLE = 0x7070;
 
-/** The hook of clsact that a place is at. Throws KernelError for the far end of a netkit: those kernels have tcx. */
+/**
+ * The hook of clsact that a place is at. Throws KernelError for the far end of a netkit: those
+ * kernels have tcx.
+ */
 function tcHookOf({ ifindex, hook }: Place): TcHook {
   if (hook === 'peer' || hook === 'peerLast')
     throw new KernelError(`attach a program to ${hook} of interface ${ifindex}`, 'ENOTSUP');
   return hook === 'egress' ? 'egress' : 'ingress';
 }
 
-/** Where our filter for a place stands in a list of all filters at its hook; -1 when it is not there. */
+/**
+ * Where our filter for a place stands in a list of all filters at its hook; -1 when it is not
+ * there.
+ */
 function positionOfOurs(filters: readonly TcFilter[], place: Place): number {
   return filters.findIndex((filter) => {
     const isOurs = filter.handle === FILTER_HANDLE && bpfFilterOf(filter) !== undefined;
@@ -42,7 +54,10 @@ function positionOfOurs(filters: readonly TcFilter[], place: Place): number {
   });
 }
 
-/** Whether another BPF filter may have this priority: all of one number have one kind and one protocol. */
+/**
+ * Whether another BPF filter may have this priority: all of one number have one kind and one
+ * protocol.
+ */
 function isFree(filters: readonly TcFilter[], priority: number): boolean {
   return filters.every((filter) => {
     if (filter.priority !== priority || filter.chain !== 0) return true;
@@ -88,7 +103,10 @@ function standingIn(filters: readonly TcFilter[], place: Place): Standing | unde
 export class ClsactHooks implements Hooks {
   readonly kind = 'clsact';
   readonly #rt: RtSocket;
-  /** One empty file per place, and `<ifindex>-clsact` where the clsact qdisc itself is ours to remove. */
+  /**
+   * One empty file per place, and `<ifindex>-clsact` where the clsact qdisc itself is ours to
+   * remove.
+   */
   readonly #directory: string;
 
   /** The files as they should be: somebody may take the directory away. */
@@ -112,7 +130,8 @@ export class ClsactHooks implements Hooks {
   /** Leaves a mark, and those that were lost with the directory. */
   #leaveMark(name: string): void {
     this.#marks.add(name);
-    for (const each of this.#makeDirectory() ? this.#marks : [name]) fs.writeFileSync(this.#mark(each), '');
+    for (const each of this.#makeDirectory() ? this.#marks : [name])
+      fs.writeFileSync(this.#mark(each), '');
   }
 
   #removeMark(name: string): void {
@@ -125,7 +144,10 @@ export class ClsactHooks implements Hooks {
     return standing?.programId;
   }
 
-  async standings(places: readonly Place[], known?: FilterLists): Promise<(Standing | undefined)[]> {
+  async standings(
+    places: readonly Place[],
+    known?: FilterLists,
+  ): Promise<(Standing | undefined)[]> {
     const lists = new Map(known);
     const standings: (Standing | undefined)[] = [];
     for (const place of places) {
@@ -151,7 +173,8 @@ export class ClsactHooks implements Hooks {
     if (await ensureClsact(this.#rt, ifindex)) this.#leaveMark(`${ifindex}-clsact`);
     this.#leaveMark(nameOfPlace(place));
     const filters = await this.#filters(place);
-    const priority = filters[positionOfOurs(filters, place)]?.priority ?? freePriority(filters, place);
+    const priority =
+      filters[positionOfOurs(filters, place)]?.priority ?? freePriority(filters, place);
     const filter = { ifindex, hook, priority, handle: FILTER_HANDLE };
     await replaceBpfFilter(this.#rt, { ...filter, programFd: program.fd, name: program.name });
   }
@@ -166,7 +189,11 @@ export class ClsactHooks implements Hooks {
     const base = { ifindex, hook, handle: FILTER_HANDLE };
     const next = { ...base, priority: freePriority(filters, place) };
     const former = { ...base, priority: own.priority };
-    await replaceBpfFilter(this.#rt, { ...next, programFd: program.fd, name: program.name }, former);
+    await replaceBpfFilter(
+      this.#rt,
+      { ...next, programFd: program.fd, name: program.name },
+      former,
+    );
   }
 
   async detach(place: Place): Promise<void> {

@@ -6,14 +6,18 @@ const POSSIBLE_CPUS = '/sys/devices/system/cpu/possible';
 
 let possible: readonly number[] | undefined;
 
-/** The numbers in a list such as `0-3,5`, as the kernel writes sets of CPUs. Throws RangeError for anything else. */
+/**
+ * The numbers in a list such as `0-3,5`, as the kernel writes sets of CPUs. Throws RangeError for
+ * anything else.
+ */
 export function parseCpuList(text: string): number[] {
   return text
     .trim()
     .split(',')
     .flatMap((range) => {
       const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(range) ?? [];
-      if (first === undefined) throw new RangeError(`Cannot read the list of CPUs ${JSON.stringify(text)}`);
+      if (first === undefined)
+        throw new RangeError(`Cannot read the list of CPUs ${JSON.stringify(text)}`);
       const length = Number(last) - Number(first) + 1;
       return Array.from({ length: Math.max(0, length) }, (_, index) => Number(first) + index);
     });

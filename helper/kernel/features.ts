@@ -1,5 +1,6 @@
-// What the kernel can do of what podpace uses, each found by doing it once: maps and programs that are gone at once, devices
-// and qdiscs in a namespace of their own. The number of a kernel says nothing of this: vendors add what is newer, and leave out.
+// What the kernel can do of what podpace uses, each found by doing it once: maps and programs that
+// are gone at once, devices and qdiscs in a namespace of their own. The number of a kernel says
+// nothing of this: vendors add what is newer, and leave out.
 
 import fs from 'node:fs';
 import { notTried, THERE, type Attempt, type KernelFeatures } from '../wire/kernel-features.ts';
@@ -16,7 +17,10 @@ import { RtSocket } from './rtnetlink.ts';
 import { withScratchNetns } from './scratch-netns.ts';
 import { isTcxSupported, queryTcx } from './tcx.ts';
 
-async function attemptRequest(request: Promise<unknown>, refusals: readonly string[]): Promise<Attempt> {
+async function attemptRequest(
+  request: Promise<unknown>,
+  refusals: readonly string[],
+): Promise<Attempt> {
   try {
     await request;
     return THERE;
@@ -35,7 +39,9 @@ function putRoot(rt: RtSocket, kind: string): Promise<void> {
 /** ENOENT is how the kernel says that it has no such qdisc, and could not load a module with it. */
 async function tryFqIn(rt: RtSocket): Promise<Attempt> {
   const found = await attemptRequest(putRoot(rt, 'fq'), ['ENOENT']);
-  return found.there === false ? { ...found, why: `${found.why}; ${describeModule('sch_fq')}` } : found;
+  return found.there === false
+    ? { ...found, why: `${found.why}; ${describeModule('sch_fq')}` }
+    : found;
 }
 
 /** A device with one queue cannot have it, which the kernel finds out after it has found mq. */
@@ -75,8 +81,9 @@ async function tryClsact(rt: RtSocket): Promise<Attempt> {
 }
 
 /**
- * A pair with the hook at its far end. Where the kernel does not know the hook no pair is asked for: it would look for a module,
- * of which there is none. Where it does, it says of the loopback device that it is no netkit.
+ * A pair with the hook at its far end. Where the kernel does not know the hook no pair is asked
+ * for: it would look for a module, of which there is none. Where it does, it says of the loopback
+ * device that it is no netkit.
  */
 async function tryNetkit(rt: RtSocket, netns: NetNamespace): Promise<Attempt> {
   const [name, peer] = ['trial0', 'trial1'];
@@ -101,7 +108,13 @@ async function tryIn(netns: NetNamespace): Promise<Record<NetworkFeature, Attemp
     const tcx = tryTcx();
     // What is not used is not tried: the kernel would load modules for it.
     const clsact = tcx.there === true ? notTried('not tried: tcx is used') : await tryClsact(rt);
-    return { tcx, clsact, fq: await tryFqIn(rt), mq: await tryMq(rt), netkit: await tryNetkit(rt, netns) };
+    return {
+      tcx,
+      clsact,
+      fq: await tryFqIn(rt),
+      mq: await tryMq(rt),
+      netkit: await tryNetkit(rt, netns),
+    };
   } finally {
     rt.close();
   }
@@ -128,9 +141,9 @@ export function tryPrograms(): Attempt {
 }
 
 /**
- * Tries everything but the programs themselves, which take a hundred times as long: some milliseconds, and now and then some
- * tens, since namespaces are made one at a time. The kernel loads modules for what it can. Rejects with AddonError when
- * nothing can be asked.
+ * Tries everything but the programs themselves, which take a hundred times as long: some
+ * milliseconds, and now and then some tens, since namespaces are made one at a time. The kernel
+ * loads modules for what it can. Rejects with AddonError when nothing can be asked.
  */
 export async function tryFeatures(): Promise<Omit<KernelFeatures, 'programs'>> {
   return { ...tryBpf(), ...(await tryNetwork()), netnsCookie: tryNetnsCookie() };

@@ -1,12 +1,15 @@
-// The C library, as far as Node has no binding for it: setns, mount, flock, socket options, bpf. Everything here is
-// synchronous and acts on the calling thread, which is Node's main thread.
+// The C library, as far as Node has no binding for it: setns, mount, flock, socket options, bpf.
+// Everything here is synchronous and acts on the calling thread, which is Node's main thread.
 
 import fs from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
 import { KernelError } from '../wire/errors.ts';
 
-/** The part of koffi's native addon that is used; its JavaScript wrapper adds 8 ms to a start and is left out. */
+/**
+ * The part of koffi's native addon that is used; its JavaScript wrapper adds 8 ms to a start and is
+ * left out.
+ */
 interface Koffi {
   load(path: string | null): { func(prototype: string): (...args: unknown[]) => unknown };
   errno(): number;
@@ -35,10 +38,13 @@ let libc: Libc | undefined;
 let lastErrno = 0;
 
 /**
- * A function of the library that notes errno as soon as it fails: the runtime makes calls of its own, when it collects or
- * compiles at the entry of the next function, and they overwrite it.
+ * A function of the library that notes errno as soon as it fails: the runtime makes calls of its
+ * own, when it collects or compiles at the entry of the next function, and they overwrite it.
  */
-function noting(call: (...args: unknown[]) => unknown, addon: Koffi): (...args: unknown[]) => unknown {
+function noting(
+  call: (...args: unknown[]) => unknown,
+  addon: Koffi,
+): (...args: unknown[]) => unknown {
   return (...args) => {
     const status = call(...args);
     if (typeof status === 'number' && status < 0) lastErrno = addon.errno();
@@ -64,7 +70,9 @@ function native(): { koffi: Koffi; libc: Libc } {
         'long syscall(long number, long command, void *attr, unsigned long size)',
       ) as Libc['syscall'],
       ioctl: bind('int ioctl(int fd, unsigned long request)') as Libc['ioctl'],
-      getsockname: bind('int getsockname(int fd, void *address, void *length)') as Libc['getsockname'],
+      getsockname: bind(
+        'int getsockname(int fd, void *address, void *length)',
+      ) as Libc['getsockname'],
       socket: bind('int socket(int domain, int type, int protocol)') as Libc['socket'],
       setsockopt: bind(
         'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
@@ -107,7 +115,10 @@ export function isNetworkNamespace(fd: number): boolean {
 /** AF_NETLINK of linux/socket.h. */
 const AF_NETLINK = 16;
 
-/** Port that the netlink socket `fd` is bound to (struct sockaddr_nl); undefined when `fd` is something else. */
+/**
+ * Port that the netlink socket `fd` is bound to (struct sockaddr_nl); undefined when `fd` is
+ * something else.
+ */
 export function netlinkPort(fd: number): number | undefined {
   const address = Buffer.alloc(128);
   const length = Buffer.alloc(4);
@@ -132,7 +143,10 @@ const SO_MEMINFO = 55;
 const SK_MEMINFO_DROPS = 8;
 const MEMINFO_BYTES = 9 * 4;
 
-/** Number of datagrams that the kernel has dropped because a socket had no room for them; it wraps at 2^32. */
+/**
+ * Number of datagrams that the kernel has dropped because a socket had no room for them; it wraps
+ * at 2^32.
+ */
 export function socketDrops(fd: number): number {
   const value = Buffer.alloc(MEMINFO_BYTES);
   const size = Buffer.alloc(4);
@@ -152,8 +166,8 @@ const SOCK_CLOEXEC = 0o2000000;
 const SO_NETNS_COOKIE = 71;
 
 /**
- * The number by which the kernel knows the calling thread's network namespace; unlike the inode it is given to no other
- * namespace until the next boot. Undefined where the kernel does not tell.
+ * The number by which the kernel knows the calling thread's network namespace; unlike the inode it
+ * is given to no other namespace until the next boot. Undefined where the kernel does not tell.
  */
 export function networkNamespaceCookie(): bigint | undefined {
   const { libc } = native();
@@ -170,8 +184,8 @@ export function networkNamespaceCookie(): bigint | undefined {
 }
 
 /**
- * Gives the kernel back what malloc holds free (malloc_trim(3)): the buffers of connections and of netlink's answers, which
- * come and go by thousands, leave holes between those that stay.
+ * Gives the kernel back what malloc holds free (malloc_trim(3)): the buffers of connections and of
+ * netlink's answers, which come and go by thousands, leave holes between those that stay.
  */
 export function trimHeap(): void {
   native().libc.malloc_trim(0);
@@ -191,7 +205,10 @@ export function unmount(target: string): void {
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 
-/** flock(2): locks the file or directory behind `fd` until the descriptor is closed; false when somebody else has it locked. */
+/**
+ * flock(2): locks the file or directory behind `fd` until the descriptor is closed; false when
+ * somebody else has it locked.
+ */
 export function lockFile(fd: number): boolean {
   if (native().libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
   const errno = getSystemErrorName(-lastErrno);
@@ -203,15 +220,24 @@ export function lockFile(fd: number): boolean {
 const NR_BPF = process.arch === 'x64' ? 321 : 280;
 
 /**
- * bpf(2) with a command of `enum bpf_cmd` (linux/bpf.h) and a filled `union bpf_attr`, which the kernel may write
- * to. `operation` names the object for the error; `detail` supplies the verifier's log. Returns what the call returns.
- * Every Buffer whose address stands in `attr` must stay referenced by the caller until this returns.
+ * bpf(2) with a command of `enum bpf_cmd` (linux/bpf.h) and a filled `union bpf_attr`, which the
+ * kernel may write to. `operation` names the object for the error; `detail` supplies the verifier's
+ * log. Returns what the call returns. Every Buffer whose address stands in `attr` must stay
+ * referenced by the caller until this returns.
  */
-export function bpf(operation: string, command: number, attr: Buffer, detail?: () => string): number {
+export function bpf(
+  operation: string,
+  command: number,
+  attr: Buffer,
+  detail?: () => string,
+): number {
   return check(operation, native().libc.syscall(NR_BPF, command, attr, attr.length), detail);
 }
 
-/** Like bpf; undefined for one errno. No Error is made for that one, which takes longer than the call itself. */
+/**
+ * Like bpf; undefined for one errno. No Error is made for that one, which takes longer than the
+ * call itself.
+ */
 export function bpfUnless(
   errno: string,
   operation: string,
@@ -223,7 +249,10 @@ export function bpfUnless(
   return check(operation, status);
 }
 
-/** Address of a Buffer's first byte, for pointer fields of `union bpf_attr`. Valid as long as the Buffer lives. */
+/**
+ * Address of a Buffer's first byte, for pointer fields of `union bpf_attr`. Valid as long as the
+ * Buffer lives.
+ */
 export function addressOf(buffer: Buffer): bigint {
   return native().koffi.address(buffer);
 }

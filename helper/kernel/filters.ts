@@ -1,4 +1,5 @@
-// BPF programs as direct-action filters under a clsact qdisc: how kernels that have no tcx run them.
+// BPF programs as direct-action filters under a clsact qdisc: how kernels that have no tcx run
+// them.
 
 import { FlagsNew } from 'netlink/dist/constants.js';
 import { encodeAttributes } from '../wire/attributes.ts';
@@ -30,7 +31,10 @@ export const ETH_P_ALL = 3;
 /** A filter of any kind that stands at a hook. */
 export interface TcFilter {
   readonly kind: string;
-  /** The hook's filters run from the lowest number up; all of one number have one kind and one protocol. */
+  /**
+   * The hook's filters run from the lowest number up; all of one number have one kind and one
+   * protocol.
+   */
   readonly priority: number;
   /** EtherType; 3 is all of them. */
   readonly protocol: number;
@@ -42,7 +46,8 @@ export interface TcFilter {
 }
 
 /** A BPF filter that stands at a hook. */
-export interface BpfFilter extends BpfFilterOptions, Pick<TcFilter, 'priority' | 'protocol' | 'handle'> {}
+export interface BpfFilter
+  extends BpfFilterOptions, Pick<TcFilter, 'priority' | 'protocol' | 'handle'> {}
 
 /** All filters at hooks of devices, by `filterListOf`. */
 export type FilterLists = ReadonlyMap<string, readonly TcFilter[]>;
@@ -61,12 +66,17 @@ export interface FilterPlace {
 }
 
 /**
- * Makes sure that a device has a clsact qdisc; true when it was made now. Rejects with KernelError EEXIST when the
- * older `ingress` qdisc stands in its place, which has no egress hook.
+ * Makes sure that a device has a clsact qdisc; true when it was made now. Rejects with KernelError
+ * EEXIST when the older `ingress` qdisc stands in its place, which has no egress hook.
  */
 export async function ensureClsact(rt: RtSocket, ifindex: number): Promise<boolean> {
   const operation = `create qdisc "clsact" on interface ${ifindex}`;
-  const payload = encodeTcRequest({ ifindex, parent: TC_H_CLSACT, handle: CLSACT_HANDLE, kind: 'clsact' });
+  const payload = encodeTcRequest({
+    ifindex,
+    parent: TC_H_CLSACT,
+    handle: CLSACT_HANDLE,
+    kind: 'clsact',
+  });
   try {
     const flags = FlagsNew.CREATE | FlagsNew.EXCL;
     await rt.execute({ operation, type: RTM_NEWQDISC, flags, payload });
@@ -76,17 +86,24 @@ export async function ensureClsact(rt: RtSocket, ifindex: number): Promise<boole
   }
   const standing = (await listQdiscs(rt, ifindex)).find(({ parent }) => parent === TC_H_CLSACT);
   if (standing?.kind === 'clsact') return false;
-  throw new KernelError(operation, 'EEXIST', `qdisc "${standing?.kind ?? 'unknown'}" stands in its place`);
+  throw new KernelError(
+    operation,
+    'EEXIST',
+    `qdisc "${standing?.kind ?? 'unknown'}" stands in its place`,
+  );
 }
 
-/** Removes a device's clsact qdisc with every filter on it. Rejects with KernelError ENOENT or EINVAL for none. */
+/**
+ * Removes a device's clsact qdisc with every filter on it. Rejects with KernelError ENOENT or
+ * EINVAL for none.
+ */
 export function removeClsact(rt: RtSocket, ifindex: number): Promise<void> {
   return deleteQdisc(rt, { ifindex, parent: TC_H_CLSACT, handle: CLSACT_HANDLE });
 }
 
 /**
- * All filters at a hook with the heads of their lists, in the order they run. Rejects with KernelError EINVAL or ENOENT when
- * there is no clsact qdisc.
+ * All filters at a hook with the heads of their lists, in the order they run. Rejects with
+ * KernelError EINVAL or ENOENT when there is no clsact qdisc.
  */
 export function listFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<TcFilter[]> {
   const operation = `list ${hook} filters of interface ${ifindex}`;
@@ -104,14 +121,22 @@ export async function filtersAt(rt: RtSocket, ifindex: number, hook: TcHook): Pr
   }
 }
 
-/** The BPF filters of the chain that packets enter, in the order they run; filters of other kinds are left out. */
-export async function listBpfFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promise<BpfFilter[]> {
+/**
+ * The BPF filters of the chain that packets enter, in the order they run; filters of other kinds
+ * are left out.
+ */
+export async function listBpfFilters(
+  rt: RtSocket,
+  ifindex: number,
+  hook: TcHook,
+): Promise<BpfFilter[]> {
   return (await listFilters(rt, ifindex, hook)).flatMap((filter) => bpfFilterOf(filter) ?? []);
 }
 
 /**
- * Runs the program behind `programFd` at a hook, in place of the one that had the same priority and handle: no
- * packet goes without either. `former` is deleted right before, so that the new one comes first of its priority. Rejects with KernelError EINVAL when there is no clsact qdisc.
+ * Runs the program behind `programFd` at a hook, in place of the one that had the same priority and
+ * handle: no packet goes without either. `former` is deleted right before, so that the new one
+ * comes first of its priority. Rejects with KernelError EINVAL when there is no clsact qdisc.
  */
 export function replaceBpfFilter(
   rt: RtSocket,
@@ -132,7 +157,10 @@ function deletion(filter: FilterPlace): { type: number; payload: Buffer } {
   return { type: RTM_DELTFILTER, payload: encodeTcRequest({ ...place(filter), kind: 'bpf' }) };
 }
 
-/** Removes one filter. Rejects with KernelError ENOENT when it is gone, EINVAL when the clsact qdisc is. */
+/**
+ * Removes one filter. Rejects with KernelError ENOENT when it is gone, EINVAL when the clsact qdisc
+ * is.
+ */
 export function deleteFilter(rt: RtSocket, filter: FilterPlace): Promise<void> {
   return rt.execute({
     operation: `delete the filter ${describe(filter)}`,
@@ -158,7 +186,10 @@ function decodeFilter(payload: Buffer): TcFilter {
   return { ...{ kind, handle, options, chain }, ...decodeFilterInfo(info) };
 }
 
-/** A filter as one of the kind `bpf`; undefined for another, and for one of a chain that packets do not enter. */
+/**
+ * A filter as one of the kind `bpf`; undefined for another, and for one of a chain that packets do
+ * not enter.
+ */
 export function bpfFilterOf({ kind, options, chain, ...place }: TcFilter): BpfFilter | undefined {
   if (kind !== 'bpf' || place.handle === 0 || chain !== 0) return undefined;
   return { ...place, ...decodeBpfFilterOptions(options) };

@@ -13,7 +13,10 @@ export interface AttachableProgram {
 /** How podpace's program stands at a place. */
 export interface Standing {
   readonly programId: number;
-  /** What runs before it, in that order. Always empty at the last hooks, where the others are to come first. */
+  /**
+   * What runs before it, in that order. Always empty at the last hooks, where the others are to
+   * come first.
+   */
   readonly inFront: readonly Occupant[];
   /** Whether there is a place in front of these. */
   readonly canPass: boolean;
@@ -26,15 +29,18 @@ export interface Hooks {
   /** Id of podpace's program at a place; undefined when there is none. */
   attachedProgramId(place: Place): Promise<number | undefined>;
   /**
-   * How podpace's programs stand at many places, in their order; undefined where there is none. `known`: filters that have just
-   * been listed, which need not be asked for again.
+   * How podpace's programs stand at many places, in their order; undefined where there is none.
+   * `known`: filters that have just been listed, which need not be asked for again.
    */
   standings(places: readonly Place[], known?: FilterLists): Promise<(Standing | undefined)[]>;
-  /** Puts a program at a place, replacing podpace's former one there without a gap; a new one comes first, or last. */
+  /**
+   * Puts a program at a place, replacing podpace's former one there without a gap; a new one comes
+   * first, or last.
+   */
   attach(place: Place, program: AttachableProgram): Promise<void>;
   /**
-   * The same in front of whoever is there. No packet meets podpace's program twice: one that comes in the gap, between two
-   * system calls, or two parts of one, meets none.
+   * The same in front of whoever is there. No packet meets podpace's program twice: one that comes
+   * in the gap, between two system calls, or two parts of one, meets none.
    */
   comeFirst(place: Place, program: AttachableProgram): Promise<void>;
   /** Takes podpace's program away; does nothing when there is none. */

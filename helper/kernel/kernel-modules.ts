@@ -16,13 +16,18 @@ export interface ModuleFiles {
 }
 
 /** Says in one clause what is known of a module that the kernel did not come by. Pure. */
-export function judgeModule(name: string, { directory, list, disabled, modprobe }: ModuleFiles): string {
+export function judgeModule(
+  name: string,
+  { directory, list, disabled, modprobe }: ModuleFiles,
+): string {
   if (disabled === undefined) return 'absent: it is not built in, and this kernel loads no modules';
-  if (list === undefined) return `whether there is a module cannot be seen: no ${directory}/modules.dep`;
+  if (list === undefined)
+    return `whether there is a module cannot be seen: no ${directory}/modules.dep`;
   const file = name.replaceAll(/[-_]/g, '[-_]');
   if (!new RegExp(`(^|/)${file}\\.ko(\\.\\w+)?:`, 'm').test(list))
     return `absent: no module ${name} in ${directory}`;
-  if (disabled.trim() === '1') return 'not loadable: kernel.modules_disabled is 1 until the next boot';
+  if (disabled.trim() === '1')
+    return 'not loadable: kernel.modules_disabled is 1 until the next boot';
   if (modprobe?.trim() === '') return 'not loadable by the kernel: kernel.modprobe is empty';
   return `not loadable: the kernel did not get module ${name}, which is in ${directory} (look for a blacklist in /etc/modprobe.d)`;
 }

@@ -54,7 +54,10 @@ export interface LinkChange {
 
 /** All devices of the socket's namespace. */
 export function listLinks(rt: RtSocket): Promise<Link[]> {
-  return rt.dump({ operation: 'list links', type: RTM_GETLINK, payload: encodeLinkQuery({}) }, decodeLink);
+  return rt.dump(
+    { operation: 'list links', type: RTM_GETLINK, payload: encodeLinkQuery({}) },
+    decodeLink,
+  );
 }
 
 /** One device, or undefined when there is none of this name or index. */
@@ -72,14 +75,17 @@ export async function findLink(
 }
 
 /**
- * Creates a veth pair, each end under its name in its namespace from the start. Rejects with KernelError EEXIST
- * when either name is taken; then nothing was created.
+ * Creates a veth pair, each end under its name in its namespace from the start. Rejects with
+ * KernelError EEXIST when either name is taken; then nothing was created.
  */
 export function createVethPair(rt: RtSocket, pair: Pair): Promise<void> {
   return createPair(rt, 'veth', pair);
 }
 
-/** Creates a netkit pair of layer 3, which has no hardware addresses. Rejects with KernelError ENOTSUP where there is none. */
+/**
+ * Creates a netkit pair of layer 3, which has no hardware addresses. Rejects with KernelError
+ * ENOTSUP where there is none.
+ */
 export function createNetkitPair(rt: RtSocket, pair: Pair): Promise<void> {
   return createPair(rt, 'netkit', pair);
 }
@@ -100,7 +106,10 @@ async function createPair(rt: RtSocket, kind: PairKind, pair: Pair): Promise<voi
   if (pair.alias !== undefined) await nameAlias(rt, name, pair.alias);
 }
 
-/** Removes a device, and with one end of a pair the other. Rejects with KernelError ENODEV when it is gone. */
+/**
+ * Removes a device, and with one end of a pair the other. Rejects with KernelError ENODEV when it
+ * is gone.
+ */
 export function deleteLink(rt: RtSocket, index: number): Promise<void> {
   return rt.execute({
     operation: `delete link ${index}`,
@@ -119,7 +128,9 @@ export function changeLink(rt: RtSocket, index: number, change: LinkChange): Pro
   });
 }
 
-/** The kernel takes no alias while it creates a device: a second message, and without it no pair. */
+/**
+ * The kernel takes no alias while it creates a device: a second message, and without it no pair.
+ */
 async function nameAlias(rt: RtSocket, name: string, alias: string): Promise<void> {
   try {
     await rt.execute({

@@ -5,7 +5,10 @@ import { hasErrno } from '../wire/errors.ts';
 import { lockFile } from './ffi.ts';
 import { deviceNumbers } from './mounts.ts';
 
-/** The network namespace of the calling thread: there is one inode for each, and it can be locked as a file can. */
+/**
+ * The network namespace of the calling thread: there is one inode for each, and it can be locked as
+ * a file can.
+ */
 export const NETWORK_NAMESPACE = '/proc/thread-self/ns/net';
 
 function openAny(path: string): number {
@@ -30,8 +33,8 @@ export function holderIn(locks: string, name: string): number | undefined {
 }
 
 /**
- * Process that holds the lock of a file or directory; undefined when none does, or none that can be seen from this process
- * namespace. Reads only, and needs no native code.
+ * Process that holds the lock of a file or directory; undefined when none does, or none that can be
+ * seen from this process namespace. Reads only, and needs no native code.
  */
 export function lockHolder(path: string): number | undefined {
   let fd: number;
@@ -48,7 +51,10 @@ export function lockHolder(path: string): number | undefined {
   }
 }
 
-/** Locks a file or directory for as long as the descriptor is open; undefined when somebody else has. Throws Node's ENOENT. */
+/**
+ * Locks a file or directory for as long as the descriptor is open; undefined when somebody else
+ * has. Throws Node's ENOENT.
+ */
 export function tryLock(path: string): number | undefined {
   const fd = openAny(path);
   try {

@@ -1,13 +1,15 @@
 // From the pinned maps of a former layout to those of this one, while packets go on.
 //
-// A map that is of another shape, or whose values mean something else, is made anew, and what the former one holds is
-// copied. When the kernel has taken our programs the former map is pinned under former/ as well, and the new one takes its
-// place in one rename. Programs of the former release go on in the former maps until each has been replaced
-// (shaping/change-over.ts); then former/ goes. All other maps are shared by both: what they hold is not even copied.
+// A map that is of another shape, or whose values mean something else, is made anew, and what the
+// former one holds is copied. When the kernel has taken our programs the former map is pinned under
+// former/ as well, and the new one takes its place in one rename. Programs of the former release go
+// on in the former maps until each has been replaced (shaping/change-over.ts); then former/ goes.
+// All other maps are shared by both: what they hold is not even copied.
 //
 // The process may end anywhere in this, and whoever starts next goes on:
 // - without former/: nothing has happened.
-// - former/ without `switching`: no program runs in the new maps. They are filled again from the former ones.
+// - former/ without `switching`: no program runs in the new maps. They are filled again from the
+//   former ones.
 // - with `switching`: some may. Nothing is copied or counted twice: see shaping/carry-over.ts.
 // - with `done`, or without a mark: no former program is left; what is left of former/ goes.
 // A map has been replaced when the one under its name is not the one under former/.
@@ -33,10 +35,13 @@ const SWITCHING = 'switching';
 const DONE = 'done';
 
 /**
- * The lock of an aggregate's state stands in its gate: both are of one layout, or two locks would guard one state. With its
- * settings an aggregate is kept closed until its clock is carried over (shaping/carry-over.ts): in ours, not in the former's.
+ * The lock of an aggregate's state stands in its gate: both are of one layout, or two locks would
+ * guard one state. With its settings an aggregate is kept closed until its clock is carried over
+ * (shaping/carry-over.ts): in ours, not in the former's.
  */
-const TOGETHER: readonly (readonly string[])[] = [['aggregate_config', 'aggregate_gates', 'aggregate_state']];
+const TOGETHER: readonly (readonly string[])[] = [
+  ['aggregate_config', 'aggregate_gates', 'aggregate_state'],
+];
 
 /** Maps whose elements stand in pages, or that belong to programs: nothing to copy here. */
 const UNCOPIED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.ARRAY_OF_MAPS, MAP_TYPE.PROG_ARRAY]);
@@ -55,7 +60,9 @@ export function discardUpgrade(directory: string): void {
   if (fs.existsSync(path.join(directory, FORMER))) removeFormer(directory);
 }
 
-/** Puts back what an upgrade to another layout than ours had replaced; no program runs in its maps. */
+/**
+ * Puts back what an upgrade to another layout than ours had replaced; no program runs in its maps.
+ */
 function putBack(directory: string): void {
   const former = path.join(directory, FORMER);
   // The mark last: without it the rest would be taken for what is left of an upgrade that is over.
@@ -64,14 +71,17 @@ function putBack(directory: string): void {
   fs.rmdirSync(former);
 }
 
-/** The layout that an upgrade to ours has begun from; undefined when there is none that can go on. */
+/**
+ * The layout that an upgrade to ours has begun from; undefined when there is none that can go on.
+ */
 function resumable(directory: string): LayoutMark | undefined {
   const former = path.join(directory, FORMER);
   if (!fs.existsSync(former)) return undefined;
   const mark = readPinnedLayout(former);
   const isOver = mark === undefined || fs.existsSync(path.join(former, DONE));
   if (!isOver && readPinnedLayout(directory)?.layout === LAYOUT) return mark;
-  // An upgrade to a layout between that one and ours: where its maps are in use they are what we start from.
+  // An upgrade to a layout between that one and ours: where its maps are in use they are what we
+  // start from.
   if (isOver || fs.existsSync(path.join(former, SWITCHING))) removeFormer(directory);
   else putBack(directory);
   return undefined;
@@ -106,8 +116,9 @@ export class MapUpgrade {
   }
 
   /**
-   * Looks at pins that are not of a newer layout than ours; undefined when all maps can be used as they are, which the mark
-   * says afterwards. Throws Error for maps without a mark that are not those of the first layout either.
+   * Looks at pins that are not of a newer layout than ours; undefined when all maps can be used as
+   * they are, which the mark says afterwards. Throws Error for maps without a mark that are not
+   * those of the first layout either.
    */
   static begin(directory: string, object: BpfObject, to: UpgradeTo): MapUpgrade | undefined {
     const resumed = resumable(directory);
@@ -124,8 +135,8 @@ export class MapUpgrade {
   }
 
   /**
-   * Opens all maps of an object, those of this layout, filled as far as it can be; `opened` gets each descriptor at once.
-   * Pins stay as they are.
+   * Opens all maps of an object, those of this layout, filled as far as it can be; `opened` gets
+   * each descriptor at once. Pins stay as they are.
    */
   openMaps(object: BpfObject, btfFd: number, opened: number[]): Map<string, number> {
     const names = this.#namesToReplace(object);
@@ -160,7 +171,10 @@ export class MapUpgrade {
     this.#made.clear();
   }
 
-  /** Descriptor of the map that a replaced one took the place of; undefined for one that both layouts share. */
+  /**
+   * Descriptor of the map that a replaced one took the place of; undefined for one that both
+   * layouts share.
+   */
   formerMap(name: string): number | undefined {
     return this.#former.get(name);
   }
@@ -189,11 +203,14 @@ export class MapUpgrade {
 
   /** Names of the pinned maps that have to be made anew, or have been. */
   #namesToReplace({ maps }: BpfObject): Set<string> {
-    const names = new Set(maps.filter((definition) => this.#mustReplace(definition)).map(({ name }) => name));
+    const names = new Set(
+      maps.filter((definition) => this.#mustReplace(definition)).map(({ name }) => name),
+    );
     for (const group of TOGETHER)
       if (group.some((name) => names.has(name))) for (const name of group) names.add(name);
     // Former programs go on in each other, and only in those that use the same maps.
-    if (names.size > 0) for (const { name, type } of maps) if (type === MAP_TYPE.PROG_ARRAY) names.add(name);
+    if (names.size > 0)
+      for (const { name, type } of maps) if (type === MAP_TYPE.PROG_ARRAY) names.add(name);
     return names;
   }
 
@@ -209,7 +226,8 @@ export class MapUpgrade {
   }
 
   #openFormer(name: string, opened: number[]): number | undefined {
-    const fd = openIfPinned(this.#formerPin(name)) ?? openIfPinned(path.join(this.#directory, name));
+    const fd =
+      openIfPinned(this.#formerPin(name)) ?? openIfPinned(path.join(this.#directory, name));
     if (fd === undefined) return undefined;
     opened.push(fd);
     this.#former.set(name, fd);
@@ -231,7 +249,11 @@ export class MapUpgrade {
     if (from.type !== to.type || from.keySize !== to.keySize) return;
     for (const { keys, values, count } of lookupBatches(former, from.keySize, from.valueSize)) {
       const converted = Array.from({ length: count }, (_, at) =>
-        this.convert(name, values.subarray(at * from.valueSize, (at + 1) * from.valueSize), to.valueSize),
+        this.convert(
+          name,
+          values.subarray(at * from.valueSize, (at + 1) * from.valueSize),
+          to.valueSize,
+        ),
       ).filter((value) => value !== undefined);
       // All or none: what becomes of a value does not hang on what it is.
       if (converted.length < count || count === 0) return;

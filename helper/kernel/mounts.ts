@@ -17,25 +17,35 @@ function unescapeOctal(text: string): string {
   );
 }
 
-/** The content of a mountinfo file. Fields: id, parent, device, root, mount point, options, optional ones, `-`, type. */
+/**
+ * The content of a mountinfo file. Fields: id, parent, device, root, mount point, options, optional
+ * ones, `-`, type.
+ */
 export function parseMounts(text: string): Mount[] {
   return text.split('\n').flatMap((line) => {
     const fields = line.split(' ');
-    const [device, mountPoint, fileSystem] = [fields[2], fields[4], fields[fields.indexOf('-', 6) + 1]];
+    const [device, mountPoint, fileSystem] = [
+      fields[2],
+      fields[4],
+      fields[fields.indexOf('-', 6) + 1],
+    ];
     if (device === undefined || mountPoint === undefined || fileSystem === undefined) return [];
     return [{ device, mountPoint: unescapeOctal(mountPoint), fileSystem }];
   });
 }
 
 /**
- * What a process sees mounted; without `pid` the calling one. Throws Node's error: ENOENT when there is no such
- * process, EACCES when its affairs are not ours to see (CAP_SYS_PTRACE).
+ * What a process sees mounted; without `pid` the calling one. Throws Node's error: ENOENT when
+ * there is no such process, EACCES when its affairs are not ours to see (CAP_SYS_PTRACE).
  */
 export function readMounts(pid?: number): Mount[] {
   return parseMounts(fs.readFileSync(`/proc/${pid ?? 'thread-self'}/mountinfo`, 'utf8'));
 }
 
-/** Major and minor number in a dev_t as stat(2) gives it (gnu_dev_major and gnu_dev_minor of the C library). */
+/**
+ * Major and minor number in a dev_t as stat(2) gives it (gnu_dev_major and gnu_dev_minor of the C
+ * library).
+ */
 export function deviceNumbers(dev: bigint): { readonly major: bigint; readonly minor: bigint } {
   return {
     major: ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn),

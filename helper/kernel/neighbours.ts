@@ -7,7 +7,10 @@ import type { RtSocket } from './rtnetlink.ts';
 
 export type { Neighbour } from '../wire/neighbour-message.ts';
 
-/** Says which hardware address `address` has on the interface, for good; takes the place of what was known. */
+/**
+ * Says which hardware address `address` has on the interface, for good; takes the place of what was
+ * known.
+ */
 export function addNeighbour(rt: RtSocket, neighbour: Neighbour): Promise<void> {
   return rt.execute({
     operation: `add neighbour ${neighbour.address} of interface ${neighbour.ifindex}`,

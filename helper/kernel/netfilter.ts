@@ -1,5 +1,5 @@
-// What netfilter does to packets that are forwarded, as far as it can be told: nftables by its chains, iptables of the old
-// kind by the tables that are loaded.
+// What netfilter does to packets that are forwarded, as far as it can be told: nftables by its
+// chains, iptables of the old kind by the tables that are loaded.
 
 import fs from 'node:fs';
 import { Protocol } from 'netlink/dist/constants.js';
@@ -8,7 +8,10 @@ import { hasErrno } from '../wire/errors.ts';
 import { openRtTransport } from './rt-transport.ts';
 import { RtSocket } from './rtnetlink.ts';
 
-/** Chains that forwarded packets pass in the calling thread's namespace, each as `ip nat POSTROUTING (nat)`. */
+/**
+ * Chains that forwarded packets pass in the calling thread's namespace, each as `ip nat POSTROUTING
+ * (nat)`.
+ */
 export async function forwardChains(): Promise<string[]> {
   return [...(await nftablesChains()), ...iptablesTables()];
 }
@@ -17,7 +20,11 @@ async function nftablesChains(): Promise<string[]> {
   let socket: RtSocket | undefined;
   try {
     socket = new RtSocket(openRtTransport(Protocol.NETFILTER));
-    const request = { operation: 'list nftables chains', type: NFT_GETCHAIN, payload: encodeChainsQuery() };
+    const request = {
+      operation: 'list nftables chains',
+      type: NFT_GETCHAIN,
+      payload: encodeChainsQuery(),
+    };
     const chains = await socket.dump(request, decodeForwardChain);
     return chains.map(({ name, type, hook }) => `${name} (${type}, ${hook})`);
   } catch (error) {

@@ -1,6 +1,6 @@
-// Stands in for the module `node-gyp-build` in the executables, where the netlink package's addon is an asset
-// and not a file beside the package. netlink/dist/raw.js requires it and calls what it gets, which an ES module's
-// default export could not be: hence CommonJS.
+// Stands in for the module `node-gyp-build` in the executables, where the netlink package's addon
+// is an asset and not a file beside the package. netlink/dist/raw.js requires it and calls what it
+// gets, which an ES module's default export could not be: hence CommonJS.
 
 import type * as Assets from './assets.ts' with { 'resolution-mode': 'import' };
 
@@ -8,7 +8,10 @@ interface NetlinkAddon {
   readonly NativeNetlink: unknown;
 }
 
-/** The netlink package's addon, loaded when its first socket is made: what opens none needs no addon. */
+/**
+ * The netlink package's addon, loaded when its first socket is made: what opens none needs no
+ * addon.
+ */
 module.exports = function netlinkAddon(): NetlinkAddon {
   return {
     get NativeNetlink(): unknown {

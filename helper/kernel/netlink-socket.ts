@@ -1,6 +1,7 @@
-// The netlink package's socket, made safe. Its addon calls JavaScript from a loop in C++ that ends the process when what it
-// called throws, closes the socket, or leaves a tick behind that throws; ARCHITECTURE.md lists every such place. So nothing of
-// ours runs inside that loop: what comes is put on a list there, and an immediate hands it on.
+// The netlink package's socket, made safe. Its addon calls JavaScript from a loop in C++ that ends
+// the process when what it called throws, closes the socket, or leaves a tick behind that throws;
+// ARCHITECTURE.md lists every such place. So nothing of ours runs inside that loop: what comes is
+// put on a list there, and an immediate hands it on.
 
 import fs from 'node:fs';
 import { RawNetlinkSocket, type ErrnoException, type MessageInfo } from 'netlink/dist/raw.js';
@@ -20,7 +21,10 @@ const SO_RCVBUFFORCE = 33;
 /** Descriptors of the sockets of this process that are open. */
 const owned = new Set<number>();
 
-/** A netlink socket of the namespace that the calling thread is in when it is made. It keeps the process alive until `unref`. */
+/**
+ * A netlink socket of the namespace that the calling thread is in when it is made. It keeps the
+ * process alive until `unref`.
+ */
 export class NetlinkSocket {
   readonly #raw: RawNetlinkSocket;
   readonly #fd: number;
@@ -31,19 +35,22 @@ export class NetlinkSocket {
   #isClosed = false;
 
   /**
-   * The size of each datagram is asked for first, unless `datagramBytes` says how large they may be: for lists the kernel then
-   * fills datagrams of that size, up to 32 KiB. Throws KernelError, or the package's ErrnoException when there is no socket to
-   * be had.
+   * The size of each datagram is asked for first, unless `datagramBytes` says how large they may
+   * be: for lists the kernel then fills datagrams of that size, up to 32 KiB. Throws KernelError,
+   * or the package's ErrnoException when there is no socket to be had.
    */
   constructor(protocol: Protocol, datagramBytes?: number) {
     // Sizes of zero leave the kernel's.
     const sizes = { recvBufferSize: 0, sendBufferSize: 0 };
     const options =
-      datagramBytes === undefined ? sizes : { ...sizes, messagePeeking: false, msgBufferSize: datagramBytes };
+      datagramBytes === undefined
+        ? sizes
+        : { ...sizes, messagePeeking: false, msgBufferSize: datagramBytes };
     this.#raw = new RawNetlinkSocket(protocol, options);
     try {
       this.#fd = descriptorOfPort(this.#raw.address().port);
-      // The addon does not survive an error that poll(2) tells it of, and a full buffer would be one.
+      // The addon does not survive an error that poll(2) tells it of, and a full buffer would be
+      // one.
       setSocketOption(this.#fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
     } catch (error) {
       this.#raw.close();
@@ -54,8 +61,14 @@ export class NetlinkSocket {
     this.on('error', () => undefined);
   }
 
-  /** `message` for what one read gave, `truncatedMessage` when it gave less than there was, `error` when it failed. */
-  on(event: 'message' | 'truncatedMessage', listener: (datagram: Buffer, info: MessageInfo) => void): void;
+  /**
+   * `message` for what one read gave, `truncatedMessage` when it gave less than there was, `error`
+   * when it failed.
+   */
+  on(
+    event: 'message' | 'truncatedMessage',
+    listener: (datagram: Buffer, info: MessageInfo) => void,
+  ): void;
   on(event: 'error', listener: (error: ErrnoException) => void): void;
   on(event: 'message' | 'truncatedMessage' | 'error', listener: (...args: never[]) => void): void {
     const receive = (...args: unknown[]): void => this.#later(() => listener(...(args as never[])));
@@ -91,7 +104,10 @@ export class NetlinkSocket {
     this.#raw.dropMembership(group);
   }
 
-  /** Sends to the kernel. `done` gets the error with which sendmsg(2) failed, if it did; it is not called after `close`. */
+  /**
+   * Sends to the kernel. `done` gets the error with which sendmsg(2) failed, if it did; it is not
+   * called after `close`.
+   */
   send(datagram: Buffer, done: (error?: ErrnoException) => void): void {
     this.#raw.send(datagram, {}, (error) => this.#later(() => done(error)));
   }
@@ -131,8 +147,8 @@ export class NetlinkSocket {
 }
 
 /**
- * The package keeps its descriptor to itself, but gives the port, by which the socket is found. Ports are unique within a
- * namespace only: those of other namespaces are known already.
+ * The package keeps its descriptor to itself, but gives the port, by which the socket is found.
+ * Ports are unique within a namespace only: those of other namespaces are known already.
  */
 function descriptorOfPort(port: number): number {
   const fds = fs.readdirSync('/proc/self/fd').map(Number);

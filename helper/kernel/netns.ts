@@ -1,9 +1,10 @@
 // Network namespaces.
 //
-// A thread is in one namespace at a time, and everything that concerns the namespace is decided by the calling
-// thread at the moment of the call: which devices a netlink socket will see is fixed when it is opened, which
-// sysctl a file under /proc/sys/net means when it is opened. So a thread enters, does something synchronous, and
-// leaves. It must not wait in between, for then the rest of the process would run in that namespace.
+// A thread is in one namespace at a time, and everything that concerns the namespace is decided by
+// the calling thread at the moment of the call: which devices a netlink socket will see is fixed
+// when it is opened, which sysctl a file under /proc/sys/net means when it is opened. So a thread
+// enters, does something synchronous, and leaves. It must not wait in between, for then the rest of
+// the process would run in that namespace.
 
 import fs from 'node:fs';
 import { KernelError } from '../wire/errors.ts';
@@ -22,13 +23,14 @@ export interface NetNamespace {
 }
 
 /**
- * The namespace of the calling thread. Not /proc/self: that is the main thread's, and setns moves one thread only.
+ * The namespace of the calling thread. Not /proc/self: that is the main thread's, and setns moves
+ * one thread only.
  */
 const CURRENT_NETNS = '/proc/thread-self/ns/net';
 
 /**
- * Opens a network namespace by its path. Throws KernelError that names the path: ENOENT when it is gone, EINVAL
- * when the file is something else.
+ * Opens a network namespace by its path. Throws KernelError that names the path: ENOENT when it is
+ * gone, EINVAL when the file is something else.
  */
 export function openNetns(path: string): NetNamespace {
   const operation = `open network namespace "${path}"`;
@@ -49,9 +51,9 @@ export function currentNetns(): NetNamespace {
 }
 
 /**
- * Calls `fn` inside a namespace and returns its result. `fn` must be synchronous: a promise is refused, since
- * what waits in it would go on outside. When the way back fails the process aborts, for nothing it did after
- * that would happen in the namespace it is meant for.
+ * Calls `fn` inside a namespace and returns its result. `fn` must be synchronous: a promise is
+ * refused, since what waits in it would go on outside. When the way back fails the process aborts,
+ * for nothing it did after that would happen in the namespace it is meant for.
  */
 export function inNetns<T>(netns: NetNamespace, fn: () => T): T {
   const home = currentNetns();
@@ -116,7 +118,9 @@ function leave(home: NetNamespace): void {
   try {
     setNetworkNamespace(home.fd);
   } catch (error) {
-    process.stderr.write(`Cannot return to the former network namespace: ${(error as Error).message}\n`);
+    process.stderr.write(
+      `Cannot return to the former network namespace: ${(error as Error).message}\n`,
+    );
     process.abort();
   }
 }

@@ -1,5 +1,6 @@
-// Where the node itself takes packets: control group ingress, which all sockets of the machine meet. One program of podpace's
-// stands there, at the root that the node's processes are under, by a pinned BPF link that outlives the helper.
+// Where the node itself takes packets: control group ingress, which all sockets of the machine
+// meet. One program of podpace's stands there, at the root that the node's processes are under, by
+// a pinned BPF link that outlives the helper.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -26,7 +27,10 @@ const NODE_PLACE_KEY = Buffer.alloc(4);
 /** Inode of the root of all control groups: the first that the kernel makes there. */
 const ROOT_INODE = 1;
 
-/** Mounts of cgroup v2 that process 1 has, and then our own, as far as we may enter them, with the inode of each. */
+/**
+ * Mounts of cgroup v2 that process 1 has, and then our own, as far as we may enter them, with the
+ * inode of each.
+ */
 function groupMounts(): { readonly directory: string; readonly inode: number }[] {
   return [
     { pid: 1, root: '/proc/1/root' },
@@ -45,28 +49,40 @@ function groupMounts(): { readonly directory: string; readonly inode: number }[]
 }
 
 /**
- * Directory of the control group that the node's processes are under. A container sees no more than its own, so it is the root
- * of all, or, on a node that is a container itself, the one that process 1 sees. Throws KernelError ENOENT without cgroup v2.
+ * Directory of the control group that the node's processes are under. A container sees no more than
+ * its own, so it is the root of all, or, on a node that is a container itself, the one that process
+ * 1 sees. Throws KernelError ENOENT without cgroup v2.
  */
 function rootGroup(): string {
   const mounts = groupMounts();
   const found = mounts.find(({ inode }) => inode === ROOT_INODE) ?? mounts[0];
   if (found !== undefined) return found.directory;
-  throw new KernelError('find the root of all control groups', 'ENOENT', 'cgroup v2 is not mounted');
+  throw new KernelError(
+    'find the root of all control groups',
+    'ENOENT',
+    'cgroup v2 is not mounted',
+  );
 }
 
-/** struct bpf_link_info of linux/bpf.h, for a link to a control group, whose id is 0 once somebody has detached it. */
+/**
+ * struct bpf_link_info of linux/bpf.h, for a link to a control group, whose id is 0 once somebody
+ * has detached it.
+ */
 function readLink(fd: number): { readonly programId: number; readonly isAttached: boolean } {
   const info = objectInfo(fd, 'link', 32);
   return { programId: info.readUInt32LE(8), isAttached: info.readBigUInt64LE(16) !== 0n };
 }
 
-/** Value of the map node_place for the namespace that the calling thread is in. Throws KernelError when it cannot be told. */
+/**
+ * Value of the map node_place for the namespace that the calling thread is in. Throws KernelError
+ * when it cannot be told.
+ */
 function nodePlace(): Buffer {
   const operation = "tell the node's sockets from those of pods";
   const cookie = networkNamespaceCookie();
   if (cookie === undefined) throw new KernelError(operation, 'ENOPROTOOPT', 'no SO_NETNS_COOKIE');
-  if (!fs.existsSync(KERNEL_TYPES)) throw new KernelError(operation, 'ENOENT', `no ${KERNEL_TYPES}`);
+  if (!fs.existsSync(KERNEL_TYPES))
+    throw new KernelError(operation, 'ENOENT', `no ${KERNEL_TYPES}`);
   const [netns, cookieAt] = memberOffsets(fs.readFileSync(KERNEL_TYPES), [
     { struct: 'sock_common', member: 'skc_net' },
     { struct: 'net', member: 'net_cookie' },
@@ -111,7 +127,10 @@ export class NodeHook {
     return undefined;
   }
 
-  /** Id of the program that stands there; undefined when there is none, or it would not know the node. */
+  /**
+   * Id of the program that stands there; undefined when there is none, or it would not know the
+   * node.
+   */
   programId(): number | undefined {
     const link = this.#open();
     if (link === undefined) return undefined;

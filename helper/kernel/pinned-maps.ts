@@ -12,13 +12,16 @@ import { openIfPinned } from './pins.ts';
 const MAP_PROPERTIES = ['type', 'keySize', 'valueSize', 'maxEntries', 'flags'] as const;
 
 function shapeDifference(pinned: MapInfo, wanted: MapShape): string | undefined {
-  const differences = MAP_PROPERTIES.filter((property) => pinned[property] !== wanted[property]).map(
-    (property) => `${property} is ${pinned[property]}, not ${wanted[property]}`,
-  );
+  const differences = MAP_PROPERTIES.filter(
+    (property) => pinned[property] !== wanted[property],
+  ).map((property) => `${property} is ${pinned[property]}, not ${wanted[property]}`);
   return differences.length === 0 ? undefined : differences.join(', ');
 }
 
-/** How the pages of a pinned map differ from their definition; undefined when they do not, or when it has none. */
+/**
+ * How the pages of a pinned map differ from their definition; undefined when they do not, or when
+ * it has none.
+ */
 function pageDifference(pinned: number, { inner }: MapShape): string | undefined {
   if (inner === undefined) return undefined;
   const pages = new MapPages(pinned, { ...inner, name: '' });
@@ -35,7 +38,10 @@ export function mapDifference(fd: number, wanted: MapShape): string | undefined 
   return shapeDifference(mapInfo(fd), wanted) ?? pageDifference(fd, wanted);
 }
 
-/** Map types that know what keys and values are made of; others, such as arrays of programs, refuse to be told. */
+/**
+ * Map types that know what keys and values are made of; others, such as arrays of programs, refuse
+ * to be told.
+ */
 const TYPED_MAPS: ReadonlySet<number> = new Set([
   MAP_TYPE.HASH,
   MAP_TYPE.ARRAY,
@@ -43,7 +49,10 @@ const TYPED_MAPS: ReadonlySet<number> = new Set([
   MAP_TYPE.PERCPU_ARRAY,
 ]);
 
-/** Makes a map and returns its descriptor. `btfFd` is of the object's types; the map holds them on its own. */
+/**
+ * Makes a map and returns its descriptor. `btfFd` is of the object's types; the map holds them on
+ * its own.
+ */
 export function createDefinedMap(definition: BpfMapDefinition, btfFd: number): number {
   const { keyTypeId, valueTypeId, inner } = definition;
   const types = TYPED_MAPS.has(definition.type) ? { btfFd, keyTypeId, valueTypeId } : undefined;
@@ -89,8 +98,15 @@ export function requireShapes(directory: string, wanted: ReadonlyMap<string, Map
   }
 }
 
-/** Opens the map that is pinned under its name, or makes and pins it. Throws Error when it is of another shape. */
-export function openOrCreateMap(directory: string, definition: BpfMapDefinition, btfFd: number): number {
+/**
+ * Opens the map that is pinned under its name, or makes and pins it. Throws Error when it is of
+ * another shape.
+ */
+export function openOrCreateMap(
+  directory: string,
+  definition: BpfMapDefinition,
+  btfFd: number,
+): number {
   const pin = path.join(directory, definition.name);
   const fd = openIfPinned(pin);
   if (fd === undefined) return createPinnedMap(pin, definition, btfFd);

@@ -14,7 +14,10 @@ export function openIfPinned(pin: string): number | undefined {
   }
 }
 
-/** Pins an object in place of the one that may be pinned there, without a gap. (bpffs refuses names with a dot: EPERM.) */
+/**
+ * Pins an object in place of the one that may be pinned there, without a gap. (bpffs refuses names
+ * with a dot: EPERM.)
+ */
 export function replacePin(fd: number, pin: string): void {
   const staged = `${pin}_new`;
   fs.rmSync(staged, { force: true });

@@ -28,9 +28,9 @@ export interface Qdisc {
 }
 
 /**
- * A class of a classful qdisc; those of `mq` are the device's transmit queues. The handle of a class is the parent
- * of its leaf, but not below a default `mq`: that one has no major number to find it by, and has to be put again
- * with a handle before its leaves can be replaced.
+ * A class of a classful qdisc; those of `mq` are the device's transmit queues. The handle of a
+ * class is the parent of its leaf, but not below a default `mq`: that one has no major number to
+ * find it by, and has to be put again with a handle before its leaves can be replaced.
  */
 export interface QdiscClass {
   readonly handle: number;
@@ -48,9 +48,10 @@ export interface QdiscPlace {
 }
 
 /**
- * The qdiscs that `tc qdisc show` shows: those that somebody configured, and also the default ones of a device
- * (`noqueue`, `mq` with its leaves, `fq_codel`, each with handle 0). Hidden stay the built-in `noop` of a device
- * that is down, and the default leaves below classes of qdiscs such as `htb`.
+ * The qdiscs that `tc qdisc show` shows: those that somebody configured, and also the default ones
+ * of a device (`noqueue`, `mq` with its leaves, `fq_codel`, each with handle 0). Hidden stay the
+ * built-in `noop` of a device that is down, and the default leaves below classes of qdiscs such as
+ * `htb`.
  */
 export async function listQdiscs(rt: RtSocket, ifindex?: number): Promise<Qdisc[]> {
   const operation = ifindex === undefined ? 'list qdiscs' : `list qdiscs of interface ${ifindex}`;
@@ -73,7 +74,10 @@ export function replaceQdisc(
   });
 }
 
-/** Removes what stands at a place, so that the default returns. Rejects with KernelError ENOENT for nothing. */
+/**
+ * Removes what stands at a place, so that the default returns. Rejects with KernelError ENOENT for
+ * nothing.
+ */
 export function deleteQdisc(rt: RtSocket, place: QdiscPlace): Promise<void> {
   return rt.execute({
     operation: `delete the qdisc of interface ${place.ifindex} at ${formatHandle(place.parent)}`,
@@ -85,10 +89,13 @@ export function deleteQdisc(rt: RtSocket, place: QdiscPlace): Promise<void> {
 /** The classes of all qdiscs of a device; empty for a device that is gone. */
 export function listClasses(rt: RtSocket, ifindex: number): Promise<QdiscClass[]> {
   const operation = `list classes of interface ${ifindex}`;
-  return rt.dump({ operation, type: RTM_GETTCLASS, payload: encodeTcRequest({ ifindex }) }, (payload) => {
-    const { handle, parent, info, kind } = decodeTcObject(payload);
-    return { handle, parent, leafHandle: info, kind };
-  });
+  return rt.dump(
+    { operation, type: RTM_GETTCLASS, payload: encodeTcRequest({ ifindex }) },
+    (payload) => {
+      const { handle, parent, info, kind } = decodeTcObject(payload);
+      return { handle, parent, leafHandle: info, kind };
+    },
+  );
 }
 
 /** A handle as tc writes it: `1:`, `1:2`, `root`, `clsact`. */

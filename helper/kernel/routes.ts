@@ -27,7 +27,10 @@ export interface RouteFilter {
   readonly isDefault?: boolean;
 }
 
-/** Routes as the kernel has them, those of the local table included. A table that never held a route is empty. */
+/**
+ * Routes as the kernel has them, those of the local table included. A table that never held a route
+ * is empty.
+ */
 export async function listRoutes(rt: RtSocket, filter: RouteFilter = {}): Promise<Route[]> {
   const families = filter.family === undefined ? ([4, 6] as const) : [filter.family];
   const routes: Route[] = [];
@@ -46,7 +49,10 @@ export function addRoute(rt: RtSocket, route: Route): Promise<void> {
   });
 }
 
-/** Deletes the first route that has everything that `route` names. Rejects with KernelError ESRCH for none. */
+/**
+ * Deletes the first route that has everything that `route` names. Rejects with KernelError ESRCH
+ * for none.
+ */
 export function deleteRoute(rt: RtSocket, route: Route): Promise<void> {
   return rt.execute({
     operation: `delete ${describe(route)}`,
@@ -56,7 +62,8 @@ export function deleteRoute(rt: RtSocket, route: Route): Promise<void> {
 }
 
 /**
- * Adds what each route of all tables and both families says of devices to what `begin` gives. Of 80,000 routes none is kept.
+ * Adds what each route of all tables and both families says of devices to what `begin` gives. Of
+ * 80,000 routes none is kept.
  */
 export function scanRoutes<T>(
   rt: RtSocket,
@@ -70,10 +77,20 @@ export function scanRoutes<T>(
   });
 }
 
-/** Index of the device by which the node's own packets to an address leave, with a mark perhaps. Rejects with KernelError. */
-export function deviceTowards(rt: RtSocket, address: string, mark?: number): Promise<number | undefined> {
+/**
+ * Index of the device by which the node's own packets to an address leave, with a mark perhaps.
+ * Rejects with KernelError.
+ */
+export function deviceTowards(
+  rt: RtSocket,
+  address: string,
+  mark?: number,
+): Promise<number | undefined> {
   const payload = encodeRouteLookup(address, mark);
-  return rt.get({ operation: `find the route to ${address}`, type: RTM_GETROUTE, payload }, decodeLookedUp);
+  return rt.get(
+    { operation: `find the route to ${address}`, type: RTM_GETROUTE, payload },
+    decodeLookedUp,
+  );
 }
 
 async function listFamily(rt: RtSocket, family: 4 | 6, isDefault: boolean): Promise<Route[]> {

@@ -7,17 +7,25 @@ import { NetlinkSocket } from './netlink-socket.ts';
 
 export type { RtEvent } from '../wire/rt-event.ts';
 
-/** RTNLGRP_* of linux/rtnetlink.h: links, qdiscs and filters, IPv4 routes, IPv6 routes, nexthop objects. */
+/**
+ * RTNLGRP_* of linux/rtnetlink.h: links, qdiscs and filters, IPv4 routes, IPv6 routes, nexthop
+ * objects.
+ */
 const GROUPS = [1, 4, 7, 11, 32] as const;
 
-/** Enough for some thousand events that come while the helper is busy; the kernel uses as much as there is to hold. */
+/**
+ * Enough for some thousand events that come while the helper is busy; the kernel uses as much as
+ * there is to hold.
+ */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
 /** A subscription in the namespace of the calling thread. It does not keep the process alive. */
 export class RtEvents {
   readonly #socket: NetlinkSocket;
 
-  /** `listener` hears of everything once; when events were lost it hears of one without an index. */
+  /**
+   * `listener` hears of everything once; when events were lost it hears of one without an index.
+   */
   constructor(listener: (event: RtEvent) => void, receiveBufferBytes = RECEIVE_BUFFER_BYTES) {
     this.#socket = new NetlinkSocket(Protocol.ROUTE);
     this.#socket.setReceiveBuffer(receiveBufferBytes);

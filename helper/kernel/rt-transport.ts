@@ -6,7 +6,10 @@ import { NetlinkSocket, SOL_NETLINK } from './netlink-socket.ts';
 
 /** The part of a NetlinkSocket that an RtSocket uses. */
 export interface RtTransport {
-  on(event: 'message' | 'truncatedMessage', listener: (datagram: Buffer, info: MessageInfo) => void): unknown;
+  on(
+    event: 'message' | 'truncatedMessage',
+    listener: (datagram: Buffer, info: MessageInfo) => void,
+  ): unknown;
   on(event: 'error', listener: (error: ErrnoException) => void): unknown;
   send(datagram: Buffer, done: (error?: ErrnoException) => void): void;
   ref(): void;
@@ -21,10 +24,16 @@ const NETLINK_EXT_ACK = 11;
 /** Lists are filtered by the kernel, and a filter that it does not know is an error. */
 const NETLINK_GET_STRICT_CHK = 12;
 
-/** The kernel makes none larger. A list in few of them is seldom interrupted, and a device takes 1.4 KiB. */
+/**
+ * The kernel makes none larger. A list in few of them is seldom interrupted, and a device takes 1.4
+ * KiB.
+ */
 const DATAGRAM_BYTES = 32 * 1024;
 
-/** Opens a socket in the namespace of the calling thread: NETLINK_ROUTE, or of another protocol with such requests. */
+/**
+ * Opens a socket in the namespace of the calling thread: NETLINK_ROUTE, or of another protocol with
+ * such requests.
+ */
 export function openRtTransport(protocol: Protocol = Protocol.ROUTE): RtTransport {
   const socket = new NetlinkSocket(protocol, DATAGRAM_BYTES);
   try {

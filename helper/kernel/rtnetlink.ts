@@ -1,5 +1,6 @@
-// One request at a time over a NETLINK_ROUTE socket: sequence numbers, acknowledgements, multipart answers,
-// interrupted dumps, deadlines. What the bytes mean is in helper/wire/, the verbs are in the files beside this one.
+// One request at a time over a NETLINK_ROUTE socket: sequence numbers, acknowledgements, multipart
+// answers, interrupted dumps, deadlines. What the bytes mean is in helper/wire/, the verbs are in
+// the files beside this one.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
@@ -14,7 +15,10 @@ import type { NetNamespace } from './netns.ts';
 import { openRtTransport } from './rt-transport.ts';
 import type { RtTransport } from './rt-transport.ts';
 
-/** The kernel answers at once; it is silent for this long only when it is stuck on a lock. In milliseconds. */
+/**
+ * The kernel answers at once; it is silent for this long only when it is stuck on a lock. In
+ * milliseconds.
+ */
 const DEFAULT_DEADLINE_MS = 5000;
 
 /** How often a list is asked for again when it changed while it was read. */
@@ -24,7 +28,10 @@ const DUMP_RETRY_MS = 10;
 
 /** A message to the kernel. */
 export interface RtRequest {
-  /** What it does, in words that name the object: `create link "eth0"`. It becomes the KernelError's operation. */
+  /**
+   * What it does, in words that name the object: `create link "eth0"`. It becomes the KernelError's
+   * operation.
+   */
   readonly operation: string;
   /** RTM_*. */
   readonly type: number;
@@ -32,8 +39,8 @@ export interface RtRequest {
   readonly flags?: number;
   readonly payload: Buffer;
   /**
-   * A change that the kernel makes right before, in the same system call, so that nothing comes in between. Whether it could be
-   * made is not told.
+   * A change that the kernel makes right before, in the same system call, so that nothing comes in
+   * between. Whether it could be made is not told.
    */
   readonly prelude?: Omit<RtRequest, 'operation' | 'prelude'>;
 }
@@ -50,8 +57,9 @@ interface Pending {
 }
 
 /**
- * A NETLINK_ROUTE socket. It belongs to the namespace it was opened in for good. Requests are sent one after the
- * other, in the order of the calls. It keeps the process alive only while an answer is awaited.
+ * A NETLINK_ROUTE socket. It belongs to the namespace it was opened in for good. Requests are sent
+ * one after the other, in the order of the calls. It keeps the process alive only while an answer
+ * is awaited.
  */
 export class RtSocket {
   readonly #transport: RtTransport;
@@ -86,17 +94,21 @@ export class RtSocket {
     await this.#ask(request, Flags.ACK);
   }
 
-  /** Asks for one object. Rejects with KernelError; the errno for an absent object depends on its kind. */
+  /**
+   * Asks for one object. Rejects with KernelError; the errno for an absent object depends on its
+   * kind.
+   */
   async get<T>(request: RtRequest, decode: (payload: Buffer) => T): Promise<T> {
     const { messages } = await this.#ask(request, Flags.ACK);
     const [message] = messages;
-    if (message === undefined) throw new KernelError(request.operation, 'EBADMSG', 'the answer is empty');
+    if (message === undefined)
+      throw new KernelError(request.operation, 'EBADMSG', 'the answer is empty');
     return decodeFor(request.operation, () => decode(message.payload));
   }
 
   /**
-   * Asks for a list. What `decode` gives undefined for is left out. A list that changed while it was read is asked
-   * for again; KernelError EAGAIN when it never holds still.
+   * Asks for a list. What `decode` gives undefined for is left out. A list that changed while it
+   * was read is asked for again; KernelError EAGAIN when it never holds still.
    */
   dump<T>(request: RtRequest, decode: (payload: Buffer) => T | undefined): Promise<T[]> {
     return this.scan<T[]>(
@@ -110,10 +122,14 @@ export class RtSocket {
   }
 
   /**
-   * The same for a list that is too long to be kept: each object's payload is added to what `begin` gave as it comes. A list
-   * that is asked for again begins anew.
+   * The same for a list that is too long to be kept: each object's payload is added to what `begin`
+   * gave as it comes. A list that is asked for again begins anew.
    */
-  async scan<T>(request: RtRequest, begin: () => T, add: (sum: T, payload: Buffer) => void): Promise<T> {
+  async scan<T>(
+    request: RtRequest,
+    begin: () => T,
+    add: (sum: T, payload: Buffer) => void,
+  ): Promise<T> {
     for (let attempt = 0; attempt <= MAX_DUMP_RETRIES; attempt++) {
       const sum = begin();
       const reply = await this.#ask(request, FlagsGet.DUMP, ({ payload }) => add(sum, payload));
@@ -142,7 +158,11 @@ export class RtSocket {
     return answer;
   }
 
-  #exchange(request: RtRequest, flags: number, take?: (message: ReplyMessage) => void): Promise<Reply> {
+  #exchange(
+    request: RtRequest,
+    flags: number,
+    take?: (message: ReplyMessage) => void,
+  ): Promise<Reply> {
     const { operation } = request;
     if (this.#isClosed) throw new KernelError(operation, 'EBADF', 'the netlink socket is closed');
     this.#sequence = (this.#sequence + 1) >>> 0;
@@ -175,13 +195,15 @@ export class RtSocket {
     ];
     const sent = this.#pending;
     this.#transport.send(Buffer.concat(message), (error) => {
-      if (error !== undefined && this.#pending === sent) this.#fail(error.code, 'the request was not sent');
+      if (error !== undefined && this.#pending === sent)
+        this.#fail(error.code, 'the request was not sent');
     });
   }
 
   /**
-   * After something synchronous that took long, a deadline is seen before the answer that has been there all the
-   * time. So what has come is read first: before the next immediate callback, and handed on by one that follows it.
+   * After something synchronous that took long, a deadline is seen before the answer that has been
+   * there all the time. So what has come is read first: before the next immediate callback, and
+   * handed on by one that follows it.
    */
   #expire(pending: Pending): void {
     pending.isLate = true;
@@ -206,9 +228,12 @@ export class RtSocket {
     }
   }
 
-  /** A part of the answer is lost: a list can be asked for again, a change may have happened or not. */
+  /**
+   * A part of the answer is lost: a list can be asked for again, a change may have happened or not.
+   */
   #receiveError(error: NodeJS.ErrnoException): void {
-    if (error.code === 'ENOBUFS' && this.#pending?.isDump === true) this.#pending.collector.markInterrupted();
+    if (error.code === 'ENOBUFS' && this.#pending?.isDump === true)
+      this.#pending.collector.markInterrupted();
     else this.#fail(error.code ?? 'EIO', 'the answer was not received');
   }
 

@@ -1,9 +1,13 @@
-// A network namespace that nobody else sees: where the kernel's abilities are tried without touching the node.
+// A network namespace that nobody else sees: where the kernel's abilities are tried without
+// touching the node.
 
 import { setNetworkNamespace, unshareNetworkNamespace } from './ffi.ts';
 import { currentNetns, type NetNamespace } from './netns.ts';
 
-/** Makes a namespace and opens it. It is gone when it is closed and no socket of it is open any more. */
+/**
+ * Makes a namespace and opens it. It is gone when it is closed and no socket of it is open any
+ * more.
+ */
 export function makeScratchNetns(): NetNamespace {
   const home = currentNetns();
   try {
@@ -18,7 +22,10 @@ export function makeScratchNetns(): NetNamespace {
   }
 }
 
-/** Runs `use` with a namespace of its own and closes it afterwards. `use` must not leave sockets open. */
+/**
+ * Runs `use` with a namespace of its own and closes it afterwards. `use` must not leave sockets
+ * open.
+ */
 export async function withScratchNetns<T>(use: (netns: NetNamespace) => Promise<T>): Promise<T> {
   const netns = makeScratchNetns();
   try {

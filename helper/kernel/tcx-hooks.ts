@@ -11,8 +11,8 @@ import { currentNetns, inNetns } from './netns.ts';
 import { createTcxLink, linkInfo, queryTcxLinks, updateLink, type TcxProgram } from './tcx.ts';
 
 /**
- * Whether a link still is where it was made. The kernel says 0 once its device is gone, and at the far end of a netkit the
- * index there, in a namespace that may be another one.
+ * Whether a link still is where it was made. The kernel says 0 once its device is gone, and at the
+ * far end of a netkit the index there, in a namespace that may be another one.
  */
 function isAttached(linkIfindex: number, { ifindex, hook }: Place): boolean {
   return hook === 'peer' || hook === 'peerLast' ? linkIfindex !== 0 : linkIfindex === ifindex;
@@ -23,9 +23,10 @@ const LINK_END_MS = 3000;
 const LINK_RETRY_MS = 2;
 
 /**
- * Links a program to a place. A link whose pin is gone ends a while later: after grace periods of the kernel, and from a work
- * queue (bpf_link_put of kernel/bpf/syscall.c). Until then its program may not be linked again (EEXIST), so the end is
- * waited for, without keeping the caller's thread. Rejects with KernelError EEXIST when somebody holds that link.
+ * Links a program to a place. A link whose pin is gone ends a while later: after grace periods of
+ * the kernel, and from a work queue (bpf_link_put of kernel/bpf/syscall.c). Until then its program
+ * may not be linked again (EEXIST), so the end is waited for, without keeping the caller's thread.
+ * Rejects with KernelError EEXIST when somebody holds that link.
  */
 async function makeLink(place: Place, program: AttachableProgram): Promise<number> {
   const link = (): number => createTcxLink({ programFd: program.fd, ...place });
@@ -80,7 +81,10 @@ function standingOfLink(place: Place, linkId: number | undefined): Standing | un
 /** `r0 = TCX_NEXT; exit`: lets every packet go on to the next program. */
 const LET_PASS = Buffer.from('b7000000ffffffff9500000000000000', 'hex');
 
-/** A program of its own each time: a hook takes none twice, and the link of the last one may not have ended yet. */
+/**
+ * A program of its own each time: a hook takes none twice, and the link of the last one may not
+ * have ended yet.
+ */
 function loadLetPass(): number {
   return loadProgram({
     ...{ type: PROG_TYPE_SCHED_CLS, name: 'podpace_let_pass' },
@@ -102,7 +106,9 @@ export class TcxHooks implements Hooks {
     return path.join(this.#directory, nameOfPlace(place));
   }
 
-  /** Descriptor of the pinned link when it is still attached to its device; a dead pin is removed. */
+  /**
+   * Descriptor of the pinned link when it is still attached to its device; a dead pin is removed.
+   */
   #openLink(place: Place): number | undefined {
     let fd: number;
     try {
@@ -136,7 +142,9 @@ export class TcxHooks implements Hooks {
     return places.map((place) => this.#standing(place, pins.has(nameOfPlace(place))));
   }
 
-  /** One question to the kernel where the pin's link is known already: a node has thousands of them. */
+  /**
+   * One question to the kernel where the pin's link is known already: a node has thousands of them.
+   */
   #standing(place: Place, isPinned: boolean): Standing | undefined {
     const pin = this.#pin(place);
     if (!isPinned) {
@@ -173,9 +181,10 @@ export class TcxHooks implements Hooks {
   }
 
   /**
-   * A link keeps its place for life, and no program stands at a hook twice. So the link that is there gets a program that lets
-   * everything pass, and then a new one is made in front: two system calls, some tens of microseconds. The old link ends with
-   * its pin. Whoever dies in between leaves a program that the next helper knows not to be its own.
+   * A link keeps its place for life, and no program stands at a hook twice. So the link that is
+   * there gets a program that lets everything pass, and then a new one is made in front: two system
+   * calls, some tens of microseconds. The old link ends with its pin. Whoever dies in between
+   * leaves a program that the next helper knows not to be its own.
    */
   async comeFirst(place: Place, program: AttachableProgram): Promise<void> {
     const former = this.#openLink(place);
@@ -207,8 +216,8 @@ export class TcxHooks implements Hooks {
   }
 
   /**
-   * Without its pin the link ends by itself. To detach it (BPF_LINK_DETACH) would keep this thread for a grace period of the
-   * kernel, tens of milliseconds for each link of a pod that goes.
+   * Without its pin the link ends by itself. To detach it (BPF_LINK_DETACH) would keep this thread
+   * for a grace period of the kernel, tens of milliseconds for each link of a pod that goes.
    */
   async detach(place: Place): Promise<void> {
     this.#removePin(place);

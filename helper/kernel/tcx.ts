@@ -31,8 +31,15 @@ export interface LinkInfo {
   readonly ifindex: number;
 }
 
-/** Attaches a program to a hook of a device of the calling thread's network namespace, and returns the link's descriptor; the link ends with its last reference. */
-export function createTcxLink({ programFd, ifindex, hook }: Place & { readonly programFd: number }): number {
+/**
+ * Attaches a program to a hook of a device of the calling thread's network namespace, and returns
+ * the link's descriptor; the link ends with its last reference.
+ */
+export function createTcxLink({
+  programFd,
+  ifindex,
+  hook,
+}: Place & { readonly programFd: number }): number {
   return new BpfAttr()
     .u32(0, programFd)
     .u32(4, ifindex)
@@ -52,7 +59,11 @@ export function updateLink(linkFd: number, programFd: number): void {
 /** struct bpf_link_info of linux/bpf.h, for a tcx or a netkit link. */
 export function linkInfo(fd: number): LinkInfo {
   const info = objectInfo(fd, 'link', 24);
-  return { id: info.readUInt32LE(4), programId: info.readUInt32LE(8), ifindex: info.readUInt32LE(16) };
+  return {
+    id: info.readUInt32LE(4),
+    programId: info.readUInt32LE(8),
+    ifindex: info.readUInt32LE(16),
+  };
 }
 
 /** The kernel's BPF_MPROG_MAX: no tcx hook holds more. */
@@ -65,13 +76,16 @@ export interface TcxProgram {
   readonly linkId: number;
 }
 
-/** What the kernel fills in, and what asks for it: thousands of places are asked after, and each answer is read at once. */
+/**
+ * What the kernel fills in, and what asks for it: thousands of places are asked after, and each
+ * answer is read at once.
+ */
 const PROGRAM_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
 const LINK_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
 
 /**
- * The programs at a hook, in the order in which they run. KernelError EINVAL without tcx, ENODEV when the device is
- * gone. Takes the kernel's rtnl lock.
+ * The programs at a hook, in the order in which they run. KernelError EINVAL without tcx, ENODEV
+ * when the device is gone. Takes the kernel's rtnl lock.
  */
 export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
   const attr = new BpfAttr()
@@ -84,7 +98,10 @@ export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
   // A hook that never had a program.
   if (attr.callUnless('ENOENT', operation, COMMAND.PROG_QUERY) === undefined) return [];
   return Array.from({ length: attr.readU32(24) }, (_, index) => {
-    return { programId: PROGRAM_IDS.readUInt32LE(index * 4), linkId: LINK_IDS.readUInt32LE(index * 4) };
+    return {
+      programId: PROGRAM_IDS.readUInt32LE(index * 4),
+      linkId: LINK_IDS.readUInt32LE(index * 4),
+    };
   });
 }
 

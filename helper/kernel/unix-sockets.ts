@@ -24,7 +24,9 @@ function hasSocket(pid: string, link: string): boolean {
   }
 }
 
-/** Process that listens on a socket of this network namespace; undefined when it cannot be found. */
+/**
+ * Process that listens on a socket of this network namespace; undefined when it cannot be found.
+ */
 export function listenerOf(socketPath: string): number | undefined {
   const inode = listenerIn(fs.readFileSync('/proc/thread-self/net/unix', 'utf8'), socketPath);
   if (inode === undefined) return undefined;

@@ -6,8 +6,8 @@ import { RtSocket } from './rtnetlink.ts';
 import { withScratchNetns } from './scratch-netns.ts';
 
 /**
- * TCA_OPTIONS of an fq that was told nothing, on the loopback device of a namespace that nobody else sees. Takes some
- * milliseconds. Throws KernelError where the kernel makes none.
+ * TCA_OPTIONS of an fq that was told nothing, on the loopback device of a namespace that nobody
+ * else sees. Takes some milliseconds. Throws KernelError where the kernel makes none.
  */
 export function readUntouchedFq(): Promise<Buffer> {
   return withScratchNetns(async (netns) => {

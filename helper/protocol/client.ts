@@ -1,5 +1,6 @@
-// The helper as its callers see it: one request, one answer, one connection, one deadline. Everything that can go wrong on the
-// way becomes one error that names the socket, the cause and what to do.
+// The helper as its callers see it: one request, one answer, one connection, one deadline.
+// Everything that can go wrong on the way becomes one error that names the socket, the cause and
+// what to do.
 
 import type { Socket } from 'node:net';
 import { show } from '../wire/show.ts';
@@ -27,8 +28,9 @@ const ANSWERED: Readonly<Record<ProtocolError['code'], true>> = {
 };
 
 /**
- * What went wrong: nothing listens at the socket, or it cannot be connected to; no answer in time; the connection ended without
- * one; the answer is none of this protocol; or what the helper has answered.
+ * What went wrong: nothing listens at the socket, or it cannot be connected to; no answer in time;
+ * the connection ended without one; the answer is none of this protocol; or what the helper has
+ * answered.
  */
 export type HelperFailure =
   'absent' | 'unreachable' | 'silent' | 'closed' | 'garbled' | ProtocolError['code'];
@@ -39,10 +41,18 @@ export class HelperError extends Error {
   readonly failure: HelperFailure;
   /** What to do. */
   readonly remedy: string | undefined;
-  /** The helper's own words where it has answered, without where it was asked and for what; else the message. */
+  /**
+   * The helper's own words where it has answered, without where it was asked and for what; else the
+   * message.
+   */
   readonly reason: string;
 
-  constructor(failure: HelperFailure, message: string, remedy: string | undefined, reason = message) {
+  constructor(
+    failure: HelperFailure,
+    message: string,
+    remedy: string | undefined,
+    reason = message,
+  ) {
     super(message);
     this.failure = failure;
     this.remedy = remedy;
@@ -126,12 +136,17 @@ function isAttachmentKeys(value: unknown): value is readonly AttachmentKey[] {
     Array.isArray(value) &&
     value.every(
       (entry) =>
-        isObject(entry) && typeof entry['containerId'] === 'string' && typeof entry['ifname'] === 'string',
+        isObject(entry) &&
+        typeof entry['containerId'] === 'string' &&
+        typeof entry['ifname'] === 'string',
     )
   );
 }
 
-/** Looks at the fields of a result that the plugin reads; the others are the operator's commands' business. */
+/**
+ * Looks at the fields of a result that the plugin reads; the others are the operator's commands'
+ * business.
+ */
 function isResult(method: Method, value: unknown): boolean {
   if (!isObject(value)) return false;
   if (method === 'attach') return isStrings(value['degraded']) && isStrings(value['notices']);
@@ -139,7 +154,9 @@ function isResult(method: Method, value: unknown): boolean {
   return method !== 'status' || isStrings(value['problems']);
 }
 
-/** The result in a response. Throws HelperError for an error response and for what is no response. */
+/**
+ * The result in a response. Throws HelperError for an error response and for what is no response.
+ */
 function readResponse<M extends Method>(
   socketPath: string,
   method: M,
@@ -164,7 +181,12 @@ function readResponse<M extends Method>(
 }
 
 /** Sends the line and resolves with the first message that comes back. */
-function converse(socket: Socket, socketPath: string, method: Method, line: Buffer): Promise<unknown> {
+function converse(
+  socket: Socket,
+  socketPath: string,
+  method: Method,
+  line: Buffer,
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const reader = new LineReader();
     let isConnected = false;
@@ -183,7 +205,9 @@ function converse(socket: Socket, socketPath: string, method: Method, line: Buff
     });
     socket.on('error', (error) =>
       reject(
-        isConnected ? closedEarly(socketPath, method, `(${error.message})`) : connectError(socketPath, error),
+        isConnected
+          ? closedEarly(socketPath, method, `(${error.message})`)
+          : connectError(socketPath, error),
       ),
     );
     socket.on('close', () =>
@@ -214,8 +238,8 @@ function impatience(socketPath: string, method: Method, { deadlineMs, signal }: 
 }
 
 /**
- * Sends one request to the helper that listens at `socketPath` and returns its result. Throws HelperError, at the
- * deadline at the latest.
+ * Sends one request to the helper that listens at `socketPath` and returns its result. Throws
+ * HelperError, at the deadline at the latest.
  */
 export async function askHelper<M extends Method>(
   connector: Connector,

@@ -1,12 +1,12 @@
 // What is too long for a message is cut, never refused. Pure.
 //
 // - A list of sentences or names keeps its first and ends in `and N more`.
-// - Of any other list the first are kept, and the object that holds it says how many are left out: beside `removed`
-//   stands `moreRemoved`. The same goes for objects that are keyed by number.
+// - Of any other list the first are kept, and the object that holds it says how many are left out:
+//   beside `removed` stands `moreRemoved`. The same goes for objects that are keyed by number.
 // - A long text keeps its beginning and ends in `… (N more characters)`.
 //
-// Lists of attachments come in pages instead (page.ts): nothing of those is lost, only an item too large for any page is
-// cut in itself.
+// Lists of attachments come in pages instead (page.ts): nothing of those is lost, only an item too
+// large for any page is cut in itself.
 
 /** More sentences than these are no use to anybody who reads them. */
 const MAX_SENTENCES = 50;
@@ -53,8 +53,14 @@ function cutTexts(texts: readonly string[], { entries, characters }: Limits): st
   return rest > 0 ? [...shown, `and ${rest} more`] : shown;
 }
 
-/** The first entries of a list or of an object keyed by number, each cut in itself, and how many are left out. */
-function cutEntries(value: unknown, limits: Limits): { readonly kept: unknown; readonly leftOut: number } {
+/**
+ * The first entries of a list or of an object keyed by number, each cut in itself, and how many are
+ * left out.
+ */
+function cutEntries(
+  value: unknown,
+  limits: Limits,
+): { readonly kept: unknown; readonly leftOut: number } {
   if (isTexts(value)) return { kept: cutTexts(value, limits), leftOut: 0 };
   if (Array.isArray(value)) {
     const kept = value.slice(0, limits.entries).map((entry) => cut(entry, limits));
@@ -83,7 +89,10 @@ function cut(value: unknown, limits: Limits): unknown {
   return { ...result, ...counts };
 }
 
-/** The value with as long lists and texts as fit into so many bytes of JSON; itself when it fits as it is. */
+/**
+ * The value with as long lists and texts as fit into so many bytes of JSON; itself when it fits as
+ * it is.
+ */
 export function cutToFit<T>(value: T, maxBytes: number): T {
   let result: unknown = value;
   for (let entries = 4096; entries >= 1; entries /= 2) {

@@ -10,25 +10,32 @@ export class FrameError extends Error {
   override readonly name = 'FrameError';
 }
 
-/** One message as the bytes of its line. Throws RangeError when it is larger than MAX_MESSAGE_BYTES. */
+/**
+ * One message as the bytes of its line. Throws RangeError when it is larger than MAX_MESSAGE_BYTES.
+ */
 export function encodeLine(message: unknown): Buffer {
   const line = Buffer.from(`${JSON.stringify(message)}\n`);
   if (line.length > MAX_MESSAGE_BYTES) {
-    throw new RangeError(`Cannot send a message of ${line.length} bytes: the limit is ${MAX_MESSAGE_BYTES}`);
+    throw new RangeError(
+      `Cannot send a message of ${line.length} bytes: the limit is ${MAX_MESSAGE_BYTES}`,
+    );
   }
   return line;
 }
 
 /**
- * Cuts a byte stream into messages, however the stream was split.
- * An oversized line is refused as soon as the limit is passed, so a peer cannot make the reader hold more.
+ * Cuts a byte stream into messages, however the stream was split. An oversized line is refused as
+ * soon as the limit is passed, so a peer cannot make the reader hold more.
  */
 export class LineReader {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   readonly #messages: unknown[] = [];
 
-  /** Takes the next bytes of the stream. Throws FrameError for an oversized line or one that is not JSON. */
+  /**
+   * Takes the next bytes of the stream. Throws FrameError for an oversized line or one that is not
+   * JSON.
+   */
   push(chunk: Buffer): void {
     let rest = chunk;
     for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
@@ -41,7 +48,10 @@ export class LineReader {
     if (rest.length > 0) this.#hold(rest);
   }
 
-  /** The oldest message not yet taken, or undefined. A message is never undefined itself: JSON has no such value. */
+  /**
+   * The oldest message not yet taken, or undefined. A message is never undefined itself: JSON has
+   * no such value.
+   */
   next(): unknown {
     return this.#messages.shift();
   }

@@ -1,14 +1,19 @@
-// The conversation between the CNI executable and the helper: one request, one response, each one JSON object
-// on one line. This file says what the objects look like; frame.ts how they travel.
+// The conversation between the CNI executable and the helper: one request, one response, each one
+// JSON object on one line. This file says what the objects look like; frame.ts how they travel.
 
-/** Both sides must speak the same number; it changes with every incompatible change of the messages. */
+/**
+ * Both sides must speak the same number; it changes with every incompatible change of the messages.
+ */
 export const PROTOCOL_VERSION = 2;
 
 /** Caps on one direction of an attachment. */
 export interface Cap {
   /** Bits per second on the wire (layer 2 without preamble and checksum). */
   readonly rateBitsPerSec: number;
-  /** Bits that may leave at once after idleness; absent means 1 ms of the rate or a little more (helper/shaping/rates.ts). */
+  /**
+   * Bits that may leave at once after idleness; absent means 1 ms of the rate or a little more
+   * (helper/shaping/rates.ts).
+   */
   readonly burstBits?: number;
 }
 
@@ -21,8 +26,8 @@ export interface Caps {
 export type Direction = 'egress' | 'ingress';
 
 /**
- * What `set` may change of one direction of a running attachment. What is absent is as ADD asked, or else as the node
- * is configured.
+ * What `set` may change of one direction of a running attachment. What is absent is as ADD asked,
+ * or else as the node is configured.
  */
 export interface CapChanges {
   readonly rateBitsPerSec?: number;
@@ -54,7 +59,10 @@ export interface AttachmentKey {
   readonly ifname: string;
 }
 
-/** A pod as Kubernetes names it, fit to be shown (pod-names.ts); what the runtime did not say is absent. */
+/**
+ * A pod as Kubernetes names it, fit to be shown (pod-names.ts); what the runtime did not say is
+ * absent.
+ */
 export interface PodNames {
   readonly podNamespace?: string;
   readonly podName?: string;
@@ -110,7 +118,10 @@ export interface HostRouting {
   readonly mac?: string;
 }
 
-/** Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16 units. */
+/**
+ * Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16
+ * units.
+ */
 export function keyOf({ containerId, ifname }: AttachmentKey): string {
   return `${containerId}:${ifname}`;
 }
@@ -118,7 +129,10 @@ export function keyOf({ containerId, ifname }: AttachmentKey): string {
 export interface AttachResult {
   /** Why a cap is not enforced although the call succeeded; empty when everything is. */
   readonly degraded: readonly string[];
-  /** What to know although everything is as asked for, such as who does not see these packets any more. */
+  /**
+   * What to know although everything is as asked for, such as who does not see these packets any
+   * more.
+   */
   readonly notices: readonly string[];
   /** Host interfaces that share the caps. Helpers that know one of an attachment do not say. */
   readonly held?: readonly string[];
@@ -127,8 +141,9 @@ export interface AttachResult {
 export interface CheckParams extends AttachParams {}
 
 /**
- * Attachments of a network that are to stay. A long list comes in parts, since a message is limited: then each part
- * speaks of the attachments from `from` up to but not including `to` only, in the order of `keyOf`.
+ * Attachments of a network that are to stay. A long list comes in parts, since a message is
+ * limited: then each part speaks of the attachments from `from` up to but not including `to` only,
+ * in the order of `keyOf`.
  */
 export interface GcParams {
   readonly network: string;
@@ -139,12 +154,15 @@ export interface GcParams {
   readonly to?: string;
 }
 
-/** What the devices below an exit add to each packet: headers and trailers, without what is filled up. */
+/**
+ * What the devices below an exit add to each packet: headers and trailers, without what is filled
+ * up.
+ */
 export interface ExitOverhead {
   readonly bytes: number;
   /**
-   * `estimated`: nothing says it exactly, as of a kind that podpace does not know; `unknown`: a process of the node makes the
-   * outer headers, and the configuration says the figure.
+   * `estimated`: nothing says it exactly, as of a kind that podpace does not know; `unknown`: a
+   * process of the node makes the outer headers, and the configuration says the figure.
    */
   readonly certainty: 'known' | 'estimated' | 'unknown';
 }
@@ -163,7 +181,10 @@ export interface ExitStatus {
   readonly rootQdisc: string;
   /** Under that; with `below`, of the devices there. */
   readonly leafQdiscs: readonly string[];
-  /** Devices that hold its packets: slaves of a bond, ports of a bridge. Absent when it holds them itself. */
+  /**
+   * Devices that hold its packets: slaves of a bond, ports of a bridge. Absent when it holds them
+   * itself.
+   */
   readonly below?: readonly string[];
   /** What is charged for each packet besides its length here. Old helpers do not say. */
   readonly overhead?: ExitOverhead;
@@ -188,11 +209,13 @@ export interface StatusResult {
   readonly protocolVersion: number;
   readonly kernel: string;
   /**
-   * The items of `probe`: uplinks as they are now, sch_fq as it was when it was last tried, all else as it was at start. Old
-   * helpers do not say.
+   * The items of `probe`: uplinks as they are now, sch_fq as it was when it was last tried, all
+   * else as it was at start. Old helpers do not say.
    */
   readonly features?: readonly ProbeItem[];
-  /** `ok` when every cap is enforced, and one that is asked for now would be; `degraded` otherwise. */
+  /**
+   * `ok` when every cap is enforced, and one that is asked for now would be; `degraded` otherwise.
+   */
   readonly state: 'ok' | 'degraded';
   readonly problems: readonly string[];
   /** What to know although every cap is enforced. */
@@ -201,7 +224,10 @@ export interface StatusResult {
   /** Exits into pods that are left out of `exits`, since a message is limited. */
   readonly moreExits: number;
   readonly attachments: number;
-  /** Those that a problem concerns, with the directions, in the order of `keyOf`. Old helpers do not say. */
+  /**
+   * Those that a problem concerns, with the directions, in the order of `keyOf`. Old helpers do not
+   * say.
+   */
   readonly notEnforced?: readonly ConcernedAttachment[];
   /** How many are left out of `notEnforced`. */
   readonly moreNotEnforced?: number;
@@ -216,11 +242,16 @@ export interface StatusResult {
 
 /** One line of `list`. */
 export interface AttachmentStatus extends AttachParams {
-  /** When it was added, in UTC (ISO 8601), where its pod has a name: of two sandboxes of one name the later is the newer. */
+  /**
+   * When it was added, in UTC (ISO 8601), where its pod has a name: of two sandboxes of one name
+   * the later is the newer.
+   */
   readonly addedAt?: string;
   readonly hostInterfaceIndex: number;
   readonly kind?: AttachmentKind;
-  /** The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone. */
+  /**
+   * The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone.
+   */
   readonly podInterface?: string;
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
@@ -229,11 +260,19 @@ export interface AttachmentStatus extends AttachParams {
   readonly effective: EffectiveCaps;
   /** Why its caps are not enforced as they should be; empty when they are. Each sentence once. */
   readonly problems: readonly string[];
-  /** The same by the direction that they concern; a direction that nothing is wrong with is absent. Old helpers do not say. */
+  /**
+   * The same by the direction that they concern; a direction that nothing is wrong with is absent.
+   * Old helpers do not say.
+   */
   readonly problemsByDirection?: { readonly [D in Direction]?: readonly string[] };
-  /** Bytes that it sent and that vanished between its interface and the exits. Absent without an egress cap; old helpers do not say. */
+  /**
+   * Bytes that it sent and that vanished between its interface and the exits. Absent without an
+   * egress cap; old helpers do not say.
+   */
   readonly unaccountedBytes?: number;
-  /** What is to be known of it although nothing is known to be wrong; absent when there is nothing. */
+  /**
+   * What is to be known of it although nothing is known to be wrong; absent when there is nothing.
+   */
   readonly notes?: readonly string[];
 }
 
@@ -245,13 +284,19 @@ export interface SetParams extends AttachmentKey {
   readonly changes: { readonly [K in keyof CapChanges]?: number | null };
 }
 
-/** The direction before and after; absent when it was or is not capped. Old helpers do not name the pod. */
+/**
+ * The direction before and after; absent when it was or is not capped. Old helpers do not name the
+ * pod.
+ */
 export interface SetResult extends PodNames {
   readonly before?: EffectiveCap;
   readonly after?: EffectiveCap;
 }
 
-/** What became of an aggregate's packets since it got its cap. Exact below 2^53, beyond rounded by less than 10^-15. */
+/**
+ * What became of an aggregate's packets since it got its cap. Exact below 2^53, beyond rounded by
+ * less than 10^-15.
+ */
 export interface Counters {
   /** Accepted. */
   readonly packets: number;
@@ -267,13 +312,17 @@ export interface Counters {
   readonly droppedFlow: number;
   /** Times that a damaged clock was put right. */
   readonly repaired: number;
-  /** Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes the rest. */
+  /**
+   * Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes
+   * the rest.
+   */
   readonly sojourn: readonly number[];
 }
 
 /**
- * What was seen of an aggregate's frames beside what became of them: merged packets as their segments, bytes without what
- * tunnels add. Of what goes into a pod only exempt and dropped ones are told apart: it is charged where it is seen.
+ * What was seen of an aggregate's frames beside what became of them: merged packets as their
+ * segments, bytes without what tunnels add. Of what goes into a pod only exempt and dropped ones
+ * are told apart: it is charged where it is seen.
  */
 export interface Books {
   /** At the host interface. */
@@ -375,7 +424,10 @@ export interface UninstallResult {
   readonly detached: number;
   /** Those of them whose wish is kept. */
   readonly kept: number;
-  /** Files of what further pods were to have, which cannot be read and are kept; absent when there are none. */
+  /**
+   * Files of what further pods were to have, which cannot be read and are kept; absent when there
+   * are none.
+   */
   readonly unreadable?: readonly string[];
 }
 

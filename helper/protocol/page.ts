@@ -6,7 +6,10 @@ import { MAX_MESSAGE_BYTES } from './frame.ts';
 /** Room for the rest of the message. */
 const PAGE_BYTES = MAX_MESSAGE_BYTES - 1024;
 
-/** The first items, as many as fit into one message; at least one, which is cut where it is too large in itself. */
+/**
+ * The first items, as many as fit into one message; at least one, which is cut where it is too
+ * large in itself.
+ */
 export function fitting<T>(items: readonly T[]): T[] {
   const page: T[] = [];
   let bytes = 0;

@@ -1,8 +1,9 @@
 // Text of others (names, paths, messages, damaged records) on its way to a terminal or a log.
 
 /**
- * What a terminal may obey instead of showing: control characters (C0, DEL, C1), format characters (bidirectional
- * controls, zero-width ones, tags), separators of lines and paragraphs, halves of surrogate pairs.
+ * What a terminal may obey instead of showing: control characters (C0, DEL, C1), format characters
+ * (bidirectional controls, zero-width ones, tags), separators of lines and paragraphs, halves of
+ * surrogate pairs.
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
@@ -21,9 +22,10 @@ function escapeCharacter(character: string): string {
 }
 
 /**
- * The text in one line that can be shown anywhere: every character that is not printable is replaced by its escape as in
- * JSON (`\n`, `\u001b`; two for one beyond U+FFFF). Backslashes stay, so to escape twice changes nothing, and
- * the text of JSON without line breaks stays JSON of the same value.
+ * The text in one line that can be shown anywhere: every character that is not printable is
+ * replaced by its escape as in JSON (`\n`, `\u001b`; two for one beyond U+FFFF). Backslashes stay,
+ * so to escape twice changes nothing, and the text of JSON without line breaks stays JSON of the
+ * same value.
  */
 export function printable(text: string): string {
   if (PLAIN.test(text)) return text;

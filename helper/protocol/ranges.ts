@@ -2,7 +2,10 @@
 
 import type { CapChanges } from './messages.ts';
 
-/** fq itself drops beyond its own horizon of 10 s (net/sched/sch_fq.c): departures must stay well below it. */
+/**
+ * fq itself drops beyond its own horizon of 10 s (net/sched/sch_fq.c): departures must stay well
+ * below it.
+ */
 export const MAX_HORIZON_NS = 2_000_000_000;
 
 /** Below, a timer that fires a little late would drop packets. */
@@ -13,11 +16,12 @@ export const MAX_INTERVAL_NS = 4_000_000_000;
 export const MIN_INTERVAL_NS = 1_000_000;
 
 /** The least and the most, both allowed. What depends on another number is not told here. */
-export const CAP_RANGES: { readonly [K in keyof Required<CapChanges>]: readonly [number, number] } = {
-  /** 1 kbit/s to 1 Pbit/s, as the runtimes allow. */
-  rateBitsPerSec: [1000, 1_000_000_000_000_000],
-  burstBits: [1, Number.MAX_SAFE_INTEGER],
-  horizonNs: [MIN_HORIZON_NS, MAX_HORIZON_NS],
-  aqmTargetNs: [0, MAX_HORIZON_NS],
-  aqmIntervalNs: [MIN_INTERVAL_NS, MAX_INTERVAL_NS],
-};
+export const CAP_RANGES: { readonly [K in keyof Required<CapChanges>]: readonly [number, number] } =
+  {
+    /** 1 kbit/s to 1 Pbit/s, as the runtimes allow. */
+    rateBitsPerSec: [1000, 1_000_000_000_000_000],
+    burstBits: [1, Number.MAX_SAFE_INTEGER],
+    horizonNs: [MIN_HORIZON_NS, MAX_HORIZON_NS],
+    aqmTargetNs: [0, MAX_HORIZON_NS],
+    aqmIntervalNs: [MIN_INTERVAL_NS, MAX_INTERVAL_NS],
+  };

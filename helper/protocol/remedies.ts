@@ -1,5 +1,6 @@
-// What podpace tells people to do about what is wrong: commands and flags that an error or a problem names stand here, and
-// test/netns/scale/remedies.test.ts and test/vm/helper/remedies.test.ts carry each out. Pure.
+// What podpace tells people to do about what is wrong: commands and flags that an error or a
+// problem names stand here, and test/netns/scale/remedies.test.ts and
+// test/vm/helper/remedies.test.ts carry each out. Pure.
 
 /** A kernel module that podpace needs, and how the kernel's configuration calls it. */
 function modprobe(qdisc: string): string {
@@ -45,7 +46,8 @@ export const remedies = {
   /** A state directory that is full. */
   room: (directory: string): string => `make room on the file system of ${directory}`,
   /** No helper at the socket. */
-  startHelper: 'start podpaced on this node (podpaced run), or correct "socket" in the network configuration',
+  startHelper:
+    'start podpaced on this node (podpaced run), or correct "socket" in the network configuration',
   /** What the kernel holds for an attachment whose record is gone. */
   lostRecord: 'delete the pod and add it again, or run podpaced uninstall',
   /** Two releases that do not understand each other. */
@@ -57,7 +59,8 @@ export const remedies = {
   /** A qdisc that the kernel does not have. */
   missingQdisc: modprobe,
   /** Something that is switched on when a kernel is built. */
-  kernelWith: (...options: readonly string[]): string => `use a kernel with ${options.join(' and ')}`,
+  kernelWith: (...options: readonly string[]): string =>
+    `use a kernel with ${options.join(' and ')}`,
   /** Something that came with a release of Linux; vendors have it in older ones too. */
   newerKernel: (release: string): string => `use a newer kernel: Linux ${release} has it`,
   /** No way off the node. */
@@ -67,7 +70,8 @@ export const remedies = {
   /** An attachment that nobody knows. */
   unknownAttachment: 'podpaced list shows the pods that were added with a cap',
   /** Interfaces of a pod that came after its cap. */
-  lastInList: 'put podpace behind all plugins of the list that make interfaces, and add the pod again',
+  lastInList:
+    'put podpace behind all plugins of the list that make interfaces, and add the pod again',
   /** A host interface that is not where podpaced is. */
   nodeNamespace: 'podpaced must run in the network namespace of the node',
 } as const;

@@ -1,6 +1,10 @@
-// Names of the files in which the helper keeps what outlives it, which the plugin looks for as well. Pure.
+// Names of the files in which the helper keeps what outlives it, which the plugin looks for as
+// well. Pure.
 
-/** The mark that stands with records of every release since there are layouts, in the state directory. */
+/**
+ * The mark that stands with records of every release since there are layouts, in the state
+ * directory.
+ */
 export const RECORDS_MARK = 'layout.json';
 
 /** Directory of the records of attachments, in the state directory. */
@@ -12,12 +16,17 @@ export const WISHES = 'wishes';
 /** The helper's sign of life (helper/wire/heartbeat.ts), beside its socket. */
 export const HEARTBEAT = 'heartbeat.json';
 
-/** What the file of a record ends in; before that stands what the record is of, an attachment's by `keyOf`. */
+/**
+ * What the file of a record ends in; before that stands what the record is of, an attachment's by
+ * `keyOf`.
+ */
 export const RECORD_SUFFIX = {
   whole: '.json',
   /** On its way out: what it is of is being taken away. */
   removing: '.json.removing',
-  /** Where podpaced of 23c71bb put a record that it could not read, also one of a newer podpaced. */
+  /**
+   * Where podpaced of 23c71bb put a record that it could not read, also one of a newer podpaced.
+   */
   movedAside: '.json.unreadable',
   /** Not written to its end. */
   staged: '.json.new',

@@ -1,6 +1,6 @@
-// Is a message what it claims to be? Each function returns the value with its type, or throws ShapeError that names
-// the field, what was expected and what came. What is read from disk is judged by the same functions
-// (helper/shaping/record-schema.ts).
+// Is a message what it claims to be? Each function returns the value with its type, or throws
+// ShapeError that names the field, what was expected and what came. What is read from disk is
+// judged by the same functions (helper/shaping/record-schema.ts).
 
 import { checkExemptions } from '../wire/exemption.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
@@ -37,7 +37,8 @@ export function fail(name: string, expected: string, value: unknown): never {
 }
 
 export function fieldsOf(value: unknown, name: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, 'an object', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    fail(name, 'an object', value);
   return value as Fields;
 }
 
@@ -47,16 +48,23 @@ export function stringOf(fields: Fields, name: string): string {
   return value;
 }
 
-/** The characters that CNI allows in container ids and network names; they also become file names here. */
+/**
+ * The characters that CNI allows in container ids and network names; they also become file names
+ * here.
+ */
 const CNI_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** What NAME_MAX (255 bytes) leaves to it in the name of a record's file, beside the interface's name and suffixes. */
+/**
+ * What NAME_MAX (255 bytes) leaves to it in the name of a record's file, beside the interface's
+ * name and suffixes.
+ */
 const MAX_CNI_NAME_LENGTH = 200;
 
 function cniNameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
   if (!CNI_NAME.test(value)) fail(name, 'a name of letters, digits, "_", "." and "-"', value);
-  if (value.length > MAX_CNI_NAME_LENGTH) fail(name, `of at most ${MAX_CNI_NAME_LENGTH} characters`, value);
+  if (value.length > MAX_CNI_NAME_LENGTH)
+    fail(name, `of at most ${MAX_CNI_NAME_LENGTH} characters`, value);
   return value;
 }
 
@@ -70,21 +78,29 @@ export function ifnameOf(fields: Fields, name: string): string {
 /** PATH_MAX of linux/limits.h, its NUL included. */
 const MAX_PATH_BYTES = 4096;
 
-/** The path of a namespace: runtimes name it after ids and UUIDs, and none has control characters in it. */
+/**
+ * The path of a namespace: runtimes name it after ids and UUIDs, and none has control characters in
+ * it.
+ */
 function sandboxOf(fields: Fields): string {
   const value = stringOf(fields, 'sandbox');
-  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value)) fail('sandbox', 'a path without control characters', value);
+  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value))
+    fail('sandbox', 'a path without control characters', value);
   if (Buffer.byteLength(value) >= MAX_PATH_BYTES)
     fail('sandbox', `a path below ${MAX_PATH_BYTES} bytes`, value);
   return value;
 }
 
-/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included; BPF algorithms may have dots (bpf_obj_name_cpy). */
+/**
+ * TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included; BPF algorithms may have dots
+ * (bpf_obj_name_cpy).
+ */
 const CONGESTION_CONTROL = /^[a-zA-Z0-9_.-]{1,15}$/;
 
 function congestionControlOf(fields: Fields): string {
   const value = stringOf(fields, 'congestionControl');
-  if (!CONGESTION_CONTROL.test(value)) fail('congestionControl', 'the name of an algorithm of TCP', value);
+  if (!CONGESTION_CONTROL.test(value))
+    fail('congestionControl', 'the name of an algorithm of TCP', value);
   return value;
 }
 
@@ -92,7 +108,8 @@ export function integerOf(value: unknown, name: string, least: number, most: num
   if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) {
     return value as number;
   }
-  const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+  const range =
+    most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
   fail(name, `an integer ${range}`, value);
 }
 
@@ -125,9 +142,15 @@ export function attachParamsOf(fields: Fields): AttachParams {
     sandbox: sandboxOf(fields),
     caps: capsOf(fields['caps']),
     ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
-    ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
-    ...(fields['congestionControl'] === undefined ? {} : { congestionControl: congestionControlOf(fields) }),
-    ...(fields['beside'] === undefined ? {} : { beside: interfacesOf(fields, 'beside', pairBesideOf) }),
+    ...(fields['hostRouting'] === undefined
+      ? {}
+      : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
+    ...(fields['congestionControl'] === undefined
+      ? {}
+      : { congestionControl: congestionControlOf(fields) }),
+    ...(fields['beside'] === undefined
+      ? {}
+      : { beside: interfacesOf(fields, 'beside', pairBesideOf) }),
     ...(fields['unheld'] === undefined ? {} : { unheld: interfacesOf(fields, 'unheld', unheldOf) }),
     ...podNamesOf(fields),
   };
@@ -146,7 +169,9 @@ export function interfacesOf<T extends { readonly podInterface: string }>(
   const expected = `an array of 1 to ${MAX_POD_INTERFACES} interfaces`;
   if (!Array.isArray(list) || list.length === 0 || list.length > MAX_POD_INTERFACES)
     fail(name, expected, list);
-  const entries = list.map((entry: unknown, index) => entryOf(fieldsOf(entry, `${name}[${index}]`)));
+  const entries = list.map((entry: unknown, index) =>
+    entryOf(fieldsOf(entry, `${name}[${index}]`)),
+  );
   if (new Set(entries.map(({ podInterface }) => podInterface)).size < entries.length)
     fail(name, 'interfaces of different names', list);
   return entries;
@@ -164,7 +189,9 @@ export function pairBesideOf(fields: Fields): PairBeside {
     podInterface: ifnameOf(fields, 'podInterface'),
     hostInterface: ifnameOf(fields, 'hostInterface'),
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...(fields['hostRouting'] === undefined ? {} : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
+    ...(fields['hostRouting'] === undefined
+      ? {}
+      : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
   };
 }
 
@@ -199,7 +226,8 @@ function hostRoutingOf(value: unknown): HostRouting {
   }
   if (fields['mac'] === undefined) return { addresses: addresses as string[] };
   const mac = stringOf(fields, 'mac');
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) fail('hostRouting.mac', 'a hardware address', mac);
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac))
+    fail('hostRouting.mac', 'a hardware address', mac);
   return { addresses: addresses as string[], mac };
 }
 
@@ -215,7 +243,9 @@ function exemptOf(value: unknown): string[] {
 function gcParamsOf(fields: Fields): GcParams {
   const { valid } = fields;
   if (!Array.isArray(valid)) fail('valid', 'an array', valid);
-  const keys = valid.map((entry: unknown, index) => attachmentKeyOf(fieldsOf(entry, `valid[${index}]`)));
+  const keys = valid.map((entry: unknown, index) =>
+    attachmentKeyOf(fieldsOf(entry, `valid[${index}]`)),
+  );
   return {
     network: cniNameOf(fields, 'network'),
     valid: keys,
@@ -245,7 +275,8 @@ function changesOf(value: unknown): SetParams['changes'] {
 
 function setParamsOf(fields: Fields): SetParams {
   const { direction } = fields;
-  if (direction !== 'egress' && direction !== 'ingress') fail('direction', 'egress or ingress', direction);
+  if (direction !== 'egress' && direction !== 'ingress')
+    fail('direction', 'egress or ingress', direction);
   return {
     ...attachmentKeyOf(fields),
     direction,
@@ -273,7 +304,8 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
   set: setParamsOf,
   counters: countersParamsOf,
   probe: () => ({}),
-  uninstall: (fields) => (fields['forget'] === undefined ? {} : { forget: booleanOf(fields, 'forget') }),
+  uninstall: (fields) =>
+    fields['forget'] === undefined ? {} : { forget: booleanOf(fields, 'forget') },
 };
 
 /** A request whose method and parameters belong together. */
@@ -292,7 +324,8 @@ export function versionOf(message: unknown): number {
 export function parseRequest(message: unknown): ParsedRequest {
   const fields = fieldsOf(message, 'message');
   const method = stringOf(fields, 'method');
-  if (!Object.hasOwn(PARAMS, method)) fail('method', `one of ${Object.keys(PARAMS).join(', ')}`, method);
+  if (!Object.hasOwn(PARAMS, method))
+    fail('method', `one of ${Object.keys(PARAMS).join(', ')}`, method);
   const params = PARAMS[method as Method](fieldsOf(fields['params'], 'params'));
   return { method, params } as ParsedRequest;
 }

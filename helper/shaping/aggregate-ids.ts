@@ -44,22 +44,29 @@ export function aggregatesOf(page: number): string {
 
 /** How many pages, from the first on, have room for so many more aggregates than are in use. */
 function pagesWithRoom({ size }: ReadonlySet<number>, more: number): number {
-  return Math.min(Math.ceil((size + more) / AGGREGATES_PER_PAGE), AGGREGATE_COUNT / AGGREGATES_PER_PAGE);
+  return Math.min(
+    Math.ceil((size + more) / AGGREGATES_PER_PAGE),
+    AGGREGATE_COUNT / AGGREGATES_PER_PAGE,
+  );
 }
 
 /**
- * Pages to have: those in use, and one ahead of those that are next. To make one takes a grace period of the kernel, for
- * which no pod should have to wait.
+ * Pages to have: those in use, and one ahead of those that are next. To make one takes a grace
+ * period of the kernel, for which no pod should have to wait.
  */
 export function pagesToHave(inUse: ReadonlySet<number>): Set<number> {
-  const first = Array.from({ length: pagesWithRoom(inUse, AGGREGATES_PER_PAGE * 1.5) }, (_, page) => page);
+  const first = Array.from(
+    { length: pagesWithRoom(inUse, AGGREGATES_PER_PAGE * 1.5) },
+    (_, page) => page,
+  );
   return new Set([...first, ...[...inUse].map(aggregatePage)]);
 }
 
 /**
- * The next free id after `previous`, going round. Going round keeps a just-freed id unused for a while, so that a
- * packet still under way with it is not charged to a newcomer: for half a page of others at least, until nearly all are
- * taken. It goes round as few pages as that needs: each takes memory. Undefined when all are taken.
+ * The next free id after `previous`, going round. Going round keeps a just-freed id unused for a
+ * while, so that a packet still under way with it is not charged to a newcomer: for half a page of
+ * others at least, until nearly all are taken. It goes round as few pages as that needs: each takes
+ * memory. Undefined when all are taken.
  */
 export function nextAggregateId(
   inUse: ReadonlySet<number>,

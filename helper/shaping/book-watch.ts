@@ -1,16 +1,20 @@
-// The watch over the books: whether what vanishes between the classifier and the exits has left the node all the same. Pure.
+// The watch over the books: whether what vanishes between the classifier and the exits has left the
+// node all the same. Pure.
 //
-// That something vanishes is no fault: firewalls drop, routes are missing. It is one when more than a twentieth of the cap
-// vanishes over ten seconds, and a device that has no program of podpace sends more since, at least half of that, or as much more
-// leaves by an exit without a sign. What the classifier has not seen at all may have left by any device. No cause has to be
-// known for this.
+// That something vanishes is no fault: firewalls drop, routes are missing. It is one when more than
+// a twentieth of the cap vanishes over ten seconds, and a device that has no program of podpace
+// sends more since, at least half of that, or as much more leaves by an exit without a sign. What
+// the classifier has not seen at all may have left by any device. No cause has to be known for
+// this.
 //
-// "Since" is: more than in the ten seconds before, as what vanishes is more than in those. So a device that sends much for
-// another reason accuses nobody whose packets a firewall drops. A watch that has just begun knows no such time before. It
-// takes a device for the way out only where that sends as much as vanishes, hardly more, from each look to the next. What was
-// found once stays so while as much vanishes and the device sends as much.
+// "Since" is: more than in the ten seconds before, as what vanishes is more than in those. So a
+// device that sends much for another reason accuses nobody whose packets a firewall drops. A watch
+// that has just begun knows no such time before. It takes a device for the way out only where that
+// sends as much as vanishes, hardly more, from each look to the next. What was found once stays so
+// while as much vanishes and the device sends as much.
 //
-// Two looks in a row have to agree: books and devices are not read at one instant, and a merged packet may be on its way.
+// Two looks in a row have to agree: books and devices are not read at one instant, and a merged
+// packet may be on its way.
 
 import { vanishedOf, type Vanished } from './books.ts';
 
@@ -20,7 +24,10 @@ const WINDOW_MS = 9_000;
 const THRESHOLD = 0.05;
 /** So much of what vanishes has to leave by one device, for it may have several ways. */
 const SHARE = 0.5;
-/** Without a time before: at least this part of what vanishes from each look to the next, and at most so many times all of it. */
+/**
+ * Without a time before: at least this part of what vanishes from each look to the next, and at
+ * most so many times all of it.
+ */
 const MATCH_MIN = 0.8;
 const MATCH_MAX = 1.5;
 const LOOKS_TO_MATCH = 4;
@@ -38,13 +45,19 @@ export interface AggregateSample {
 /** One look at books and devices. */
 export interface BookSample {
   readonly atMs: number;
-  /** All aggregates of what pods send, by id. One that is missing was not in use: its book was empty. */
+  /**
+   * All aggregates of what pods send, by id. One that is missing was not in use: its book was
+   * empty.
+   */
   readonly aggregates: ReadonlyMap<number, AggregateSample>;
   /** Bytes that have left by each way, by its name. */
   readonly sentBytes: ReadonlyMap<string, number>;
 }
 
-/** The ways past caps that there are. A way is a device, all that it sends, or an exit, what leaves by it without a sign. */
+/**
+ * The ways past caps that there are. A way is a device, all that it sends, or an exit, what leaves
+ * by it without a sign.
+ */
 export interface Ways {
   /** For whatever vanishes: devices without a program, and exits. */
   readonly ofAll: readonly string[];
@@ -112,7 +125,10 @@ export class BookWatch {
   /** Devices by aggregate: how many looks in a row have found them to be its way out. */
   #found = new Map<number, Map<string, number>>();
 
-  /** Takes a look in. Returns what vanishes beyond the threshold, so that devices without a program have to be known. */
+  /**
+   * Takes a look in. Returns what vanishes beyond the threshold, so that devices without a program
+   * have to be known.
+   */
   add(sample: BookSample): Vanishing[] {
     const last = this.#samples.at(-1);
     if (last !== undefined && sample.atMs <= last.atMs) return [];
@@ -127,8 +143,10 @@ export class BookWatch {
     for (const one of vanishing) {
       const ways = [...ofAll, ...(one.isUnseen ? ofUnseen : [])].flatMap((device) => {
         const looks = this.#found.get(one.id)?.get(device) ?? 0;
-        // What was found is found again by its level: by then the time before is no time without it.
-        const isWay = looks > 0 ? this.#goesOn(one, device) : this.#isWayOut(one, device, vanishing);
+        // What was found is found again by its level: by then the time before is no time without
+        // it.
+        const isWay =
+          looks > 0 ? this.#goesOn(one, device) : this.#isWayOut(one, device, vanishing);
         return isWay ? [[device, looks + 1] as const] : [];
       });
       found.set(one.id, new Map(ways));
@@ -142,7 +160,9 @@ export class BookWatch {
 
   /** The latest look that is older than a time by a window. */
   #before(atMs: number | undefined): BookSample | undefined {
-    return atMs === undefined ? undefined : this.#samples.findLast((each) => each.atMs <= atMs - WINDOW_MS);
+    return atMs === undefined
+      ? undefined
+      : this.#samples.findLast((each) => each.atMs <= atMs - WINDOW_MS);
   }
 
   /** The last ten seconds; undefined while the watch is younger. */
@@ -193,7 +213,10 @@ export class BookWatch {
     return rise > THRESHOLD * rates && sent - sentBefore >= SHARE * rise;
   }
 
-  /** Whether a device sends as much as vanishes, hardly more, from each look to the next while it does. */
+  /**
+   * Whether a device sends as much as vanishes, hardly more, from each look to the next while it
+   * does.
+   */
   #matches({ id, bytesPerSec }: Vanishing, device: string, all: readonly Vanishing[]): boolean {
     const steps = this.#samples
       .slice(1)

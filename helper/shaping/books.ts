@@ -1,4 +1,5 @@
-// What of an aggregate's packets has vanished between the classifier and the exits, from its book. Pure.
+// What of an aggregate's packets has vanished between the classifier and the exits, from its book.
+// Pure.
 
 import type { Books } from '../protocol/messages.ts';
 import type { AggregateBook } from '../wire/book.ts';
@@ -10,9 +11,10 @@ export interface Vanished {
 }
 
 /**
- * What was seen and is not settled. Neither number is taken alone: where the exit has another link header than the pod's
- * interface the bytes differ though no frame is missing, and where the node reassembles fragments there are fewer frames
- * though hardly a byte is missing. So frames count as missing with their mean length, and bytes for no more than that.
+ * What was seen and is not settled. Neither number is taken alone: where the exit has another link
+ * header than the pod's interface the bytes differ though no frame is missing, and where the node
+ * reassembles fragments there are fewer frames though hardly a byte is missing. So frames count as
+ * missing with their mean length, and bytes for no more than that.
  */
 export function vanishedOf(seen: Vanished, settled: Vanished): Vanished {
   const frames = seen.frames - settled.frames;
@@ -29,8 +31,8 @@ function numbersOf({ frames, bytes }: AggregateBook['seen']): Vanished {
 }
 
 /**
- * What came up of an aggregate's packets, and what is settled. What the classifier has not seen came up too, in frames as
- * the others are.
+ * What came up of an aggregate's packets, and what is settled. What the classifier has not seen
+ * came up too, in frames as the others are.
  */
 export function talliesOf(
   { seen, settled }: AggregateBook,
@@ -38,7 +40,10 @@ export function talliesOf(
 ): { readonly seen: Vanished; readonly settled: Vanished } {
   const { frames, bytes } = numbersOf(seen);
   const frameBytes = frames === 0 ? FULL_FRAME_BYTES : bytes / frames;
-  const cameUp = { frames: frames + Math.ceil(unseenBytes / frameBytes), bytes: bytes + unseenBytes };
+  const cameUp = {
+    frames: frames + Math.ceil(unseenBytes / frameBytes),
+    bytes: bytes + unseenBytes,
+  };
   return { seen: cameUp, settled: numbersOf(settled) };
 }
 

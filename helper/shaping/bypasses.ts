@@ -1,7 +1,9 @@
-// What others have attached that takes packets past a cap: found by looking, not by watching where packets go. Pure.
+// What others have attached that takes packets past a cap: found by looking, not by watching where
+// packets go. Pure.
 //
-// A filter's redirect is known to take packets away. An XDP program runs before podpace's, and nobody can tell from outside
-// which packets it redirects, or whether any: that is something to know, and no fault.
+// A filter's redirect is known to take packets away. An XDP program runs before podpace's, and
+// nobody can tell from outside which packets it redirects, or whether any: that is something to
+// know, and no fault.
 
 import type { Redirect } from '../wire/hook-place.ts';
 import type { Problem, Scope } from './judgement.ts';
@@ -39,8 +41,9 @@ interface RedirectHere {
 type ConcernedBy = (program: ProgramName, ifindex: number) => Scope[];
 
 /**
- * Redirects that packets with a cap do not survive. What comes up from a pod has to meet a departure program yet; what leaves by
- * an exit, or into a pod, has its departure time and needs an fq. An ifb gives them back to where they came from.
+ * Redirects that packets with a cap do not survive. What comes up from a pod has to meet a
+ * departure program yet; what leaves by an exit, or into a pod, has its departure time and needs an
+ * fq. An ifb gives them back to where they came from.
  */
 export function redirectProblems(looked: Looked, concernedBy: ConcernedBy): Problem[] {
   const { desired } = looked;
@@ -69,7 +72,9 @@ export function detourNotes(looked: Looked, concernedBy: ConcernedBy): Problem[]
 
 /** XDP programs that see what capped pods send. */
 export function xdpNotes({ desired, observed }: Looked): Problem[] {
-  const senders = desired.attachments.filter(({ egressAggregateId }) => egressAggregateId !== undefined);
+  const senders = desired.attachments.filter(
+    ({ egressAggregateId }) => egressAggregateId !== undefined,
+  );
   return senders.flatMap((key) =>
     hostInterfacesOf(key).flatMap(({ hostInterface: place, hostInterfaceIndex }): Problem[] => {
       const xdp = observed.devices.get(hostInterfaceIndex)?.xdp;

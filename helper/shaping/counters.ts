@@ -38,8 +38,8 @@ export function directionCountersOf(
 }
 
 /**
- * The time that a share of the accepted packets waited less than, in ns, from the histogram: exact to a factor of two.
- * Undefined when no packet was accepted.
+ * The time that a share of the accepted packets waited less than, in ns, from the histogram: exact
+ * to a factor of two. Undefined when no packet was accepted.
  */
 export function sojournQuantileNs({ sojourn }: Counters, share: number): number | undefined {
   const total = sojourn.reduce((sum, count) => sum + count, 0);

@@ -1,6 +1,13 @@
-// The caps of an attachment as they are in force: what ADD asked for, with what `set` has changed since. Pure.
+// The caps of an attachment as they are in force: what ADD asked for, with what `set` has changed
+// since. Pure.
 
-import type { CapChanges, Direction, EffectiveCap, EffectiveCaps, SetParams } from '../protocol/messages.ts';
+import type {
+  CapChanges,
+  Direction,
+  EffectiveCap,
+  EffectiveCaps,
+  SetParams,
+} from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { ShapingError } from './failure.ts';
@@ -30,7 +37,10 @@ export function effectiveCapsOf(
 ): EffectiveCaps {
   const egress = effectiveCapIn(record, 'egress', defaults);
   const ingress = effectiveCapIn(record, 'ingress', defaults);
-  return { ...(egress === undefined ? {} : { egress }), ...(ingress === undefined ? {} : { ingress }) };
+  return {
+    ...(egress === undefined ? {} : { egress }),
+    ...(ingress === undefined ? {} : { ingress }),
+  };
 }
 
 function mergeChanges(former: CapChanges, wanted: SetParams['changes']): CapChanges {
@@ -43,8 +53,8 @@ function mergeChanges(former: CapChanges, wanted: SetParams['changes']): CapChan
 }
 
 /**
- * The record after a `set`, without aggregate ids for directions that had none. Throws ShapingError `bad-value` when
- * the direction cannot be paced that way.
+ * The record after a `set`, without aggregate ids for directions that had none. Throws ShapingError
+ * `bad-value` when the direction cannot be paced that way.
  */
 export function applySet(
   record: AttachmentRecord,
@@ -63,7 +73,11 @@ export function applySet(
   const place = `${direction} of ${nameOf(record)}`;
   if (cap === undefined) {
     if (Object.keys(merged).length === 0) return next;
-    throw new ShapingError('bad-value', `Cannot change the ${place}: it has no cap`, 'set a rate as well');
+    throw new ShapingError(
+      'bad-value',
+      `Cannot change the ${place}: it has no cap`,
+      'set a rate as well',
+    );
   }
   const contradiction = contradictionIn(cap);
   if (contradiction === undefined) return next;

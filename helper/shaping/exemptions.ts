@@ -1,18 +1,31 @@
-// Addresses to and from which no cap counts: the node's list, and those of attachments, which both of their
-// aggregates have. Pure.
+// Addresses to and from which no cap counts: the node's list, and those of attachments, which both
+// of their aggregates have. Pure.
 
 import { EXEMPT_NODE, EXEMPT_OWN } from '../wire/aggregate.ts';
-import { encodeExemption, encodeExemptionKey, NODE_LIST, parseExemption } from '../wire/exemption.ts';
+import {
+  encodeExemption,
+  encodeExemptionKey,
+  NODE_LIST,
+  parseExemption,
+} from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { AttachmentRecord } from './records.ts';
 
-/** Which lists the packets of an attachment are looked up in: bits of AggregateConfig.exemptions. */
-export function exemptionListsOf({ exempt = [] }: AttachmentRecord, nodeExempt: readonly string[]): number {
+/**
+ * Which lists the packets of an attachment are looked up in: bits of AggregateConfig.exemptions.
+ */
+export function exemptionListsOf(
+  { exempt = [] }: AttachmentRecord,
+  nodeExempt: readonly string[],
+): number {
   return (exempt.length > 0 ? EXEMPT_OWN : 0) | (nodeExempt.length > 0 ? EXEMPT_NODE : 0);
 }
 
-/** The entries of the map exemptions: values by keys, of both a character for each byte. The same prefix twice is one. */
+/**
+ * The entries of the map exemptions: values by keys, of both a character for each byte. The same
+ * prefix twice is one.
+ */
 export type ExemptionEntries = ReadonlyMap<string, string>;
 
 function addEntries(entries: Map<string, string>, list: number, texts: readonly string[]): void {
@@ -23,7 +36,10 @@ function addEntries(entries: Map<string, string>, list: number, texts: readonly 
   }
 }
 
-/** Entries of an attachment's own list, for each of its aggregates. Throws RangeError for what is no CIDR. */
+/**
+ * Entries of an attachment's own list, for each of its aggregates. Throws RangeError for what is no
+ * CIDR.
+ */
 export function attachmentEntries(record: AttachmentRecord): ExemptionEntries {
   const entries = new Map<string, string>();
   for (const direction of DIRECTIONS) {
@@ -51,7 +67,10 @@ export function exemptionLists(
   return new Map([[NODE_LIST, nodeExempt], ...records.flatMap((record) => [...ownLists(record)])]);
 }
 
-/** To understand a hundred thousand takes a second: each list once, and those that many pods have of one network. */
+/**
+ * To understand a hundred thousand takes a second: each list once, and those that many pods have of
+ * one network.
+ */
 const knownDigests = new WeakMap<readonly string[], string>();
 const DIGESTS_BY_TEXT_MAX = 64;
 const digestsByText = new Map<string, string>();
@@ -80,7 +99,9 @@ function joined(texts: Iterable<string>): Buffer {
   return Buffer.from([...texts].join(''), 'latin1');
 }
 
-/** The node's list as long as there is memory: what was compared is written next, when it differs. */
+/**
+ * The node's list as long as there is memory: what was compared is written next, when it differs.
+ */
 const nodeEntries = new WeakMap<readonly string[], WeakRef<ExemptionEntries>>();
 
 /** Entries of a list that holds these texts. Throws RangeError for what is no CIDR. */

@@ -1,17 +1,27 @@
-// On which devices a pod's packets can leave, and which devices hold them there until their departure. Pure.
+// On which devices a pod's packets can leave, and which devices hold them there until their
+// departure. Pure.
 //
-// A packet is forwarded to a device by a route, or by a bridge to one of its ports: every such device is an exit, and
-// gets a departure program, because the aggregate id does not get any further: the kernel clears it when it chooses a
-// device's transmit queue. What holds the packets is fq: on the exit itself, or on the devices below it where those do
-// the queueing. The stamp goes that far.
+// A packet is forwarded to a device by a route, or by a bridge to one of its ports: every such
+// device is an exit, and gets a departure program, because the aggregate id does not get any
+// further: the kernel clears it when it chooses a device's transmit queue. What holds the packets
+// is fq: on the exit itself, or on the devices below it where those do the queueing. The stamp goes
+// that far.
 
 import type { Link } from '../wire/link-message.ts';
 import type { FrameOverhead } from '../wire/aggregate.ts';
-import { hasFrames, NO_OUTER_WAYS, type Certainty, type OuterWays, type Surroundings } from './layers.ts';
+import {
+  hasFrames,
+  NO_OUTER_WAYS,
+  type Certainty,
+  type OuterWays,
+  type Surroundings,
+} from './layers.ts';
 import { isTunnel, overheadOf } from './overheads.ts';
 import type { ReachByDevice } from './reaches.ts';
 
-/** `uplink` leads off the node, `pod` into another network namespace of it, `bridge` to its ports. */
+/**
+ * `uplink` leads off the node, `pod` into another network namespace of it, `bridge` to its ports.
+ */
 export type ExitRole = 'uplink' | 'pod' | 'bridge';
 
 export interface Exit {
@@ -20,7 +30,9 @@ export interface Exit {
   /** Driver family; `device` for hardware. */
   readonly kind: string;
   readonly role: ExitRole;
-  /** Devices that hold what is stamped here: the exit itself, or those below a bond, team or bridge. */
+  /**
+   * Devices that hold what is stamped here: the exit itself, or those below a bond, team or bridge.
+   */
   readonly holders: readonly number[];
   /** Whether it carries Ethernet frames, not bare packets. */
   readonly hasFrames: boolean;
@@ -39,7 +51,9 @@ export interface NodeDevices {
   readonly hostInterfaces: ReadonlySet<number>;
   /** Names of uplinks; `auto` stands for every device that a route or a bridge leads to. */
   readonly uplinks: readonly string[];
-  /** Devices that hold packets already. With `auto` they stay exits while their routes come and go. */
+  /**
+   * Devices that hold packets already. With `auto` they stay exits while their routes come and go.
+   */
   readonly equipped: ReadonlySet<number>;
   /** What is known of the outer packets of tunnels; nothing when absent. */
   readonly outerWays?: OuterWays;
@@ -56,7 +70,10 @@ const NO_EXITS: ReadonlySet<string> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', '
 const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
 /** Masters that forward between their ports. */
 const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
-/** Open vSwitch has one datapath, whose device is the master of all ports, and devices of the same kind that stand for bridges. */
+/**
+ * Open vSwitch has one datapath, whose device is the master of all ports, and devices of the same
+ * kind that stand for bridges.
+ */
 const OPEN_VSWITCH = 'openvswitch';
 
 /** The node's devices, indexed for the questions below. */
@@ -84,8 +101,8 @@ class Topology {
   }
 
   /**
-   * Slaves of a bond, ports of a bridge. The kernel does not tell which of Open vSwitch's ports a bridge of its leads to, nor
-   * would it help: its flows lead from any bridge to any port.
+   * Slaves of a bond, ports of a bridge. The kernel does not tell which of Open vSwitch's ports a
+   * bridge of its leads to, nor would it help: its flows lead from any bridge to any port.
    */
   portsOf(link: Link): readonly Link[] {
     return this.#ports.get(link.index) ?? (link.kind === OPEN_VSWITCH ? this.#switched : []);
@@ -99,10 +116,14 @@ class Topology {
     return this.#reaches.get(index) === 'default';
   }
 
-  /** A pod's end on this node: somebody said so, or its other end is elsewhere and what lies there are single hosts. */
+  /**
+   * A pod's end on this node: somebody said so, or its other end is elsewhere and what lies there
+   * are single hosts.
+   */
   isPod(link: Link): boolean {
     if (this.#hostInterfaces.has(link.index)) return true;
-    if ((link.kind !== 'veth' && link.kind !== 'netkit') || link.linkNetnsId === undefined) return false;
+    if ((link.kind !== 'veth' && link.kind !== 'netkit') || link.linkNetnsId === undefined)
+      return false;
     if (this.#isPortOf(link, BRIDGES)) return true;
     return this.#reaches.get(link.index) === 'host';
   }
@@ -125,7 +146,10 @@ class Topology {
     return kinds.has(this.byIndex.get(masterIndex ?? 0)?.kind ?? '');
   }
 
-  /** Devices that queue what is sent on this one. The depth is bounded: bonds and bridges may not be stacked in circles. */
+  /**
+   * Devices that queue what is sent on this one. The depth is bounded: bonds and bridges may not be
+   * stacked in circles.
+   */
   holdersOf(link: Link, depth = 0): number[] {
     const isMaster = BONDS.has(link.kind ?? '') || BRIDGES.has(link.kind ?? '');
     if (!isMaster || depth > 8) return [link.index];
@@ -136,7 +160,8 @@ class Topology {
 /** Why a device can be no exit, however it is configured; undefined when it can. */
 function unfitness(link: Link, topology: Topology): string | undefined {
   if (link.loopback) return 'it is the loopback device';
-  if (NO_EXITS.has(link.kind ?? '')) return `nothing leaves the node by a device of the kind ${link.kind}`;
+  if (NO_EXITS.has(link.kind ?? ''))
+    return `nothing leaves the node by a device of the kind ${link.kind}`;
   return topology.isSlave(link) ? 'it is a slave: name its bond or team' : undefined;
 }
 
@@ -152,7 +177,10 @@ function surroundingsOf(
   };
 }
 
-/** A device that is down passes nothing; one that was up before will be again, and must not need to be found then. */
+/**
+ * A device that is down passes nothing; one that was up before will be again, and must not need to
+ * be found then.
+ */
 function isCandidate(link: Link, topology: Topology): boolean {
   return unfitness(link, topology) === undefined && (link.up || topology.isEquipped(link));
 }
@@ -176,13 +204,17 @@ function routedLinks(devices: NodeDevices, topology: Topology): Link[] {
   });
 }
 
-/** Ports that a bridge may forward a pod's frames to: of bridges that have a pod as a port, and of those that are exits. */
+/**
+ * Ports that a bridge may forward a pod's frames to: of bridges that have a pod as a port, and of
+ * those that are exits.
+ */
 function bridgedLinks(devices: NodeDevices, topology: Topology, routed: ReadonlySet<Link>): Link[] {
   return devices.links
     .filter(({ kind }) => BRIDGES.has(kind ?? ''))
     .filter(
       (bridge) =>
-        routed.has(bridge) || topology.portsOf(bridge).some((port) => topology.isHostInterface(port)),
+        routed.has(bridge) ||
+        topology.portsOf(bridge).some((port) => topology.isHostInterface(port)),
     )
     .flatMap((bridge) => topology.portsOf(bridge));
 }
@@ -195,7 +227,11 @@ function inOrder(a: Exit, b: Exit): number {
 }
 
 /** Why those devices that were named as uplinks are none, a sentence for each. */
-function unusableUplinks(named: ReadonlySet<string>, links: readonly Link[], topology: Topology): string[] {
+function unusableUplinks(
+  named: ReadonlySet<string>,
+  links: readonly Link[],
+  topology: Topology,
+): string[] {
   const byName = new Map(links.map((link) => [link.name, link]));
   return [...named].flatMap((name) => {
     const link = byName.get(name);
@@ -205,8 +241,15 @@ function unusableUplinks(named: ReadonlySet<string>, links: readonly Link[], top
   });
 }
 
-/** Devices that routes lead off the node by and that were not named; a bridge or bond without ports leads nowhere. */
-function unnamedLinks({ links }: NodeDevices, topology: Topology, found: ReadonlySet<Link>): Link[] {
+/**
+ * Devices that routes lead off the node by and that were not named; a bridge or bond without ports
+ * leads nowhere.
+ */
+function unnamedLinks(
+  { links }: NodeDevices,
+  topology: Topology,
+  found: ReadonlySet<Link>,
+): Link[] {
   return links.filter(
     (link) =>
       topology.isRouted(link) &&
@@ -254,13 +297,16 @@ export function findExits(devices: NodeDevices): UplinkNames & { readonly exits:
     exits: exits.toSorted(inOrder),
     unusable: unusableUplinks(named, devices.links, topology),
     unnamed: named.size === 0 ? [] : unnamedLinks(devices, topology, found).map(({ name }) => name),
-    unrouted: unrouted.filter((link) => unfitness(link, topology) === undefined).map(({ name }) => name),
+    unrouted: unrouted
+      .filter((link) => unfitness(link, topology) === undefined)
+      .map(({ name }) => name),
   };
 }
 
 /**
- * Names of the devices by which something may leave without having met a program of podpace. What leaves by a device below an
- * exit (a slave, a port, the device of a VLAN) has met that of the exit; nothing leaves by loopback and its like.
+ * Names of the devices by which something may leave without having met a program of podpace. What
+ * leaves by a device below an exit (a slave, a port, the device of a VLAN) has met that of the
+ * exit; nothing leaves by loopback and its like.
  */
 export function devicesWithoutProgram(
   links: readonly Link[],
@@ -282,7 +328,9 @@ export function devicesWithoutProgram(
       below.push(link.linkIndex);
   }
   return links
-    .filter(({ index, loopback, kind }) => !known.has(index) && !loopback && !NO_EXITS.has(kind ?? ''))
+    .filter(
+      ({ index, loopback, kind }) => !known.has(index) && !loopback && !NO_EXITS.has(kind ?? ''),
+    )
     .map(({ name }) => name);
 }
 

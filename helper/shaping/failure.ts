@@ -33,16 +33,29 @@ export function toProtocolError(error: unknown): ProtocolError {
   return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
 }
 
-/** How the kernel says that it has no such qdisc (net/sched/sch_api.c, qdisc_create). ENOENT also stands for a parent that is gone. */
+/**
+ * How the kernel says that it has no such qdisc (net/sched/sch_api.c, qdisc_create). ENOENT also
+ * stands for a parent that is gone.
+ */
 const UNKNOWN_KIND = 'Specified qdisc kind is unknown';
 
-/** Whether a refusal holds for every device: the kernel has looked for a module of this kind, and there is none. */
+/**
+ * Whether a refusal holds for every device: the kernel has looked for a module of this kind, and
+ * there is none.
+ */
 export function isUnknownQdisc(error: unknown): error is KernelError {
   return error instanceof KernelError && error.errno === 'ENOENT' && error.detail === UNKNOWN_KIND;
 }
 
-/** What it means on a device that the kernel has no such qdisc. Of every device the same words, whichever was refused. */
-export function qdiscFailure({ errno, detail }: KernelError, device: string, qdisc: string): ShapingError {
+/**
+ * What it means on a device that the kernel has no such qdisc. Of every device the same words,
+ * whichever was refused.
+ */
+export function qdiscFailure(
+  { errno, detail }: KernelError,
+  device: string,
+  qdisc: string,
+): ShapingError {
   return new ShapingError(
     'unenforceable',
     `Cannot hold packets on ${device}: this kernel has no sch_${qdisc} (${errno}: ${detail})`,

@@ -1,5 +1,6 @@
-// What each feature of a kernel is to podpace: what for, what its lack costs, what to do. And by them alone whether caps can
-// be held: 5.14 of one vendor has everything, 6.12 of another no fq. Pure.
+// What each feature of a kernel is to podpace: what for, what its lack costs, what to do. And by
+// them alone whether caps can be held: 5.14 of one vendor has everything, 6.12 of another no fq.
+// Pure.
 
 import type { Attempt, Feature, KernelFeatures } from '../wire/kernel-features.ts';
 import type { ProbeItem } from '../protocol/messages.ts';
@@ -151,8 +152,8 @@ export function judgeFeatures(found: KernelFeatures): ProbeItem[] {
 }
 
 /**
- * Why podpaced cannot start on a kernel; undefined when it can. A module of fq may be loaded while it runs: until then
- * `status` says that caps are refused. What could not be tried is no reason.
+ * Why podpaced cannot start on a kernel; undefined when it can. A module of fq may be loaded while
+ * it runs: until then `status` says that caps are refused. What could not be tried is no reason.
  */
 export function startRefusal(found: KernelFeatures): string | undefined {
   const { fq: _fq, ...rest } = MEANINGS;
@@ -166,12 +167,17 @@ export function startRefusal(found: KernelFeatures): string | undefined {
   return `this kernel lacks ${each.join('; ')}: ${advice.join('; ')}`;
 }
 
-/** The item of `probe` and `status` that is of the ways off the node. `unusable`: what is wrong with those that were named. */
+/**
+ * The item of `probe` and `status` that is of the ways off the node. `unusable`: what is wrong with
+ * those that were named.
+ */
 export function judgeUplinks(
   exits: readonly Pick<Exit, 'name' | 'kind' | 'role'>[],
   unusable: readonly string[],
 ): ProbeItem {
-  const names = exits.filter(({ role }) => role === 'uplink').map(({ name, kind }) => `${name} (${kind})`);
+  const names = exits
+    .filter(({ role }) => role === 'uplink')
+    .map(({ name, kind }) => `${name} (${kind})`);
   const there = unusable.length === 0 && names.length > 0;
   const lacking = unusable.length > 0 ? unusable.join('; ') : 'no default route';
   return {

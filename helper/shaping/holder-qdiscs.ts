@@ -1,7 +1,8 @@
 // Which qdiscs an exit must carry, and what to change when it carries others. Pure.
 //
-// A multi-queue exit gets `mq` with one `fq` leaf per queue, a single-queue one `fq`. What an administrator
-// configured on purpose is not ours to replace: such an exit is reported and the cap refused.
+// A multi-queue exit gets `mq` with one `fq` leaf per queue, a single-queue one `fq`. What an
+// administrator configured on purpose is not ours to replace: such an exit is reported and the cap
+// refused.
 
 import { remedies } from '../protocol/remedies.ts';
 import type { FqOptions } from '../wire/fq.ts';
@@ -13,10 +14,11 @@ import type { ExitRecord, FormerQdisc } from './records.ts';
 export const ROOT_HANDLE = 0x7070_0000;
 
 /**
- * Limits at which fq never drops what a clock has charged. fq holds at most horizon x rate bytes per aggregate; the
- * defaults (100 packets per flow, 10,000 in all) are reached by one UDP sender at 100 Mbit/s. The limits are
- * counters, not memory. Without sockets fq sorts by hash: a wide mask keeps pods out of each other's flows. With pacing it
- * would have each TCP socket of the node pace itself, which nobody asked for.
+ * Limits at which fq never drops what a clock has charged. fq holds at most horizon x rate bytes
+ * per aggregate; the defaults (100 packets per flow, 10,000 in all) are reached by one UDP sender
+ * at 100 Mbit/s. The limits are counters, not memory. Without sockets fq sorts by hash: a wide mask
+ * keeps pods out of each other's flows. With pacing it would have each TCP socket of the node pace
+ * itself, which nobody asked for.
  */
 export const LEAF_FQ_OPTIONS = {
   limitPackets: 1_000_000,
@@ -38,7 +40,10 @@ const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
   'sfq',
 ]);
 
-/** What to do with a qdisc that somebody configured on purpose: leave it, without a cap there, or replace it. */
+/**
+ * What to do with a qdisc that somebody configured on purpose: leave it, without a cap there, or
+ * replace it.
+ */
 export type ForeignQdisc = 'respect' | 'replace';
 export const FOREIGN_QDISC: readonly ForeignQdisc[] = ['respect', 'replace'];
 
@@ -94,7 +99,10 @@ export function isOurFq(qdisc: ObservedQdisc): boolean {
   return (Object.keys(wanted) as (keyof FqOptions)[]).every((name) => fq[name] === wanted[name]);
 }
 
-/** The qdisc of an exit that holds a policy of somebody's: a shaper, or an fq with options of its own. */
+/**
+ * The qdisc of an exit that holds a policy of somebody's: a shaper, or an fq with options of its
+ * own.
+ */
 function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
   const root = rootOf(exit);
   if (root === undefined || root.handle === ROOT_HANDLE) return undefined;
@@ -103,7 +111,8 @@ function foreignQdiscOf(exit: ObservedExit): ObservedQdisc | undefined {
   );
   return [root, ...leaves].find(
     // With handle 0 it is the kernel's own, of whatever kind net.core.default_qdisc is.
-    ({ handle, kind, isTuned }) => handle !== 0 && (!REPLACEABLE_ROOTS.has(kind) || isTuned === true),
+    ({ handle, kind, isTuned }) =>
+      handle !== 0 && (!REPLACEABLE_ROOTS.has(kind) || isTuned === true),
   );
 }
 
@@ -117,20 +126,36 @@ function wrongLeaves(exit: ObservedExit): number[] {
   return leafParents(exit).filter((parent) => !good.has(parent));
 }
 
-/** What to remember of an exit before it is changed. Qdiscs with handle 0 are the kernel's own defaults. */
+/**
+ * What to remember of an exit before it is changed. Qdiscs with handle 0 are the kernel's own
+ * defaults.
+ */
 function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
   const root = rootOf(exit);
-  // A shaper cannot be read back whole, with its classes, filters and tables: after it the default is put back.
+  // A shaper cannot be read back whole, with its classes, filters and tables: after it the default
+  // is put back.
   if (root === undefined || !REPLACEABLE_ROOTS.has(root.kind)) return [];
   const leaves = exit.qdiscs.filter(
     ({ parent, handle }) => parent >>> 16 === root.handle >>> 16 && handle !== 0,
   );
   if (root.handle === 0 && leaves.length === 0) return [];
-  return [root, ...leaves].map(({ kind, handle, parent, options }) => ({ kind, handle, parent, options }));
+  return [root, ...leaves].map(({ kind, handle, parent, options }) => ({
+    kind,
+    handle,
+    parent,
+    options,
+  }));
 }
 
-/** Steps that give an exit its qdiscs; none when it has them. `isRecorded`: its former qdiscs are known already. */
-export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean, policy: ForeignQdisc): QdiscPlan {
+/**
+ * Steps that give an exit its qdiscs; none when it has them. `isRecorded`: its former qdiscs are
+ * known already.
+ */
+export function planExitQdiscs(
+  exit: ObservedExit,
+  isRecorded: boolean,
+  policy: ForeignQdisc,
+): QdiscPlan {
   const root = rootOf(exit);
   const wantedRoot = exit.numTxQueues > 1 ? 'mq' : 'fq';
   const isOurs = root?.handle === ROOT_HANDLE && root.kind === wantedRoot;
@@ -146,7 +171,11 @@ export function planExitQdiscs(exit: ObservedExit, isRecorded: boolean, policy: 
   }
   const steps: QdiscStep[] = [];
   if (!isOurs && !isRecorded) {
-    const exitRecord = { ifindex: exit.ifindex, name: exit.name, formerQdiscs: formerQdiscsOf(exit) };
+    const exitRecord = {
+      ifindex: exit.ifindex,
+      name: exit.name,
+      formerQdiscs: formerQdiscsOf(exit),
+    };
     steps.push({ kind: 'record-exit', exit: exitRecord });
   }
   const isWhole = isOurs && (wantedRoot === 'mq' || isOurFq(root));
@@ -165,7 +194,9 @@ export function qdiscProblems(exit: ObservedExit, policy: ForeignQdisc): string[
   const root = rootOf(exit);
   return plan.steps.flatMap((step) => {
     if (step.kind === 'set-root') {
-      return [`${exit.name} has the root qdisc ${root?.kind ?? 'none'} instead of podpace's ${step.qdisc}`];
+      return [
+        `${exit.name} has the root qdisc ${root?.kind ?? 'none'} instead of podpace's ${step.qdisc}`,
+      ];
     }
     if (step.kind !== 'set-leaf') return [];
     const queue = step.parent - ROOT_HANDLE;

@@ -1,4 +1,5 @@
-// Host routing: which map entries an attachment has, and on which uplinks packets to pods are taken in. Pure.
+// Host routing: which map entries an attachment has, and on which uplinks packets to pods are taken
+// in. Pure.
 
 import {
   encodePodAddress,
@@ -49,7 +50,11 @@ function entriesOf(
   return [
     entry('routedPods', encodeInterfaceKey(ifindex), encodeRoutedPod(addresses)),
     ...addresses.map((address) =>
-      entry('podAddresses', encodePodAddressKey(address), encodePodAddress({ ifindex, isShaped, ...macs })),
+      entry(
+        'podAddresses',
+        encodePodAddressKey(address),
+        encodePodAddress({ ifindex, isShaped, ...macs }),
+      ),
     ),
   ];
 }
@@ -61,7 +66,10 @@ export function interfaceOfEntry({ map, key, value }: RoutingEntry): number {
     : interfaceOfPodAddress(Buffer.from(value, 'latin1'));
 }
 
-/** Whether packets to pods can be taken in on an exit before the stack sees them: on ways off the node that carry frames. */
+/**
+ * Whether packets to pods can be taken in on an exit before the stack sees them: on ways off the
+ * node that carry frames.
+ */
 export function isArrival({ role, hasFrames }: Exit): boolean {
   return role === 'uplink' && hasFrames;
 }

@@ -1,6 +1,8 @@
-// Others who stand before podpace's programs: when to step in front of them, and what to tell of them. Pure.
+// Others who stand before podpace's programs: when to step in front of them, and what to tell of
+// them. Pure.
 //
-// The verdict of whoever comes before may end a packet's way through the hook, so that podpace's program never sees it.
+// The verdict of whoever comes before may end a packet's way through the hook, so that podpace's
+// program never sees it.
 
 import type { Occupant } from '../wire/hook-place.ts';
 
@@ -10,7 +12,9 @@ export interface InFront {
   readonly canPass: boolean;
 }
 
-/** Whom to step in front of at a place: nobody where there is no place, or where somebody insists. */
+/**
+ * Whom to step in front of at a place: nobody where there is no place, or where somebody insists.
+ */
 export function toPass(
   place: string,
   inFront: ReadonlyMap<string, InFront>,

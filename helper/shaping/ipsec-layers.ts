@@ -2,7 +2,16 @@
 
 import type { Link } from '../wire/link-message.ts';
 import type { XfrmState } from '../wire/xfrm-message.ts';
-import { IPV4, IPV6, lengthOf, NO_LIMIT, UDP, type Layer, type OuterWays, type Step } from './layers.ts';
+import {
+  IPV4,
+  IPV6,
+  lengthOf,
+  NO_LIMIT,
+  UDP,
+  type Layer,
+  type OuterWays,
+  type Step,
+} from './layers.ts';
 
 /** What a cipher adds to a packet. */
 interface Cipher {

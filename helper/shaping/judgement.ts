@@ -1,20 +1,27 @@
-// The one judgement behind `list`, `status` and CHECK: what is wrong on the node, and whom each fault concerns. Pure.
+// The one judgement behind `list`, `status` and CHECK: what is wrong on the node, and whom each
+// fault concerns. Pure.
 //
 // A direction of an attachment is enforced when no problem concerns it. What concerns whom:
 //
-// - An exit, the devices that hold its packets, and what it is known to add to them: the egress of every attachment that
-//   can leave by it. That is every one with an egress cap: any pod may send by any way off the node and to any other pod.
-//   A way into a pod of podpace's own does not concern what that pod sends: it does not leave by its own interface.
-// - The classifier and the sender's half of a host interface's map entry: the egress of that attachment.
-// - The receiver's half of that entry, the program at the host interface's egress and the qdisc there: the ingress of
-//   that attachment. Program and qdisc are a way into a pod as well, see above.
-// - The configuration of an aggregate: its own direction. A page of state: every aggregate that stands in it.
-// - The program behind ingress caps: every ingress with a cap. Exempt addresses: who has the list; the node's: every cap.
+// - An exit, the devices that hold its packets, and what it is known to add to them: the egress of
+//   every attachment that can leave by it. That is every one with an egress cap: any pod may send
+//   by any way off the node and to any other pod. A way into a pod of podpace's own does not
+//   concern what that pod sends: it does not leave by its own interface.
+// - The classifier and the sender's half of a host interface's map entry: the egress of that
+//   attachment.
+// - The receiver's half of that entry, the program at the host interface's egress and the qdisc
+//   there: the ingress of that attachment. Program and qdisc are a way into a pod as well, see
+//   above.
+// - The configuration of an aggregate: its own direction. A page of state: every aggregate that
+//   stands in it.
+// - The program behind ingress caps: every ingress with a cap. Exempt addresses: who has the list;
+//   the node's: every cap.
 // - A way of the pod that cannot be held: both directions of that attachment, where they have caps.
-// - Host routing out of a pod: its egress, into it: its ingress, also where these are not capped: it was asked for.
+// - Host routing out of a pod: its egress, into it: its ingress, also where these are not capped:
+//   it was asked for.
 //
-// A fault that concerns nobody is no problem: a way into the only pod with a cap, for example, by which only packets
-// without a cap come.
+// A fault that concerns nobody is no problem: a way into the only pod with a cap, for example, by
+// which only packets without a cap come.
 
 import { keyOf, type AttachmentKey, type Direction } from '../protocol/messages.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
@@ -22,10 +29,16 @@ import type { AttachmentRecord } from './records.ts';
 
 /** Whom a problem concerns. */
 export type Scope =
-  /** The node, whatever its attachments are: a cap asked for now would be refused, or something cannot be read. */
+  /**
+   * The node, whatever its attachments are: a cap asked for now would be refused, or something
+   * cannot be read.
+   */
   | { readonly of: 'node' }
   | AttachmentScope
-  /** The egress of every attachment with a cap on it, but for one. Not a list: a thousand ways into pods concern a thousand. */
+  /**
+   * The egress of every attachment with a cap on it, but for one. Not a list: a thousand ways into
+   * pods concern a thousand.
+   */
   | { readonly of: 'senders'; readonly except?: AttachmentKey };
 
 /** One direction of an attachment. */
@@ -44,7 +57,9 @@ export interface Problem {
   readonly scopes: readonly Scope[];
 }
 
-/** What is wrong with an attachment, a list of sentences for each direction that something concerns. */
+/**
+ * What is wrong with an attachment, a list of sentences for each direction that something concerns.
+ */
 export type ProblemsByDirection = { readonly [D in Direction]?: readonly string[] };
 
 /** A problem of the node and of no attachment. */
@@ -95,7 +110,10 @@ export class Judgement {
     return this.problems.map(({ text }) => text);
   }
 
-  /** What concerns an attachment, by direction; its own faults before those of ways that all leave by. */
+  /**
+   * What concerns an attachment, by direction; its own faults before those of ways that all leave
+   * by.
+   */
   of(record: AttachmentKey & Pick<AttachmentRecord, 'egressAggregateId'>): ProblemsByDirection {
     const key = keyOf(record);
     const { egress = [], ingress = [] } = this.#own.get(key) ?? {};
@@ -148,7 +166,10 @@ export function bothDirections({ egress = [], ingress = [] }: ProblemsByDirectio
   return united(egress, ingress);
 }
 
-/** One list of those in either, none of which has a sentence twice: those of the shorter are looked up in the longer one. */
+/**
+ * One list of those in either, none of which has a sentence twice: those of the shorter are looked
+ * up in the longer one.
+ */
 function united(first: readonly string[], second: readonly string[]): string[] {
   if (second.length < first.length) {
     const rest = new Set(second);

@@ -1,4 +1,5 @@
-// Which devices nexthop objects lead to. With net.ipv4.nexthop_compat_mode=0 a route says nothing but the id of its object. Pure.
+// Which devices nexthop objects lead to. With net.ipv4.nexthop_compat_mode=0 a route says nothing
+// but the id of its object. Pure.
 
 import type { Nexthop } from '../wire/nexthop-message.ts';
 
@@ -16,7 +17,10 @@ export class Nexthops {
     this.#used.add(id);
   }
 
-  /** Devices that it leads to, none for a blackhole; undefined when it, or a member of it, is not known. */
+  /**
+   * Devices that it leads to, none for a blackhole; undefined when it, or a member of it, is not
+   * known.
+   */
   devicesOf(id: number): readonly number[] | undefined {
     const nexthop = this.#byId.get(id);
     if (nexthop === undefined) return undefined;
@@ -37,14 +41,18 @@ export class Nexthops {
     return false;
   }
 
-  /** The kernel removes the objects of a device that goes, goes down or loses its carrier without a word. */
+  /**
+   * The kernel removes the objects of a device that goes, goes down or loses its carrier without a
+   * word.
+   */
   dropDevice(ifindex: number): void {
     for (const [id, nexthop] of this.#byId) if (nexthop.ifindex === ifindex) this.#byId.delete(id);
   }
 
   /**
-   * An object came, changed or went: returns whether routes may lead elsewhere by that. So they may by an object that is known as
-   * it is told of: a route that was told of before names the devices that it had then.
+   * An object came, changed or went: returns whether routes may lead elsewhere by that. So they may
+   * by an object that is known as it is told of: a route that was told of before names the devices
+   * that it had then.
    */
   change(change: 'set' | 'deleted', nexthop: Nexthop): boolean {
     if (change === 'deleted') this.#byId.delete(nexthop.id);
@@ -54,7 +62,8 @@ export class Nexthops {
 
   #isUsed(id: number): boolean {
     if (this.#used.has(id)) return true;
-    for (const each of this.#used) if (this.#byId.get(each)?.members.includes(id) === true) return true;
+    for (const each of this.#used)
+      if (this.#byId.get(each)?.members.includes(id) === true) return true;
     return false;
   }
 }

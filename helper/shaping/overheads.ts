@@ -1,7 +1,9 @@
-// What a device adds to each packet below it, so that the frames that leave the node are what a cap counts. Pure.
+// What a device adds to each packet below it, so that the frames that leave the node are what a cap
+// counts. Pure.
 //
-// A packet that is sent on a device has the headers of that device, an Ethernet header where it carries frames. What is added is
-// counted from there to the frame on the device at the bottom: with all that devices in between add, and its Ethernet header.
+// A packet that is sent on a device has the headers of that device, an Ethernet header where it
+// carries frames. What is added is counted from there to the frame on the device at the bottom:
+// with all that devices in between add, and its Ethernet header.
 
 import type { Link } from '../wire/link-message.ts';
 import type { FrameOverhead } from '../wire/aggregate.ts';
@@ -38,9 +40,11 @@ function descend(link: Link, around: Surroundings, passed: readonly number[] = [
   const { steps, told = 0, certainty } = layer;
   if (layer.goesOnAs === 'done') return { steps, told, certainty };
   const found = belowOf(link, layer, around);
-  const isCircle = found !== undefined && (found.index === link.index || passed.includes(found.index));
+  const isCircle =
+    found !== undefined && (found.index === link.index || passed.includes(found.index));
   const below = isCircle || passed.length >= MAX_DEPTH ? undefined : found;
-  const header = layer.goesOnAs === 'packet' && (below === undefined || hasFrames(below)) ? ETHERNET : 0;
+  const header =
+    layer.goesOnAs === 'packet' && (below === undefined || hasFrames(below)) ? ETHERNET : 0;
   const own = header === 0 ? steps : [...steps, { add: header }];
   if (below === undefined) return { steps: own, told, certainty };
   const rest = descend(below, around, [...passed, link.index]);
@@ -51,7 +55,9 @@ function descend(link: Link, around: Surroundings, passed: readonly number[] = [
 function descendByPorts(link: Link, around: Surroundings, passed: readonly number[]): Descent {
   const none = { steps: [], told: 0 };
   if (passed.length > MAX_DEPTH) return none;
-  const [first = none, ...others] = around.portsOf(link).map((port) => descend(port, around, passed));
+  const [first = none, ...others] = around
+    .portsOf(link)
+    .map((port) => descend(port, around, passed));
   const text = JSON.stringify(first.steps);
   return others.every(({ steps }) => JSON.stringify(steps) === text) ? { ...first, told: 0 } : none;
 }
@@ -61,10 +67,14 @@ function worse(a: Certainty | undefined, b: Certainty | undefined): Certainty | 
 }
 
 /**
- * The steps as the datapath does them: add, fill up, add. Where two fill up the coarser one counts, which is exact when its
- * multiple is one of the finer one's, and so is all that comes between where the finer one is first.
+ * The steps as the datapath does them: add, fill up, add. Where two fill up the coarser one counts,
+ * which is exact when its multiple is one of the finer one's, and so is all that comes between
+ * where the finer one is first.
  */
-function inOne(steps: readonly Step[]): { readonly frame: FrameOverhead; readonly isExact: boolean } {
+function inOne(steps: readonly Step[]): {
+  readonly frame: FrameOverhead;
+  readonly isExact: boolean;
+} {
   let [innerBytes, align, mtu, frameBytes, isExact] = [0, 0, 0, 0, true];
   for (const step of steps) {
     if ('add' in step) {
@@ -75,7 +85,8 @@ function inOne(steps: readonly Step[]): { readonly frame: FrameOverhead; readonl
       frameBytes += (step.padTo - (frameBytes % step.padTo)) % step.padTo;
       continue;
     }
-    if (align > 0) isExact &&= step.padTo % align === 0 && frameBytes % align === 0 && mtu === NO_LIMIT;
+    if (align > 0)
+      isExact &&= step.padTo % align === 0 && frameBytes % align === 0 && mtu === NO_LIMIT;
     innerBytes += frameBytes;
     frameBytes = 0;
     align = Math.max(align, step.padTo);
@@ -102,9 +113,16 @@ export function farEndOf({ tunnel, linkIndex = 0 }: Link): string | undefined {
   return tunnel.remote;
 }
 
-/** Whether a device hands packets of its own on to others by IP, so that it is no uplink of theirs for want of something better. */
+/**
+ * Whether a device hands packets of its own on to others by IP, so that it is no uplink of theirs
+ * for want of something better.
+ */
 export function isTunnel({ kind = '' }: Link): boolean {
   const isOther =
-    TRANSPARENT.has(kind) || kind === 'vlan' || kind === 'macsec' || kind === 'hsr' || kind === 'ppp';
+    TRANSPARENT.has(kind) ||
+    kind === 'vlan' ||
+    kind === 'macsec' ||
+    kind === 'hsr' ||
+    kind === 'ppp';
   return kind !== '' && !isOther;
 }

@@ -1,9 +1,10 @@
-// From what should be and what is to what must be done. Pure: the same input gives the same steps, and a plan made
-// after its own steps were applied is empty.
+// From what should be and what is to what must be done. Pure: the same input gives the same steps,
+// and a plan made after its own steps were applied is empty.
 //
-// Order matters in one way: an attachment never passes through a state in which its traffic is classified and
-// nobody schedules its departures, nor the reverse of what it had. So configuration comes before the entry that
-// points at it, exits before classifiers; and on the way down classifiers go first, exits last.
+// Order matters in one way: an attachment never passes through a state in which its traffic is
+// classified and nobody schedules its departures, nor the reverse of what it had. So configuration
+// comes before the entry that points at it, exits before classifiers; and on the way down
+// classifiers go first, exits last.
 
 import {
   AGGREGATE_ID_NONE,
@@ -25,9 +26,19 @@ import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
 import { toPass, type InFront } from './in-front.ts';
-import { interfaceOfEntry, routingEntries, routingKeyOf, type RoutingEntry } from './host-routing.ts';
+import {
+  interfaceOfEntry,
+  routingEntries,
+  routingKeyOf,
+  type RoutingEntry,
+} from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
-import { policingSteps, type DesiredPolicing, type PolicingStanding, type PolicingStep } from './policing.ts';
+import {
+  policingSteps,
+  type DesiredPolicing,
+  type PolicingStanding,
+  type PolicingStep,
+} from './policing.ts';
 import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import {
   hostInterfaceIndexesOf,
@@ -49,7 +60,9 @@ export interface Desired extends DesiredPolicing {
   readonly attachments: readonly AttachmentRecord[];
   /** Exits that must enforce egress caps; empty when no attachment has one. */
   readonly exits: readonly Exit[];
-  /** Exits on which packets to pods with host routing are taken in; empty when no attachment has it. */
+  /**
+   * Exits on which packets to pods with host routing are taken in; empty when no attachment has it.
+   */
   readonly arrivals: readonly number[];
   readonly defaults: NodeDefaults;
   readonly foreignQdisc: ForeignQdisc;
@@ -67,7 +80,9 @@ function isOrphan({ orphans = [] }: Desired, ifindex: number): boolean {
 
 /** Whether something holds packets at this device for an attachment that nothing is known of. */
 function isOrphanHolder({ orphans = [] }: Pick<Desired, 'orphans'>, ifindex: number): boolean {
-  return orphans.some((orphan) => orphan.ifindex === ifindex && orphan.ingressId !== AGGREGATE_ID_NONE);
+  return orphans.some(
+    (orphan) => orphan.ifindex === ifindex && orphan.ingressId !== AGGREGATE_ID_NONE,
+  );
 }
 
 /** What the maps hold, of the attachments in question. */
@@ -83,17 +98,31 @@ export interface ObservedMaps {
   readonly policing?: PolicingStanding;
   /** Whether the program behind ingress caps stands where `deliver` goes on. */
   readonly goesOnInReceive: boolean;
-  /** Digests of the lists of exempt addresses that have entries: the node's, those of the attachments' aggregates. */
+  /**
+   * Digests of the lists of exempt addresses that have entries: the node's, those of the
+   * attachments' aggregates.
+   */
   readonly exemptions: ReadonlyMap<number, string>;
-  /** Of host routing, those that are of the devices in question or of the attachments' addresses. */
+  /**
+   * Of host routing, those that are of the devices in question or of the attachments' addresses.
+   */
   readonly routing: readonly RoutingEntry[];
 }
 
-/** What the kernel holds, of the devices in question only: a plan says nothing about any other device. */
+/**
+ * What the kernel holds, of the devices in question only: a plan says nothing about any other
+ * device.
+ */
 export interface Observed extends ObservedMaps {
-  /** Every exit candidate and every host interface of an attachment, by index; a vanished one is absent. */
+  /**
+   * Every exit candidate and every host interface of an attachment, by index; a vanished one is
+   * absent.
+   */
   readonly devices: ReadonlyMap<number, ObservedExit>;
-  /** Which of our current programs stands at a place; `stale` is one of ours that is not the loaded one. */
+  /**
+   * Which of our current programs stands at a place; `stale` is one of ours that is not the loaded
+   * one.
+   */
   readonly programs: ReadonlyMap<string, ProgramName | 'stale'>;
   /** Places where somebody else comes before it. */
   readonly inFront: ReadonlyMap<string, InFront>;
@@ -115,8 +144,16 @@ export type Step =
   | { readonly kind: 'make-page'; readonly page: number }
   | { readonly kind: 'write-continuation' }
   | { readonly kind: 'write-exemptions'; readonly list: number; readonly texts: readonly string[] }
-  | { readonly kind: 'write-config'; readonly aggregateId: number; readonly config: AggregateConfig }
-  | { readonly kind: 'write-host-interface'; readonly ifindex: number; readonly entry: HostInterface }
+  | {
+      readonly kind: 'write-config';
+      readonly aggregateId: number;
+      readonly config: AggregateConfig;
+    }
+  | {
+      readonly kind: 'write-host-interface';
+      readonly ifindex: number;
+      readonly entry: HostInterface;
+    }
   | { readonly kind: 'remove-host-interface'; readonly ifindex: number }
   | { readonly kind: 'write-overhead'; readonly ifindex: number; readonly overhead: FrameOverhead }
   | { readonly kind: 'remove-overhead'; readonly ifindex: number }
@@ -148,11 +185,18 @@ export function attachpointOf(place: string): Attachpoint {
   return { ifindex: Number(ifindex), hook: hook as HookName };
 }
 
-/** The host interfaces of all attachments, each with the aggregates that it shares with others of its own. */
+/**
+ * The host interfaces of all attachments, each with the aggregates that it shares with others of
+ * its own.
+ */
 function eachWay({ attachments }: Pick<Desired, 'attachments'>) {
   return attachments.flatMap((attachment) => {
     const { egressAggregateId, ingressAggregateId } = attachment;
-    return hostInterfacesOf(attachment).map((one) => ({ egressAggregateId, ingressAggregateId, one }));
+    return hostInterfacesOf(attachment).map((one) => ({
+      egressAggregateId,
+      ingressAggregateId,
+      one,
+    }));
   });
 }
 
@@ -166,10 +210,12 @@ export function desiredPrograms(
       placeOf({ ifindex: exit.ifindex, hook: 'egress' }),
       isUpper(exit) ? 'departUpper' : 'depart',
     );
-  for (const ifindex of desired.arrivals) programs.set(placeOf({ ifindex, hook: 'ingressLast' }), 'arrive');
+  for (const ifindex of desired.arrivals)
+    programs.set(placeOf({ ifindex, hook: 'ingressLast' }), 'arrive');
   for (const { egressAggregateId, ingressAggregateId, one } of eachWay(desired)) {
     const { hostInterfaceIndex: ifindex, kind, hostRouting } = one;
-    // The far end of a netkit can be reached from here, and a packet that is redirected there never comes up on this one.
+    // The far end of a netkit can be reached from here, and a packet that is redirected there never
+    // comes up on this one.
     const isNetkit = kind === 'netkit';
     if (egressAggregateId !== undefined) {
       programs.set(placeOf({ ifindex, hook: isNetkit ? 'peer' : 'ingress' }), 'classify');
@@ -212,9 +258,14 @@ export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
   };
 }
 
-/** Devices that must hold packets until their departure: those of the exits, and host interfaces with an ingress cap. */
+/**
+ * Devices that must hold packets until their departure: those of the exits, and host interfaces
+ * with an ingress cap.
+ */
 export function shapedDevices(desired: Desired): Set<number> {
-  const ingress = desired.attachments.filter(({ ingressAggregateId }) => ingressAggregateId !== undefined);
+  const ingress = desired.attachments.filter(
+    ({ ingressAggregateId }) => ingressAggregateId !== undefined,
+  );
   const holders = desired.exits.flatMap((exit) => exit.holders);
   return new Set([...holders, ...ingress.flatMap(hostInterfaceIndexesOf)]);
 }
@@ -271,7 +322,8 @@ function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
 function overheadSteps(desired: Desired, observed: ObservedMaps): Step[] {
   return desired.exits.flatMap(({ ifindex, overhead }): Step[] => {
     const found = observed.overheads.get(ifindex);
-    if (overhead === undefined || (found !== undefined && isSameFrameOverhead(found, overhead))) return [];
+    if (overhead === undefined || (found !== undefined && isSameFrameOverhead(found, overhead)))
+      return [];
     return [{ kind: 'write-overhead', ifindex, overhead }];
   });
 }
@@ -304,7 +356,10 @@ function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
     .map((entry) => ({ kind: 'remove-routing', ifindex: interfaceOfEntry(entry), entry }));
 }
 
-/** Entries of the maps that are not as they have to be: the part of a plan that can be had without asking netlink. */
+/**
+ * Entries of the maps that are not as they have to be: the part of a plan that can be had without
+ * asking netlink.
+ */
 export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
   return [
     ...pageSteps(desired, observed),
@@ -358,8 +413,9 @@ function orphanSteps(desired: Desired, observed: Observed): Step[] {
 }
 
 /**
- * Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it stays. A root of ours that no
- * record tells of makes room for the kernel's default, unless a program that stays at the device needs it.
+ * Exits that need nothing any more. Where somebody else's root qdisc took the place of ours it
+ * stays. A root of ours that no record tells of makes room for the kernel's default, unless a
+ * program that stays at the device needs it.
  */
 function restoreSteps(
   desired: Desired,
@@ -374,7 +430,11 @@ function restoreSteps(
   return [
     ...observed.exitRecords.map((exit): RestoreStep => {
       const device = observed.devices.get(exit.ifindex);
-      return { kind: 'restore-root', exit, isStillOurs: device !== undefined && hasOurRoot(device) };
+      return {
+        kind: 'restore-root',
+        exit,
+        isStillOurs: device !== undefined && hasOurRoot(device),
+      };
     }),
     ...lost.map(({ ifindex, name }): RestoreStep => ({
       ...{ kind: 'restore-root', exit: { ifindex, name, formerQdiscs: [] } },
@@ -390,7 +450,10 @@ function stayingAtEgress({ programs }: Observed, steps: readonly Step[]): Set<nu
   return new Set(staying.filter(({ hook }) => hook === 'egress').map(({ ifindex }) => ifindex));
 }
 
-/** Everything that turns `observed` into `desired`. Steps for devices that are not there are left out. */
+/**
+ * Everything that turns `observed` into `desired`. Steps for devices that are not there are left
+ * out.
+ */
 export function plan(desired: Desired, observed: Observed): Plan {
   const programs = desiredPrograms(desired);
   const recorded = new Set(observed.exitRecords.map(({ ifindex }) => ifindex));
@@ -404,10 +467,12 @@ export function plan(desired: Desired, observed: Observed): Plan {
     qdiscSteps.push(...steps);
     if (problem !== undefined) problems.set(ifindex, problem);
   }
-  // Without its qdisc a device would not hold packets, and the departure step would be a policer: worse than nothing.
+  // Without its qdisc a device would not hold packets, and the departure step would be a policer:
+  // worse than nothing.
   for (const ifindex of problems.keys()) programs.delete(placeOf({ ifindex, hook: 'egress' }));
   for (const { ifindex, holders } of desired.exits) {
-    if (holders.some((holder) => problems.has(holder))) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+    if (holders.some((holder) => problems.has(holder)))
+      programs.delete(placeOf({ ifindex, hook: 'egress' }));
   }
   const leaving = detachSteps(desired, programs, observed, 'egress');
   return {

@@ -1,5 +1,6 @@
-// What pods send to the node itself: nothing can hold it there, so a program where sockets take packets polices it, by the clock
-// that holds the rest (bpf/node.h). A way of its own: where a kernel does not have it all other caps hold. Pure.
+// What pods send to the node itself: nothing can hold it there, so a program where sockets take
+// packets polices it, by the clock that holds the rest (bpf/node.h). A way of its own: where a
+// kernel does not have it all other caps hold. Pure.
 
 import type { NodeTraffic as NodeTrafficStatus } from '../protocol/messages.ts';
 import type { Problem } from './judgement.ts';
@@ -10,13 +11,19 @@ export type NodeTraffic = (typeof NODE_TRAFFIC)[number];
 
 /** What of it is to be. */
 export interface DesiredPolicing {
-  /** The program has to stand: somebody has a cap that it serves, and nothing is known to be in its way. */
+  /**
+   * The program has to stand: somebody has a cap that it serves, and nothing is known to be in its
+   * way.
+   */
   readonly policesNode?: boolean;
   /** Why it cannot stand although it should. */
   readonly policingRefusal?: string;
 }
 
-/** What stands where sockets take packets: podpace's loaded program, another one of podpace's or a damaged one, or none. */
+/**
+ * What stands where sockets take packets: podpace's loaded program, another one of podpace's or a
+ * damaged one, or none.
+ */
 export type PolicingStanding = 'ours' | 'stale' | 'none';
 
 export type PolicingStep = { readonly kind: 'police-node' } | { readonly kind: 'free-node' };
@@ -38,7 +45,10 @@ export function policingNotes({ policingRefusal }: DesiredPolicing): Problem[] {
 }
 
 /** The way as `status` tells of it. */
-export function policingStatus(wanted: NodeTraffic, refusal: string | undefined): NodeTrafficStatus {
+export function policingStatus(
+  wanted: NodeTraffic,
+  refusal: string | undefined,
+): NodeTrafficStatus {
   if (wanted === 'free') return 'free';
   return refusal === undefined ? 'policed' : 'not capped';
 }

@@ -1,8 +1,11 @@
-// How often podpace steps in front of others at a place: two who both insist on being first would go on for ever.
+// How often podpace steps in front of others at a place: two who both insist on being first would
+// go on for ever.
 
 import { placeOf, type Attachpoint } from './plan.ts';
 
-/** So often in this time a place is taken back; then whoever is in front stays there for the pause. */
+/**
+ * So often in this time a place is taken back; then whoever is in front stays there for the pause.
+ */
 export const MAX_MOVES = 3;
 const MOVES_WITHIN_MS = 60_000;
 export const PAUSE_MS = 600_000;
@@ -23,11 +26,16 @@ export class Precedence {
     this.#now = now;
   }
 
-  /** Takes note that podpace's program has stepped in front at a place; true when it will not do so again for a while. */
+  /**
+   * Takes note that podpace's program has stepped in front at a place; true when it will not do so
+   * again for a while.
+   */
   note(point: Attachpoint): boolean {
     const nowMs = this.#now();
     const place = placeOf(point);
-    const former = (this.#moves.get(place)?.atMs ?? []).filter((atMs) => nowMs - atMs < MOVES_WITHIN_MS);
+    const former = (this.#moves.get(place)?.atMs ?? []).filter(
+      (atMs) => nowMs - atMs < MOVES_WITHIN_MS,
+    );
     const atMs = [...former, nowMs];
     const isLast = atMs.length >= MAX_MOVES;
     this.#moves.set(place, { atMs, staysUntilMs: isLast ? nowMs + PAUSE_MS : 0 });
@@ -42,7 +50,9 @@ export class Precedence {
       if (nowMs >= staysUntilMs && nowMs - latestMs >= MOVES_WITHIN_MS) this.#moves.delete(place);
     }
     return new Set(
-      [...this.#moves].flatMap(([place, { staysUntilMs }]) => (staysUntilMs > nowMs ? [place] : [])),
+      [...this.#moves].flatMap(([place, { staysUntilMs }]) =>
+        staysUntilMs > nowMs ? [place] : [],
+      ),
     );
   }
 }

@@ -1,5 +1,5 @@
-// What a plan that is not empty means to an operator: each outstanding step is something that is missing now, and
-// concerns the attachments that judgement.ts says. Pure.
+// What a plan that is not empty means to an operator: each outstanding step is something that is
+// missing now, and concerns the attachments that judgement.ts says. Pure.
 
 import { addedBytes, aggregatePage } from '../wire/aggregate.ts';
 import { remedies } from '../protocol/remedies.ts';
@@ -49,7 +49,10 @@ function whoseList(list: number): string {
   return list === NODE_LIST ? 'of the node' : `of aggregate ${list}`;
 }
 
-/** The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs: they are told of per device. */
+/**
+ * The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs:
+ * they are told of per device.
+ */
 function textOf(step: Step, observed: Observed, parties: Parties): string | undefined {
   switch (step.kind) {
     case 'attach': {
@@ -113,7 +116,8 @@ class Parties {
       for (const ifindex of hostInterfaceIndexesOf(record)) this.#owners.set(ifindex, record);
       for (const direction of DIRECTIONS) {
         const id = aggregateIdOf(record, direction);
-        if (id !== undefined) this.#aggregates.set(id, { of: 'attachment', key: record, direction });
+        if (id !== undefined)
+          this.#aggregates.set(id, { of: 'attachment', key: record, direction });
       }
     }
   }
@@ -170,8 +174,9 @@ class Parties {
   }
 
   /**
-   * Whom it concerns that a device does not hold packets as it has to. `isRefused`: its qdisc is somebody's and stays, so
-   * exits above it have no program, also for what leaves by their other devices.
+   * Whom it concerns that a device does not hold packets as it has to. `isRefused`: its qdisc is
+   * somebody's and stays, so exits above it have no program, also for what leaves by their other
+   * devices.
    */
   concernedByQdisc(ifindex: number, isRefused: boolean): Scope[] {
     const receiving = cappedDirections(this.#owners.get(ifindex)).filter(
@@ -184,7 +189,10 @@ class Parties {
     return [...receiving, isRefused && isBelow ? { of: 'senders' } : this.#sendersBy(ifindex)];
   }
 
-  /** Entries of a list that should be empty are not looked up by anybody: see AggregateConfig.exemptions. */
+  /**
+   * Entries of a list that should be empty are not looked up by anybody: see
+   * AggregateConfig.exemptions.
+   */
   #byExemptions(list: number, texts: readonly string[]): Scope[] {
     if (texts.length === 0) return [];
     if (list === NODE_LIST) return this.#desired.attachments.flatMap(cappedDirections);
@@ -260,7 +268,10 @@ export function unheldSentences(record: AttachmentRecord): string[] {
   );
 }
 
-/** Every reason why a cap is not enforced as it should be, with whom it concerns; empty when all are. */
+/**
+ * Every reason why a cap is not enforced as it should be, with whom it concerns; empty when all
+ * are.
+ */
 export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const parties = new Parties(desired, observed);
   const missing = plan.steps.flatMap((step): Problem[] => {
@@ -280,7 +291,9 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
     }));
   });
   const gone = desired.attachments
-    .filter((record) => !hostInterfaceIndexesOf(record).some((ifindex) => observed.devices.has(ifindex)))
+    .filter(
+      (record) => !hostInterfaceIndexesOf(record).some((ifindex) => observed.devices.has(ifindex)),
+    )
     .map((record) => ({
       ...{ text: `${record.hostInterface}${ofPod(record)} is gone`, place: record.hostInterface },
       scopes: cappedDirections(record),

@@ -1,8 +1,10 @@
-// How far the node's routes lead over each of its devices: all that exits follow from (exits.ts), of 100,000 routes. Pure.
+// How far the node's routes lead over each of its devices: all that exits follow from (exits.ts),
+// of 100,000 routes. Pure.
 //
-// A route that is there proves that its device leads as far as it does. So a few are remembered for each device, its
-// witnesses, and what happens to any other route changes nothing. Which ones depends on their keys alone, so a route that
-// goes and comes again is a witness again, and a quarter of all routes may flap without a device running out of witnesses.
+// A route that is there proves that its device leads as far as it does. So a few are remembered for
+// each device, its witnesses, and what happens to any other route changes nothing. Which ones
+// depends on their keys alone, so a route that goes and comes again is a witness again, and a
+// quarter of all routes may flap without a device running out of witnesses.
 
 import type { Reach, RouteBrief } from '../wire/route-brief.ts';
 import type { Nexthop } from '../wire/nexthop-message.ts';
@@ -42,7 +44,10 @@ export class Reaches {
     this.#nexthops = new Nexthops(nexthops);
   }
 
-  /** Whether a device may lead less far than it seems, or farther: only reading all routes anew tells. */
+  /**
+   * Whether a device may lead less far than it seems, or farther: only reading all routes anew
+   * tells.
+   */
   get isDoubtful(): boolean {
     return this.#isDoubtful || this.#unproven.size > 0;
   }
@@ -68,14 +73,18 @@ export class Reaches {
   hear(event: RtEvent): readonly number[] {
     switch (event.kind) {
       case 'route':
-        return event.change === 'added' ? this.add(event.route) : this.#take(event.change, event.route);
+        return event.change === 'added'
+          ? this.add(event.route)
+          : this.#take(event.change, event.route);
       case 'link':
         this.#hearLink(event);
         return [];
       case 'nexthop':
         if (!this.#nexthops.change(event.change, event.nexthop)) return [];
         this.doubt();
-        return [...new Set([...this.#shared, ...(this.#nexthops.devicesOf(event.nexthop.id) ?? [])])];
+        return [
+          ...new Set([...this.#shared, ...(this.#nexthops.devicesOf(event.nexthop.id) ?? [])]),
+        ];
       case 'lost':
         this.doubt();
         return [];
@@ -100,7 +109,11 @@ export class Reaches {
     if (former !== undefined && RANK[reach] < RANK[former.reach]) return false;
     const isFarther = former?.reach !== reach;
     if (isFarther) this.#remove(ifindex);
-    const device = this.#devices.get(ifindex) ?? { reach, witnesses: new Set(), keyLimit: ALL_KEYS };
+    const device = this.#devices.get(ifindex) ?? {
+      reach,
+      witnesses: new Set(),
+      keyLimit: ALL_KEYS,
+    };
     this.#devices.set(ifindex, device);
     if (this.#unproven.delete(ifindex)) device.keyLimit = ALL_KEYS;
     if (key >= device.keyLimit) return false;
@@ -112,10 +125,14 @@ export class Reaches {
 
   #halve(ifindex: number, device: Device): void {
     device.keyLimit /= 2;
-    for (const key of device.witnesses) if (key >= device.keyLimit) this.#removeWitness(ifindex, device, key);
+    for (const key of device.witnesses)
+      if (key >= device.keyLimit) this.#removeWitness(ifindex, device, key);
   }
 
-  /** A route was deleted or replaced by this one, which has the same key; what was replaced may have led anywhere. */
+  /**
+   * A route was deleted or replaced by this one, which has the same key; what was replaced may have
+   * led anywhere.
+   */
   #take(change: 'deleted' | 'replaced', route: RouteBrief): readonly number[] {
     const isKnown = change === 'deleted' && route.devices.length > 0;
     const places = isKnown ? route.devices : [...(this.#places.get(route.key) ?? [])];
@@ -128,7 +145,10 @@ export class Reaches {
     return [...gained, ...places.filter((ifindex) => this.#unproven.has(ifindex))];
   }
 
-  /** The kernel takes the routes of a device that goes or goes down, mostly without a word, and nexthop objects sooner. */
+  /**
+   * The kernel takes the routes of a device that goes or goes down, mostly without a word, and
+   * nexthop objects sooner.
+   */
   #hearLink({ ifindex, isUp, hasCarrier }: LinkEvent): void {
     const isGone = !isUp || (!hasCarrier && this.#nexthops.has(ifindex));
     if (!hasCarrier || !isUp) this.#nexthops.dropDevice(ifindex);

@@ -1,7 +1,8 @@
-// What a record must be, whole: kinds, ranges, names, and that it stands in the file of its name. Pure.
+// What a record must be, whole: kinds, ranges, names, and that it stands in the file of its name.
+// Pure.
 //
-// Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is or not at all; what it
-// holds beyond what is known here is left out.
+// Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is
+// or not at all; what it holds beyond what is known here is left out.
 
 import { crc32 } from 'node:zlib';
 import {
@@ -17,7 +18,12 @@ import {
   stringOf,
   type Fields,
 } from '../protocol/validate.ts';
-import { keyOf, type AttachParams, type CapChanges, type ChangedCaps } from '../protocol/messages.ts';
+import {
+  keyOf,
+  type AttachParams,
+  type CapChanges,
+  type ChangedCaps,
+} from '../protocol/messages.ts';
 import { podNamesOf } from '../protocol/pod-names.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { printable } from '../protocol/printable.ts';
@@ -49,7 +55,10 @@ const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 /** Names of qdiscs are those of kernel modules. */
 const QDISC_KIND = /^[a-z0-9_]{1,15}$/;
-/** The kernel gives a device 4096 transmit queues at most (net/core/rtnetlink.c), and mq each a leaf. */
+/**
+ * The kernel gives a device 4096 transmit queues at most (net/core/rtnetlink.c), and mq each a
+ * leaf.
+ */
 const MAX_FORMER_QDISCS = 4097;
 const MAX_OPTIONS_LENGTH = 65_536;
 
@@ -96,11 +105,15 @@ function kindOf(value: unknown): 'veth' | 'netkit' {
 /** Far above GSO_MAX_SIZE of linux/netdevice.h. */
 const MAX_GSO = 0xffff_ffff;
 
-function aggregateIdsOf(fields: Fields): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
+function aggregateIdsOf(
+  fields: Fields,
+): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
   const names = ['egressAggregateId', 'ingressAggregateId'] as const;
   const ids = names
     .filter((name) => fields[name] !== undefined)
-    .map((name) => [name, integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX)] as const);
+    .map(
+      (name) => [name, integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX)] as const,
+    );
   if (ids.length === 2 && ids[0]?.[1] === ids[1]?.[1])
     fail('ingressAggregateId', 'another than egressAggregateId', ids[1]?.[1]);
   return Object.fromEntries(ids);
@@ -112,7 +125,11 @@ function requireAggregates(record: AttachmentRecord): void {
     const rate = record.caps[direction] ?? record.changes?.[direction]?.rateBitsPerSec;
     const id = aggregateIdOf(record, direction);
     if ((rate === undefined) !== (id === undefined))
-      fail(`${direction}AggregateId`, rate === undefined ? 'absent without a rate' : 'there with a rate', id);
+      fail(
+        `${direction}AggregateId`,
+        rate === undefined ? 'absent without a rate' : 'there with a rate',
+        id,
+      );
   }
 }
 
@@ -122,7 +139,9 @@ function gsoLimitsOf(value: unknown, name: string): GsoLimits {
   return {
     gsoMaxSizeBytes: of('gsoMaxSizeBytes'),
     gsoMaxSegs: of('gsoMaxSegs'),
-    ...(fields['gsoIpv4MaxSizeBytes'] !== undefined && { gsoIpv4MaxSizeBytes: of('gsoIpv4MaxSizeBytes') }),
+    ...(fields['gsoIpv4MaxSizeBytes'] !== undefined && {
+      gsoIpv4MaxSizeBytes: of('gsoIpv4MaxSizeBytes'),
+    }),
   };
 }
 
@@ -243,21 +262,32 @@ function requireVersion(fields: Fields, version: unknown): void {
   const known = `this podpaced knows ${SEVERAL_VERSION}`;
   if (version === RECORD_VERSION || version === SEVERAL_VERSION) return;
   if (Number.isSafeInteger(version) && (version as number) > SEVERAL_VERSION)
-    throw new ShapeError(`it is of a newer podpaced: its record version is ${String(version)}, ${known}`);
+    throw new ShapeError(
+      `it is of a newer podpaced: its record version is ${String(version)}, ${known}`,
+    );
   fail('recordVersion', `${RECORD_VERSION} or ${SEVERAL_VERSION}`, fields['recordVersion']);
 }
 
-/** The oldest version that says all of a record: a release that reads less of it would hold less than was asked for. */
+/**
+ * The oldest version that says all of a record: a release that reads less of it would hold less
+ * than was asked for.
+ */
 function versionOf(record: object): number {
-  const isSeveral = ['podInterface', 'beside', 'unheld'].some((name) => Object.hasOwn(record, name));
+  const isSeveral = ['podInterface', 'beside', 'unheld'].some((name) =>
+    Object.hasOwn(record, name),
+  );
   return isSeveral ? SEVERAL_VERSION : RECORD_VERSION;
 }
 
 /**
- * The record that a file holds. `name` is the file's, without its suffix. Throws ShapeError that says in one printable
- * line what is wrong.
+ * The record that a file holds. `name` is the file's, without its suffix. Throws ShapeError that
+ * says in one printable line what is wrong.
  */
-export function parseRecord<K extends keyof Records>(kind: K, name: string, text: string): Records[K] {
+export function parseRecord<K extends keyof Records>(
+  kind: K,
+  name: string,
+  text: string,
+): Records[K] {
   try {
     const fields = fieldsOf(JSON.parse(text), 'record');
     requireVersion(fields, fields['recordVersion']);
@@ -268,17 +298,20 @@ export function parseRecord<K extends keyof Records>(kind: K, name: string, text
     if (pod !== undefined || fields['podChecksum'] !== undefined)
       requireChecksum(fields['podChecksum'], pod ?? {});
     const own = RECORD_NAMES[kind](record);
-    if (own !== name) throw new ShapeError(`it is the record of ${own}, which has a file of its own name`);
+    if (own !== name)
+      throw new ShapeError(`it is the record of ${own}, which has a file of its own name`);
     return record;
   } catch (error) {
-    // Whatever it is: text that nests too deep has JSON.stringify of the complaint run out of stack, too.
+    // Whatever it is: text that nests too deep has JSON.stringify of the complaint run out of
+    // stack, too.
     throw new ShapeError(printable((error as Error).message).slice(0, 300), { cause: error });
   }
 }
 
 /**
- * What is said of the pod has a checksum of its own: releases that know nothing of it read such a record as one that they
- * have written, and leave this out. Whatever comes later has to do the same.
+ * What is said of the pod has a checksum of its own: releases that know nothing of it read such a
+ * record as one that they have written, and leave this out. Whatever comes later has to do the
+ * same.
  */
 function podIn(record: object): PodOfRecord | undefined {
   const { addedAt } = record as PodOfRecord;
@@ -300,7 +333,9 @@ function withoutPod(record: object): object {
 
 function requireChecksum(checksum: unknown, said: object): void {
   if (checksum !== checksumOf(said))
-    throw new ShapeError('its checksum is not that of what it says: it was damaged, or changed by hand');
+    throw new ShapeError(
+      'its checksum is not that of what it says: it was damaged, or changed by hand',
+    );
 }
 
 /** Of what is known of a record: a digit that has become another one is seen by nothing else. */
@@ -319,10 +354,12 @@ export function formatRecord<K extends keyof Records>(kind: K, record: Records[K
 }
 
 /**
- * Attachments of which not more than one can be right, with the reason: they name the same aggregate or the same
- * interface.
+ * Attachments of which not more than one can be right, with the reason: they name the same
+ * aggregate or the same interface.
  */
-export function contradictionsOf(records: readonly AttachmentRecord[]): Map<AttachmentRecord, string> {
+export function contradictionsOf(
+  records: readonly AttachmentRecord[],
+): Map<AttachmentRecord, string> {
   const found = new Map<AttachmentRecord, string>();
   const owners = new Map<string, AttachmentRecord>();
   for (const record of records) {

@@ -1,5 +1,6 @@
-// What the helper remembers on disk because the kernel cannot hold it: which attachment owns which interface and
-// aggregates, and what stood on an exit before. Pure data; store.ts reads and writes it.
+// What the helper remembers on disk because the kernel cannot hold it: which attachment owns which
+// interface and aggregates, and what stood on an exit before. Pure data; store.ts reads and writes
+// it.
 
 import type {
   AttachmentKey,
@@ -12,14 +13,21 @@ import type {
   UnheldInterface,
 } from '../protocol/messages.ts';
 
-/** Of a record that tells of one host interface and nothing else: releases that know no more read it. */
+/**
+ * Of a record that tells of one host interface and nothing else: releases that know no more read
+ * it.
+ */
 export const RECORD_VERSION = 1;
-/** Of one that tells of several, or of ways that cannot be held: those releases leave it, and what the kernel holds of it, alone. */
+/**
+ * Of one that tells of several, or of ways that cannot be held: those releases leave it, and what
+ * the kernel holds of it, alone.
+ */
 export const SEVERAL_VERSION = 2;
 
 /**
- * Of which boot and which network namespace a device's index is: together they name one device. Absent in records of
- * 23c71bb; the cookie also where the kernel does not tell it (SO_NETNS_COOKIE).
+ * Of which boot and which network namespace a device's index is: together they name one device.
+ * Absent in records of 23c71bb; the cookie also where the kernel does not tell it
+ * (SO_NETNS_COOKIE).
  */
 export interface Origin {
   readonly bootId?: string;
@@ -27,11 +35,14 @@ export interface Origin {
 }
 
 /**
- * What a record says of its pod for people. Absent in records of versions that did not ask, and of attachments of which the
- * runtime has named no pod.
+ * What a record says of its pod for people. Absent in records of versions that did not ask, and of
+ * attachments of which the runtime has named no pod.
  */
 export interface PodOfRecord extends PodNames {
-  /** When the attachment was added first, in UTC (ISO 8601): of two sandboxes of one pod the later is the newer. */
+  /**
+   * When the attachment was added first, in UTC (ISO 8601): of two sandboxes of one pod the later
+   * is the newer.
+   */
   readonly addedAt?: string;
 }
 
@@ -54,9 +65,14 @@ export interface AttachmentRecord extends AttachmentKey, Origin, PodOfRecord {
   /** Aggregate of the effective egress cap; absent without one. */
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
-  /** Segment offload of the pod's interface while a cap limits it; absent in records of versions that did not keep it. */
+  /**
+   * Segment offload of the pod's interface while a cap limits it; absent in records of versions
+   * that did not keep it.
+   */
   readonly gso?: LimitedGso;
-  /** The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone. */
+  /**
+   * The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone.
+   */
   readonly podInterface?: string;
   /** Further ways, which share its aggregates; absent when there are none. */
   readonly beside?: readonly HostInterfaceRecord[];
@@ -95,11 +111,17 @@ export interface FormerQdisc {
 export interface ExitRecord extends Origin {
   readonly ifindex: number;
   readonly name: string;
-  /** Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its leaves. */
+  /**
+   * Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its
+   * leaves.
+   */
   readonly formerQdiscs: readonly FormerQdisc[];
 }
 
-/** What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in force. */
+/**
+ * What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in
+ * force.
+ */
 export interface Wish extends AttachParams, PodOfRecord {
   readonly hostInterfaceIndex: number;
   readonly kind?: AttachmentKind;
@@ -118,9 +140,20 @@ export interface HostInterfaceRecord {
   readonly gso?: LimitedGso;
 }
 
-/** The ways of an attachment, which share its caps: first the one of CNI_IFNAME, as long as it is there. */
+/**
+ * The ways of an attachment, which share its caps: first the one of CNI_IFNAME, as long as it is
+ * there.
+ */
 export function hostInterfacesOf(record: AttachmentRecord): readonly HostInterfaceRecord[] {
-  const { ifname, podInterface = ifname, hostInterface, hostInterfaceIndex, kind, hostRouting, gso } = record;
+  const {
+    ifname,
+    podInterface = ifname,
+    hostInterface,
+    hostInterfaceIndex,
+    kind,
+    hostRouting,
+    gso,
+  } = record;
   return [
     {
       ...{ podInterface, hostInterface, hostInterfaceIndex },
@@ -140,7 +173,10 @@ export function hostInterfaceIndexesOf({
   return [hostInterfaceIndex, ...beside.map((one) => one.hostInterfaceIndex)];
 }
 
-/** The record with these ways, of which the first takes the place of the former first; undefined without any. */
+/**
+ * The record with these ways, of which the first takes the place of the former first; undefined
+ * without any.
+ */
 function withWays(
   record: AttachmentRecord,
   [first, ...beside]: readonly HostInterfaceRecord[],
@@ -187,16 +223,21 @@ export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
 /** What a record says of its device. */
 export type DeviceClaim = Origin & { readonly name: string; readonly kind?: AttachmentKind };
 
-/** True when a record cannot be of a device that is there now: it is of another boot, or of another namespace. */
+/**
+ * True when a record cannot be of a device that is there now: it is of another boot, or of another
+ * namespace.
+ */
 export function isOutlived(record: Origin, origin: Origin): boolean {
   return (['bootId', 'netnsCookie'] as const).some(
-    (name) => record[name] !== undefined && origin[name] !== undefined && record[name] !== origin[name],
+    (name) =>
+      record[name] !== undefined && origin[name] !== undefined && record[name] !== origin[name],
   );
 }
 
 /**
- * Whether the device that now has a record's index is the one that the record was made of. Within one boot and namespace
- * an index is not given twice, so a device may have got another name; without knowing these, its name must be the same.
+ * Whether the device that now has a record's index is the one that the record was made of. Within
+ * one boot and namespace an index is not given twice, so a device may have got another name;
+ * without knowing these, its name must be the same.
  */
 export function isSameDevice(
   claim: DeviceClaim,

@@ -35,12 +35,18 @@ export function knownExits(exits: readonly Exit[]): KnownExits {
   return new Map(exits.map((exit) => [exit.ifindex, exit]));
 }
 
-/** Of the ways into pods nothing is told but a new name: there may be a thousand, and they come and go with the pods. */
+/**
+ * Of the ways into pods nothing is told but a new name: there may be a thousand, and they come and
+ * go with the pods.
+ */
 function isTold(exit: Exit | undefined): exit is Exit {
   return exit !== undefined && exit.role !== 'pod';
 }
 
-/** Whether a step writes an overhead that an exit has had before: what stood there was somebody's damage, and no former figure. */
+/**
+ * Whether a step writes an overhead that an exit has had before: what stood there was somebody's
+ * damage, and no former figure.
+ */
 export function isSameAsBefore(step: Step, before: KnownExits): boolean {
   if (step.kind !== 'write-overhead') return true;
   const former = before.get(step.ifindex)?.overhead;
@@ -53,8 +59,12 @@ function addedBytesOf({ overhead }: Exit): number {
 
 /** Which exits have come, gone or got another name or overhead, a sentence for each. */
 export function exitChangesOf(before: KnownExits, after: KnownExits): string[] {
-  const gone = [...before.values()].filter((exit) => isTold(exit) && !isTold(after.get(exit.ifindex)));
-  const come = [...after.values()].filter((exit) => isTold(exit) && !isTold(before.get(exit.ifindex)));
+  const gone = [...before.values()].filter(
+    (exit) => isTold(exit) && !isTold(after.get(exit.ifindex)),
+  );
+  const come = [...after.values()].filter(
+    (exit) => isTold(exit) && !isTold(before.get(exit.ifindex)),
+  );
   const renamed = [...after.values()].flatMap(({ ifindex, name }) => {
     const former = before.get(ifindex)?.name ?? name;
     return former === name ? [] : [`${former} is called ${name} now`];
@@ -93,23 +103,32 @@ function configText(config: AggregateConfig): string {
 /** An exit that a step puts back, as people are told of it; undefined of another step. */
 export function restoredOf(step: Step): string | undefined {
   if (step.kind !== 'restore-root') return undefined;
-  return step.isRecordLost ? `${step.exit.name} (its record was lost: the default)` : step.exit.name;
+  return step.isRecordLost
+    ? `${step.exit.name} (its record was lost: the default)`
+    : step.exit.name;
 }
 
 function exemptionRepair(list: number, attachments: readonly AttachmentRecord[]): string {
   const record = attachments.find((each) =>
     DIRECTIONS.some((direction) => aggregateIdOf(each, direction) === list),
   );
-  const whose = list === NODE_LIST ? 'the node' : record === undefined ? `aggregate ${list}` : nameOf(record);
+  const whose =
+    list === NODE_LIST ? 'the node' : record === undefined ? `aggregate ${list}` : nameOf(record);
   return `The exempt addresses of ${whose} in the map exemptions were not its own: wrote them again`;
 }
 
 /** The attachment that a host interface is of. */
-function ownerOf(attachments: readonly AttachmentRecord[], ifindex: number): AttachmentRecord | undefined {
+function ownerOf(
+  attachments: readonly AttachmentRecord[],
+  ifindex: number,
+): AttachmentRecord | undefined {
   return attachments.find((record) => hostInterfaceIndexesOf(record).includes(ifindex));
 }
 
-/** The warning that belongs to a step which reconciling found necessary; undefined for steps on anything but maps. */
+/**
+ * The warning that belongs to a step which reconciling found necessary; undefined for steps on
+ * anything but maps.
+ */
 export function repairOf(
   step: Step,
   attachments: readonly AttachmentRecord[],
@@ -131,7 +150,9 @@ export function repairOf(
   if (step.kind === 'write-exemptions') return exemptionRepair(step.list, attachments);
   if (step.kind === 'write-config') {
     for (const direction of DIRECTIONS) {
-      const record = attachments.find((each) => aggregateIdOf(each, direction) === step.aggregateId);
+      const record = attachments.find(
+        (each) => aggregateIdOf(each, direction) === step.aggregateId,
+      );
       if (record === undefined) continue;
       const found = observed.configs.get(step.aggregateId);
       return (
@@ -142,10 +163,12 @@ export function repairOf(
   }
   if (step.kind === 'write-host-interface') {
     const record = ownerOf(attachments, step.ifindex);
-    const own = record && hostInterfacesOf(record).find((one) => one.hostInterfaceIndex === step.ifindex);
+    const own =
+      record && hostInterfacesOf(record).find((one) => one.hostInterfaceIndex === step.ifindex);
     if (record === undefined || own === undefined) return undefined;
     const found = observed.hostInterfaces.get(step.ifindex);
-    const entry = found === undefined ? 'nothing' : `aggregates ${found.egressId} and ${found.ingressId}`;
+    const entry =
+      found === undefined ? 'nothing' : `aggregates ${found.egressId} and ${found.ingressId}`;
     const { egressId, ingressId } = step.entry;
     return `The map entry of ${own.hostInterface} of ${nameOf(record)} was wrong: found ${entry}; wrote aggregates ${egressId} and ${ingressId}`;
   }

@@ -20,8 +20,8 @@ import {
 } from './layers.ts';
 
 /**
- * Charged for each packet that is read from a tun or tap where nothing else is configured: what WireGuard in a process adds over
- * IPv4. OpenVPN adds 66 with AES-GCM, a plain tunnel by UDP 42.
+ * Charged for each packet that is read from a tun or tap where nothing else is configured: what
+ * WireGuard in a process adds over IPv4. OpenVPN adds 66 with AES-GCM, a plain tunnel by UDP 42.
  */
 export const TUN_OVERHEAD_BYTES = 74;
 export const MAX_TUN_OVERHEAD_BYTES = 1000;
@@ -37,26 +37,44 @@ const GRE_FIELD = 4;
 const VXLAN = 8;
 /** RFC 8926, section 3.4; options are what packets of an external device may have. */
 const GENEVE = 8;
-/** A destination option of IPv6 with the padding around it: RFC 2473, section 4.1.1; init_tel_txopt of net/ipv6/ip6_tunnel.c. */
+/**
+ * A destination option of IPv6 with the padding around it: RFC 2473, section 4.1.1; init_tel_txopt
+ * of net/ipv6/ip6_tunnel.c.
+ */
 const ENCAPSULATION_LIMIT = 8;
-/** draft-ietf-intarea-gue, section 3.1: flags, protocol, length; the private flag and its field for the remote checksum. */
+/**
+ * draft-ietf-intarea-gue, section 3.1: flags, protocol, length; the private flag and its field for
+ * the remote checksum.
+ */
 const GUE = 4;
 const GUE_REMOTE_CHECKSUM = 8;
-/** erspan_hdr_len of net/erspan.h: draft-foschiano-erspan, types I, II and III; version 0 has no sequence number in GRE. */
+/**
+ * erspan_hdr_len of net/erspan.h: draft-foschiano-erspan, types I, II and III; version 0 has no
+ * sequence number in GRE.
+ */
 const ERSPAN: Readonly<Record<number, number>> = { 0: 0, 1: 8, 2: 12 };
 /** WireGuard's paper, section 5.4.6: 16 bytes of header, 16 of tag, and padding to 16. */
 const WIREGUARD = 32;
 const WIREGUARD_ALIGN = 16;
-/** IEEE 802.1AE, clause 9: SecTAG with its EtherType, the sender's identifier, the usual check value. */
+/**
+ * IEEE 802.1AE, clause 9: SecTAG with its EtherType, the sender's identifier, the usual check
+ * value.
+ */
 const MACSEC_TAG = 8;
 const MACSEC_SCI = 8;
 const MACSEC_ICV = 16;
-/** IEC 62439-3: the tag of HSR (HSR_HLEN of net/hsr/hsr_main.h), and as long the trailer of PRP. The figure is one for each slave. */
+/**
+ * IEC 62439-3: the tag of HSR (HSR_HLEN of net/hsr/hsr_main.h), and as long the trailer of PRP. The
+ * figure is one for each slave.
+ */
 const HSR_TAG = 6;
 /** RFC 2516, section 4, and the protocol field of RFC 1661. */
 const PPPOE = 6;
 const PPP_PROTOCOL = 2;
-/** RFC 3931, sections 4.1.1 and 4.1.2; RFC 2661, section 3.1; l2tp_session_set_header_len of net/l2tp/l2tp_core.c. */
+/**
+ * RFC 3931, sections 4.1.1 and 4.1.2; RFC 2661, section 3.1; l2tp_session_set_header_len of
+ * net/l2tp/l2tp_core.c.
+ */
 const L2TP_SESSION_ID = 4;
 const L2TP_IN_UDP = 4;
 const L2TP_SUBLAYER = 4;
@@ -69,11 +87,31 @@ const OPENVPN = 24;
 
 /** What leaves on a device is the same on the one that it leaves the node by. */
 export const TRANSPARENT: ReadonlySet<string> = new Set([
-  ...['veth', 'netkit', 'bond', 'team', 'bridge', 'openvswitch', 'macvlan', 'macvtap', 'ipvlan', 'ipvtap'],
+  ...[
+    'veth',
+    'netkit',
+    'bond',
+    'team',
+    'bridge',
+    'openvswitch',
+    'macvlan',
+    'macvtap',
+    'ipvlan',
+    'ipvtap',
+  ],
   ...['vrf', 'dummy', 'ifb', 'nlmon', 'netdevsim', 'vcan', 'virt_wifi'],
 ]);
-/** Of these, those that hand on to the device that they are tied to, and those that hand on to their ports. */
-const STACKED: ReadonlySet<string> = new Set(['macvlan', 'macvtap', 'ipvlan', 'ipvtap', 'virt_wifi']);
+/**
+ * Of these, those that hand on to the device that they are tied to, and those that hand on to their
+ * ports.
+ */
+const STACKED: ReadonlySet<string> = new Set([
+  'macvlan',
+  'macvtap',
+  'ipvlan',
+  'ipvtap',
+  'virt_wifi',
+]);
 export const MASTERS: ReadonlySet<string> = new Set(['bond', 'team', 'bridge']);
 
 function outerIp({ tunnel }: Link): number {
@@ -102,7 +140,10 @@ function greOf(link: Link): Layer {
   return inIp(link, GRE + (link.tunnel?.greFields ?? 0) * GRE_FIELD, TOLD_GRE);
 }
 
-/** Without a far end it has outer headers for a link header, which are on the packet by then (ipgre_header of net/ipv4/ip_gre.c). */
+/**
+ * Without a far end it has outer headers for a link header, which are on the packet by then
+ * (ipgre_header of net/ipv4/ip_gre.c).
+ */
 function greOfPackets(link: Link): Layer {
   const { remote, isExternal } = link.tunnel ?? {};
   if (remote !== undefined || isExternal === true || link.tunnel === undefined) return greOf(link);
@@ -129,7 +170,10 @@ function macsec({ tunnel }: Link): Layer {
   return frame(bytes, sci === undefined ? { certainty: 'estimated' } : {});
 }
 
-/** RFC 2516, or where there is no such session PPP in L2TP. A device of PPP does not say what its sessions are. */
+/**
+ * RFC 2516, or where there is no such session PPP in L2TP. A device of PPP does not say what its
+ * sessions are.
+ */
 function ppp(_link: Link, around: Surroundings): Layer {
   const { pppoeDevices, l2tpSessions, l2tpTunnels, byIndex } = around;
   const inL2tp = l2tpSessions.filter(({ isPpp }) => isPpp);
@@ -167,13 +211,19 @@ function unbacked(link: Link, around: Surroundings): Layer {
   const session = around.l2tpSessions.find(({ ifname }) => ifname === link.name);
   if (session === undefined) return estimate(link, around);
   const layer = l2tp(session, around.l2tpTunnels);
-  // That a session does without its sublayer the kernel says by the MTU that it gave the device, and by nothing else.
+  // That a session does without its sublayer the kernel says by the MTU that it gave the device,
+  // and by nothing else.
   const { mtu = USUAL_MTU } = belowOf(link, layer, around) ?? {};
   const without = lengthOf(layer.steps) + ETHERNET - L2TP_SUBLAYER;
-  return mtu - link.mtu === without ? { ...layer, steps: [...layer.steps, { add: -L2TP_SUBLAYER }] } : layer;
+  return mtu - link.mtu === without
+    ? { ...layer, steps: [...layer.steps, { add: -L2TP_SUBLAYER }] }
+    : layer;
 }
 
-/** Of a kind that is not known: what it asks for in front of packets and behind them, or what its MTU leaves below. */
+/**
+ * Of a kind that is not known: what it asks for in front of packets and behind them, or what its
+ * MTU leaves below.
+ */
 function estimate(link: Link, around: Surroundings): Layer {
   const room = (link.headroomBytes ?? 0) + (link.tailroomBytes ?? 0);
   const held = (bytes: number): number => Math.min(Math.max(bytes, 0), MAX_ESTIMATE);
@@ -188,7 +238,10 @@ function unknown(_link: Link, { tunOverheadBytes }: Surroundings): Layer {
   return { steps: [{ add: tunOverheadBytes }], goesOnAs: 'done', certainty: 'unknown' };
 }
 
-/** By the kind of the device. The inner Ethernet header that some carry is part of the packet's length already. */
+/**
+ * By the kind of the device. The inner Ethernet header that some carry is part of the packet's
+ * length already.
+ */
 const LAYERS: Readonly<Record<string, (link: Link, around: Surroundings) => Layer>> = {
   vlan: () => frame(VLAN_TAG),
   macsec,
@@ -217,7 +270,11 @@ const LAYERS: Readonly<Record<string, (link: Link, around: Surroundings) => Laye
 /** What a device does to a packet that is sent on it. */
 export function layerOf(link: Link, around: Surroundings): Layer {
   const { kind } = link;
-  if (kind === undefined) return link.isUnbacked ? unbacked(link, around) : { steps: [], goesOnAs: 'done' };
+  if (kind === undefined)
+    return link.isUnbacked ? unbacked(link, around) : { steps: [], goesOnAs: 'done' };
   if (TRANSPARENT.has(kind)) return { steps: [], goesOnAs: STACKED.has(kind) ? 'frame' : 'done' };
-  return (Object.hasOwn(LAYERS, kind) ? LAYERS[kind] : undefined)?.(link, around) ?? estimate(link, around);
+  return (
+    (Object.hasOwn(LAYERS, kind) ? LAYERS[kind] : undefined)?.(link, around) ??
+    estimate(link, around)
+  );
 }

@@ -14,10 +14,15 @@ function scaled(digits: string, factor: number): number | undefined {
   return Math.abs(product - rounded) <= rounded * Number.EPSILON ? rounded : undefined;
 }
 
-/** Bits in a text like `800`, `100k`, `1.5M`, `10Mbit`; upper and lower case alike. Throws UnitError. */
+/**
+ * Bits in a text like `800`, `100k`, `1.5M`, `10Mbit`; upper and lower case alike. Throws
+ * UnitError.
+ */
 function parseBits(text: string, suffix: RegExp, what: string): number {
-  const [, digits, prefix] = /^(\d+(?:\.\d+)?)([kmgtp]?)$/i.exec(text.trim().replace(suffix, '')) ?? [];
-  const bits = digits === undefined ? undefined : scaled(digits, PREFIXES[(prefix ?? '').toLowerCase()] ?? 1);
+  const [, digits, prefix] =
+    /^(\d+(?:\.\d+)?)([kmgtp]?)$/i.exec(text.trim().replace(suffix, '')) ?? [];
+  const bits =
+    digits === undefined ? undefined : scaled(digits, PREFIXES[(prefix ?? '').toLowerCase()] ?? 1);
   if (bits !== undefined && Number.isSafeInteger(bits)) return bits;
   throw new UnitError(`Cannot read the ${what} ${JSON.stringify(text)}`);
 }
@@ -27,7 +32,9 @@ export function parseRate(text: string): number {
   try {
     return parseBits(text, /bit(?:\/s)?$/i, 'rate');
   } catch (error) {
-    throw new UnitError(`${(error as Error).message}: write bits per second, such as 800k, 10M or 2.5G`);
+    throw new UnitError(
+      `${(error as Error).message}: write bits per second, such as 800k, 10M or 2.5G`,
+    );
   }
 }
 
@@ -42,10 +49,13 @@ export function parseBurst(text: string): number {
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
 
-/** Nanoseconds in a text like `50ms`, `500us` or `1.5s`; the unit must be there. Throws UnitError. */
+/**
+ * Nanoseconds in a text like `50ms`, `500us` or `1.5s`; the unit must be there. Throws UnitError.
+ */
 export function parseDuration(text: string): number {
   const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*(ns|us|ms|s)$/.exec(text.trim()) ?? [];
-  const durationNs = digits === undefined ? undefined : scaled(digits, DURATION_UNITS[unit ?? ''] ?? 0);
+  const durationNs =
+    digits === undefined ? undefined : scaled(digits, DURATION_UNITS[unit ?? ''] ?? 0);
   if (durationNs !== undefined && Number.isSafeInteger(durationNs)) return durationNs;
   throw new UnitError(
     `Cannot read the duration ${JSON.stringify(text)}: write it with its unit, such as 500us, 50ms or 1s`,

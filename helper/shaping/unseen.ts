@@ -1,5 +1,6 @@
-// What comes up from a pod and the classifier never sees: while somebody has taken it or its entry away, or where an XDP program
-// comes before it. The device counts that as well; the difference between two looks is unseen. Pure.
+// What comes up from a pod and the classifier never sees: while somebody has taken it or its entry
+// away, or where an XDP program comes before it. The device counts that as well; the difference
+// between two looks is unseen. Pure.
 
 /** Of what a device has received, for its counter and the book are not read at one instant. */
 const TOLERANCE = 0.02;
@@ -32,7 +33,8 @@ export class Unseen {
   add(counted: ReadonlyMap<number, Counted>): void {
     const entries = [...counted].map(([id, now]): [number, Known] => {
       const before = this.#known.get(id);
-      if (before === undefined || before.devices !== now.devices) return [id, { ...now, unseenBytes: 0 }];
+      if (before === undefined || before.devices !== now.devices)
+        return [id, { ...now, unseenBytes: 0 }];
       const received = now.receivedBytes - before.receivedBytes;
       // A counter that goes back has begun anew.
       const seen = now.seenBytes - before.seenBytes;

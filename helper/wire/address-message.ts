@@ -35,7 +35,8 @@ export interface NewAddress extends InterfaceAddress {
 export function decodeInterfaceAddress(payload: Buffer): InterfaceAddress {
   requireLength('address', payload, IFADDRMSG_BYTES);
   const attributes = Attributes.decode(payload.subarray(IFADDRMSG_BYTES));
-  // IFA_ADDRESS is the far end of a point-to-point address; IFA_LOCAL, where present, is always our own.
+  // IFA_ADDRESS is the far end of a point-to-point address; IFA_LOCAL, where present, is always our
+  // own.
   const bytes = attributes.bytes(IFA_LOCAL) ?? attributes.bytes(IFA_ADDRESS) ?? Buffer.alloc(0);
   return {
     ifindex: payload.readUInt32LE(4),
@@ -54,7 +55,8 @@ export function encodeAddressQuery(ifindex: number): Buffer {
 /** Adds or deletes an address. Throws RangeError when `address` is none. */
 export function encodeInterfaceAddress(address: NewAddress): Buffer {
   const flags =
-    (address.noDad === true ? IFA_F_NODAD : 0) | (address.noPrefixRoute === true ? IFA_F_NOPREFIXROUTE : 0);
+    (address.noDad === true ? IFA_F_NODAD : 0) |
+    (address.noPrefixRoute === true ? IFA_F_NOPREFIXROUTE : 0);
   const bytes = encodeAddress(address.address);
   const header = Buffer.alloc(IFADDRMSG_BYTES);
   header.writeUInt8(addressFamily(address.address), 0);

@@ -1,7 +1,11 @@
-// Keys and values of the maps that the helper shares with bpf/podpace.bpf.c, byte for byte the structs there
-// and in bpf/departure.h. Everything is in the machine's own byte order, which is little-endian where podpace runs.
+// Keys and values of the maps that the helper shares with bpf/podpace.bpf.c, byte for byte the
+// structs there and in bpf/departure.h. Everything is in the machine's own byte order, which is
+// little-endian where podpace runs.
 
-/** Ids that the datapath knows; they lie above any receive queue that a driver records in queue_mapping. */
+/**
+ * Ids that the datapath knows; they lie above any receive queue that a driver records in
+ * queue_mapping.
+ */
 export const AGGREGATE_ID_MIN = 4096;
 export const AGGREGATE_ID_MAX = 20479;
 export const AGGREGATE_COUNT = AGGREGATE_ID_MAX - AGGREGATE_ID_MIN + 1;
@@ -32,7 +36,10 @@ export const FRAME_OVERHEAD_SIZE = 16;
 /** Buckets of the sojourn histogram. */
 export const SOJOURN_BUCKETS = 16;
 
-/** struct aggregate_config: how an aggregate is paced. A rate of 0 marks an entry that is not in use. */
+/**
+ * struct aggregate_config: how an aggregate is paced. A rate of 0 marks an entry that is not in
+ * use.
+ */
 export interface AggregateConfig {
   readonly rateBytesPerSec: number;
   readonly horizonNs: number;
@@ -73,9 +80,17 @@ const COUNTER_NAMES = [
 /** Words in front of the histogram: the counters and a reserved one. */
 const SOJOURN_WORD = 10;
 
-/** struct aggregate_counters: what became of an aggregate's packets, of one CPU or of several together. */
-export interface AggregateCounters extends Readonly<Record<(typeof COUNTER_NAMES)[number], bigint>> {
-  /** Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes the rest. */
+/**
+ * struct aggregate_counters: what became of an aggregate's packets, of one CPU or of several
+ * together.
+ */
+export interface AggregateCounters extends Readonly<
+  Record<(typeof COUNTER_NAMES)[number], bigint>
+> {
+  /**
+   * Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes
+   * the rest.
+   */
   readonly sojourn: readonly bigint[];
 }
 
@@ -123,13 +138,19 @@ function requireLength(what: string, value: Buffer, length: number): void {
   throw new RangeError(`Cannot decode ${what}: ${value.length} bytes, expected ${length}`);
 }
 
-/** Where an aggregate stands in the maps whose names begin with aggregate. Throws RangeError for an id out of range. */
+/**
+ * Where an aggregate stands in the maps whose names begin with aggregate. Throws RangeError for an
+ * id out of range.
+ */
 export function aggregateIndex(id: number): number {
   requireRange('aggregate id', id, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
   return id - AGGREGATE_ID_MIN;
 }
 
-/** Number of the page that an aggregate's state and counters stand in. Throws RangeError for an id out of range. */
+/**
+ * Number of the page that an aggregate's state and counters stand in. Throws RangeError for an id
+ * out of range.
+ */
 export function aggregatePage(id: number): number {
   return Math.floor(aggregateIndex(id) / AGGREGATES_PER_PAGE);
 }
@@ -141,8 +162,16 @@ export function encodeAggregateKey(id: number): Buffer {
   return key;
 }
 
-/** The durations of struct aggregate_config behind the rate, in its order; the exemptions follow. */
-const DURATION_NAMES = ['horizonNs', 'idleCreditNs', 'sparseCreditNs', 'targetNs', 'intervalNs'] as const;
+/**
+ * The durations of struct aggregate_config behind the rate, in its order; the exemptions follow.
+ */
+const DURATION_NAMES = [
+  'horizonNs',
+  'idleCreditNs',
+  'sparseCreditNs',
+  'targetNs',
+  'intervalNs',
+] as const;
 
 /** Value of the map aggregate_config. Throws RangeError when a number is out of range. */
 export function encodeAggregateConfig(config: AggregateConfig): Buffer {
@@ -159,8 +188,8 @@ export function encodeAggregateConfig(config: AggregateConfig): Buffer {
 }
 
 /**
- * Reads a value of aggregate_config, also a damaged one that encodeAggregateConfig would refuse: a rate beyond 2^53
- * comes out rounded, and so unequal to any that is valid.
+ * Reads a value of aggregate_config, also a damaged one that encodeAggregateConfig would refuse: a
+ * rate beyond 2^53 comes out rounded, and so unequal to any that is valid.
  */
 export function decodeAggregateConfig(value: Buffer): AggregateConfig {
   requireLength('aggregate config', value, AGGREGATE_CONFIG_SIZE);
@@ -204,7 +233,9 @@ export function decodeAggregateCounters(value: Buffer): AggregateCounters {
 export function sumAggregateCounters(values: readonly AggregateCounters[]): AggregateCounters {
   const sum = (pick: (counters: AggregateCounters) => bigint): bigint =>
     values.reduce((total, counters) => total + pick(counters), 0n);
-  const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, sum((each) => each[name])]));
+  const counters = Object.fromEntries(
+    COUNTER_NAMES.map((name) => [name, sum((each) => each[name])]),
+  );
   return {
     ...(counters as Record<(typeof COUNTER_NAMES)[number], bigint>),
     sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) =>
@@ -231,7 +262,10 @@ function requireIdOrNone(what: string, id: number): void {
   if (id !== AGGREGATE_ID_NONE) requireRange(what, id, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
 }
 
-/** Value of the map host_interfaces. Throws RangeError for an id that is neither in range nor AGGREGATE_ID_NONE. */
+/**
+ * Value of the map host_interfaces. Throws RangeError for an id that is neither in range nor
+ * AGGREGATE_ID_NONE.
+ */
 export function encodeHostInterface(hostInterface: HostInterface): Buffer {
   requireIdOrNone('egressId', hostInterface.egressId);
   requireIdOrNone('ingressId', hostInterface.ingressId);
@@ -274,7 +308,11 @@ export function decodeFrameOverhead(value: Buffer): FrameOverhead {
   const innerBytes = value.readUInt16LE(6);
   const told = value.readUInt32LE(12);
   return {
-    ...{ frameBytes: value.readUInt32LE(0), align: value.readUInt16LE(4), mtu: value.readUInt32LE(8) },
+    ...{
+      frameBytes: value.readUInt32LE(0),
+      align: value.readUInt16LE(4),
+      mtu: value.readUInt32LE(8),
+    },
     ...(innerBytes > 0 && { innerBytes }),
     ...(told > 0 && { told }),
   };

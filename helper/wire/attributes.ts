@@ -1,6 +1,6 @@
 // Netlink attributes: the type-length-value records that follow the fixed header of every message
-// (struct nlattr of linux/netlink.h). The codec is the netlink package's; this file adds what it lacks: typed
-// errors, and numbers that must have the width their kernel header gives them.
+// (struct nlattr of linux/netlink.h). The codec is the netlink package's; this file adds what it
+// lacks: typed errors, and numbers that must have the width their kernel header gives them.
 
 import { AttrStream, parseAttributes, putString, putU32, putU8 } from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';
@@ -11,10 +11,15 @@ export { WireError };
 /** Throws WireError when `bytes` is shorter than the fixed part of a `what`. */
 export function requireLength(what: string, bytes: Buffer, length: number): void {
   if (bytes.length >= length) return;
-  throw new WireError(`Cannot decode ${what}: ${bytes.length} bytes came, at least ${length} belong to it`);
+  throw new WireError(
+    `Cannot decode ${what}: ${bytes.length} bytes came, at least ${length} belong to it`,
+  );
 }
 
-/** The attributes of one message or of one nested attribute, by type. Of a repeated type the last one counts. */
+/**
+ * The attributes of one message or of one nested attribute, by type. Of a repeated type the last
+ * one counts.
+ */
 export class Attributes {
   readonly #values = new Map<number, Buffer>();
 
@@ -54,7 +59,10 @@ export class Attributes {
     return this.#sized(type, 2)?.readUInt16LE();
   }
 
-  /** An unsigned number of 32 bits, in the machine's byte order: little-endian on both supported ones. */
+  /**
+   * An unsigned number of 32 bits, in the machine's byte order: little-endian on both supported
+   * ones.
+   */
   u32(type: number): number | undefined {
     return this.#sized(type, 4)?.readUInt32LE();
   }
@@ -107,7 +115,10 @@ export class AttributeWriter {
     this.#push(type, value === undefined ? undefined : putU32(value));
   }
 
-  /** Text with its NUL. Throws RangeError when the text holds a NUL itself, for the kernel would cut it there. */
+  /**
+   * Text with its NUL. Throws RangeError when the text holds a NUL itself, for the kernel would cut
+   * it there.
+   */
   string(type: number, value: string | undefined): void {
     if (value?.includes('\0') === true) {
       throw new RangeError(`Cannot encode ${JSON.stringify(value)}: it holds a NUL`);
@@ -124,8 +135,13 @@ export class AttributeWriter {
   }
 }
 
-/** A message's payload: its fixed header, whose length is a multiple of four, then its attributes. */
-export function encodePayload(header: Buffer, write: (attributes: AttributeWriter) => void): Buffer {
+/**
+ * A message's payload: its fixed header, whose length is a multiple of four, then its attributes.
+ */
+export function encodePayload(
+  header: Buffer,
+  write: (attributes: AttributeWriter) => void,
+): Buffer {
   const stream = new AttrStream();
   stream.emit(header);
   write(new AttributeWriter(stream));

@@ -22,15 +22,22 @@ export interface AggregateBook extends Readonly<Record<(typeof TALLY_NAMES)[numb
   readonly dropped: Tally;
 }
 
-/** The book that the values of some CPUs are together; all zero for none. Throws RangeError for a value of another length. */
+/**
+ * The book that the values of some CPUs are together; all zero for none. Throws RangeError for a
+ * value of another length.
+ */
 export function decodeAggregateBook(values: readonly Buffer[]): AggregateBook {
   const wrong = values.find(({ length }) => length !== AGGREGATE_BOOK_SIZE);
   if (wrong !== undefined)
     throw new RangeError(
       `Cannot decode aggregate book: ${wrong.length} bytes, expected ${AGGREGATE_BOOK_SIZE}`,
     );
-  const word = (at: number): bigint => values.reduce((sum, value) => sum + value.readBigUInt64LE(at * 8), 0n);
-  const tallies = TALLY_NAMES.map((name, at) => [name, { frames: word(at * 2), bytes: word(at * 2 + 1) }]);
+  const word = (at: number): bigint =>
+    values.reduce((sum, value) => sum + value.readBigUInt64LE(at * 8), 0n);
+  const tallies = TALLY_NAMES.map((name, at) => [
+    name,
+    { frames: word(at * 2), bytes: word(at * 2 + 1) },
+  ]);
   return Object.fromEntries(tallies) as Record<(typeof TALLY_NAMES)[number], Tally>;
 }
 

@@ -1,5 +1,6 @@
-// A compiled BPF object as data: programs with their instructions, the maps they want, and where the maps'
-// descriptors go. The same on every machine; helper/kernel/bpf-loader.ts turns it into kernel objects.
+// A compiled BPF object as data: programs with their instructions, the maps they want, and where
+// the maps' descriptors go. The same on every machine; helper/kernel/bpf-loader.ts turns it into
+// kernel objects.
 
 import { parseBtf, placeSections, resolveType, sizeOfType, type BtfTypes } from './btf.ts';
 import {
@@ -58,14 +59,19 @@ const EM_BPF = 247;
 /** Relocation of a 64-bit immediate load, the only kind that podpace's programs have. */
 const R_BPF_64_64 = 1;
 const INSTRUCTION_SIZE = 8;
-/** BPF_LD | BPF_IMM | BPF_DW: first byte of a 64-bit immediate load, which takes two instructions. */
+/**
+ * BPF_LD | BPF_IMM | BPF_DW: first byte of a 64-bit immediate load, which takes two instructions.
+ */
 const LOAD_IMMEDIATE_64 = 0x18;
 /** src_reg value that makes the immediate a map's descriptor. */
 const BPF_PSEUDO_MAP_FD = 1;
 
 const MAPS_SECTION = '.maps';
 
-/** Attributes of a map definition that `__uint()` gives: the length of an array that a pointer points to. */
+/**
+ * Attributes of a map definition that `__uint()` gives: the length of an array that a pointer
+ * points to.
+ */
 function mapAttribute(types: BtfTypes, typeId: number): number {
   const pointer = resolveType(types, typeId);
   const array = pointer.kind === 'pointer' ? resolveType(types, pointer.typeId) : pointer;
@@ -76,18 +82,27 @@ function mapAttribute(types: BtfTypes, typeId: number): number {
 /** The type that `__type()` gives: it is written as a pointer to the key's or the value's type. */
 function pointedType(types: BtfTypes, typeId: number): number {
   const pointer = resolveType(types, typeId);
-  if (pointer.kind !== 'pointer') throw new RangeError('map key or value is not of the form TYPE *');
+  if (pointer.kind !== 'pointer')
+    throw new RangeError('map key or value is not of the form TYPE *');
   return pointer.typeId;
 }
 
-/** The type that `__array()` gives: it is written as an array of pointers to the definition of the inner maps. */
+/**
+ * The type that `__array()` gives: it is written as an array of pointers to the definition of the
+ * inner maps.
+ */
 function arrayedType(types: BtfTypes, typeId: number): number {
   const array = resolveType(types, typeId);
   if (array.kind !== 'array') throw new RangeError('map values are not of the form TYPE *[]');
   return pointedType(types, array.typeId);
 }
 
-function mapDefinition(types: BtfTypes, name: string, typeId: number, isInner = false): BpfMapDefinition {
+function mapDefinition(
+  types: BtfTypes,
+  name: string,
+  typeId: number,
+  isInner = false,
+): BpfMapDefinition {
   const definition = resolveType(types, typeId);
   if (definition.kind !== 'struct') throw new RangeError(`map "${name}" is not a struct`);
   const sizes = { keySize: 0, valueSize: 0, maxEntries: 0 };
@@ -123,7 +138,9 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number, isInner = 
         inner = mapDefinition(types, name, arrayedType(types, member.typeId), true);
         break;
       default:
-        throw new RangeError(`map "${name}" has the attribute "${member.name}", which is not known`);
+        throw new RangeError(
+          `map "${name}" has the attribute "${member.name}", which is not known`,
+        );
     }
   }
   return inner === undefined ? map : { ...map, inner };
@@ -132,12 +149,14 @@ function mapDefinition(types: BtfTypes, name: string, typeId: number, isInner = 
 function btfOf(elf: ElfObject): Buffer {
   const btf = elf.sections.find((section) => section.name === '.BTF');
   if (btf === undefined) throw new RangeError('no section .BTF: compile with -g');
-  const indexOf = (name: string): number => elf.sections.findIndex((section) => section.name === name);
+  const indexOf = (name: string): number =>
+    elf.sections.findIndex((section) => section.name === name);
   return placeSections(btf.content, {
     sizeOf: (name) => elf.sections[indexOf(name)]?.content.length,
     offsetOf: (name, variable) => {
       const index = indexOf(name);
-      return elf.symbols.find((symbol) => symbol.sectionIndex === index && symbol.name === variable)?.offset;
+      return elf.symbols.find((symbol) => symbol.sectionIndex === index && symbol.name === variable)
+        ?.offset;
     },
   });
 }
@@ -155,10 +174,15 @@ function mapDefinitions(types: BtfTypes): BpfMapDefinition[] {
   return maps;
 }
 
-function mapReference(elf: ElfObject, program: ElfSymbol, relocation: ElfRelocation): BpfMapReference {
+function mapReference(
+  elf: ElfObject,
+  program: ElfSymbol,
+  relocation: ElfRelocation,
+): BpfMapReference {
   const { symbol } = relocation;
   const place = `relocation at ${relocation.offset} of "${program.name}"`;
-  if (relocation.type !== R_BPF_64_64) throw new RangeError(`${place} is of type ${relocation.type}`);
+  if (relocation.type !== R_BPF_64_64)
+    throw new RangeError(`${place} is of type ${relocation.type}`);
   if (elf.sections[symbol.sectionIndex]?.name !== MAPS_SECTION) {
     throw new RangeError(`${place} wants "${symbol.name}", which is not a map`);
   }
@@ -192,9 +216,9 @@ function licenseOf(elf: ElfObject): string {
 }
 
 /**
- * Reads an object file that clang wrote with `-target bpf -g`.
- * Throws an Error that says what is wrong when the file is none, is cut short, or uses what podpace's programs do
- * not: calls between programs, global data.
+ * Reads an object file that clang wrote with `-target bpf -g`. Throws an Error that says what is
+ * wrong when the file is none, is cut short, or uses what podpace's programs do not: calls between
+ * programs, global data.
  */
 export function parseBpfObject(file: Buffer): BpfObject {
   try {
@@ -219,10 +243,13 @@ export function linkMaps(program: BpfProgram, mapFds: ReadonlyMap<string, number
   const instructions = Buffer.from(program.instructions);
   for (const { instruction, mapName } of program.mapReferences) {
     const fd = mapFds.get(mapName);
-    if (fd === undefined) throw new Error(`Cannot link program "${program.name}": no map "${mapName}"`);
+    if (fd === undefined)
+      throw new Error(`Cannot link program "${program.name}": no map "${mapName}"`);
     const at = instruction * INSTRUCTION_SIZE;
     if (instructions[at] !== LOAD_IMMEDIATE_64) {
-      throw new Error(`Cannot link program "${program.name}": instruction ${instruction} loads no address`);
+      throw new Error(
+        `Cannot link program "${program.name}": instruction ${instruction} loads no address`,
+      );
     }
     const destination = instructions.readUInt8(at + 1) & 0x0f;
     instructions.writeUInt8((BPF_PSEUDO_MAP_FD << 4) | destination, at + 1);

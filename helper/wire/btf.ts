@@ -1,5 +1,5 @@
-// BPF Type Format, as far as map definitions need it: the kernel's linux/btf.h and Documentation/bpf/btf.rst.
-// Pure: bytes in, types out.
+// BPF Type Format, as far as map definitions need it: the kernel's linux/btf.h and
+// Documentation/bpf/btf.rst. Pure: bytes in, types out.
 
 import { sliceOf, stringAt } from './elf.ts';
 
@@ -52,7 +52,10 @@ const KIND = {
 /** struct btf_type: name offset, info, then size or type. */
 const TYPE_SIZE = 12;
 
-/** Bytes that follow struct btf_type, for each kind; `vlen` is the count in its info. Throws RangeError for an unknown kind. */
+/**
+ * Bytes that follow struct btf_type, for each kind; `vlen` is the count in its info. Throws
+ * RangeError for an unknown kind.
+ */
 export function tailSize(kind: number, vlen: number): number {
   switch (kind) {
     case KIND.INT:
@@ -123,7 +126,11 @@ function decodeType(raw: RawType, strings: Buffer): BtfType {
     case KIND.VAR:
       return { kind: 'variable', name: raw.name, typeId: raw.sizeOrType };
     case KIND.DATASEC:
-      return { kind: 'section', name: raw.name, variableIds: entries.map((at) => raw.tail.readUInt32LE(at)) };
+      return {
+        kind: 'section',
+        name: raw.name,
+        variableIds: entries.map((at) => raw.tail.readUInt32LE(at)),
+      };
     default:
       return { kind: 'other' };
   }
@@ -132,8 +139,16 @@ function decodeType(raw: RawType, strings: Buffer): BtfType {
 function rawTypesOf(section: Buffer): { raw: RawType[]; strings: Buffer } {
   if (section.readUInt16LE(0) !== BTF_MAGIC) throw new RangeError('no BTF header');
   const headerLength = section.readUInt32LE(4);
-  const typeBytes = sliceOf(section, headerLength + section.readUInt32LE(8), section.readUInt32LE(12));
-  const strings = sliceOf(section, headerLength + section.readUInt32LE(16), section.readUInt32LE(20));
+  const typeBytes = sliceOf(
+    section,
+    headerLength + section.readUInt32LE(8),
+    section.readUInt32LE(12),
+  );
+  const strings = sliceOf(
+    section,
+    headerLength + section.readUInt32LE(16),
+    section.readUInt32LE(20),
+  );
   const raw: RawType[] = [];
   for (let at = 0; at < typeBytes.length;) {
     const header = sliceOf(typeBytes, at, TYPE_SIZE);
@@ -171,9 +186,12 @@ function placeVariables(section: RawType, layout: SectionLayout, types: BtfTypes
   if (sizeBytes === undefined) throw new RangeError(`no section ${section.name}`);
   section.header.writeUInt32LE(sizeBytes, 8);
   const entries = Array.from({ length: section.vlen }, (_, index) => {
-    const entry = Buffer.from(section.tail.subarray(index * VARIABLE_SIZE, (index + 1) * VARIABLE_SIZE));
+    const entry = Buffer.from(
+      section.tail.subarray(index * VARIABLE_SIZE, (index + 1) * VARIABLE_SIZE),
+    );
     const variable = resolveType(types, entry.readUInt32LE(0));
-    if (variable.kind !== 'variable') throw new RangeError(`a member of ${section.name} is no variable`);
+    if (variable.kind !== 'variable')
+      throw new RangeError(`a member of ${section.name} is no variable`);
     const offset = layout.offsetOf(section.name, variable.name);
     if (offset === undefined) throw new RangeError(`no symbol ${variable.name} in ${section.name}`);
     entry.writeUInt32LE(offset, 4);
@@ -185,8 +203,9 @@ function placeVariables(section: RawType, layout: SectionLayout, types: BtfTypes
 }
 
 /**
- * The section `.BTF` as the kernel takes it (a copy). The compiler leaves sizes of sections and offsets of their
- * variables at 0, for a linker or loader to fill in. Throws RangeError when the layout lacks one of them.
+ * The section `.BTF` as the kernel takes it (a copy). The compiler leaves sizes of sections and
+ * offsets of their variables at 0, for a linker or loader to fill in. Throws RangeError when the
+ * layout lacks one of them.
  */
 export function placeSections(section: Buffer, layout: SectionLayout): Buffer {
   const placed = Buffer.from(section);
@@ -197,7 +216,10 @@ export function placeSections(section: Buffer, layout: SectionLayout): Buffer {
   return placed;
 }
 
-/** The type with this id, aliases followed. Throws RangeError when there is none or they lead in a circle. */
+/**
+ * The type with this id, aliases followed. Throws RangeError when there is none or they lead in a
+ * circle.
+ */
 export function resolveType(types: BtfTypes, typeId: number): BtfType {
   let id = typeId;
   for (let step = 0; step < types.length; step++) {

@@ -1,5 +1,6 @@
-// Relocatable ELF objects as clang writes them for BPF: 64-bit, little-endian. Pure: bytes in, tables out.
-// Structures and numbers are those of elf.h (Elf64_Ehdr, Elf64_Shdr, Elf64_Sym, Elf64_Rel).
+// Relocatable ELF objects as clang writes them for BPF: 64-bit, little-endian. Pure: bytes in,
+// tables out. Structures and numbers are those of elf.h (Elf64_Ehdr, Elf64_Shdr, Elf64_Sym,
+// Elf64_Rel).
 
 /** A section of the object. */
 export interface ElfSection {
@@ -62,10 +63,14 @@ export function sliceOf(bytes: Buffer, offset: number, length: number): Buffer {
   return bytes.subarray(offset, offset + length);
 }
 
-/** The NUL-terminated string at `offset` of a string table. Throws RangeError when it is not in the table. */
+/**
+ * The NUL-terminated string at `offset` of a string table. Throws RangeError when it is not in the
+ * table.
+ */
 export function stringAt(table: Buffer, offset: number): string {
   const end = table.indexOf(0, offset);
-  if (offset >= table.length || end < 0) throw new RangeError(`no string at ${offset} of ${table.length}`);
+  if (offset >= table.length || end < 0)
+    throw new RangeError(`no string at ${offset} of ${table.length}`);
   return table.toString('utf8', offset, end);
 }
 
@@ -95,7 +100,9 @@ function readSections(file: Buffer): ElfSection[] {
   const namesIndex = file.readUInt16LE(62);
   const table = sliceOf(file, tableOffset, count * SECTION_HEADER_SIZE);
   const headers = Array.from({ length: count }, (_, index) =>
-    readSectionHeader(table.subarray(index * SECTION_HEADER_SIZE, (index + 1) * SECTION_HEADER_SIZE)),
+    readSectionHeader(
+      table.subarray(index * SECTION_HEADER_SIZE, (index + 1) * SECTION_HEADER_SIZE),
+    ),
   );
   const contentOf = (header: SectionHeader): Buffer =>
     header.type === SHT_NOBITS ? Buffer.alloc(0) : sliceOf(file, header.offset, header.sizeBytes);
@@ -115,7 +122,8 @@ function readSymbols(sections: readonly ElfSection[]): ElfSymbol[] {
   const table = sections.find((section) => section.type === SHT_SYMTAB);
   if (table === undefined) return [];
   const names = sections[table.link]?.content;
-  if (names === undefined) throw new RangeError(`no section ${table.link} for the names of symbols`);
+  if (names === undefined)
+    throw new RangeError(`no section ${table.link} for the names of symbols`);
   const symbols: ElfSymbol[] = [];
   for (let at = 0; at + SYMBOL_SIZE <= table.content.length; at += SYMBOL_SIZE) {
     symbols.push({
@@ -129,7 +137,9 @@ function readSymbols(sections: readonly ElfSection[]): ElfSymbol[] {
   return symbols;
 }
 
-/** Reads an object's tables. Throws RangeError when the bytes are no such object or are cut short. */
+/**
+ * Reads an object's tables. Throws RangeError when the bytes are no such object or are cut short.
+ */
 export function parseElf(file: Buffer): ElfObject {
   if (file.length < HEADER_SIZE || !file.subarray(0, IDENT.length).equals(IDENT)) {
     throw new RangeError('no 64-bit little-endian ELF header');
@@ -138,7 +148,10 @@ export function parseElf(file: Buffer): ElfObject {
   return { machine: file.readUInt16LE(18), sections, symbols: readSymbols(sections) };
 }
 
-/** The relocations of the section with this index. Throws RangeError when one names a symbol that is not there. */
+/**
+ * The relocations of the section with this index. Throws RangeError when one names a symbol that is
+ * not there.
+ */
 export function relocationsOf(elf: ElfObject, sectionIndex: number): ElfRelocation[] {
   const relocations: ElfRelocation[] = [];
   for (const section of elf.sections) {

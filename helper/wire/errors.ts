@@ -1,5 +1,5 @@
-// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack text. What keeps us from asking
-// it, and from understanding it.
+// What the kernel said when it refused, kept whole: the operation, the errno and the extended-ack
+// text. What keeps us from asking it, and from understanding it.
 
 /** An operation that the kernel refused. */
 export class KernelError extends Error {
@@ -11,7 +11,9 @@ export class KernelError extends Error {
   readonly detail: string | undefined;
 
   constructor(operation: string, errno: string, detail?: string) {
-    super(`Cannot ${operation}: ${errno}${detail === undefined || detail === '' ? '' : ` (${detail})`}`);
+    super(
+      `Cannot ${operation}: ${errno}${detail === undefined || detail === '' ? '' : ` (${detail})`}`,
+    );
     this.name = 'KernelError';
     this.operation = operation;
     this.errno = errno;
@@ -30,12 +32,17 @@ export class AddonError extends Error {
   }
 }
 
-/** Bytes that are no such message, attribute or object. The message says what was expected and what came. */
+/**
+ * Bytes that are no such message, attribute or object. The message says what was expected and what
+ * came.
+ */
 export class WireError extends Error {
   override readonly name = 'WireError';
 }
 
-/** True when `error` is a KernelError, or an error of Node's own, with one of these errno symbols. */
+/**
+ * True when `error` is a KernelError, or an error of Node's own, with one of these errno symbols.
+ */
 export function hasErrno(error: unknown, ...symbols: readonly string[]): boolean {
   if (error instanceof KernelError) return symbols.includes(error.errno);
   const code = (error as { code?: unknown } | null)?.code;

@@ -1,5 +1,5 @@
-// Generic netlink (linux/genetlink.h) as far as it takes to hear of a device's channels, which are its queues in use
-// (linux/ethtool_netlink.h): rtnetlink says nothing of them. Pure.
+// Generic netlink (linux/genetlink.h) as far as it takes to hear of a device's channels, which are
+// its queues in use (linux/ethtool_netlink.h): rtnetlink says nothing of them. Pure.
 
 import { Attributes, WireError, encodePayload, requireLength } from './attributes.ts';
 import { splitMessages } from './netlink-reply.ts';
@@ -62,7 +62,11 @@ export function decodeFamily(payload: Buffer): Family {
 /** The changes of channels in one datagram of the family with number `id`. Throws WireError. */
 export function decodeChannelEvents(datagram: Buffer, id: number): ChannelEvent[] {
   return splitMessages(datagram).flatMap(({ type, data }) => {
-    if (type !== id || data.length < GENLMSGHDR_BYTES || data.readUInt8(0) !== ETHTOOL_MSG_CHANNELS_NTF)
+    if (
+      type !== id ||
+      data.length < GENLMSGHDR_BYTES ||
+      data.readUInt8(0) !== ETHTOOL_MSG_CHANNELS_NTF
+    )
       return [];
     const attributes = Attributes.decode(data.subarray(GENLMSGHDR_BYTES));
     const ifindex = attributes.nested(ETHTOOL_A_CHANNELS_HEADER)?.u32(ETHTOOL_A_HEADER_DEV_INDEX);

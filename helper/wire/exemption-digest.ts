@@ -1,5 +1,5 @@
-// Whether the entries of a list of exemptions are those that it should have, without having both side by side: there may be a
-// hundred thousand, and they are looked at every few seconds.
+// Whether the entries of a list of exemptions are those that it should have, without having both
+// side by side: there may be a hundred thousand, and they are looked at every few seconds.
 
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE } from './exemption.ts';
 
@@ -8,7 +8,9 @@ const VALUE_WORDS = EXEMPTION_SIZE / 4;
 /** Word of the key that says which list it is. */
 const LIST_WORD = 1;
 
-/** FNV-1a over words, with the high bits mixed into the low ones; and another function beside it. */
+/**
+ * FNV-1a over words, with the high bits mixed into the low ones; and another function beside it.
+ */
 const SEEDS = [0x811c_9dc5, 0x9e37_79b9] as const;
 const FACTORS = [0x0100_0193, 0x85eb_ca6b] as const;
 
@@ -25,15 +27,18 @@ function wordsOf(bytes: Buffer, count: number): Uint32Array {
 }
 
 /**
- * Digests by list of entries that come in any order and in parts. Not proof against somebody who looks for two lists with
- * the same one, but against damage: 64 bits and the number of entries.
+ * Digests by list of entries that come in any order and in parts. Not proof against somebody who
+ * looks for two lists with the same one, but against damage: 64 bits and the number of entries.
  */
 export class ExemptionDigests {
   readonly #sums = new Map<number, Sums>();
 
   /** Takes entries of the map exemptions, keys and values without gaps. */
   add(keys: Buffer, values: Buffer, count: number): void {
-    const [keyWords, valueWords] = [wordsOf(keys, count * KEY_WORDS), wordsOf(values, count * VALUE_WORDS)];
+    const [keyWords, valueWords] = [
+      wordsOf(keys, count * KEY_WORDS),
+      wordsOf(values, count * VALUE_WORDS),
+    ];
     for (let entry = 0; entry < count; entry += 1) {
       let [first, second]: number[] = [...SEEDS];
       const mix = (word: number): void => {
@@ -45,15 +50,22 @@ export class ExemptionDigests {
       const keyAt = entry * KEY_WORDS;
       for (let word = 0; word < KEY_WORDS; word += 1)
         if (word !== LIST_WORD) mix(keyWords[keyAt + word] ?? 0);
-      for (let word = 0; word < VALUE_WORDS; word += 1) mix(valueWords[entry * VALUE_WORDS + word] ?? 0);
+      for (let word = 0; word < VALUE_WORDS; word += 1)
+        mix(valueWords[entry * VALUE_WORDS + word] ?? 0);
       this.#take(keyWords[keyAt + LIST_WORD] ?? 0, first ?? 0, second ?? 0);
     }
   }
 
-  /** By list; a list without entries is not in it. The same entries have the same digest in every list. */
+  /**
+   * By list; a list without entries is not in it. The same entries have the same digest in every
+   * list.
+   */
   digests(): Map<number, string> {
     return new Map(
-      [...this.#sums].map(([list, { count, first, second }]) => [list, `${count}:${first}:${second}`]),
+      [...this.#sums].map(([list, { count, first, second }]) => [
+        list,
+        `${count}:${first}:${second}`,
+      ]),
     );
   }
 

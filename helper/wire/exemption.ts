@@ -1,4 +1,5 @@
-// Addresses that are exempt from caps: how people write them, and the map exemptions of bpf/podpace.bpf.c. Pure.
+// Addresses that are exempt from caps: how people write them, and the map exemptions of
+// bpf/podpace.bpf.c. Pure.
 
 import { encodeAddress } from './ip-address.ts';
 import { show } from './show.ts';
@@ -36,14 +37,16 @@ function masked(address: Buffer, prefixLength: number): Buffer {
 }
 
 /**
- * Reads `10.0.0.0/8`, `2001:db8::/32`, an address alone, or with a `!` in front an exception from a shorter prefix.
- * Bits beyond the prefix are disregarded. Throws RangeError that names the text.
+ * Reads `10.0.0.0/8`, `2001:db8::/32`, an address alone, or with a `!` in front an exception from a
+ * shorter prefix. Bits beyond the prefix are disregarded. Throws RangeError that names the text.
  */
 export function parseExemption(text: string): Exemption {
   const isExempt = !text.startsWith('!');
   const [base = '', length, ...rest] = (isExempt ? text : text.slice(1)).split('/');
   const refuse = (): never => {
-    throw new RangeError(`${show(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`);
+    throw new RangeError(
+      `${show(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`,
+    );
   };
   let bytes: Buffer;
   try {
@@ -62,13 +65,15 @@ export function parseExemption(text: string): Exemption {
 }
 
 /**
- * Checks a list of exemptions and returns it. Prefixes may overlap: the longest counts. Throws RangeError that names the
- * entry, by its number from 0, for what is no CIDR, and for the same prefix once with and once without a `!`.
+ * Checks a list of exemptions and returns it. Prefixes may overlap: the longest counts. Throws
+ * RangeError that names the entry, by its number from 0, for what is no CIDR, and for the same
+ * prefix once with and once without a `!`.
  */
 export function checkExemptions(entries: readonly unknown[]): string[] {
   const verdicts = new Map<string, number>();
   return entries.map((entry, index) => {
-    if (typeof entry !== 'string') throw new RangeError(`entry ${index}: ${show(entry)} is no CIDR`);
+    if (typeof entry !== 'string')
+      throw new RangeError(`entry ${index}: ${show(entry)} is no CIDR`);
     const exemption = parseEntry(entry, index);
     const prefix = encodeExemptionKey(NODE_LIST, exemption).toString('latin1');
     const former = verdicts.get(prefix);

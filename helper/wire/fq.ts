@@ -1,5 +1,6 @@
-// Options of the fq qdisc: TCA_FQ_* of linux/pkt_sched.h. Attributes that later kernels added (priority bands,
-// weights, offload horizon) are not written, and read only to tell whether somebody has chosen them.
+// Options of the fq qdisc: TCA_FQ_* of linux/pkt_sched.h. Attributes that later kernels added
+// (priority bands, weights, offload horizon) are not written, and read only to tell whether
+// somebody has chosen them.
 
 import { Attributes, WireError, encodeAttributes } from './attributes.ts';
 
@@ -39,7 +40,10 @@ export interface FqOptions {
   readonly quantumBytes?: number;
   /** Bytes that a new flow may send at first. */
   readonly initialQuantumBytes?: number;
-  /** True: TCP sockets that send here pace themselves, as many as there are. Departure times hold either way. */
+  /**
+   * True: TCP sockets that send here pace themselves, as many as there are. Departure times hold
+   * either way.
+   */
   readonly pacing?: boolean;
   /** Highest rate of one flow, in bytes per second. */
   readonly flowMaxRateBytesPerSec?: number;
@@ -68,7 +72,10 @@ const NUMBERS = [
   ['horizonUs', TCA_FQ_HORIZON],
 ] as const satisfies readonly (readonly [keyof FqOptions, number])[];
 
-/** Content of TCA_OPTIONS for an fq qdisc. Throws RangeError for a number of buckets that the kernel refuses. */
+/**
+ * Content of TCA_OPTIONS for an fq qdisc. Throws RangeError for a number of buckets that the kernel
+ * refuses.
+ */
 export function encodeFqOptions(options: FqOptions): Buffer {
   return encodeAttributes((attributes) => {
     for (const [field, type] of NUMBERS) attributes.u32(type, options[field]);
@@ -76,7 +83,10 @@ export function encodeFqOptions(options: FqOptions): Buffer {
       TCA_FQ_BUCKETS_LOG,
       options.buckets === undefined ? undefined : bucketsLog(options.buckets),
     );
-    attributes.u32(TCA_FQ_RATE_ENABLE, options.pacing === undefined ? undefined : Number(options.pacing));
+    attributes.u32(
+      TCA_FQ_RATE_ENABLE,
+      options.pacing === undefined ? undefined : Number(options.pacing),
+    );
     attributes.u8(
       TCA_FQ_HORIZON_DROP,
       options.horizonDrop === undefined ? undefined : Number(options.horizonDrop),
@@ -84,7 +94,10 @@ export function encodeFqOptions(options: FqOptions): Buffer {
   });
 }
 
-/** Decodes TCA_OPTIONS of an fq qdisc; fields the kernel did not report are absent. Throws WireError. */
+/**
+ * Decodes TCA_OPTIONS of an fq qdisc; fields the kernel did not report are absent. Throws
+ * WireError.
+ */
 export function decodeFqOptions(bytes: Buffer): FqOptions {
   const attributes = Attributes.decode(bytes);
   const numbers: { -readonly [field in (typeof NUMBERS)[number][0]]?: number } = {};
@@ -109,11 +122,13 @@ export function decodeFqOptions(bytes: Buffer): FqOptions {
 }
 
 /**
- * Whether somebody has chosen an option of an fq: one that is not as in an `untouched` fq, which this kernel made without being
- * told anything. Both are contents of TCA_OPTIONS; every attribute counts, also one that is not known here. Throws WireError.
+ * Whether somebody has chosen an option of an fq: one that is not as in an `untouched` fq, which
+ * this kernel made without being told anything. Both are contents of TCA_OPTIONS; every attribute
+ * counts, also one that is not known here. Throws WireError.
  *
- * The two quanta follow the MTU that the device had when its fq was made (fq_init, net/sched/sch_fq.c), which it need not have any
- * more: they count when they are to each other as no MTU has it.
+ * The two quanta follow the MTU that the device had when its fq was made (fq_init,
+ * net/sched/sch_fq.c), which it need not have any more: they count when they are to each other as
+ * no MTU has it.
  */
 export function isTunedFq(options: Buffer, untouched: Buffer): boolean {
   const [own, usual] = [Attributes.decode(options), Attributes.decode(untouched)];

@@ -1,10 +1,11 @@
-// Where programs stand, and who else may: the names of hooks, of places, and of the marks that podpace leaves of them. Pure.
+// Where programs stand, and who else may: the names of hooks, of places, and of the marks that
+// podpace leaves of them. Pure.
 
 import type { TcHook } from './tc-message.ts';
 
 /**
- * Hooks by the name that podpace has for them: `peer` is what the far end of a netkit sends, seen from this end; the last ones
- * come after the programs of others.
+ * Hooks by the name that podpace has for them: `peer` is what the far end of a netkit sends, seen
+ * from this end; the last ones come after the programs of others.
  */
 export const HOOK_NAMES = ['ingress', 'egress', 'ingressLast', 'peer', 'peerLast'] as const;
 

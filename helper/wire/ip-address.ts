@@ -1,5 +1,5 @@
-// Addresses between their text and the bytes that travel in messages. Not by node:net, which has no such thing as
-// inet_pton and takes a millisecond of every start to load.
+// Addresses between their text and the bytes that travel in messages. Not by node:net, which has no
+// such thing as inet_pton and takes a millisecond of every start to load.
 
 // And not by way of attributes.ts, which loads the codecs of the netlink package.
 import { WireError } from './errors.ts';
@@ -8,7 +8,9 @@ import { WireError } from './errors.ts';
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
-/** Address family of an address in text form. Throws RangeError when it is neither IPv4 nor IPv6. */
+/**
+ * Address family of an address in text form. Throws RangeError when it is neither IPv4 nor IPv6.
+ */
 export function addressFamily(text: string): typeof AF_INET | typeof AF_INET6 {
   return encodeAddress(text).length === 4 ? AF_INET : AF_INET6;
 }
@@ -17,17 +19,24 @@ export function addressFamily(text: string): typeof AF_INET | typeof AF_INET6 {
 export function encodeAddress(text: string): Buffer {
   const bytes = text.includes(':') ? parseIpv6(text) : parseIpv4(text);
   if (bytes !== undefined) return Buffer.from(bytes);
-  throw new RangeError(`Cannot encode address ${JSON.stringify(text)}: it is neither IPv4 nor IPv6`);
+  throw new RangeError(
+    `Cannot encode address ${JSON.stringify(text)}: it is neither IPv4 nor IPv6`,
+  );
 }
 
-/** Canonical text: dotted for four bytes, RFC 5952 for sixteen. Throws WireError for another length. */
+/**
+ * Canonical text: dotted for four bytes, RFC 5952 for sixteen. Throws WireError for another length.
+ */
 export function decodeAddress(bytes: Buffer): string {
   if (bytes.length === 4) return bytes.join('.');
   if (bytes.length === 16) return formatIpv6(bytes);
   throw new WireError(`Cannot decode address: ${bytes.length} bytes came, 4 or 16 belong to it`);
 }
 
-/** Six bytes of a hardware address such as `02:00:00:00:00:01`. Throws RangeError when the text is none. */
+/**
+ * Six bytes of a hardware address such as `02:00:00:00:00:01`. Throws RangeError when the text is
+ * none.
+ */
 export function encodeMac(text: string): Buffer {
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {
     throw new RangeError(
@@ -44,14 +53,19 @@ export function decodeMac(bytes: Buffer): string {
 
 function parseIpv4(text: string): number[] | undefined {
   const octets = text.split('.');
-  const isAddress = octets.length === 4 && octets.every((octet) => /^(0|[1-9]\d{0,2})$/.test(octet));
+  const isAddress =
+    octets.length === 4 && octets.every((octet) => /^(0|[1-9]\d{0,2})$/.test(octet));
   const bytes = octets.map(Number);
   return isAddress && bytes.every((byte) => byte < 256) ? bytes : undefined;
 }
 
-/** RFC 4291 section 2.2: eight groups, of which one run of zeros may be written as a double colon. */
+/**
+ * RFC 4291 section 2.2: eight groups, of which one run of zeros may be written as a double colon.
+ */
 function parseIpv6(text: string): number[] | undefined {
-  const halves = text.split('::').map((half, index, all) => parseGroups(half, index === all.length - 1));
+  const halves = text
+    .split('::')
+    .map((half, index, all) => parseGroups(half, index === all.length - 1));
   const [head, tail] = halves;
   if (head === undefined || halves.length > 2) return undefined;
   if (halves.length === 1) return head.length === 16 ? head : undefined;
@@ -59,7 +73,9 @@ function parseIpv6(text: string): number[] | undefined {
   return [...head, ...Array.from({ length: 16 - head.length - tail.length }, () => 0), ...tail];
 }
 
-/** Bytes of groups with single colons between; the last of an address may be a dotted IPv4 address. */
+/**
+ * Bytes of groups with single colons between; the last of an address may be a dotted IPv4 address.
+ */
 function parseGroups(text: string, isEnd: boolean): number[] | undefined {
   if (text === '') return [];
   const groups = text.split(':');

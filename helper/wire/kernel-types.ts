@@ -1,5 +1,6 @@
-// Where members of the kernel's own structs stand, from the types that it tells (/sys/kernel/btf/vmlinux). Pure: bytes in,
-// offsets out. There are 130,000 types and more, so they are walked through and not made.
+// Where members of the kernel's own structs stand, from the types that it tells
+// (/sys/kernel/btf/vmlinux). Pure: bytes in, offsets out. There are 130,000 types and more, so they
+// are walked through and not made.
 
 import { tailSize } from './btf.ts';
 
@@ -9,7 +10,10 @@ const WORD = 4;
 const HEADER_SIZE = 24;
 /** struct btf_type: name offset, info, then size or type. */
 const TYPE_WORDS = 3;
-/** struct btf_member: name offset, type, offset in bits, whose upper byte is the width of a bit field where there are some. */
+/**
+ * struct btf_member: name offset, type, offset in bits, whose upper byte is the width of a bit
+ * field where there are some.
+ */
 const MEMBER_WORDS = 3;
 const OFFSET_BITS = 0xff_ffff;
 
@@ -25,7 +29,9 @@ function nameOffset(strings: Buffer, name: string): number | undefined {
   return at < 0 ? undefined : at + 1;
 }
 
-/** Where a section of the types stands: words of the kernel's byte order, which is this machine's. */
+/**
+ * Where a section of the types stands: words of the kernel's byte order, which is this machine's.
+ */
 function wordsOf(btf: Buffer, from: number, length: number): Uint32Array {
   return new Uint32Array(Uint8Array.from(btf.subarray(from, from + length)).buffer);
 }
@@ -37,8 +43,8 @@ function memberOffset(members: Uint32Array, name: number): number | undefined {
 }
 
 /**
- * Offsets in bytes of members, in their order; undefined for one that the kernel does not have. Throws RangeError for what is
- * no BTF.
+ * Offsets in bytes of members, in their order; undefined for one that the kernel does not have.
+ * Throws RangeError for what is no BTF.
  */
 export function memberOffsets(btf: Buffer, wanted: readonly MemberName[]): (number | undefined)[] {
   if (btf.length < HEADER_SIZE || btf.readUInt16LE(0) !== BTF_MAGIC)

@@ -1,5 +1,5 @@
-// Tunnels and sessions of L2TP as generic netlink lists them (linux/l2tp.h), as far as it takes to know how long their packets
-// are. Pure.
+// Tunnels and sessions of L2TP as generic netlink lists them (linux/l2tp.h), as far as it takes to
+// know how long their packets are. Pure.
 
 import { Attributes, requireLength } from './attributes.ts';
 

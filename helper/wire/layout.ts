@@ -1,17 +1,20 @@
-// The layout of what outlives a helper: pinned maps, and records. It is one number, counted up by hand.
+// The layout of what outlives a helper: pinned maps, and records. It is one number, counted up by
+// hand.
 //
-// Count it up, here and nowhere else, with any change after which bytes that a former release left would be misread:
-// another shape of a map (its type, sizes, number of entries, flags), another meaning of bytes in a map whose shape stays,
-// another meaning of a record. A map that is new does not count: it is made when it is missing. Neither does a field of a
-// record that may be absent.
+// Count it up, here and nowhere else, with any change after which bytes that a former release left
+// would be misread: another shape of a map (its type, sizes, number of entries, flags), another
+// meaning of bytes in a map whose shape stays, another meaning of a record. A map that is new does
+// not count: it is made when it is missing. Neither does a field of a record that may be absent.
 //
-// Where values of a map that stays in use change, CONVERSIONS says how they are read, or else what they held starts anew:
-// settings and entries are written from the records, counters begin with zero, clocks with the worst that the former one
-// can have promised. Ids of aggregates mean the same in all layouts: they are on packets that are under way.
+// Where values of a map that stays in use change, CONVERSIONS says how they are read, or else what
+// they held starts anew: settings and entries are written from the records, counters begin with
+// zero, clocks with the worst that the former one can have promised. Ids of aggregates mean the
+// same in all layouts: they are on packets that are under way.
 
 /**
- * 1: the first, which nothing names. 2: programs cannot write to maps whose entries the helper finds by a key
- * (BPF_F_RDONLY_PROG), by which podpaced of layout 1, which knows no layouts, refuses them and leaves the node as it is.
+ * 1: the first, which nothing names. 2: programs cannot write to maps whose entries the helper
+ * finds by a key (BPF_F_RDONLY_PROG), by which podpaced of layout 1, which knows no layouts,
+ * refuses them and leaves the node as it is.
  */
 export const LAYOUT = 2;
 
@@ -39,7 +42,9 @@ export function encodeLayoutMark({ layout, release }: LayoutMark): Buffer {
 /** Reads a mark of this length or a longer one. */
 export function decodeLayoutMark(value: Buffer): LayoutMark {
   if (value.length < LAYOUT_MARK_SIZE)
-    throw new RangeError(`Cannot decode a layout: ${value.length} bytes, expected ${LAYOUT_MARK_SIZE}`);
+    throw new RangeError(
+      `Cannot decode a layout: ${value.length} bytes, expected ${LAYOUT_MARK_SIZE}`,
+    );
   const text = value.toString('latin1', RELEASE_OFFSET, LAYOUT_MARK_SIZE);
   return { layout: value.readUInt32LE(), release: text.replace(/\0.*$/s, '') };
 }
@@ -95,8 +100,8 @@ export type ConvertValue = (former: Buffer) => Buffer;
 export type Conversions = ReadonlyMap<string, ConvertValue>;
 
 /**
- * For a layout: of the maps whose values are not those of the layout before, how one comes from the other. Such a map is
- * made anew, also when its shape is the same.
+ * For a layout: of the maps whose values are not those of the layout before, how one comes from the
+ * other. Such a map is made anew, also when its shape is the same.
  */
 const CONVERSIONS: ReadonlyMap<number, Conversions> = new Map();
 

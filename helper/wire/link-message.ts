@@ -1,4 +1,5 @@
-// RTM_NEWLINK and its relatives: struct ifinfomsg and IFLA_* of linux/if_link.h, VETH_INFO_PEER of linux/veth.h.
+// RTM_NEWLINK and its relatives: struct ifinfomsg and IFLA_* of linux/if_link.h, VETH_INFO_PEER of
+// linux/veth.h.
 
 import { Attributes, encodePayload, requireLength } from './attributes.ts';
 import type { AttributeWriter } from './attributes.ts';
@@ -42,7 +43,10 @@ const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFLA_NETKIT_PEER_INFO = 1;
 
-/** RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that nobody here reads. */
+/**
+ * RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that
+ * nobody here reads.
+ */
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** A network device as the kernel describes it. */
@@ -57,7 +61,10 @@ export interface Link {
   /** True when the administrator switched it on (IFF_UP); says nothing of a carrier. */
   readonly up: boolean;
   readonly loopback: boolean;
-  /** Index of the device it is tied to (IFLA_LINK): for a veth its peer, in the namespace that linkNetnsId names. */
+  /**
+   * Index of the device it is tied to (IFLA_LINK): for a veth its peer, in the namespace that
+   * linkNetnsId names.
+   */
   readonly linkIndex?: number;
   /** Kernel's id of the namespace of `linkIndex`, absent when it is the same one. */
   readonly linkNetnsId?: number;
@@ -66,9 +73,14 @@ export interface Link {
   readonly alias?: string;
   /** How it wraps packets, of kinds that are known. */
   readonly tunnel?: Tunnel;
-  /** Nothing stands behind it that the kernel names: neither a driver family nor a device of a bus. */
+  /**
+   * Nothing stands behind it that the kernel names: neither a driver family nor a device of a bus.
+   */
   readonly isUnbacked?: true;
-  /** Bytes that it asks for in front of a packet and behind it: absent before Linux 6.19, and of devices that ask for none. */
+  /**
+   * Bytes that it asks for in front of a packet and behind it: absent before Linux 6.19, and of
+   * devices that ask for none.
+   */
   readonly headroomBytes?: number;
   readonly tailroomBytes?: number;
   readonly numTxQueues: number;
@@ -78,7 +90,10 @@ export interface Link {
   readonly gsoMaxSegs: number;
   /** The same of IPv4 packets: absent before Linux 6.3. */
   readonly gsoIpv4MaxSizeBytes?: number;
-  /** Kernel's id of the XDP program that sees what it receives; of one of them where there are several. */
+  /**
+   * Kernel's id of the XDP program that sees what it receives; of one of them where there are
+   * several.
+   */
   readonly xdpProgramId?: number;
 }
 
@@ -106,7 +121,8 @@ export function decodeLink(payload: Buffer): Link {
   const kind = info?.string(IFLA_INFO_KIND);
   const tunnel = decodeTunnel(kind, info?.bytes(IFLA_INFO_DATA));
   const loopback = (payload.readUInt32LE(8) & IFF_LOOPBACK) !== 0;
-  const isUnbacked = kind === undefined && !loopback && attributes.bytes(IFLA_PARENT_DEV_NAME) === undefined;
+  const isUnbacked =
+    kind === undefined && !loopback && attributes.bytes(IFLA_PARENT_DEV_NAME) === undefined;
   const [headroomBytes, tailroomBytes] = [
     roomOf(attributes, IFLA_HEADROOM),
     roomOf(attributes, IFLA_TAILROOM),
@@ -143,7 +159,10 @@ export function decodeLink(payload: Buffer): Link {
   };
 }
 
-/** 16 bits, as struct net_device has it. Of another width it is not taken for what it was, and no reason to end a list. */
+/**
+ * 16 bits, as struct net_device has it. Of another width it is not taken for what it was, and no
+ * reason to end a list.
+ */
 function roomOf(attributes: Attributes, type: number): number {
   const value = attributes.bytes(type);
   return value?.length === 2 ? value.readUInt16LE() : 0;
@@ -167,11 +186,17 @@ export function encodeLinkChange(
   );
 }
 
-/** Devices that come in pairs, and the attribute of IFLA_INFO_DATA that holds the other end: linux/veth.h, if_link.h. */
+/**
+ * Devices that come in pairs, and the attribute of IFLA_INFO_DATA that holds the other end:
+ * linux/veth.h, if_link.h.
+ */
 const PEER_ATTRIBUTE = { veth: VETH_INFO_PEER, netkit: IFLA_NETKIT_PEER_INFO } as const;
 export type PairKind = keyof typeof PEER_ATTRIBUTE;
 
-/** Creates a pair: the attributes of the one end, and nested in them the other end's. A netkit is one of layer 3. */
+/**
+ * Creates a pair: the attributes of the one end, and nested in them the other end's. A netkit is
+ * one of layer 3.
+ */
 export function encodePair(kind: PairKind, link: LinkAttributes, peer: LinkAttributes): Buffer {
   return encodePayload(linkHeader({ index: 0 }), (attributes) => {
     writeLinkAttributes(attributes, link);
@@ -187,7 +212,13 @@ export function encodePair(kind: PairKind, link: LinkAttributes, peer: LinkAttri
   });
 }
 
-function linkHeader({ index, up }: { readonly index: number; readonly up?: boolean | undefined }): Buffer {
+function linkHeader({
+  index,
+  up,
+}: {
+  readonly index: number;
+  readonly up?: boolean | undefined;
+}): Buffer {
   const header = Buffer.alloc(IFINFOMSG_BYTES);
   header.writeInt32LE(index, 4);
   header.writeUInt32LE(up === true ? IFF_UP : 0, 8);

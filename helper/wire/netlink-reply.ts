@@ -1,5 +1,5 @@
-// What the kernel answers to one request: pure, so that every way in which an answer can be split, interrupted or
-// damaged is a plain test. Types and flags: linux/netlink.h.
+// What the kernel answers to one request: pure, so that every way in which an answer can be split,
+// interrupted or damaged is a plain test. Types and flags: linux/netlink.h.
 
 import { Flags, FlagsAck, MessageType } from 'netlink/dist/constants.js';
 import { parseMessages } from 'netlink/dist/structs.js';
@@ -25,7 +25,10 @@ export interface Reply {
   /** Text of the extended ack. */
   readonly detail?: string;
   readonly messages: readonly ReplyMessage[];
-  /** True when what was listed changed meanwhile (NLM_F_DUMP_INTR), so that `messages` may miss something. */
+  /**
+   * True when what was listed changed meanwhile (NLM_F_DUMP_INTR), so that `messages` may miss
+   * something.
+   */
   readonly isInterrupted: boolean;
 }
 
@@ -38,16 +41,20 @@ export class ReplyCollector {
   /** What `take` threw first. */
   #failure: WireError | undefined;
 
-  /** With `take`, each message is handed to it as it comes, and the answer has none: a list may be of 100,000. */
+  /**
+   * With `take`, each message is handed to it as it comes, and the answer has none: a list may be
+   * of 100,000.
+   */
   constructor(sequence: number, take?: (message: ReplyMessage) => void) {
     this.#sequence = sequence;
     this.#take = take ?? ((message) => this.#messages.push(message));
   }
 
   /**
-   * Takes what one read of the socket gave; returns the answer once it is complete. Messages of another sequence
-   * number, left over from a request that was given up, are passed over. Throws WireError for bytes that are no
-   * netlink messages, and at the end that which `take` threw: the kernel refuses another list until this one is read.
+   * Takes what one read of the socket gave; returns the answer once it is complete. Messages of
+   * another sequence number, left over from a request that was given up, are passed over. Throws
+   * WireError for bytes that are no netlink messages, and at the end that which `take` threw: the
+   * kernel refuses another list until this one is read.
    */
   push(datagram: Buffer): Reply | undefined {
     for (const message of splitMessages(datagram)) {
@@ -55,7 +62,8 @@ export class ReplyCollector {
       if ((message.flags & Flags.DUMP_INTR) !== 0) this.#isInterrupted = true;
       if (message.type === MessageType.ERROR || message.type === MessageType.DONE)
         return this.#finish(message);
-      if (message.type !== MessageType.NOOP) this.#hand({ type: message.type, payload: message.data });
+      if (message.type !== MessageType.NOOP)
+        this.#hand({ type: message.type, payload: message.data });
     }
     return undefined;
   }
@@ -92,9 +100,13 @@ export function splitMessages(datagram: Buffer): NetlinkMessage[] {
   }
 }
 
-/** An ERROR carries the errno, then the request's header, and its payload unless capped; a DONE the errno only. */
+/**
+ * An ERROR carries the errno, then the request's header, and its payload unless capped; a DONE the
+ * errno only.
+ */
 function extendedAckText(message: NetlinkMessage): string | undefined {
-  if (message.type === MessageType.ERROR) requireLength('netlink error', message.data, 4 + HEADER_BYTES);
+  if (message.type === MessageType.ERROR)
+    requireLength('netlink error', message.data, 4 + HEADER_BYTES);
   if ((message.flags & FlagsAck.ACK_TLVS) === 0) return undefined;
   let offset = 4;
   if (message.type === MessageType.ERROR) {

@@ -13,7 +13,9 @@ const NOT_ASSIGNED = -1;
 
 /** Asks which id the namespace behind a descriptor has. */
 export function encodeNetnsIdQuery(netnsFd: number): Buffer {
-  return encodePayload(Buffer.alloc(RTGENMSG_BYTES), (attributes) => attributes.u32(NETNSA_FD, netnsFd));
+  return encodePayload(Buffer.alloc(RTGENMSG_BYTES), (attributes) =>
+    attributes.u32(NETNSA_FD, netnsFd),
+  );
 }
 
 /** The id, or undefined when the namespace has none here. Throws WireError. */

@@ -1,4 +1,5 @@
-// RTM_NEWNEXTHOP and its relatives: struct nhmsg, NHA_* and struct nexthop_grp of linux/nexthop.h. Only what leads to devices.
+// RTM_NEWNEXTHOP and its relatives: struct nhmsg, NHA_* and struct nexthop_grp of linux/nexthop.h.
+// Only what leads to devices.
 
 import { Attributes, requireLength } from './attributes.ts';
 

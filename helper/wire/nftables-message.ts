@@ -1,5 +1,5 @@
-// NFT_MSG_GETCHAIN: struct nfgenmsg of linux/netfilter/nfnetlink.h, NFTA_CHAIN_* of linux/netfilter/nf_tables.h. Numbers in
-// attributes are in network byte order.
+// NFT_MSG_GETCHAIN: struct nfgenmsg of linux/netfilter/nfnetlink.h, NFTA_CHAIN_* of
+// linux/netfilter/nf_tables.h. Numbers in attributes are in network byte order.
 
 import { Attributes, requireLength } from './attributes.ts';
 
@@ -20,7 +20,11 @@ const NF_DROP = 0;
 /** NFPROTO_* that IP packets pass. */
 const FAMILIES: Readonly<Record<number, string>> = { 1: 'inet', 2: 'ip', 10: 'ip6' };
 /** NF_INET_* that forwarded packets pass. */
-const FORWARD_HOOKS: Readonly<Record<number, string>> = { 0: 'prerouting', 2: 'forward', 4: 'postrouting' };
+const FORWARD_HOOKS: Readonly<Record<number, string>> = {
+  0: 'prerouting',
+  2: 'forward',
+  4: 'postrouting',
+};
 
 /** A chain that forwarded packets pass, and that does something to some of them. */
 export interface ForwardChain {
@@ -36,7 +40,10 @@ export function encodeChainsQuery(): Buffer {
   return Buffer.alloc(NFGENMSG_BYTES);
 }
 
-/** Undefined for a chain that forwarded packets do not pass, or that lets all pass. Throws WireError. */
+/**
+ * Undefined for a chain that forwarded packets do not pass, or that lets all pass. Throws
+ * WireError.
+ */
 export function decodeForwardChain(payload: Buffer): ForwardChain | undefined {
   requireLength('chain', payload, NFGENMSG_BYTES);
   const attributes = Attributes.decode(payload.subarray(NFGENMSG_BYTES));

@@ -69,7 +69,10 @@ export interface Route {
   readonly type?: number;
 }
 
-/** Decodes the payload of RTM_NEWROUTE; undefined for what is no IP route of a table. Throws WireError. */
+/**
+ * Decodes the payload of RTM_NEWROUTE; undefined for what is no IP route of a table. Throws
+ * WireError.
+ */
 export function decodeRoute(payload: Buffer): Route | undefined {
   requireLength('route', payload, RTMSG_BYTES);
   if (!isTableRoute(payload)) return undefined;
@@ -105,7 +108,9 @@ export function decodeRoute(payload: Buffer): Route | undefined {
 /** Whether a message is of an IP route that stands in a table. */
 export function isTableRoute(payload: Buffer): boolean {
   const family = payload.readUInt8(0);
-  return (family === AF_INET || family === AF_INET6) && (payload.readUInt32LE(8) & RTM_F_CLONED) === 0;
+  return (
+    (family === AF_INET || family === AF_INET6) && (payload.readUInt32LE(8) & RTM_F_CLONED) === 0
+  );
 }
 
 /** Indexes of the devices of several next hops, as RTA_MULTIPATH has them. Throws WireError. */
@@ -113,7 +118,8 @@ export function decodeNextHops(bytes: Buffer): number[] {
   const indexes: number[] = [];
   for (let at = 0; at + RTNEXTHOP_BYTES <= bytes.length;) {
     const length = bytes.readUInt16LE(at);
-    if (length < RTNEXTHOP_BYTES) throw new WireError(`Cannot decode next hop: it has ${length} bytes`);
+    if (length < RTNEXTHOP_BYTES)
+      throw new WireError(`Cannot decode next hop: it has ${length} bytes`);
     indexes.push(bytes.readInt32LE(at + 4));
     at += (length + 3) & ~3;
   }
@@ -139,7 +145,10 @@ export function encodeRouteLookup(address: string, mark?: number): Buffer {
   });
 }
 
-/** Index of the device that the answer names; undefined for a route that leads to none. Throws WireError. */
+/**
+ * Index of the device that the answer names; undefined for a route that leads to none. Throws
+ * WireError.
+ */
 export function decodeLookedUp(payload: Buffer): number | undefined {
   requireLength('route', payload, RTMSG_BYTES);
   return Attributes.decode(payload.subarray(RTMSG_BYTES)).u32(RTA_OIF);
@@ -148,18 +157,30 @@ export function decodeLookedUp(payload: Buffer): number | undefined {
 /** Adds a route. Throws RangeError when an address or the destination is none. */
 export function encodeNewRoute(route: Route): Buffer {
   const type = route.type ?? RTN_UNICAST;
-  return encodeRoute(route, { protocol: RTPROT_BOOT, type, scope: route.scope ?? defaultScope(route) });
+  return encodeRoute(route, {
+    protocol: RTPROT_BOOT,
+    type,
+    scope: route.scope ?? defaultScope(route),
+  });
 }
 
 /** Deletes the route that matches everything `route` names, whoever added it. */
 export function encodeOldRoute(route: Route): Buffer {
   const type = route.type ?? RTN_UNSPEC;
-  return encodeRoute(route, { protocol: RTPROT_UNSPEC, type, scope: route.scope ?? RT_SCOPE_NOWHERE });
+  return encodeRoute(route, {
+    protocol: RTPROT_UNSPEC,
+    type,
+    scope: route.scope ?? RT_SCOPE_NOWHERE,
+  });
 }
 
 function encodeRoute(
   route: Route,
-  { protocol, scope, type }: { readonly protocol: number; readonly scope: number; readonly type: number },
+  {
+    protocol,
+    scope,
+    type,
+  }: { readonly protocol: number; readonly scope: number; readonly type: number },
 ): Buffer {
   const { family, address, prefixLength } = parseDestination(route.destination);
   const header = Buffer.alloc(RTMSG_BYTES);
@@ -178,7 +199,10 @@ function encodeRoute(
       attributes.bytes(hop.type, hop.bytes);
     }
     attributes.u32(RTA_PRIORITY, route.priority);
-    attributes.bytes(RTA_PREFSRC, route.source === undefined ? undefined : encodeAddress(route.source));
+    attributes.bytes(
+      RTA_PREFSRC,
+      route.source === undefined ? undefined : encodeAddress(route.source),
+    );
     attributes.u32(RTA_TABLE, route.table);
     if (route.mtu === undefined && route.advmss === undefined) return;
     attributes.nested(RTA_METRICS, (metrics) => {
@@ -188,7 +212,10 @@ function encodeRoute(
   });
 }
 
-/** What iproute2 takes when none is given: the kernel refuses a gateway beyond a route of link scope. */
+/**
+ * What iproute2 takes when none is given: the kernel refuses a gateway beyond a route of link
+ * scope.
+ */
 function defaultScope(route: Route): number {
   if (route.type === RTN_LOCAL) return RT_SCOPE_HOST;
   const isDirect = route.gateway === undefined && (route.type ?? RTN_UNICAST) === RTN_UNICAST;
@@ -205,7 +232,11 @@ function parseDestination(text: string): { family: number; address: Buffer; pref
   return { family: addressFamily(base), address, prefixLength };
 }
 
-function decodeDestination(family: number, bytes: Buffer | undefined, prefixLength: number): string {
+function decodeDestination(
+  family: number,
+  bytes: Buffer | undefined,
+  prefixLength: number,
+): string {
   const length = family === AF_INET ? 4 : 16;
   const address = bytes ?? Buffer.alloc(length);
   if (address.length !== length || prefixLength > length * 8) {
@@ -216,7 +247,9 @@ function decodeDestination(family: number, bytes: Buffer | undefined, prefixLeng
   return `${decodeAddress(address)}/${prefixLength}`;
 }
 
-/** RTA_VIA is struct rtvia, a family and an address: the form for a next hop of the other family. */
+/**
+ * RTA_VIA is struct rtvia, a family and an address: the form for a next hop of the other family.
+ */
 function encodeGateway(family: number, gateway: string): { type: number; bytes: Buffer } {
   const bytes = encodeAddress(gateway);
   const hopFamily = addressFamily(gateway);

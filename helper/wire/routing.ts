@@ -1,4 +1,5 @@
-// The map entries of host routing: keys and values of routed_pods and pod_addresses of bpf/routing.h, byte for byte.
+// The map entries of host routing: keys and values of routed_pods and pod_addresses of
+// bpf/routing.h, byte for byte.
 
 import { encodeAddress, encodeMac } from './ip-address.ts';
 
@@ -18,11 +19,16 @@ export interface PodAddress {
   readonly ifindex: number;
   /** Whether they have to wait there for a cap. */
   readonly isShaped: boolean;
-  /** Hardware addresses of the pod's end and of the host interface; absent for a device of layer 3. */
+  /**
+   * Hardware addresses of the pod's end and of the host interface; absent for a device of layer 3.
+   */
   readonly macs?: readonly [pod: string, host: string];
 }
 
-/** Value of routed_pods: what a pod may send from, one address of each family. Throws for what is no address. */
+/**
+ * Value of routed_pods: what a pod may send from, one address of each family. Throws for what is no
+ * address.
+ */
 export function encodeRoutedPod(addresses: readonly string[]): Buffer {
   const value = Buffer.alloc(ROUTED_POD_SIZE);
   const encoded = addresses.map(encodeAddress);
@@ -43,7 +49,8 @@ export function encodePodAddress({ ifindex, isShaped, macs }: PodAddress): Buffe
   const value = Buffer.alloc(POD_ADDRESS_SIZE);
   value.writeUInt32LE(ifindex, 0);
   value.writeUInt32LE(Number(isShaped), 4);
-  for (const [index, mac] of (macs ?? []).entries()) encodeMac(mac).copy(value, 8 + index * MAC_BYTES);
+  for (const [index, mac] of (macs ?? []).entries())
+    encodeMac(mac).copy(value, 8 + index * MAC_BYTES);
   return value;
 }
 

@@ -10,14 +10,20 @@ import { decodeRouteBrief, type RouteBrief } from './route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route-message.ts';
 import { RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER } from './tc-message.ts';
 
-/** A route that came, was deleted, or took the place of another one with its table, destination and metric. */
+/**
+ * A route that came, was deleted, or took the place of another one with its table, destination and
+ * metric.
+ */
 export interface RouteEvent {
   readonly kind: 'route';
   readonly change: 'added' | 'deleted' | 'replaced';
   readonly route: RouteBrief;
 }
 
-/** A device that came, went or changed: one that is not up has no routes, and one without a carrier no nexthop objects. */
+/**
+ * A device that came, went or changed: one that is not up has no routes, and one without a carrier
+ * no nexthop objects.
+ */
 export interface LinkEvent {
   readonly kind: 'link';
   readonly ifindex: number;
@@ -94,7 +100,10 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
   }
 }
 
-/** The events of one datagram; messages of other types are passed over. Throws WireError for what is none. */
+/**
+ * The events of one datagram; messages of other types are passed over. Throws WireError for what is
+ * none.
+ */
 export function decodeRtEvents(datagram: Buffer): RtEvent[] {
   return splitMessages(datagram).flatMap((message) => decodeEvent(message) ?? []);
 }

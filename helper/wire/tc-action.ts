@@ -1,5 +1,5 @@
-// Actions of filters, as far as they take packets somewhere else: TCA_*_ACT of linux/pkt_cls.h, struct tc_mirred of
-// linux/tc_act/tc_mirred.h.
+// Actions of filters, as far as they take packets somewhere else: TCA_*_ACT of linux/pkt_cls.h,
+// struct tc_mirred of linux/tc_act/tc_mirred.h.
 
 import { Attributes } from './attributes.ts';
 
@@ -26,9 +26,9 @@ const TC_MIRRED_BYTES = 28;
 const TCA_EGRESS_REDIR = 1;
 
 /**
- * Devices by which a filter sends packets away instead of letting them go on: its actions `mirred egress redirect`. Copies
- * (`mirror`) leave the packet where it is, and a redirect to another device's ingress takes it through the stack. Throws
- * WireError.
+ * Devices by which a filter sends packets away instead of letting them go on: its actions `mirred
+ * egress redirect`. Copies (`mirror`) leave the packet where it is, and a redirect to another
+ * device's ingress takes it through the stack. Throws WireError.
  */
 export function redirectTargets(kind: string, options: Buffer): number[] {
   const actions = Attributes.decode(options).nested(ACTIONS_OF_KIND[kind] ?? -1);

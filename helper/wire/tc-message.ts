@@ -1,5 +1,5 @@
-// Traffic control: struct tcmsg and TCA_* of linux/rtnetlink.h, the handles of linux/pkt_sched.h, and the options
-// of a BPF filter, TCA_BPF_* of linux/pkt_cls.h.
+// Traffic control: struct tcmsg and TCA_* of linux/rtnetlink.h, the handles of linux/pkt_sched.h,
+// and the options of a BPF filter, TCA_BPF_* of linux/pkt_cls.h.
 
 import { Attributes, encodePayload, requireLength } from './attributes.ts';
 import type { AttributeWriter } from './attributes.ts';

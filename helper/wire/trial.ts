@@ -1,4 +1,5 @@
-// Programs and types of a few bytes, by which is found out what a kernel's BPF can do. Pure: numbers in, bytes out.
+// Programs and types of a few bytes, by which is found out what a kernel's BPF can do. Pure:
+// numbers in, bytes out.
 //
 // Instructions are struct bpf_insn of linux/bpf.h, types those of linux/btf.h.
 
@@ -21,7 +22,9 @@ const BPF_ADD64_IMM = 0x07;
 const BPF_MOV64_IMM = 0xb7;
 const BPF_MOV64_REG = 0xbf;
 
-/** What a BPF_LD_IMM64 loads besides a number: a map by its descriptor, or the first value of one. */
+/**
+ * What a BPF_LD_IMM64 loads besides a number: a map by its descriptor, or the first value of one.
+ */
 const BPF_PSEUDO_MAP_FD = 1;
 const BPF_PSEUDO_MAP_VALUE = 2;
 
@@ -53,7 +56,10 @@ function copy(to: number, from: number): Buffer {
 
 /** The second half of the instruction has the upper bits of the number. */
 function load(to: number, pseudo: number, mapFd: number): Buffer {
-  return Buffer.concat([instruction(BPF_LD_IMM64, to, { from: pseudo, value: mapFd }), instruction(0)]);
+  return Buffer.concat([
+    instruction(BPF_LD_IMM64, to, { from: pseudo, value: mapFd }),
+    instruction(0),
+  ]);
 }
 
 function call(helper: keyof typeof HELPER): Buffer {

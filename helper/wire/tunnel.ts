@@ -1,10 +1,14 @@
-// How a tunnel says that it wraps packets: IFLA_INFO_DATA of its kind, as linux/if_link.h and linux/if_tunnel.h number the
-// attributes. What of it makes packets longer is decoded, and where the outer packets go. Pure.
+// How a tunnel says that it wraps packets: IFLA_INFO_DATA of its kind, as linux/if_link.h and
+// linux/if_tunnel.h number the attributes. What of it makes packets longer is decoded, and where
+// the outer packets go. Pure.
 
 import { Attributes, WireError } from './attributes.ts';
 import { decodeAddress } from './ip-address.ts';
 
-/** What is put between a tunnel's header and its IP header: RFC 8086's kind (draft-ietf-intarea-gue for GUE). */
+/**
+ * What is put between a tunnel's header and its IP header: RFC 8086's kind (draft-ietf-intarea-gue
+ * for GUE).
+ */
 export interface UdpEncapsulation {
   readonly type: 'fou' | 'gue';
   /** Remote checksum offload: some packets have 8 bytes more of GUE. */
@@ -28,7 +32,10 @@ export interface Tunnel {
   readonly hasEncapsulationLimit?: true;
   readonly udp?: UdpEncapsulation;
   readonly erspanVersion?: number;
-  /** MACsec: bytes of the integrity check value, and whether the SecTAG holds the sender's identifier, if that can be told. */
+  /**
+   * MACsec: bytes of the integrity check value, and whether the SecTAG holds the sender's
+   * identifier, if that can be told.
+   */
   readonly icvBytes?: number;
   readonly sci?: boolean;
   /** IEC 62439-3: PRP and not HSR. */
@@ -91,7 +98,9 @@ type Decoder = (data: Attributes) => Tunnel;
 
 /** An address that is not all zeros, which stands for none. */
 function addressOf(bytes: Buffer | undefined): string | undefined {
-  return bytes === undefined || bytes.every((byte) => byte === 0) ? undefined : decodeAddress(bytes);
+  return bytes === undefined || bytes.every((byte) => byte === 0)
+    ? undefined
+    : decodeAddress(bytes);
 }
 
 function nonZero(number: number | undefined): number | undefined {
@@ -131,8 +140,12 @@ function ipTunnel(data: Attributes, numbers: IpTunnelAttributes, isOuterIpv6 = f
 }
 
 /** The attribute's flags tell that there is none. */
-function encapsulationLimit(data: Attributes, flags: number): Pick<Tunnel, 'hasEncapsulationLimit'> {
-  const isIgnored = ((data.u32(flags) ?? IGNORES_ENCAPSULATION_LIMIT) & IGNORES_ENCAPSULATION_LIMIT) !== 0;
+function encapsulationLimit(
+  data: Attributes,
+  flags: number,
+): Pick<Tunnel, 'hasEncapsulationLimit'> {
+  const isIgnored =
+    ((data.u32(flags) ?? IGNORES_ENCAPSULATION_LIMIT) & IGNORES_ENCAPSULATION_LIMIT) !== 0;
   return isIgnored ? {} : { hasEncapsulationLimit: true };
 }
 
@@ -148,7 +161,11 @@ function gre(data: Attributes): Tunnel {
 }
 
 function gre6(data: Attributes): Tunnel {
-  return { ...ipTunnel(data, GRE, true), ...greFields(data), ...encapsulationLimit(data, IFLA_GRE_FLAGS) };
+  return {
+    ...ipTunnel(data, GRE, true),
+    ...greFields(data),
+    ...encapsulationLimit(data, IFLA_GRE_FLAGS),
+  };
 }
 
 function erspan(data: Attributes): Pick<Tunnel, 'erspanVersion'> {
@@ -180,7 +197,10 @@ function geneve(data: Attributes): Tunnel {
   });
 }
 
-/** It sends its identifier too where it hears several others (macsec_send_sci), of which nothing is told here. */
+/**
+ * It sends its identifier too where it hears several others (macsec_send_sci), of which nothing is
+ * told here.
+ */
 function macsec(data: Attributes): Tunnel {
   const isSent = data.u8(IFLA_MACSEC_INC_SCI) === 1;
   const isLeftOut = data.u8(IFLA_MACSEC_ES) === 1 || data.u8(IFLA_MACSEC_SCB) === 1;
@@ -220,8 +240,14 @@ const DECODERS: Readonly<Record<string, Decoder>> = {
     }),
 };
 
-/** What a device of some kind says of itself; undefined for other kinds, and where it cannot be read. */
-export function decodeTunnel(kind: string | undefined, data: Buffer | undefined): Tunnel | undefined {
+/**
+ * What a device of some kind says of itself; undefined for other kinds, and where it cannot be
+ * read.
+ */
+export function decodeTunnel(
+  kind: string | undefined,
+  data: Buffer | undefined,
+): Tunnel | undefined {
   const decode = kind !== undefined && Object.hasOwn(DECODERS, kind) ? DECODERS[kind] : undefined;
   if (decode === undefined || data === undefined) return undefined;
   try {

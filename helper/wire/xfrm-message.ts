@@ -1,5 +1,6 @@
-// States of IPsec as XFRM_MSG_GETSA lists them (struct xfrm_usersa_info and XFRMA_* of linux/xfrm.h), as far as it takes to know
-// how long their packets are. The kernel gives the keys along with them; they are not read. Pure.
+// States of IPsec as XFRM_MSG_GETSA lists them (struct xfrm_usersa_info and XFRMA_* of
+// linux/xfrm.h), as far as it takes to know how long their packets are. The kernel gives the keys
+// along with them; they are not read. Pure.
 
 import { Attributes, requireLength } from './attributes.ts';
 import { AF_INET6, decodeAddress } from './ip-address.ts';
@@ -24,7 +25,10 @@ const XFRMA_IF_ID = 31;
 const XFRMA_SA_DIR = 33;
 const XFRM_SA_DIR_IN = 1;
 
-/** struct xfrm_algo, _aead and _auth: a name, the bits of the key, and of the latter two the bits of the check value. */
+/**
+ * struct xfrm_algo, _aead and _auth: a name, the bits of the key, and of the latter two the bits of
+ * the check value.
+ */
 const ALGORITHM_NAME_BYTES = 64;
 const CHECK_BITS_OFFSET = 68;
 
@@ -34,7 +38,10 @@ export interface XfrmState {
   readonly isIpv6: boolean;
   /** Whether it puts an IP header of its own in front. */
   readonly isTunnel: boolean;
-  /** Name of the cipher, or of the one algorithm that is cipher and authentication; absent without any. */
+  /**
+   * Name of the cipher, or of the one algorithm that is cipher and authentication; absent without
+   * any.
+   */
   readonly cipher?: string;
   /** Bytes of the integrity check value. */
   readonly icvBytes: number;
@@ -43,7 +50,10 @@ export interface XfrmState {
   readonly mark?: { readonly value: number; readonly mask: number };
 }
 
-/** Decodes the payload of XFRM_MSG_NEWSA; undefined for other protocols than ESP, and for what is only received. Throws WireError. */
+/**
+ * Decodes the payload of XFRM_MSG_NEWSA; undefined for other protocols than ESP, and for what is
+ * only received. Throws WireError.
+ */
 export function decodeXfrmState(payload: Buffer): XfrmState | undefined {
   requireLength('xfrm state', payload, USERSA_INFO_BYTES);
   const attributes = Attributes.decode(payload.subarray(USERSA_INFO_BYTES));
@@ -63,7 +73,9 @@ export function decodeXfrmState(payload: Buffer): XfrmState | undefined {
     isInUdp: attributes.bytes(XFRMA_ENCAP) !== undefined,
     ...(cipher !== undefined && { cipher }),
     ...(ifId !== undefined && { ifId }),
-    ...(mark?.length === 8 && { mark: { value: mark.readUInt32LE(0), mask: mark.readUInt32LE(4) } }),
+    ...(mark?.length === 8 && {
+      mark: { value: mark.readUInt32LE(0), mask: mark.readUInt32LE(4) },
+    }),
   };
 }
 

@@ -1,4 +1,5 @@
-// Whether the wire carries the cap, no more in any second and no less on the whole: TCP, and datagrams offered above it.
+// Whether the wire carries the cap, no more in any second and no less on the whole: TCP, and
+// datagrams offered above it.
 
 import { parseOffered, runIperf } from './bulk.ts';
 import { ACCURACY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
@@ -11,7 +12,10 @@ import { chartRates, readWire } from './wire.ts';
 
 /** A cap is judged over seconds. */
 export const WINDOW_MS = 1000;
-/** The mean leaves out the start, in which TCP is finding out, and the end, where the load stops within an interval. */
+/**
+ * The mean leaves out the start, in which TCP is finding out, and the end, where the load stops
+ * within an interval.
+ */
 const SETTLED_AFTER_MS = 1000;
 const END_MS = 200;
 
@@ -23,7 +27,9 @@ function settled(seconds: number): Span {
   return { fromMs: SETTLED_AFTER_MS, toMs: seconds * 1000 - END_MS };
 }
 
-/** TCP flows against a cap. Windows of a second begin every 100 ms, the first with the first frame. */
+/**
+ * TCP flows against a cap. Windows of a second begin every 100 ms, the first with the first frame.
+ */
 export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
   return {
     name: 'accuracy',
@@ -59,7 +65,10 @@ export function accuracyBench(seconds: number): NetworkBench<AccuracyScenario> {
   };
 }
 
-/** Datagrams offered at the cap and at twice the cap, in payload; the frames around it make either more than the cap. */
+/**
+ * Datagrams offered at the cap and at twice the cap, in payload; the frames around it make either
+ * more than the cap.
+ */
 export function udpBench(seconds: number): NetworkBench<UdpScenario> {
   return {
     name: 'udp',

@@ -38,27 +38,37 @@ function readReport(json: string): IperfReport {
   try {
     report = JSON.parse(json) as IperfReport;
   } catch {
-    throw new Error(`Cannot read iperf3's report: ${JSON.stringify(json.slice(0, 200))} is not JSON`);
+    throw new Error(
+      `Cannot read iperf3's report: ${JSON.stringify(json.slice(0, 200))} is not JSON`,
+    );
   }
   if (report.error !== undefined) throw new Error(`Cannot measure: iperf3 says: ${report.error}`);
   return report;
 }
 
-/** Reads the report of `iperf3 --json` on TCP flows, without the first `warmUpSeconds`. Throws Error with iperf3's words. */
+/**
+ * Reads the report of `iperf3 --json` on TCP flows, without the first `warmUpSeconds`. Throws Error
+ * with iperf3's words.
+ */
 export function parseBulk(json: string, warmUpSeconds: number): BulkReport {
   const samples = (readReport(json).intervals ?? [])
     .flatMap(({ streams }) => streams ?? [])
     .filter(({ start }) => start !== undefined && start >= warmUpSeconds);
   const rtts = samples.flatMap(({ rtt }) => (rtt === undefined ? [] : [rtt]));
   if (rtts.length === 0)
-    throw new Error(`Cannot read iperf3's report: it has no round-trip time after ${warmUpSeconds} s`);
+    throw new Error(
+      `Cannot read iperf3's report: it has no round-trip time after ${warmUpSeconds} s`,
+    );
   return {
     retransmits: samples.reduce((sum, { retransmits }) => sum + (retransmits ?? 0), 0),
     meanRttUs: rtts.reduce((sum, rtt) => sum + rtt, 0) / rtts.length,
   };
 }
 
-/** Segments that the sender of TCP flows sent again, whichever end that was. Throws Error with iperf3's words. */
+/**
+ * Segments that the sender of TCP flows sent again, whichever end that was. Throws Error with
+ * iperf3's words.
+ */
 export function parseRetransmits(json: string): number {
   const retransmits = readReport(json).end?.sum_sent?.retransmits;
   if (retransmits === undefined)
@@ -66,7 +76,9 @@ export function parseRetransmits(json: string): number {
   return retransmits;
 }
 
-/** What the other end received of TCP flows, payload in Mbit/s. Throws Error with iperf3's words. */
+/**
+ * What the other end received of TCP flows, payload in Mbit/s. Throws Error with iperf3's words.
+ */
 export function parseReceived(json: string): number {
   const rate = readReport(json).end?.sum_received?.bits_per_second;
   if (rate === undefined)
@@ -77,17 +89,22 @@ export function parseReceived(json: string): number {
 /** What an iperf3 client sent as datagrams, payload in Mbit/s. Throws Error with iperf3's words. */
 export function parseOffered(json: string): number {
   const rate = readReport(json).end?.sum?.bits_per_second;
-  if (rate === undefined) throw new Error("Cannot read iperf3's report: it has no end.sum.bits_per_second");
+  if (rate === undefined)
+    throw new Error("Cannot read iperf3's report: it has no end.sum.bits_per_second");
   return rate / 1_000_000;
 }
 
-/** Runs an iperf3 client in a pod towards the peer; returns its report. `signal` ends it early; `place` says where it runs. */
+/**
+ * Runs an iperf3 client in a pod towards the peer; returns its report. `signal` ends it early;
+ * `place` says where it runs.
+ */
 export async function runIperf(
   pod: string,
   seconds: number,
   options: readonly string[],
   signal: AbortSignal,
-  place: (command: string, ...args: readonly string[]) => [string, ...string[]] = (...command) => command,
+  place: (command: string, ...args: readonly string[]) => [string, ...string[]] = (...command) =>
+    command,
 ): Promise<string> {
   const client = ['--client', PEER_ADDRESS, '--port', IPERF_PORT, '--time', String(seconds)];
   const report = ['--json', '--interval', SAMPLE_SECONDS, '--connect-timeout', '5000'];

@@ -1,4 +1,5 @@
-// What podpace on a node costs those that it does not cap: the node itself, a pod without caps, exempt traffic of a capped pod.
+// What podpace on a node costs those that it does not cap: the node itself, a pod without caps,
+// exempt traffic of a capped pod.
 
 import { BackgroundProcess } from '../measure/background.ts';
 import { addressOf, bandwidthArguments, callPlugins, startHelper } from '../measure/systems.ts';
@@ -40,7 +41,10 @@ async function makeNode(
       netns: bed.pods.get(pod) ?? '',
       capabilityArguments: bandwidthArguments(system === 'podpace' && pod === 'capped' ? CAPS : {}),
     };
-    undo.defer(`take the ${pod} pod away`, async () => void (await callPlugins({ ...call, verb: 'del' })));
+    undo.defer(
+      `take the ${pod} pod away`,
+      async () => void (await callPlugins({ ...call, verb: 'del' })),
+    );
     addressOf(await callPlugins({ ...call, verb: 'add' }));
   }
   if (sender === 'host') return bed.node;
@@ -60,7 +64,10 @@ async function measure(
       const { result: report, stallMs } = await watchingStalls(() =>
         runIperf(sender, seconds, ['--parallel', FLOWS, '--omit', '1'], options.signal),
       );
-      return { metrics: [{ metric: 'mbit', unit: 'Mbit/s', value: parseReceived(report) }], stallMs };
+      return {
+        metrics: [{ metric: 'mbit', unit: 'Mbit/s', value: parseReceived(report) }],
+        stallMs,
+      };
     });
   } finally {
     await undo.run();

@@ -1,5 +1,5 @@
-// Charts of the benches' page: distributions of round-trip times and rates over time, as SVG. Colours are CSS variables
-// of the page; what a line is, is told by its dashes as well. Pure.
+// Charts of the benches' page: distributions of round-trip times and rates over time, as SVG.
+// Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
 
 import { escapeText } from '../measure/chart.ts';
 import { INTERVAL_MS } from '../measure/series.ts';
@@ -44,7 +44,8 @@ interface Axis {
 const at = (value: number): string => value.toFixed(1);
 
 function between(from: number, to: number, first: number, last: number): Scale {
-  return (value) => from + ((Math.min(Math.max(value, first), last) - first) / (last - first)) * (to - from);
+  return (value) =>
+    from + ((Math.min(Math.max(value, first), last) - first) / (last - first)) * (to - from);
 }
 
 /** Whole decades of time, each named in the unit in which it is short. */
@@ -150,7 +151,11 @@ export function rateChart(scenario: string, curves: readonly Curve[]): string {
   const intervals = Math.max(1, ...curves.map(({ values }) => values.length));
   const seconds = (index: number): number => ((index + 0.5) * INTERVAL_MS) / 1000;
   const horizontal = { from: PLOT.left, to: PLOT.right };
-  const x = linearAxis(horizontal, (intervals * INTERVAL_MS) / 1000, 'seconds since the first data frame');
+  const x = linearAxis(
+    horizontal,
+    (intervals * INTERVAL_MS) / 1000,
+    'seconds since the first data frame',
+  );
   const y = linearAxis({ from: PLOT.bottom, to: PLOT.top }, most, 'Mbit/s on the wire');
   const paths = curves.map(({ system, values }): Path => ({
     system,

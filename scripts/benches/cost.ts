@@ -20,31 +20,40 @@ const BULK_FLOW = 1;
 const SPARSE_FLOW = 2;
 
 /**
- * The steps run in turns with each other and with a program that does nothing: one clock rate, one state of the caches. Of many
- * turns the shortest of each counts: whatever else the machine does makes some of them longer and none shorter, and a
- * neighbour on the other thread of a core does so for seconds.
+ * The steps run in turns with each other and with a program that does nothing: one clock rate, one
+ * state of the caches. Of many turns the shortest of each counts: whatever else the machine does
+ * makes some of them longer and none shorter, and a neighbour on the other thread of a core does so
+ * for seconds.
  */
 const TURNS = 40;
 
-function runOnce(step: StepUnderTest, name: StepName, scenario: CostScenario, repeat: number): number {
+function runOnce(
+  step: StepUnderTest,
+  name: StepName,
+  scenario: CostScenario,
+  repeat: number,
+): number {
   switch (scenario) {
     case 'unclassified':
       return step.send({ id: 0, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
     case 'bulk':
       step.configure(RATE_BULK);
       step.putAhead(BULK_FLOW, AHEAD_NS);
-      return step.send({ id: AGGREGATE_ID, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
+      return step.send({ id: AGGREGATE_ID, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat)
+        .durationNs;
     case 'sparse':
       step.configure(RATE_BEYOND_LOAD);
       // The plain step knows no sparse flows: there it is a packet that meets no backlog.
       if (name === 'podpace') step.putAhead(BULK_FLOW, AHEAD_NS);
-      return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat).durationNs;
+      return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat)
+        .durationNs;
   }
 }
 
 /**
- * One run of `packets` through each step: what the kernel says a test run takes for each packet, and how much of that is
- * the step's, after what a test run of a program that does nothing takes on the same way in.
+ * One run of `packets` through each step: what the kernel says a test run takes for each packet,
+ * and how much of that is the step's, after what a test run of a program that does nothing takes on
+ * the same way in.
  */
 export async function measureCosts(
   scenario: CostScenario,
@@ -53,7 +62,11 @@ export async function measureCosts(
   const undo = new UndoStack();
   try {
     const nothing = StepUnderTest.load('nothing', undo);
-    const steps = STEPS.map((name) => ({ name, step: StepUnderTest.load(name, undo), shortest: Infinity }));
+    const steps = STEPS.map((name) => ({
+      name,
+      step: StepUnderTest.load(name, undo),
+      shortest: Infinity,
+    }));
     const repeat = Math.ceil(packets / TURNS);
     let empty = Infinity;
     for (let turn = 0; turn < TURNS; turn += 1) {

@@ -1,4 +1,5 @@
-// The plain departure step on a node, for comparison: test/bpf/edt-fifo.bpf.c, and fq at its defaults.
+// The plain departure step on a node, for comparison: test/bpf/edt-fifo.bpf.c, and fq at its
+// defaults.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -48,7 +49,11 @@ export interface EdtFifo {
 async function attach(
   rt: RtSocket,
   node: NetNamespace,
-  place: { readonly ifindex: number; readonly hook: 'ingress' | 'egress'; readonly programFd: number },
+  place: {
+    readonly ifindex: number;
+    readonly hook: 'ingress' | 'egress';
+    readonly programFd: number;
+  },
   undo: UndoStack,
 ): Promise<void> {
   if (isTcxSupported()) {
@@ -72,7 +77,10 @@ async function setFq(rt: RtSocket, ifindex: number, queues: number): Promise<voi
   }
 }
 
-/** Puts the plain step on the node's uplink. What it attaches goes with the node's namespace, or before by `undo`. */
+/**
+ * Puts the plain step on the node's uplink. What it attaches goes with the node's namespace, or
+ * before by `undo`.
+ */
 export async function startEdtFifo(nodePath: string, undo: UndoStack): Promise<EdtFifo> {
   const { maps, programs } = loadUnpinned(compileEdtFifo(), undo);
   const node = openNetns(nodePath);

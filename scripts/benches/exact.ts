@@ -1,4 +1,5 @@
-// Several processors charge one aggregate at once: does its clock advance by the sum of the charges?
+// Several processors charge one aggregate at once: does its clock advance by the sum of the
+// charges?
 
 import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
@@ -13,14 +14,23 @@ import { UndoStack } from '../measure/undo.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
 import type { StepName, StepPacket } from './step-under-test.ts';
 
-/** At this rate a packet of this length is charged exactly 100 ns by either step, nothing to be rounded. */
+/**
+ * At this rate a packet of this length is charged exactly 100 ns by either step, nothing to be
+ * rounded.
+ */
 const RATE_BYTES_PER_SEC = 12_500_000_000;
 const WIRE_LEN = 1250;
 const CHARGE_NS = 100n;
 
-/** The clock begins that far ahead: no packet meets an idle clock, none the plain step's horizon of 2 s. */
+/**
+ * The clock begins that far ahead: no packet meets an idle clock, none the plain step's horizon of
+ * 2 s.
+ */
 const AHEAD_NS = 1_500_000_000n;
-/** Packets of one sender for which that is enough, also on an emulated processor; so many that senders do overlap. */
+/**
+ * Packets of one sender for which that is enough, also on an emulated processor; so many that
+ * senders do overlap.
+ */
 const ROUND_PACKETS = 100_000;
 
 const TC_ACT_UNSPEC = '-1';
@@ -68,7 +78,11 @@ async function answer(sender: Sender): Promise<string> {
 }
 
 /** All senders send their packets at once; returns by how much the clock advanced. */
-async function runRound(step: StepUnderTest, senders: readonly Sender[], packets: number): Promise<bigint> {
+async function runRound(
+  step: StepUnderTest,
+  senders: readonly Sender[],
+  packets: number,
+): Promise<bigint> {
   step.configure(RATE_BYTES_PER_SEC);
   step.putAhead(0, AHEAD_NS);
   const before = step.clockNs();
@@ -79,11 +93,17 @@ async function runRound(step: StepUnderTest, senders: readonly Sender[], packets
   });
   for (const verdict of await Promise.all(verdicts)) {
     if (verdict !== TC_ACT_UNSPEC)
-      throw new KernelError('charge packets from several processors', verdict, 'expected verdict -1');
+      throw new KernelError(
+        'charge packets from several processors',
+        verdict,
+        'expected verdict -1',
+      );
   }
   const after = step.clockNs();
   if (after < process.hrtime.bigint())
-    throw new Error('Cannot measure: this machine is too slow, the clock has fallen behind the time');
+    throw new Error(
+      'Cannot measure: this machine is too slow, the clock has fallen behind the time',
+    );
   return after - before;
 }
 

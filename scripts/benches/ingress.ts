@@ -1,4 +1,5 @@
-// What a pod with a cap on what it receives gets: bulk from the peer, requests beside it, both directions at once.
+// What a pod with a cap on what it receives gets: bulk from the peer, requests beside it, both
+// directions at once.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { attachCounter } from '../measure/counter.ts';
@@ -27,7 +28,10 @@ function directionOf({ ingressMbit, egressMbit }: IngressScenario): readonly str
   return egressMbit === undefined ? ['--reverse'] : ['--bidir'];
 }
 
-/** Mean payload, mean of all frames, acknowledgements included, and the frames of the first second of a sender, in Mbit/s. */
+/**
+ * Mean payload, mean of all frames, acknowledgements included, and the frames of the first second
+ * of a sender, in Mbit/s.
+ */
 function courseOf(
   counter: Counter,
   sender: string,
@@ -57,14 +61,27 @@ async function load(
     return { report: bulk.report, requests: undefined, stallMs: bulk.stallMs };
   }
   const bulkSeconds = WARM_UP_SECONDS + seconds + SPARE_SECONDS;
-  const { done, report, stallMs } = await besideBulk(target, { seconds: bulkSeconds, options }, async () => {
-    await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
-    return await runRequests(node.pod, node.options.folder, { flows: 1, perSec, seconds }, signal);
-  });
+  const { done, report, stallMs } = await besideBulk(
+    target,
+    { seconds: bulkSeconds, options },
+    async () => {
+      await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
+      return await runRequests(
+        node.pod,
+        node.options.folder,
+        { flows: 1, perSec, seconds },
+        signal,
+      );
+    },
+  );
   return { report, requests: done, stallMs };
 }
 
-async function measureIngress(target: Target, scenario: IngressScenario, seconds: number): Promise<Measured> {
+async function measureIngress(
+  target: Target,
+  scenario: IngressScenario,
+  seconds: number,
+): Promise<Measured> {
   const { node, address } = target;
   const undo = new UndoStack();
   try {
@@ -73,7 +90,11 @@ async function measureIngress(target: Target, scenario: IngressScenario, seconds
     const isIngress = scenario.ingressMbit !== undefined;
     const before = isIngress ? await node.counters('ingress') : undefined;
     const { report, requests, stallMs } = await load(target, scenario, seconds);
-    const metric = (name: string, unit: string, value: number): Metric => ({ metric: name, unit, value });
+    const metric = (name: string, unit: string, value: number): Metric => ({
+      metric: name,
+      unit,
+      value,
+    });
     const metrics: Metric[] = [];
     if (scenario.ingressMbit !== undefined) {
       const { goodput, wire, firstSecond } = courseOf(received, PEER_ADDRESS, seconds);

@@ -43,7 +43,10 @@ export function requestMetrics(report: RequestReport): Metric[] {
 }
 
 /** What podpace did about the queue, warm-up included; nothing for other systems. */
-export function queueMetrics(before: PodCounters | undefined, after: PodCounters | undefined): Metric[] {
+export function queueMetrics(
+  before: PodCounters | undefined,
+  after: PodCounters | undefined,
+): Metric[] {
   if (before === undefined || after === undefined) return [];
   const metric = (name: string, counter: keyof PodCounters): Metric => ({
     metric: name,
@@ -88,7 +91,9 @@ function spanOf(
 ): Span {
   const [endMs, toMs] = [bulkSeconds * 1000 - INTERVAL_MS, sinceBeginMs(wire, toNs)];
   if (toMs > endMs)
-    say(`this machine is too busy for figures: requests went on ${Math.round(toMs - endMs)} ms after bulk`);
+    say(
+      `this machine is too busy for figures: requests went on ${Math.round(toMs - endMs)} ms after bulk`,
+    );
   return { fromMs: sinceBeginMs(wire, fromNs), toMs: Math.min(toMs, endMs) };
 }
 
@@ -98,7 +103,13 @@ async function measureLoaded(
   requestSeconds: number,
 ): Promise<Measured> {
   const { node, signal } = target;
-  const { capMbit, congestionControl, bulkFlows, requestFlows: flows, requestsPerSec: perSec } = scenario;
+  const {
+    capMbit,
+    congestionControl,
+    bulkFlows,
+    requestFlows: flows,
+    requestsPerSec: perSec,
+  } = scenario;
   const before = await node.counters();
   node.counter.reset();
   const bulkSeconds = WARM_UP_SECONDS + requestSeconds + SPARE_SECONDS;
@@ -107,7 +118,12 @@ async function measureLoaded(
     await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
     const fromNs = nowNs();
     const seconds = requestSeconds;
-    const requests = await runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
+    const requests = await runRequests(
+      node.pod,
+      node.options.folder,
+      { flows, perSec, seconds },
+      signal,
+    );
     return { requests, fromNs, toNs: nowNs() };
   };
   const bulk = { seconds: bulkSeconds, options: bulkOptions };
@@ -148,7 +164,10 @@ async function measureIdle(
   return { metrics: requestMetrics(requests), stallMs, curveUs: curveOf(waitsUs(requests)) };
 }
 
-/** The bench. On the uncapped node there is no bulk: its requests are those of an idle pod, the reference. */
+/**
+ * The bench. On the uncapped node there is no bulk: its requests are those of an idle pod, the
+ * reference.
+ */
 export function latencyBench(requestSeconds: number): NetworkBench<LatencyScenario> {
   return {
     name: 'latency',

@@ -93,7 +93,10 @@ function unreachedOffer(name: string, of: Figures): string | undefined {
   return `the pod offers ${formatFigure(offered)} of ${asked} Mbit/s`;
 }
 
-/** Says so when this machine cannot make the load of a scenario, so that its figures are those of another one; else ''. */
+/**
+ * Says so when this machine cannot make the load of a scenario, so that its figures are those of
+ * another one; else ''.
+ */
 function unreached(bench: Bench, name: string, of: Figures): string {
   const why =
     bench === 'latency'
@@ -106,7 +109,8 @@ function unreached(bench: Bench, name: string, of: Figures): string {
 
 function latencyRequirements(scenario: string, of: Figures): Requirement[] {
   const requirements = [besideTbf(scenario, of)];
-  if (scenario === '100M-cubic-1x1' || scenario === '100M-ecn-1x1') requirements.push(...asIdle(of));
+  if (scenario === '100M-cubic-1x1' || scenario === '100M-ecn-1x1')
+    requirements.push(...asIdle(of));
   if (scenario === '100M-ecn-1x1') {
     requirements.push(
       { what: 'retransmits', value: of('retransmits'), unit: 'segments', most: 10 },
@@ -119,7 +123,12 @@ function latencyRequirements(scenario: string, of: Figures): Requirement[] {
 function accuracyRequirements(scenario: string, of: Figures): Requirement[] {
   return [
     { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
-    { what: 'mean', value: of('mean_share'), unit: '', least: scenario.startsWith('1G') ? 0.97 : 0.985 },
+    {
+      what: 'mean',
+      value: of('mean_share'),
+      unit: '',
+      least: scenario.startsWith('1G') ? 0.97 : 0.985,
+    },
   ];
 }
 
@@ -137,8 +146,18 @@ function costRequirements(scenario: string, of: Figures): Requirement[] {
 function asAlone(what: string, metric: string, alone: string, of: Figures): Requirement[] {
   const [value, single] = [of(metric), of(metric, 'podpace', alone)];
   return [
-    { what: `${what} beside the other direction`, value, unit: 'Mbit/s', least: times(0.99, single) },
-    { what: `${what} beside the other direction`, value, unit: 'Mbit/s', most: times(1.01, single) },
+    {
+      what: `${what} beside the other direction`,
+      value,
+      unit: 'Mbit/s',
+      least: times(0.99, single),
+    },
+    {
+      what: `${what} beside the other direction`,
+      value,
+      unit: 'Mbit/s',
+      most: times(1.01, single),
+    },
   ];
 }
 
@@ -188,7 +207,12 @@ function wiringRequirements(of: Figures): Requirement[] {
       unit: '1/s',
       least: times(0.9, host('rr_per_sec')),
     },
-    { what: "p99, 1.15 of the node's", value: p99, unit: 'us', most: times(1.15, host('rr_p99_us')) },
+    {
+      what: "p99, 1.15 of the node's",
+      value: p99,
+      unit: 'us',
+      most: times(1.15, host('rr_p99_us')),
+    },
     { what: 'stream, as ptp', value: stream, unit: 'Mbit/s', least: ptp('stream_mbit') },
     { what: 'transactions, as ptp', value: transactions, unit: '1/s', least: ptp('rr_per_sec') },
     { what: 'CPU, as ptp', value: cost, unit: 's/GB', most: ptp('cpu_s_per_gb') },
@@ -197,14 +221,22 @@ function wiringRequirements(of: Figures): Requirement[] {
 
 /** A capped pod whose packets keep their socket. */
 function wiredCapRequirements(scenario: string, of: Figures): Requirement[] {
-  const cap = { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE };
+  const cap = {
+    what: 'highest second',
+    value: of('max_window_share'),
+    unit: '',
+    most: MAX_WINDOW_SHARE,
+  };
   if (/^queue-.*routing$/.test(scenario))
     return [cap, { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 5000 }];
   if (scenario.startsWith('pace'))
     return [cap, { what: 'of its own pace', value: of('pace_share'), unit: '', least: 0.97 }];
   if (scenario === 'lossy-bbr') {
     const least = times(5, of('goodput_mbit', 'podpace', 'lossy-cubic'));
-    return [cap, { what: "goodput, 5 times cubic's", value: of('goodput_mbit'), unit: 'Mbit/s', least }];
+    return [
+      cap,
+      { what: "goodput, 5 times cubic's", value: of('goodput_mbit'), unit: 'Mbit/s', least },
+    ];
   }
   return [];
 }
@@ -234,7 +266,9 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
     case 'udp':
       return [{ what: 'delivered', value: of('delivered_share'), unit: '', least: 0.99 }];
     case 'exact':
-      return [{ what: 'uncharged', value: absolute(of('uncharged_ns')), unit: 'ns', most: ROUNDING_NS }];
+      return [
+        { what: 'uncharged', value: absolute(of('uncharged_ns')), unit: 'ns', most: ROUNDING_NS },
+      ];
     case 'cost':
       return costRequirements(scenario, of);
     case 'live':
@@ -262,7 +296,9 @@ function requirementsOf(bench: Bench, scenario: string, of: Figures): Requiremen
         },
       ];
     case 'wiring':
-      return scenario === 'netkit-routing' ? wiringRequirements(of) : wiredCapRequirements(scenario, of);
+      return scenario === 'netkit-routing'
+        ? wiringRequirements(of)
+        : wiredCapRequirements(scenario, of);
     case 'memory':
       return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];
   }
@@ -288,7 +324,10 @@ function judgeOne(bench: Bench, scenario: string, requirement: Requirement): Ver
   return { bench, scenario, met, text };
 }
 
-/** Every requirement on podpace under the scenarios that were asked for. What was not measured is not met. */
+/**
+ * Every requirement on podpace under the scenarios that were asked for. What was not measured is
+ * not met.
+ */
 export function judge(
   rows: readonly Row[],
   wanted: readonly { readonly bench: Bench; readonly scenarios: readonly string[] }[],
@@ -298,7 +337,10 @@ export function judge(
       const figures: Figures = (metric, system = 'podpace', of = scenario) =>
         rows.find(
           (row) =>
-            row.bench === bench && row.scenario === of && row.system === system && row.metric === metric,
+            row.bench === bench &&
+            row.scenario === of &&
+            row.system === system &&
+            row.metric === metric,
         )?.value;
       const note = unreached(bench, scenario, figures);
       return requirementsOf(bench, scenario, figures)

@@ -1,5 +1,5 @@
-// A cap that the operator changes under load: how soon the wire follows, whether TCP saw anything out of order, whether
-// more than the cap ever left.
+// A cap that the operator changes under load: how soon the wire follows, whether TCP saw anything
+// out of order, whether more than the cap ever left.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { capture } from '../lib/process.ts';
@@ -18,7 +18,10 @@ import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
 /** What TCP counts when a packet came earlier than one that was sent before it. */
 const REORDER_COUNTERS = ['TCPSACKReorder', 'TCPTSReorder'] as const;
 
-/** Sum of the counters that tell of reordering, out of the content of /proc/net/netstat. Throws Error without one of them. */
+/**
+ * Sum of the counters that tell of reordering, out of the content of /proc/net/netstat. Throws
+ * Error without one of them.
+ */
 export function reorderedIn(netstat: string): number {
   const lines = netstat.split('\n');
   const [names = '', values = ''] = lines.filter((line) => line.startsWith('TcpExt:'));
@@ -26,7 +29,8 @@ export function reorderedIn(netstat: string): number {
   const counters = new Map(names.split(' ').map((name, index) => [name, Number(words[index])]));
   return REORDER_COUNTERS.reduce((sum, name) => {
     const value = counters.get(name);
-    if (value === undefined) throw new Error(`Cannot tell whether TCP saw reordering: no ${name} in netstat`);
+    if (value === undefined)
+      throw new Error(`Cannot tell whether TCP saw reordering: no ${name} in netstat`);
     return sum + value;
   }, 0);
 }
@@ -38,13 +42,18 @@ async function readReordered(pod: string): Promise<number> {
 /** A time with one cap, in milliseconds since the first frame. */
 export interface Phase {
   readonly capMbit: number;
-  /** When the command that set the cap was given, and when it had returned; both 0 for the first. */
+  /**
+   * When the command that set the cap was given, and when it had returned; both 0 for the first.
+   */
   readonly issuedMs: number;
   readonly inForceMs: number;
   readonly endMs: number;
 }
 
-/** What the wire shows of the phases: the longest time to settle, and the highest window over its cap after that. */
+/**
+ * What the wire shows of the phases: the longest time to settle, and the highest window over its
+ * cap after that.
+ */
 export function followed(
   course: Course,
   phases: readonly Phase[],
@@ -91,7 +100,11 @@ function phasesOf(
   }));
 }
 
-async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds: number): Promise<Measured> {
+async function measureLive(
+  target: Target,
+  scenario: LiveScenario,
+  phaseSeconds: number,
+): Promise<Measured> {
   const { node, signal } = target;
   const [firstCapMbit = 0, ...laterCaps] = scenario.capsMbit;
   const key = await node.attachmentKey();
@@ -127,7 +140,10 @@ async function measureLive(target: Target, scenario: LiveScenario, phaseSeconds:
   };
 }
 
-/** The bench: each cap lasts `phaseSeconds`. The time to settle counts from when `podpaced set` has returned. */
+/**
+ * The bench: each cap lasts `phaseSeconds`. The time to settle counts from when `podpaced set` has
+ * returned.
+ */
 export function liveBench(phaseSeconds: number): NetworkBench<LiveScenario> {
   return {
     name: 'live',

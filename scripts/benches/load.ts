@@ -13,8 +13,9 @@ export interface Bulk {
 }
 
 /**
- * Does `work` while a pod sends in bulk, both ends on bulk's processor. Returns what came of it, iperf3's report, and for how
- * long the machine stood still at most. When `work` fails bulk ends early.
+ * Does `work` while a pod sends in bulk, both ends on bulk's processor. Returns what came of it,
+ * iperf3's report, and for how long the machine stood still at most. When `work` fails bulk ends
+ * early.
  */
 export async function besideBulk<T>(
   { node, signal }: Target,

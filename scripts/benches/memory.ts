@@ -1,4 +1,5 @@
-// How much memory the BPF maps take, as the kernel accounts it, with many attachments that are capped both ways.
+// How much memory the BPF maps take, as the kernel accounts it, with many attachments that are
+// capped both ways.
 
 import fs from 'node:fs';
 import { updateElement } from '../../helper/kernel/bpf.ts';
@@ -29,14 +30,20 @@ const CONFIG = {
 const BYTES_PER_MIB = 1024 * 1024;
 const WIRE_LEN = 1514;
 
-/** What the kernel says a map takes, out of its file in /proc/self/fdinfo. Throws Error when it says nothing. */
+/**
+ * What the kernel says a map takes, out of its file in /proc/self/fdinfo. Throws Error when it says
+ * nothing.
+ */
 export function accountedBytes(fdinfo: string): number {
   const bytes = /^memlock:\s*(\d+)$/m.exec(fdinfo)?.[1];
-  if (bytes === undefined) throw new Error(`Cannot tell the memory of a map: no memlock in ${fdinfo.trim()}`);
+  if (bytes === undefined)
+    throw new Error(`Cannot tell the memory of a map: no memlock in ${fdinfo.trim()}`);
   return Number(bytes);
 }
 
-/** Gives an aggregate a cap and lets a packet through, with all the state that it will ever have. */
+/**
+ * Gives an aggregate a cap and lets a packet through, with all the state that it will ever have.
+ */
 async function use(step: StepUnderTest, id: number): Promise<void> {
   const config = required(step.maps, 'aggregate_config');
   for (const pages of step.pages.values()) pages.make(aggregatePage(id));
@@ -45,12 +52,17 @@ async function use(step: StepUnderTest, id: number): Promise<void> {
 }
 
 /** One run. */
-export async function measureMemory({ attachments }: (typeof MEMORY_SCENARIOS)[number]): Promise<Measured> {
+export async function measureMemory({
+  attachments,
+}: (typeof MEMORY_SCENARIOS)[number]): Promise<Measured> {
   const undo = new UndoStack();
   try {
     const step = StepUnderTest.load('podpace', undo);
     for (let index = 0; index < attachments; index += 1) {
-      const [egressId, ingressId] = [AGGREGATE_ID_MIN + 2 * index, AGGREGATE_ID_MIN + 2 * index + 1];
+      const [egressId, ingressId] = [
+        AGGREGATE_ID_MIN + 2 * index,
+        AGGREGATE_ID_MIN + 2 * index + 1,
+      ];
       const key = encodeInterfaceKey(index + 1);
       updateElement(
         required(step.maps, 'host_interfaces'),
@@ -60,8 +72,13 @@ export async function measureMemory({ attachments }: (typeof MEMORY_SCENARIOS)[n
       await use(step, egressId);
       await use(step, ingressId);
     }
-    const fds = [...step.maps.values(), ...[...step.pages.values()].flatMap((pages) => pages.openPages)];
-    const bytes = fds.map((fd) => accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')));
+    const fds = [
+      ...step.maps.values(),
+      ...[...step.pages.values()].flatMap((pages) => pages.openPages),
+    ];
+    const bytes = fds.map((fd) =>
+      accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')),
+    );
     const total = bytes.reduce((sum, each) => sum + each, 0);
     return { metrics: [{ metric: 'bpf_map_mib', unit: 'MiB', value: total / BYTES_PER_MIB }] };
   } finally {

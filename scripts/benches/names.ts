@@ -1,8 +1,11 @@
-// The benches, what they measure and on which systems. The names are fixed, so that runs of different days compare.
+// The benches, what they measure and on which systems. The names are fixed, so that runs of
+// different days compare.
 
 import { NODE_TRAFFIC_ROWS, type NodeTrafficRow } from '../measure/node-traffic.ts';
 
-/** What stands beside each other. `edt-fifo` is the plain departure step of test/bpf/edt-fifo.bpf.c. */
+/**
+ * What stands beside each other. `edt-fifo` is the plain departure step of test/bpf/edt-fifo.bpf.c.
+ */
 export const SYSTEMS = ['podpace', 'tbf', 'edt-fifo', 'none'] as const;
 export type System = (typeof SYSTEMS)[number];
 
@@ -27,8 +30,9 @@ export const BENCHES = [
 export type Bench = (typeof BENCHES)[number];
 
 /**
- * Benches that send real packets, for which the kernel must have fq. In a VM they go by a clock that counts instructions: what
- * they compare differs by a few percent, or by tenths of a millisecond, and no emulated processor keeps time so well.
+ * Benches that send real packets, for which the kernel must have fq. In a VM they go by a clock
+ * that counts instructions: what they compare differs by a few percent, or by tenths of a
+ * millisecond, and no emulated processor keeps time so well.
  */
 export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
   'latency',
@@ -43,7 +47,13 @@ export const NETWORK_BENCHES: ReadonlySet<Bench> = new Set([
 ]);
 
 /** Benches whose pods podpace can join to their nodes in another way. */
-export const WIRED_BENCHES: ReadonlySet<Bench> = new Set(['latency', 'accuracy', 'udp', 'live', 'ingress']);
+export const WIRED_BENCHES: ReadonlySet<Bench> = new Set([
+  'latency',
+  'accuracy',
+  'udp',
+  'live',
+  'ingress',
+]);
 
 /** One load of a pod under a cap, beside requests and answers. */
 export interface LatencyScenario {
@@ -57,7 +67,13 @@ export interface LatencyScenario {
   readonly requestsPerSec: number;
 }
 
-const ONE_TO_ONE = { capMbit: 100, ecn: false, bulkFlows: 1, requestFlows: 1, requestsPerSec: 500 } as const;
+const ONE_TO_ONE = {
+  capMbit: 100,
+  ecn: false,
+  bulkFlows: 1,
+  requestFlows: 1,
+  requestsPerSec: 500,
+} as const;
 
 const MANY = { ...ONE_TO_ONE, congestionControl: 'cubic', bulkFlows: 32, requestFlows: 8 } as const;
 
@@ -66,7 +82,13 @@ export const LATENCY_SCENARIOS: readonly LatencyScenario[] = [
   { ...MANY, name: '100M-cubic-32x8' },
   { ...ONE_TO_ONE, name: '100M-bbr-1x1', congestionControl: 'bbr' },
   { ...ONE_TO_ONE, name: '100M-ecn-1x1', congestionControl: 'cubic', ecn: true },
-  { ...ONE_TO_ONE, name: '10M-cubic-1x1', congestionControl: 'cubic', capMbit: 10, requestsPerSec: 200 },
+  {
+    ...ONE_TO_ONE,
+    name: '10M-cubic-1x1',
+    congestionControl: 'cubic',
+    capMbit: 10,
+    requestsPerSec: 200,
+  },
   { ...ONE_TO_ONE, name: '1G-cubic-1x1', congestionControl: 'cubic', capMbit: 1000 },
 ];
 
@@ -107,7 +129,9 @@ export interface LiveScenario {
   readonly capsMbit: readonly number[];
 }
 
-export const LIVE_SCENARIOS: readonly LiveScenario[] = [{ name: '100M-10M-100M', capsMbit: [100, 10, 100] }];
+export const LIVE_SCENARIOS: readonly LiveScenario[] = [
+  { name: '100M-10M-100M', capsMbit: [100, 10, 100] },
+];
 
 /** Loads of a pod with a cap on what it receives. */
 export interface IngressScenario {
@@ -214,8 +238,18 @@ export const WIRED_CAP_SCENARIOS: readonly WiredCapScenario[] = [
   { name: 'pace-400M', capMbit: 600, keys: STACK, paceMbit: 400 },
   { name: 'pace-400M-routing', capMbit: 600, keys: ROUTED, paceMbit: 400 },
   { name: 'pace-400M-netkit-routing', capMbit: 600, keys: NETKIT_ROUTED, paceMbit: 400 },
-  { name: 'lossy-cubic', capMbit: 50, keys: { ...NETKIT_ROUTED, congestionControl: 'cubic' }, isLossy: true },
-  { name: 'lossy-bbr', capMbit: 50, keys: { ...NETKIT_ROUTED, congestionControl: 'bbr' }, isLossy: true },
+  {
+    name: 'lossy-cubic',
+    capMbit: 50,
+    keys: { ...NETKIT_ROUTED, congestionControl: 'cubic' },
+    isLossy: true,
+  },
+  {
+    name: 'lossy-bbr',
+    capMbit: 50,
+    keys: { ...NETKIT_ROUTED, congestionControl: 'bbr' },
+    isLossy: true,
+  },
 ];
 
 /** Names of the scenarios that a kernel without netkit cannot do. */

@@ -1,4 +1,5 @@
-// Runs benches that send packets: nodes of all systems side by side, every scenario on each of them in turn.
+// Runs benches that send packets: nodes of all systems side by side, every scenario on each of them
+// in turn.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -59,12 +60,19 @@ function describe({ metrics }: Measured): string {
 }
 
 /** Says what came of a run. */
-export function sayRun(bench: Bench, { scenario, system, repeat }: RunKey, measured: Measured): void {
+export function sayRun(
+  bench: Bench,
+  { scenario, system, repeat }: RunKey,
+  measured: Measured,
+): void {
   say(`${bench} ${scenario}, ${system}, run ${repeat + 1}: ${describe(measured)}`);
 }
 
 async function makeNodes(
-  { systems, hasQueuesPerProcessor }: Pick<NetworkBench<Scenario>, 'systems' | 'hasQueuesPerProcessor'>,
+  {
+    systems,
+    hasQueuesPerProcessor,
+  }: Pick<NetworkBench<Scenario>, 'systems' | 'hasQueuesPerProcessor'>,
   options: BenchOptions,
   undo: UndoStack,
 ): Promise<BenchNode[]> {
@@ -74,7 +82,9 @@ async function makeNodes(
     undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
     const { cnitool, signal, wiring } = options;
     const nodeOptions = { cnitool, folder, hasQueuesPerProcessor, wiring, signal };
-    const node = await step(`making a node for ${system}`, () => BenchNode.make(system, nodeOptions, undo));
+    const node = await step(`making a node for ${system}`, () =>
+      BenchNode.make(system, nodeOptions, undo),
+    );
     node.pause();
     nodes.push(node);
   }
@@ -91,7 +101,10 @@ interface Turn {
 /** How often a run is made at most for one in which the machine did not stand still. */
 const MAX_ATTEMPTS = 5;
 
-/** Measures, again if the machine stood still meanwhile; of several attempts the one with the shortest stall counts. */
+/**
+ * Measures, again if the machine stood still meanwhile; of several attempts the one with the
+ * shortest stall counts.
+ */
 export async function measureUndisturbed(measure: () => Promise<Measured>): Promise<Measured> {
   let best: Measured | undefined;
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
@@ -107,8 +120,8 @@ export async function measureUndisturbed(measure: () => Promise<Measured>): Prom
 }
 
 /**
- * Makes a run and records it. One that fails is told and costs no other: what it should have shown is missing in the
- * report. Returns whether it succeeded.
+ * Makes a run and records it. One that fails is told and costs no other: what it should have shown
+ * is missing in the report. Returns whether it succeeded.
  */
 async function takeTurn<S extends Scenario>(
   bench: NetworkBench<S>,
@@ -118,7 +131,9 @@ async function takeTurn<S extends Scenario>(
 ): Promise<boolean> {
   node.resume();
   try {
-    const measured = await measureUndisturbed(() => bench.measure({ node, address, signal }, scenario));
+    const measured = await measureUndisturbed(() =>
+      bench.measure({ node, address, signal }, scenario),
+    );
     recorder.add({ ...key, ...measured });
     sayRun(bench.name, key, measured);
     return true;
@@ -133,7 +148,8 @@ async function takeTurn<S extends Scenario>(
 }
 
 /**
- * One scenario: a pod on every node, then runs on the nodes in turn, as often as asked for. Returns how many runs failed.
+ * One scenario: a pod on every node, then runs on the nodes in turn, as often as asked for. Returns
+ * how many runs failed.
  */
 async function runScenario<S extends Scenario>(
   bench: NetworkBench<S>,
@@ -179,7 +195,10 @@ async function runScenario<S extends Scenario>(
   }
 }
 
-/** Runs a bench; every run is recorded as soon as it is over. Throws what went wrong; nothing is left behind. */
+/**
+ * Runs a bench; every run is recorded as soon as it is over. Throws what went wrong; nothing is
+ * left behind.
+ */
 export async function runNetworkBench<S extends Scenario>(
   bench: NetworkBench<S>,
   recorder: Recorder,
@@ -194,7 +213,8 @@ export async function runNetworkBench<S extends Scenario>(
     for (const scenario of scenarios) {
       failures += await runScenario(bench, scenario, nodes, { recorder, options });
     }
-    if (failures > 0) throw new Error(`Cannot report all of ${bench.name}: ${failures} runs failed`);
+    if (failures > 0)
+      throw new Error(`Cannot report all of ${bench.name}: ${failures} runs failed`);
   } finally {
     await undo.run();
   }

@@ -1,4 +1,5 @@
-// A node of each system, all alike but for what holds the cap: each has a peer behind an uplink and one pod.
+// A node of each system, all alike but for what holds the cap: each has a peer behind an uplink and
+// one pod.
 
 import path from 'node:path';
 import { projectRoot } from '../lib/paths.ts';
@@ -47,7 +48,10 @@ export interface NodeOptions {
   readonly cnitool: string;
   /** Folder for files of its own. */
   readonly folder: string;
-  /** Whether each processor has transmit queues of its own; otherwise a flow's hash chooses queue and receiver. */
+  /**
+   * Whether each processor has transmit queues of its own; otherwise a flow's hash chooses queue
+   * and receiver.
+   */
   readonly hasQueuesPerProcessor: boolean;
   /** How podpace joins pods to the node, one of WIRINGS; undefined: as its network list says. */
   readonly wiring: string | undefined;
@@ -55,7 +59,10 @@ export interface NodeOptions {
   readonly signal: AbortSignal;
 }
 
-/** The system's own part: its processes, its caps where no plugin sets them; and the peer's server for bulk. */
+/**
+ * The system's own part: its processes, its caps where no plugin sets them; and the peer's server
+ * for bulk.
+ */
 interface Machinery {
   readonly bulkServer: BackgroundProcess;
   /** Adds and removes the pod. */
@@ -94,7 +101,10 @@ export class BenchNode {
     this.#machinery = machinery;
   }
 
-  /** Makes a node, its peer with servers for bulk and requests, and starts the system. `undo` takes it all away. */
+  /**
+   * Makes a node, its peer with servers for bulk and requests, and starts the system. `undo` takes
+   * it all away.
+   */
   static async make(system: System, options: NodeOptions, undo: UndoStack): Promise<BenchNode> {
     const { signal, folder, hasQueuesPerProcessor } = options;
     const bed = await makeTestBed(['pod'], undo, signal, { label: `${system}-` });
@@ -148,7 +158,10 @@ export class BenchNode {
     await this.#call('del', caps);
   }
 
-  /** Runs an operator's command on the node and returns what it prints. Throws CommandError with its words. */
+  /**
+   * Runs an operator's command on the node and returns what it prints. Throws CommandError with its
+   * words.
+   */
   async podpaced(...args: readonly string[]): Promise<string> {
     return await capture(...this.bed.onNode(path.join(projectRoot, 'dist/podpaced'), ...args));
   }
@@ -163,14 +176,20 @@ export class BenchNode {
     return `${attachment.containerId}/${attachment.ifname}`;
   }
 
-  /** What podpace has counted of what the pod sent or received; undefined on the node of another system. */
+  /**
+   * What podpace has counted of what the pod sent or received; undefined on the node of another
+   * system.
+   */
   async counters(direction: 'egress' | 'ingress' = 'egress'): Promise<PodCounters | undefined> {
     if (this.system !== 'podpace') return undefined;
     const { attachments } = JSON.parse(await this.podpaced('counters', '--json')) as {
-      readonly attachments: readonly Partial<Record<typeof direction, { readonly total: PodCounters }>>[];
+      readonly attachments: readonly Partial<
+        Record<typeof direction, { readonly total: PodCounters }>
+      >[];
     };
     const total = attachments[0]?.[direction]?.total;
-    if (total === undefined) throw new Error('Cannot measure podpace: it counts nothing of the pod');
+    if (total === undefined)
+      throw new Error('Cannot measure podpace: it counts nothing of the pod');
     return total;
   }
 
@@ -179,7 +198,9 @@ export class BenchNode {
     return await servedAsBulk(this.#machinery.bulkServer.pid, work);
   }
 
-  /** Halts the system's own processes, so that they cost others nothing while those are measured. */
+  /**
+   * Halts the system's own processes, so that they cost others nothing while those are measured.
+   */
   pause(): void {
     this.#machinery.helper?.pause();
   }

@@ -1,5 +1,6 @@
-// Which processor does what while round trips are measured: the requests' way has one to itself, bulk has the other. What
-// is compared is how long packets queue, and not how long their programs wait for a processor.
+// Which processor does what while round trips are measured: the requests' way has one to itself,
+// bulk has the other. What is compared is how long packets queue, and not how long their programs
+// wait for a processor.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -18,7 +19,9 @@ export function besideNothing(command: string, ...args: readonly string[]): [str
   return ['taskset', '-c', REQUESTS_ON, command, ...args];
 }
 
-/** A command that waits for packets most of the time, and then goes first: sockperf's sender spins. */
+/**
+ * A command that waits for packets most of the time, and then goes first: sockperf's sender spins.
+ */
 export function firstOfAll(command: string, ...args: readonly string[]): [string, ...string[]] {
   return besideNothing('chrt', '--fifo', '1', command, ...args);
 }
@@ -42,7 +45,10 @@ export async function servedAsBulk<T>(pid: number, work: () => Promise<T>): Prom
 
 const THREAD_POLL_MS = 20;
 
-/** Waits for a program's second thread and lets it go first. sockperf's reads the answers while the first one spins. */
+/**
+ * Waits for a program's second thread and lets it go first. sockperf's reads the answers while the
+ * first one spins.
+ */
 export async function putSecondThreadFirst(pid: number, signal: AbortSignal): Promise<void> {
   for (;;) {
     if (!fs.existsSync(`/proc/${pid}/task`)) return;
@@ -55,13 +61,21 @@ export async function putSecondThreadFirst(pid: number, signal: AbortSignal): Pr
   }
 }
 
-/** Writes files of the uplink's queues, in a sysfs of the namespace that is there for this command only. */
+/**
+ * Writes files of the uplink's queues, in a sysfs of the namespace that is there for this command
+ * only.
+ */
 async function writeQueues(netns: string, lines: readonly string[]): Promise<void> {
-  const script = ['mount -t sysfs sysfs /sys', `cd /sys/class/net/${UPLINK}/queues`, ...lines].join('\n');
+  const script = ['mount -t sysfs sysfs /sys', `cd /sys/class/net/${UPLINK}/queues`, ...lines].join(
+    '\n',
+  );
   await capture('nsenter', [`--net=${netns}`, 'unshare', '--mount', 'sh', '-ec', script]);
 }
 
-/** Gives each processor transmit queues of its own, as the drivers of NICs do (Documentation/networking/scaling.rst, XPS). */
+/**
+ * Gives each processor transmit queues of its own, as the drivers of NICs do
+ * (Documentation/networking/scaling.rst, XPS).
+ */
 export async function spreadTransmitQueues(netns: string, queues: number): Promise<void> {
   const processors = os.availableParallelism();
   const lines = Array.from({ length: queues }, (_, queue) => {
@@ -72,8 +86,9 @@ export async function spreadTransmitQueues(netns: string, queues: number): Promi
 }
 
 /**
- * Lets one processor receive all of a flow, as NICs do (the same document, RSS and RPS). A veth pair leaves packets to the
- * processor that sent them, and the timer of a departure may be another one's than the sender's.
+ * Lets one processor receive all of a flow, as NICs do (the same document, RSS and RPS). A veth
+ * pair leaves packets to the processor that sent them, and the timer of a departure may be another
+ * one's than the sender's.
  */
 export async function receiveByFlow(netns: string): Promise<void> {
   const mask = ((1n << BigInt(os.availableParallelism())) - 1n).toString(16);

@@ -1,5 +1,5 @@
-// What a bench has measured: one record for each run, kept in a file as soon as the run is over, and the rows that are
-// the medians of the runs.
+// What a bench has measured: one record for each run, kept in a file as soon as the run is over,
+// and the rows that are the medians of the runs.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -17,7 +17,10 @@ export interface Metric {
 /** What one run has to show. */
 export interface Measured {
   readonly metrics: readonly Metric[];
-  /** For how long the machine itself stood still at most meanwhile; undefined where that was not watched. */
+  /**
+   * For how long the machine itself stood still at most meanwhile; undefined where that was not
+   * watched.
+   */
   readonly stallMs?: number;
   /** Distribution of round-trip times in microseconds, at CURVE_PERCENTS. */
   readonly curveUs?: readonly number[];
@@ -68,11 +71,22 @@ function groupsOf(records: readonly RunRecord[]): RunRecord[][] {
 /** The figures of a part: for each scenario, system and metric the median over the repeats. */
 export function rowsOf({ bench, records }: Pick<Part, 'bench' | 'records'>): Row[] {
   return groupsOf(records).flatMap((group) => {
-    const names = new Map(group.flatMap(({ metrics }) => metrics.map(({ metric, unit }) => [metric, unit])));
+    const names = new Map(
+      group.flatMap(({ metrics }) => metrics.map(({ metric, unit }) => [metric, unit])),
+    );
     return Array.from(names, ([metric, unit]): Row => {
-      const values = group.flatMap(({ metrics }) => metrics.filter((each) => each.metric === metric));
+      const values = group.flatMap(({ metrics }) =>
+        metrics.filter((each) => each.metric === metric),
+      );
       const { scenario, system } = group[0] ?? { scenario: '', system: '' };
-      return { bench, scenario, system, metric, unit, value: median(values.map(({ value }) => value)) };
+      return {
+        bench,
+        scenario,
+        system,
+        metric,
+        unit,
+        value: median(values.map(({ value }) => value)),
+      };
     });
   });
 }
@@ -113,7 +127,10 @@ export function readPart(file: string): Part | undefined {
   return JSON.parse(fs.readFileSync(file, 'utf8')) as Part;
 }
 
-/** Keeps the runs of a bench in a file; a bench that is started again goes on where the last one ended. */
+/**
+ * Keeps the runs of a bench in a file; a bench that is started again goes on where the last one
+ * ended.
+ */
 export class Recorder {
   readonly #file: string;
   #part: Part;

@@ -55,7 +55,8 @@ export function collectReport(
 
 /** Content of report.json: the rows first, then all runs. */
 export function jsonReport(report: BenchReport): string {
-  const { kernel, cpus, cpuModel, rows, quick, measuredAt, repeats, tools, verdicts, parts } = report;
+  const { kernel, cpus, cpuModel, rows, quick, measuredAt, repeats, tools, verdicts, parts } =
+    report;
   const about = { cpuModel, quick, measuredAt, repeats, tools, verdicts };
   const curves = { curvePercents: CURVE_PERCENTS, rateIntervalMs: INTERVAL_MS };
   const head = JSON.stringify({ kernel, cpus, rows, ...about, ...curves }, undefined, 2);
@@ -148,7 +149,8 @@ function htmlTable(bench: Bench, rows: readonly Row[]): string {
     `<${tag}${columns[index]?.align === 'right' ? ' class="figure"' : ''}>${escapeText(content)}</${tag}>`;
   const head = columns.map(({ heading }) => heading).map(cell('th'));
   const body = lines.map(
-    (cells) => `<tr${cells[1] === 'podpace' ? ' class="own"' : ''}>${cells.map(cell('td')).join('')}</tr>`,
+    (cells) =>
+      `<tr${cells[1] === 'podpace' ? ' class="own"' : ''}>${cells.map(cell('td')).join('')}</tr>`,
   );
   return `<div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
 }
@@ -190,10 +192,12 @@ function summary({ rows, verdicts }: BenchReport): string {
       : `podpace misses ${missed} of ${verdicts.length} figures.`;
   const p99 = (system: string): number | undefined =>
     rows.find(
-      (row) => row.scenario === '100M-cubic-1x1' && row.system === system && row.metric === 'rr_p99_us',
+      (row) =>
+        row.scenario === '100M-cubic-1x1' && row.system === system && row.metric === 'rr_p99_us',
     )?.value;
   const [own, tbf, plain, idle] = [p99('podpace'), p99('tbf'), p99('edt-fifo'), p99('none')];
-  if (own === undefined || tbf === undefined || plain === undefined || idle === undefined) return judged;
+  if (own === undefined || tbf === undefined || plain === undefined || idle === undefined)
+    return judged;
   const ms = (us: number): string => `${formatFigure(us / 1000)} ms`;
   return (
     `A request beside one bulk flow under 100 Mbit/s, 99th percentile: podpace ${ms(own)}, the CNI bandwidth plugin ${ms(tbf)}, ` +
@@ -263,7 +267,10 @@ measured runs; the helper of podpace is halted meanwhile.</p>
 `;
 }
 
-/** Distribution of round trips of the first latency scenario, as a picture by itself; undefined without that scenario. */
+/**
+ * Distribution of round trips of the first latency scenario, as a picture by itself; undefined
+ * without that scenario.
+ */
 export function latencyPicture({ parts }: BenchReport): string | undefined {
   const lines = parts
     .filter(({ bench }) => bench === 'latency')

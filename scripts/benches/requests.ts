@@ -1,5 +1,6 @@
-// Request/response flows from the pod to the peer, by sockperf in its mode under-load: requests go out at a fixed pace,
-// whether or not the answers to earlier ones have come, so that a stall is seen in every request that meets it.
+// Request/response flows from the pod to the peer, by sockperf in its mode under-load: requests go
+// out at a fixed pace, whether or not the answers to earlier ones have come, so that a stall is
+// seen in every request that meets it.
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
@@ -27,8 +28,8 @@ export interface RequestReport {
 }
 
 /**
- * Reads the file that `sockperf --full-log --full-rtt` writes. Without a single answer it sums up the whole run only.
- * Throws Error when it sums up nothing.
+ * Reads the file that `sockperf --full-log --full-rtt` writes. Without a single answer it sums up
+ * the whole run only. Throws Error when it sums up nothing.
  */
 export function parseFullLog(text: string): RequestReport {
   const roundTripsUs = text
@@ -39,7 +40,9 @@ export function parseFullLog(text: string): RequestReport {
     /\[Valid Duration\] RunTime=([\d.]+) sec;.* SentMessages=(\d+)/.exec(text) ??
     /\[Total Run\] RunTime=([\d.]+) sec;.* SentMessages=(\d+)/.exec(text);
   if (summary === null)
-    throw new Error(`Cannot read sockperf's log: no summary in ${JSON.stringify(text.slice(0, 200))}`);
+    throw new Error(
+      `Cannot read sockperf's log: no summary in ${JSON.stringify(text.slice(0, 200))}`,
+    );
   return { roundTripsUs, seconds: Number(summary[1]), sent: Number(summary[2]) };
 }
 
@@ -49,7 +52,9 @@ export function feedFile(flows: number): string {
   return ports.map((port) => `U:${PEER_ADDRESS}:${port}\n`).join('');
 }
 
-/** Starts sockperf's server at the peer; it answers every flow. `folder` takes its list of ports. */
+/**
+ * Starts sockperf's server at the peer; it answers every flow. `folder` takes its list of ports.
+ */
 export async function startAnswering(
   peer: string,
   folder: string,
@@ -60,7 +65,10 @@ export async function startAnswering(
   fs.writeFileSync(feed, feedFile(MAX_FLOWS));
   const server = ['server', '-f', feed, '-F', 'e', '--timeout', IDLE_WAKE_UP_MS];
   // Into a pipe it would keep its messages to itself until it ends.
-  const [command, args] = inNamespace(peer, ...firstOfAll('stdbuf', '--output=L', 'sockperf', ...server));
+  const [command, args] = inNamespace(
+    peer,
+    ...firstOfAll('stdbuf', '--output=L', 'sockperf', ...server),
+  );
   const process = await BackgroundProcess.start(command, args);
   undo.defer('end the sockperf server', () => process.stop());
   await process.ready((output) => output.includes('to block on socket'), signal);
@@ -75,7 +83,9 @@ export interface Requests {
   readonly seconds: number;
 }
 
-/** Sends requests from a pod and collects the round-trip times. Throws Error with sockperf's words. */
+/**
+ * Sends requests from a pod and collects the round-trip times. Throws Error with sockperf's words.
+ */
 export async function runRequests(
   pod: string,
   folder: string,
@@ -84,8 +94,16 @@ export async function runRequests(
 ): Promise<RequestReport> {
   const [feed, log] = [path.join(folder, 'client-feed'), path.join(folder, 'requests.csv')];
   fs.writeFileSync(feed, feedFile(flows));
-  const load = ['--msg-size', String(MESSAGE_BYTES), '--mps', String(flows * perSec), '--reply-every', '1'];
-  // Never --no-rdtsc: sockperf 3.7 then counts nanoseconds as if they were ticks of the TSC, and sends too seldom.
+  const load = [
+    '--msg-size',
+    String(MESSAGE_BYTES),
+    '--mps',
+    String(flows * perSec),
+    '--reply-every',
+    '1',
+  ];
+  // Never --no-rdtsc: sockperf 3.7 then counts nanoseconds as if they were ticks of the TSC, and
+  // sends too seldom.
   const time = ['--time', String(seconds)];
   const output = ['--full-rtt', '--full-log', log];
   const client = ['under-load', '-f', feed, '-F', 'e', ...load, ...time, ...output];
@@ -93,7 +111,10 @@ export async function runRequests(
   await new Promise<void>((resolve, reject) => {
     const sockperf = execFile(command, args, { signal }, (error, stdout, stderr) => {
       if (error === null) resolve();
-      else reject(new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }));
+      else
+        reject(
+          new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }),
+        );
     });
     if (sockperf.pid !== undefined) putSecondThreadFirst(sockperf.pid, signal).catch(reject);
   });

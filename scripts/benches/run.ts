@@ -53,7 +53,10 @@ export const QUICK: Effort = {
   packets: 250_000,
 };
 
-/** A run of steps without a network; of systems that have to be measured side by side, it is one run. */
+/**
+ * A run of steps without a network; of systems that have to be measured side by side, it is one
+ * run.
+ */
 interface StepRun {
   readonly scenario: string;
   readonly systems: readonly System[];
@@ -114,7 +117,10 @@ async function loadBbr(): Promise<void> {
   }
 }
 
-/** Runs a bench and keeps what it measures in `partFile`; runs that are there already are not repeated. */
+/**
+ * Runs a bench and keeps what it measures in `partFile`; runs that are there already are not
+ * repeated.
+ */
 export async function runBench(
   bench: Bench,
   partFile: string,

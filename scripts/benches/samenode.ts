@@ -4,7 +4,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { addressOf, bandwidthArguments, callPlugins, podpaceWith, startHelper } from '../measure/systems.ts';
+import {
+  addressOf,
+  bandwidthArguments,
+  callPlugins,
+  podpaceWith,
+  startHelper,
+} from '../measure/systems.ts';
 import type { Network } from '../measure/systems.ts';
 import { attachCounter } from '../measure/counter.ts';
 import { receive, startServer } from '../measure/load.ts';
@@ -48,14 +54,19 @@ async function addPods(
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
   undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
   const network =
-    wiring === 'netkit' ? podpaceWith(folder, wiring, { device: 'netkit' }) : NETWORKS[wiring][system];
+    wiring === 'netkit'
+      ? podpaceWith(folder, wiring, { device: 'netkit' })
+      : NETWORKS[wiring][system];
   const burst = system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
   const add = async (pod: 'sender' | 'receiver', egressMbit?: number): Promise<string> => {
     const call = {
       ...{ network, bed, cnitool, netns: bed.pods.get(pod) ?? '' },
       capabilityArguments: bandwidthArguments({ egressMbit, ...burst }),
     };
-    undo.defer(`take the ${pod} away`, async () => void (await callPlugins({ ...call, verb: 'del' })));
+    undo.defer(
+      `take the ${pod} away`,
+      async () => void (await callPlugins({ ...call, verb: 'del' })),
+    );
     return addressOf(await callPlugins({ ...call, verb: 'add' }));
   };
   const address = await add('sender', capMbit);
@@ -91,7 +102,9 @@ async function measure(
         throw new Error(`Cannot measure ${system}: the receiver saw no frame from ${address}`);
       const settled = payload.slice((WARM_UP_SECONDS * 1000) / INTERVAL_MS);
       return {
-        metrics: [{ metric: 'goodput_mbit', unit: 'Mbit/s', value: meanMbit(settled, seconds * 1000) }],
+        metrics: [
+          { metric: 'goodput_mbit', unit: 'Mbit/s', value: meanMbit(settled, seconds * 1000) },
+        ],
         stallMs,
         ratesMbit: ratesMbit(frames, whole * 1000),
       };

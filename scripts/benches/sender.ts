@@ -1,5 +1,6 @@
-// Child process of scripts/benches/exact.ts: sends packets through a pinned entrance. Its argument is the pin. A line on
-// stdin, a StepPacket and a count in JSON, makes it send; it answers with the last packet's verdict, or with the errno.
+// Child process of scripts/benches/exact.ts: sends packets through a pinned entrance. Its argument
+// is the pin. A line on stdin, a StepPacket and a count in JSON, makes it send; it answers with the
+// last packet's verdict, or with the errno.
 
 import { createInterface } from 'node:readline';
 import { openPinned } from '../../helper/kernel/bpf.ts';

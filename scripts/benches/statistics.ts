@@ -3,15 +3,25 @@
 import { mbitPerSec } from '../measure/series.ts';
 import type { ByteSeries } from '../measure/series.ts';
 
-/** The middle value; of an even number of values the mean of the middle two. Throws RangeError for none. */
+/**
+ * The middle value; of an even number of values the mean of the middle two. Throws RangeError for
+ * none.
+ */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
-  const [below, above] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[Math.floor(sorted.length / 2)]];
-  if (below === undefined || above === undefined) throw new RangeError('Cannot take the median of no values');
+  const [below, above] = [
+    sorted[Math.ceil(sorted.length / 2) - 1],
+    sorted[Math.floor(sorted.length / 2)],
+  ];
+  if (below === undefined || above === undefined)
+    throw new RangeError('Cannot take the median of no values');
   return (below + above) / 2;
 }
 
-/** The least value that at least `percent` of the values do not exceed (nearest rank). Throws RangeError for none. */
+/**
+ * The least value that at least `percent` of the values do not exceed (nearest rank). Throws
+ * RangeError for none.
+ */
 export function percentile(values: readonly number[], percent: number): number {
   return ofSorted(
     values.toSorted((a, b) => a - b),
@@ -30,9 +40,9 @@ function ofSorted(sorted: readonly number[], percent: number): number {
 export type Point = readonly [time: number, count: number];
 
 /**
- * How fast a count grows: the median over all pairs of points of the growth between them (Theil 1950, Sen 1968). Up to 29 %
- * of the points may be late, as they are when a machine stands still for a moment, and it tells the same. Throws RangeError
- * for fewer than two points.
+ * How fast a count grows: the median over all pairs of points of the growth between them (Theil
+ * 1950, Sen 1968). Up to 29 % of the points may be late, as they are when a machine stands still
+ * for a moment, and it tells the same. Throws RangeError for fewer than two points.
  */
 export function growthRate(points: readonly Point[]): number {
   return median(
@@ -85,11 +95,14 @@ export function meanMbitWithin({ bytes, intervalMs }: Course, { fromMs, toMs }: 
 }
 
 /**
- * The highest rate of any window of `windowMs` that lies within a span and begins with an interval, in Mbit/s.
- * Of a span that is shorter than a window it is the mean.
+ * The highest rate of any window of `windowMs` that lies within a span and begins with an interval,
+ * in Mbit/s. Of a span that is shorter than a window it is the mean.
  */
 export function maxWindowMbit(course: Course, span: Span, windowMs: number): number {
-  let highest = meanMbitWithin(course, { ...span, toMs: Math.min(span.toMs, span.fromMs + windowMs) });
+  let highest = meanMbitWithin(course, {
+    ...span,
+    toMs: Math.min(span.toMs, span.fromMs + windowMs),
+  });
   for (let fromMs = span.fromMs; fromMs + windowMs <= span.toMs; fromMs += course.intervalMs) {
     highest = Math.max(highest, meanMbitWithin(course, { fromMs, toMs: fromMs + windowMs }));
   }
@@ -102,8 +115,8 @@ export const SETTLED_WITHIN = 0.02;
 export const SETTLE_WINDOW_MS = 100;
 
 /**
- * Milliseconds from the beginning of a span until a window begins whose rate is within 2 % of `capMbit`; the length of the
- * span when none is.
+ * Milliseconds from the beginning of a span until a window begins whose rate is within 2 % of
+ * `capMbit`; the length of the span when none is.
  */
 export function settleMs(course: Course, span: Span, capMbit: number): number {
   const first = Math.max(0, Math.ceil(span.fromMs / course.intervalMs)) * course.intervalMs;

@@ -1,4 +1,5 @@
-// A departure step in the kernel with nothing around it: packets of BPF_PROG_TEST_RUN go through it and nowhere else.
+// A departure step in the kernel with nothing around it: packets of BPF_PROG_TEST_RUN go through it
+// and nowhere else.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -76,8 +77,8 @@ function contextOf({ id, tstampNs = 0n, wireLen }: StepPacket): Buffer {
 }
 
 /**
- * Sends one packet `repeat` times through an entrance. KernelError EINTR when a signal ended it early, for instance that of
- * a child's end; some of the packets have been sent then.
+ * Sends one packet `repeat` times through an entrance. KernelError EINTR when a signal ended it
+ * early, for instance that of a child's end; some of the packets have been sent then.
  */
 export function sendThrough(enterFd: number, packet: StepPacket, repeat: number): TestRunResult {
   return testRun(enterFd, { data: frameOf(packet.flow), context: contextOf(packet), repeat });
@@ -85,7 +86,10 @@ export function sendThrough(enterFd: number, packet: StepPacket, repeat: number)
 
 const ATTEMPTS = 5;
 
-/** Does something that test runs are a part of, again from its beginning when a signal has ended one of them. */
+/**
+ * Does something that test runs are a part of, again from its beginning when a signal has ended one
+ * of them.
+ */
 export async function despiteSignals<T>(work: () => Promise<T> | T): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -134,7 +138,9 @@ function readState(object: LoadedObject): Buffer {
   return read(fd, key);
 }
 
-/** The step of podpace, without any credit: what is charged can then be told from what is granted. */
+/**
+ * The step of podpace, without any credit: what is charged can then be told from what is granted.
+ */
 const PODPACE: Kind = {
   object: buildBpf,
   program: 'podpace_depart',
@@ -164,7 +170,9 @@ const EDT_FIFO: Kind = {
     updateElement(mapOf(object, 'plain_aggregates'), encodePlainId(AGGREGATE_ID), value);
   },
   clockNs: (object) =>
-    read(mapOf(object, 'plain_aggregates'), encodePlainId(AGGREGATE_ID)).readBigUInt64LE(PLAIN_CLOCK_OFFSET),
+    read(mapOf(object, 'plain_aggregates'), encodePlainId(AGGREGATE_ID)).readBigUInt64LE(
+      PLAIN_CLOCK_OFFSET,
+    ),
 };
 
 /** A program that does nothing: what the test run itself costs. */
@@ -209,7 +217,10 @@ export class StepUnderTest {
     ensureBpffs(directory);
     undo.defer(`unmount ${directory}`, () => void execFileSync('umount', [directory]));
     const load = (file: string, folder: string): LoadedObject => {
-      const object = loadObject(parseBpfObject(fs.readFileSync(file)), path.join(directory, folder));
+      const object = loadObject(
+        parseBpfObject(fs.readFileSync(file)),
+        path.join(directory, folder),
+      );
       undo.defer(`close ${file}`, () => closeObject(object));
       return object;
     };

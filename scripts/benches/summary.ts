@@ -1,9 +1,19 @@
-// What the repository keeps of full runs: a line of figures for each scenario and metric, systems side by side. Pure.
+// What the repository keeps of full runs: a line of figures for each scenario and metric, systems
+// side by side. Pure.
 
 import { BENCHES, SYSTEMS, type System } from './names.ts';
 import { rowsOf, type Part } from './record.ts';
 
-const COLUMNS = ['bench', 'scenario', 'metric', 'unit', ...SYSTEMS, 'kernel', 'revision', 'measured'];
+const COLUMNS = [
+  'bench',
+  'scenario',
+  'metric',
+  'unit',
+  ...SYSTEMS,
+  'kernel',
+  'revision',
+  'measured',
+];
 /** More than two runs agree in. */
 const DIGITS = 5;
 
@@ -19,13 +29,16 @@ function linesOf(part: Part): string[] {
     const shown = cells.map((value) =>
       value === undefined ? '' : String(Number(value.toPrecision(DIGITS))),
     );
-    return [bench, key, ...shown, kernel, revision, measuredAt.slice(0, 'yyyy-mm-dd'.length)].join(',');
+    return [bench, key, ...shown, kernel, revision, measuredAt.slice(0, 'yyyy-mm-dd'.length)].join(
+      ',',
+    );
   });
 }
 
 /**
- * Content of summary.csv (RFC 4180, without quotes: no cell has a comma): medians of the runs in `parts` in place of what `kept`,
- * a former content, has of the same benches; of the others that stays.
+ * Content of summary.csv (RFC 4180, without quotes: no cell has a comma): medians of the runs in
+ * `parts` in place of what `kept`, a former content, has of the same benches; of the others that
+ * stays.
  */
 export function renewedSummary(kept: string, parts: readonly Part[]): string {
   const former = kept.split('\n');

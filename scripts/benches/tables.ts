@@ -1,4 +1,5 @@
-// The figures as tables: one for each bench, a line for each scenario and system, a column for each metric. Pure.
+// The figures as tables: one for each bench, a line for each scenario and system, a column for each
+// metric. Pure.
 
 import { formatTable } from '../measure/table.ts';
 import type { Column } from '../measure/table.ts';

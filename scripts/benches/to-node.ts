@@ -1,5 +1,5 @@
-// What a pod with a cap on what it sends gets through to its own node, on each way to the node's sockets, and how long its requests
-// beside that wait.
+// What a pod with a cap on what it sends gets through to its own node, on each way to the node's
+// sockets, and how long its requests beside that wait.
 
 import fs from 'node:fs';
 import os from 'node:os';

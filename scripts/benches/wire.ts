@@ -24,7 +24,11 @@ export function readWire({ node, address }: Target, intervalMs: number = INTERVA
   const beginNs = node.counter.firstFrameNs(address);
   if (frames === undefined || payload === undefined || beginNs === undefined)
     throw new Error(`Cannot measure ${node.system}: the peer saw no frame from ${address}`);
-  return { frames: { bytes: frames, intervalMs }, payload: { bytes: payload, intervalMs }, beginNs };
+  return {
+    frames: { bytes: frames, intervalMs },
+    payload: { bytes: payload, intervalMs },
+    beginNs,
+  };
 }
 
 /** Milliseconds from the beginning of what was counted until a time. */

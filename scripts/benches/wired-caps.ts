@@ -1,5 +1,5 @@
-// What TCP of a capped pod does when its packets keep their socket on the way: the queue it makes, a pace of its own, and BBR
-// over a lossy path.
+// What TCP of a capped pod does when its packets keep their socket on the way: the queue it makes,
+// a pace of its own, and BBR over a lossy path.
 
 import { BackgroundProcess } from '../measure/background.ts';
 import { attachCounter, type Counter } from '../measure/counter.ts';
@@ -30,8 +30,8 @@ const WARM_UP_SECONDS = 2;
 const END_MS = 200;
 
 /**
- * Makes what comes to the peer late, and some of it not at all; it is counted before. Frames are lost one by one, as on a wire,
- * and not whole trains of them. The namespaces take it along.
+ * Makes what comes to the peer late, and some of it not at all; it is counted before. Frames are
+ * lost one by one, as on a wire, and not whole trains of them. The namespaces take it along.
  */
 async function addLoss({ node, peer }: TestBed<'pod'>): Promise<void> {
   await capture(...inNamespace(node, 'ip', 'link', 'set', 'uplink', 'gso_max_segs', '1'));
@@ -61,7 +61,8 @@ async function addCappedPod(
   undo: UndoStack,
 ): Promise<string> {
   const isPlain = system === 'edt-fifo';
-  if (!isPlain) await startHelper(bed, undo, signal, isAqmOff === true ? ['--aqm-target-ms', 'off'] : []);
+  if (!isPlain)
+    await startHelper(bed, undo, signal, isAqmOff === true ? ['--aqm-target-ms', 'off'] : []);
   const call = {
     network: isPlain ? ('ptp' as const) : podpaceWith(folder, name, keys),
     ...{ bed, cnitool, netns: bed.pods.get('pod') ?? '' },
@@ -114,7 +115,11 @@ function metricsOf(
     paceMbit === undefined
       ? { metric: 'mean_share', unit: '1', value: mean / capMbit }
       : { metric: 'pace_share', unit: '1', value: goodput / paceMbit },
-    { metric: 'max_window_share', unit: '1', value: maxWindowMbit(course, whole, WINDOW_MS) / capMbit },
+    {
+      metric: 'max_window_share',
+      unit: '1',
+      value: maxWindowMbit(course, whole, WINDOW_MS) / capMbit,
+    },
   ];
 }
 
@@ -136,7 +141,8 @@ export async function measureWiredCap(
         runIperf(pod, seconds, pace, options.signal),
       );
       const frames = counter.readWire().get(address);
-      if (frames === undefined) throw new Error(`Cannot measure: no data frame came from ${address}`);
+      if (frames === undefined)
+        throw new Error(`Cannot measure: no data frame came from ${address}`);
       return { metrics: metricsOf(scenario, report, frames, seconds), stallMs };
     });
   } finally {

@@ -1,5 +1,5 @@
-// What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each kind of wiring. All stand
-// side by side and are measured in turn.
+// What a pod pays for the way to its node: bulk and requests, out of the pod and into it, for each
+// kind of wiring. All stand side by side and are measured in turn.
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
@@ -7,7 +7,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackgroundProcess } from '../measure/background.ts';
-import { addressOf, callPlugins, podpaceWith, startHelper, type OwnNetwork } from '../measure/systems.ts';
+import {
+  addressOf,
+  callPlugins,
+  podpaceWith,
+  startHelper,
+  type OwnNetwork,
+} from '../measure/systems.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../measure/testbed.ts';
 import { UndoStack } from '../measure/undo.ts';
 import { NODE_ADDRESS, PEER_ADDRESS } from '../measure/uplink.ts';
@@ -71,24 +77,37 @@ async function makeSender(
   const place = { scenario, folder, bed };
   if (isNode) return { ...place, netns: bed.node, address: NODE_ADDRESS };
   const netns = bed.pods.get('pod') ?? '';
-  const network: OwnNetwork | 'ptp' = keys === undefined ? 'ptp' : podpaceWith(folder, 'wiring', keys);
+  const network: OwnNetwork | 'ptp' =
+    keys === undefined ? 'ptp' : podpaceWith(folder, 'wiring', keys);
   const helper = keys?.hostRouting === true ? { helper: await startHelper(bed, undo, signal) } : {};
   const call = { network, bed, cnitool, netns, capabilityArguments: '{}' };
   undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
-  return { ...place, ...helper, netns, address: addressOf(await callPlugins({ ...call, verb: 'add' })) };
+  return {
+    ...place,
+    ...helper,
+    netns,
+    address: addressOf(await callPlugins({ ...call, verb: 'add' })),
+  };
 }
 
 /**
- * Time that the processors have spent on anything but idling, s. From the time they idled, the first line of /proc/stat (proc(5)),
- * which the kernel measures; what it says of work it takes from samples.
+ * Time that the processors have spent on anything but idling, s. From the time they idled, the
+ * first line of /proc/stat (proc(5)), which the kernel measures; what it says of work it takes from
+ * samples.
  */
 function busySeconds(): number {
   const [line = ''] = fs.readFileSync('/proc/stat', 'utf8').split('\n');
   const [, , , idle = 0, waiting = 0] = line.trim().split(/\s+/).slice(1).map(Number);
-  return os.availableParallelism() * (performance.now() / 1000) - (idle + waiting) / TICKS_PER_SECOND;
+  return (
+    os.availableParallelism() * (performance.now() / 1000) - (idle + waiting) / TICKS_PER_SECOND
+  );
 }
 
-async function stream({ netns }: Sender, direction: '' | 'in_', signal: AbortSignal): Promise<Metric[]> {
+async function stream(
+  { netns }: Sender,
+  direction: '' | 'in_',
+  signal: AbortSignal,
+): Promise<Metric[]> {
   const before = busySeconds();
   const options = ['--omit', '1', ...(direction === '' ? [] : ['--reverse'])];
   const mbit = parseReceived(await runIperf(netns, TURN_SECONDS, options, signal));
@@ -96,12 +115,21 @@ async function stream({ netns }: Sender, direction: '' | 'in_', signal: AbortSig
   const gigabytes = (mbit * 1e6 * (TURN_SECONDS + 1)) / 8 / 1e9;
   return [
     { metric: `stream_${direction}mbit`, unit: 'Mbit/s', value: mbit },
-    { metric: `cpu_${direction}s_per_gb`, unit: 's/GB', value: (busySeconds() - before) / gigabytes },
+    {
+      metric: `cpu_${direction}s_per_gb`,
+      unit: 's/GB',
+      value: (busySeconds() - before) / gigabytes,
+    },
   ];
 }
 
-async function requests(sender: Sender, direction: '' | 'in_', signal: AbortSignal): Promise<Metric[]> {
-  const [netns, to] = direction === '' ? [sender.netns, PEER_ADDRESS] : [sender.bed.peer, sender.address];
+async function requests(
+  sender: Sender,
+  direction: '' | 'in_',
+  signal: AbortSignal,
+): Promise<Metric[]> {
+  const [netns, to] =
+    direction === '' ? [sender.netns, PEER_ADDRESS] : [sender.bed.peer, sender.address];
   const log = path.join(sender.folder, 'requests.csv');
   const ends = ['--tcp', '--ip', to, '--port', REQUEST_PORT];
   const load = ['--msg-size', String(MESSAGE_BYTES), '--time', String(TURN_SECONDS)];
@@ -110,7 +138,10 @@ async function requests(sender: Sender, direction: '' | 'in_', signal: AbortSign
   await new Promise<void>((resolve, reject) => {
     execFile(command, args, { signal }, (error, stdout, stderr) => {
       if (error === null) resolve();
-      else reject(new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }));
+      else
+        reject(
+          new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }),
+        );
     });
   });
   const report = parseFullLog(fs.readFileSync(log, 'utf8'));
@@ -144,7 +175,11 @@ async function measure(sender: Sender, signal: AbortSignal): Promise<Measured> {
   }
 }
 
-async function runUncapped(repeats: number, recorder: Recorder, options: BenchOptions): Promise<void> {
+async function runUncapped(
+  repeats: number,
+  recorder: Recorder,
+  options: BenchOptions,
+): Promise<void> {
   const undo = new UndoStack();
   const senders: Sender[] = [];
   try {
@@ -181,8 +216,9 @@ async function runCapped(
 ): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
   try {
-    const runs = WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name)).flatMap((scenario) =>
-      (scenario.steps ?? (['podpace'] as const)).map((system) => ({ scenario, system })),
+    const runs = WIRED_CAP_SCENARIOS.filter(({ name }) => options.isWanted(name)).flatMap(
+      (scenario) =>
+        (scenario.steps ?? (['podpace'] as const)).map((system) => ({ scenario, system })),
     );
     for (let repeat = 0; repeat < repeats; repeat += 1) {
       for (const { scenario, system } of runs) {

@@ -19,7 +19,10 @@ export interface AvaOptions {
   readonly concurrency: number;
   /** False: a skipped test is a failed one. */
   readonly allowSkips: boolean;
-  /** For how long no test may end before all have failed, like 120s; unless said, as package.json has it. */
+  /**
+   * For how long no test may end before all have failed, like 120s; unless said, as package.json
+   * has it.
+   */
   readonly timeout?: string;
   /** Where AVA runs and finds its configuration; the project's own unless said. */
   readonly directory?: string;
@@ -28,7 +31,11 @@ export interface AvaOptions {
 }
 
 export function addTallies(a: Tally, b: Tally): Tally {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+  return {
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+  };
 }
 
 /** One result line of TAP (testanything.org, version 13); undefined for every other line. */
@@ -86,7 +93,10 @@ class TapFollower {
   }
 }
 
-/** Runs files, each in a process of its own (one-worker.ts makes one file of many). A run that ends badly without a failed test counts as one failure. */
+/**
+ * Runs files, each in a process of its own (one-worker.ts makes one file of many). A run that ends
+ * badly without a failed test counts as one failure.
+ */
 export async function runAva(files: readonly string[], options: AvaOptions): Promise<Tally> {
   const startMs = performance.now();
   if (files.length === 0) {
@@ -97,7 +107,10 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   const limit = options.timeout === undefined ? [] : ['--timeout', options.timeout];
   const args = [cli, '--tap', '--concurrency', String(options.concurrency), ...limit, ...files];
   // What one test file has had compiled the next one need not: in a VM that is seconds for each.
-  const env = { ...process.env, NODE_COMPILE_CACHE: path.join(buildDirectory, 'node-compile-cache') };
+  const env = {
+    ...process.env,
+    NODE_COMPILE_CACHE: path.join(buildDirectory, 'node-compile-cache'),
+  };
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const ava = spawn(process.execPath, args, {
     cwd: options.directory ?? projectRoot,
@@ -106,7 +119,9 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   });
   const follower = new TapFollower(options);
   const heartbeat = setInterval(() => {
-    say(`${options.label}: ${follower.counts.passed} passed, ${follower.counts.failed} failed so far`);
+    say(
+      `${options.label}: ${follower.counts.passed} passed, ${follower.counts.failed} failed so far`,
+    );
   }, 20_000);
   const ended = new Promise<number | null>((resolve, reject) => {
     ava.on('error', reject);

@@ -14,7 +14,10 @@ const ASM_INCLUDE: Readonly<Record<string, string>> = {
   arm64: '/usr/include/aarch64-linux-gnu',
 };
 
-/** -mcpu=v3 has the atomics that return a value (Linux 5.12); -g writes the BTF that describes the maps. */
+/**
+ * -mcpu=v3 has the atomics that return a value (Linux 5.12); -g writes the BTF that describes the
+ * maps.
+ */
 const CLANG_FLAGS = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Wextra', '-Werror'];
 
 function modifiedAtMs(file: string): number {
@@ -42,15 +45,18 @@ function compile(source: string, object: string): void {
     throw new Error(`Cannot run clang: ${clang.error.message}: install the package clang`);
   if (clang.status !== 0) {
     fs.rmSync(staged, { force: true });
-    throw new Error(`Cannot compile ${source}: clang ended with status ${clang.status}: see the lines above`);
+    throw new Error(
+      `Cannot compile ${source}: clang ended with status ${clang.status}: see the lines above`,
+    );
   }
   // A rename, so that two builds at once leave a whole file.
   fs.renameSync(staged, object);
 }
 
 /**
- * Compiles one BPF source, `NAME.bpf.c`, to build/bpf/NAME.bpf.o unless that is newer than the source and the headers.
- * Returns the object's path. clang's messages go to this process's stderr. Throws Error when it fails.
+ * Compiles one BPF source, `NAME.bpf.c`, to build/bpf/NAME.bpf.o unless that is newer than the
+ * source and the headers. Returns the object's path. clang's messages go to this process's stderr.
+ * Throws Error when it fails.
  */
 export function buildBpfObject(source: string): string {
   const object = path.join(OBJECT_DIRECTORY, path.basename(source).replace(/\.c$/, '.o'));

@@ -9,7 +9,10 @@ export const BPFFS = '/sys/fs/bpf';
 /** What the kernel itself puts on a bpffs. */
 const OWN_FILES: ReadonlySet<string> = new Set(['maps.debug', 'progs.debug']);
 
-/** Mounts bpffs where this machine has none. Returns how to take it away again, unless somebody else has begun to use it. */
+/**
+ * Mounts bpffs where this machine has none. Returns how to take it away again, unless somebody else
+ * has begun to use it.
+ */
 export function provideBpffs(): () => void {
   if (isBpffs(BPFFS)) return () => undefined;
   execFileSync('mount', ['-t', 'bpf', 'bpf', BPFFS]);

@@ -14,8 +14,9 @@ const toolsDirectory = join(buildDirectory, 'tools');
 const cnitoolPath = join(toolsDirectory, 'cnitool');
 
 /**
- * Returns the path of cnitool, the CNI project's own caller of plugins. No Debian package carries the program, so
- * it is built once from the source package, with Debian's Go; the machine's package sources stay as they are.
+ * Returns the path of cnitool, the CNI project's own caller of plugins. No Debian package carries
+ * the program, so it is built once from the source package, with Debian's Go; the machine's package
+ * sources stay as they are.
  */
 export async function ensureCnitool(): Promise<string> {
   if (existsSync(cnitoolPath)) return cnitoolPath;
@@ -34,7 +35,10 @@ export async function ensureCnitool(): Promise<string> {
   return cnitoolPath;
 }
 
-/** Leaves the package's upstream archive in the folder. apt checks it against the mirror's signature. */
+/**
+ * Leaves the package's upstream archive in the folder. apt checks it against the mirror's
+ * signature.
+ */
 async function downloadSource(directory: string, report: (line: string) => void): Promise<void> {
   const options = await privateApt(directory, sourceLines, {
     purpose: `get the source package ${SOURCE_PACKAGE}`,

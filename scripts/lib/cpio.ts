@@ -31,9 +31,10 @@ export function symlink(path: string, target: string): CpioEntry {
 }
 
 /**
- * Writes a cpio archive in the `newc` format that the kernel unpacks as initramfs. Several of them, one behind
- * the other, are one initramfs (Documentation/driver-api/early-userspace/buffer-format.rst). Everything belongs
- * to root and carries no time, so equal entries give equal bytes.
+ * Writes a cpio archive in the `newc` format that the kernel unpacks as initramfs. Several of them,
+ * one behind the other, are one initramfs
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). Everything belongs to root and
+ * carries no time, so equal entries give equal bytes.
  */
 export function writeCpio(entries: readonly CpioEntry[]): Buffer {
   const chunks = entries.flatMap((entry, index) => encodeEntry(entry, index + 1));

@@ -40,8 +40,8 @@ export async function updatePackageLists(): Promise<void> {
 }
 
 /**
- * Runs an apt job; when it fails because the machine's package lists are missing or name files which the mirror
- * has replaced since, reads the lists anew and runs it once more.
+ * Runs an apt job; when it fails because the machine's package lists are missing or name files
+ * which the mirror has replaced since, reads the lists anew and runs it once more.
  */
 export async function withFreshLists<T>(job: () => Promise<T>): Promise<T> {
   try {
@@ -55,21 +55,27 @@ export async function withFreshLists<T>(job: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Installs those of the named Debian packages that are missing, without recommended ones and without asking.
- * On another distribution installs nothing, and throws an Error that names each command or file that is missing.
- * Throws an Error too when something is to be installed and this process is not root.
+ * Installs those of the named Debian packages that are missing, without recommended ones and
+ * without asking. On another distribution installs nothing, and throws an Error that names each
+ * command or file that is missing. Throws an Error too when something is to be installed and this
+ * process is not root.
  */
 export async function ensurePackages(packages: readonly string[]): Promise<void> {
   if (!isDebian()) {
     const absent = packages.filter((name) => !isPresent(packageContents[name] ?? name));
     if (absent.length === 0) return;
-    const wanted = absent.map((name) => `${packageContents[name] ?? name} (in Debian's package ${name})`);
-    throw new Error(`Cannot install what is missing without Debian's apt-get; install ${wanted.join(', ')}`);
+    const wanted = absent.map(
+      (name) => `${packageContents[name] ?? name} (in Debian's package ${name})`,
+    );
+    throw new Error(
+      `Cannot install what is missing without Debian's apt-get; install ${wanted.join(', ')}`,
+    );
   }
   const missing = await missingPackages(packages);
   if (missing.length === 0) return;
   requireRoot(`install ${missing.join(' ')}`);
-  if (!(await succeeds('apt-get', ['install', '--simulate', ...missing]))) await updatePackageLists();
+  if (!(await succeeds('apt-get', ['install', '--simulate', ...missing])))
+    await updatePackageLists();
   say(`Debian packages missing here: ${missing.join(' ')}`);
   await withFreshLists(() =>
     step(`Installing ${missing.length} Debian packages`, (report) =>
@@ -80,27 +86,39 @@ export async function ensurePackages(packages: readonly string[]): Promise<void>
 
 /** Those of the packages that dpkg does not know as installed, in the order given. */
 async function missingPackages(packages: readonly string[]): Promise<string[]> {
-  const known = await capture('dpkg-query', ['--show', '--showformat=${Package} ${db:Status-Status}\\n']);
+  const known = await capture('dpkg-query', [
+    '--show',
+    '--showformat=${Package} ${db:Status-Status}\\n',
+  ]);
   const lines = new Set(known.split('\n'));
   return packages.filter((name) => !lines.has(`${name} installed`));
 }
 
-/** Throws an Error naming the action where packages cannot be fetched, on another distribution than Debian. */
+/**
+ * Throws an Error naming the action where packages cannot be fetched, on another distribution than
+ * Debian.
+ */
 export function requireDebian(action: string): void {
   if (!isDebian())
-    throw new Error(`Cannot ${action}: this system has no ${DEBIAN_COMMANDS.join(', ')}; use Debian 12`);
+    throw new Error(
+      `Cannot ${action}: this system has no ${DEBIAN_COMMANDS.join(', ')}; use Debian 12`,
+    );
 }
 
 /** Throws an Error naming the action unless this process is root. */
 export function requireRoot(action: string): void {
-  if (process.getuid?.() !== 0) throw new Error(`Cannot ${action}: not root; run this again with sudo`);
+  if (process.getuid?.() !== 0)
+    throw new Error(`Cannot ${action}: not root; run this again with sudo`);
 }
 
 function isDebian(): boolean {
   return DEBIAN_COMMANDS.every(isPresent);
 }
 
-/** Whether an absolute path is there, or a command is, on PATH or where administrators' commands are kept. */
+/**
+ * Whether an absolute path is there, or a command is, on PATH or where administrators' commands are
+ * kept.
+ */
 function isPresent(pathOrCommand: string): boolean {
   if (isAbsolute(pathOrCommand)) return existsSync(pathOrCommand);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];

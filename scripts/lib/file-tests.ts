@@ -1,10 +1,14 @@
-// AVA's `test` for one of several test files that share a process (one-worker.ts): the hooks of a file are about its own tests.
+// AVA's `test` for one of several test files that share a process (one-worker.ts): the hooks of a
+// file are about its own tests.
 
 import ava, { type ExecutionContext } from 'ava';
 
 type Step = (t: ExecutionContext) => unknown;
 
-/** What test files use of AVA's interface; their tests run in turn, whether they say `serial` or not. */
+/**
+ * What test files use of AVA's interface; their tests run in turn, whether they say `serial` or
+ * not.
+ */
 export interface FileTests {
   (title: string, body: Step): void;
   readonly serial: (title: string, body: Step) => void;
@@ -27,7 +31,8 @@ export function testsOf(file: string): FileTests {
     left += 1;
     ava.serial(titled(title), async (t) => {
       left -= 1;
-      // Of what tears down the first said is the last done: a test's own comes before what its file shares.
+      // Of what tears down the first said is the last done: a test's own comes before what its file
+      // shares.
       if (left === 0) t.teardown(() => inOrder(after, t));
       isReady ??= inOrder(before, t);
       await isReady;

@@ -7,13 +7,17 @@ import type { CpioEntry } from './cpio.ts';
 import type { Kernel } from './kernels.ts';
 import { captureBytes } from './process.ts';
 
-/** What it takes to reach the shared file system and the ports; each kernel has some of them built in. */
+/**
+ * What it takes to reach the shared file system and the ports; each kernel has some of them built
+ * in.
+ */
 const BOOT_MODULES = ['virtio_pci', 'virtio_console', 'virtiofs', 'overlay'];
 const BUSYBOX = '/bin/busybox';
 
 /**
- * The part of the initramfs that depends on the kernel only: busybox, the modules needed before the machine's
- * own files can be read, and `modules`, their names in the order to load them. Kept beside the kernel.
+ * The part of the initramfs that depends on the kernel only: busybox, the modules needed before the
+ * machine's own files can be read, and `modules`, their names in the order to load them. Kept
+ * beside the kernel.
  */
 export async function ensureBaseInitramfs(kernel: Kernel): Promise<Buffer> {
   const path = join(kernel.directory, 'initramfs.cpio');
@@ -26,8 +30,8 @@ export async function ensureBaseInitramfs(kernel: Kernel): Promise<Buffer> {
 }
 
 /**
- * Paths of the modules that must be loaded so that the wanted ones work, dependencies first, each once. Names
- * that modules.dep does not list are built into the kernel and left out.
+ * Paths of the modules that must be loaded so that the wanted ones work, dependencies first, each
+ * once. Names that modules.dep does not list are built into the kernel and left out.
  */
 export function loadOrder(modulesDep: string, wanted: readonly string[]): string[] {
   const lines = modulesDep.split('\n').filter((line) => line.includes(':'));
@@ -52,7 +56,9 @@ async function baseEntries(kernel: Kernel): Promise<CpioEntry[]> {
   const modulesDep = await readFile(join(kernel.modulesDirectory, 'modules.dep'), 'utf8');
   const paths = loadOrder(modulesDep, BOOT_MODULES);
   const modules = await Promise.all(
-    paths.map(async (path) => executable(`modules/${moduleName(path)}.ko`, await readModule(kernel, path))),
+    paths.map(async (path) =>
+      executable(`modules/${moduleName(path)}.ko`, await readModule(kernel, path)),
+    ),
   );
   return [
     ...['bin', 'dev', 'proc', 'sys', 'modules', 'share', 'overlay', 'root'].map(directory),

@@ -6,7 +6,10 @@ import { capture } from './process.ts';
 const COMPLAINT =
   /tstamp|\bfq\b|sch_fq|podpace|\bBUG\b|WARNING:|Oops|general protection|refcount_t|soft lockup|hung_task/;
 
-/** Lines of the kernel's log, oldest first, without their times. Throws CommandError where it may not be read. */
+/**
+ * Lines of the kernel's log, oldest first, without their times. Throws CommandError where it may
+ * not be read.
+ */
 export async function readKernelLog(): Promise<string[]> {
   const text = await capture('dmesg', ['--notime', '--level', 'emerg,alert,crit,err,warn']);
   return text.split('\n').filter((line) => line !== '');

@@ -9,8 +9,9 @@ import { capture } from './process.ts';
 import { step } from './progress.ts';
 
 /**
- * Kernels that `./scripts/vm` boots: `newest` is what Debian's backports have, `7.3` the same while it is of that
- * series. All are of the flavour for clouds, which lacks modules that no cloud needs; `6.12-full` has all of them.
+ * Kernels that `./scripts/vm` boots: `newest` is what Debian's backports have, `7.3` the same while
+ * it is of that series. All are of the flavour for clouds, which lacks modules that no cloud needs;
+ * `6.12-full` has all of them.
  */
 export const kernelSeries = ['newest', '7.3', '6.12', '6.12-full', '6.1'] as const;
 /** One of the kernels, by its name. */
@@ -28,12 +29,18 @@ export interface Kernel {
   modulesDirectory: string;
 }
 
-/** A suite that is newer than the machine's own: where Debian publishes the newest kernel for its stable release. */
+/**
+ * A suite that is newer than the machine's own: where Debian publishes the newest kernel for its
+ * stable release.
+ */
 const NEWEST_SUITE = 'trixie-backports';
 
 /** Where a series is found. */
 interface Origin {
-  /** Metapackages to look into, in this order; the first that leads to a kernel of the series is taken. */
+  /**
+   * Metapackages to look into, in this order; the first that leads to a kernel of the series is
+   * taken.
+   */
   readonly metapackages: readonly string[];
   /** Absent: the machine's own suites. */
   readonly suite?: string;
@@ -45,7 +52,10 @@ const ORIGINS: Readonly<Record<KernelSeries, Origin>> = {
   newest: { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
   '7.3': { metapackages: ['linux-image-cloud'], suite: NEWEST_SUITE },
   '6.12': { metapackages: ['linux-image-6.12-cloud', 'linux-image-cloud'] },
-  '6.12-full': { metapackages: ['linux-image-6.12', 'linux-image'], flavour: /^[\d.]+(\+deb\d+|-\d+)-$/ },
+  '6.12-full': {
+    metapackages: ['linux-image-6.12', 'linux-image'],
+    flavour: /^[\d.]+(\+deb\d+|-\d+)-$/,
+  },
   '6.1': { metapackages: ['linux-image-cloud'] },
 };
 const CLOUD = /-cloud-$/;
@@ -54,9 +64,10 @@ const IMAGE_NAME = 'kernel';
 const kernelsDirectory = join(buildDirectory, 'kernels');
 
 /**
- * Returns the Debian cloud kernel of a series, downloading and unpacking it on the first call. The choice is kept
- * in build/kernels/SERIES.release, so that later calls ask no package list; delete that file to take a newer one.
- * Throws an Error naming the packages, and what there is, when the package sources offer no such kernel.
+ * Returns the Debian cloud kernel of a series, downloading and unpacking it on the first call. The
+ * choice is kept in build/kernels/SERIES.release, so that later calls ask no package list; delete
+ * that file to take a newer one. Throws an Error naming the packages, and what there is, when the
+ * package sources offer no such kernel.
  */
 export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
   const stamp = join(kernelsDirectory, `${series}.release`);
@@ -106,7 +117,10 @@ async function aptOptions(series: KernelSeries, scratch: string): Promise<readon
   );
 }
 
-/** The release in the name of a package like `linux-image-7.3.4+deb13-cloud-amd64`; undefined in all others. */
+/**
+ * The release in the name of a package like `linux-image-7.3.4+deb13-cloud-amd64`; undefined in all
+ * others.
+ */
 export function releaseOf(packageName: string): string | undefined {
   return /^linux-image-(\d+\.\d+\..*)$/.exec(packageName)?.[1];
 }
@@ -117,8 +131,13 @@ export function isOfSeries(release: string, series: KernelSeries): boolean {
 }
 
 /** Names in what `apt-cache depends` prints. */
-async function dependenciesOf(packages: readonly string[], options: readonly string[]): Promise<string[]> {
-  return (await capture('apt-cache', [...options, 'depends', '--important', ...packages])).split(/\s+/);
+async function dependenciesOf(
+  packages: readonly string[],
+  options: readonly string[],
+): Promise<string[]> {
+  return (await capture('apt-cache', [...options, 'depends', '--important', ...packages])).split(
+    /\s+/,
+  );
 }
 
 /** The release to take, and the packages that its image and its modules are in. */
@@ -130,9 +149,12 @@ async function findPackages(
   const { metapackages, suite, flavour = CLOUD } = ORIGINS[series];
   const names = metapackages.map((name) => `${name}-${architecture}`);
   const find = async (): Promise<string[]> => {
-    const releases = (await dependenciesOf(names, options)).flatMap((word) => releaseOf(word) ?? []);
+    const releases = (await dependenciesOf(names, options)).flatMap(
+      (word) => releaseOf(word) ?? [],
+    );
     return releases.filter(
-      (release) => release.endsWith(architecture) && flavour.test(release.slice(0, -architecture.length)),
+      (release) =>
+        release.endsWith(architecture) && flavour.test(release.slice(0, -architecture.length)),
     );
   };
   let offered = await find();
@@ -146,11 +168,18 @@ async function findPackages(
   const where = suite === undefined ? "the machine's package sources" : `Debian's ${suite}`;
   const there = offered.length === 0 ? 'have none' : `have ${offered.join(', ')}`;
   const hint =
-    suite === undefined ? "is Debian's security suite among them?" : 'take --kernel newest for what there is';
-  throw new Error(`Cannot find a Debian kernel ${series}: ${names.join(', ')} in ${where} ${there}; ${hint}`);
+    suite === undefined
+      ? "is Debian's security suite among them?"
+      : 'take --kernel newest for what there is';
+  throw new Error(
+    `Cannot find a Debian kernel ${series}: ${names.join(', ')} in ${where} ${there}; ${hint}`,
+  );
 }
 
-/** Since 6.19 Debian's linux-image packages are empty: the image and the modules are packages that they depend on. */
+/**
+ * Since 6.19 Debian's linux-image packages are empty: the image and the modules are packages that
+ * they depend on.
+ */
 async function packagesOf(release: string, options: readonly string[]): Promise<string[]> {
   const image = `linux-image-${release}`;
   const parts = [`linux-binary-${release}`, `linux-modules-${release}`];
@@ -184,7 +213,8 @@ async function unpack(
     await rename(merged, join(tree, 'lib', 'modules'));
   }
   const packed = imageIn(tree, release);
-  if (!existsSync(packed)) throw new Error(`Cannot unpack ${packages.join(', ')}: no kernel image is in it`);
+  if (!existsSync(packed))
+    throw new Error(`Cannot unpack ${packages.join(', ')}: no kernel image is in it`);
   await capture('depmod', ['--basedir', tree, release]);
   const packedImage = await readFile(packed);
   const image = process.arch === 'x64' ? unpackedKernel(packedImage) : undefined;

@@ -16,8 +16,8 @@ function namesIn(directory: string, kind: string): string[] {
 }
 
 /**
- * Processes that tests start, by what they are. A child that is ending is no leak: zombies have no command line. Nor is a VM
- * of this project's: other tests may be running in it.
+ * Processes that tests start, by what they are. A child that is ending is no leak: zombies have no
+ * command line. Nor is a VM of this project's: other tests may be running in it.
  */
 function helperProcesses(): string[] {
   return fs.readdirSync('/proc').flatMap((pid) => {
@@ -35,8 +35,9 @@ function helperProcesses(): string[] {
 }
 
 /**
- * Devices that the kernel makes in every namespace when it loads the module of their kind, as it does at the first tunnel
- * of that kind. They stay for as long as the module does, and cannot be deleted: nobody left them.
+ * Devices that the kernel makes in every namespace when it loads the module of their kind, as it
+ * does at the first tunnel of that kind. They stay for as long as the module does, and cannot be
+ * deleted: nobody left them.
  */
 const FALLBACK_LINKS: ReadonlySet<string> = new Set([
   'tunl0',

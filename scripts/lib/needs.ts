@@ -1,10 +1,16 @@
 import { capture, CommandError } from './process.ts';
 
-const emulators: Readonly<Record<string, string>> = { x64: 'qemu-system-x86', arm64: 'qemu-system-arm' };
+const emulators: Readonly<Record<string, string>> = {
+  x64: 'qemu-system-x86',
+  arm64: 'qemu-system-arm',
+};
 
 const cnitool = ['golang-go', 'xz-utils'];
 
-/** Debian packages by what they are needed for; give one set, or several joined, to `ensurePackages`. */
+/**
+ * Debian packages by what they are needed for; give one set, or several joined, to
+ * `ensurePackages`.
+ */
 export const packageSets = {
   /** Compiling the BPF programs. */
   build: ['clang', 'linux-libc-dev'],
@@ -30,8 +36,8 @@ export const packageSets = {
 } as const satisfies Record<string, readonly string[]>;
 
 /**
- * What each of these packages brings, by which its like is known on another distribution: a command, or a path
- * from the root.
+ * What each of these packages brings, by which its like is known on another distribution: a
+ * command, or a path from the root.
  */
 export const packageContents: Readonly<Record<string, string>> = {
   clang: 'clang',
@@ -59,8 +65,9 @@ export const packageContents: Readonly<Record<string, string>> = {
 };
 
 /**
- * Whether the running kernel offers the fq qdisc: puts one on the loopback device of a network namespace that is
- * gone when the command ends. Needs root and iproute2; throws CommandError when `tc` cannot be run at all.
+ * Whether the running kernel offers the fq qdisc: puts one on the loopback device of a network
+ * namespace that is gone when the command ends. Needs root and iproute2; throws CommandError when
+ * `tc` cannot be run at all.
  */
 export async function hasSchFq(): Promise<boolean> {
   try {

@@ -1,5 +1,5 @@
-// Many test files as one, for AVA to run in one process: on an emulated processor a process of its own for each file is ten
-// seconds at AVA's modules and the file's.
+// Many test files as one, for AVA to run in one process: on an emulated processor a process of its
+// own for each file is ten seconds at AVA's modules and the file's.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -51,11 +51,14 @@ const ownPlaces: Plugin = {
 };
 
 /** AVA's configuration: of the project's own only what these files need, as they are not its. */
-const PACKAGE = { type: 'module', ava: { files: ['*.test.js'], workerThreads: false, timeout: '120s' } };
+const PACKAGE = {
+  type: 'module',
+  ava: { files: ['*.test.js'], workerThreads: false, timeout: '120s' },
+};
 
 /**
- * Bundles test files, paths in the tree, into one of that name and gives its name for AVA, which is to run in
- * oneWorkerDirectory. Throws esbuild's error where a source is none.
+ * Bundles test files, paths in the tree, into one of that name and gives its name for AVA, which is
+ * to run in oneWorkerDirectory. Throws esbuild's error where a source is none.
  */
 export async function bundleTests(name: string, files: readonly string[]): Promise<string> {
   const bundled = `${name}.test.js`;

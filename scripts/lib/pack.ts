@@ -15,9 +15,9 @@ export interface Packing {
 }
 
 /**
- * An executable that runs as root in every CNI call must not obey variables of whoever started it: neither NODE_OPTIONS
- * and arguments meant for Node, nor OpenSSL's configuration file (which can name code to load), nor the file to which
- * Node would redirect warnings.
+ * An executable that runs as root in every CNI call must not obey variables of whoever started it:
+ * neither NODE_OPTIONS and arguments meant for Node, nor OpenSSL's configuration file (which can
+ * name code to load), nor the file to which Node would redirect warnings.
  */
 function closedToTheEnvironment(nodeFlags: readonly string[]): object {
   const execArgv = ['--openssl-config=/dev/null', '--no-warnings', ...nodeFlags];
@@ -25,12 +25,20 @@ function closedToTheEnvironment(nodeFlags: readonly string[]): object {
 }
 
 /**
- * Variables that Node reads before the first line of a program, and for which it has no switch: the first ends the
- * process as soon as NODE_OPTIONS is not obeyed, the second has it write files, the others print or read them.
+ * Variables that Node reads before the first line of a program, and for which it has no switch: the
+ * first ends the process as soon as NODE_OPTIONS is not obeyed, the second has it write files, the
+ * others print or read them.
  */
-const UNSWITCHABLE = ['NODE_REPL_EXTERNAL_MODULE', 'NODE_V8_COVERAGE', 'NODE_DEBUG_NATIVE', 'NODE_ICU_DATA'];
+const UNSWITCHABLE = [
+  'NODE_REPL_EXTERNAL_MODULE',
+  'NODE_V8_COVERAGE',
+  'NODE_DEBUG_NATIVE',
+  'NODE_ICU_DATA',
+];
 
-/** Makes an executable ask for variables without a name in their place, which no environment has. */
+/**
+ * Makes an executable ask for variables without a name in their place, which no environment has.
+ */
 function blankVariables(file: string): void {
   const content = fs.readFileSync(file);
   for (const name of UNSWITCHABLE) {
@@ -43,11 +51,16 @@ function blankVariables(file: string): void {
 }
 
 /**
- * Packs a bundle into a copy of the Node that runs this script, which the lockfile pins. pkg's command line would
- * download a Node; its function takes the path of one, and passes assets and the code cache on.
- * The executable appears under its name only when it is whole.
+ * Packs a bundle into a copy of the Node that runs this script, which the lockfile pins. pkg's
+ * command line would download a Node; its function takes the path of one, and passes assets and the
+ * code cache on. The executable appears under its name only when it is whole.
  */
-export async function packExecutable({ main, assets, nodeFlags = [], output }: Packing): Promise<void> {
+export async function packExecutable({
+  main,
+  assets,
+  nodeFlags = [],
+  output,
+}: Packing): Promise<void> {
   const staged = `${output}.new`;
   fs.mkdirSync(path.dirname(output), { recursive: true });
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';

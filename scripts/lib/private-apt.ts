@@ -1,5 +1,5 @@
-// apt with a configuration of one's own: other suites of the machine's Debian mirror, while the machine's sources stay as
-// they are.
+// apt with a configuration of one's own: other suites of the machine's Debian mirror, while the
+// machine's sources stay as they are.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,19 +19,25 @@ interface Target {
 function debianTargets(targets: string): Target[] {
   const found = targets.split('\n').flatMap((line): [string, Target][] => {
     const [origin, uri, suite, component] = line.split('|');
-    if (origin !== 'Debian' || uri === undefined || suite === undefined || component === undefined) return [];
+    if (origin !== 'Debian' || uri === undefined || suite === undefined || component === undefined)
+      return [];
     const place = `${uri} ${suite} ${component}`;
     return [[place, { place, uri, component, isSecurity: suite.endsWith('-security') }]];
   });
   return [...new Map(found).values()];
 }
 
-/** Lines of a source list for the source packages beside the machine's own Debian binary packages. */
+/**
+ * Lines of a source list for the source packages beside the machine's own Debian binary packages.
+ */
 export function sourceLines(targets: string): string[] {
   return debianTargets(targets).map(({ place }) => `deb-src ${place}`);
 }
 
-/** Lines of a source list for the binary packages of another suite, from the machine's own Debian mirror. */
+/**
+ * Lines of a source list for the binary packages of another suite, from the machine's own Debian
+ * mirror.
+ */
 export function suiteLines(targets: string, suite: string): string[] {
   const places = debianTargets(targets).filter(
     ({ component, isSecurity }) => component === 'main' && !isSecurity,
@@ -46,9 +52,9 @@ function indexTargets(): Promise<string> {
 }
 
 /**
- * Options by which apt-get and apt-cache use the source list that `linesOf` makes of the machine's, with its package lists
- * read; lists, cache and configuration are in `directory`. Throws an Error with `purpose` when the machine has no Debian
- * mirror, CommandError when a suite cannot be read.
+ * Options by which apt-get and apt-cache use the source list that `linesOf` makes of the machine's,
+ * with its package lists read; lists, cache and configuration are in `directory`. Throws an Error
+ * with `purpose` when the machine has no Debian mirror, CommandError when a suite cannot be read.
  */
 export async function privateApt(
   directory: string,
@@ -60,7 +66,8 @@ export async function privateApt(
     await updatePackageLists();
     lines = linesOf(await indexTargets());
   }
-  if (lines.length === 0) throw new Error(`Cannot ${purpose}: apt is configured with no Debian mirror`);
+  if (lines.length === 0)
+    throw new Error(`Cannot ${purpose}: apt is configured with no Debian mirror`);
   await mkdir(join(directory, 'lists', 'partial'), { recursive: true });
   await mkdir(join(directory, 'cache', 'archives', 'partial'), { recursive: true });
   await writeFile(join(directory, 'sources.list'), `${lines.join('\n')}\n`);

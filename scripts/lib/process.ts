@@ -8,9 +8,15 @@ export interface RunOptions {
   cwd?: string;
   /** Added to this process's environment. */
   env?: Readonly<Record<string, string>>;
-  /** Called with the lines of captured output as they come, to show progress; a long one may come in pieces. */
+  /**
+   * Called with the lines of captured output as they come, to show progress; a long one may come in
+   * pieces.
+   */
   onLine?: (line: string) => void;
-  /** When it is aborted the command is asked to end (SIGTERM), and waited for: it may have something to take away. */
+  /**
+   * When it is aborted the command is asked to end (SIGTERM), and waited for: it may have something
+   * to take away.
+   */
   signal?: AbortSignal;
 }
 
@@ -19,7 +25,10 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
   /** Exit status, or undefined when a signal ended the command or it never started. */
   readonly status: number | undefined;
-  /** The last lines that the command wrote, stderr only where the two were kept apart; empty when inherited. */
+  /**
+   * The last lines that the command wrote, stderr only where the two were kept apart; empty when
+   * inherited.
+   */
   readonly outputTail: string;
 
   constructor(command: string, ending: string, status: number | undefined, outputTail: string) {
@@ -36,11 +45,18 @@ interface Captured {
 }
 
 /** Runs a command whose output goes where this process's goes. Throws CommandError. */
-export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<void> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<void> {
   await spawnCommand(command, args, options, ['ignore', 'inherit', 'inherit']);
 }
 
-/** Runs a command and returns what it wrote to stdout. Throws CommandError with the end of its stderr. */
+/**
+ * Runs a command and returns what it wrote to stdout. Throws CommandError with the end of its
+ * stderr.
+ */
 export async function capture(
   command: string,
   args: readonly string[],
@@ -55,7 +71,9 @@ export async function captureBytes(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Buffer> {
-  return Buffer.concat((await spawnCommand(command, args, options, ['ignore', 'pipe', 'pipe'])).stdout);
+  return Buffer.concat(
+    (await spawnCommand(command, args, options, ['ignore', 'pipe', 'pipe'])).stdout,
+  );
 }
 
 /** Whether the command starts and ends with status 0; its output is thrown away. */
@@ -77,7 +95,11 @@ function spawnCommand(
 ): Promise<Captured> {
   const shown = [command, ...args].join(' ');
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: options.cwd, env: { ...process.env, ...options.env }, stdio });
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio,
+    });
     const captured: Captured = { stdout: [], stderr: [] };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name]?.on('data', (chunk: Buffer) => {

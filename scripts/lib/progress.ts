@@ -7,8 +7,9 @@ export function say(message: string): void {
 }
 
 /**
- * Runs a step that may take long, saying when it begins, that it still runs (every 10 s, with the last detail it
- * reported) and how many seconds it took. A failure is left to the caller, who knows what to say about it.
+ * Runs a step that may take long, saying when it begins, that it still runs (every 10 s, with the
+ * last detail it reported) and how many seconds it took. A failure is left to the caller, who knows
+ * what to say about it.
  */
 export async function step<T>(
   title: string,

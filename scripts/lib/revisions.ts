@@ -1,4 +1,5 @@
-// Former revisions of podpace, built from history: what an upgrade starts from, and what a bench compares with.
+// Former revisions of podpace, built from history: what an upgrade starts from, and what a bench
+// compares with.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -63,8 +64,9 @@ async function buildInto(directory: string, commit: string): Promise<void> {
 }
 
 /**
- * The executables of a revision, built from its own sources by its own script with the packages of its own lockfile, once:
- * they stay under build/revisions/. Throws Error when history does not have it, CommandError when it cannot be built.
+ * The executables of a revision, built from its own sources by its own script with the packages of
+ * its own lockfile, once: they stay under build/revisions/. Throws Error when history does not have
+ * it, CommandError when it cannot be built.
  */
 export async function buildRevision(revision: string): Promise<BuiltRevision> {
   // Inside a VM, where all is built, git may have reasons not to answer.

@@ -1,4 +1,5 @@
-// Programs that run beside the lab: servers of the load, the helper, the holder of the mount namespace.
+// Programs that run beside the lab: servers of the load, the helper, the holder of the mount
+// namespace.
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -28,8 +29,9 @@ export class BackgroundProcess {
   }
 
   /**
-   * Starts a program in a session of its own, so that Ctrl-C at the terminal reaches only this process, which then
-   * ends its programs in order. Should this process be killed outright, the kernel ends the program (pdeathsig).
+   * Starts a program in a session of its own, so that Ctrl-C at the terminal reaches only this
+   * process, which then ends its programs in order. Should this process be killed outright, the
+   * kernel ends the program (pdeathsig).
    */
   static async start(command: string, args: readonly string[]): Promise<BackgroundProcess> {
     const shown = [command, ...args].join(' ');
@@ -57,15 +59,21 @@ export class BackgroundProcess {
     const deadline = performance.now() + READY_TIMEOUT_MS;
     while (!isReady(this.#output)) {
       signal?.throwIfAborted();
-      if (this.#ended) throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#output.trim()}`);
+      if (this.#ended)
+        throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#output.trim()}`);
       if (performance.now() > deadline) {
-        throw new Error(`Cannot go on: ${this.#shown} is not ready after 60 s: ${this.#output.trim()}`);
+        throw new Error(
+          `Cannot go on: ${this.#shown} is not ready after 60 s: ${this.#output.trim()}`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 
-  /** Takes the processor from the program until `resume`; a program that has ended is none the worse for it. */
+  /**
+   * Takes the processor from the program until `resume`; a program that has ended is none the worse
+   * for it.
+   */
   pause(): void {
     this.#child.kill('SIGSTOP');
   }
@@ -75,7 +83,9 @@ export class BackgroundProcess {
     this.#child.kill('SIGCONT');
   }
 
-  /** Ends the program: SIGTERM, and SIGKILL after 5 s. Nothing happens when it has ended already. */
+  /**
+   * Ends the program: SIGTERM, and SIGKILL after 5 s. Nothing happens when it has ended already.
+   */
   async stop(): Promise<void> {
     if (this.#ended) return;
     this.#child.kill('SIGTERM');

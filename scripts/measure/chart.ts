@@ -1,6 +1,7 @@
-// One panel of the report's chart: rate over time on a logarithmic axis, as an SVG element that needs nothing from
-// outside. Colours are CSS variables of the page, so that it follows the reader's light or dark setting; what a line
-// is, is told by its label and its stroke as well. Pure.
+// One panel of the report's chart: rate over time on a logarithmic axis, as an SVG element that
+// needs nothing from outside. Colours are CSS variables of the page, so that it follows the
+// reader's light or dark setting; what a line is, is told by its label and its stroke as well.
+// Pure.
 
 /** Escapes text for HTML and SVG content and attribute values. */
 export function escapeText(text: string): string {
@@ -43,14 +44,23 @@ const HEIGHT = 290;
 const LABEL_SHARE = 0.45;
 const PLOT = { left: 68, right: WIDTH - 12, top: 12, bottom: HEIGHT - 46 };
 
-/** The decades that hold every cap with a decade of room below, and every rate with room for a label above. */
+/**
+ * The decades that hold every cap with a decade of room below, and every rate with room for a label
+ * above.
+ */
 export function logAxis(capsMbit: readonly number[], ratesMbit: readonly number[]): LogAxis {
   const lowest = Math.min(...capsMbit, 10) / 10;
   const highest = Math.max(...capsMbit, ...ratesMbit, 100) * 2;
-  return { least: 10 ** Math.floor(Math.log10(lowest)), most: 10 ** Math.ceil(Math.log10(highest)) };
+  return {
+    least: 10 ** Math.floor(Math.log10(lowest)),
+    most: 10 ** Math.ceil(Math.log10(highest)),
+  };
 }
 
-/** Vertical position of a rate; what is below the axis (silence, on a logarithmic axis) stands on its foot. */
+/**
+ * Vertical position of a rate; what is below the axis (silence, on a logarithmic axis) stands on
+ * its foot.
+ */
 function yOf(axis: LogAxis, rateMbit: number): number {
   const clamped = Math.min(Math.max(rateMbit, axis.least), axis.most);
   const share = Math.log10(clamped / axis.least) / Math.log10(axis.most / axis.least);
@@ -72,7 +82,9 @@ function rule(x1: number, y1: number, x2: number, y2: number, classes: string): 
   return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" class="${classes}"/>`;
 }
 
-/** 1000 is written `1 000`: thousands apart, in the way that no country reads as a decimal point. */
+/**
+ * 1000 is written `1 000`: thousands apart, in the way that no country reads as a decimal point.
+ */
 function thousands(value: number): string {
   return String(value).replaceAll(/\B(?=(\d{3})+$)/g, '\u202f');
 }
@@ -129,7 +141,9 @@ function ratesBeside(panel: Panel, side: 'left' | 'right'): number[] {
 function labelY(panel: Panel, side: 'left' | 'right', place: 'above' | 'below'): number {
   const rates = ratesBeside(panel, side);
   const y =
-    place === 'above' ? yOf(panel.axis, Math.max(...rates)) - 10 : yOf(panel.axis, Math.min(...rates)) + 20;
+    place === 'above'
+      ? yOf(panel.axis, Math.max(...rates)) - 10
+      : yOf(panel.axis, Math.min(...rates)) + 20;
   return Math.min(Math.max(y, PLOT.top + 12), PLOT.bottom - 6);
 }
 
@@ -142,7 +156,13 @@ function capLine(panel: Panel, capMbit: number): string {
   const y = yOf(panel.axis, capMbit);
   return (
     rule(PLOT.left, y, PLOT.right, y, 'cap') +
-    text(PLOT.right - 4, labelY(panel, 'right', 'below'), 'label cap-label', `cap: ${capMbit} Mbit/s`, 'end')
+    text(
+      PLOT.right - 4,
+      labelY(panel, 'right', 'below'),
+      'label cap-label',
+      `cap: ${capMbit} Mbit/s`,
+      'end',
+    )
   );
 }
 

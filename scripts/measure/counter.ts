@@ -1,4 +1,5 @@
-// Counts frames at the peer, by test/bpf/count.bpf.c: what was on the wire, whatever the sender believes.
+// Counts frames at the peer, by test/bpf/count.bpf.c: what was on the wire, whatever the sender
+// believes.
 
 import path from 'node:path';
 import { deleteElement, lookupElement, mapKeys } from '../../helper/kernel/bpf.ts';
@@ -26,7 +27,10 @@ const TIME_BYTES = 8;
 export interface Counter {
   /** Forgets everything; the next full frame of a sender begins its series. */
   reset(): void;
-  /** Frames since the last reset, by the sender's IPv4 address; in intervals of INTERVAL_MS unless told otherwise. */
+  /**
+   * Frames since the last reset, by the sender's IPv4 address; in intervals of INTERVAL_MS unless
+   * told otherwise.
+   */
   readWire(intervalMs?: number): Map<string, ByteSeries>;
   /** The payload in those frames. */
   readPayload(intervalMs?: number): Map<string, ByteSeries>;
@@ -93,6 +97,10 @@ export async function attachCounter(
     readWire: (intervalMs) => readSeries(wireBytes, intervalMs),
     readPayload: (intervalMs) => readSeries(payloadBytes, intervalMs),
     firstFrameNs: (source) =>
-      lookupElement(firstFrame, Buffer.from(source.split('.').map(Number)), TIME_BYTES)?.readBigUInt64LE(),
+      lookupElement(
+        firstFrame,
+        Buffer.from(source.split('.').map(Number)),
+        TIME_BYTES,
+      )?.readBigUInt64LE(),
   };
 }

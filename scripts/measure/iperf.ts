@@ -26,7 +26,9 @@ export function parseIperf(json: string): IperfResult {
   try {
     report = JSON.parse(json);
   } catch {
-    throw new Error(`Cannot read iperf3's report: ${JSON.stringify(json.slice(0, 200))} is not JSON`);
+    throw new Error(
+      `Cannot read iperf3's report: ${JSON.stringify(json.slice(0, 200))} is not JSON`,
+    );
   }
   const failure = property(report, 'error');
   if (typeof failure === 'string') throw new Error(`Cannot measure: iperf3 says: ${failure}`);

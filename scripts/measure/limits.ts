@@ -41,8 +41,8 @@ interface Limits {
 }
 
 /**
- * Frames of 1514 bytes carry 1448 bytes of payload, so a cap that is held and used gives 95.6 % of itself as
- * goodput; the first second may hold 5 % more than the cap.
+ * Frames of 1514 bytes carry 1448 bytes of payload, so a cap that is held and used gives 95.6 % of
+ * itself as goodput; the first second may hold 5 % more than the cap.
  */
 const LIMITS = new Map<number, Limits>([
   [10, { goodputMbit: [9.4, 9.6], firstSecondMbit: 10.5 }],
@@ -77,11 +77,17 @@ function capVerdicts(measurement: Measurement, limits: Limits): Verdict[] {
   ];
 }
 
-/** Every requirement on podpace's measurements. A scenario that was not measured has a verdict that is not met. */
+/**
+ * Every requirement on podpace's measurements. A scenario that was not measured has a verdict that
+ * is not met.
+ */
 export function judge(measurements: readonly Measurement[]): Verdict[] {
   return SCENARIOS.flatMap((scenario): Verdict[] => {
-    const measurement = measurements.find((each) => each.system === 'podpace' && each.scenario === scenario);
-    if (measurement === undefined) return [{ scenario, met: false, text: `${scenario}: not measured` }];
+    const measurement = measurements.find(
+      (each) => each.system === 'podpace' && each.scenario === scenario,
+    );
+    if (measurement === undefined)
+      return [{ scenario, met: false, text: `${scenario}: not measured` }];
     const limits = LIMITS.get(capMbit(scenario) ?? 0);
     if (limits !== undefined) return capVerdicts(measurement, limits);
     if (scenario !== 'together-uncapped') return [];

@@ -17,7 +17,14 @@ export async function startServer(
   signal: AbortSignal,
   port: number = PORT,
 ): Promise<void> {
-  const [command, args] = inNamespace(pod, 'iperf3', '--server', '--forceflush', '--port', String(port));
+  const [command, args] = inNamespace(
+    pod,
+    'iperf3',
+    '--server',
+    '--forceflush',
+    '--port',
+    String(port),
+  );
   const server = await BackgroundProcess.start(command, args);
   undo.defer(`end the iperf3 server in ${pod}`, () => server.stop());
   await server.ready((output) => output.includes('Server listening'), signal);

@@ -46,8 +46,8 @@ interface Load {
 }
 
 /**
- * The loads, in rounds. Each round has pods that have never sent before: a token bucket that an earlier load has
- * emptied would take minutes to fill again.
+ * The loads, in rounds. Each round has pods that have never sent before: a token bucket that an
+ * earlier load has emptied would take minutes to fill again.
  */
 function roundsOf({ capped, uncapped, together }: Durations): Load[][] {
   const byItself: Load[] = [
@@ -105,7 +105,10 @@ async function measureLoad(
   });
 }
 
-/** Does something with several things at once; waits for all of them before it throws the first failure. */
+/**
+ * Does something with several things at once; waits for all of them before it throws the first
+ * failure.
+ */
 async function atOnce<T, R>(things: Iterable<T>, work: (thing: T) => Promise<R>): Promise<R[]> {
   const outcomes = await Promise.allSettled([...things].map(work));
   return outcomes.map((outcome) => {
@@ -121,7 +124,10 @@ async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measu
   const undo = new UndoStack();
   try {
     signal.throwIfAborted();
-    undo.defer('take the pods away', async () => void (await atOnce(pods, (pod) => removePod(bench, pod))));
+    undo.defer(
+      'take the pods away',
+      async () => void (await atOnce(pods, (pod) => removePod(bench, pod))),
+    );
     const added = await step(`${system}: adding ${pods.length} pods`, () =>
       atOnce(pods, async (pod) => [pod.scenario, await addPod(bench, pod)] as const),
     );
@@ -156,9 +162,12 @@ async function makeBench(system: System, options: MeasureOptions, undo: UndoStac
 export async function measureSystem(system: System, options: MeasureOptions): Promise<Measured[]> {
   const undo = new UndoStack();
   try {
-    const bench = await step(`${system}: making a node and a peer`, () => makeBench(system, options, undo));
+    const bench = await step(`${system}: making a node and a peer`, () =>
+      makeBench(system, options, undo),
+    );
     const measured: Measured[] = [];
-    for (const loads of roundsOf(options.durations)) measured.push(...(await measureRound(bench, loads)));
+    for (const loads of roundsOf(options.durations))
+      measured.push(...(await measureRound(bench, loads)));
     return measured;
   } finally {
     await undo.run();

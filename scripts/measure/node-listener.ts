@@ -1,5 +1,5 @@
-// What listens on a node for its pods, as sockets of this process, and counts what comes: TCP and UDP of both families, also
-// behind TPROXY. What is no longer than a request it sends back.
+// What listens on a node for its pods, as sockets of this process, and counts what comes: TCP and
+// UDP of both families, also behind TPROXY. What is no longer than a request it sends back.
 
 import dgram from 'node:dgram';
 import net from 'node:net';
@@ -16,7 +16,10 @@ const REQUEST_BYTES = 256;
 export interface NodeListener {
   readonly tcpBytes: () => number;
   readonly udpBytes: () => number;
-  /** Ends all connections by a reset: what their senders have not sent yet they would go on sending, also when they are gone. */
+  /**
+   * Ends all connections by a reset: what their senders have not sent yet they would go on sending,
+   * also when they are gone.
+   */
   readonly reset: () => void;
 }
 
@@ -30,9 +33,13 @@ function makeTransparent(handle: { readonly fd: number }): void {
 function handleOf(socket: object): { readonly fd: number } {
   return Object.values(Object.getOwnPropertyDescriptors(socket))
     .map(({ value }) => value as unknown)
-    .concat(Object.getOwnPropertySymbols(socket).map((symbol) => Reflect.get(socket, symbol) as unknown))
+    .concat(
+      Object.getOwnPropertySymbols(socket).map((symbol) => Reflect.get(socket, symbol) as unknown),
+    )
     .map((value) => (value as { handle?: unknown } | null)?.handle ?? value)
-    .find((value) => typeof (value as { fd?: unknown } | null)?.fd === 'number') as { readonly fd: number };
+    .find((value) => typeof (value as { fd?: unknown } | null)?.fd === 'number') as {
+    readonly fd: number;
+  };
 }
 
 /** Listens at a port of all addresses of a namespace, until `undo` ends it. */
@@ -44,7 +51,10 @@ export function listenOn(undo: UndoStack, netns: NetNamespace, port: number): No
     connection.on('data', (data) => (bytes.tcp += data.length));
     connection.on('error', () => connection.destroy());
   });
-  const socket = dgram.createSocket({ type: 'udp6', lookup: (name, _options, done) => done(null, name, 6) });
+  const socket = dgram.createSocket({
+    type: 'udp6',
+    lookup: (name, _options, done) => done(null, name, 6),
+  });
   socket.on('message', (message, { address, port: from }) => {
     bytes.udp += message.length;
     if (message.length <= REQUEST_BYTES) socket.send(message, from, address);

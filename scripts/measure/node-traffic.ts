@@ -1,4 +1,5 @@
-// What a pod sends to the node itself, on each way that it can come to the node's sockets, with requests beside it.
+// What a pod sends to the node itself, on each way that it can come to the node's sockets, with
+// requests beside it.
 
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
@@ -29,11 +30,12 @@ export interface NodeTrafficRow {
   readonly way: Way;
 }
 
-export const NODE_TRAFFIC_ROWS: readonly NodeTrafficRow[] = (['direct', 'DNAT', 'TPROXY'] as const).flatMap(
-  (way) =>
-    (['TCP', 'UDP'] as const).flatMap((protocol) =>
-      ([4, 6] as const).map((family) => ({ protocol, family, way })),
-    ),
+export const NODE_TRAFFIC_ROWS: readonly NodeTrafficRow[] = (
+  ['direct', 'DNAT', 'TPROXY'] as const
+).flatMap((way) =>
+  (['TCP', 'UDP'] as const).flatMap((protocol) =>
+    ([4, 6] as const).map((family) => ({ protocol, family, way })),
+  ),
 );
 
 /** What takes packets to a service to the node's addresses, and others to a proxy of the node's. */
@@ -68,7 +70,9 @@ function addressOf({ family, way }: NodeTrafficRow, node: Addresses): string {
 /** Bytes of a frame for each of payload. TCP has a timestamp in each segment. */
 function frameShare({ protocol, family }: NodeTrafficRow): number {
   const ip = family === 4 ? 20 : 40;
-  return protocol === 'UDP' ? (14 + ip + 8 + DATAGRAM_BYTES) / DATAGRAM_BYTES : 1514 / (1500 - ip - 32);
+  return protocol === 'UDP'
+    ? (14 + ip + 8 + DATAGRAM_BYTES) / DATAGRAM_BYTES
+    : 1514 / (1500 - ip - 32);
 }
 
 /** The pod, and what takes its sockets away. */
@@ -90,9 +94,15 @@ function openSocket({ netns, undo }: Sender, to: string): dgram.Socket {
   const family = to.includes(':') ? 6 : 4;
   // The socket is made by bind, and at once only when no name has to be looked up.
   const type = family === 4 ? 'udp4' : 'udp6';
-  const socket = dgram.createSocket({ type, lookup: (name, _options, done) => done(null, name, family) });
+  const socket = dgram.createSocket({
+    type,
+    lookup: (name, _options, done) => done(null, name, family),
+  });
   undo.defer('close a socket', () => void socket.close());
-  inNetns(netns, () => void socket.bind({ address: family === 4 ? '0.0.0.0' : '::', exclusive: true }));
+  inNetns(
+    netns,
+    () => void socket.bind({ address: family === 4 ? '0.0.0.0' : '::', exclusive: true }),
+  );
   return socket;
 }
 
@@ -102,7 +112,9 @@ async function sendByTcp({ netns }: Sender, to: string, done: Promise<unknown>):
     const socket = require('net').connect(${PORT}, '${to}');
     const more = () => { while (socket.write(Buffer.alloc(65536))); };
     socket.on('connect', more).on('drain', more).on('error', () => process.exit(1));`;
-  const child = spawn(...inNamespace(netns.path, process.execPath, '-e', script), { stdio: 'ignore' });
+  const child = spawn(...inNamespace(netns.path, process.execPath, '-e', script), {
+    stdio: 'ignore',
+  });
   await done;
   const ended = new Promise((resolve) => void child.once('exit', resolve));
   child.kill('SIGKILL');
@@ -146,7 +158,11 @@ async function request(
   }
   await sleep(100);
   times.sort((a, b) => a - b);
-  return { p99Ms: times[Math.floor(times.length * 0.99)] ?? Infinity, lost: sent - times.length, sent };
+  return {
+    p99Ms: times[Math.floor(times.length * 0.99)] ?? Infinity,
+    lost: sent - times.length,
+    sent,
+  };
 }
 
 /** Mbit/s in each second from when the first byte comes. */
@@ -163,7 +179,10 @@ async function rates(bytes: () => number, share: number, seconds: number): Promi
   return mbit;
 }
 
-/** Measures one row for so many seconds. `node` are addresses of the node, where `listener` listens at PORT. */
+/**
+ * Measures one row for so many seconds. `node` are addresses of the node, where `listener` listens
+ * at PORT.
+ */
 export async function measureNodeTraffic(
   sender: Sender,
   node: Addresses,

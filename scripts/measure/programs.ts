@@ -1,4 +1,5 @@
-// BPF programs of the measuring itself: loaded without pins, so that they are gone with this process at the latest.
+// BPF programs of the measuring itself: loaded without pins, so that they are gone with this
+// process at the latest.
 
 import fs from 'node:fs';
 import { createMap, loadProgram, PROG_TYPE_SCHED_CLS } from '../../helper/kernel/bpf.ts';
@@ -11,7 +12,10 @@ export interface Unpinned {
   readonly programs: ReadonlyMap<string, number>;
 }
 
-/** Loads the tc programs of a compiled object with maps of their own; `undo` closes them. Throws KernelError. */
+/**
+ * Loads the tc programs of a compiled object with maps of their own; `undo` closes them. Throws
+ * KernelError.
+ */
 export function loadUnpinned(objectFile: string, undo: UndoStack): Unpinned {
   const object = parseBpfObject(fs.readFileSync(objectFile));
   const keep = (fd: number): number => {
@@ -30,10 +34,15 @@ export function loadUnpinned(objectFile: string, undo: UndoStack): Unpinned {
   return { maps, programs: new Map(programs) };
 }
 
-/** The descriptor under a name. Throws Error when the object has none: then it is not the one it should be. */
+/**
+ * The descriptor under a name. Throws Error when the object has none: then it is not the one it
+ * should be.
+ */
 export function required<T>(found: ReadonlyMap<string, T>, name: string): T {
   const fd = found.get(name);
   if (fd === undefined)
-    throw new Error(`Cannot measure: the compiled object has no "${name}"; delete build/bpf and start again`);
+    throw new Error(
+      `Cannot measure: the compiled object has no "${name}"; delete build/bpf and start again`,
+    );
   return fd;
 }

@@ -43,21 +43,34 @@ const SYSTEM_NAMES: Readonly<Record<System, string>> = {
 
 /** The figures of a run as rows. */
 export function rowsOf(measurements: readonly Measurement[]): Row[] {
-  return measurements.flatMap(({ scenario, system, goodputMbit, firstSecondMbit, retransmits }): Row[] => {
-    const row = { bench: 'lab', scenario, system };
-    return [
-      { ...row, metric: 'goodput_mbit', unit: 'Mbit/s', value: goodputMbit },
-      { ...row, metric: 'first_second_mbit', unit: 'Mbit/s', value: firstSecondMbit },
-      { ...row, metric: 'retransmits', unit: 'segments', value: retransmits },
-    ];
-  });
+  return measurements.flatMap(
+    ({ scenario, system, goodputMbit, firstSecondMbit, retransmits }): Row[] => {
+      const row = { bench: 'lab', scenario, system };
+      return [
+        { ...row, metric: 'goodput_mbit', unit: 'Mbit/s', value: goodputMbit },
+        { ...row, metric: 'first_second_mbit', unit: 'Mbit/s', value: firstSecondMbit },
+        { ...row, metric: 'retransmits', unit: 'segments', value: retransmits },
+      ];
+    },
+  );
 }
 
 /** Content of report.json. */
 export function jsonReport(run: LabRun): string {
   const { kernel, cpus, measuredAt, congestionControl, measurements, verdicts } = run;
-  const series = measurements.map(({ scenario, system, ratesMbit }) => ({ scenario, system, ratesMbit }));
-  const report = { kernel, cpus, rows: rowsOf(measurements), measuredAt, congestionControl, verdicts };
+  const series = measurements.map(({ scenario, system, ratesMbit }) => ({
+    scenario,
+    system,
+    ratesMbit,
+  }));
+  const report = {
+    kernel,
+    cpus,
+    rows: rowsOf(measurements),
+    measuredAt,
+    congestionControl,
+    verdicts,
+  };
   return `${JSON.stringify({ ...report, series: { intervalMs: INTERVAL_MS, lines: series } }, undefined, 2)}\n`;
 }
 
@@ -134,7 +147,8 @@ function htmlTable(measurements: readonly Measurement[]): string {
 
 function verdictText(verdicts: readonly Verdict[]): string {
   const missed = verdicts.filter(({ met }) => !met);
-  if (missed.length === 0) return '<p class="verdict met">✓ podpace holds every cap within its limits.</p>';
+  if (missed.length === 0)
+    return '<p class="verdict met">✓ podpace holds every cap within its limits.</p>';
   const items = missed.map(({ text }) => `<li>${escapeText(text)}</li>`).join('');
   return `<div class="verdict missed"><p>✗ podpace is outside its limits:</p><ul>${items}</ul></div>`;
 }

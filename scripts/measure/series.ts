@@ -8,7 +8,10 @@ export const INTERVAL_MS = 100;
 
 const INTERVALS_PER_SECOND = 1000 / INTERVAL_MS;
 
-/** Bytes in each interval, of INTERVAL_MS unless said otherwise, since a pod's first data frame; index 0 begins with that frame. */
+/**
+ * Bytes in each interval, of INTERVAL_MS unless said otherwise, since a pod's first data frame;
+ * index 0 begins with that frame.
+ */
 export type ByteSeries = readonly number[];
 
 /** One count of test/bpf/count.bpf.c. */
@@ -21,8 +24,8 @@ export interface IntervalCount {
 }
 
 /**
- * Sorts counts by sender, in intervals of `intervalMs`, a multiple of COUNTED_INTERVAL_MS. An interval in which
- * nothing was counted holds 0.
+ * Sorts counts by sender, in intervals of `intervalMs`, a multiple of COUNTED_INTERVAL_MS. An
+ * interval in which nothing was counted holds 0.
  */
 export function seriesBySource(
   counts: Iterable<IntervalCount>,
@@ -52,8 +55,8 @@ export function firstSecondMbit(series: ByteSeries): number {
 }
 
 /**
- * Mean rate over a load that lasted `durationMs`, in Mbit/s. The last interval is left out: the client's clock may
- * have begun before the first data frame came, and then the load ends within it.
+ * Mean rate over a load that lasted `durationMs`, in Mbit/s. The last interval is left out: the
+ * client's clock may have begun before the first data frame came, and then the load ends within it.
  */
 export function meanMbit(series: ByteSeries, durationMs: number): number {
   const rates = ratesMbit(series, durationMs - INTERVAL_MS);
@@ -61,8 +64,9 @@ export function meanMbit(series: ByteSeries, durationMs: number): number {
 }
 
 /**
- * Rate on the wire in each interval, in Mbit/s, for a load that lasted `durationMs`: what came after its end
- * (retransmissions, the closing of the connections) is cut off, and silence before it is shown as 0.
+ * Rate on the wire in each interval, in Mbit/s, for a load that lasted `durationMs`: what came
+ * after its end (retransmissions, the closing of the connections) is cut off, and silence before it
+ * is shown as 0.
  */
 export function ratesMbit(series: ByteSeries, durationMs: number): number[] {
   const length = Math.floor(durationMs / INTERVAL_MS);

@@ -16,8 +16,8 @@ const CONTAINERD_BURST_BITS = 4_294_967_295;
 const HELPER_SOCKET = '/run/podpace/helper.sock';
 
 /**
- * Network lists by what adds the pods; `ptp` is the plain plugin that TBF's list has as well. They are used as the files
- * have them: the node's own mounts make every path in them private.
+ * Network lists by what adds the pods; `ptp` is the plain plugin that TBF's list has as well. They
+ * are used as the files have them: the node's own mounts make every path in them private.
  */
 const CONFLISTS = {
   podpace: path.join(projectRoot, 'conf/10-podpace.conflist'),
@@ -35,8 +35,9 @@ export interface OwnNetwork {
 }
 
 /**
- * Writes podpace's network list with further keys for the plugin into a folder of its own, as a network of another name and
- * subnet; returns it. Plugins that come `before` it in the list make the interface, when keys.ipam is undefined.
+ * Writes podpace's network list with further keys for the plugin into a folder of its own, as a
+ * network of another name and subnet; returns it. Plugins that come `before` it in the list make
+ * the interface, when keys.ipam is undefined.
  */
 export function podpaceWith(
   folder: string,
@@ -62,7 +63,10 @@ export interface PodCaps {
   readonly burstBits?: number;
 }
 
-/** The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod without a cap. */
+/**
+ * The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod
+ * without a cap.
+ */
 export function bandwidthArguments({ egressMbit, ingressMbit, burstBits }: PodCaps): string {
   if (egressMbit === undefined && ingressMbit === undefined) return '{}';
   const burst = burstBits ?? CONTAINERD_BURST_BITS;
@@ -81,20 +85,29 @@ export function capabilityArguments(scenario: Scenario): string {
 }
 
 function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'object' && value !== null
+    ? (value as Record<string, unknown>)[name]
+    : undefined;
 }
 
-/** The pod's first IPv4 address in the result of ADD. Throws Error with the result when there is none. */
+/**
+ * The pod's first IPv4 address in the result of ADD. Throws Error with the result when there is
+ * none.
+ */
 export function addressOf(result: string): string {
   const ips = field(JSON.parse(result), 'ips');
   for (const ip of Array.isArray(ips) ? ips : []) {
     const address = field(ip, 'address');
-    if (typeof address === 'string' && address.includes('.')) return address.split('/')[0] ?? address;
+    if (typeof address === 'string' && address.includes('.'))
+      return address.split('/')[0] ?? address;
   }
   throw new Error(`Cannot find the pod's IPv4 address in the result of ADD: ${result}`);
 }
 
-/** Name of the node's end of the pod's pair in the result of ADD. Throws Error with the result when there is none. */
+/**
+ * Name of the node's end of the pod's pair in the result of ADD. Throws Error with the result when
+ * there is none.
+ */
 export function hostInterfaceOf(result: string): string {
   const interfaces = field(JSON.parse(result), 'interfaces');
   for (const each of Array.isArray(interfaces) ? interfaces : []) {
@@ -104,7 +117,9 @@ export function hostInterfaceOf(result: string): string {
   throw new Error(`Cannot find the host interface in the result of ADD: ${result}`);
 }
 
-/** Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers. */
+/**
+ * Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers.
+ */
 export async function startHelper(
   bed: TestBed<string>,
   undo: UndoStack,
@@ -155,9 +170,13 @@ export interface PluginCall {
   readonly capabilityArguments: string;
 }
 
-/** Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints. Throws CommandError. */
+/**
+ * Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints.
+ * Throws CommandError.
+ */
 export async function callPlugins(call: PluginCall): Promise<string> {
-  const conflist = typeof call.network === 'string' ? CONFLISTS[call.network] : call.network.conflist;
+  const conflist =
+    typeof call.network === 'string' ? CONFLISTS[call.network] : call.network.conflist;
   const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
   const env = {
     CNI_PATH: PLUGIN_PATH,
@@ -173,10 +192,20 @@ function callOf(
   { system, bed, cnitool }: PodPlace,
   { netns, scenario }: Pod,
 ): PluginCall {
-  return { verb, network: system, bed, cnitool, netns, capabilityArguments: capabilityArguments(scenario) };
+  return {
+    verb,
+    network: system,
+    bed,
+    cnitool,
+    netns,
+    capabilityArguments: capabilityArguments(scenario),
+  };
 }
 
-/** Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with cnitool's words. */
+/**
+ * Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with
+ * cnitool's words.
+ */
 export async function addPod(place: PodPlace, pod: Pod): Promise<string> {
   return addressOf(await callPlugins(callOf('add', place, pod)));
 }

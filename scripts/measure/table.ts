@@ -13,8 +13,14 @@ function pad(text: string, width: number, align: Alignment): string {
   return align === 'left' ? text.padEnd(width) : text.padStart(width);
 }
 
-/** Lays out rows under their headings; every line is as wide as the table needs and has no trailing space. */
-export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+/**
+ * Lays out rows under their headings; every line is as wide as the table needs and has no trailing
+ * space.
+ */
+export function formatTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): string {
   const widths = columns.map(({ heading }, index) =>
     Math.max(heading.length, ...rows.map((row) => row[index]?.length ?? 0)),
   );

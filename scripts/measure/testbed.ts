@@ -1,8 +1,10 @@
-// A node and a peer: two network namespaces joined by the node's uplink, a third for each pod, and a mount namespace
-// in which the node's programs find /var/lib/cni, /run/podpace and /sys/fs/bpf empty and theirs alone. With these,
-// plugins and helper run with their shipped settings and still touch nothing of the machine's own.
+// A node and a peer: two network namespaces joined by the node's uplink, a third for each pod, and
+// a mount namespace in which the node's programs find /var/lib/cni, /run/podpace and /sys/fs/bpf
+// empty and theirs alone. With these, plugins and helper run with their shipped settings and still
+// touch nothing of the machine's own.
 //
-// What they find on /sys/fs/bpf is a folder of this machine's bpffs: podpaced would refuse one that ends with the node.
+// What they find on /sys/fs/bpf is a folder of this machine's bpffs: podpaced would refuse one that
+// ends with the node.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -21,13 +23,18 @@ export interface TestBed<Pod extends string> {
   readonly peer: string;
   /** One for each name that was asked for. */
   readonly pods: ReadonlyMap<Pod, string>;
-  /** A command and its arguments turned into those that run it on the node, with the node's mounts. */
+  /**
+   * A command and its arguments turned into those that run it on the node, with the node's mounts.
+   */
   onNode(command: string, ...args: string[]): [command: string, args: string[]];
   /** Path by which this process reaches a file of the node's mount namespace. */
   nodeFile(path: string): string;
 }
 
-/** A command turned into the one that runs it in a network namespace; /sys stays this machine's, unlike with `ip netns exec`. */
+/**
+ * A command turned into the one that runs it in a network namespace; /sys stays this machine's,
+ * unlike with `ip netns exec`.
+ */
 export function inNamespace(netns: string, command: string, ...args: string[]): [string, string[]] {
   return ['nsenter', [`--net=${netns}`, command, ...args]];
 }
@@ -39,7 +46,10 @@ function isMounted(folder: string): boolean {
   return mounts.some((line) => line.split(' ')[4] === folder);
 }
 
-/** Where `ip netns` has never been used before, it leaves a folder mounted on itself: that goes as well. */
+/**
+ * Where `ip netns` has never been used before, it leaves a folder mounted on itself: that goes as
+ * well.
+ */
 function restoreNamespaceFolder(undo: UndoStack): void {
   if (isMounted(NAMESPACE_FOLDER)) return;
   const existed = fs.existsSync(NAMESPACE_FOLDER);
@@ -51,7 +61,10 @@ function restoreNamespaceFolder(undo: UndoStack): void {
   });
 }
 
-/** Makes namespaces by one command: where starting a process is slow, it adds up. Returns their paths. */
+/**
+ * Makes namespaces by one command: where starting a process is slow, it adds up. Returns their
+ * paths.
+ */
 async function addNamespaces(names: readonly string[], undo: UndoStack): Promise<string[]> {
   restoreNamespaceFolder(undo);
   undo.defer(`delete the network namespaces ${names.join(', ')}`, async () => {
@@ -74,11 +87,16 @@ function provideFolder(folder: string, undo: UndoStack): void {
 export interface BedOptions {
   /** Tells the namespaces of several test beds of one process apart. */
   readonly label?: string;
-  /** The node is a container, as kind's are: it has a process namespace of its own, and of /proc and /sys sees only its own. */
+  /**
+   * The node is a container, as kind's are: it has a process namespace of its own, and of /proc and
+   * /sys sees only its own.
+   */
   readonly isNested?: boolean;
 }
 
-/** Makes a folder on this machine's bpffs, gone with all pins in it afterwards. Returns its path. */
+/**
+ * Makes a folder on this machine's bpffs, gone with all pins in it afterwards. Returns its path.
+ */
 function addPinFolder(node: string, undo: UndoStack): string {
   const removeBpffs = provideBpffs();
   undo.defer(`unmount ${BPFFS}`, removeBpffs);
@@ -88,7 +106,10 @@ function addPinFolder(node: string, undo: UndoStack): string {
   return folder;
 }
 
-/** Starts a process that keeps the node's mount namespace, and a nested node's processes; all of it is gone with it. */
+/**
+ * Starts a process that keeps the node's mount namespace, and a nested node's processes; all of it
+ * is gone with it.
+ */
 async function holdMounts(
   node: string,
   isNested: boolean,

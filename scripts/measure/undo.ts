@@ -1,4 +1,5 @@
-// What a run makes on the machine, it takes away again: on success, on failure and when it is interrupted.
+// What a run makes on the machine, it takes away again: on success, on failure and when it is
+// interrupted.
 
 import { say } from '../lib/progress.ts';
 
@@ -7,7 +8,10 @@ interface Entry {
   readonly undo: () => Promise<void> | void;
 }
 
-/** Things to undo, in the reverse order of their making. Register before making: an undo must bear a half-made thing. */
+/**
+ * Things to undo, in the reverse order of their making. Register before making: an undo must bear a
+ * half-made thing.
+ */
 export class UndoStack {
   readonly #entries: Entry[] = [];
 
@@ -16,7 +20,10 @@ export class UndoStack {
     this.#entries.push({ what, undo });
   }
 
-  /** Undoes everything, once; a step that fails is reported and does not keep the others from being done. */
+  /**
+   * Undoes everything, once; a step that fails is reported and does not keep the others from being
+   * done.
+   */
   async run(): Promise<void> {
     for (let entry = this.#entries.pop(); entry !== undefined; entry = this.#entries.pop()) {
       try {

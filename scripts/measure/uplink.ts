@@ -1,4 +1,5 @@
-// The wire between node and peer: a veth pair with several queues, addresses and default routes at both ends.
+// The wire between node and peer: a veth pair with several queues, addresses and default routes at
+// both ends.
 
 import { addAddress } from '../../helper/kernel/addresses.ts';
 import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
@@ -40,8 +41,8 @@ async function withSocket<T>(netns: NetNamespace, use: (rt: RtSocket) => Promise
 }
 
 /**
- * Joins the namespaces at two paths by an uplink; the node's forwards packets afterwards, as every node does.
- * The namespaces take it with them when they go. Throws KernelError.
+ * Joins the namespaces at two paths by an uplink; the node's forwards packets afterwards, as every
+ * node does. The namespaces take it with them when they go. Throws KernelError.
  */
 export async function joinByUplink(nodePath: string, peerPath: string): Promise<void> {
   const node = openNetns(nodePath);

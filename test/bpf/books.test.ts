@@ -46,7 +46,12 @@ const SIGNED = { queueMapping: ID, wireLen: WIRE_LEN };
 
 const ROWS: readonly Row[] = [
   {
-    ...{ title: 'the classifier sees a packet', program: 'podpace_classify', packet: {}, packets: 3 },
+    ...{
+      title: 'the classifier sees a packet',
+      program: 'podpace_classify',
+      packet: {},
+      packets: 3,
+    },
     book: { seen: tally(3, 3 * FRAME_BYTES) },
   },
   {
@@ -55,7 +60,11 @@ const ROWS: readonly Row[] = [
     ...{ packet: { gsoSegs: 4 }, book: { seen: tally(4, FRAME_BYTES + 3 * 42) } },
   },
   {
-    ...{ title: 'what goes to many is settled where it is seen', program: 'podpace_classify', packets: 2 },
+    ...{
+      title: 'what goes to many is settled where it is seen',
+      program: 'podpace_classify',
+      packets: 2,
+    },
     ...{ packet: { mac: GROUP } },
     book: { seen: tally(2, 2 * FRAME_BYTES), settled: tally(2, 2 * FRAME_BYTES) },
   },
@@ -68,22 +77,43 @@ const ROWS: readonly Row[] = [
     ...{ title: 'a tunnel, without what it adds', program: 'podpace_depart_upper', packets: 3 },
     ...{ packet: SIGNED, book: { settled } },
   },
-  { title: 'a pod of the node', program: 'podpace_deliver', packet: SIGNED, packets: 3, book: { settled } },
+  {
+    title: 'a pod of the node',
+    program: 'podpace_deliver',
+    packet: SIGNED,
+    packets: 3,
+    book: { settled },
+  },
   {
     ...{ title: 'a merged packet at an exit', program: 'podpace_depart' },
     ...{ packet: { ...SIGNED, gsoSegs: 4 }, book: { settled: tally(4, WIRE_LEN) } },
   },
   {
-    ...{ title: 'an exempt packet', program: 'podpace_depart', packets: 3, exempt: ['10.0.0.0/24'] },
+    ...{
+      title: 'an exempt packet',
+      program: 'podpace_depart',
+      packets: 3,
+      exempt: ['10.0.0.0/24'],
+    },
     ...{ packet: SIGNED, book: { settled, exempt: settled } },
   },
   {
     // What a pod receives has nowhere to vanish before it is charged.
     ...{ title: 'an exempt packet into a pod', program: 'podpace_receive', packets: 3 },
-    ...{ isIngress: true, exempt: ['10.0.0.0/24'], packet: { wireLen: WIRE_LEN }, book: { exempt: settled } },
+    ...{
+      isIngress: true,
+      exempt: ['10.0.0.0/24'],
+      packet: { wireLen: WIRE_LEN },
+      book: { exempt: settled },
+    },
   },
   {
-    ...{ title: 'a packet of nobody', program: 'podpace_depart', packets: 3, packet: { wireLen: WIRE_LEN } },
+    ...{
+      title: 'a packet of nobody',
+      program: 'podpace_depart',
+      packets: 3,
+      packet: { wireLen: WIRE_LEN },
+    },
     book: {},
   },
 ];
@@ -93,7 +123,9 @@ for (const { title, program, packet, packets = 1, exempt, isIngress = false, boo
     datapath.configure(ID, CONFIG, exempt === undefined ? 0 : EXEMPT_OWN);
     datapath.setExemptions(ID, exempt ?? []);
     datapath.forget(ID);
-    datapath.setHostInterface(isIngress ? { egressId: 0, ingressId: ID } : { egressId: ID, ingressId: 0 });
+    datapath.setHostInterface(
+      isIngress ? { egressId: 0, ingressId: ID } : { egressId: ID, ingressId: 0 },
+    );
     datapath.setOverhead({ frameBytes: 50, align: 0, mtu: 0 });
     datapath.aimAt(program);
     datapath.send(packet, packets);

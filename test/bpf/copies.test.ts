@@ -1,4 +1,5 @@
-// One frame, one charge: what the node makes several packets of is charged once, and nothing else passes for a copy.
+// One frame, one charge: what the node makes several packets of is charged once, and nothing else
+// passes for a copy.
 
 import test from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
@@ -12,13 +13,21 @@ import {
 
 /** A byte takes 80 ns. */
 const CONFIG = {
-  ...{ rateBytesPerSec: 12_500_000n, horizonNs: 4_000_000_000n, idleCreditNs: 0n, sparseCreditNs: 0n },
+  ...{
+    rateBytesPerSec: 12_500_000n,
+    horizonNs: 4_000_000_000n,
+    idleCreditNs: 0n,
+    sparseCreditNs: 0n,
+  },
   ...{ targetNs: 0n, intervalNs: 100_000_000n },
 };
 const BYTE_NS = 80n;
 const ID = AGGREGATE_ID_MIN + 5;
 const WIRE_LEN = 1514;
-/** What an exit knows a packet by, and the number of a frame of one segment that the classifier has given it. */
+/**
+ * What an exit knows a packet by, and the number of a frame of one segment that the classifier has
+ * given it.
+ */
 const SIGNED = { queueMapping: ID, wireLen: WIRE_LEN };
 const SEGMENTS = 1n << 6n;
 const NUMBER = 1000n * SEGMENTS;
@@ -49,17 +58,20 @@ function charged(packets: readonly TestPacket[]): number {
 }
 
 for (const program of ['podpace_depart', 'podpace_depart_upper', 'podpace_deliver']) {
-  test.serial(`${program}: copies have the departure of the frame that was charged, and no charge`, (t) => {
-    datapath.aimAt(program);
-    const frame = { ...SIGNED, tstampNs: NUMBER };
-    const first = datapath.send(frame);
-    const { lastNs } = datapath.clock(ID);
-    for (let copy = 0; copy < 4; copy += 1) t.deepEqual(datapath.send(frame), first);
-    t.is(datapath.clock(ID).lastNs, lastNs);
-    t.is(datapath.counters(ID).packets, 1n);
-    t.deepEqual(datapath.book(ID).settled, { frames: 1n, bytes: BigInt(WIRE_LEN) });
-    t.is(charged([{ ...SIGNED, tstampNs: NUMBER + SEGMENTS }]), 1);
-  });
+  test.serial(
+    `${program}: copies have the departure of the frame that was charged, and no charge`,
+    (t) => {
+      datapath.aimAt(program);
+      const frame = { ...SIGNED, tstampNs: NUMBER };
+      const first = datapath.send(frame);
+      const { lastNs } = datapath.clock(ID);
+      for (let copy = 0; copy < 4; copy += 1) t.deepEqual(datapath.send(frame), first);
+      t.is(datapath.clock(ID).lastNs, lastNs);
+      t.is(datapath.counters(ID).packets, 1n);
+      t.deepEqual(datapath.book(ID).settled, { frames: 1n, bytes: BigInt(WIRE_LEN) });
+      t.is(charged([{ ...SIGNED, tstampNs: NUMBER + SEGMENTS }]), 1);
+    },
+  );
 }
 
 const ROWS: Readonly<Record<string, readonly [packets: readonly TestPacket[], frames: number]>> = {
@@ -74,7 +86,10 @@ const ROWS: Readonly<Record<string, readonly [packets: readonly TestPacket[], fr
   'frames without a number': [[SIGNED, SIGNED], 2],
   'times that are over but no number': [[0, 1].map(() => ({ ...SIGNED, tstampNs: 5n })), 2],
   'times with the bits of a number': [
-    [NUMBER + NUMBERS_END_NS, NUMBER, NUMBER + NUMBERS_END_NS].map((tstampNs) => ({ ...SIGNED, tstampNs })),
+    [NUMBER + NUMBERS_END_NS, NUMBER, NUMBER + NUMBERS_END_NS].map((tstampNs) => ({
+      ...SIGNED,
+      tstampNs,
+    })),
     3,
   ],
   'a frame, another, and the first once more': [
@@ -110,23 +125,29 @@ test.serial('a copy of a frame that was dropped is dropped, and counted once', (
   t.is(datapath.counters(ID).droppedHorizon, 1n);
 });
 
-test.serial('the classifier numbers frames anew, whatever time that is over they come with', (t) => {
-  datapath.aimAt('podpace_classify');
-  const numbers = [{}, {}, { gsoSegs: 5 }].map((packet) => datapath.timeAfter(packet));
-  for (const { tstampNs, clock } of numbers) {
-    t.is(clock, MONOTONIC);
-    t.true(tstampNs >= SEGMENTS && tstampNs < NUMBERS_END_NS, String(tstampNs));
-  }
-  t.is(new Set(numbers.map(({ tstampNs }) => tstampNs)).size, 3);
-  t.is((numbers[2]?.tstampNs ?? 0n) % SEGMENTS, 5n);
-});
+test.serial(
+  'the classifier numbers frames anew, whatever time that is over they come with',
+  (t) => {
+    datapath.aimAt('podpace_classify');
+    const numbers = [{}, {}, { gsoSegs: 5 }].map((packet) => datapath.timeAfter(packet));
+    for (const { tstampNs, clock } of numbers) {
+      t.is(clock, MONOTONIC);
+      t.true(tstampNs >= SEGMENTS && tstampNs < NUMBERS_END_NS, String(tstampNs));
+    }
+    t.is(new Set(numbers.map(({ tstampNs }) => tstampNs)).size, 3);
+    t.is((numbers[2]?.tstampNs ?? 0n) % SEGMENTS, 5n);
+  },
+);
 
-test.serial('nor does a pod choose a number by a time of CLOCK_TAI, which is over just as long', (t) => {
-  datapath.aimAt('podpace_classify');
-  const asked = { tstampNs: NUMBER, isTai: true } as const;
-  const times = [asked, asked].map((packet) => datapath.timeAfter(packet).tstampNs);
-  t.is(new Set([NUMBER, ...times]).size, 3);
-});
+test.serial(
+  'nor does a pod choose a number by a time of CLOCK_TAI, which is over just as long',
+  (t) => {
+    datapath.aimAt('podpace_classify');
+    const asked = { tstampNs: NUMBER, isTai: true } as const;
+    const times = [asked, asked].map((packet) => datapath.timeAfter(packet).tstampNs);
+    t.is(new Set([NUMBER, ...times]).size, 3);
+  },
+);
 
 test.serial('no time that a pod asks for makes copies of what it sends to many', (t) => {
   datapath.aimAt('podpace_classify');
@@ -135,15 +156,18 @@ test.serial('no time that a pod asks for makes copies of what it sends to many',
   t.is(datapath.clock(ID).lastNs - before, 3n * 60n * BYTE_NS);
 });
 
-test.serial('what was charged on its way out keeps its time whatever priority it has at an exit', (t) => {
-  datapath.aimAt('podpace_depart');
-  const ahead = { tstampNs: process.hrtime.bigint() + 1_000_000_000n, wasIp: true as const };
-  for (const [ingressIfindex, priority, expected] of [
-    [1, 7, 6],
-    [1, 0x1_0017, 0x1_0016],
-    [1, 5, 5],
-    // Of the node's own.
-    [0, 7, 7],
-  ] as const)
-    t.is(datapath.sendForDetails({ ...ahead, ingressIfindex, priority }).priority, expected);
-});
+test.serial(
+  'what was charged on its way out keeps its time whatever priority it has at an exit',
+  (t) => {
+    datapath.aimAt('podpace_depart');
+    const ahead = { tstampNs: process.hrtime.bigint() + 1_000_000_000n, wasIp: true as const };
+    for (const [ingressIfindex, priority, expected] of [
+      [1, 7, 6],
+      [1, 0x1_0017, 0x1_0016],
+      [1, 5, 5],
+      // Of the node's own.
+      [0, 7, 7],
+    ] as const)
+      t.is(datapath.sendForDetails({ ...ahead, ingressIfindex, priority }).priority, expected);
+  },
+);

@@ -54,7 +54,8 @@ struct {
 } payload_bytes SEC(".maps");
 
 /* Adds to an interval, making it when this is its first frame; any CPU may be first. */
-static inline __attribute__((always_inline)) void add(void *map, const struct interval *key, __u64 bytes)
+static inline __attribute__((always_inline)) void add(void *map, const struct interval *key,
+						      __u64 bytes)
 {
 	__u64 *total = bpf_map_lookup_elem(map, key);
 	__u64 zero = 0;

@@ -1,5 +1,6 @@
-// The compiled, shipped programs against the oracle. The kernel's clock is not ours, but the aggregate's state says when
-// the latest packet came: the oracle is asked what should have become of it at that very nanosecond.
+// The compiled, shipped programs against the oracle. The kernel's clock is not ours, but the
+// aggregate's state says when the latest packet came: the oracle is asked what should have become
+// of it at that very nanosecond.
 
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
@@ -90,7 +91,11 @@ const histories = fc.tuple(
       { weight: 1, arbitrary: configs.map((config) => ({ kind: 'config' as const, config })) },
       {
         weight: 1,
-        arbitrary: fc.record({ kind: fc.constant('clock' as const), aheadNs: aheads, copyAheadNs: aheads }),
+        arbitrary: fc.record({
+          kind: fc.constant('clock' as const),
+          aheadNs: aheads,
+          copyAheadNs: aheads,
+        }),
       },
     ),
     { minLength: 1, maxLength: 60, size: 'max' },
@@ -132,7 +137,9 @@ class Pair {
   #damage(aheadNs: bigint, copyAheadNs: bigint): void {
     if (datapath.state(ID) === undefined) return;
     const nowNs = monotonicNs();
-    const [lastNs, copyNs] = [aheadNs, copyAheadNs].map((ns) => (nowNs + ns > 0n ? nowNs + ns : 0n));
+    const [lastNs, copyNs] = [aheadNs, copyAheadNs].map((ns) =>
+      nowNs + ns > 0n ? nowNs + ns : 0n,
+    );
     const { prepaid } = datapath.clock(ID);
     datapath.setClock(ID, { lastNs: lastNs ?? 0n, prepaid }, copyNs);
     this.#oracle.clock = {
@@ -145,7 +152,12 @@ class Pair {
   #send({ wireLen, tstampAheadNs, flow, ecn }: Event & { kind: 'packet' }): boolean {
     const tstampNs = tstampAheadNs === 0n ? 0n : BigInt.asUintN(64, monotonicNs() + tstampAheadNs);
     const packet = { queueMapping: ID, tstampNs, wireLen, flow, ecn };
-    const { verdict, tstampNs: stampedNs, flowHash, ecn: ecnAfter } = datapath.sendForDetails(packet);
+    const {
+      verdict,
+      tstampNs: stampedNs,
+      flowHash,
+      ecn: ecnAfter,
+    } = datapath.sendForDetails(packet);
     const state = datapath.state(ID);
     if (state === undefined) return false;
     const { nowNs, ...latest } = state.latest;
@@ -192,7 +204,8 @@ test.serial('podpace_depart equals the oracle where a queue stands', (t) => {
   pair.begin(USUAL_CONFIG);
   const startNs = monotonicNs();
   for (let sent = 0; sent < 500; sent++) pair.happens({ ...packet, flow: 0, ecn: 0 });
-  // Slower than the test sends, whose speed is not always the same: it waits while the queue is long.
+  // Slower than the test sends, whose speed is not always the same: it waits while the queue is
+  // long.
   const rateBytesPerSec = (200n * 1514n * NS_PER_SEC) / (monotonicNs() - startNs);
   const frameNs = chargeOf(rateBytesPerSec, 1514n).ns;
   const longNs = 20n * frameNs;
@@ -204,7 +217,8 @@ test.serial('podpace_depart equals the oracle where a queue stands', (t) => {
     t.true(pair.happens({ ...packet, flow: sent % 3, ecn: sent % 2 }), `packet ${sent}`);
   }
   t.log(Object.fromEntries(pair.seen));
-  for (const verdict of ['depart', 'marked', 'drop-aqm']) t.true((pair.seen.get(verdict) ?? 0) > 0, verdict);
+  for (const verdict of ['depart', 'marked', 'drop-aqm'])
+    t.true((pair.seen.get(verdict) ?? 0) > 0, verdict);
 });
 
 test.serial('the counters tell what the oracle told', (t) => {
@@ -213,7 +227,12 @@ test.serial('the counters tell what the oracle told', (t) => {
   let bytes = 0;
   let delayed = 0;
   for (let sent = 0; sent < 3000; sent++) {
-    const packet = { queueMapping: ID, wireLen: sent % 9 === 0 ? 100 : 1514, flow: sent % 9, ecn: sent % 2 };
+    const packet = {
+      queueMapping: ID,
+      wireLen: sent % 9 === 0 ? 100 : 1514,
+      flow: sent % 9,
+      ecn: sent % 2,
+    };
     const { flowHash } = datapath.sendForDetails(packet);
     const { nowNs } = datapath.state(ID)?.latest ?? { nowNs: 0n };
     const asSeen = {
@@ -251,10 +270,16 @@ test.serial('the counters tell what the oracle told', (t) => {
 });
 
 test.serial('the histogram has a bucket for each power of two', (t) => {
-  datapath.configure(ID, { ...USUAL_CONFIG, horizonNs: 0xffff_ffffn, targetNs: 0n, sparseCreditNs: 0n });
+  datapath.configure(ID, {
+    ...USUAL_CONFIG,
+    horizonNs: 0xffff_ffffn,
+    targetNs: 0n,
+    sparseCreditNs: 0n,
+  });
   datapath.send({ queueMapping: ID });
   const expected = datapath.counters(ID).sojourn.map(Number);
-  // How long it takes until the packet is there: on a slow machine longer than the first buckets are wide.
+  // How long it takes until the packet is there: on a slow machine longer than the first buckets
+  // are wide.
   let lagNs = 0n;
   const wait = (sojournNs: bigint): void => {
     const aheadNs = lagNs + sojournNs;
@@ -267,7 +292,8 @@ test.serial('the histogram has a bucket for each power of two', (t) => {
     expected[bucket] = (expected[bucket] ?? 0) + 1;
   };
   for (let round = 0; round < 20 && (round === 0 || expected.includes(0)); round += 1)
-    for (let sojournNs = 3n << 13n; sojournNs < 1n << 32n; sojournNs += sojournNs / 24n) wait(sojournNs);
+    for (let sojournNs = 3n << 13n; sojournNs < 1n << 32n; sojournNs += sojournNs / 24n)
+      wait(sojournNs);
   t.deepEqual(datapath.counters(ID).sojourn.map(Number), expected);
   t.true(expected.every((packets) => packets > 0));
 });
@@ -275,7 +301,12 @@ test.serial('the histogram has a bucket for each power of two', (t) => {
 test.serial('packets in a row are charged to the nanosecond', (t) => {
   const repeat = 100_000;
   for (const rateBytesPerSec of [1_250_000_000n, 125_000_000_000n, 125_000_000_000_000n]) {
-    datapath.configure(ID, { ...USUAL_CONFIG, rateBytesPerSec, horizonNs: 0xffff_ffffn, targetNs: 0n });
+    datapath.configure(ID, {
+      ...USUAL_CONFIG,
+      rateBytesPerSec,
+      horizonNs: 0xffff_ffffn,
+      targetNs: 0n,
+    });
     const lastNs = monotonicNs() + 3n * NS_PER_SEC;
     datapath.setClock(ID, { lastNs, prepaid: 0n });
     datapath.send({ queueMapping: ID, wireLen: 1514 }, repeat);
@@ -293,13 +324,16 @@ test.serial('a packet beyond the horizon is dropped and not charged', (t) => {
   t.deepEqual(datapath.clock(ID), clock);
 });
 
-test.serial('an aggregate that was idle since boot passes a packet at once and keeps the credit', (t) => {
-  const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1250 });
-  const { clock, latest } = datapath.state(ID) ?? t.fail();
-  t.is(verdict, TC_ACT_UNSPEC);
-  t.is(tstampNs, latest.nowNs);
-  t.is(clock.lastNs - 100_000n + USUAL_CONFIG.idleCreditNs, latest.nowNs);
-});
+test.serial(
+  'an aggregate that was idle since boot passes a packet at once and keeps the credit',
+  (t) => {
+    const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1250 });
+    const { clock, latest } = datapath.state(ID) ?? t.fail();
+    t.is(verdict, TC_ACT_UNSPEC);
+    t.is(tstampNs, latest.nowNs);
+    t.is(clock.lastNs - 100_000n + USUAL_CONFIG.idleCreditNs, latest.nowNs);
+  },
+);
 
 test.serial(
   'a 64 KB packet at 10 Mbit/s passes an idle aggregate, though it takes longer than the horizon',
@@ -311,37 +345,44 @@ test.serial(
   },
 );
 
-// fq sorts a flow by these times, and its timer may be late: an older time would let the packet overtake others.
+// fq sorts a flow by these times, and its timer may be late: an older time would let the packet
+// overtake others.
 test.serial('a packet that departs at once does not keep an older time of its socket', (t) => {
   const packet = { queueMapping: ID, wireLen: 1250, tstampNs: monotonicNs() - NS_PER_MS };
   const { tstampNs } = datapath.send(packet);
   t.is(tstampNs, datapath.state(ID)?.latest.nowNs ?? -1n);
 });
 
-test.serial('a clock that was written far ahead by hand neither stops the pod nor frees it', (t) => {
-  datapath.send({ queueMapping: ID, wireLen: 1514 });
-  for (const damageNs of [NS_PER_SEC, 3600n * NS_PER_SEC, 1n << 62n]) {
-    const lastNs = monotonicNs() + 20n * NS_PER_MS;
-    datapath.setClock(ID, { lastNs: lastNs + damageNs, prepaid: 0n }, lastNs);
-    datapath.send({ queueMapping: ID, wireLen: 100, flow: 7 });
-    const { clock, latest } = datapath.state(ID) ?? t.fail();
-    t.true(latest.isRepaired);
-    // A machine that is slow to send it finds the true clock in the past.
-    const busyUntilNs = lastNs > latest.nowNs ? lastNs : latest.nowNs;
-    t.true(clock.lastNs >= lastNs && clock.lastNs <= busyUntilNs + 100_000n);
-  }
-  t.is(datapath.counters(ID).repaired, 3n);
-});
+test.serial(
+  'a clock that was written far ahead by hand neither stops the pod nor frees it',
+  (t) => {
+    datapath.send({ queueMapping: ID, wireLen: 1514 });
+    for (const damageNs of [NS_PER_SEC, 3600n * NS_PER_SEC, 1n << 62n]) {
+      const lastNs = monotonicNs() + 20n * NS_PER_MS;
+      datapath.setClock(ID, { lastNs: lastNs + damageNs, prepaid: 0n }, lastNs);
+      datapath.send({ queueMapping: ID, wireLen: 100, flow: 7 });
+      const { clock, latest } = datapath.state(ID) ?? t.fail();
+      t.true(latest.isRepaired);
+      // A machine that is slow to send it finds the true clock in the past.
+      const busyUntilNs = lastNs > latest.nowNs ? lastNs : latest.nowNs;
+      t.true(clock.lastNs >= lastNs && clock.lastNs <= busyUntilNs + 100_000n);
+    }
+    t.is(datapath.counters(ID).repaired, 3n);
+  },
+);
 
-test.serial('a clock that was written far ahead with its copy is pulled back to the horizon', (t) => {
-  datapath.configure(ID, { ...USUAL_CONFIG, sparseCreditNs: 0n });
-  datapath.send({ queueMapping: ID, wireLen: 1514 });
-  datapath.setClock(ID, { lastNs: monotonicNs() + 3600n * NS_PER_SEC, prepaid: 0n });
-  const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1514 });
-  t.is(verdict, TC_ACT_UNSPEC);
-  t.true(tstampNs < monotonicNs() + USUAL_CONFIG.horizonNs);
-  t.true(datapath.clock(ID).lastNs < monotonicNs() + USUAL_CONFIG.horizonNs + NS_PER_MS);
-});
+test.serial(
+  'a clock that was written far ahead with its copy is pulled back to the horizon',
+  (t) => {
+    datapath.configure(ID, { ...USUAL_CONFIG, sparseCreditNs: 0n });
+    datapath.send({ queueMapping: ID, wireLen: 1514 });
+    datapath.setClock(ID, { lastNs: monotonicNs() + 3600n * NS_PER_SEC, prepaid: 0n });
+    const { verdict, tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1514 });
+    t.is(verdict, TC_ACT_UNSPEC);
+    t.true(tstampNs < monotonicNs() + USUAL_CONFIG.horizonNs);
+    t.true(datapath.clock(ID).lastNs < monotonicNs() + USUAL_CONFIG.horizonNs + NS_PER_MS);
+  },
+);
 
 test.serial('a rate of zero leaves the last good one in force', (t) => {
   datapath.send({ queueMapping: ID, wireLen: 1514 });
@@ -359,7 +400,13 @@ test.serial('an absurd config neither stops the pod nor frees it', (t) => {
   // The rate is there, all else is zero: no credit, the shortest horizon.
   datapath.forget(ID);
   datapath.configure(ID, {
-    ...{ rateBytesPerSec: 12_500_000n, horizonNs: 0n, idleCreditNs: 0n, sparseCreditNs: 0n, targetNs: 0n },
+    ...{
+      rateBytesPerSec: 12_500_000n,
+      horizonNs: 0n,
+      idleCreditNs: 0n,
+      sparseCreditNs: 0n,
+      targetNs: 0n,
+    },
     intervalNs: 0n,
   });
   t.is(datapath.send({ queueMapping: ID, wireLen: 1514 }).verdict, TC_ACT_UNSPEC);
@@ -393,7 +440,10 @@ test.serial('an aggregate whose page was taken away is neither freed nor stopped
   t.true(waited > 5);
   t.true(latestNs < monotonicNs() + USUAL_CONFIG.horizonNs);
   const { packets, repaired, droppedHorizon } = datapath.counters(ID);
-  t.deepEqual([packets, droppedHorizon, repaired], [BigInt(departed), BigInt(300 - departed), 300n]);
+  t.deepEqual(
+    [packets, droppedHorizon, repaired],
+    [BigInt(departed), BigInt(300 - departed), 300n],
+  );
 
   datapath.makePage(ID);
   t.is(datapath.send({ queueMapping: ID, wireLen: 1514 }).verdict, TC_ACT_UNSPEC);
@@ -430,20 +480,23 @@ test.serial('an entry that is not in use makes no state and delays nothing', (t)
   t.is(datapath.counters(ID).packets, 0n);
 });
 
-test.serial('a flood of flows that collide slows no other aggregate and stays within its own cap', (t) => {
-  const other = AGGREGATE_ID_MIN;
-  const startNs = monotonicNs();
-  let departed = 0n;
-  for (let sent = 0; sent < 5000; sent++) {
-    const { verdict } = datapath.send({ queueMapping: ID, wireLen: 1514, flow: sent });
-    if (verdict === TC_ACT_UNSPEC) departed += 1514n;
-  }
-  const elapsedNs = monotonicNs() - startNs + USUAL_CONFIG.horizonNs + 2n * NS_PER_MS;
-  t.true(departed * NS_PER_SEC <= USUAL_CONFIG.rateBytesPerSec * elapsedNs);
-  const { verdict, tstampNs } = datapath.send({ queueMapping: other });
-  t.is(verdict, TC_ACT_UNSPEC);
-  t.is(tstampNs, datapath.state(other)?.latest.nowNs ?? -1n);
-});
+test.serial(
+  'a flood of flows that collide slows no other aggregate and stays within its own cap',
+  (t) => {
+    const other = AGGREGATE_ID_MIN;
+    const startNs = monotonicNs();
+    let departed = 0n;
+    for (let sent = 0; sent < 5000; sent++) {
+      const { verdict } = datapath.send({ queueMapping: ID, wireLen: 1514, flow: sent });
+      if (verdict === TC_ACT_UNSPEC) departed += 1514n;
+    }
+    const elapsedNs = monotonicNs() - startNs + USUAL_CONFIG.horizonNs + 2n * NS_PER_MS;
+    t.true(departed * NS_PER_SEC <= USUAL_CONFIG.rateBytesPerSec * elapsedNs);
+    const { verdict, tstampNs } = datapath.send({ queueMapping: other });
+    t.is(verdict, TC_ACT_UNSPEC);
+    t.is(tstampNs, datapath.state(other)?.latest.nowNs ?? -1n);
+  },
+);
 
 test.serial('the id is taken from the packet: the device hashes again', (t) => {
   for (const id of [AGGREGATE_ID_MIN, ID, AGGREGATE_ID_MAX])
@@ -462,10 +515,18 @@ test.serial('every id of the range has a clock of its own', (t) => {
 });
 
 /** A packet that finds the aggregate's clock a second ahead. */
-function sendBehindQueue(packet: TestPacket): { readonly outcome: TestOutcome; readonly lastNs: bigint } {
+function sendBehindQueue(packet: TestPacket): {
+  readonly outcome: TestOutcome;
+  readonly lastNs: bigint;
+} {
   datapath.forget(ID);
   const lastNs = monotonicNs() + NS_PER_SEC;
-  datapath.configure(ID, { ...USUAL_CONFIG, horizonNs: 4n * NS_PER_SEC, targetNs: 0n, sparseCreditNs: 0n });
+  datapath.configure(ID, {
+    ...USUAL_CONFIG,
+    horizonNs: 4n * NS_PER_SEC,
+    targetNs: 0n,
+    sparseCreditNs: 0n,
+  });
   datapath.setClock(ID, { lastNs, prepaid: 0n });
   return { outcome: datapath.send({ queueMapping: ID, wireLen: 1514, ...packet }), lastNs };
 }
@@ -492,7 +553,10 @@ test.serial(
 test.serial('a packet that no classifier marked is left as it is', (t) => {
   for (const queueMapping of [0, 1, AGGREGATE_ID_MIN - 1, AGGREGATE_ID_MAX + 1]) {
     t.is(datapath.signsAfter({ queueMapping }).queueMapping, queueMapping);
-    t.deepEqual(datapath.send({ queueMapping, tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
+    t.deepEqual(datapath.send({ queueMapping, tstampNs: 5n }), {
+      verdict: TC_ACT_UNSPEC,
+      tstampNs: 5n,
+    });
   }
   t.is(datapath.clock(AGGREGATE_ID_MIN).lastNs, 0n);
   t.is(datapath.clock(AGGREGATE_ID_MAX).lastNs, 0n);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The plain departure step, as it is in wide use, for comparison: one clock per aggregate, read and written without
- * atomics, a packet waits for itself too, and nothing is dropped before the clock is two seconds ahead. The clock makes
- * one FIFO of all flows of a pod.
+ * The plain departure step, as it is in wide use, for comparison: one clock per aggregate, read and
+ * written without atomics, a packet waits for itself too, and nothing is dropped before the clock
+ * is two seconds ahead. The clock makes one FIFO of all flows of a pod.
  *
- * plain_classify	tc ingress of a host interface	the interface's index becomes the aggregate id
- * plain_depart		tc egress of the uplink		stamps the departure time; fq, at its defaults, holds the packet
+ * plain_classify  tc ingress of a host interface  the interface's index becomes the aggregate id
+ * plain_depart             tc egress of the uplink         stamps the departure time; fq, at its
+ * defaults, holds the packet
  *
  * State is a hash looked up by id, as the field has it: scripts/benches/edt-fifo.ts fills it.
  */
@@ -56,7 +57,8 @@ int plain_depart(struct __sk_buff *skb)
 
 	now = bpf_ktime_get_ns();
 	t = skb->tstamp > now ? skb->tstamp : now;
-	next = plain_read(aggregate->t_last) + skb->wire_len * NS_PER_SEC / aggregate->rate_bytes_per_sec;
+	next = plain_read(aggregate->t_last) +
+	       skb->wire_len * NS_PER_SEC / aggregate->rate_bytes_per_sec;
 	if (next <= t) {
 		plain_write(aggregate->t_last, t);
 		return TC_ACT_UNSPEC;

@@ -1,4 +1,5 @@
-// The plain step is what the benches compare with: it must do what the field's step does, defects and all.
+// The plain step is what the benches compare with: it must do what the field's step does, defects
+// and all.
 
 import test from 'ava';
 import { AGGREGATE_ID, StepUnderTest } from '../../scripts/benches/step-under-test.ts';
@@ -28,11 +29,14 @@ function send(packet: StepPacket, repeat = 1): { verdict: number; tstampNs: bigi
   return { verdict: returnValue, tstampNs: contextOut.readBigUInt64LE(152) };
 }
 
-test.serial('a packet that meets no backlog leaves as it came, and the clock is set to now', (t) => {
-  const before = process.hrtime.bigint();
-  t.deepEqual(send(PACKET), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
-  t.true(step.clockNs() >= before && step.clockNs() <= process.hrtime.bigint());
-});
+test.serial(
+  'a packet that meets no backlog leaves as it came, and the clock is set to now',
+  (t) => {
+    const before = process.hrtime.bigint();
+    t.deepEqual(send(PACKET), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
+    t.true(step.clockNs() >= before && step.clockNs() <= process.hrtime.bigint());
+  },
+);
 
 test.serial('behind a backlog a packet waits for that and for its own time', (t) => {
   step.putAhead(0, 100_000_000n);

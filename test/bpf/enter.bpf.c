@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes neither queue_mapping nor
- * tc_index and gives none back; this program sets them and goes on, by a tail call, into the program under test.
+ * Lets BPF_PROG_TEST_RUN reach the programs of podpace as they are shipped. A test run takes
+ * neither queue_mapping nor tc_index and gives none back; this program sets them and goes on, by a
+ * tail call, into the program under test.
  *
- * It takes its orders from skb->cb, which a test run hands over: see enum orders. There it also leaves the packet's flow
- * hash. To look at the packet after the program under test, a test runs this one twice over the same packet: the
- * second time it only reports.
+ * It takes its orders from skb->cb, which a test run hands over: see enum orders. There it also
+ * leaves the packet's flow hash. To look at the packet after the program under test, a test runs
+ * this one twice over the same packet: the second time it only reports.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -22,7 +23,11 @@ enum orders {
 	SIGNS, /* queue_mapping, and above it tc_index */
 	TSTAMP_LOW,
 	TSTAMP_HIGH,
-	REPORT, /* 0: run always; 1: run, then report; 2: report; 3: run, on what was IP and is under two VLAN tags; 4: as 1, by TAI */
+	/*
+	 * 0: run always; 1: run, then report; 2: report; 3: run, on what was IP and is under two
+	 * VLAN tags; 4: as 1, by TAI
+	 */
+	REPORT,
 	FLOW_HASH, /* written here; the clock of tstamp in a report */
 };
 

@@ -29,7 +29,9 @@ let senders: Sender[] = [];
 
 function startSender(): Sender {
   const script = path.join(import.meta.dirname, '../kit/send-packets.ts');
-  return spawn(process.execPath, [script, datapath.enterPin], { stdio: ['pipe', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [script, datapath.enterPin], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
 }
 
 /** The next line that a sender writes; it writes one at a time. */
@@ -61,7 +63,8 @@ for (const count of [1, 2, SENDERS]) {
       `${count} senders of ${wireLen} bytes at ${rateBytesPerSec} bytes/s are charged exactly`,
       async (t) => {
         datapath.configure(ID, { ...CONFIG, rateBytesPerSec });
-        // Far enough ahead that no packet meets an idle clock, near enough that none meets the horizon.
+        // Far enough ahead that no packet meets an idle clock, near enough that none meets the
+        // horizon.
         const lastNs = process.hrtime.bigint() + 4_000_000_000n;
         datapath.setClock(ID, { lastNs, prepaid: 0n });
 
@@ -71,7 +74,8 @@ for (const count of [1, 2, SENDERS]) {
         t.deepEqual(new Set(await Promise.all(answers)), new Set([String(TC_ACT_UNSPEC)]));
 
         const after = datapath.clock(ID);
-        const units = BigInt(count * PACKETS_EACH) * chargeOf(rateBytesPerSec, BigInt(wireLen)).units;
+        const units =
+          BigInt(count * PACKETS_EACH) * chargeOf(rateBytesPerSec, BigInt(wireLen)).units;
         t.is(after.lastNs * UNITS_PER_NS - after.prepaid, lastNs * UNITS_PER_NS + units);
       },
     );

@@ -37,7 +37,8 @@ function isCharged(packet: TestPacket, lists: number): boolean {
   datapath.forget(ID);
   const { tstampNs } = datapath.send({ queueMapping: ID, wireLen: 1514, tstampNs: 5n, ...packet });
   const isClockMoved = datapath.clock(ID).lastNs !== 0n;
-  if (isClockMoved !== (tstampNs !== 5n)) throw new Error('charged and not stamped, or the other way round');
+  if (isClockMoved !== (tstampNs !== 5n))
+    throw new Error('charged and not stamped, or the other way round');
   return isClockMoved;
 }
 
@@ -75,7 +76,9 @@ test.serial('IPv6 is looked up by all of its bits', (t) => {
   t.false(isCharged({ etherType, destination: '2001:db8:1::4' }, EXEMPT_NODE));
   t.true(isCharged({ etherType, destination: '2001:db8:1::5' }, EXEMPT_NODE));
   t.true(isCharged({ etherType, destination: '2001:db8:2::4' }, EXEMPT_NODE));
-  t.true(isCharged({ etherType, destination: '2001:db8:2::4', source: '2001:db8:1::4' }, EXEMPT_NODE));
+  t.true(
+    isCharged({ etherType, destination: '2001:db8:2::4', source: '2001:db8:1::4' }, EXEMPT_NODE),
+  );
 });
 
 test.serial('everything of a family can be exempt', (t) => {

@@ -1,4 +1,5 @@
-// The programs of a host interface: what they do is decided by its entry in the map host_interfaces.
+// The programs of a host interface: what they do is decided by its entry in the map
+// host_interfaces.
 
 import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
@@ -51,7 +52,10 @@ test.serial('podpace_classify writes the egress aggregate, whatever the pod left
   datapath.aimAt('podpace_classify');
   datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN + 7, ingressId: 0 });
   for (const queueMapping of [0, 3, AGGREGATE_ID_MIN + 8]) {
-    t.deepEqual(datapath.signsAfter({ queueMapping, tcIndex: queueMapping }), signsOf(AGGREGATE_ID_MIN + 7));
+    t.deepEqual(
+      datapath.signsAfter({ queueMapping, tcIndex: queueMapping }),
+      signsOf(AGGREGATE_ID_MIN + 7),
+    );
   }
   t.is(datapath.send({}).verdict, TC_ACT_UNSPEC);
 });
@@ -112,57 +116,77 @@ test.serial('podpace_deliver leaves packets alone where no ingress cap is set', 
   t.is(datapath.clock(AGGREGATE_ID_MIN).lastNs, 0n);
 });
 
-test.serial('every frame is a frame: what is no IP belongs to the cap like the rest, both ways', (t) => {
-  datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: AGGREGATE_ID_MAX });
-  const local = 0x88b5;
-  for (const etherType of [ETHER_TYPE_ARP, ETHER_TYPE_IPV6, ETHER_TYPE_QINQ, ETHER_TYPE_MPLS, local]) {
-    datapath.aimAt('podpace_classify');
-    t.deepEqual(datapath.signsAfter({ etherType }), signsOf(AGGREGATE_ID_MIN));
-    for (const [program, id] of [
-      ['podpace_depart', AGGREGATE_ID_MIN],
-      ['podpace_depart_upper', AGGREGATE_ID_MIN],
-      ['podpace_deliver', AGGREGATE_ID_MAX],
-    ] as const) {
-      datapath.aimAt(program);
-      datapath.forget(id);
-      const lastNs = process.hrtime.bigint() + 2_000_000_000n;
-      datapath.setClock(id, { lastNs, prepaid: 0n });
-      const queueMapping = id === AGGREGATE_ID_MIN ? id : 0;
-      const { tstampNs } = datapath.send({ etherType, wireLen: 1514, queueMapping });
-      // The kernel takes no clock for what is no IP, so such a frame pays, but does not wait.
-      const expected = etherType === ETHER_TYPE_IPV6 ? lastNs : 0n;
-      t.is(tstampNs, expected, `${program}, frames of the type ${etherType.toString(16)}`);
-      t.is(datapath.clock(id).lastNs, lastNs + 121_120n);
+test.serial(
+  'every frame is a frame: what is no IP belongs to the cap like the rest, both ways',
+  (t) => {
+    datapath.setHostInterface({ egressId: AGGREGATE_ID_MIN, ingressId: AGGREGATE_ID_MAX });
+    const local = 0x88b5;
+    for (const etherType of [
+      ETHER_TYPE_ARP,
+      ETHER_TYPE_IPV6,
+      ETHER_TYPE_QINQ,
+      ETHER_TYPE_MPLS,
+      local,
+    ]) {
+      datapath.aimAt('podpace_classify');
+      t.deepEqual(datapath.signsAfter({ etherType }), signsOf(AGGREGATE_ID_MIN));
+      for (const [program, id] of [
+        ['podpace_depart', AGGREGATE_ID_MIN],
+        ['podpace_depart_upper', AGGREGATE_ID_MIN],
+        ['podpace_deliver', AGGREGATE_ID_MAX],
+      ] as const) {
+        datapath.aimAt(program);
+        datapath.forget(id);
+        const lastNs = process.hrtime.bigint() + 2_000_000_000n;
+        datapath.setClock(id, { lastNs, prepaid: 0n });
+        const queueMapping = id === AGGREGATE_ID_MIN ? id : 0;
+        const { tstampNs } = datapath.send({ etherType, wireLen: 1514, queueMapping });
+        // The kernel takes no clock for what is no IP, so such a frame pays, but does not wait.
+        const expected = etherType === ETHER_TYPE_IPV6 ? lastNs : 0n;
+        t.is(tstampNs, expected, `${program}, frames of the type ${etherType.toString(16)}`);
+        t.is(datapath.clock(id).lastNs, lastNs + 121_120n);
+      }
     }
-  }
-});
+  },
+);
 
-test.serial('between two pods of a node both caps are charged, and the later departure wins', (t) => {
-  datapath.aimAt('podpace_deliver');
-  const [egressId, ingressId] = [AGGREGATE_ID_MIN, AGGREGATE_ID_MAX];
-  datapath.setHostInterface({ egressId: 0, ingressId });
-  for (const [sender, receiver] of [
-    [2_000_000_000n, 1_000_000_000n],
-    [1_000_000_000n, 2_000_000_000n],
-  ] as const) {
-    const nowNs = process.hrtime.bigint();
-    datapath.setClock(egressId, { lastNs: nowNs + sender, prepaid: 0n });
-    datapath.setClock(ingressId, { lastNs: nowNs + receiver, prepaid: 0n });
-    const { verdict, tstampNs } = datapath.send({ queueMapping: egressId, wireLen: 1514 });
-    t.is(verdict, TC_ACT_UNSPEC);
-    t.is(tstampNs, nowNs + 2_000_000_000n);
-    t.is(datapath.clock(egressId).lastNs, nowNs + sender + 121_120n);
-    t.is(
-      datapath.clock(ingressId).lastNs,
-      nowNs + receiver + 121_120n,
-      'the queue of the sender is not its own',
-    );
-  }
-  t.deepEqual(datapath.signsAfter({ queueMapping: egressId }), signsOf(0));
-});
+test.serial(
+  'between two pods of a node both caps are charged, and the later departure wins',
+  (t) => {
+    datapath.aimAt('podpace_deliver');
+    const [egressId, ingressId] = [AGGREGATE_ID_MIN, AGGREGATE_ID_MAX];
+    datapath.setHostInterface({ egressId: 0, ingressId });
+    for (const [sender, receiver] of [
+      [2_000_000_000n, 1_000_000_000n],
+      [1_000_000_000n, 2_000_000_000n],
+    ] as const) {
+      const nowNs = process.hrtime.bigint();
+      datapath.setClock(egressId, { lastNs: nowNs + sender, prepaid: 0n });
+      datapath.setClock(ingressId, { lastNs: nowNs + receiver, prepaid: 0n });
+      const { verdict, tstampNs } = datapath.send({ queueMapping: egressId, wireLen: 1514 });
+      t.is(verdict, TC_ACT_UNSPEC);
+      t.is(tstampNs, nowNs + 2_000_000_000n);
+      t.is(datapath.clock(egressId).lastNs, nowNs + sender + 121_120n);
+      t.is(
+        datapath.clock(ingressId).lastNs,
+        nowNs + receiver + 121_120n,
+        'the queue of the sender is not its own',
+      );
+    }
+    t.deepEqual(datapath.signsAfter({ queueMapping: egressId }), signsOf(0));
+  },
+);
 
-/** Packets into a pod with a queue of 60 ms: merged ones until TCP would have recovered from the first drop. */
-function slowStartInto(id: number): { merged: number; early: boolean; late: boolean; longestGapNs: bigint } {
+/**
+ * Packets into a pod with a queue of 60 ms: merged ones until TCP would have recovered from the
+ * first drop.
+ */
+function slowStartInto(id: number): {
+  merged: number;
+  early: boolean;
+  late: boolean;
+  longestGapNs: bigint;
+} {
   datapath.setHostInterface({ egressId: 0, ingressId: id });
   datapath.configure(id, { ...CONFIG, targetNs: 20_000_000n });
   const isDropped = (wireLen: number, gsoSegs: number): boolean =>
@@ -208,7 +232,10 @@ test.serial('a sender with a cap is held to it on the way into a pod without one
   t.is(datapath.send({ queueMapping: AGGREGATE_ID_MIN, wireLen: 1514 }).tstampNs, lastNs);
 });
 
-/** Sends full frames as fast as they are taken, for a while; adds the times of those that depart. Gives begin and end. */
+/**
+ * Sends full frames as fast as they are taken, for a while; adds the times of those that depart.
+ * Gives begin and end.
+ */
 function flood(departures: bigint[], forNs: bigint): readonly [bigint, bigint] {
   const beginNs = process.hrtime.bigint();
   while (process.hrtime.bigint() - beginNs < forNs) {
@@ -218,43 +245,49 @@ function flood(departures: bigint[], forNs: bigint): readonly [bigint, bigint] {
   return [beginNs, process.hrtime.bigint()];
 }
 
-test.serial('without the program behind it podpace_deliver holds the cap by the plain clock', (t) => {
-  datapath.aimAt('podpace_deliver');
-  const id = AGGREGATE_ID_MAX;
-  datapath.setHostInterface({ egressId: 0, ingressId: id });
-  // 6 ms a frame: slower than frames are sent here, also on an emulated processor.
-  const rateBitsPerSec = 2e6;
-  datapath.configure(id, { ...CONFIG, rateBytesPerSec: 250_000n, horizonNs: 100_000_000n });
-  const departures: bigint[] = [];
-  const isHeld = (begin: bigint, end: bigint): void => {
-    const frames = departures.filter((tstampNs) => tstampNs > begin && tstampNs <= end).length;
-    const rate = (frames * 1514 * 8) / (Number(end - begin) / 1e9);
-    t.true(rate > 0.5 * rateBitsPerSec && rate < 1.02 * rateBitsPerSec, `${rate} bit/s`);
-  };
-  isHeld(...flood(departures, 700_000_000n));
-  const putBack = datapath.loseContinuation();
-  try {
-    // The queue of before goes on, and so does the one of now when the program is back.
+test.serial(
+  'without the program behind it podpace_deliver holds the cap by the plain clock',
+  (t) => {
+    datapath.aimAt('podpace_deliver');
+    const id = AGGREGATE_ID_MAX;
+    datapath.setHostInterface({ egressId: 0, ingressId: id });
+    // 6 ms a frame: slower than frames are sent here, also on an emulated processor.
+    const rateBitsPerSec = 2e6;
+    datapath.configure(id, { ...CONFIG, rateBytesPerSec: 250_000n, horizonNs: 100_000_000n });
+    const departures: bigint[] = [];
+    const isHeld = (begin: bigint, end: bigint): void => {
+      const frames = departures.filter((tstampNs) => tstampNs > begin && tstampNs <= end).length;
+      const rate = (frames * 1514 * 8) / (Number(end - begin) / 1e9);
+      t.true(rate > 0.5 * rateBitsPerSec && rate < 1.02 * rateBitsPerSec, `${rate} bit/s`);
+    };
     isHeld(...flood(departures, 700_000_000n));
-    t.true(datapath.counters(id).droppedHorizon > 0);
-  } finally {
-    putBack();
-  }
-  isHeld(...flood(departures, 700_000_000n));
-});
+    const putBack = datapath.loseContinuation();
+    try {
+      // The queue of before goes on, and so does the one of now when the program is back.
+      isHeld(...flood(departures, 700_000_000n));
+      t.true(datapath.counters(id).droppedHorizon > 0);
+    } finally {
+      putBack();
+    }
+    isHeld(...flood(departures, 700_000_000n));
+  },
+);
 
-test.serial('without the program behind it podpace_deliver leaves alone what has no ingress cap', (t) => {
-  datapath.aimAt('podpace_deliver');
-  const putBack = datapath.loseContinuation();
-  try {
-    t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
-    datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
-    datapath.configure(AGGREGATE_ID_MAX, CONFIG, 1);
-    datapath.setExemptions(AGGREGATE_ID_MAX, ['10.0.0.1']);
-    t.is(datapath.send({ tstampNs: 5n }).tstampNs, 5n);
-    t.true(datapath.send({ tstampNs: 5n, source: '10.0.0.3' }).tstampNs > 5n);
-  } finally {
-    datapath.setExemptions(AGGREGATE_ID_MAX, []);
-    putBack();
-  }
-});
+test.serial(
+  'without the program behind it podpace_deliver leaves alone what has no ingress cap',
+  (t) => {
+    datapath.aimAt('podpace_deliver');
+    const putBack = datapath.loseContinuation();
+    try {
+      t.deepEqual(datapath.send({ tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
+      datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
+      datapath.configure(AGGREGATE_ID_MAX, CONFIG, 1);
+      datapath.setExemptions(AGGREGATE_ID_MAX, ['10.0.0.1']);
+      t.is(datapath.send({ tstampNs: 5n }).tstampNs, 5n);
+      t.true(datapath.send({ tstampNs: 5n, source: '10.0.0.3' }).tstampNs > 5n);
+    } finally {
+      datapath.setExemptions(AGGREGATE_ID_MAX, []);
+      putBack();
+    }
+  },
+);

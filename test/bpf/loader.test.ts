@@ -60,7 +60,10 @@ function openDescriptors(): number {
 }
 
 function newMap(t: ExecutionContext, type: number, maxEntries: number): number {
-  return closing(t, createMap({ type, name: 'test', keySize: 4, valueSize: 8, maxEntries, flags: 0 }));
+  return closing(
+    t,
+    createMap({ type, name: 'test', keySize: 4, valueSize: 8, maxEntries, flags: 0 }),
+  );
 }
 
 function u32(value: number): Buffer {
@@ -107,18 +110,24 @@ test('maps and programs are loaded and pinned by name', (t) => {
   t.is(programInfo(pinned).id, programs.depart.id);
 });
 
-/** Of struct bpf_prog_info (linux/bpf.h): how many instructions the verifier has followed, on all paths together. */
+/**
+ * Of struct bpf_prog_info (linux/bpf.h): how many instructions the verifier has followed, on all
+ * paths together.
+ */
 const VERIFIED_OFFSET = 216;
 /**
- * What one departure step takes, and what stands around it, without paths that multiply each other: 39,400 in podpace_receive on
- * Linux 6.1, 16,100 at most on 6.18 and 11,900 on 7.3.
+ * What one departure step takes, and what stands around it, without paths that multiply each other:
+ * 39,400 in podpace_receive on Linux 6.1, 16,100 at most on 6.18 and 11,900 on 7.3.
  */
 const VERIFIED_MAX = 45_000;
 
 test('no program keeps the verifier long', (t) => {
   const { programs, police } = load(t, path.join(temporaryBpffs(t), 'podpace'));
   t.false(police instanceof Error);
-  for (const { name, fd } of [...Object.values(programs), ...(police instanceof Error ? [] : [police])]) {
+  for (const { name, fd } of [
+    ...Object.values(programs),
+    ...(police instanceof Error ? [] : [police]),
+  ]) {
     const verified = objectInfo(fd, 'program', VERIFIED_OFFSET + 4).readUInt32LE(VERIFIED_OFFSET);
     t.log(`${name}: ${verified} instructions followed`);
     t.true(verified > 0 && verified <= VERIFIED_MAX, `${name}: ${verified}`);
@@ -130,7 +139,12 @@ test('loading again keeps the maps with what they hold, and loads the same progr
   const first = load(t, directory);
   const key = encodeAggregateKey(AGGREGATE_ID_MIN + 3);
   const value = encodeAggregateConfig({
-    ...{ rateBytesPerSec: 1_250_000, horizonNs: 50_000_000, idleCreditNs: 250_000, sparseCreditNs: 750_000 },
+    ...{
+      rateBytesPerSec: 1_250_000,
+      horizonNs: 50_000_000,
+      idleCreditNs: 250_000,
+      sparseCreditNs: 750_000,
+    },
     ...{ targetNs: 5_000_000, intervalNs: 100_000_000, exemptions: 0 },
   });
   updateElement(first.maps.aggregateConfig, key, value);
@@ -148,7 +162,14 @@ test('a pinned map of another shape is refused by name, and nothing stays open',
   const directory = path.join(temporaryBpffs(t), 'podpace');
   fs.mkdirSync(directory);
   const pin = path.join(directory, 'aggregate_config');
-  const shape = { type: MAP_TYPE.ARRAY, name: 'other', keySize: 4, valueSize: 8, maxEntries: 7, flags: 0 };
+  const shape = {
+    type: MAP_TYPE.ARRAY,
+    name: 'other',
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 7,
+    flags: 0,
+  };
   const other = closing(t, createMap(shape));
   pinObject(other, pin);
 
@@ -168,7 +189,14 @@ test('pages of another shape are refused too, those of the same shape are used o
   t.true(load(t, directory).pages.aggregateState.has(3));
 
   const pin = path.join(directory, 'aggregate_state');
-  const shape = { type: MAP_TYPE.ARRAY, name: 'page', keySize: 4, valueSize: 8, maxEntries: 64, flags: 0 };
+  const shape = {
+    type: MAP_TYPE.ARRAY,
+    name: 'page',
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 64,
+    flags: 0,
+  };
   const page = closing(t, createMap(shape));
   const outer = { ...shape, type: MAP_TYPE.ARRAY_OF_MAPS, valueSize: 4, maxEntries: 256 };
   const other = closing(t, createMap(outer, undefined, page));
@@ -222,7 +250,10 @@ test('a map may be emptied while its keys are walked', (t) => {
 
 test('what is not there is ENOENT', (t) => {
   const directory = temporaryBpffs(t);
-  t.throws(() => openPinned(path.join(directory, 'nothing')), { instanceOf: KernelError, message: /ENOENT/ });
+  t.throws(() => openPinned(path.join(directory, 'nothing')), {
+    instanceOf: KernelError,
+    message: /ENOENT/,
+  });
   t.throws(() => programFdById(0x7fff_fff0), { instanceOf: KernelError, message: /ENOENT/ });
 });
 
@@ -234,6 +265,9 @@ test('bpffs is mounted once, and only where a directory is', (t) => {
   t.is(mounts.filter((line) => line.includes(` ${directory} `)).length, 1);
   t.false(isBpffs('/proc'));
   t.false(isBpffs('/nonexistent'));
-  const error = t.throws(() => ensureBpffs('/nonexistent'), { instanceOf: KernelError, message: /ENOENT/ });
+  const error = t.throws(() => ensureBpffs('/nonexistent'), {
+    instanceOf: KernelError,
+    message: /ENOENT/,
+  });
   t.regex(error?.message ?? '', /mount -t bpf bpf \/nonexistent/);
 });

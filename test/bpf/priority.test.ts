@@ -1,4 +1,5 @@
-// skb->priority of packets with a departure time: fq sends those of TC_PRIO_CONTROL at once, whatever time they carry.
+// skb->priority of packets with a departure time: fq sends those of TC_PRIO_CONTROL at once,
+// whatever time they carry.
 
 import test from 'ava';
 import fc from 'fast-check';
@@ -10,7 +11,10 @@ const CONFIG = {
   ...{ rateBytesPerSec: 12_500_000n, horizonNs: 4_000_000_000n, intervalNs: 100_000_000n },
   ...{ idleCreditNs: 0n, sparseCreditNs: 0n, targetNs: 0n },
 };
-/** TC_PRIO_MAX, TC_PRIO_INTERACTIVE and TC_PRIO_CONTROL of linux/pkt_sched.h; above the mask stands a class, perhaps. */
+/**
+ * TC_PRIO_MAX, TC_PRIO_INTERACTIVE and TC_PRIO_CONTROL of linux/pkt_sched.h; above the mask stands
+ * a class, perhaps.
+ */
 const [MASK, INTERACTIVE, CONTROL] = [15, 6, 7];
 
 const TO_ALL = [255, 255, 255, 255, 255, 255];
@@ -46,7 +50,10 @@ for (const program of ['podpace_depart', 'podpace_depart_upper', 'podpace_delive
   test.serial(`${program} has fq look at the time of every packet that it stamps`, (t) => {
     datapath.aimAt(program);
     datapath.setHostInterface({ egressId: 0, ingressId: AGGREGATE_ID_MAX });
-    const sent = fc.record({ priority: priorities, queueMapping: fc.constantFrom(0, AGGREGATE_ID_MIN) });
+    const sent = fc.record({
+      priority: priorities,
+      queueMapping: fc.constantFrom(0, AGGREGATE_ID_MIN),
+    });
     fc.assert(
       fc.property(sent, (packet) => {
         const isStamped = program === 'podpace_deliver' || packet.queueMapping !== 0;

@@ -1,5 +1,5 @@
-// By what an exit knows a packet of a pod, and that it is charged once: on the way out of the pod when it goes to many, or else
-// at the first exit.
+// By what an exit knows a packet of a pod, and that it is charged once: on the way out of the pod
+// when it goes to many, or else at the first exit.
 
 import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
@@ -79,7 +79,10 @@ for (const program of EXITS) {
       { queueMapping: AGGREGATE_ID_MIN - 1, tcIndex: AGGREGATE_ID_MAX + 1 },
       { queueMapping: AGGREGATE_ID_MAX + 1, tcIndex: 0xffff },
     ]) {
-      t.deepEqual(datapath.send({ ...signs, tstampNs: 5n }), { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
+      t.deepEqual(datapath.send({ ...signs, tstampNs: 5n }), {
+        verdict: TC_ACT_UNSPEC,
+        tstampNs: 5n,
+      });
       t.deepEqual(datapath.signsAfter(signs), signs);
     }
   });
@@ -106,7 +109,11 @@ test.serial(
     datapath.setHostInterface({ egressId: ID, ingressId: 0 });
     const lastNs = process.hrtime.bigint() + 2_000_000_000n;
     datapath.setClock(ID, { lastNs, prepaid: 0n });
-    const { verdict, tstampNs } = datapath.send({ mac: ALL, etherType: ETHER_TYPE_ARP, tstampNs: 5n });
+    const { verdict, tstampNs } = datapath.send({
+      mac: ALL,
+      etherType: ETHER_TYPE_ARP,
+      tstampNs: 5n,
+    });
     t.deepEqual({ verdict, tstampNs }, { verdict: TC_ACT_UNSPEC, tstampNs: 5n });
     t.is(datapath.clock(ID).lastNs, lastNs + BigInt(FRAME_BYTES) * BYTE_NS);
   },
@@ -128,7 +135,13 @@ test.serial('beyond the horizon what goes to a group is dropped on its way out',
 
 test.serial('an exempt group, and pods without a cap on what they send, pay nothing', (t) => {
   datapath.aimAt('podpace_classify');
-  const packet = { mac: GROUP, tstampNs: 5n, queueMapping: ID, tcIndex: ID, destination: '239.1.2.3' };
+  const packet = {
+    mac: GROUP,
+    tstampNs: 5n,
+    queueMapping: ID,
+    tcIndex: ID,
+    destination: '239.1.2.3',
+  };
   const untouched = { verdict: TC_ACT_UNSPEC, tstampNs: 5n };
   t.deepEqual(datapath.send(packet), untouched);
   datapath.setHostInterface({ egressId: 0, ingressId: ID });

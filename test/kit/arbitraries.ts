@@ -14,9 +14,14 @@ export const mac = fc
   .map((bytes) => Array.from(bytes, (octet) => octet.toString(16).padStart(2, '0')).join(':'));
 
 /** Text that a C string can hold. */
-export const text = fc.string({ unit: 'binary', maxLength: 40 }).filter((value) => !value.includes('\0'));
+export const text = fc
+  .string({ unit: 'binary', maxLength: 40 })
+  .filter((value) => !value.includes('\0'));
 
-/** Bytes that begin as a message does: a header of `headerBytes`, then attributes, of which some are damaged. */
+/**
+ * Bytes that begin as a message does: a header of `headerBytes`, then attributes, of which some are
+ * damaged.
+ */
 export function nearlyMessages(headerBytes: number): fc.Arbitrary<Buffer> {
   const attribute = fc
     .record({
@@ -32,12 +37,14 @@ export function nearlyMessages(headerBytes: number): fc.Arbitrary<Buffer> {
       return bytes;
     });
   const header = fc.uint8Array({ minLength: headerBytes, maxLength: headerBytes });
-  return fc.tuple(header, fc.array(attribute, { maxLength: 12 })).map((parts) => Buffer.concat(parts.flat()));
+  return fc
+    .tuple(header, fc.array(attribute, { maxLength: 12 }))
+    .map((parts) => Buffer.concat(parts.flat()));
 }
 
 /** A record of which every field may be absent: absent, not undefined. */
-export function partial<T extends object>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<
-  Partial<T>
-> {
+export function partial<T extends object>(fields: {
+  [K in keyof T]: fc.Arbitrary<T[K]>;
+}): fc.Arbitrary<Partial<T>> {
   return fc.record(fields, { requiredKeys: [], noNullPrototype: true }) as fc.Arbitrary<Partial<T>>;
 }

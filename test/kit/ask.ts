@@ -18,7 +18,10 @@ export function askSocket<M extends Method>(
   return askHelper(edges, socket, method, params, { deadlineMs: DEADLINE_MS });
 }
 
-/** One request to the helper that runs on a test bed's node with its usual socket. Throws HelperError. */
+/**
+ * One request to the helper that runs on a test bed's node with its usual socket. Throws
+ * HelperError.
+ */
 export function askNode<M extends Method>(
   bed: Pick<TestBed<string>, 'nodeFile'>,
   method: M,

@@ -1,4 +1,5 @@
-// A node with capped pods and a helper, for tests of what becomes of packets between a pod's interface and the exits.
+// A node with capped pods and a helper, for tests of what becomes of packets between a pod's
+// interface and the exits.
 
 import type dgram from 'node:dgram';
 import fs from 'node:fs';
@@ -79,7 +80,9 @@ export async function makeBooksScene(
     const params = paramsOf(hostInterface, sandbox, { egress: { rateBitsPerSec: BOOKS_CAP } });
     const hostInterfaceIndex = leaveRecord(node, directories, params);
     const socket = openSender(t, sandbox.netns);
-    pods.push({ ...{ hostInterface, hostInterfaceIndex, sandbox, address: `${network}.2`, socket } });
+    pods.push({
+      ...{ hostInterface, hostInterfaceIndex, sandbox, address: `${network}.2`, socket },
+    });
   }
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   const start = (): Promise<TestHelper> =>
@@ -104,7 +107,10 @@ export async function leaks(helper: TestHelper): Promise<string[]> {
   return problems.filter((problem) => LEAK.test(problem));
 }
 
-/** Waits until there is one, or there is none any more, at most so long; gives how long it took in ms, undefined for never. */
+/**
+ * Waits until there is one, or there is none any more, at most so long; gives how long it took in
+ * ms, undefined for never.
+ */
 export async function untilLeaks(
   helper: TestHelper,
   isThere: boolean,
@@ -122,7 +128,10 @@ export async function untilLeaks(
 
 export type Leave = () => void | Promise<void>;
 
-/** A program behind podpace's that sends all that comes up from a pod to a device: `return bpf_redirect(IFINDEX, 0)`. */
+/**
+ * A program behind podpace's that sends all that comes up from a pod to a device: `return
+ * bpf_redirect(IFINDEX, 0)`.
+ */
 export async function redirect(
   t: ExecutionContext,
   { node }: BooksScene,
@@ -130,13 +139,23 @@ export async function redirect(
   to: string,
 ): Promise<Leave> {
   const target = Number(node.ipJson('link', 'show', 'dev', to)[0]?.['ifindex']);
-  const instructions = Buffer.from('b701000000000000b70200000000000085000000170000009500000000000000', 'hex');
+  const instructions = Buffer.from(
+    'b701000000000000b70200000000000085000000170000009500000000000000',
+    'hex',
+  );
   instructions.writeInt32LE(target, 4);
-  const fd = loadProgram({ type: PROG_TYPE_SCHED_CLS, name: 'elsewhere', license: 'GPL', instructions });
+  const fd = loadProgram({
+    type: PROG_TYPE_SCHED_CLS,
+    name: 'elsewhere',
+    license: 'GPL',
+    instructions,
+  });
   t.teardown(() => fs.closeSync(fd));
   const ifindex = pod.hostInterfaceIndex;
   if (isTcxSupported()) {
-    const link = inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingressLast' }));
+    const link = inNetns(node.netns, () =>
+      createTcxLink({ programFd: fd, ifindex, hook: 'ingressLast' }),
+    );
     return () => fs.closeSync(link);
   }
   const filter = { ifindex, hook: 'ingress', priority: 500, handle: 1 } as const;
@@ -161,7 +180,11 @@ export function wayBy(scene: BooksScene, name: string): void {
 }
 
 /** Sends 1.5 times the cap until told to stop. */
-export function startSending(t: ExecutionContext, { socket }: BooksPod, to: string): () => Promise<void> {
+export function startSending(
+  t: ExecutionContext,
+  { socket }: BooksPod,
+  to: string,
+): () => Promise<void> {
   const over = new AbortController();
   const sending = (async () => {
     while (!over.signal.aborted) await sendAll([{ socket, to, bitsPerSec: 1.5 * BOOKS_CAP }], 500);
@@ -185,10 +208,15 @@ export async function requireNamed(
   t.is(state, 'degraded');
   const texts = await leaks(helper);
   t.is(texts.length, 1);
-  t.regex(texts[0]!, new RegExp(`c-${pod.hostInterface}/eth0.*${device}, without a program of podpace`));
+  t.regex(
+    texts[0]!,
+    new RegExp(`c-${pod.hostInterface}/eth0.*${device}, without a program of podpace`),
+  );
   const { attachments } = await helper.ask('list', {});
   for (const { hostInterface, problemsByDirection = {} } of attachments)
     t.is(LEAK.test((problemsByDirection.egress ?? []).join()), hostInterface === pod.hostInterface);
-  const params = paramsOf(pod.hostInterface, pod.sandbox, { egress: { rateBitsPerSec: BOOKS_CAP } });
+  const params = paramsOf(pod.hostInterface, pod.sandbox, {
+    egress: { rateBitsPerSec: BOOKS_CAP },
+  });
   await t.throwsAsync(helper.ask('check', params), { message: LEAK });
 }

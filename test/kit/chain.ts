@@ -1,4 +1,5 @@
-// A small libcni: runs a network's plugins as processes, in the order and with the inputs the specification says.
+// A small libcni: runs a network's plugins as processes, in the order and with the inputs the
+// specification says.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
@@ -62,7 +63,10 @@ export function readConflist(name: string): NetworkList {
   return JSON.parse(fs.readFileSync(file, 'utf8')) as NetworkList;
 }
 
-/** The plugin in one file, as it is shipped but for Node around it: starts ten times faster than its source. */
+/**
+ * The plugin in one file, as it is shipped but for Node around it: starts ten times faster than its
+ * source.
+ */
 async function writePodpace(directory: string): Promise<void> {
   const outfile = path.join(directory, 'podpace.cjs');
   await build({
@@ -107,8 +111,8 @@ const ENTER = [
 ].join(' && ');
 
 /**
- * Runs a program on the node, with nothing in its environment but `env` and no file system to write to but its own.
- * `onStart` gets the process, which becomes the program.
+ * Runs a program on the node, with nothing in its environment but `env` and no file system to write
+ * to but its own. `onStart` gets the process, which becomes the program.
  */
 export function runOnNode(
   node: ProcessNode,
@@ -184,7 +188,12 @@ export async function addNetwork(
 ): Promise<Answer> {
   let result: Answer | undefined;
   for (const plugin of list.plugins) {
-    result = await runPlugin(node, 'ADD', attachment, pluginConfig(list, plugin, attachment, result));
+    result = await runPlugin(
+      node,
+      'ADD',
+      attachment,
+      pluginConfig(list, plugin, attachment, result),
+    );
   }
   return result ?? {};
 }

@@ -1,4 +1,5 @@
-// A node of its own for a test of the CNI plugin: a network namespace that plays the node, others that play pods.
+// A node of its own for a test of the CNI plugin: a network namespace that plays the node, others
+// that play pods.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -44,7 +45,10 @@ const CONNECT = `
   connect($socket, $family == AF_INET6 ? pack_sockaddr_in6(9, $bytes) : pack_sockaddr_in(9, $bytes)) or print $!;
 `;
 
-/** True when a packet from a namespace reaches the address: its TCP refuses the connection, and says so at once. */
+/**
+ * True when a packet from a namespace reaches the address: its TCP refuses the connection, and says
+ * so at once.
+ */
 export function reaches(netns: string, address: string): boolean {
   const argv = [
     `--net=${netns}`,
@@ -84,7 +88,10 @@ export function makeNode(t: ExecutionContext): TestNode {
   return { netns, kernel: kernelOfNode(open), dataDir };
 }
 
-/** What a namespace holds, as lines. Without what the kernel adds by itself and takes a second to settle. */
+/**
+ * What a namespace holds, as lines. Without what the kernel adds by itself and takes a second to
+ * settle.
+ */
 export async function describeNetns(netns: string): Promise<string[]> {
   const open = nodeKernel.openNetns(netns);
   const socket = nodeKernel.openSocket(open);
@@ -102,7 +109,10 @@ export async function describeNetns(netns: string): Promise<string[]> {
 }
 
 /** What a node and its IPAM hold, to see that a command left nothing behind. */
-export async function snapshot({ netns, dataDir }: Pick<TestNode, 'netns' | 'dataDir'>): Promise<string> {
+export async function snapshot({
+  netns,
+  dataDir,
+}: Pick<TestNode, 'netns' | 'dataDir'>): Promise<string> {
   const addresses = fs
     .readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\d+\.\d+$|:/.test(file) && !file.includes('last_reserved_ip'))

@@ -1,4 +1,5 @@
-// Nodes with one capped pod each, for what else touches its packets between the pod and the wire, and what comes to the wire.
+// Nodes with one capped pod each, for what else touches its packets between the pod and the wire,
+// and what comes to the wire.
 
 import os from 'node:os';
 import type { ExecutionContext } from 'ava';
@@ -23,11 +24,17 @@ export const OFFERED_MBIT = 30;
 const SETTLE_MS = 600;
 /** Longer than rateOn counts. */
 const LOAD_MS = 4000;
-/** A sender that pauses for as long as its queue lasts uses less than its cap, which is then no matter of podpace's. */
+/**
+ * A sender that pauses for as long as its queue lasts uses less than its cap, which is then no
+ * matter of podpace's.
+ */
 const MAX_PAUSE_MS = 40;
 const ATTEMPTS = 3;
 const FOLLOW_MS = 3000;
-const CAPS = { egress: { rateBitsPerSec: CAP_MBIT * 1e6 }, ingress: { rateBitsPerSec: CAP_MBIT * 1e6 } };
+const CAPS = {
+  egress: { rateBitsPerSec: CAP_MBIT * 1e6 },
+  ingress: { rateBitsPerSec: CAP_MBIT * 1e6 },
+};
 
 export const [NODE, PEER] = ['198.51.100.1', '198.51.100.2'];
 export const [POD, BRIDGED_POD] = ['10.86.0.2', '198.51.100.9'];
@@ -57,7 +64,10 @@ export function set({ netns }: TestNetns, settings: Readonly<Record<string, stri
 
 let kernel = '';
 
-/** A line of the table: the crossing, on which kernel, what was offered, what came, and what became of the cap. */
+/**
+ * A line of the table: the crossing, on which kernel, what was offered, what came, and what became
+ * of the cap.
+ */
 export function tell(
   t: ExecutionContext,
   what: string,
@@ -69,8 +79,13 @@ export function tell(
   t.log(`| ${what} | ${kernel} | ${offered} | ${mbit.toFixed(3)} | ${verdict} |`);
 }
 
-/** A node whose pod is routed; the pod's datagrams may be fragmented on their way (RFC 791: no DF). */
-export async function makeRouted(t: ExecutionContext, flags: readonly string[] = []): Promise<Scene> {
+/**
+ * A node whose pod is routed; the pod's datagrams may be fragmented on their way (RFC 791: no DF).
+ */
+export async function makeRouted(
+  t: ExecutionContext,
+  flags: readonly string[] = [],
+): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
@@ -137,21 +152,33 @@ export async function ratesWhile(
 }
 
 /**
- * Counts what comes to a device, and what of it nft takes for frames of a kind; gives which part these were, of bytes: 0 to 1.
- * Requests for addresses are next to nothing of it.
+ * Counts what comes to a device, and what of it nft takes for frames of a kind; gives which part
+ * these were, of bytes: 0 to 1. Requests for addresses are next to nothing of it.
  */
 export async function countFrames(
   { netns }: TestNetns,
   device: string,
   frames: string,
 ): Promise<() => Promise<number>> {
-  const rules = [`type filter hook ingress device "${device}" priority 0;`, 'counter', `${frames} counter`];
+  const rules = [
+    `type filter hook ingress device "${device}" priority 0;`,
+    'counter',
+    `${frames} counter`,
+  ];
   await capture(
-    ...inNamespace(netns.path, 'nft', `table netdev seen {\n chain arriving {\n${rules.join('\n')}\n}\n}`),
+    ...inNamespace(
+      netns.path,
+      'nft',
+      `table netdev seen {\n chain arriving {\n${rules.join('\n')}\n}\n}`,
+    ),
   );
   return async () => {
-    const listed = await capture(...inNamespace(netns.path, 'nft', 'list', 'table', 'netdev', 'seen'));
-    const [all = 0, ofKind = 0] = [...listed.matchAll(/ bytes (\d+)/g)].map(([, bytes]) => Number(bytes));
+    const listed = await capture(
+      ...inNamespace(netns.path, 'nft', 'list', 'table', 'netdev', 'seen'),
+    );
+    const [all = 0, ofKind = 0] = [...listed.matchAll(/ bytes (\d+)/g)].map(([, bytes]) =>
+      Number(bytes),
+    );
     return ofKind / all;
   };
 }
@@ -170,5 +197,6 @@ export async function settle(t: ExecutionContext, { helper }: Scene): Promise<vo
 
 /** Where podpace stands at tcx nobody has made it yet. */
 export function makeClsact({ tc }: TestNetns, device: string): void {
-  if (!tc('qdisc', 'show', 'dev', device).includes('clsact')) tc('qdisc', 'add', 'dev', device, 'clsact');
+  if (!tc('qdisc', 'show', 'dev', device).includes('clsact'))
+    tc('qdisc', 'add', 'dev', device, 'clsact');
 }

@@ -1,4 +1,5 @@
-// Ways from a capped pod to the wire on which packets might lose their sign or their time, and other frames than IP.
+// Ways from a capped pod to the wire on which packets might lose their sign or their time, and
+// other frames than IP.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -6,7 +7,16 @@ import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { inNamespace } from '../../scripts/measure/testbed.ts';
-import { FULL_BYTES, GATEWAY, inTurn, LARGE_BYTES, NODE, PEER, POD, type Scene } from './crossing-scene.ts';
+import {
+  FULL_BYTES,
+  GATEWAY,
+  inTurn,
+  LARGE_BYTES,
+  NODE,
+  PEER,
+  POD,
+  type Scene,
+} from './crossing-scene.ts';
 
 const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
 
@@ -15,12 +25,18 @@ const ROUTED = `ip saddr ${POD} ip daddr ${PEER}`;
 /** What an endpoint of the node gave back has the sender that the pod has behind it. */
 const FROM_BEHIND = `ip saddr 192.0.2.1 ip daddr ${FAR}`;
 
-/** A way from the routed pod to the wire: commands of `ip` on the node, and where the pod sends to by it. */
+/**
+ * A way from the routed pod to the wire: commands of `ip` on the node, and where the pod sends to
+ * by it.
+ */
 export interface Crossing {
   readonly commands: readonly string[];
   readonly to: string;
   readonly payloadBytes: number;
-  /** How nft tells the frames that come to the peer by this way from those that any other would bring. */
+  /**
+   * How nft tells the frames that come to the peer by this way from those that any other would
+   * bring.
+   */
   readonly frames: string;
   /** One of each kind is in every run of the tests. */
   readonly isUsual?: true;
@@ -30,7 +46,10 @@ export interface Crossing {
   readonly make?: (t: ExecutionContext, scene: Scene) => void | Promise<void>;
   /** Somebody's rules ask for connection tracking, which reassembles datagrams on their way in. */
   readonly isTracked?: true;
-  /** Commands of `ip` in the peer that come before all others; {node} is the name of the node's namespace. */
+  /**
+   * Commands of `ip` in the peer that come before all others; {node} is the name of the node's
+   * namespace.
+   */
   readonly inPeer?: readonly string[];
   /** The peer's, where not by its uplink. */
   readonly device?: string;
@@ -40,7 +59,10 @@ export interface Crossing {
   readonly tc?: readonly string[];
   /** Rules for nft on the node. */
   readonly nft?: string;
-  /** A device of the peer that copies come to: as many as the cap lets through, and the pod pays for none. */
+  /**
+   * A device of the peer that copies come to: as many as the cap lets through, and the pod pays for
+   * none.
+   */
   readonly copies?: string;
   readonly inPod?: readonly string[];
 }
@@ -49,7 +71,10 @@ export interface Crossing {
 const FAR_MAC = '02:00:00:00:00:02';
 
 /** An exit of its own, which the pod's packets are routed to by an address in its network. */
-function exitOf(link: string, isOfFrames: boolean): Pick<Crossing, 'commands' | 'to' | 'isTracked'> {
+function exitOf(
+  link: string,
+  isOfFrames: boolean,
+): Pick<Crossing, 'commands' | 'to' | 'isTracked'> {
   const neighbour = isOfFrames ? [`neigh add ${FAR} lladdr ${FAR_MAC} dev exit`] : [];
   const commands = [
     `link add ${link}`,
@@ -62,9 +87,20 @@ function exitOf(link: string, isOfFrames: boolean): Pick<Crossing, 'commands' | 
 
 const VXLAN = `exit mtu 1450 type vxlan id 7 local ${NODE} remote ${PEER} dstport 4789`;
 
-/** The network behind an endpoint on the node, to which its pod has another: what comes by it is routed on. */
-const THROUGH_END = ['address add 192.0.2.2/24 dev end', 'link set end up', `route add ${FAR} via ${PEER}`];
-const INTO_END = ['address add 192.0.2.1/24 dev end', 'link set end up', `route add ${FAR} via 192.0.2.2`];
+/**
+ * The network behind an endpoint on the node, to which its pod has another: what comes by it is
+ * routed on.
+ */
+const THROUGH_END = [
+  'address add 192.0.2.2/24 dev end',
+  'link set end up',
+  `route add ${FAR} via ${PEER}`,
+];
+const INTO_END = [
+  'address add 192.0.2.1/24 dev end',
+  'link set end up',
+  `route add ${FAR} via 192.0.2.2`,
+];
 
 function endpointOf(kind: string): Crossing {
   return {
@@ -74,14 +110,20 @@ function endpointOf(kind: string): Crossing {
   };
 }
 
-/** Of a datagram of FULL_BYTES: padded to 16, with WireGuard's header and tag, UDP, IPv4 and Ethernet. */
+/**
+ * Of a datagram of FULL_BYTES: padded to 16, with WireGuard's header and tag, UDP, IPv4 and
+ * Ethernet.
+ */
 const WIREGUARD_FRAME_BYTES = Math.ceil((FULL_BYTES + 28) / 16) * 16 + 32 + 8 + 20 + 14;
 
 /** A tunnel between the pod and its node. The files of its keys go with the test. */
 function makeWireguardEnds(t: ExecutionContext, { node, pod }: Scene): void {
   const keys = [0, 1].map(() => {
     const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
-    return { secret, open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim() };
+    return {
+      secret,
+      open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim(),
+    };
   });
   const sides = [
     [node, THROUGH_END, POD],
@@ -94,7 +136,16 @@ function makeWireguardEnds(t: ExecutionContext, { node, pod }: Scene): void {
     fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
     inTurn(netns, ['link add end mtu 1440 type wireguard']);
     const set = [
-      ...['set', 'end', 'listen-port', '51820', 'private-key', keyFile, 'peer', keys[1 - side]?.open ?? ''],
+      ...[
+        'set',
+        'end',
+        'listen-port',
+        '51820',
+        'private-key',
+        keyFile,
+        'peer',
+        keys[1 - side]?.open ?? '',
+      ],
       ...['allowed-ips', '0.0.0.0/0', 'endpoint', `${remote}:51820`],
     ];
     execFileSync(...inNamespace(netns.netns.path, 'wg', ...set));
@@ -126,10 +177,20 @@ const PRIORITY = chain('filter hook postrouting priority 0', 'meta priority set 
 export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   'the exit’s MTU below the pod’s, datagrams of 1400 bytes': {
     isUsual: true,
-    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: FULL_BYTES, frames: FRAGMENTS },
+    ...{
+      commands: ['link set uplink mtu 1300'],
+      to: PEER,
+      payloadBytes: FULL_BYTES,
+      frames: FRAGMENTS,
+    },
   },
   'the exit’s MTU below the pod’s, datagrams of 8000 bytes': {
-    ...{ commands: ['link set uplink mtu 1300'], to: PEER, payloadBytes: LARGE_BYTES, frames: FRAGMENTS },
+    ...{
+      commands: ['link set uplink mtu 1300'],
+      to: PEER,
+      payloadBytes: LARGE_BYTES,
+      frames: FRAGMENTS,
+    },
   },
   'VXLAN and connection tracking': {
     ...{ ...exitOf(VXLAN, true), payloadBytes: LARGE_BYTES, frames: 'udp dport 4789' },
@@ -189,7 +250,9 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   'an ifb and back': {
     isUsual: true,
     commands: ['link add ifb1 type ifb', 'link set ifb1 up'],
-    tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1'],
+    tc: [
+      'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1',
+    ],
     ...{ to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
   },
   'a VXLAN endpoint of the node, which forwards what comes by it': {
@@ -210,7 +273,8 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   },
   'an IPIP endpoint of the node': endpointOf('ipip'),
   'a GRE endpoint of the node': endpointOf('gre'),
-  // It has no `local`: the node answers from the address that it has on the host interface, and only that is taken.
+  // It has no `local`: the node answers from the address that it has on the host interface, and
+  // only that is taken.
   'a Geneve endpoint of the node': {
     ...endpointOf('geneve'),
     commands: [`link add end type geneve id 9 remote ${POD}`, ...THROUGH_END],
@@ -221,10 +285,19 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
     isUsual: true,
     make: makeWireguardEnds,
     ...{ commands: [], frames: FROM_BEHIND },
-    ...{ to: FAR, payloadBytes: FULL_BYTES, expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES },
+    ...{
+      to: FAR,
+      payloadBytes: FULL_BYTES,
+      expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES,
+    },
   },
   'a plain route': { commands: [], to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
-  'datagrams of 8000 bytes': { commands: [], to: PEER, payloadBytes: LARGE_BYTES, frames: FRAGMENTS },
+  'datagrams of 8000 bytes': {
+    commands: [],
+    to: PEER,
+    payloadBytes: LARGE_BYTES,
+    frames: FRAGMENTS,
+  },
   'datagrams of 8000 bytes and connection tracking': {
     ...{ commands: [], to: PEER, payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
   },
@@ -285,7 +358,9 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   },
   'a copy of each packet to another device (mirred)': {
     ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
-    tc: ['filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress mirror dev monitor'],
+    tc: [
+      'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress mirror dev monitor',
+    ],
     copies: 'monitor',
   },
   'macvlan on the pod’s own interface': {
@@ -303,7 +378,10 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   },
 };
 
-/** How one end sends other frames to the other: {device} and {via} are its own device and the other's address on the bridge. */
+/**
+ * How one end sends other frames to the other: {device} and {via} are its own device and the
+ * other's address on the bridge.
+ */
 export const FRAMES: Readonly<Record<string, readonly string[]>> = {
   'IP under two VLAN tags': [
     'link add link {device} name outer type vlan proto 802.1ad id 5',

@@ -1,11 +1,17 @@
-// Ways to damage what the caps of a real node stand on, straight in the kernel, and whom each concerns: by what the parts of
-// the datapath do, not by the code that judges them (the same rules as those of test/model/faulty-nodes.ts).
+// Ways to damage what the caps of a real node stand on, straight in the kernel, and whom each
+// concerns: by what the parts of the datapath do, not by the code that judges them (the same rules
+// as those of test/model/faulty-nodes.ts).
 
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { deleteElement, lookupElement, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
+import {
+  deleteElement,
+  lookupElement,
+  openPinned,
+  updateElement,
+} from '../../helper/kernel/bpf.ts';
 import { deleteFilter, listBpfFilters, type FilterPlace } from '../../helper/kernel/filters.ts';
 import { deleteQdisc, listQdiscs, replaceQdisc, TC_H_ROOT } from '../../helper/kernel/qdiscs.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
@@ -62,7 +68,10 @@ function idsOf({ egressAggregateId: egress, ingressAggregateId: ingress }: Attac
   return { egress, ingress };
 }
 
-function named(attachments: readonly AttachmentStatus[], ...directions: readonly Direction[]): Name[] {
+function named(
+  attachments: readonly AttachmentStatus[],
+  ...directions: readonly Direction[]
+): Name[] {
   return attachments.flatMap(({ containerId }) =>
     directions.map((direction): Name => `${containerId} ${direction}`),
   );
@@ -110,7 +119,9 @@ function qdisc(rt: RtSocket, ifindex: number, parent: number, kind: string): Cha
   return {
     make: () => replaceQdisc(rt, { ifindex, parent, ...handle, kind }),
     stands: async () =>
-      (await listQdiscs(rt, ifindex)).some((found) => found.parent === parent && found.kind === kind),
+      (await listQdiscs(rt, ifindex)).some(
+        (found) => found.parent === parent && found.kind === kind,
+      ),
   };
 }
 
@@ -122,7 +133,11 @@ function noRoot(rt: RtSocket, ifindex: number): Change {
 }
 
 /** The program goes from a hook as an operator's hand would take it, on either kind of kernel. */
-function noProgram({ rt, pinDir }: DamagedNode, ifindex: number, hook: 'ingress' | 'egress'): Change {
+function noProgram(
+  { rt, pinDir }: DamagedNode,
+  ifindex: number,
+  hook: 'ingress' | 'egress',
+): Change {
   const pin = path.join(pinDir, 'links', `${ifindex}-${hook}`);
   const filter: FilterPlace = { ifindex, hook, priority: 1, handle: 0x7070 };
   if (fs.existsSync(pin)) return { make: () => fs.rmSync(pin), stands: () => !fs.existsSync(pin) };
@@ -149,7 +164,9 @@ function uplinkFaults(node: DamagedNode): Fault[] {
   ];
 }
 
-/** Where a pod's packets come in, and where others' leave into it: all that send but the pod itself. */
+/**
+ * Where a pod's packets come in, and where others' leave into it: all that send but the pod itself.
+ */
 function deviceFaults(node: DamagedNode, attachment: AttachmentStatus): Fault[] {
   const { rt, attachments } = node;
   const { containerId: pod, hostInterfaceIndex: ifindex } = attachment;
@@ -161,11 +178,21 @@ function deviceFaults(node: DamagedNode, attachment: AttachmentStatus): Fault[] 
     { what: `root of ${pod}: pfifo`, ...root, ...qdisc(rt, ifindex, TC_H_ROOT, 'pfifo') },
     { what: `root of ${pod}: the default`, ...root, ...noRoot(rt, ifindex) },
     {
-      ...{ what: `classifier of ${pod} off`, place: `ingress of ${pod}`, concerns: sends, lifts: sends },
+      ...{
+        what: `classifier of ${pod} off`,
+        place: `ingress of ${pod}`,
+        concerns: sends,
+        lifts: sends,
+      },
       ...noProgram(node, ifindex, 'ingress'),
     },
     {
-      ...{ what: `deliver of ${pod} off`, place: `egress of ${pod}`, concerns: into, lifts: receives },
+      ...{
+        what: `deliver of ${pod} off`,
+        place: `egress of ${pod}`,
+        concerns: into,
+        lifts: receives,
+      },
       ...noProgram(node, ifindex, 'egress'),
     },
   ];
@@ -252,8 +279,8 @@ function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Di
 }
 
 /**
- * Whether it may take 2 s until a lost page is told of: before Linux 6.8 a look at one waits for a grace period
- * (maybe_wait_bpf_programs in kernel/bpf/syscall.c), and is not taken each time.
+ * Whether it may take 2 s until a lost page is told of: before Linux 6.8 a look at one waits for a
+ * grace period (maybe_wait_bpf_programs in kernel/bpf/syscall.c), and is not taken each time.
  */
 function tellsPagesLate(): boolean {
   const [major = 0, minor = 0] = os
@@ -273,7 +300,9 @@ function sharedFaults(maps: Maps, attachments: readonly AttachmentStatus[]): Fau
         ...directions.filter((direction) => aggregatePage(idsOf(attachment)[direction]) === page),
       ),
     );
-  const pages = new Set(attachments.flatMap((each) => Object.values(idsOf(each)).map(aggregatePage)));
+  const pages = new Set(
+    attachments.flatMap((each) => Object.values(idsOf(each)).map(aggregatePage)),
+  );
   const receivers = named(attachments, 'ingress');
   return [
     {
@@ -286,11 +315,16 @@ function sharedFaults(maps: Maps, attachments: readonly AttachmentStatus[]): Fau
     },
     {
       ...{ what: 'an entry of a device that nobody has', place: 'entry of nobody', concerns: [] },
-      ...entry(maps.hostInterfaces, encodeInterfaceKey(60_000), [HOST_INTERFACE_SIZE, (value) => value]),
+      ...entry(maps.hostInterfaces, encodeInterfaceKey(60_000), [
+        HOST_INTERFACE_SIZE,
+        (value) => value,
+      ]),
     },
     ...[...pages].map((page) => ({
       ...{ what: `page ${page} removed`, place: `page ${page}` },
-      ...(tellsPagesLate() ? { concerns: [], mayConcern: onPage(page) } : { concerns: onPage(page) }),
+      ...(tellsPagesLate()
+        ? { concerns: [], mayConcern: onPage(page) }
+        : { concerns: onPage(page) }),
       ...entry(maps.aggregateState, indexKey(page), [4, removed]),
     })),
   ];

@@ -1,4 +1,5 @@
-// The compiled programs of podpace in the kernel, on maps of their own, with a way to send packets through them.
+// The compiled programs of podpace in the kernel, on maps of their own, with a way to send packets
+// through them.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -39,7 +40,11 @@ import {
   parseExemption,
 } from '../../helper/wire/exemption.ts';
 import { encodeAddress } from '../../helper/wire/ip-address.ts';
-import { AGGREGATE_BOOK_SIZE, decodeAggregateBook, type AggregateBook } from '../../helper/wire/book.ts';
+import {
+  AGGREGATE_BOOK_SIZE,
+  decodeAggregateBook,
+  type AggregateBook,
+} from '../../helper/wire/book.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import type { Clock, Config } from '../model/departure.ts';
@@ -139,10 +144,16 @@ export interface AggregateState {
   };
 }
 
-/** struct aggregate_gate of bpf/podpace.bpf.c: the lock, and the clock of an aggregate without state. */
+/**
+ * struct aggregate_gate of bpf/podpace.bpf.c: the lock, and the clock of an aggregate without
+ * state.
+ */
 export const AGGREGATE_GATE_SIZE = 16;
 
-/** Offsets in struct aggregate_state: those of struct departure_state, which it begins with, and from the end. */
+/**
+ * Offsets in struct aggregate_state: those of struct departure_state, which it begins with, and
+ * from the end.
+ */
 const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK_OFFSET + 8;
 const PREPAID_OFFSET = AGGREGATE_CLOCK_OFFSET + 16 + AGGREGATE_CONFIG_SIZE;
 const LATEST_FROM_END = 24;
@@ -158,15 +169,28 @@ export const ETHER_TYPE_ARP = 0x0806;
 export const ETHER_TYPE_QINQ = 0x88a8;
 export const ETHER_TYPE_MPLS = 0x8847;
 
-/** An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much longer. */
+/**
+ * An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much
+ * longer.
+ */
 function frameOf(packet: TestPacket): Buffer {
   const frame = packet.etherType === ETHER_TYPE_IPV6 ? ipv6FrameOf(packet) : ipv4FrameOf(packet);
   frame.set(packet.mac ?? []);
   return frame;
 }
 
-function ipv4FrameOf({ flow = 0, ecn = 0, etherType = ETHER_TYPE_IPV4, ...ends }: TestPacket): Buffer {
-  const { source = '10.0.0.1', destination = '10.0.0.2', fragment = 0, protocol = PROTOCOL_UDP } = ends;
+function ipv4FrameOf({
+  flow = 0,
+  ecn = 0,
+  etherType = ETHER_TYPE_IPV4,
+  ...ends
+}: TestPacket): Buffer {
+  const {
+    source = '10.0.0.1',
+    destination = '10.0.0.2',
+    fragment = 0,
+    protocol = PROTOCOL_UDP,
+  } = ends;
   const frame = Buffer.alloc(60);
   frame.writeUInt16BE(etherType, 12);
   frame[14] = 0x45;
@@ -215,10 +239,17 @@ function encodeContext(
   return context;
 }
 
-/** Sends one packet `repeat` times through a loaded `enter`. What became of it is that of the last time. */
+/**
+ * Sends one packet `repeat` times through a loaded `enter`. What became of it is that of the last
+ * time.
+ */
 export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): TestDetails {
   const report = packet.wasIp ? RUN_TAGGED : RUN;
-  const run = testRun(enterFd, { data: frameOf(packet), context: encodeContext(packet, report), repeat });
+  const run = testRun(enterFd, {
+    data: frameOf(packet),
+    context: encodeContext(packet, report),
+    repeat,
+  });
   return {
     verdict: run.returnValue,
     tstampNs: run.contextOut.readBigUInt64LE(152),
@@ -252,7 +283,10 @@ export class TestDatapath {
       this.#bpffs = mountTemporaryBpffs();
       this.#undo.unshift(() => this.#bpffs.remove());
       this.#podpace = this.#load(buildBpf(), 'podpace');
-      this.#enter = this.#load(buildBpfObject(path.join(import.meta.dirname, '../bpf/enter.bpf.c')), 'enter');
+      this.#enter = this.#load(
+        buildBpfObject(path.join(import.meta.dirname, '../bpf/enter.bpf.c')),
+        'enter',
+      );
     } catch (error) {
       this.close();
       throw error;
@@ -278,10 +312,17 @@ export class TestDatapath {
   /** Settings with any numbers that fit their fields. */
   configure(id: number, config: Config, exemptions = 0): void {
     const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
-    const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;
+    const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } =
+      config;
     value.writeUInt32LE(exemptions, AGGREGATE_CONFIG_SIZE - 4);
     value.writeBigUInt64LE(rateBytesPerSec);
-    for (const [index, ns] of [horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs].entries())
+    for (const [index, ns] of [
+      horizonNs,
+      idleCreditNs,
+      sparseCreditNs,
+      targetNs,
+      intervalNs,
+    ].entries())
       value.writeUInt32LE(Number(ns), 8 + index * 4);
     this.writeConfig(id, value);
   }
@@ -298,11 +339,14 @@ export class TestDatapath {
     if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(this.#stateSize));
     for (const name of ['aggregate_counters', 'aggregate_books']) {
       const place = this.#place(name, id);
-      if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(this.#pages(name).valueSize));
+      if (place !== undefined)
+        updatePerCpu(place.fd, place.key, Buffer.alloc(this.#pages(name).valueSize));
     }
   }
 
-  /** Writes an aggregate's entry in aggregate_gates, of AGGREGATE_GATE_SIZE bytes, as damage would. */
+  /**
+   * Writes an aggregate's entry in aggregate_gates, of AGGREGATE_GATE_SIZE bytes, as damage would.
+   */
   writeGate(id: number, value: Buffer): void {
     updateElement(mapFd(this.#podpace, 'aggregate_gates'), encodeAggregateKey(id), value);
   }
@@ -315,9 +359,16 @@ export class TestDatapath {
     this.#pages(map).remove(aggregatePage(id));
   }
 
-  /** Takes the program behind ingress caps away, as damage would; gives back how to put it there again. */
+  /**
+   * Takes the program behind ingress caps away, as damage would; gives back how to put it there
+   * again.
+   */
   loseContinuation(): () => void {
-    const [map, key, program] = [mapFd(this.#podpace, 'continuations'), Buffer.alloc(4), Buffer.alloc(4)];
+    const [map, key, program] = [
+      mapFd(this.#podpace, 'continuations'),
+      Buffer.alloc(4),
+      Buffer.alloc(4),
+    ];
     program.writeUInt32LE(programFd(this.#podpace, 'podpace_receive'));
     deleteElement(map, key);
     return () => updateElement(map, key, program);
@@ -327,7 +378,10 @@ export class TestDatapath {
     this.#pages('aggregate_state').make(aggregatePage(id));
   }
 
-  /** Writes an aggregate's clock, and the copy of it: the same, when it is not given. All else is as it was. */
+  /**
+   * Writes an aggregate's clock, and the copy of it: the same, when it is not given. All else is as
+   * it was.
+   */
   setClock(id: number, clock: Clock, copyNs = clock.lastNs): void {
     const place = this.#place('aggregate_state', id);
     const value = this.#stateValue(id);
@@ -372,7 +426,9 @@ export class TestDatapath {
   /** Of all CPUs together. */
   book(id: number): AggregateBook {
     const place = this.#place('aggregate_books', id);
-    return decodeAggregateBook((place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE)) ?? []);
+    return decodeAggregateBook(
+      (place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE)) ?? [],
+    );
   }
 
   /** A host interface entry for the device that the packets are on; undefined removes it. */
@@ -416,7 +472,10 @@ export class TestDatapath {
     return { queueMapping: contextOut.readUInt16LE(8), tcIndex: contextOut.readUInt16LE(10) };
   }
 
-  /** Sends one packet and returns the time that it comes out with, and which clock that is of: `tstamp_type`. */
+  /**
+   * Sends one packet and returns the time that it comes out with, and which clock that is of:
+   * `tstamp_type`.
+   */
   timeAfter(packet: TestPacket): { readonly tstampNs: bigint; readonly clock: number } {
     const { contextOut } = this.#report(packet);
     return { tstampNs: contextOut.readBigUInt64LE(152), clock: contextOut.readUInt32LE(64) };
@@ -448,7 +507,10 @@ export class TestDatapath {
   }
 
   #load(file: string, name: string): LoadedObject {
-    const object = loadObject(parseBpfObject(fs.readFileSync(file)), path.join(this.#bpffs.directory, name));
+    const object = loadObject(
+      parseBpfObject(fs.readFileSync(file)),
+      path.join(this.#bpffs.directory, name),
+    );
     this.#undo.unshift(() => closeObject(object));
     return object;
   }

@@ -21,7 +21,10 @@ export function packetAt(nowNs: bigint, rest: Partial<Packet> = {}): Packet {
   };
 }
 
-/** Offers packets of flows at constant rates for a while; returns how many packets of each departed, and verdicts. */
+/**
+ * Offers packets of flows at constant rates for a while; returns how many packets of each departed,
+ * and verdicts.
+ */
 export function offer(
   config: Config,
   flows: readonly {

@@ -1,4 +1,5 @@
-// What the kernel holds of podpace's for one device, to be compared before and after; asked for without processes.
+// What the kernel holds of podpace's for one device, to be compared before and after; asked for
+// without processes.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -53,7 +54,10 @@ export async function pictureDevice(place: Place, ifindex: number) {
   const configOf = (id: number) =>
     readMap(place, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
   return {
-    programs: [await programsAt(node, ifindex, 'ingress'), await programsAt(node, ifindex, 'egress')],
+    programs: [
+      await programsAt(node, ifindex, 'ingress'),
+      await programsAt(node, ifindex, 'egress'),
+    ],
     entry: readMap(place, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
     configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
     qdiscs: await listQdiscs(node.rt, ifindex),

@@ -10,7 +10,10 @@ import { inNamespace } from '../../scripts/measure/testbed.ts';
 import { ipIn, type Scene } from './exit-scene.ts';
 
 /** Outer and inner address of each end. */
-export const ENDS = { node: ['198.51.100.1', '203.0.113.1'], peer: ['198.51.100.2', '203.0.113.2'] } as const;
+export const ENDS = {
+  node: ['198.51.100.1', '203.0.113.1'],
+  peer: ['198.51.100.2', '203.0.113.2'],
+} as const;
 
 /** Commands of `ip` that make an exit: {local} and {remote} are the ends of the uplink. */
 export const EXITS = {
@@ -29,7 +32,8 @@ export function makeExit({ bed }: Scene, commands: readonly string[]): void {
     [ipIn(bed.peer), ENDS.peer, ENDS.node],
   ] as const;
   for (const [ip, [local, inner], [remote]] of sides) {
-    for (const command of commands) ip(command.replace('{local}', local).replace('{remote}', remote));
+    for (const command of commands)
+      ip(command.replace('{local}', local).replace('{remote}', remote));
     ip(`address add ${inner}/24 dev exit`);
     ip('link set exit up');
   }
@@ -38,7 +42,9 @@ export function makeExit({ bed }: Scene, commands: readonly string[]): void {
 /** Masters over two slaves with four queues each: the commands that make one. */
 export const MASTERS = {
   'bond (active-backup)': ['ip link add exit type bond mode active-backup miimon 100'],
-  'bond (balance-xor)': ['ip link add exit type bond mode balance-xor miimon 100 xmit_hash_policy layer3+4'],
+  'bond (balance-xor)': [
+    'ip link add exit type bond mode balance-xor miimon 100 xmit_hash_policy layer3+4',
+  ],
   'bond (802.3ad)': [
     'ip link add exit type bond mode 802.3ad miimon 100 lacp_rate fast xmit_hash_policy layer3+4',
   ],
@@ -66,10 +72,15 @@ export function makeMaster({ bed: { node, peer } }: Scene, commands: readonly st
   }
 }
 
-/** Whether a master can send: by LACP only when both of its slaves have found theirs at the other end. */
+/**
+ * Whether a master can send: by LACP only when both of its slaves have found theirs at the other
+ * end.
+ */
 function isReady(netns: string): boolean {
   const link = ipIn(netns)('-d link show exit');
-  return link.includes('state UP') && (!link.includes('mode 802.3ad') || link.includes('ad_num_ports 2'));
+  return (
+    link.includes('state UP') && (!link.includes('mode 802.3ad') || link.includes('ad_num_ports 2'))
+  );
 }
 
 /** Waits until the two ends of an aggregate have found each other. */
@@ -80,11 +91,17 @@ export async function carrierOf({ bed }: Scene): Promise<void> {
   }
 }
 
-/** Makes a WireGuard tunnel between the two ends, and gives it addresses; the files of its keys go with the test. */
+/**
+ * Makes a WireGuard tunnel between the two ends, and gives it addresses; the files of its keys go
+ * with the test.
+ */
 export function makeWireguard(t: ExecutionContext, { bed }: Scene): void {
   const keys = [0, 1].map(() => {
     const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
-    return { secret, open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim() };
+    return {
+      secret,
+      open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim(),
+    };
   });
   const sides = [
     [bed.node, ENDS.node, ENDS.peer, 0],
@@ -97,7 +114,16 @@ export function makeWireguard(t: ExecutionContext, { bed }: Scene): void {
     const keyFile = path.join(folder, 'key');
     fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
     const set = [
-      ...['set', 'exit', 'listen-port', '51820', 'private-key', keyFile, 'peer', keys[1 - side]?.open ?? ''],
+      ...[
+        'set',
+        'exit',
+        'listen-port',
+        '51820',
+        'private-key',
+        keyFile,
+        'peer',
+        keys[1 - side]?.open ?? '',
+      ],
       ...['allowed-ips', '0.0.0.0/0', 'endpoint', `${remote}:51820`],
     ];
     execFileSync(...inNamespace(netns, 'wg', ...set));

@@ -1,4 +1,5 @@
-// A node with a helper and one capped pod on a kernel that can hold packets, and what leaves the node while the pod sends.
+// A node with a helper and one capped pod on a kernel that can hold packets, and what leaves the
+// node while the pod sends.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -63,7 +64,8 @@ interface PeerScene {
 export type Ip = (command: string) => string;
 
 export function ipIn(netns: string): Ip {
-  return (line) => execFileSync(...inNamespace(netns, 'ip', ...line.split(' ')), { encoding: 'utf8' });
+  return (line) =>
+    execFileSync(...inNamespace(netns, 'ip', ...line.split(' ')), { encoding: 'utf8' });
 }
 
 /** Tells the namespaces of scenes apart. */
@@ -105,7 +107,9 @@ export async function makeScene(
   const added = await callPlugins({ ...call, verb: 'add' });
   const { ips } = JSON.parse(added) as { ips: { address: string }[] };
   const addresses = ips.map(({ address }) => address.split('/')[0] ?? '');
-  execFileSync(...inNamespace(bed.node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'));
+  execFileSync(
+    ...inNamespace(bed.node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'),
+  );
   return {
     ...{ bed, helper },
     podAddress: addresses.find((address) => address.includes('.')) ?? '',
@@ -127,7 +131,10 @@ export function status({ bed }: Scene): Promise<StatusResult> {
 }
 
 /** A scene of a test's own. */
-export async function makeOwnScene(t: ExecutionContext, options: SceneOptions = {}): Promise<Scene> {
+export async function makeOwnScene(
+  t: ExecutionContext,
+  options: SceneOptions = {},
+): Promise<Scene> {
   t.timeout(300_000);
   const undo = new UndoStack();
   t.teardown(() => undo.run());
@@ -153,7 +160,10 @@ export async function exitNamed(
   }
 }
 
-/** What devices have received, read in the namespace that the caller is in, and when: in the middle of the reading. */
+/**
+ * What devices have received, read in the namespace that the caller is in, and when: in the middle
+ * of the reading.
+ */
 function receivedBits(devices: readonly string[]): Point {
   for (let attempt = 1; ; attempt += 1) {
     const beginMs = performance.now();
@@ -182,16 +192,19 @@ export function send(
   const target = to.includes(':') ? podAddress6 : podAddress;
   const ends = ['--client', target, '--port', String(port), '--bind', to];
   const load = ['--reverse', '--parallel', '4', '--time', String(seconds)];
-  const sent = capture(...inNamespace(bed.peer, 'iperf3', ...ends, ...load, '--connect-timeout', '5000'));
+  const sent = capture(
+    ...inNamespace(bed.peer, 'iperf3', ...ends, ...load, '--connect-timeout', '5000'),
+  );
   // Whoever waits for it hears of a failure; until then it must not end the process.
   sent.catch(() => undefined);
   return sent;
 }
 
 /**
- * Mbit/s of frames that come to devices of the peer from now on. When the processor has had no time for packets that were due,
- * they come late, and whoever counts at that moment finds too few and then too many: as many as can be queued at once, which
- * the horizon limits. So it is the growth in the long run that counts, or all that came but one such queue if that is more.
+ * Mbit/s of frames that come to devices of the peer from now on. When the processor has had no time
+ * for packets that were due, they come late, and whoever counts at that moment finds too few and
+ * then too many: as many as can be queued at once, which the horizon limits. So it is the growth in
+ * the long run that counts, or all that came but one such queue if that is more.
  */
 export async function rateOn({ bed }: PeerScene, devices: readonly string[]): Promise<number> {
   const netns = openNetns(bed.peer);
@@ -209,7 +222,9 @@ export async function rateOn({ bed }: PeerScene, devices: readonly string[]): Pr
   }
 }
 
-/** Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer. */
+/**
+ * Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer.
+ */
 export async function measure(
   scene: Scene,
   to: string,
@@ -225,9 +240,10 @@ export async function measure(
 }
 
 /**
- * Has the pod send while something changes; Mbit/s from the moment on at which the change must have been followed. The pod
- * sends on after a change that has thrown, and is waited for. Flows that were cut off come back after a timeout of TCP's, which
- * is as long as they were; so that the cap is used again there are new ones beside them.
+ * Has the pod send while something changes; Mbit/s from the moment on at which the change must have
+ * been followed. The pod sends on after a change that has thrown, and is waited for. Flows that
+ * were cut off come back after a timeout of TCP's, which is as long as they were; so that the cap
+ * is used again there are new ones beside them.
  */
 export async function measureAfter(scene: Scene, to: string, change: () => void): Promise<number> {
   const laterSeconds = FOLLOW_MS / 1000 + MEASURE_SECONDS + 1;

@@ -1,4 +1,5 @@
-// A helper that does what the test's script says: it speaks the protocol, or fails to in a chosen way.
+// A helper that does what the test's script says: it speaks the protocol, or fails to in a chosen
+// way.
 
 import fs from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -41,10 +42,13 @@ export const healthy: Script = (request, connection) => {
   connection.write(encodeLine({ version: PROTOCOL_VERSION, result: RESULTS[request.method] }));
 };
 
-/** Refuses one method with an error of the protocol; the others are answered as by a healthy helper. */
+/**
+ * Refuses one method with an error of the protocol; the others are answered as by a healthy helper.
+ */
 export function refuses(method: Method, error: ProtocolError): Script {
   return (request, connection) => {
-    if (request.method === method) connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
+    if (request.method === method)
+      connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
     else healthy(request, connection);
   };
 }
@@ -63,7 +67,9 @@ function serve(server: Server, socketPath: string): Promise<void> {
   });
 }
 
-/** Starts a helper that ends with the test; it listens in a directory of its own unless told where. */
+/**
+ * Starts a helper that ends with the test; it listens in a directory of its own unless told where.
+ */
 export async function startFakeHelper(
   t: ExecutionContext,
   script: Script = healthy,

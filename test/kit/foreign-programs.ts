@@ -3,7 +3,12 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import type { ExecutionContext } from 'ava';
-import { loadProgram, pinObject, PROG_TYPE_SCHED_CLS, programInfo } from '../../helper/kernel/bpf.ts';
+import {
+  loadProgram,
+  pinObject,
+  PROG_TYPE_SCHED_CLS,
+  programInfo,
+} from '../../helper/kernel/bpf.ts';
 import { ensureClsact, replaceBpfFilter, type TcHook } from '../../helper/kernel/filters.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
@@ -23,12 +28,18 @@ export function verdictCode(verdict: number): Buffer {
 
 /** `return bpf_redirect(IFINDEX, 0)`. */
 export function redirectCode(ifindex: number): Buffer {
-  const code = Buffer.from('b701000000000000b70200000000000085000000170000009500000000000000', 'hex');
+  const code = Buffer.from(
+    'b701000000000000b70200000000000085000000170000009500000000000000',
+    'hex',
+  );
   code.writeInt32LE(ifindex, 4);
   return code;
 }
 
-/** `skb->queue_mapping = 0; skb->tc_index = 0; return TC_ACT_UNSPEC`: what no packet of a pod survives with a sign. */
+/**
+ * `skb->queue_mapping = 0; skb->tc_index = 0; return TC_ACT_UNSPEC`: what no packet of a pod
+ * survives with a sign.
+ */
 export function unsigningCode(): Buffer {
   const stores = ['0c00', '2c00'].map((offset) => `6321${offset}00000000`);
   return Buffer.from(`b702000000000000${stores.join('')}b7000000ffffffff9500000000000000`, 'hex');
@@ -52,7 +63,9 @@ export function load(
   return { fd, id: programInfo(fd).id };
 }
 
-/** Puts a program in front of all others at a hook, or behind them, as others do it on this kernel. */
+/**
+ * Puts a program in front of all others at a hook, or behind them, as others do it on this kernel.
+ */
 export async function putProgram(
   t: ExecutionContext,
   netns: TestNetns,
@@ -69,7 +82,14 @@ export async function putProgram(
   }
   const priority = isFirst ? 1 : BEHIND_PRIORITY;
   await ensureClsact(netns.rt, ifindex);
-  await replaceBpfFilter(netns.rt, { ifindex, hook, priority, handle: loaded, programFd: fd, name: 'other' });
+  await replaceBpfFilter(netns.rt, {
+    ifindex,
+    hook,
+    priority,
+    handle: loaded,
+    programFd: fd,
+    name: 'other',
+  });
 }
 
 /** Puts an XDP program on a device; gives back how to take it off. */

@@ -1,4 +1,5 @@
-// An aggregate whose packets go through podpace's programs in a layout that never was, to be upgraded to today's.
+// An aggregate whose packets go through podpace's programs in a layout that never was, to be
+// upgraded to today's.
 
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -42,14 +43,22 @@ const ID = AGGREGATE_ID_MIN + 70;
 const WIRE_LEN = 10_000;
 /** A packet takes a millisecond. */
 export const CONFIG = {
-  ...{ rateBytesPerSec: 10_000_000, horizonNs: 50_000_000, idleCreditNs: 250_000, sparseCreditNs: 750_000 },
+  ...{
+    rateBytesPerSec: 10_000_000,
+    horizonNs: 50_000_000,
+    idleCreditNs: 250_000,
+    sparseCreditNs: 750_000,
+  },
   ...{ targetNs: 0, intervalNs: 100_000_000, exemptions: 0 },
 };
 export const LAYOUTS = ['larger', 'smaller', 'unknown'] as const;
 
 /** The programs that a packet into a pod meets: others would only take time to load. */
 function intoPod(object: ReturnType<typeof presentObject>): ReturnType<typeof presentObject> {
-  return { ...object, programs: object.programs.filter(({ name }) => /deliver|receive/.test(name)) };
+  return {
+    ...object,
+    programs: object.programs.filter(({ name }) => /deliver|receive/.test(name)),
+  };
 }
 
 function fdOf({ maps }: LoadedObject, name: string): number {
@@ -123,7 +132,10 @@ export function configOf(object: LoadedObject): AggregateConfig | undefined {
   return value && decodeAggregateConfig(value);
 }
 
-/** A node of a former layout with one aggregate, whose packets go through the program that stands at one place. */
+/**
+ * A node of a former layout with one aggregate, whose packets go through the program that stands at
+ * one place.
+ */
 export class FormerNode {
   readonly pins: string;
   readonly former: LoadedObject;
@@ -165,7 +177,9 @@ export class FormerNode {
 
   /** Sends packets of flows of their own through the program that stands there. */
   send(count: number): Sent[] {
-    const sent = Array.from({ length: count }, (_, packet) => send(this.standing.fd, this.#flows + packet));
+    const sent = Array.from({ length: count }, (_, packet) =>
+      send(this.standing.fd, this.#flows + packet),
+    );
     this.passed += sent.filter(({ verdict }) => verdict === TC_ACT_UNSPEC).length;
     this.#flows += count;
     return sent;

@@ -22,7 +22,9 @@ interface Qdisc {
 
 /** The statistics of each device in the namespace at a path that has an fq. */
 export function heldBy(netns: string): ReadonlyMap<string, Held> {
-  const json = execFileSync(...inNamespace(netns, 'tc', '-s', '-j', 'qdisc', 'show'), { encoding: 'utf8' });
+  const json = execFileSync(...inNamespace(netns, 'tc', '-s', '-j', 'qdisc', 'show'), {
+    encoding: 'utf8',
+  });
   const held = new Map<string, Held>();
   for (const { kind, dev, packets, throttled = 0, horizon_drops: horizonDrops = 0 } of JSON.parse(
     json,

@@ -1,4 +1,5 @@
-// A podpaced of the test's own: the built executable, in a namespace that plays the node, with private directories.
+// A podpaced of the test's own: the built executable, in a namespace that plays the node, with
+// private directories.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -15,7 +16,11 @@ import {
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { podOf } from '../../helper/protocol/pod-names.ts';
 import { formatRecord } from '../../helper/shaping/record-schema.ts';
-import { RECORD_VERSION, type AttachmentRecord, type PodOfRecord } from '../../helper/shaping/records.ts';
+import {
+  RECORD_VERSION,
+  type AttachmentRecord,
+  type PodOfRecord,
+} from '../../helper/shaping/records.ts';
 import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
 
@@ -96,7 +101,10 @@ export async function startHelper(
   };
 }
 
-/** A pair of interfaces as a CNI plugin leaves it: `name` on the node, `eth0` in a sandbox of its own. */
+/**
+ * A pair of interfaces as a CNI plugin leaves it: `name` on the node, `eth0` in a sandbox of its
+ * own.
+ */
 export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void {
   node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox.name);
   node.ip('link', 'set', name, 'up');
@@ -104,8 +112,9 @@ export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void 
 }
 
 /**
- * Leaves the record of an attachment for a helper that is started later, as a former one would have. That helper has
- * it in its maps and programs also where a kernel without sch_fq would refuse to attach it. Returns the ifindex.
+ * Leaves the record of an attachment for a helper that is started later, as a former one would
+ * have. That helper has it in its maps and programs also where a kernel without sch_fq would refuse
+ * to attach it. Returns the ifindex.
  */
 export function leaveRecord(
   node: TestNetns,
@@ -124,7 +133,9 @@ export function leaveRecords(
   directories: HelperDirectories,
   attachments: readonly AttachParams[],
 ): void {
-  const indexes = new Map(node.ipJson('link', 'show').map((link) => [link['ifname'], link['ifindex']]));
+  const indexes = new Map(
+    node.ipJson('link', 'show').map((link) => [link['ifname'], link['ifindex']]),
+  );
   for (const params of attachments)
     writeRecord(directories, params, Number(indexes.get(params.hostInterface)));
 }
@@ -144,9 +155,13 @@ function writeRecord(
   const directory = path.join(run, 'state', 'attachments');
   fs.mkdirSync(directory, { recursive: true });
   const file = path.join(directory, `${keyOf(params)}.json`);
-  // Without a checksum, as the first release wrote them; names came later, and are not taken without.
+  // Without a checksum, as the first release wrote them; names came later, and are not taken
+  // without.
   const former = JSON.stringify({ recordVersion: RECORD_VERSION, ...record });
-  fs.writeFileSync(file, podOf(record) === undefined ? former : formatRecord('attachments', record));
+  fs.writeFileSync(
+    file,
+    podOf(record) === undefined ? former : formatRecord('attachments', record),
+  );
 }
 
 /** Parameters of an attach or check. */
@@ -158,7 +173,20 @@ export function paramsOf(hostInterface: string, sandbox: TestNetns, caps: Caps):
 /** A veth pair that joins node and peer as the node's uplink, with a default route through it. */
 export function addUplink(node: TestNetns, peer: TestNetns, name: string, queues: number): void {
   const count = ['numtxqueues', String(queues), 'numrxqueues', String(queues)];
-  node.ip('link', 'add', name, ...count, 'type', 'veth', 'peer', 'name', name, ...count, 'netns', peer.name);
+  node.ip(
+    'link',
+    'add',
+    name,
+    ...count,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    name,
+    ...count,
+    'netns',
+    peer.name,
+  );
   node.ip('address', 'add', '198.51.100.1/24', 'dev', name);
   peer.ip('address', 'add', '198.51.100.2/24', 'dev', name);
   for (const side of [node, peer]) side.ip('link', 'set', name, 'up');

@@ -8,7 +8,9 @@ import path from 'node:path';
 /** A compiled program. */
 export interface HostProgram {
   readonly executable: string;
-  /** Runs it and returns what it wrote to stdout. Throws when it ends with another status than 0. */
+  /**
+   * Runs it and returns what it wrote to stdout. Throws when it ends with another status than 0.
+   */
   run(args: readonly string[], input?: string): string;
   remove(): void;
 }
@@ -19,7 +21,16 @@ export function compileHostProgram(source: string): HostProgram {
   const executable = path.join(directory, 'program');
   const remove = (): void => fs.rmSync(directory, { recursive: true });
   try {
-    execFileSync('clang', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', source, '-o', executable]);
+    execFileSync('clang', [
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      '-Werror',
+      '-pthread',
+      source,
+      '-o',
+      executable,
+    ]);
   } catch (error) {
     remove();
     throw error;

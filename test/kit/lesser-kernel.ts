@@ -1,6 +1,8 @@
-// A kernel that lacks something, as far as bpf(2) goes: node lesser-kernel.ts COMMAND[,COMMAND] PROGRAM [ARGUMENT]…
+// A kernel that lacks something, as far as bpf(2) goes: node lesser-kernel.ts COMMAND[,COMMAND]
+// PROGRAM [ARGUMENT]…
 //
-// Becomes the program, for which those commands of bpf(2) answer EINVAL, which is what a kernel says that does not know them.
+// Becomes the program, for which those commands of bpf(2) answer EINVAL, which is what a kernel
+// says that does not know them.
 
 import koffi from 'koffi';
 
@@ -40,7 +42,9 @@ function filterOf(commands: readonly number[]): Buffer {
     instruction(LOAD_WORD, NUMBER_OFFSET),
     instruction(JUMP_IF_EQUAL, NR_BPF, 0, commands.length + 1),
     instruction(LOAD_WORD, ARGUMENT_OFFSET),
-    ...commands.map((command, index) => instruction(JUMP_IF_EQUAL, command, commands.length - index)),
+    ...commands.map((command, index) =>
+      instruction(JUMP_IF_EQUAL, command, commands.length - index),
+    ),
     instruction(RETURN, SECCOMP_RET_ALLOW),
     instruction(RETURN, SECCOMP_RET_ERRNO | EINVAL),
   ]);
@@ -59,6 +63,7 @@ const execv = libc.func('int execv(const char *path, const char **argv)');
 const fcntl = libc.func('int fcntl(int fd, int operation, ...)');
 // Node has them closed for whatever it becomes.
 for (const fd of [0, 1, 2]) fcntl(fd, F_SETFD, 'int', 0);
-if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, described) !== 0) throw new Error(`prctl: ${koffi.errno()}`);
+if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, described) !== 0)
+  throw new Error(`prctl: ${koffi.errno()}`);
 execv(program, [program, ...rest, null]);
 throw new Error(`execv ${program}: ${koffi.errno()}`);

@@ -1,4 +1,5 @@
-// What a helper has on a node, as text: taken before and after something that must change nothing of it.
+// What a helper has on a node, as text: taken before and after something that must change nothing
+// of it.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -21,14 +22,17 @@ export function pictureTree(directory: string): string[] {
   const stat = fs.lstatSync(directory, { bigint: true, throwIfNoEntry: false });
   if (stat === undefined) return [`${directory}: nothing`];
   const { mode, size, uid, ino, mtimeNs, ctimeNs } = stat;
-  const content = stat.isFile() && size > 0n && size < 65_536n ? fs.readFileSync(directory, 'latin1') : '';
+  const content =
+    stat.isFile() && size > 0n && size < 65_536n ? fs.readFileSync(directory, 'latin1') : '';
   const line = [directory, mode, size, uid, ino, mtimeNs, ctimeNs, content].join(' ');
   if (!stat.isDirectory()) return [line];
   const names = fs.readdirSync(directory).toSorted();
   return [line, ...names.flatMap((name) => pictureTree(path.join(directory, name)))];
 }
 
-/** Their entries come many at a time; others are arrays of programs or maps, and name those by id. */
+/**
+ * Their entries come many at a time; others are arrays of programs or maps, and name those by id.
+ */
 const BATCHED_TYPES: ReadonlySet<number> = new Set([MAP_TYPE.HASH, MAP_TYPE.ARRAY]);
 
 /** The kernel writes a value for each CPU, however small the room for it is. */
@@ -75,7 +79,12 @@ function picturePrograms(node: TestNetns): string[] {
     const hooks = ['ingress', 'egress'] as const;
     return hooks.flatMap((hook) => [
       ...(isTcxSupported()
-        ? [inNetns(node.netns, () => `${name} ${hook} ${queryTcx(Number(ifindex), hook).join(' ')}`)]
+        ? [
+            inNetns(
+              node.netns,
+              () => `${name} ${hook} ${queryTcx(Number(ifindex), hook).join(' ')}`,
+            ),
+          ]
         : []),
       node.tc('filter', 'show', 'dev', name, hook),
     ]);

@@ -1,5 +1,6 @@
-// Every way in which JavaScript that the netlink addon calls could end the process, done to our socket in a namespace of this
-// process's own. Run by test/netns/helper/kernel/netlink-socket.test.ts; prints what happened as JSON.
+// Every way in which JavaScript that the netlink addon calls could end the process, done to our
+// socket in a namespace of this process's own. Run by
+// test/netns/helper/kernel/netlink-socket.test.ts; prints what happened as JSON.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -28,7 +29,10 @@ function query(): Buffer {
 }
 
 /** Asks for the links; what the two callbacks do is the case. */
-async function ask(onMessage: (socket: NetlinkSocket) => void, onSent: (socket: NetlinkSocket) => void) {
+async function ask(
+  onMessage: (socket: NetlinkSocket) => void,
+  onSent: (socket: NetlinkSocket) => void,
+) {
   const socket = new NetlinkSocket(Protocol.ROUTE);
   let heard = 0;
   socket.on('message', () => {
@@ -50,7 +54,10 @@ function fail(text: string): never {
 
 const nothing = (): void => undefined;
 
-/** Once: what is left in the queue of ticks after one that threw would run in the addon's next callback. */
+/**
+ * Once: what is left in the queue of ticks after one that threw would run in the addon's next
+ * callback.
+ */
 function once(action: () => void): () => void {
   let isDone = false;
   return () => {
@@ -93,11 +100,17 @@ function exhaustion(): string {
 
 /** Makes events without reading any: nothing is read while a process is waited for. */
 function changeOften(): void {
-  const changes = Array.from({ length: CHANGES }, (_, count) => `link set left mtu ${1400 + count}`);
+  const changes = Array.from(
+    { length: CHANGES },
+    (_, count) => `link set left mtu ${1400 + count}`,
+  );
   execFileSync('ip', ['-batch', '-'], { input: changes.join('\n') });
 }
 
-/** More events than there is room for, while this process is too busy to read; then one that must be heard. */
+/**
+ * More events than there is room for, while this process is too busy to read; then one that must be
+ * heard.
+ */
 async function overrun(): Promise<Record<string, unknown>> {
   const rt = RtSocket.open();
   await createVethPair(rt, { name: 'left', mtu: 1500, peer: { name: 'right' } });
@@ -111,7 +124,11 @@ async function overrun(): Promise<Record<string, unknown>> {
   await sleep(SETTLE_MS);
   events.close();
   rt.close();
-  return { lost: heard.filter((kind) => kind === 'lost').length, heard: heard.length, afterwards: kinds };
+  return {
+    lost: heard.filter((kind) => kind === 'lost').length,
+    heard: heard.length,
+    afterwards: kinds,
+  };
 }
 
 unshareNetworkNamespace();

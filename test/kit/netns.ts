@@ -64,11 +64,17 @@ export async function runBatch({ name }: TestNetns, lines: readonly string[]): P
 }
 
 /**
- * Makes a veth pair `left` and `right` in one namespace, both switched on; gives the index of `left`. Without
- * processes, which take a second each in a VM without KVM. Neither end gets a link-local address by itself.
+ * Makes a veth pair `left` and `right` in one namespace, both switched on; gives the index of
+ * `left`. Without processes, which take a second each in a VM without KVM. Neither end gets a
+ * link-local address by itself.
  */
 export async function addPair({ rt, netns }: TestNetns, queues = 1): Promise<number> {
-  await createVethPair(rt, { name: 'left', mtu: 1500, peer: { name: 'right' }, numTxQueues: queues });
+  await createVethPair(rt, {
+    name: 'left',
+    mtu: 1500,
+    peer: { name: 'right' },
+    numTxQueues: queues,
+  });
   for (const name of ['left', 'right']) {
     inNetns(netns, () => writeSysctl(`net/ipv6/conf/${name}/addr_gen_mode`, '1'));
     await changeLink(rt, await indexOf(rt, name), { up: true });

@@ -1,4 +1,5 @@
-// Open vSwitch of a test's own: its daemons with files in a folder of theirs, and a datapath in a namespace of the test's.
+// Open vSwitch of a test's own: its daemons with files in a folder of theirs, and a datapath in a
+// namespace of the test's.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -34,7 +35,9 @@ export function startOpenVswitch(
       `--pidfile=${at(`${name}.pid`)}`,
       `--log-file=${at(`${name}.log`)}`,
     );
-    t.teardown(() => void process.kill(Number(fs.readFileSync(at(`${name}.pid`), 'utf8')), 'SIGKILL'));
+    t.teardown(
+      () => void process.kill(Number(fs.readFileSync(at(`${name}.pid`), 'utf8')), 'SIGKILL'),
+    );
   };
   run('ovsdb-tool', 'create', at('conf.db'), SCHEMA);
   start('ovsdb-server', at('conf.db'), `--remote=punix:${at('db.sock')}`);

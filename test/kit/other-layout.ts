@@ -1,4 +1,5 @@
-// podpace's programs in a layout that never was: the source with other sizes and places of what stands in its maps.
+// podpace's programs in a layout that never was: the source with other sizes and places of what
+// stands in its maps.
 
 import fs from 'node:fs';
 import path from 'node:path';

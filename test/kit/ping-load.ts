@@ -1,4 +1,5 @@
-// Echo requests out of a network namespace, as fast as they are asked for: no program at hand offers more than it has answers to.
+// Echo requests out of a network namespace, as fast as they are asked for: no program at hand
+// offers more than it has answers to.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
@@ -45,7 +46,12 @@ export function pingFrameBytes(messageBytes: number): number {
 export async function sendPings(
   t: ExecutionContext,
   netns: NetNamespace,
-  { to, bitsPerSec, messageBytes, ms }: { to: string; bitsPerSec: number; messageBytes: number; ms: number },
+  {
+    to,
+    bitsPerSec,
+    messageBytes,
+    ms,
+  }: { to: string; bitsPerSec: number; messageBytes: number; ms: number },
 ): Promise<void> {
   const fd = inNetns(netns, () => socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP));
   if (fd < 0) throw new Error(`socket: ${getSystemErrorName(-koffi.errno())}`);

@@ -24,7 +24,12 @@ export interface Answer {
   readonly details?: string;
   readonly supportedVersions?: readonly string[];
   readonly interfaces?: readonly { name: string; mac?: string; mtu?: number; sandbox?: string }[];
-  readonly ips?: readonly { version?: string; interface?: number; address: string; gateway?: string }[];
+  readonly ips?: readonly {
+    version?: string;
+    interface?: number;
+    address: string;
+    gateway?: string;
+  }[];
   readonly routes?: readonly { dst: string; gw?: string }[];
   readonly dns?: JsonObject;
 }
@@ -67,5 +72,10 @@ export async function callPlugin(call: PluginCall): Promise<Outcome> {
     ...call.edges,
   };
   const status = await runPlugin(edges, commands, 'CNI podpace plugin version test');
-  return { status, stdout, stderr, answer: stdout === '' ? undefined : (JSON.parse(stdout) as Answer) };
+  return {
+    status,
+    stdout,
+    stderr,
+    answer: stdout === '' ? undefined : (JSON.parse(stdout) as Answer),
+  };
 }

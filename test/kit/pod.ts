@@ -39,18 +39,30 @@ export function hostLocalConfig(
     cniVersion: '1.0.0',
     name: 'pods',
     type: 'podpace',
-    ipam: { type: 'host-local', dataDir: node.dataDir, ranges: ranges.map((range) => [range]), routes },
+    ipam: {
+      type: 'host-local',
+      dataDir: node.dataDir,
+      ranges: ranges.map((range) => [range]),
+      routes,
+    },
     ...more,
   };
 }
 
 /** A sandbox on a node of its own, not yet added. */
-export function makePod(t: ExecutionContext, addressing: Addressing = V4, more: JsonObject = {}): Pod {
+export function makePod(
+  t: ExecutionContext,
+  addressing: Addressing = V4,
+  more: JsonObject = {},
+): Pod {
   const node = makeNode(t);
   return { node, sandbox: makeNetns(t, 'pod'), config: hostLocalConfig(node, addressing, more) };
 }
 
-/** Calls the plugin for a pod, with more keys in its configuration and more variables in its environment. */
+/**
+ * Calls the plugin for a pod, with more keys in its configuration and more variables in its
+ * environment.
+ */
 export function call(
   pod: Pod,
   command: string,

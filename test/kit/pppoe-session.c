@@ -1,6 +1,7 @@
 /*
- * A session of PPPoE without discovery and negotiation, for which there would have to be another end: DEVICE, the other
- * end's hardware address, NAME and ADDRESS of the interface. It lasts as long as this program.
+ * A session of PPPoE without discovery and negotiation, for which there would have to be another
+ * end: DEVICE, the other end's hardware address, NAME and ADDRESS of the interface. It lasts as
+ * long as this program.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -52,8 +53,8 @@ int main(int count, char **arguments)
 	check(ioctl(channel_fd, PPPIOCCONNECT, &unit), "PPPIOCCONNECT");
 
 	snprintf(command, sizeof(command),
-		 "ip link set ppp%d name %s && ip address add %s dev %s && ip link set %s up", unit, arguments[3],
-		 arguments[4], arguments[3], arguments[3]);
+		 "ip link set ppp%d name %s && ip address add %s dev %s && ip link set %s up", unit,
+		 arguments[3], arguments[4], arguments[3], arguments[3]);
 	if (system(command))
 		return 1;
 	pause();

@@ -18,8 +18,8 @@ const HELD_TURNS = 10;
 const HELD_MS = 50;
 
 /**
- * Opens the links of a helper's programs, as whoever lists them does: they do not end before that one lets them go. What several
- * processors do now and then is so the case on one too.
+ * Opens the links of a helper's programs, as whoever lists them does: they do not end before that
+ * one lets them go. What several processors do now and then is so the case on one too.
  */
 function holdLinks({ pinDir }: TestHelper): number[] {
   const directory = path.join(pinDir, 'links');
@@ -28,12 +28,17 @@ function holdLinks({ pinDir }: TestHelper): number[] {
 }
 
 /** Attaches and detaches, so many times, without any pause. */
-export async function reattach(helper: TestHelper, params: AttachParams, turns: number): Promise<Reattached> {
+export async function reattach(
+  helper: TestHelper,
+  params: AttachParams,
+  turns: number,
+): Promise<Reattached> {
   const refused: string[] = [];
   const missing: string[] = [];
   let held: number[] = [];
   for (let turn = 0; turn < turns; turn += 1) {
-    const note = (texts: string[]) => (error: Error) => void texts.push(`turn ${turn}: ${error.message}`);
+    const note = (texts: string[]) => (error: Error) =>
+      void texts.push(`turn ${turn}: ${error.message}`);
     const attached = helper.ask('attach', params).catch(note(refused));
     if (held.length > 0) await sleep(HELD_MS);
     for (const fd of held) fs.closeSync(fd);

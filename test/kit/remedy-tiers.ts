@@ -1,4 +1,5 @@
-// In which tier each remedy is carried out: those that need a kernel with fq in vm, the others in netns.
+// In which tier each remedy is carried out: those that need a kernel with fq in vm, the others in
+// netns.
 
 import type { remedies } from '../../helper/protocol/remedies.ts';
 
@@ -27,7 +28,10 @@ export const REMEDY_TIERS = {
   lostRecord: 'netns',
 } as const satisfies Readonly<Record<RemedyName, 'netns' | 'vm'>>;
 
-/** Names of the remedies that a tier carries out: its table of cases lacks none of them, or its types do not fit. */
+/**
+ * Names of the remedies that a tier carries out: its table of cases lacks none of them, or its
+ * types do not fit.
+ */
 export type RemedyOf<Tier extends 'netns' | 'vm'> = {
   [Name in RemedyName]: (typeof REMEDY_TIERS)[Name] extends Tier ? Name : never;
 }[RemedyName];

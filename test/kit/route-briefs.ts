@@ -17,7 +17,10 @@ function attribute(type: number, value: Buffer): Buffer {
   return Buffer.concat([header, value]);
 }
 
-/** Payload of the RTM_NEWROUTE of a route, with its several next hops and the number of its nexthop object if it has them. */
+/**
+ * Payload of the RTM_NEWROUTE of a route, with its several next hops and the number of its nexthop
+ * object if it has them.
+ */
 export function routePayload({ nextHopIndexes, ...route }: Route, nexthopId?: number): Buffer {
   const parts = [encodeNewRoute(route)];
   if (nextHopIndexes !== undefined) {
@@ -49,7 +52,9 @@ function u32(value: number): Buffer {
 export function nexthopPayload({ id, ifindex, members }: Nexthop): Buffer {
   const parts = [Buffer.alloc(NHMSG_BYTES), attribute(NHA_ID, u32(id))];
   if (ifindex !== undefined) parts.push(attribute(NHA_OIF, u32(ifindex)));
-  const group = members.map((member) => Buffer.concat([u32(member), Buffer.alloc(NEXTHOP_GRP_BYTES - 4)]));
+  const group = members.map((member) =>
+    Buffer.concat([u32(member), Buffer.alloc(NEXTHOP_GRP_BYTES - 4)]),
+  );
   if (group.length > 0) parts.push(attribute(NHA_GROUP, Buffer.concat(group)));
   return Buffer.concat(parts);
 }
@@ -62,6 +67,7 @@ export function briefOf(route: Route, nexthopId?: number): RouteBrief | undefine
 /** How far routes lead. */
 export function reachesOf(routes: readonly Route[]): ReachByDevice {
   const reaches = new Reaches();
-  for (const brief of routes.map((route) => briefOf(route))) if (brief !== undefined) reaches.add(brief);
+  for (const brief of routes.map((route) => briefOf(route)))
+    if (brief !== undefined) reaches.add(brief);
   return reaches.byDevice;
 }

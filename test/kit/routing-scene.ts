@@ -81,7 +81,14 @@ export async function makeRoutingScene(
   const cnitool = path.join(buildDirectory, 'tools/cnitool');
   const call = (verb: 'add' | 'del' | 'check', pod: 'one' | 'two' = 'one'): Promise<string> => {
     const netns = bed.pods.get(pod) ?? '';
-    return callPlugins({ verb, network, bed, cnitool, netns, capabilityArguments: JSON.stringify(caps) });
+    return callPlugins({
+      verb,
+      network,
+      bed,
+      cnitool,
+      netns,
+      capabilityArguments: JSON.stringify(caps),
+    });
   };
   undo.defer('take the pods away', async () => {
     for (const pod of ['one', 'two'] as const) await call('del', pod);
@@ -93,7 +100,10 @@ export async function makeRoutingScene(
   return scene;
 }
 
-/** Packets that the node's IP stack has forwarded, of both families: Ip: ForwDatagrams, Ip6OutForwDatagrams. */
+/**
+ * Packets that the node's IP stack has forwarded, of both families: Ip: ForwDatagrams,
+ * Ip6OutForwDatagrams.
+ */
 export function forwardedByStack({ bed }: Pick<RoutingScene, 'bed'>): number {
   const netns = openNetns(bed.node);
   try {
@@ -115,7 +125,10 @@ export function forwardedByStack({ bed }: Pick<RoutingScene, 'bed'>): number {
 
 export const PINGS = 5;
 
-/** Pings from a pod (from the peer with `isFromPeer`); what busybox's ping prints. Its options come last. */
+/**
+ * Pings from a pod (from the peer with `isFromPeer`); what busybox's ping prints. Its options come
+ * last.
+ */
 export async function ping(
   { bed }: Pick<RoutingScene, 'bed'>,
   to: string,
@@ -127,15 +140,18 @@ export async function ping(
   const netns = isFromPeer ? bed.peer : (bed.pods.get('one') ?? '');
   const family = to.includes(':') ? '-6' : '-4';
   const pings = ['-c', String(PINGS), '-i', '0.05', '-W', '2', ...options];
-  const { stdout, stderr } = spawnSync(...inNamespace(netns, 'busybox', 'ping', family, ...pings, to), {
-    encoding: 'utf8',
-  });
+  const { stdout, stderr } = spawnSync(
+    ...inNamespace(netns, 'busybox', 'ping', family, ...pings, to),
+    {
+      encoding: 'utf8',
+    },
+  );
   return stdout + stderr;
 }
 
 /**
- * Takes something away until it is missed: a reconciliation, which comes every 10 s, may be faster than who looks. Returns the
- * problems of all attachments, and what CHECK says of the first pod.
+ * Takes something away until it is missed: a reconciliation, which comes every 10 s, may be faster
+ * than who looks. Returns the problems of all attachments, and what CHECK says of the first pod.
  */
 export async function missedAfter(
   scene: RoutingScene,
@@ -157,4 +173,5 @@ export async function problemsOf(scene: RoutingScene): Promise<string> {
 
 export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> =>
   askNode(scene.bed, 'status', {});
-export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> => askNode(scene.bed, 'list', {});
+export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> =>
+  askNode(scene.bed, 'list', {});

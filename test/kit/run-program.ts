@@ -11,7 +11,11 @@ export interface Ended {
 }
 
 /** Runs a program with nothing to read. It is ended after `timeoutMs`. */
-export function runProgram(file: string, args: readonly string[], timeoutMs = 60_000): Promise<Ended> {
+export function runProgram(
+  file: string,
+  args: readonly string[],
+  timeoutMs = 60_000,
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs });
     let [stdout, stderr] = ['', ''];

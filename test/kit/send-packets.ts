@@ -1,5 +1,6 @@
-// Child process of test/bpf/exactness.test.ts: sends packets through a pinned `enter`. Its argument is the pin. A line
-// on stdin, `id wireLen count`, makes it send; it answers with the last packet's verdict.
+// Child process of test/bpf/exactness.test.ts: sends packets through a pinned `enter`. Its argument
+// is the pin. A line on stdin, `id wireLen count`, makes it send; it answers with the last packet's
+// verdict.
 
 import { createInterface } from 'node:readline';
 import { openPinned } from '../../helper/kernel/bpf.ts';

@@ -1,6 +1,8 @@
-// Datagrams whose socket says when they are to leave (SO_TXTIME), and the kernel's word on when each has come.
+// Datagrams whose socket says when they are to leave (SO_TXTIME), and the kernel's word on when
+// each has come.
 //
-// By system calls of this process: Node has no binding for ancillary data, and no program at hand asks for a time.
+// By system calls of this process: Node has no binding for ancillary data, and no program at hand
+// asks for a time.
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,7 +25,10 @@ const SO_PRIORITY = 12;
 const SO_TXTIME = 61;
 const SIOCGSTAMPNS = 0x8907;
 
-/** Sizes of struct sockaddr_in, timespec, sock_txtime, iovec, cmsghdr with a u64 behind it, and msghdr: 64 bits. */
+/**
+ * Sizes of struct sockaddr_in, timespec, sock_txtime, iovec, cmsghdr with a u64 behind it, and
+ * msghdr: 64 bits.
+ */
 const SIZES = { address: 16, time: 16, option: 8, vector: 16, control: 24, message: 56 } as const;
 
 /** How long nothing more may come before all has come: longer than any horizon. */
@@ -44,7 +49,9 @@ const libc = koffi.load(null);
 const CALLS = {
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, void *address, unsigned int size)'),
-  setsockopt: libc.func('int setsockopt(int fd, int level, int option, void *value, unsigned int size)'),
+  setsockopt: libc.func(
+    'int setsockopt(int fd, int level, int option, void *value, unsigned int size)',
+  ),
   sendmsg: libc.func('long sendmsg(int fd, void *message, int flags)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
   clock_gettime: libc.func('int clock_gettime(int clock, void *time)'),
@@ -104,7 +111,10 @@ export interface Datagrams {
   readonly priority?: number;
 }
 
-/** struct cmsghdr with the time at which a datagram is to leave (SCM_TXTIME, which is SO_TXTIME); the socket says by which clock. */
+/**
+ * struct cmsghdr with the time at which a datagram is to leave (SCM_TXTIME, which is SO_TXTIME);
+ * the socket says by which clock.
+ */
 function askFor(fd: number, clock: TxtimeClock, atNs: bigint): Buffer {
   const option = Buffer.alloc(SIZES.option);
   option.writeInt32LE(CLOCK_IDS[clock]);
@@ -118,7 +128,16 @@ function askFor(fd: number, clock: TxtimeClock, atNs: bigint): Buffer {
 }
 
 /** Sends by a socket of its own. */
-function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, atNs, priority }: Datagrams): void {
+function sendAll({
+  from,
+  to,
+  count,
+  payloadBytes,
+  clock,
+  aheadMs = 0,
+  atNs,
+  priority,
+}: Datagrams): void {
   const fd = openSocket(from);
   try {
     const [address, payload] = [encodeSocketAddress(to.address, PORT), Buffer.alloc(payloadBytes)];
@@ -134,7 +153,8 @@ function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, atNs, prio
       value.writeInt32LE(priority);
       call('setsockopt', fd, SOL_SOCKET, SO_PRIORITY, value, value.length);
     }
-    const control = clock && askFor(fd, clock, atNs ?? readClock(clock) + BigInt(aheadMs) * 1_000_000n);
+    const control =
+      clock && askFor(fd, clock, atNs ?? readClock(clock) + BigInt(aheadMs) * 1_000_000n);
     if (control !== undefined) {
       message.writeBigUInt64LE(koffi.address(control), 32);
       message.writeBigUInt64LE(BigInt(control.length), 40);
@@ -145,7 +165,10 @@ function sendAll({ from, to, count, payloadBytes, clock, aheadMs = 0, atNs, prio
   }
 }
 
-/** The wall clock at which each datagram has come to a socket, in ns, when nothing has come any more for a while. */
+/**
+ * The wall clock at which each datagram has come to a socket, in ns, when nothing has come any more
+ * for a while.
+ */
 async function arrivalsAt(fd: number): Promise<bigint[]> {
   const [datagram, time] = [Buffer.alloc(MAX_DATAGRAM), Buffer.alloc(SIZES.time)];
   const receive = (): bigint | undefined => {
@@ -169,14 +192,18 @@ async function arrivalsAt(fd: number): Promise<bigint[]> {
   return times;
 }
 
-/** Sends datagrams; gives when each has come, in ms after the sending began. Those that were lost are not there. */
+/**
+ * Sends datagrams; gives when each has come, in ms after the sending began. Those that were lost
+ * are not there.
+ */
 export async function deliver(datagrams: Datagrams): Promise<number[]> {
   const fd = openSocket(datagrams.to.netns);
   try {
     const address = encodeSocketAddress('0.0.0.0', PORT);
     call('bind', fd, address, address.length);
-    // From the first question on the kernel notes it of every datagram; of none there is no answer yet. It begins a little
-    // later (net_enable_timestamp), and until then answers with the time of the question.
+    // From the first question on the kernel notes it of every datagram; of none there is no answer
+    // yet. It begins a little later (net_enable_timestamp), and until then answers with the time of
+    // the question.
     CALLS.ioctl(fd, SIOCGSTAMPNS, Buffer.alloc(SIZES.time));
     await sleep(BEGIN_MS);
     const beganAt = readClock('CLOCK_REALTIME');

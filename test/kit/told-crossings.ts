@@ -1,5 +1,5 @@
-// Ways past a cap that nothing can hold: `status` and `list` have to name them, within five seconds where it can be seen by looking
-// at what is there, within fifteen where only the books see it.
+// Ways past a cap that nothing can hold: `status` and `list` have to name them, within five seconds
+// where it can be seen by looking at what is there, within fifteen where only the books see it.
 
 import type { ExecutionContext } from 'ava';
 import { inTurn, makeClsact, type Scene } from './crossing-scene.ts';
@@ -23,7 +23,10 @@ export interface ToldCrossing {
 
 /** A device that leads to the peer, and no route of the node to it. */
 function addLeak({ node, peer }: Scene): void {
-  inTurn(node, [`link add leak0 type veth peer name leak0 netns ${peer.name}`, 'link set leak0 up']);
+  inTurn(node, [
+    `link add leak0 type veth peer name leak0 netns ${peer.name}`,
+    'link set leak0 up',
+  ]);
   inTurn(peer, ['link set leak0 up']);
 }
 
@@ -45,12 +48,21 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       const place = { device: 'pod0', hook: 'ingress', isFirst: false } as const;
       await putProgram(t, scene.node, place, redirectCode(indexOf(scene.node, 'leak0')));
     },
-    ...{ as: /vanish between pod0 and the exits, and leak0/, withinMs: BY_BOOKS_MS, device: 'leak0' },
+    ...{
+      as: /vanish between pod0 and the exits, and leak0/,
+      withinMs: BY_BOOKS_MS,
+      device: 'leak0',
+    },
   },
   'a program behind that takes the signs off': {
     isUsual: true,
     make: async (t, { node }) => {
-      await putProgram(t, node, { device: 'pod0', hook: 'ingress', isFirst: false }, unsigningCode());
+      await putProgram(
+        t,
+        node,
+        { device: 'pod0', hook: 'ingress', isFirst: false },
+        unsigningCode(),
+      );
     },
     as: /vanish between pod0 and the exits, and more leaves by uplink without a sign of podpace/,
     withinMs: BY_BOOKS_MS,
@@ -61,7 +73,10 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       const takeOff = putXdp(t, node, 'pod0', redirectCode(indexOf(node, 'uplink')));
       t.teardown(takeOff);
     },
-    ...{ as: /the classifier has not seen them, and uplink sends more since/, withinMs: BY_BOOKS_MS },
+    ...{
+      as: /the classifier has not seen them, and uplink sends more since/,
+      withinMs: BY_BOOKS_MS,
+    },
   },
   'a route by a device that is not among the uplinks that were named': {
     flags: ['--uplink', 'uplink'],

@@ -1,6 +1,10 @@
-// Tunnels of each kind that adds to packets what is not plain to see: how one is made on a node, and what it should be charged.
+// Tunnels of each kind that adds to packets what is not plain to see: how one is made on a node,
+// and what it should be charged.
 
-/** Ends of the uplink between node and peer, an address that packets are sent to through the tunnel, and whose it is. */
+/**
+ * Ends of the uplink between node and peer, an address that packets are sent to through the tunnel,
+ * and whose it is.
+ */
 export const NODE = '198.51.100.1';
 export const PEER = '198.51.100.2';
 export const PEER6 = '2001:db8:1::2';
@@ -11,7 +15,10 @@ const FAR_MAC = '02:00:00:00:00:02';
 /** What podpaced is told that a process adds: this one sends what it reads by UDP. */
 export const TUN_BYTES = 14 + 20 + 8;
 
-/** A tunnel `exit` on the node. Nothing need be at its other end: frames are counted at the peer's uplink. */
+/**
+ * A tunnel `exit` on the node. Nothing need be at its other end: frames are counted at the peer's
+ * uplink.
+ */
 export interface TunnelKind {
   /** Of `ip` in the node's namespace; {peer} is the name of the peer's. */
   readonly commands: readonly string[];
@@ -22,13 +29,18 @@ export interface TunnelKind {
   readonly module?: string;
   /** Modules that nothing loads by itself. */
   readonly loads?: readonly string[];
-  /** Commands that run as long as the test, with {node} for the namespace and {pppoe} for pppoe-session.c. */
+  /**
+   * Commands that run as long as the test, with {node} for the namespace and {pppoe} for
+   * pppoe-session.c.
+   */
   readonly processes?: readonly string[];
   /** One of the few that stand for the rest. */
   readonly isUsual?: true;
 }
 
-/** What each exit of these takes to be reached; those of layer 2 do not know who has the address. */
+/**
+ * What each exit of these takes to be reached; those of layer 2 do not know who has the address.
+ */
 const UP = ['address add 203.0.113.1/24 dev exit', 'link set exit up'];
 const NEIGHBOUR = `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`;
 
@@ -108,9 +120,13 @@ const REDUNDANT = (protocol: number): TunnelKind => ({
 });
 
 export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
-  'GRE with key, checksum and sequence': routed(`exit type gre ${ENDS} key 5 csum seq`, 14 + 20 + 16, {
-    isUsual: true,
-  }),
+  'GRE with key, checksum and sequence': routed(
+    `exit type gre ${ENDS} key 5 csum seq`,
+    14 + 20 + 16,
+    {
+      isUsual: true,
+    },
+  ),
   'GRE without a far end of its own': {
     commands: [
       `link add exit type gre local ${NODE} key 5`,
@@ -121,16 +137,23 @@ export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
   },
   'gretap with key': bridged(`exit type gretap ${ENDS} key 5`, 14 + 20 + 8),
   'GRE in IPv6 with an encapsulation limit': routed(`exit type ip6gre ${ENDS6}`, 14 + 40 + 8 + 4),
-  'IPv6 tunnel with an encapsulation limit': routed(`exit type ip6tnl mode any ${ENDS6}`, 14 + 40 + 8, {
-    isUsual: true,
-  }),
+  'IPv6 tunnel with an encapsulation limit': routed(
+    `exit type ip6tnl mode any ${ENDS6}`,
+    14 + 40 + 8,
+    {
+      isUsual: true,
+    },
+  ),
   'IPv6 tunnel without one': routed(`exit type ip6tnl mode any ${ENDS6} encaplimit none`, 14 + 40),
   SIT: routed(`exit type sit mode any ${ENDS}`, 14 + 20),
   'IPIP in GUE': inUdp('ipip', 'gue', 14 + 20 + 8 + 4),
   'IPIP in FOU': inUdp('ipip', 'fou', 14 + 20 + 8),
   'GRE in FOU': inUdp('gre', 'fou', 14 + 20 + 8 + 4),
   'ERSPAN type I': bridged(`exit type erspan ${ENDS} erspan_ver 0`, 14 + 20 + 4),
-  'ERSPAN type II': bridged(`exit type erspan seq key 10 ${ENDS} erspan_ver 1 erspan 123`, 14 + 20 + 8 + 8),
+  'ERSPAN type II': bridged(
+    `exit type erspan seq key 10 ${ENDS} erspan_ver 1 erspan 123`,
+    14 + 20 + 8 + 8,
+  ),
   'ERSPAN type III': bridged(
     `exit type erspan seq key 10 ${ENDS} erspan_ver 2 erspan_dir egress erspan_hwid 4`,
     14 + 20 + 8 + 12,
@@ -167,7 +190,12 @@ export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
   },
   'L2TP in IP without its sublayer': l2tp('encap ip', 14 + 20 + 4, ' l2spec_type none'),
   'Geneve with options': {
-    ...external('geneve', `ip id 7 dst ${PEER} geneve_opts 0102:80:0011223344556677`, 14 + 20 + 8 + 8, true),
+    ...external(
+      'geneve',
+      `ip id 7 dst ${PEER} geneve_opts 0102:80:0011223344556677`,
+      14 + 20 + 8 + 8,
+      true,
+    ),
     isUsual: true,
   },
   'VXLAN in IPv6 by its routes': external(

@@ -1,4 +1,5 @@
-// UDP out of network namespaces by sockets of this process: no program is started, which takes a second in a VM.
+// UDP out of network namespaces by sockets of this process: no program is started, which takes a
+// second in a VM.
 
 import dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +10,10 @@ import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
 export const FRAME_BYTES = 1514;
 const HEADER_BYTES = 14 + 20 + 8;
 const PAYLOAD_BYTES = FRAME_BYTES - HEADER_BYTES;
-/** The discard port. Nobody listens there; what the receiver says of it disturbs no socket that is not connected. */
+/**
+ * The discard port. Nobody listens there; what the receiver says of it disturbs no socket that is
+ * not connected.
+ */
 const PORT = 9;
 const TICK_MS = 5;
 
@@ -23,10 +27,17 @@ export interface Flow {
 }
 
 /** A socket in a namespace, closed after the test. */
-export function openSender(t: ExecutionContext, netns: NetNamespace, family: 4 | 6 = 4): dgram.Socket {
+export function openSender(
+  t: ExecutionContext,
+  netns: NetNamespace,
+  family: 4 | 6 = 4,
+): dgram.Socket {
   // The socket is made by bind, and at once only when no name has to be looked up.
   const type = family === 4 ? 'udp4' : 'udp6';
-  const socket = dgram.createSocket({ type, lookup: (name, _options, done) => done(null, name, family) });
+  const socket = dgram.createSocket({
+    type,
+    lookup: (name, _options, done) => done(null, name, family),
+  });
   t.teardown(() => void socket.close());
   socket.on('error', (error) => t.fail(`a sender: ${error.message}`));
   const address = family === 4 ? '0.0.0.0' : '::';
@@ -35,8 +46,9 @@ export function openSender(t: ExecutionContext, netns: NetNamespace, family: 4 |
 }
 
 /**
- * Sends datagrams by all flows for so many milliseconds. Resolves with the longest time in between in which it sent nothing: this
- * process is also the one that compiles, collects garbage and waits for files.
+ * Sends datagrams by all flows for so many milliseconds. Resolves with the longest time in between
+ * in which it sent nothing: this process is also the one that compiles, collects garbage and waits
+ * for files.
  */
 export async function sendAll(flows: readonly Flow[], durationMs: number): Promise<number> {
   const beginMs = performance.now();

@@ -5,7 +5,10 @@ import fc from 'fast-check';
 import { WireError } from '../../helper/wire/attributes.ts';
 import { anyBytes, nearlyMessages } from './arbitraries.ts';
 
-/** Feeds a decoder any bytes, and bytes that look like its messages; fails on an error of another class. */
+/**
+ * Feeds a decoder any bytes, and bytes that look like its messages; fails on an error of another
+ * class.
+ */
 export function decodesAnything(
   t: ExecutionContext,
   decode: (bytes: Buffer) => unknown,

@@ -1,5 +1,5 @@
-// A node whose uplink refuses caps, since somebody's shaper is on it, and pods that are added to it by the built plugin under
-// `onUnenforceable: allow`.
+// A node whose uplink refuses caps, since somebody's shaper is on it, and pods that are added to it
+// by the built plugin under `onUnenforceable: allow`.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -7,7 +7,13 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { JsonObject } from '../../cni/types.ts';
-import { addPod, addUplink, makeHelperDirectories, PODPACED, type HelperDirectories } from './helper.ts';
+import {
+  addPod,
+  addUplink,
+  makeHelperDirectories,
+  PODPACED,
+  type HelperDirectories,
+} from './helper.ts';
 import { makeNetns, type TestNetns } from './netns.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
@@ -26,7 +32,20 @@ export function makeWishScene(t: ExecutionContext): WishScene {
   t.timeout(300_000);
   const [node, peer, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
   addUplink(node, peer, 'uplink', 1);
-  node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'tbf', 'rate', '1gbit', 'burst', '1mb', 'latency', '10ms');
+  node.tc(
+    'qdisc',
+    'add',
+    'dev',
+    'uplink',
+    'root',
+    'tbf',
+    'rate',
+    '1gbit',
+    'burst',
+    '1mb',
+    'latency',
+    '10ms',
+  );
   const socket = path.join(directories.run, 'helper.sock');
   return { node, directories, socket, wishes: path.join(directories.run, 'wishes') };
 }
@@ -45,7 +64,9 @@ export interface Called {
   readonly stdout: string;
 }
 
-/** Calls the plugin, chained, with a cap of 10 Mbit/s out of the pod, and more keys and variables. */
+/**
+ * Calls the plugin, chained, with a cap of 10 Mbit/s out of the pod, and more keys and variables.
+ */
 export function call(
   { node, socket }: WishScene,
   command: string,
@@ -56,21 +77,28 @@ export function call(
   const config = {
     ...{ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket, onUnenforceable: 'allow' },
     ...{ egressRate: 10_000_000, egressBurst: 80_000 },
-    prevResult: { cniVersion: '1.1.0', interfaces: [{ name: 'eth0', sandbox: `/run/netns/${pod.name}` }] },
+    prevResult: {
+      cniVersion: '1.1.0',
+      interfaces: [{ name: 'eth0', sandbox: `/run/netns/${pod.name}` }],
+    },
     ...more,
   };
-  const { status, stdout, stderr } = spawnSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACE], {
-    env: {
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: `c-${pod.name}`,
-      CNI_NETNS: `/run/netns/${pod.name}`,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: '/usr/lib/cni',
-      ...env,
+  const { status, stdout, stderr } = spawnSync(
+    'nsenter',
+    [`--net=/run/netns/${node.name}`, PODPACE],
+    {
+      env: {
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: `c-${pod.name}`,
+        CNI_NETNS: `/run/netns/${pod.name}`,
+        CNI_IFNAME: 'eth0',
+        CNI_PATH: '/usr/lib/cni',
+        ...env,
+      },
+      input: JSON.stringify(config),
+      encoding: 'utf8',
     },
-    input: JSON.stringify(config),
-    encoding: 'utf8',
-  });
+  );
   return { status, stdout, stderr };
 }
 

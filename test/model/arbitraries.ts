@@ -1,4 +1,5 @@
-// Generators for the departure step: rates, packets and clocks over their whole ranges, dense where it matters.
+// Generators for the departure step: rates, packets and clocks over their whole ranges, dense where
+// it matters.
 
 import fc from 'fast-check';
 import {
@@ -22,14 +23,24 @@ function logarithmic(min: bigint, max: bigint): fc.Arbitrary<bigint> {
   const bits = (value: bigint): number => value.toString(2).length;
   return fc
     .integer({ min: bits(min), max: bits(max) })
-    .chain((length) => fc.bigInt({ min: 1n << BigInt(length - 1), max: (1n << BigInt(length)) - 1n }))
+    .chain((length) =>
+      fc.bigInt({ min: 1n << BigInt(length - 1), max: (1n << BigInt(length)) - 1n }),
+    )
     .map((value) => (value < min ? min : value > max ? max : value));
 }
 
 /** Rates from 1 kbit/s to 1 Pbit/s, those that people set among them. */
 export const rates: fc.Arbitrary<bigint> = fc.oneof(
   logarithmic(RATE_MIN_BYTES_PER_SEC, RATE_MAX_BYTES_PER_SEC),
-  fc.constantFrom(125n, 125_000n, 1_250_000n, 12_500_000n, 125_000_000n, 1_250_000_000n, 125_000_000_000n),
+  fc.constantFrom(
+    125n,
+    125_000n,
+    1_250_000n,
+    12_500_000n,
+    125_000_000n,
+    1_250_000_000n,
+    125_000_000_000n,
+  ),
 );
 
 /** Durations that fit 32 bits of nanoseconds. */
@@ -38,7 +49,10 @@ export const durations: fc.Arbitrary<bigint> = fc.oneof(
   fc.constantFrom(0n, 1_000_000n, 50_000_000n, U32_MAX),
 );
 
-/** Settings over their whole range; those that the step holds to narrower ones are in the narrow range. */
+/**
+ * Settings over their whole range; those that the step holds to narrower ones are in the narrow
+ * range.
+ */
 export const configs: fc.Arbitrary<Config> = fc.record({
   rateBytesPerSec: rates,
   horizonNs: durations.map((ns) => (ns < HORIZON_MIN_NS ? HORIZON_MIN_NS + ns : ns)),
@@ -77,7 +91,9 @@ const gapsWithMonths: fc.Arbitrary<bigint> = fc.oneof(
   { weight: 1, arbitrary: logarithmic(1n << 30n, 1n << 54n) },
 );
 
-/** What may stand in skb->tstamp: nothing, a time shortly after now, or the time of another clock. */
+/**
+ * What may stand in skb->tstamp: nothing, a time shortly after now, or the time of another clock.
+ */
 function tstampsAfter(nowNs: bigint): fc.Arbitrary<bigint> {
   return fc.oneof(
     { weight: 12, arbitrary: fc.constant(0n) },
@@ -88,7 +104,10 @@ function tstampsAfter(nowNs: bigint): fc.Arbitrary<bigint> {
   );
 }
 
-/** Flows: a few that come again and again, many, and some that all fall into one set of the flow table. */
+/**
+ * Flows: a few that come again and again, many, and some that all fall into one set of the flow
+ * table.
+ */
 const flowHashes: fc.Arbitrary<number> = fc.oneof(
   { weight: 3, arbitrary: fc.integer({ min: 1, max: 4 }) },
   { weight: 2, arbitrary: fc.integer({ min: 0, max: 30 }).map((flow) => flow * 32) },
@@ -117,7 +136,10 @@ function sequencesOf(
   gapsBetween: fc.Arbitrary<bigint>,
 ): fc.Arbitrary<readonly Packet[]> {
   return fc
-    .tuple(logarithmic(1n, 1n << 60n), fc.array(gapsBetween, { minLength: 1, maxLength: 120, size: 'max' }))
+    .tuple(
+      logarithmic(1n, 1n << 60n),
+      fc.array(gapsBetween, { minLength: 1, maxLength: 120, size: 'max' }),
+    )
     .chain(([firstNs, sequence]) => {
       let nowNs = firstNs;
       const times = sequence.map((gap) => (nowNs += gap));
@@ -126,7 +148,10 @@ function sequencesOf(
 }
 
 /** Packets of one aggregate, in the order of time. */
-export const packetSequences: fc.Arbitrary<readonly Packet[]> = sequencesOf(wireLengths, gapsWithMonths);
+export const packetSequences: fc.Arbitrary<readonly Packet[]> = sequencesOf(
+  wireLengths,
+  gapsWithMonths,
+);
 
 /** Packets as they come on an Ethernet link, close enough to make a queue. */
 export const usualSequences: fc.Arbitrary<readonly Packet[]> = sequencesOf(
@@ -168,7 +193,10 @@ const anyConfigs: fc.Arbitrary<Config> = fc.record({
 function eventsAround(packet: Packet): fc.Arbitrary<Event> {
   const damage = fc.record({
     kind: fc.constant('damage' as const),
-    clock: fc.record({ lastNs: clocksAround(packet.nowNs), prepaid: fc.bigInt({ min: 0n, max: 0xffffn }) }),
+    clock: fc.record({
+      lastNs: clocksAround(packet.nowNs),
+      prepaid: fc.bigInt({ min: 0n, max: 0xffffn }),
+    }),
     isTwofold: fc.boolean(),
   });
   const config = fc

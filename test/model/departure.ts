@@ -1,4 +1,5 @@
-// The oracle of the departure step: what bpf/departure.h must do, said again in integers without bounds.
+// The oracle of the departure step: what bpf/departure.h must do, said again in integers without
+// bounds.
 
 import { FlowTable, type Flow } from './flow-table.ts';
 
@@ -39,7 +40,9 @@ export interface Config {
   readonly intervalNs: bigint;
 }
 
-/** The link is busy until lastNs, of whose last nanosecond `prepaid` units of 2^-16 ns are unused. */
+/**
+ * The link is busy until lastNs, of whose last nanosecond `prepaid` units of 2^-16 ns are unused.
+ */
 export interface Clock {
   readonly lastNs: bigint;
   readonly prepaid: bigint;
@@ -62,7 +65,14 @@ export interface Packet {
 }
 
 /** `enum departure_verdict`, in its order. */
-export const VERDICTS = ['depart', 'sparse', 'marked', 'drop-horizon', 'drop-aqm', 'drop-flow'] as const;
+export const VERDICTS = [
+  'depart',
+  'sparse',
+  'marked',
+  'drop-horizon',
+  'drop-aqm',
+  'drop-flow',
+] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
 /** What becomes of a packet. */
@@ -117,16 +127,20 @@ export interface Charge {
 export function chargeOf(rateBytesPerSec: bigint, wireLen: bigint): Charge {
   const byteNs = wireLen * NS_PER_SEC;
   const fullNs = byteNs / rateBytesPerSec;
-  if (fullNs < COARSE_NS) return { units: divideUp(byteNs * UNITS_PER_NS, rateBytesPerSec), ns: fullNs };
+  if (fullNs < COARSE_NS)
+    return { units: divideUp(byteNs * UNITS_PER_NS, rateBytesPerSec), ns: fullNs };
   const ns = divideUp(byteNs, rateBytesPerSec);
   return { units: ns * UNITS_PER_NS, ns };
 }
 
-/** The settings that are in force when these stand in the map; without a rate those of before go on. */
+/**
+ * The settings that are in force when these stand in the map; without a rate those of before go on.
+ */
 export function inForce(config: Config, formerRate: bigint): Config {
   const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } = config;
   return {
-    rateBytesPerSec: rateBytesPerSec === 0n ? formerRate : min(rateBytesPerSec, RATE_MAX_BYTES_PER_SEC),
+    rateBytesPerSec:
+      rateBytesPerSec === 0n ? formerRate : min(rateBytesPerSec, RATE_MAX_BYTES_PER_SEC),
     horizonNs: max(horizonNs, HORIZON_MIN_NS),
     idleCreditNs: min(idleCreditNs, CREDIT_MAX_NS),
     sparseCreditNs: min(sparseCreditNs, CREDIT_MAX_NS),
@@ -165,7 +179,10 @@ export class Aggregate {
 
   /** For which the link was busy with packets of the sparse lane. */
   #sparseNs = 0n;
-  /** Slots with which the latest LOAN_PARTS parts of the sparse credit are paid back, the oldest first. */
+  /**
+   * Slots with which the latest LOAN_PARTS parts of the sparse credit are paid back, the oldest
+   * first.
+   */
   #loans = Array.from({ length: Number(LOAN_PARTS) }, () => 0n);
   #loanRestNs = 0n;
   #loanCreditNs = 0n;
@@ -181,12 +198,15 @@ export class Aggregate {
     this.#prepaid = prepaid;
   }
 
-  /** The departure step. `isDamaged`: the clock was found in two versions, this is the earlier one. */
+  /**
+   * The departure step. `isDamaged`: the clock was found in two versions, this is the earlier one.
+   */
   schedule(map: Config, packet: Packet, isDamaged = false): Outcome {
     const config = inForce(map, this.#rate);
     this.#rate = config.rateBytesPerSec;
     const isRepaired = isDamaged || map.rateBytesPerSec === 0n;
-    if (config.rateBytesPerSec === 0n) return { verdict: 'depart', sojournNs: 0n, isRepaired: true };
+    if (config.rateBytesPerSec === 0n)
+      return { verdict: 'depart', sojournNs: 0n, isRepaired: true };
     const { nowNs, tstampNs, wireLen } = packet;
     this.#startRound(nowNs, config);
 
@@ -237,7 +257,10 @@ export class Aggregate {
     return max(SPARSE_DIVISOR, isSmall ? this.#sharers : this.#sharers + this.#sharers / 2n);
   }
 
-  /** Whether the packet is the first after a pause of its flow, or follows it within the allowance; a large one with all of its length. */
+  /**
+   * Whether the packet is the first after a pause of its flow, or follows it within the allowance;
+   * a large one with all of its length.
+   */
   #isSparse({ flow, nowNs, charge, isSmall }: Passage): boolean {
     const aheadNs = ahead(flow.sparseClockNs, nowNs);
     const divisor = this.#sparseDivisor(isSmall);
@@ -304,7 +327,10 @@ export class Aggregate {
     return this.#depart(passage, verdict, startNs, heldNs);
   }
 
-  /** When the last segment of a merged packet leaves that had to wait: at its time, but below the horizon. */
+  /**
+   * When the last segment of a merged packet leaves that had to wait: at its time, but below the
+   * horizon.
+   */
   #lastSegmentOf({ config, nowNs, startNs, charge, segments, isMerged }: Passage): bigint {
     if (!isMerged || segments < 2n) return startNs;
     return min(startNs + charge.ns - charge.ns / segments, nowNs + config.horizonNs - 1n);
@@ -316,11 +342,13 @@ export class Aggregate {
     const fairNs = this.#fairExcessOf(flow, nowNs);
     const roomNs = isSmall ? horizonNs : horizonNs - horizonNs / 16n;
     if (waitNs >= roomNs) return 'drop-horizon';
-    const sparedNs = this.#sharers * SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
+    const sparedNs =
+      this.#sharers * SPARED_FRAMES * chargeOf(config.rateBytesPerSec, FULL_FRAME).ns;
     if (policeNs > 0n && queueNs > 0n && fairNs >= max(policeNs, sparedNs)) return 'drop-flow';
     if (targetNs === 0n) return 'depart';
     if (queueNs >= targetNs && fairNs >= horizonNs) return 'drop-flow';
-    if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n) return 'depart';
+    if (!this.#isSignalDue(config, nowNs, queueNs) || isSmall || fairNs < queueNs / 2n)
+      return 'depart';
     if (fairNs < sparedNs) return 'depart';
     if (!isEcnCapable && this.#doesSignalWait(passage, queueNs)) return 'depart';
     this.#giveSignal(nowNs);
@@ -329,31 +357,40 @@ export class Aggregate {
     return 'drop-aqm';
   }
 
-  #isSignalDue({ targetNs, intervalNs, horizonNs }: Config, nowNs: bigint, queueNs: bigint): boolean {
+  #isSignalDue(
+    { targetNs, intervalNs, horizonNs }: Config,
+    nowNs: bigint,
+    queueNs: bigint,
+  ): boolean {
     if (queueNs < targetNs) {
       this.#signalAtNs = 0n;
       return false;
     }
     if (this.#signalAtNs === 0n || this.#signalAtNs > nowNs + intervalNs) {
       this.#signalAtNs = nowNs + intervalNs / this.#sharers;
-      const isAnew = this.#signalSpacingNs === 0n || since(this.#signalLastNs, nowNs) > 16n * intervalNs;
+      const isAnew =
+        this.#signalSpacingNs === 0n || since(this.#signalLastNs, nowNs) > 16n * intervalNs;
       this.#signalCount = isAnew ? 1n : this.#signalCount / 4n + 1n;
       this.#signalSpacingNs = isAnew ? intervalNs : min(2n * this.#signalSpacingNs, intervalNs);
     }
-    const urgentNs = min(horizonNs / 2n, min(URGENT_TARGETS * targetNs, targetNs + URGENT_AHEAD_NS));
+    const urgentNs = min(
+      horizonNs / 2n,
+      min(URGENT_TARGETS * targetNs, targetNs + URGENT_AHEAD_NS),
+    );
     const isUrgent = queueNs >= urgentNs && since(this.#signalLastNs, nowNs) >= queueNs;
     return nowNs >= this.#signalAtNs || isUrgent;
   }
 
   /**
-   * A drop waits until the flow has recovered from the last one, and then for a packet of few segments: not for long, and
-   * not in a slow start that has heard of nothing yet.
+   * A drop waits until the flow has recovered from the last one, and then for a packet of few
+   * segments: not for long, and not in a slow start that has heard of nothing yet.
    */
   #doesSignalWait({ config, flow, nowNs, segments }: Passage, queueNs: bigint): boolean {
     if (queueNs >= config.horizonNs / 2n) return false;
     const recovering = BigInt.asUintN(32, droppedAtOf(nowNs) - flow.droppedAt) << DROPPED_SHIFT;
     if (recovering < RECOVERY_QUEUES * queueNs) return true;
-    const isFirst = nowNs < this.#signalAtNs && since(this.#signalLastNs, nowNs) >= 16n * config.intervalNs;
+    const isFirst =
+      nowNs < this.#signalAtNs && since(this.#signalLastNs, nowNs) >= 16n * config.intervalNs;
     return segments > DROPPED_SEGMENTS && !isFirst;
   }
 
@@ -365,7 +402,9 @@ export class Aggregate {
   }
 
   #isOutOfReach(rateBytesPerSec: bigint, nowNs: bigint): boolean {
-    return ahead(this.#lastNs, nowNs) > HORIZON_MAX_NS + chargeOf(rateBytesPerSec, WIRE_LEN_MAX).ns + 1n;
+    return (
+      ahead(this.#lastNs, nowNs) > HORIZON_MAX_NS + chargeOf(rateBytesPerSec, WIRE_LEN_MAX).ns + 1n
+    );
   }
 
   #countBulk(flow: Flow, isQueued: boolean): void {

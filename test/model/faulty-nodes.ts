@@ -1,5 +1,5 @@
-// Nodes with known faults, and whom each fault concerns: rules written down from what the parts of the datapath do, not
-// from the code that judges them.
+// Nodes with known faults, and whom each fault concerns: rules written down from what the parts of
+// the datapath do, not from the code that judges them.
 
 import fc from 'fast-check';
 import type { Direction } from '../../helper/protocol/messages.ts';
@@ -35,7 +35,9 @@ interface NodeSpec {
   readonly neighbours: number;
   readonly hasBridge: boolean;
   readonly isNodeExempt: boolean;
-  /** Distance of the ids of two aggregates: with 33 they are in pages of their own, or two in one. */
+  /**
+   * Distance of the ids of two aggregates: with 33 they are in pages of their own, or two in one.
+   */
   readonly spacing: number;
   /** Which faults of those that are possible. */
   readonly picks: readonly number[];
@@ -59,7 +61,9 @@ export const nodeSpecs: fc.Arbitrary<NodeSpec> = fc.record({
   picks: fc.array(fc.nat(10_000), { maxLength: 4 }),
 });
 
-/** Directions of attachments, as `c10 egress`, and whether the node is concerned whatever is on it. */
+/**
+ * Directions of attachments, as `c10 egress`, and whether the node is concerned whatever is on it.
+ */
 interface Concerned {
   readonly directions: ReadonlySet<string>;
   readonly node: boolean;
@@ -93,7 +97,12 @@ const BRIDGE = 60;
 
 function uplinkOf(kind: NodeSpec['uplinks'][number], index: number): Exit {
   const ifindex = 2 + index;
-  const base = { ifindex, name: `up${index}`, role: 'uplink' as const, hasFrames: kind !== 'wireguard' };
+  const base = {
+    ifindex,
+    name: `up${index}`,
+    role: 'uplink' as const,
+    hasFrames: kind !== 'wireguard',
+  };
   switch (kind) {
     case 'single':
     case 'multi':
@@ -105,7 +114,12 @@ function uplinkOf(kind: NodeSpec['uplinks'][number], index: number): Exit {
     case 'vxlan':
       return { ...base, kind, holders: [ifindex], overhead: { frameBytes: 50, align: 0, mtu: 0 } };
     case 'wireguard':
-      return { ...base, kind, holders: [ifindex], overhead: { frameBytes: 74, align: 16, mtu: 1420 } };
+      return {
+        ...base,
+        kind,
+        holders: [ifindex],
+        overhead: { frameBytes: 74, align: 16, mtu: 1420 },
+      };
   }
 }
 
@@ -115,7 +129,11 @@ function recordOf(spec: PodSpec, index: number, spacing: number): AttachmentReco
   const macs = spec.netkit ? {} : { mac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' };
   return {
     ...{ containerId: `c${ifindex}`, ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x' },
-    ...{ hostInterface: `dev${ifindex}`, hostInterfaceIndex: ifindex, kind: spec.netkit ? 'netkit' : 'veth' },
+    ...{
+      hostInterface: `dev${ifindex}`,
+      hostInterfaceIndex: ifindex,
+      kind: spec.netkit ? 'netkit' : 'veth',
+    },
     caps: {
       ...(spec.egress && { egress: { rateBitsPerSec: 1_000_000 * ifindex } }),
       ...(spec.ingress && { ingress: { rateBitsPerSec: 2_000_000 * ifindex } }),
@@ -143,7 +161,10 @@ function hasIngress(record: AttachmentRecord): boolean {
   return record.caps.ingress !== undefined;
 }
 
-function desiredOf({ spec, records }: Pick<Node, 'spec' | 'records'>, exits: readonly Exit[]): Desired {
+function desiredOf(
+  { spec, records }: Pick<Node, 'spec' | 'records'>,
+  exits: readonly Exit[],
+): Desired {
   const isRouted = records.some(({ hostRouting }) => hostRouting !== undefined);
   const arrivals = exits.filter(({ role, hasFrames }) => role === 'uplink' && hasFrames);
   return {
@@ -178,7 +199,14 @@ function healthyNode(spec: NodeSpec): Node {
   const records = spec.pods.map((pod, index) => recordOf(pod, index, spec.spacing));
   const uplinks = spec.uplinks.map(uplinkOf);
   const wayInto = (ifindex: number): Exit => ({
-    ...{ ifindex, name: `dev${ifindex}`, kind: 'veth', role: 'pod', holders: [ifindex], hasFrames: true },
+    ...{
+      ifindex,
+      name: `dev${ifindex}`,
+      kind: 'veth',
+      role: 'pod',
+      holders: [ifindex],
+      hasFrames: true,
+    },
   });
   const pods = [
     ...records.map(({ hostInterfaceIndex }) => hostInterfaceIndex),
@@ -191,9 +219,14 @@ function healthyNode(spec: NodeSpec): Node {
   };
   const exits = [...uplinks, ...(spec.hasBridge ? [bridge] : []), ...pods.map(wayInto)];
   const indexes = new Set(exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]));
-  const multi = new Set(spec.uplinks.flatMap((kind, index) => (kind === 'multi' ? [2 + index] : [])));
+  const multi = new Set(
+    spec.uplinks.flatMap((kind, index) => (kind === 'multi' ? [2 + index] : [])),
+  );
   const empty = emptyNode([...indexes], (ifindex) => multi.has(ifindex) || ifindex > 80);
-  const healthy = plan(desiredOf({ spec, records }, exits), empty).steps.reduce(applyToModel, empty);
+  const healthy = plan(desiredOf({ spec, records }, exits), empty).steps.reduce(
+    applyToModel,
+    empty,
+  );
   return { spec, records, exits, healthy };
 }
 
@@ -223,11 +256,15 @@ function qdiscFaults(
   concerns: Concerned,
   whenForeign: Concerned,
 ): Fault[] {
-  const put = (change: (qdiscs: readonly ObservedQdisc[]) => readonly ObservedQdisc[]): Fault['make'] =>
+  const put = (
+    change: (qdiscs: readonly ObservedQdisc[]) => readonly ObservedQdisc[],
+  ): Fault['make'] =>
     changed(({ devices }) => {
       const found = devices.get(device);
       if (found === undefined) throw new Error(`no device ${device}`);
-      return { devices: new Map([...devices, [device, { ...found, qdiscs: change(found.qdiscs) }]]) };
+      return {
+        devices: new Map([...devices, [device, { ...found, qdiscs: change(found.qdiscs) }]]),
+      };
     });
   const root = (kind: string): ObservedQdisc => ({ ...noqueue, kind, handle: 0x1_0000 });
   const base = { place: `${device}/qdisc`, device, concerns };
@@ -256,15 +293,27 @@ function programFaults(device: number, hook: string, concerns: Concerned): Fault
   const base = { place, device, concerns };
   const occupants = [{ kind: 'program', id: 77, name: 'other' }] as const;
   const inFrontOf = (canPass: boolean): Fault => ({
-    ...{ ...base, name: `${place}: another program in front, ${canPass ? '' : 'not '}to be passed` },
-    make: changed(({ inFront }) => ({ inFront: new Map([...inFront, [place, { occupants, canPass }]]) })),
+    ...{
+      ...base,
+      name: `${place}: another program in front, ${canPass ? '' : 'not '}to be passed`,
+    },
+    make: changed(({ inFront }) => ({
+      inFront: new Map([...inFront, [place, { occupants, canPass }]]),
+    })),
   });
   const redirectFrom = (from: 'ingress' | 'egress'): Fault => ({
     ...{ ...base, name: `${place}: a filter redirects`, place: `${place}/filter` },
     make: changed(({ devices }) => {
       const found = devices.get(device);
       if (found === undefined) throw new Error(`no device ${device}`);
-      const redirect = { hook: from, type: 'u32', priority: 1, ifindex: 99, name: 'other', comesBack: false };
+      const redirect = {
+        hook: from,
+        type: 'u32',
+        priority: 1,
+        ifindex: 99,
+        name: 'other',
+        comesBack: false,
+      };
       const redirects = [...(found.redirects ?? []), redirect];
       return { devices: new Map([...devices, [device, { ...found, redirects }]]) };
     }),
@@ -377,8 +426,12 @@ function podFaults(node: Node, record: AttachmentRecord): Fault[] {
     gone,
     ...(isShaped ? qdiscFaults(device, node, intoPod, whenForeign) : []),
     ...(healthy.programs.has(`${device}/egress`) ? programFaults(device, 'egress', intoPod) : []),
-    ...(hasEgress(record) ? programFaults(device, first, concerning(named([record], 'egress'))) : []),
-    ...(hostRouting === undefined ? [] : programFaults(device, last, concerning([`${containerId} egress`]))),
+    ...(hasEgress(record)
+      ? programFaults(device, first, concerning(named([record], 'egress')))
+      : []),
+    ...(hostRouting === undefined
+      ? []
+      : programFaults(device, last, concerning([`${containerId} egress`]))),
     ...entryFaults(record),
   ];
 }
@@ -387,7 +440,10 @@ function podFaults(node: Node, record: AttachmentRecord): Fault[] {
 function entryFaults(record: AttachmentRecord): Fault[] {
   const { hostInterfaceIndex: ifindex, containerId, hostRouting, exempt } = record;
   const ids = { egress: record.egressAggregateId, ingress: record.ingressAggregateId };
-  const [sends, receives] = [concerning(named([record], 'egress')), concerning(named([record], 'ingress'))];
+  const [sends, receives] = [
+    concerning(named([record], 'egress')),
+    concerning(named([record], 'ingress')),
+  ];
   const entry = (change: object): Fault['make'] =>
     changed(({ hostInterfaces }) => {
       const found = hostInterfaces.get(ifindex) ?? { egressId: 0, ingressId: 0 };
@@ -401,10 +457,17 @@ function entryFaults(record: AttachmentRecord): Fault[] {
         place,
         concerns: concerning([...sends.directions, ...receives.directions]),
       },
-      make: changed(({ hostInterfaces }) => ({ hostInterfaces: withoutKey(hostInterfaces, ifindex) })),
+      make: changed(({ hostInterfaces }) => ({
+        hostInterfaces: withoutKey(hostInterfaces, ifindex),
+      })),
     },
     { name: `${place}: another sender`, place, concerns: sends, make: entry({ egressId: 5999 }) },
-    { name: `${place}: another receiver`, place, concerns: receives, make: entry({ ingressId: 5999 }) },
+    {
+      name: `${place}: another receiver`,
+      place,
+      concerns: receives,
+      make: entry({ ingressId: 5999 }),
+    },
   ];
   const aggregates = (['egress', 'ingress'] as const).flatMap((direction): Fault[] => {
     const id = ids[direction];
@@ -440,7 +503,9 @@ function entryFaults(record: AttachmentRecord): Fault[] {
       ...{ name: `${ifindex}: nothing in ${map}`, place: `${ifindex}/${map}` },
       concerns: concerning([`${containerId} ${direction}`]),
       make: changed((observed) => ({
-        routing: observed.routing.filter((each) => each.map !== map || !isOwn(each.key, each.value)),
+        routing: observed.routing.filter(
+          (each) => each.map !== map || !isOwn(each.key, each.value),
+        ),
       })),
     };
   });
@@ -452,23 +517,39 @@ function sharedFaults({ records, spec, healthy }: Node): Fault[] {
   const [senders, receivers] = [named(records, 'egress'), named(records, 'ingress')];
   const inPage = (page: number): string[] =>
     records.flatMap(({ containerId, egressAggregateId: out, ingressAggregateId: into }) => [
-      ...(out !== undefined && Math.floor((out - 4096) / 64) === page ? [`${containerId} egress`] : []),
-      ...(into !== undefined && Math.floor((into - 4096) / 64) === page ? [`${containerId} ingress`] : []),
+      ...(out !== undefined && Math.floor((out - 4096) / 64) === page
+        ? [`${containerId} egress`]
+        : []),
+      ...(into !== undefined && Math.floor((into - 4096) / 64) === page
+        ? [`${containerId} ingress`]
+        : []),
     ]);
   return [
     ...[...healthy.pages].map((page): Fault => ({
       ...{ name: `no page ${page}`, place: `page ${page}`, concerns: concerning(inPage(page)) },
-      make: changed(({ pages }) => ({ pages: new Set([...pages].filter((other) => other !== page)) })),
+      make: changed(({ pages }) => ({
+        pages: new Set([...pages].filter((other) => other !== page)),
+      })),
     })),
     {
-      ...{ name: 'nothing behind deliver', place: 'continuations', concerns: concerning(receivers) },
+      ...{
+        name: 'nothing behind deliver',
+        place: 'continuations',
+        concerns: concerning(receivers),
+      },
       make: changed(() => ({ goesOnInReceive: false })),
     },
     ...(spec.isNodeExempt
       ? [
           {
-            ...{ name: 'another node list', place: 'node/exempt', concerns: concerning(senders, receivers) },
-            make: changed(({ exemptions }) => ({ exemptions: new Map([...exemptions, [0, 'other']]) })),
+            ...{
+              name: 'another node list',
+              place: 'node/exempt',
+              concerns: concerning(senders, receivers),
+            },
+            make: changed(({ exemptions }) => ({
+              exemptions: new Map([...exemptions, [0, 'other']]),
+            })),
           },
         ]
       : []),

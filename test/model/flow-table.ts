@@ -1,5 +1,6 @@
-// The oracle's flow table: which flows of an aggregate are told apart. As in bpf/departure.h, sets of eight ways, and
-// one entry for all that find their set full of flows with packets yet to depart.
+// The oracle's flow table: which flows of an aggregate are told apart. As in bpf/departure.h, sets
+// of eight ways, and one entry for all that find their set full of flows with packets yet to
+// depart.
 
 const SETS = 16;
 const WAYS = 8;
@@ -33,7 +34,10 @@ function newFlow(): Flow {
 }
 
 function newSet(): FlowSet {
-  return { ways: Array.from({ length: WAYS }, () => ({ tag: 0, flow: newFlow() })), shared: newFlow() };
+  return {
+    ways: Array.from({ length: WAYS }, () => ({ tag: 0, flow: newFlow() })),
+    shared: newFlow(),
+  };
 }
 
 export class FlowTable {

@@ -1,8 +1,13 @@
-// A node in memory: what the steps of a plan do to what is observed. Used to prove properties of plans.
+// A node in memory: what the steps of a plan do to what is observed. Used to prove properties of
+// plans.
 
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { digestOf } from '../../helper/shaping/exemptions.ts';
-import { LEAF_FQ_OPTIONS, ROOT_HANDLE, type ObservedQdisc } from '../../helper/shaping/holder-qdiscs.ts';
+import {
+  LEAF_FQ_OPTIONS,
+  ROOT_HANDLE,
+  type ObservedQdisc,
+} from '../../helper/shaping/holder-qdiscs.ts';
 import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
 import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
 
@@ -47,7 +52,10 @@ export function applyToModel(node: Observed, step: Step): Observed {
     case 'write-config':
       return { ...node, configs: new Map([...node.configs, [step.aggregateId, step.config]]) };
     case 'write-host-interface':
-      return { ...node, hostInterfaces: new Map([...node.hostInterfaces, [step.ifindex, step.entry]]) };
+      return {
+        ...node,
+        hostInterfaces: new Map([...node.hostInterfaces, [step.ifindex, step.entry]]),
+      };
     case 'remove-host-interface':
       return { ...node, hostInterfaces: without(node.hostInterfaces, step.ifindex) };
     case 'write-overhead':
@@ -72,7 +80,8 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, exitRecords: [...node.exitRecords, step.exit] };
     case 'set-root': {
       const root = { handle: ROOT_HANDLE, parent: TC_H_ROOT };
-      const qdisc = step.qdisc === 'fq' ? { ...root, ...ourFq } : { ...root, kind: 'mq', options: '' };
+      const qdisc =
+        step.qdisc === 'fq' ? { ...root, ...ourFq } : { ...root, kind: 'mq', options: '' };
       return { ...node, devices: withQdiscs(node.devices, step.ifindex, () => [qdisc]) };
     }
     case 'set-leaf': {
@@ -89,7 +98,11 @@ export function applyToModel(node: Observed, step: Step): Observed {
       if (!step.isStillOurs) return { ...node, exitRecords };
       const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
       const former = step.exit.formerQdiscs.length === 0 ? [noqueue] : [...step.exit.formerQdiscs];
-      return { ...node, exitRecords, devices: withQdiscs(node.devices, step.exit.ifindex, () => former) };
+      return {
+        ...node,
+        exitRecords,
+        devices: withQdiscs(node.devices, step.exit.ifindex, () => former),
+      };
     }
   }
 }

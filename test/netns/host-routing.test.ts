@@ -16,7 +16,11 @@ import { findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
-import { encodePodAddress, encodePodAddressKey, POD_ADDRESS_SIZE } from '../../helper/wire/routing.ts';
+import {
+  encodePodAddress,
+  encodePodAddressKey,
+  POD_ADDRESS_SIZE,
+} from '../../helper/wire/routing.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import type { AttachmentStatus } from '../../helper/protocol/messages.ts';
 import {
@@ -40,7 +44,9 @@ import {
 const NOBODY = '10.85.0.77';
 const ALL_ANSWERED = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
 
-/** How many packets the stack forwards while pings are answered: requests and answers are two each. */
+/**
+ * How many packets the stack forwards while pings are answered: requests and answers are two each.
+ */
 async function forwardedDuring(
   t: ExecutionContext,
   scene: RoutingScene,
@@ -70,19 +76,22 @@ async function attachment({ bed }: RoutingScene): Promise<AttachmentStatus | und
   );
 }
 
-test.serial('packets to and from the peer and another pod go past the stack, of both families', async (t) => {
-  for (const to of [PEER_IPV4, PEER_IPV6]) t.is(await forwardedDuring(t, scene, to), 0, to);
-  for (const to of [POD_IPV4[0], POD_IPV6[0]])
-    t.is(await forwardedDuring(t, scene, to, { isFromPeer: true }), 0, to);
-  for (const to of [POD_IPV4[1], POD_IPV6[1]]) {
-    // Neighbours are the stack's to resolve.
-    await ping(scene, to);
-    t.is(await forwardedDuring(t, scene, to), 0, to);
-  }
-  const [exit] = (await status(scene)).exits;
-  t.like(exit, { name: 'uplink', arrivalProgram: true, departureProgram: false });
-  t.like(await attachment(scene), { kind: 'veth', problems: [] });
-});
+test.serial(
+  'packets to and from the peer and another pod go past the stack, of both families',
+  async (t) => {
+    for (const to of [PEER_IPV4, PEER_IPV6]) t.is(await forwardedDuring(t, scene, to), 0, to);
+    for (const to of [POD_IPV4[0], POD_IPV6[0]])
+      t.is(await forwardedDuring(t, scene, to, { isFromPeer: true }), 0, to);
+    for (const to of [POD_IPV4[1], POD_IPV6[1]]) {
+      // Neighbours are the stack's to resolve.
+      await ping(scene, to);
+      t.is(await forwardedDuring(t, scene, to), 0, to);
+    }
+    const [exit] = (await status(scene)).exits;
+    t.like(exit, { name: 'uplink', arrivalProgram: true, departureProgram: false });
+    t.like(await attachment(scene), { kind: 'veth', problems: [] });
+  },
+);
 
 test.serial('each hop is counted, and who runs out of hops is told', async (t) => {
   t.regex(await ping(scene, PEER_IPV4), / ttl=63 /);
@@ -135,13 +144,16 @@ test.serial('a program that somebody takes away is missed, and put back', async 
   const own = await attachment(scene);
   const links = scene.bed.nodeFile('/sys/fs/bpf/podpace/links');
   const { problems, check } = await missedAfter(scene, () => {
-    if (isTcxSupported()) fs.rmSync(`${links}/${own?.hostInterfaceIndex}-ingressLast`, { force: true });
+    if (isTcxSupported())
+      fs.rmSync(`${links}/${own?.hostInterfaceIndex}-ingressLast`, { force: true });
     else run(scene.bed.node, 'sh', '-c', `tc filter del dev ${own?.hostInterface} ingress || true`);
   });
   // Without tcx the helper hears of it at once, and may be quicker than who asks.
-  if (isTcxSupported() || problems !== '') t.regex(problems, /host routing out of the pod is missing/);
+  if (isTcxSupported() || problems !== '')
+    t.regex(problems, /host routing out of the pod is missing/);
   if (isTcxSupported() || check !== '') t.regex(check, /host routing out of the pod is missing/);
-  for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1) await sleep(100);
+  for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1)
+    await sleep(100);
   await t.notThrowsAsync(scene.call('check'));
   t.is(await forwardedDuring(t, scene, PEER_IPV4), 0);
 });
@@ -155,17 +167,25 @@ test.serial('entries that somebody takes away are put back, and those of nobody 
   t.truthy(whole);
   t.true(deleteElement(fd, encodePodAddressKey(POD_IPV4[0])));
   updateElement(fd, encodePodAddressKey(NOBODY), encodePodAddress({ ifindex: 7, isShaped: false }));
-  for (let attempt = 0; attempt < 50 && read(POD_IPV4[0]) === undefined; attempt += 1) await sleep(100);
+  for (let attempt = 0; attempt < 50 && read(POD_IPV4[0]) === undefined; attempt += 1)
+    await sleep(100);
   t.deepEqual(read(POD_IPV4[0]), whole);
   await scene.call('check');
   for (let attempt = 0; attempt < 200 && read(NOBODY) !== undefined; attempt += 1) await sleep(100);
   t.is(read(NOBODY), undefined);
 });
 
-/** Has a program of somebody else drop all that comes in on the uplink; it was there before podpace. */
+/**
+ * Has a program of somebody else drop all that comes in on the uplink; it was there before podpace.
+ */
 async function dropArrivals(bed: RoutingScene['bed'], undo: UndoStack): Promise<void> {
   const dropAll = Buffer.from('b7000000020000009500000000000000', 'hex');
-  const program = { type: PROG_TYPE_SCHED_CLS, name: 'drop', license: 'GPL', instructions: dropAll };
+  const program = {
+    type: PROG_TYPE_SCHED_CLS,
+    name: 'drop',
+    license: 'GPL',
+    instructions: dropAll,
+  };
   const fd = loadProgram(program);
   undo.defer('close the program', () => fs.closeSync(fd));
   const netns = openNetns(bed.node);
@@ -174,7 +194,9 @@ async function dropArrivals(bed: RoutingScene['bed'], undo: UndoStack): Promise<
   undo.defer('close the socket', () => rt.close());
   const ifindex = (await findLink(rt, { name: 'uplink' }))?.index ?? 0;
   if (isTcxSupported()) {
-    const link = inNetns(netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingressLast' }));
+    const link = inNetns(netns, () =>
+      createTcxLink({ programFd: fd, ifindex, hook: 'ingressLast' }),
+    );
     undo.defer('close the link', () => fs.closeSync(link));
     return;
   }
@@ -183,39 +205,53 @@ async function dropArrivals(bed: RoutingScene['bed'], undo: UndoStack): Promise<
   await replaceBpfFilter(rt, { ...place, programFd: fd, name: 'drop' });
 }
 
-test.serial('who is on the node besides: a filter, rules of netfilter, a program at the hook', async (t) => {
-  t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const rules = [
-    'add table ip nat',
-    'add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }',
-    'add rule ip nat POSTROUTING oifname "uplink" masquerade',
-  ];
-  const crowded = await makeRoutingScene({ keys: { hostRouting: true } }, undo, async ({ node }) => {
-    run(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/uplink/rp_filter');
-    run(node, 'nft', rules.join('; '));
-  });
-  // Answers come by the stack: a strict reverse path filter has to see them.
-  t.is(await forwardedDuring(t, crowded, PEER_IPV4), PINGS);
-  const { notices, exits, problems } = await status(crowded);
-  // But for what this kernel may lack for caps, of which there are none here.
-  t.deepEqual(
-    problems.filter((problem) => !problem.includes('this kernel has no sch_fq')),
-    [],
-  );
-  t.regex(notices.join('\n'), /come in on uplink pass the IP stack: its reverse path filter is strict/);
-  t.regex(notices.join('\n'), /do not pass netfilter: .* ip nat POSTROUTING \(nat, postrouting\)/);
-  t.false(exits[0]?.arrivalProgram);
-  // Without the filter the next reconciliation takes packets in; before that somebody else drops them.
-  await dropArrivals(crowded.bed, undo);
-  run(crowded.bed.node, 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/uplink/rp_filter');
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    if ((await status(crowded)).exits[0]?.arrivalProgram === true) break;
-    await sleep(100);
-  }
-  t.regex(await ping(crowded, PEER_IPV4), / 0 packets received/);
-});
+test.serial(
+  'who is on the node besides: a filter, rules of netfilter, a program at the hook',
+  async (t) => {
+    t.timeout(300_000);
+    const undo = new UndoStack();
+    t.teardown(() => undo.run());
+    const rules = [
+      'add table ip nat',
+      'add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }',
+      'add rule ip nat POSTROUTING oifname "uplink" masquerade',
+    ];
+    const crowded = await makeRoutingScene(
+      { keys: { hostRouting: true } },
+      undo,
+      async ({ node }) => {
+        run(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/uplink/rp_filter');
+        run(node, 'nft', rules.join('; '));
+      },
+    );
+    // Answers come by the stack: a strict reverse path filter has to see them.
+    t.is(await forwardedDuring(t, crowded, PEER_IPV4), PINGS);
+    const { notices, exits, problems } = await status(crowded);
+    // But for what this kernel may lack for caps, of which there are none here.
+    t.deepEqual(
+      problems.filter((problem) => !problem.includes('this kernel has no sch_fq')),
+      [],
+    );
+    t.regex(
+      notices.join('\n'),
+      /come in on uplink pass the IP stack: its reverse path filter is strict/,
+    );
+    t.regex(
+      notices.join('\n'),
+      /do not pass netfilter: .* ip nat POSTROUTING \(nat, postrouting\)/,
+    );
+    t.false(exits[0]?.arrivalProgram);
+    // Without the filter the next reconciliation takes packets in; before that somebody else drops
+    // them.
+    await dropArrivals(crowded.bed, undo);
+    run(crowded.bed.node, 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/uplink/rp_filter');
+    for (let attempt = 0; attempt < 200; attempt += 1) {
+      if ((await status(crowded)).exits[0]?.arrivalProgram === true) break;
+      await sleep(100);
+    }
+    t.regex(await ping(crowded, PEER_IPV4), / 0 packets received/);
+  },
+);
 
 test.serial('pods of another plugin are routed past the stack as well', async (t) => {
   t.timeout(300_000);
@@ -250,6 +286,7 @@ test.serial('with the last pod everything of it goes', async (t) => {
   t.is(attachments, 0);
   t.deepEqual(notices, []);
   t.true(exits.every(({ arrivalProgram }) => !arrivalProgram));
-  if (isTcxSupported()) t.deepEqual(fs.readdirSync(scene.bed.nodeFile('/sys/fs/bpf/podpace/links')), []);
+  if (isTcxSupported())
+    t.deepEqual(fs.readdirSync(scene.bed.nodeFile('/sys/fs/bpf/podpace/links')), []);
   else t.is(run(scene.bed.node, 'tc', 'qdisc', 'show', 'dev', 'uplink', 'clsact'), '');
 });

@@ -16,7 +16,9 @@ test('systemd finds nothing wrong with the unit', (t) => {
   const file = path.join(directory, 'podpaced.service');
   // The executable has to be there for systemd to be content.
   fs.writeFileSync(file, unit.replace('/usr/local/sbin/podpaced', '/bin/true'));
-  const { error, status, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' });
+  const { error, status, stderr } = spawnSync('systemd-analyze', ['verify', file], {
+    encoding: 'utf8',
+  });
   if (error !== undefined) return t.log('no systemd-analyze on this machine');
   const own = stderr.split('\n').filter((line) => line.includes('podpaced.service'));
   t.deepEqual(own, []);
@@ -24,7 +26,8 @@ test('systemd finds nothing wrong with the unit', (t) => {
 });
 
 test('the unit gives podpaced no mount namespace of its own', (t) => {
-  // systemd.exec(5), "Sandboxing": each of these implies one, in which a mounted bpffs would end with the service.
+  // systemd.exec(5), "Sandboxing": each of these implies one, in which a mounted bpffs would end
+  // with the service.
   const settings =
     /^(Private|Protect|ReadOnly|ReadWrite|Inaccessible|Temporary|Bind|Root|Mount|Runtime|State|Dynamic)/;
   const lines = fs.readFileSync(UNIT, 'utf8').split('\n');

@@ -32,7 +32,9 @@ function inOwnNamespace(commands: readonly (readonly string[])[]): void {
 
 function mountsAt(point: string): string[] {
   const lines = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-  return lines.map((line) => line.split(' ')).flatMap(([, at, kind]) => (at === point && kind ? [kind] : []));
+  return lines
+    .map((line) => line.split(' '))
+    .flatMap(([, at, kind]) => (at === point && kind ? [kind] : []));
 }
 
 test('a Debian kernel runs under the name of the VM', (t) => {
@@ -70,7 +72,10 @@ test("the tree is the machine's, the root file system an overlay, the rest of it
 });
 
 test('the loopback device is up', (t) => {
-  t.regex(execFileSync('ip', ['-brief', 'link', 'show', 'dev', 'lo'], { encoding: 'utf8' }), /UNKNOWN|UP/);
+  t.regex(
+    execFileSync('ip', ['-brief', 'link', 'show', 'dev', 'lo'], { encoding: 'utf8' }),
+    /UNKNOWN|UP/,
+  );
 });
 
 test('the clock is one that is quick to read', (t) => {

@@ -1,5 +1,5 @@
-// Caps behind the plugins of others, with the shipped conflists as they stand: does the aggregate's id survive bridging
-// and routing, and does the cap hold on the frames at the peer?
+// Caps behind the plugins of others, with the shipped conflists as they stand: does the aggregate's
+// id survive bridging and routing, and does the cap hold on the frames at the peer?
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -31,7 +31,9 @@ for (const file of ['20-bridge-podpace.conflist', '30-ptp-podpace.conflist']) {
     await startSystem('podpace', bed, undo, signal);
     await startServer(pod, undo, signal);
     const directory = path.join(projectRoot, 'conf');
-    const { name } = JSON.parse(fs.readFileSync(path.join(directory, file), 'utf8')) as { name: string };
+    const { name } = JSON.parse(fs.readFileSync(path.join(directory, file), 'utf8')) as {
+      name: string;
+    };
     const env = {
       CNI_PATH: `${projectRoot}/dist:/usr/lib/cni`,
       NETCONFPATH: directory,

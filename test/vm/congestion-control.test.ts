@@ -1,4 +1,5 @@
-// Congestion control of pods on kernels that have more than one, and what it makes of a cap's marks.
+// Congestion control of pods on kernels that have more than one, and what it makes of a cap's
+// marks.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import test from 'ava';
@@ -17,11 +18,18 @@ import { makeScene } from '../kit/exit-scene.ts';
 import { call, fail, makePod, succeed, V4 } from '../kit/pod.ts';
 
 const PARAMETER = 'net.ipv4.tcp_congestion_control';
-/** net.ipv4.tcp_ecn: AccECN (RFC 9768) is asked for and answered. Kernels before Linux 6.18 refuse the value. */
+/**
+ * net.ipv4.tcp_ecn: AccECN (RFC 9768) is asked for and answered. Kernels before Linux 6.18 refuse
+ * the value.
+ */
 const TCP_ECN_ACCURATE = '3';
 const HAS_ACCECN =
-  spawnSync('unshare', ['--net', 'sh', '-c', `echo ${TCP_ECN_ACCURATE} > /proc/sys/net/ipv4/tcp_ecn`])
-    .status === 0;
+  spawnSync('unshare', [
+    '--net',
+    'sh',
+    '-c',
+    `echo ${TCP_ECN_ACCURATE} > /proc/sys/net/ipv4/tcp_ecn`,
+  ]).status === 0;
 const ECN = { capMbit: 20, seconds: 2 };
 /** Payload of a cap of 20 Mbit/s, as the bench of ingress asks for it. */
 const [LEAST_MBIT, MOST_MBIT] = [18.9, 19.15];
@@ -58,7 +66,8 @@ function countAccecnSyns(peer: string): () => number {
       tcp dport 5201 tcp flags & (syn|ack) == syn @th,103,3 7 counter name syns
     }
   }`;
-  const nft = (...args: string[]) => execFileSync(...inNamespace(peer, 'nft', ...args), { encoding: 'utf8' });
+  const nft = (...args: string[]) =>
+    execFileSync(...inNamespace(peer, 'nft', ...args), { encoding: 'utf8' });
   nft(`${rules}\n`);
   return () => Number(/packets (\d+)/.exec(nft('list', 'counter', 'ip', 'asked', 'syns'))?.[1]);
 }
@@ -84,11 +93,18 @@ if (HAS_ACCECN) {
       const syns = countAccecnSyns(bed.peer);
       await startServer(bed.peer, undo, signal);
       const received = await attachCounter({ netns: pod, device: 'eth0' }, undo);
-      const report = await runIperf(pod, ECN.seconds, ['--reverse', '--congestion', 'cubic'], signal);
+      const report = await runIperf(
+        pod,
+        ECN.seconds,
+        ['--reverse', '--congestion', 'cubic'],
+        signal,
+      );
       const mbit = meanMbit(received.readPayload().get(PEER_ADDRESS) ?? [], ECN.seconds * 1000);
       const { attachments } = await askNode(bed, 'counters', {});
       const { ceMarked = 0, droppedAqm } = attachments[0]?.ingress?.total ?? {};
-      t.log(`${mbit.toFixed(2)} Mbit/s, ${ceMarked} marks, ${parseRetransmits(report)} retransmits`);
+      t.log(
+        `${mbit.toFixed(2)} Mbit/s, ${ceMarked} marks, ${parseRetransmits(report)} retransmits`,
+      );
       t.true(syns() > 0, 'asked for');
       t.is(parseRetransmits(report), 0);
       t.is(droppedAqm, 0);

@@ -1,7 +1,9 @@
-// What else touches a pod's packets between the pod and the wire: the cap holds whatever that does to their signs, or status and
-// list say that it does not, and why. Prints a table: crossing, kernel, Mbit/s offered and on the wire, verdict.
+// What else touches a pod's packets between the pod and the wire: the cap holds whatever that does
+// to their signs, or status and list say that it does not, and why. Prints a table: crossing,
+// kernel, Mbit/s offered and on the wire, verdict.
 //
-// One crossing of each kind, and all of them with PODPACE_CROSSINGS=all (`./scripts/test --tier vm --crossings all`).
+// One crossing of each kind, and all of them with PODPACE_CROSSINGS=all (`./scripts/test --tier vm
+// --crossings all`).
 
 import fs from 'node:fs';
 import { release } from 'node:os';
@@ -37,7 +39,9 @@ import { TOLD_CROSSINGS } from '../kit/told-crossings.ts';
 import { openSender, sendAll } from '../kit/udp-load.ts';
 
 const ALL = process.env['PODPACE_CROSSINGS'] === 'all';
-/** These hang on no kernel, and an emulated processor is long at each: on the oldest only with all. */
+/**
+ * These hang on no kernel, and an emulated processor is long at each: on the oldest only with all.
+ */
 const TAKES_THEM = ALL || !release().startsWith('6.1.');
 const USUAL_FRAMES = 'IP under two VLAN tags';
 
@@ -85,30 +89,44 @@ const TOLD_OFFERED_MBIT = 20;
 /** More than this is no cap. */
 const UNCAPPED_MBIT = 15;
 
-/** Waits until status, and list of the pod, name something; gives after how many ms, undefined for never. */
-async function untilTold({ helper }: Scene, as: RegExp, deadlineMs: number): Promise<number | undefined> {
+/**
+ * Waits until status, and list of the pod, name something; gives after how many ms, undefined for
+ * never.
+ */
+async function untilTold(
+  { helper }: Scene,
+  as: RegExp,
+  deadlineMs: number,
+): Promise<number | undefined> {
   const beginMs = performance.now();
   for (;;) {
     const [{ state, problems }, { attachments }] = await Promise.all([
       helper.ask('status', {}),
       helper.ask('list', {}),
     ] as const);
-    const listed = attachments.flatMap(({ problemsByDirection }) => problemsByDirection?.egress ?? []);
+    const listed = attachments.flatMap(
+      ({ problemsByDirection }) => problemsByDirection?.egress ?? [],
+    );
     const tookMs = performance.now() - beginMs;
-    if (state === 'degraded' && [problems, listed].every((texts) => as.test(texts.join('; ')))) return tookMs;
+    if (state === 'degraded' && [problems, listed].every((texts) => as.test(texts.join('; '))))
+      return tookMs;
     if (tookMs > deadlineMs) return undefined;
     await sleep(200);
   }
 }
 
-for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.entries(TOLD_CROSSINGS)) {
+for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.entries(
+  TOLD_CROSSINGS,
+)) {
   if (!ALL && more.isUsual !== true) continue;
   test.serial(`${name}: told`, async (t) => {
     t.timeout(300_000);
     const scene = await makeRouted(t, flags);
     // What takes all frames away takes ARP requests, too.
     const [link] = scene.node.ipJson('link', 'show', 'dev', 'pod0');
-    inTurn(scene.pod, [`neigh add ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`]);
+    inTurn(scene.pod, [
+      `neigh add ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
+    ]);
     await settle(t, scene);
     await make(t, scene);
     const load = { to, payloadBytes: FULL_BYTES, bitsPerSec: TOLD_OFFERED_MBIT * 1e6 };
@@ -148,7 +166,12 @@ if (TAKES_THEM)
     t.timeout(300_000);
     const scene = await makeRouted(t);
     await settle(t, scene);
-    const load = { to: NODE, bitsPerSec: OFFERED_MBIT * 1e6, messageBytes: PING_BYTES, ms: PING_MS };
+    const load = {
+      to: NODE,
+      bitsPerSec: OFFERED_MBIT * 1e6,
+      messageBytes: PING_BYTES,
+      ms: PING_MS,
+    };
     const sending = sendPings(t, scene.pod.netns, load);
     await sleep(1000);
     const [before, beforeMs] = [messagesTaken(scene.node), performance.now()];
@@ -170,14 +193,22 @@ interface End {
 function sendsFrames(commands: readonly string[], from: End, to: End): void {
   const [link] = to.netns.ipJson('link', 'show', 'dev', to.device);
   const values: Readonly<Record<string, string>> = {
-    ...{ device: from.device, own: from.addresses[1], via: to.addresses[0], other: to.addresses[1] },
+    ...{
+      device: from.device,
+      own: from.addresses[1],
+      via: to.addresses[0],
+      other: to.addresses[1],
+    },
     mac: String(link?.['address']),
   };
-  const fill = (command: string) => command.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
+  const fill = (command: string) =>
+    command.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
   inTurn(from.netns, commands.map(fill));
 }
 
-for (const [name, commands] of Object.entries(FRAMES).filter(([each]) => ALL || each === USUAL_FRAMES)) {
+for (const [name, commands] of Object.entries(FRAMES).filter(
+  ([each]) => ALL || each === USUAL_FRAMES,
+)) {
   test.serial(`${name}, out of the pod and into it`, async (t) => {
     t.timeout(300_000);
     const scene = await makeBridged(t);
@@ -207,7 +238,11 @@ if (TAKES_THEM)
     vsctl('add-br', 'br0');
     inTurn(node, [`address del ${NODE}/24 dev uplink`]);
     vsctl('add-port', 'br0', 'uplink');
-    inTurn(node, ['link set br0 up', `address add ${NODE}/24 dev br0`, `route add default via ${PEER}`]);
+    inTurn(node, [
+      'link set br0 up',
+      `address add ${NODE}/24 dev br0`,
+      `route add default via ${PEER}`,
+    ]);
     await settle(t, scene);
     const { exits } = await scene.helper.ask('status', {});
     t.deepEqual(exits.find(({ name }) => name === 'br0')?.below, ['uplink']);
@@ -262,5 +297,6 @@ test.serial('multicast that a bridge copies to five ports is charged once', asyn
     tell(t, `multicast, at ${all[place]}`, mbit, 'as sent', 3);
     t.true(Math.abs(mbit - 3) <= 0.05, `${all[place]}: ${mbit} Mbit/s`);
   }
-  for (const mbit of await ratesWhile(t, peer, all, { ...flow, bitsPerSec: 12e6 })) holds(t, mbit, 4);
+  for (const mbit of await ratesWhile(t, peer, all, { ...flow, bitsPerSec: 12e6 }))
+    holds(t, mbit, 4);
 });

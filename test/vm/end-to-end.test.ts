@@ -1,4 +1,5 @@
-// The whole path with real parts: cnitool, the shipped conflist, both executables, iperf3, frames counted at the peer.
+// The whole path with real parts: cnitool, the shipped conflist, both executables, iperf3, frames
+// counted at the peer.
 
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +8,12 @@ import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture, CommandError } from '../../scripts/lib/process.ts';
 import { measureSystem } from '../../scripts/measure/measure.ts';
 import type { Trace } from '../../scripts/measure/report.ts';
-import { addPod, capabilityArguments, removePod, startSystem } from '../../scripts/measure/systems.ts';
+import {
+  addPod,
+  capabilityArguments,
+  removePod,
+  startSystem,
+} from '../../scripts/measure/systems.ts';
 import { makeTestBed } from '../../scripts/measure/testbed.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import { UPLINK } from '../../scripts/measure/uplink.ts';
@@ -25,7 +31,10 @@ const CAPPED = Object.keys(CAPS_MBIT) as Capped[];
 /** Goodput is a little less than what is on the wire. */
 const USED_PART = 0.9;
 
-/** No cap is exceeded, by the frames at the peer: iperf3's own clock is too coarse for that over three seconds. */
+/**
+ * No cap is exceeded, by the frames at the peer: iperf3's own clock is too coarse for that over
+ * three seconds.
+ */
 function holdsCaps(t: ExecutionContext, traces: ReadonlyMap<string, Trace>): void {
   for (const scenario of CAPPED) {
     const capMbit = CAPS_MBIT[scenario];
@@ -83,12 +92,15 @@ test.serial('cnitool adds, checks and deletes; CHECK sees what a hand has damage
   const damage = async (): Promise<void> => {
     while (!end.signal.aborted) {
       // There is no such parent while the helper repairs.
-      await tc('qdisc', 'replace', 'dev', UPLINK, 'parent', '7070:2', 'pfifo').catch(() => undefined);
+      await tc('qdisc', 'replace', 'dev', UPLINK, 'parent', '7070:2', 'pfifo').catch(
+        () => undefined,
+      );
       await sleep(200);
     }
   };
   const damaging = damage();
-  // CHECK may still come in the moment between a repair and the next damage: then it is right to find nothing.
+  // CHECK may still come in the moment between a repair and the next damage: then it is right to
+  // find nothing.
   let complaint = '';
   for (let attempt = 0; attempt < MAX_CHECKS && complaint === ''; attempt += 1) {
     complaint = await check().then(

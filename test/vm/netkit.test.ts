@@ -34,7 +34,8 @@ import {
 
 const PEER = '198.51.100.2';
 /** Only the kernel can tell: it may have been built without. */
-const HAS_NETKIT = spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
+const HAS_NETKIT =
+  spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
 
 /** The kind of the pod's interface as the kernel has it. */
 function kindOf(sandbox: string): string {
@@ -77,7 +78,12 @@ test.serial('a netkit that is asked for is made, or refused by name', async (t) 
   await fail(t, call(pod, 'ADD'), 105, /it exists already/);
   await succeed(t, call(pod, 'CHECK', { prevResult: result }));
   ip(pod.sandbox, 'link', 'set', 'eth0', 'down');
-  await fail(t, call(pod, 'CHECK', { prevResult: result }), 103, /interface "eth0" in the state up/);
+  await fail(
+    t,
+    call(pod, 'CHECK', { prevResult: result }),
+    103,
+    /interface "eth0" in the state up/,
+  );
 });
 
 const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
@@ -166,7 +172,8 @@ if (HAS_NETKIT) {
       t.regex(problems, /classifier is missing on pod[0-9a-f]+ \(peer\)/);
       t.regex(problems, /host routing out of the pod is missing on pod[0-9a-f]+ \(peerLast\)/);
       t.regex(check, /is missing/);
-      for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1) await sleep(100);
+      for (let attempt = 0; attempt < 200 && (await problemsOf(scene)) !== ''; attempt += 1)
+        await sleep(100);
       t.is(await problemsOf(scene), '');
       await scene.call('check');
       for (const pod of ['one', 'two'] as const) await scene.call('del', pod);
@@ -202,7 +209,12 @@ function addRoomyNetkit(node: TestNetns, sandbox: TestNetns, name: string): Prom
     });
   });
   const flags = FlagsNew.CREATE | FlagsNew.EXCL;
-  return node.rt.execute({ operation: 'make a netkit with room', type: RTM_NEWLINK, flags, payload });
+  return node.rt.execute({
+    operation: 'make a netkit with room',
+    type: RTM_NEWLINK,
+    flags,
+    payload,
+  });
 }
 
 if (HAS_NETKIT) {
@@ -221,7 +233,10 @@ if (HAS_NETKIT) {
       peer.ip('route', 'add', 'default', 'via', '198.51.100.1');
       inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
       const helper = await startHelper(t, node, makeHelperDirectories(t));
-      const caps = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 10_000_000 } };
+      const caps = {
+        egress: { rateBitsPerSec: 10_000_000 },
+        ingress: { rateBitsPerSec: 10_000_000 },
+      };
       await helper.ask('attach', paramsOf('pod0', sandbox, caps));
       const [pod, outside] = [`/run/netns/${sandbox.name}`, `/run/netns/${peer.name}`];
       for (const [from, to] of [

@@ -1,5 +1,6 @@
-// What a pod sends to the node itself, on kernels that hold packets: it keeps to the cap whichever way it comes to the node's
-// sockets, and requests beside it do not wait. PODPACE_NODE_ROWS=all takes every combination.
+// What a pod sends to the node itself, on kernels that hold packets: it keeps to the cap whichever
+// way it comes to the node's sockets, and requests beside it do not wait. PODPACE_NODE_ROWS=all
+// takes every combination.
 
 import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
@@ -22,7 +23,10 @@ import { listenOn } from '../kit/node-listener.ts';
 
 const CAP_MBIT = 10;
 const SECONDS = 4;
-/** p99 of a request at 10 Mbit/s beside one bulk flow behind the bandwidth plugin's TBF is 114 ms: test/bench/results/README.md. */
+/**
+ * p99 of a request at 10 Mbit/s beside one bulk flow behind the bandwidth plugin's TBF is 114 ms:
+ * test/bench/results/README.md.
+ */
 const REQUEST_P99_MS = 114 / 8;
 const POD = { 4: '10.86.0.2', 6: '2001:db8:86::2' } as const;
 const NODE = { 4: '10.86.0.1', 6: '2001:db8:86::1' } as const;
@@ -89,7 +93,13 @@ async function measure(
   const undo = new UndoStack();
   t.teardown(() => undo.run());
   const sender = { netns: pod.netns, undo };
-  const { mbit, p99Ms, lost, sent } = await measureNodeTraffic(sender, NODE, listener, row, SECONDS);
+  const { mbit, p99Ms, lost, sent } = await measureNodeTraffic(
+    sender,
+    NODE,
+    listener,
+    row,
+    SECONDS,
+  );
   // In the first second the sender is not yet at what it offers.
   const settled = mbit.slice(1);
   const mean = settled.reduce((sum, each) => sum + each, 0) / settled.length;
@@ -102,16 +112,19 @@ async function measure(
   return { mean, most, p99Ms, lost };
 }
 
-test.serial('what a pod sends to the node itself keeps to its cap, and requests do not wait', async (t) => {
-  t.timeout(300_000);
-  const scene = await makeScene(t);
-  for (const row of ROWS) {
-    const { mean, most, p99Ms, lost } = await measure(t, scene, row);
-    const what = JSON.stringify(row);
-    t.true(mean >= (row.protocol === 'TCP' ? 0.85 : 0.99) * CAP_MBIT, `${what}: ${mean} Mbit/s`);
-    t.true(mean <= 1.01 * CAP_MBIT, `${what}: ${mean} Mbit/s`);
-    t.true(most <= 1.01 * CAP_MBIT, `${what}: ${most} Mbit/s in a second`);
-    t.true(p99Ms <= REQUEST_P99_MS, `${what}: ${p99Ms} ms`);
-    t.is(lost, 0, `${what}: requests lost`);
-  }
-});
+test.serial(
+  'what a pod sends to the node itself keeps to its cap, and requests do not wait',
+  async (t) => {
+    t.timeout(300_000);
+    const scene = await makeScene(t);
+    for (const row of ROWS) {
+      const { mean, most, p99Ms, lost } = await measure(t, scene, row);
+      const what = JSON.stringify(row);
+      t.true(mean >= (row.protocol === 'TCP' ? 0.85 : 0.99) * CAP_MBIT, `${what}: ${mean} Mbit/s`);
+      t.true(mean <= 1.01 * CAP_MBIT, `${what}: ${mean} Mbit/s`);
+      t.true(most <= 1.01 * CAP_MBIT, `${what}: ${most} Mbit/s in a second`);
+      t.true(p99Ms <= REQUEST_P99_MS, `${what}: ${p99Ms} ms`);
+      t.is(lost, 0, `${what}: requests lost`);
+    }
+  },
+);

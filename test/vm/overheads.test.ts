@@ -1,4 +1,5 @@
-// What tunnels add to packets: what is charged is what leaves the node, counted with small packets, of which it is much.
+// What tunnels add to packets: what is charged is what leaves the node, counted with small packets,
+// of which it is much.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -113,18 +114,24 @@ async function clean({ node }: Scene, { commands }: TunnelKind): Promise<void> {
     const names = new Set(node.ipJson('link', 'show').map(({ ifname }) => ifname));
     return ['exit', 'below', 'second'].filter((name) => names.has(name));
   };
-  const isOf = (object: string): boolean => commands.some((command) => command.startsWith(`${object} `));
+  const isOf = (object: string): boolean =>
+    commands.some((command) => command.startsWith(`${object} `));
   // Sessions take their devices with them.
   const devices = isOf('l2tp')
     ? ['l2tp del tunnel tunnel_id 1']
     : made().map((name) => `link delete ${name}`);
-  await runBatch(node, [...devices, ...(isOf('xfrm') ? ['xfrm policy flush', 'xfrm state flush'] : [])]);
+  await runBatch(node, [
+    ...devices,
+    ...(isOf('xfrm') ? ['xfrm policy flush', 'xfrm state flush'] : []),
+  ]);
   while (made().length > 0) await sleep(20);
 }
 
 /** Whether this kernel has a module, loaded or not. */
 function hasModule(name: string): boolean {
-  return fs.readFileSync(`/lib/modules/${os.release()}/modules.dep`, 'utf8').includes(`/${name}.ko`);
+  return fs
+    .readFileSync(`/lib/modules/${os.release()}/modules.dep`, 'utf8')
+    .includes(`/${name}.ko`);
 }
 
 /** The exit as `status` tells of it, once it holds caps and its overhead is this. */

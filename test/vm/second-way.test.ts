@@ -1,5 +1,5 @@
-// A pod with a second pair for the other family, as the egress plugin of a cloud's IPv6 clusters makes it: both share the pod's cap
-// on the wire. What leaves by no pair is told of.
+// A pod with a second pair for the other family, as the egress plugin of a cloud's IPv6 clusters
+// makes it: both share the pod's cap on the wire. What leaves by no pair is told of.
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,15 +25,23 @@ function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
 }
 
 /** Bits that devices have received, and when: ms. */
-function received({ netns }: TestNetns, devices: readonly string[]): { bits: number[]; atMs: number } {
+function received(
+  { netns }: TestNetns,
+  devices: readonly string[],
+): { bits: number[]; atMs: number } {
   const table = inNetns(netns, () => fs.readFileSync('/proc/thread-self/net/dev', 'utf8'));
   const lines = table.split('\n').map((line) => line.trim().split(/[:\s]+/));
   const bits = devices.map((device) => 8 * Number(lines.find(([name]) => name === device)?.[1]));
   return { bits, atMs: performance.now() };
 }
 
-function mbitBetween(before: ReturnType<typeof received>, after: ReturnType<typeof received>): number[] {
-  return after.bits.map((bits, at) => (bits - (before.bits[at] ?? 0)) / 1e3 / (after.atMs - before.atMs));
+function mbitBetween(
+  before: ReturnType<typeof received>,
+  after: ReturnType<typeof received>,
+): number[] {
+  return after.bits.map(
+    (bits, at) => (bits - (before.bits[at] ?? 0)) / 1e3 / (after.atMs - before.atMs),
+  );
 }
 
 function sum(rates: readonly number[]): number {
@@ -76,7 +84,9 @@ function wire({ node, pod, peer }: Ends): void {
   ]);
 }
 
-/** Twice the cap by each of the two pairs, both ways at once: what comes to the peer and to the pod. */
+/**
+ * Twice the cap by each of the two pairs, both ways at once: what comes to the peer and to the pod.
+ */
 async function requireHeld(t: ExecutionContext, { node, pod, peer }: Ends): Promise<void> {
   const [out4, in4] = [pod, peer].map(({ netns }) => openSender(t, netns));
   const [out6, in6] = [pod, peer].map(({ netns }) => openSender(t, netns, 6));
@@ -124,7 +134,10 @@ test.serial('two pairs of a pod share its cap, by IPv6 and IPv4 at once, out and
     { name: 'v4if0', sandbox },
   ];
   const call = (command: string, interfaces: readonly CniInterface[] = made) => {
-    const prevResult = { cniVersion: '1.1.0', interfaces: interfaces.map((entry) => ({ ...entry })) };
+    const prevResult = {
+      cniVersion: '1.1.0',
+      interfaces: interfaces.map((entry) => ({ ...entry })),
+    };
     return callPlugin(scene, command, pod, { ...CAPS, onUnenforceable: 'fail', prevResult });
   };
   const added = call('ADD');

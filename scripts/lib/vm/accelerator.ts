@@ -11,9 +11,9 @@ const PROBE_LIMIT_MS = 5000;
 const verdictPath = join(buildDirectory, 'vm', 'kvm.json');
 
 /**
- * Chooses how QEMU runs: as PODPACE_VM_ACCEL says, else KVM where it can really boot the kernel, else QEMU's own
- * translation. Some hosts offer a KVM that cannot run a stock kernel, so `boots` is tried once and its verdict
- * kept under build/ for this host kernel and processor.
+ * Chooses how QEMU runs: as PODPACE_VM_ACCEL says, else KVM where it can really boot the kernel,
+ * else QEMU's own translation. Some hosts offer a KVM that cannot run a stock kernel, so `boots` is
+ * tried once and its verdict kept under build/ for this host kernel and processor.
  */
 export async function chooseAccelerator(
   boots: (signal: AbortSignal) => Promise<boolean>,
@@ -55,7 +55,8 @@ async function readVerdict(host: string): Promise<Accelerator | undefined> {
       ? accelerator
       : undefined;
   } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT')
+      return undefined;
     throw error;
   }
 }

@@ -5,8 +5,9 @@ import type { Readable } from 'node:stream';
 const TAIL_CHARACTERS = 2000;
 
 /**
- * A long-running helper process of a VM. It has a session of its own, so that Ctrl-C reaches this process alone,
- * which then ends the helper in order; and the kernel kills it should this process die without doing so.
+ * A long-running helper process of a VM. It has a session of its own, so that Ctrl-C reaches this
+ * process alone, which then ends the helper in order; and the kernel kills it should this process
+ * die without doing so.
  */
 export class Child {
   /** Our ends of the stream sockets that the process has as descriptors 3, 4, ... */
@@ -31,7 +32,9 @@ export class Child {
     this.ended = new Promise((resolve) => {
       this.#process.on('error', (error) => resolve(`${name} did not start: ${error.message}`));
       this.#process.on('exit', (status, signal) =>
-        resolve(`${name} ended with ${signal ?? `status ${String(status)}`}\n${this.#errors}`.trimEnd()),
+        resolve(
+          `${name} ended with ${signal ?? `status ${String(status)}`}\n${this.#errors}`.trimEnd(),
+        ),
       );
     });
   }

@@ -17,7 +17,10 @@ export interface GuestSession {
   endMark: string;
 }
 
-/** The part of the initramfs that is made for one run: init.sh, session.sh, the command and its surroundings. */
+/**
+ * The part of the initramfs that is made for one run: init.sh, session.sh, the command and its
+ * surroundings.
+ */
 export async function sessionInitramfs(session: GuestSession): Promise<Buffer> {
   const script = (name: string): Promise<Buffer> => readFile(join(import.meta.dirname, name));
   return writeCpio([
@@ -30,8 +33,12 @@ export async function sessionInitramfs(session: GuestSession): Promise<Buffer> {
 }
 
 /** Shell text that becomes the command, in its directory and with nothing but its environment. */
-export function commandScript(session: Pick<GuestSession, 'command' | 'cwd' | 'environment'>): string {
-  const environment = Object.entries(session.environment).map(([name, value]) => `${name}=${value}`);
+export function commandScript(
+  session: Pick<GuestSession, 'command' | 'cwd' | 'environment'>,
+): string {
+  const environment = Object.entries(session.environment).map(
+    ([name, value]) => `${name}=${value}`,
+  );
   const words = ['env', '-i', ...environment, ...session.command].map(shellQuote).join(' ');
   return `cd ${shellQuote(session.cwd)} || exit 126\nexec ${words}\n`;
 }
@@ -56,14 +63,27 @@ function settingsScript(session: GuestSession): string {
 export const ownFolders = ['/tmp', '/run', '/proc', '/sys', '/dev'] as const;
 
 const PASSED_VARIABLES: ReadonlySet<string> = new Set(['PATH', 'HOME', 'TERM', 'LANG', 'CI']);
-const ADMIN_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
+const ADMIN_FOLDERS = [
+  '/usr/local/sbin',
+  '/usr/sbin',
+  '/sbin',
+  '/usr/local/bin',
+  '/usr/bin',
+  '/bin',
+];
 
 /** The variables that a command in the VM gets: a few of the caller's and all named PODPACE_*. */
 export function guestEnvironment(callers: NodeJS.ProcessEnv): Record<string, string> {
   const passed = Object.entries(callers).flatMap(([name, value]) =>
-    value !== undefined && (PASSED_VARIABLES.has(name) || name.startsWith('PODPACE_')) ? [[name, value]] : [],
+    value !== undefined && (PASSED_VARIABLES.has(name) || name.startsWith('PODPACE_'))
+      ? [[name, value]]
+      : [],
   );
-  const environment: Record<string, string> = { HOME: '/root', PATH: '', ...Object.fromEntries(passed) };
+  const environment: Record<string, string> = {
+    HOME: '/root',
+    PATH: '',
+    ...Object.fromEntries(passed),
+  };
   const folders = environment['PATH']?.split(':').filter(Boolean) ?? [];
   environment['PATH'] = [...new Set([...folders, ...ADMIN_FOLDERS])].join(':');
   return environment;

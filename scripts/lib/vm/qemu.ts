@@ -7,13 +7,14 @@ export type Accelerator = 'kvm' | 'tcg';
 export interface MachineSettings {
   accelerator: Accelerator;
   /**
-   * The guest's clock counts instructions and not time, so that what it measures depends on what it does and on nothing else.
-   * By `tcg` only; several times slower, with the guest's processors taking turns on one of the machine's.
+   * The guest's clock counts instructions and not time, so that what it measures depends on what it
+   * does and on nothing else. By `tcg` only; several times slower, with the guest's processors
+   * taking turns on one of the machine's.
    */
   countsInstructions: boolean;
   /**
-   * With that clock: time in which the guest only waits takes none. What waits for this machine, for a file say, then takes
-   * the guest any time, as its timers go off meanwhile.
+   * With that clock: time in which the guest only waits takes none. What waits for this machine,
+   * for a file say, then takes the guest any time, as its timers go off meanwhile.
    */
   skipsIdleTime: boolean;
   cpus: number;
@@ -33,7 +34,10 @@ interface Platform {
   parameters: readonly string[];
 }
 
-/** The guest's ports in the order of the descriptors, from 3 on, on which QEMU must inherit their stream sockets. */
+/**
+ * The guest's ports in the order of the descriptors, from 3 on, on which QEMU must inherit their
+ * stream sockets.
+ */
 export const portNames = ['stdout', 'stderr', 'control'] as const;
 const FIRST_PORT_FD = 3;
 
@@ -48,20 +52,30 @@ const KERNEL_PARAMETERS = [
   'init_on_alloc=0',
   'hardened_usercopy=off',
   'randomize_kstack_offset=off',
-  // QEMU translates machine code anew for each address that it stands at: 2.5 times the price of a new process.
+  // QEMU translates machine code anew for each address that it stands at: 2.5 times the price of a
+  // new process.
   'norandmaps',
 ];
-/** On a busy machine the guest's timer checks go wrong, and it falls back to clocks that are slow to read. */
+/**
+ * On a busy machine the guest's timer checks go wrong, and it falls back to clocks that are slow to
+ * read.
+ */
 const X86_PARAMETERS = ['no_timer_check', 'tsc=reliable'];
 
 const PLATFORMS: Readonly<Record<string, Platform>> = {
-  x64: { emulator: 'qemu-system-x86_64', machine: 'q35', console: 'ttyS0', parameters: X86_PARAMETERS },
+  x64: {
+    emulator: 'qemu-system-x86_64',
+    machine: 'q35',
+    console: 'ttyS0',
+    parameters: X86_PARAMETERS,
+  },
   arm64: { emulator: 'qemu-system-aarch64', machine: 'virt', console: 'ttyAMA0', parameters: [] },
 };
 
 /**
- * The first thread of QEMU delivers the guest's timers. While the emulated processors, which are threads of their own
- * and ordinary (-R), keep this machine's busy, it would wait milliseconds for its turn.
+ * The first thread of QEMU delivers the guest's timers. While the emulated processors, which are
+ * threads of their own and ordinary (-R), keep this machine's busy, it would wait milliseconds for
+ * its turn.
  */
 const PROMPT_TIMERS = ['chrt', '-R', '-f', '1'];
 
@@ -77,15 +91,17 @@ function execution({ accelerator, countsInstructions, skipsIdleTime }: MachineSe
 }
 
 /**
- * What an emulated processor does better without: `rep movsb`, which QEMU goes through byte by byte and kernels believe to be the
- * fastest of all copies (erms); registers of 256 bits, which it emulates in halves and switches whole (avx, avx2); and what ends
- * a translated block at each copy from a process, or a page's walk a level later (smap, smep, umip, pku, la57).
+ * What an emulated processor does better without: `rep movsb`, which QEMU goes through byte by byte
+ * and kernels believe to be the fastest of all copies (erms); registers of 256 bits, which it
+ * emulates in halves and switches whole (avx, avx2); and what ends a translated block at each copy
+ * from a process, or a page's walk a level later (smap, smep, umip, pku, la57).
  */
 const SLOW_EMULATED = ['erms', 'avx', 'avx2', 'smap', 'smep', 'umip', 'pku', 'la57'];
 
 /**
- * QEMU 7.2 emulates cmpxchg16b wrongly where emulated processors run at the same time: kernels die of it under load. Without
- * it they use another way, but since Linux 7 BPF timers and arenas find no memory then.
+ * QEMU 7.2 emulates cmpxchg16b wrongly where emulated processors run at the same time: kernels die
+ * of it under load. Without it they use another way, but since Linux 7 BPF timers and arenas find
+ * no memory then.
  */
 function processor({ accelerator, countsInstructions, cpus, kernel }: MachineSettings): string {
   if (accelerator !== 'tcg' || process.arch !== 'x64') return 'max';
@@ -117,8 +133,16 @@ export function qemuCommand(settings: MachineSettings): string[] {
       ...['-chardev', `socket,id=${name},fd=${FIRST_PORT_FD + index}`],
       ...['-device', `virtserialport,chardev=${name},name=${name},nr=${index + 1}`],
     ]),
-    ...['-chardev', `file,id=console,path=${settings.consoleLogPath}`, '-serial', 'chardev:console'],
+    ...[
+      '-chardev',
+      `file,id=console,path=${settings.consoleLogPath}`,
+      '-serial',
+      'chardev:console',
+    ],
     ...['-kernel', settings.kernel.imagePath, '-initrd', settings.initramfsPath],
-    ...['-append', [`console=${platform.console}`, ...KERNEL_PARAMETERS, ...platform.parameters].join(' ')],
+    ...[
+      '-append',
+      [`console=${platform.console}`, ...KERNEL_PARAMETERS, ...platform.parameters].join(' '),
+    ],
   ];
 }

@@ -2,10 +2,15 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 
 /**
- * Copies a stream until the end mark, which is not copied. Bytes are passed on as they come; only what may be the
- * beginning of the mark is held back. Returns whether the mark was seen before the stream ended.
+ * Copies a stream until the end mark, which is not copied. Bytes are passed on as they come; only
+ * what may be the beginning of the mark is held back. Returns whether the mark was seen before the
+ * stream ended.
  */
-export async function relayUntil(endMark: string, source: Readable, sink: Writable): Promise<boolean> {
+export async function relayUntil(
+  endMark: string,
+  source: Readable,
+  sink: Writable,
+): Promise<boolean> {
   const mark = Buffer.from(endMark);
   let held: Buffer = Buffer.alloc(0);
   for await (const chunk of source as AsyncIterable<Buffer>) {
@@ -30,6 +35,7 @@ async function write(sink: Writable, data: Buffer): Promise<void> {
 /** Length of the longest end of data that is a beginning of mark. */
 function commonLength(data: Buffer, mark: Buffer): number {
   let length = Math.min(data.length, mark.length - 1);
-  while (length > 0 && !data.subarray(data.length - length).equals(mark.subarray(0, length))) length--;
+  while (length > 0 && !data.subarray(data.length - length).equals(mark.subarray(0, length)))
+    length--;
   return length;
 }

@@ -14,7 +14,10 @@ import { portNames, qemuCommand } from './qemu.ts';
 import type { Accelerator } from './qemu.ts';
 import { relayUntil } from './relay.ts';
 
-/** How the folder of a VM in the temporary folder is named: it stands in the command lines of what serves the VM. */
+/**
+ * How the folder of a VM in the temporary folder is named: it stands in the command lines of what
+ * serves the VM.
+ */
 export const SCRATCH_PREFIX = 'podpace-vm-';
 
 /** One command to run in a VM of its own. */
@@ -41,9 +44,10 @@ const BOOT_WAIT_MS = 120_000;
 const CONSOLE_LINES = 20;
 
 /**
- * Boots a VM over this machine's files, runs the command in it and returns its exit status. Whatever happens, the
- * VM is gone afterwards. Throws the signal's reason when aborted, and an Error with the end of the guest's
- * console, whose log is then kept, when the VM does not come up or goes down before the command has ended.
+ * Boots a VM over this machine's files, runs the command in it and returns its exit status.
+ * Whatever happens, the VM is gone afterwards. Throws the signal's reason when aborted, and an
+ * Error with the end of the guest's console, whose log is then kept, when the VM does not come up
+ * or goes down before the command has ended.
  */
 export async function runInVm(request: VmRequest, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
@@ -89,18 +93,27 @@ async function runSession(session: Session): Promise<number> {
   // A leading control character: ordinary output never looks like the beginning of the mark.
   const endMark = `\x1e${randomBytes(16).toString('hex')}`;
 
-  // cache=always: else the guest would read every file anew at each opening. What the machine changes meanwhile
-  // may stay unseen in the guest; what the guest writes is seen on the machine at once.
+  // cache=always: else the guest would read every file anew at each opening. What the machine
+  // changes meanwhile may stay unseen in the guest; what the guest writes is seen on the machine at
+  // once.
   const sharing = 'source=/,sandbox=chroot,cache=always';
   const files = new Child([VIRTIOFSD, '-o', sharing, `--socket-path=${fileSystemSocket}`]);
   children.push(files);
   const { modulesDirectory } = kernel;
-  const guest = await sessionInitramfs({ ...session, endMark, treeDirectory: projectRoot, modulesDirectory });
+  const guest = await sessionInitramfs({
+    ...session,
+    endMark,
+    treeDirectory: projectRoot,
+    modulesDirectory,
+  });
   await writeFile(initramfsPath, Buffer.concat([await ensureBaseInitramfs(kernel), guest]));
   await waitForSocket(fileSystemSocket, files);
 
   session.signal.throwIfAborted();
-  const machine = new Child(qemuCommand({ ...session, initramfsPath, fileSystemSocket }), portNames.length);
+  const machine = new Child(
+    qemuCommand({ ...session, initramfsPath, fileSystemSocket }),
+    portNames.length,
+  );
   children.push(machine);
   const [stdout, stderr, control] = machine.ports as [Readable, Readable, Readable];
   const onStarted = (): void => {
@@ -119,8 +132,9 @@ async function runSession(session: Session): Promise<number> {
 }
 
 /**
- * Gives QEMU the niceness of this process: its threads begin at 0, whatever its own is, because its first goes before all others
- * (PROMPT_TIMERS). And where the kernel groups processes by session (sched_autogroup), only that of the group counts.
+ * Gives QEMU the niceness of this process: its threads begin at 0, whatever its own is, because its
+ * first goes before all others (PROMPT_TIMERS). And where the kernel groups processes by session
+ * (sched_autogroup), only that of the group counts.
  */
 function passNiceness(pid: number | undefined): void {
   const niceness = getPriority();
@@ -130,7 +144,10 @@ function passNiceness(pid: number | undefined): void {
   if (existsSync(group)) writeFileSync(group, String(niceness));
 }
 
-/** Reads the control port: `started` when the root file system stands, `ended STATUS` when all is over. */
+/**
+ * Reads the control port: `started` when the root file system stands, `ended STATUS` when all is
+ * over.
+ */
 async function readStatus(control: Readable, onStarted: () => void): Promise<number> {
   const tooLate = setTimeout(() => {
     control.destroy(new Error(`the guest did not start within ${BOOT_WAIT_MS / 1000} s`));
@@ -156,7 +173,8 @@ async function readStatus(control: Readable, onStarted: () => void): Promise<num
 async function waitForSocket(path: string, server: Child): Promise<void> {
   const giveUp = AbortSignal.timeout(SOCKET_WAIT_MS);
   while (!existsSync(path)) {
-    if (giveUp.aborted) throw new Error(`Cannot share this machine's files: ${VIRTIOFSD} opened no socket`);
+    if (giveUp.aborted)
+      throw new Error(`Cannot share this machine's files: ${VIRTIOFSD} opened no socket`);
     const ending = await Promise.race([delay(POLL_MS, undefined), server.ended]);
     if (ending !== undefined) throw new Error(ending);
   }

@@ -27,7 +27,18 @@ function name(netns: string): string {
 
 test.serial('the other end of a veth pair', async (t) => {
   const { pod, helper } = await makeChainedPod(t);
-  ip(pod.node.netns, 'link', 'add', 'host7', 'type', 'veth', 'peer', 'eth0', 'netns', name(pod.sandbox));
+  ip(
+    pod.node.netns,
+    'link',
+    'add',
+    'host7',
+    'type',
+    'veth',
+    'peer',
+    'eth0',
+    'netns',
+    name(pod.sandbox),
+  );
   await succeed(t, call(pod, 'ADD'));
   await succeed(t, call(pod, 'CHECK'));
   await succeed(t, call(pod, 'DEL'));
@@ -69,7 +80,12 @@ test.serial('a pair whose other end is in a third namespace', async (t) => {
 test.serial('a pair of which both ends are in the pod', async (t) => {
   const { pod } = await makeChainedPod(t);
   ip(pod.sandbox, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'eth1');
-  await fail(t, call(pod, 'ADD'), 104, /^Cannot cap interface "eth0": both ends of its veth pair are in /);
+  await fail(
+    t,
+    call(pod, 'ADD'),
+    104,
+    /^Cannot cap interface "eth0": both ends of its veth pair are in /,
+  );
 });
 
 test.serial('an interface of another kind', async (t) => {

@@ -1,4 +1,5 @@
-// The shipped network lists, as they stand, with podpace as a process and Debian's plugins around it.
+// The shipped network lists, as they stand, with podpace as a process and Debian's plugins around
+// it.
 
 import type { ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
@@ -55,7 +56,8 @@ async function live(t: ExecutionContext, list: NetworkList, gateway: string): Pr
   t.is(helper.requests.length, 1);
   t.like(helper.requests[0]?.params, { network: list.name, sandbox: attachment.netns, caps: CAPS });
   const [request] = helper.requests;
-  const hostInterface = request?.method === 'attach' ? (request.params as AttachParams).hostInterface : '';
+  const hostInterface =
+    request?.method === 'attach' ? (request.params as AttachParams).hostInterface : '';
   t.regex(ip(node.netns, 'link', 'show', hostInterface), /veth|pod/);
   if (list.cniVersion >= '0.4.0') await checkNetwork(node, list, attachment, result);
   await delNetwork(node, list, attachment, result);
@@ -68,16 +70,21 @@ async function live(t: ExecutionContext, list: NetworkList, gateway: string): Pr
   );
 }
 
-test.serial('10-podpace.conflist', (t) => live(t, readConflist('10-podpace.conflist'), '10.85.0.1'));
+test.serial('10-podpace.conflist', (t) =>
+  live(t, readConflist('10-podpace.conflist'), '10.85.0.1'),
+);
 test.serial('20-bridge-podpace.conflist', (t) =>
   live(t, readConflist('20-bridge-podpace.conflist'), '10.86.0.1'),
 );
-test.serial('30-ptp-podpace.conflist', (t) => live(t, readConflist('30-ptp-podpace.conflist'), '10.87.0.1'));
+test.serial('30-ptp-podpace.conflist', (t) =>
+  live(t, readConflist('30-ptp-podpace.conflist'), '10.87.0.1'),
+);
 
 test.serial('40-flannel-podpace.conflist, with the bridge that flannel delegates to', (t) => {
   const list = readConflist('40-flannel-podpace.conflist');
   // What the flannel plugin makes of its `delegate` section and of /run/flannel/subnet.env with
-  // FLANNEL_NETWORK=10.244.0.0/16, FLANNEL_SUBNET=10.244.1.1/24, FLANNEL_MTU=1450, FLANNEL_IPMASQ=true.
+  // FLANNEL_NETWORK=10.244.0.0/16, FLANNEL_SUBNET=10.244.1.1/24, FLANNEL_MTU=1450,
+  // FLANNEL_IPMASQ=true.
   const bridges = list.plugins.map((plugin) =>
     plugin['type'] !== 'flannel'
       ? plugin
@@ -149,7 +156,13 @@ test.serial('SIGTERM while the helper is silent undoes ADD', async (t) => {
     CNI_PATH: node.cniPath,
   };
   const argv = [path.join(node.root, 'bin/podpace')];
-  const run = await runOnNode(node, argv, env, JSON.stringify(config), (child) => (podpace = child));
+  const run = await runOnNode(
+    node,
+    argv,
+    env,
+    JSON.stringify(config),
+    (child) => (podpace = child),
+  );
   t.is(run.status, 1, run.stderr);
   t.like(JSON.parse(run.stdout), { code: 107, msg: 'Cannot finish: stopped by SIGTERM' });
   t.is(await snapshot(node), before);
@@ -186,6 +199,9 @@ test.serial('VERSION needs nothing, and a process writes nothing but what it mus
   });
   const about = await runOnNode(node, [podpace], {}, '');
   t.is(about.status, 0);
-  t.regex(about.stderr, /^CNI podpace plugin version .*\nCNI protocol versions supported: 0\.3\.0, 0\.3\.1,/);
+  t.regex(
+    about.stderr,
+    /^CNI podpace plugin version .*\nCNI protocol versions supported: 0\.3\.0, 0\.3\.1,/,
+  );
   t.deepEqual(fs.readdirSync(path.join(node.root, 'run/podpace')), []);
 });

@@ -6,11 +6,22 @@ import test from 'ava';
 import type { Kernel } from '../../../cni/wiring/kernel.ts';
 import { KernelError } from '../../../helper/wire/errors.ts';
 import { describeNetns, snapshot } from '../../kit/cni-node.ts';
-import { healthy, startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
+import {
+  healthy,
+  startFakeHelper,
+  temporaryDirectory,
+  type Script,
+} from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, DUAL, fail, makePod, succeed } from '../../kit/pod.ts';
 
-/** A kernel that refuses its n-th operation, counted from 0, once. `count` says how many there were. */
-function failing(kernel: Kernel, n: number, errno: string): { kernel: Kernel; count: () => number } {
+/**
+ * A kernel that refuses its n-th operation, counted from 0, once. `count` says how many there were.
+ */
+function failing(
+  kernel: Kernel,
+  n: number,
+  errno: string,
+): { kernel: Kernel; count: () => number } {
   let calls = 0;
   const wrapped = Object.entries(kernel).map(([name, operation]) => [
     name,
@@ -63,7 +74,11 @@ const HELPERS: readonly [name: string, code: number, script: Script][] = [
   ['closes in the middle', 11, (_, connection) => void connection.end('{"version":2,"res')],
   ['answers garbage', 101, (_, connection) => void connection.write('hello\n')],
   ['answers too much', 101, (_, connection) => void connection.write(Buffer.alloc(70_000, 'x'))],
-  ['speaks another version', 101, (_, connection) => void connection.write('{"version":2,"result":{}}\n')],
+  [
+    'speaks another version',
+    101,
+    (_, connection) => void connection.write('{"version":2,"result":{}}\n'),
+  ],
   [
     'answers nonsense',
     101,
@@ -97,9 +112,24 @@ function scriptedIpam(directory: string, script: string): string {
 }
 
 const IPAM_ANSWERS: readonly [name: string, script: string, code: number, text: RegExp][] = [
-  ['fails in its own words', `echo '{"code":77,"msg":"no luck","details":"today"}'; exit 1`, 77, /^no luck$/],
-  ['fails without a word', 'exit 3', 999, /^netplugin failed with no error message: exit status 3$/],
-  ['fails on stderr only', 'echo broken >&2; exit 1', 999, /^netplugin failed: "broken\\n": exit status 1$/],
+  [
+    'fails in its own words',
+    `echo '{"code":77,"msg":"no luck","details":"today"}'; exit 1`,
+    77,
+    /^no luck$/,
+  ],
+  [
+    'fails without a word',
+    'exit 3',
+    999,
+    /^netplugin failed with no error message: exit status 3$/,
+  ],
+  [
+    'fails on stderr only',
+    'echo broken >&2; exit 1',
+    999,
+    /^netplugin failed: "broken\\n": exit status 1$/,
+  ],
   [
     'fails with nonsense',
     'echo oops; exit 1',
@@ -109,7 +139,12 @@ const IPAM_ANSWERS: readonly [name: string, script: string, code: number, text: 
   ['is killed', 'kill -9 $$', 999, /^netplugin failed with no error message: signal: SIGKILL$/],
   ['answers nonsense', 'echo oops', 6, /^Cannot read the answer of IPAM plugin "scripted"/],
   ['answers no object', 'echo 7', 6, /it is 7, not an object/],
-  ['gives no address', `echo '{"cniVersion":"1.0.0"}'`, 7, /^IPAM plugin returned missing IP config$/],
+  [
+    'gives no address',
+    `echo '{"cniVersion":"1.0.0"}'`,
+    7,
+    /^IPAM plugin returned missing IP config$/,
+  ],
   [
     'gives no such address',
     `echo '{"ips":[{"address":"10.0.0.300/24"}]}'`,
@@ -134,7 +169,10 @@ for (const [name, script, code, text] of IPAM_ANSWERS) {
     await fail(t, call(pod, 'ADD', more, { CNI_PATH: `/nonesuch:${directory}` }), code, text);
     t.is(await snapshot(pod.node), before);
     t.is(fs.readFileSync(log, 'utf8'), 'ADD\nDEL\n');
-    t.is(fs.readFileSync(path.join(directory, 'stdin'), 'utf8'), JSON.stringify({ ...pod.config, ...more }));
+    t.is(
+      fs.readFileSync(path.join(directory, 'stdin'), 'utf8'),
+      JSON.stringify({ ...pod.config, ...more }),
+    );
   });
 }
 

@@ -7,7 +7,10 @@ import { call, fail, makePod, succeed, type Pod } from '../../kit/pod.ts';
 
 const VALID = 'cni.dev/valid-attachments';
 
-/** A pod of spec 1.1.0 with a scripted IPAM plugin: Debian 12's host-local does not know that version. */
+/**
+ * A pod of spec 1.1.0 with a scripted IPAM plugin: Debian 12's host-local does not know that
+ * version.
+ */
 function makePod110(
   t: ExecutionContext,
   script = 'exit 0',
@@ -36,14 +39,20 @@ test.serial('GC removes what no attachment claims, and asks helper and IPAM to',
   const foreign = { ...pod, sandbox: makeNetns(t, 'pod') };
   await succeed(t, call(pod, 'ADD', {}, env));
   await succeed(t, call(dead, 'ADD', {}, { ...env, CNI_CONTAINERID: 'dead' }));
-  await succeed(t, call(foreign, 'ADD', { name: 'others' }, { ...env, CNI_CONTAINERID: 'other-one' }));
+  await succeed(
+    t,
+    call(foreign, 'ADD', { name: 'others' }, { ...env, CNI_CONTAINERID: 'other-one' }),
+  );
   t.is(hostInterfaces(pod), 3);
 
   await succeed(t, call(pod, 'GC', { socket }, env));
   t.is(hostInterfaces(pod), 3, 'without the list nothing is stale');
   t.deepEqual(helper.methods(), []);
 
-  await succeed(t, call(pod, 'GC', { socket, [VALID]: [{ containerID: 'c1', ifname: 'eth0' }] }, env));
+  await succeed(
+    t,
+    call(pod, 'GC', { socket, [VALID]: [{ containerID: 'c1', ifname: 'eth0' }] }, env),
+  );
   t.is(hostInterfaces(pod), 2);
   t.deepEqual(helper.requests[0], {
     version: 2,
@@ -71,8 +80,19 @@ test.serial('GC goes on after an error and reports it', async (t) => {
 test.serial('GC touches nothing for a list that it cannot read', async (t) => {
   const { pod, env } = makePod110(t);
   await succeed(t, call(pod, 'ADD', {}, env));
-  for (const list of ['all', {}, [{ containerID: 'c1' }], [7], [{ containerID: 1, ifname: 'eth0' }]]) {
-    await fail(t, call(pod, 'GC', { [VALID]: list }, env), 7, /^Cannot use cni\.dev\/valid-attachments/);
+  for (const list of [
+    'all',
+    {},
+    [{ containerID: 'c1' }],
+    [7],
+    [{ containerID: 1, ifname: 'eth0' }],
+  ]) {
+    await fail(
+      t,
+      call(pod, 'GC', { [VALID]: list }, env),
+      7,
+      /^Cannot use cni\.dev\/valid-attachments/,
+    );
   }
   t.is(hostInterfaces(pod), 1);
 });
@@ -98,7 +118,12 @@ test.serial('STATUS asks IPAM, then the helper', async (t) => {
 test.serial('STATUS without a helper', async (t) => {
   const { pod, env } = makePod110(t);
   const socket = '/run/pp-none.sock';
-  await fail(t, call(pod, 'STATUS', { socket }, env), 50, /Cannot reach the helper at \/run\/pp-none\.sock/);
+  await fail(
+    t,
+    call(pod, 'STATUS', { socket }, env),
+    50,
+    /Cannot reach the helper at \/run\/pp-none\.sock/,
+  );
   const outcome = await call(pod, 'STATUS', { socket, onUnenforceable: 'allow' }, env);
   t.is(outcome.status, 0);
   t.regex(outcome.stderr, /WARNING/);

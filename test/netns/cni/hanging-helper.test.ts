@@ -16,7 +16,10 @@ const WITHIN_MS = 5000;
 /** Listens at a socket of `directory` and hangs. */
 type Hanging = (t: ExecutionContext, directory: string) => Promise<string>;
 
-/** A process of its own, which takes no connection: up to `backlog` + 1 are established by the kernel all the same. */
+/**
+ * A process of its own, which takes no connection: up to `backlog` + 1 are established by the
+ * kernel all the same.
+ */
 function acceptsNothing(backlog: number): Hanging {
   const script =
     'use IO::Socket::UNIX; $s = IO::Socket::UNIX->new(Local => shift, Listen => shift) or die; $| = 1;';
@@ -62,12 +65,23 @@ interface Ending {
   readonly tookMs: number;
 }
 
-function add(node: TestNetns, sandbox: TestNetns, cniPath: string, more: JsonObject): Promise<Ending> {
+function add(
+  node: TestNetns,
+  sandbox: TestNetns,
+  cniPath: string,
+  more: JsonObject,
+): Promise<Ending> {
   const env = {
     ...{ PATH: '/usr/bin:/bin', CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0' },
     ...{ CNI_NETNS: `/run/netns/${sandbox.name}`, CNI_PATH: cniPath },
   };
-  const config = { cniVersion: '1.0.0', name: 'pods', type: 'podpace', egressRate: 10_000_000, ...more };
+  const config = {
+    cniVersion: '1.0.0',
+    name: 'pods',
+    type: 'podpace',
+    egressRate: 10_000_000,
+    ...more,
+  };
   const startMs = performance.now();
   const child = spawn('nsenter', [`--net=/run/netns/${node.name}`, PODPACE], { env });
   let [stdout, stderr] = ['', ''];
@@ -75,7 +89,9 @@ function add(node: TestNetns, sandbox: TestNetns, cniPath: string, more: JsonObj
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   child.stdin.end(JSON.stringify(config));
   return new Promise((resolve) => {
-    child.once('close', (status) => resolve({ status, stdout, stderr, tookMs: performance.now() - startMs }));
+    child.once('close', (status) =>
+      resolve({ status, stdout, stderr, tookMs: performance.now() - startMs }),
+    );
   });
 }
 
@@ -95,7 +111,10 @@ for (const [what, hang] of HANGING) {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
     addPod(node, sandbox, 'host7');
     const socket = await hang(t, directory);
-    refused(t, await add(node, sandbox, '/nonesuch', { socket, prevResult: previousResult(sandbox) }));
+    refused(
+      t,
+      await add(node, sandbox, '/nonesuch', { socket, prevResult: previousResult(sandbox) }),
+    );
     t.deepEqual(
       fs.readdirSync(directory).filter((name) => name !== 'helper.sock'),
       [],
@@ -106,7 +125,9 @@ for (const [what, hang] of HANGING) {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
     const [log, ipam] = [path.join(directory, 'log'), path.join(directory, 'ipam')];
     const answer = `echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24","gateway":"10.9.0.1"}]}'`;
-    fs.writeFileSync(ipam, `#!/bin/sh\necho "$CNI_COMMAND" >>'${log}'\n${answer}\n`, { mode: 0o755 });
+    fs.writeFileSync(ipam, `#!/bin/sh\necho "$CNI_COMMAND" >>'${log}'\n${answer}\n`, {
+      mode: 0o755,
+    });
     const socket = await hang(t, directory);
     refused(t, await add(node, sandbox, directory, { socket, ipam: { type: 'ipam' } }));
     t.is(fs.readFileSync(log, 'utf8'), 'ADD\nDEL\n');
@@ -123,7 +144,10 @@ for (const [what, hang] of HANGING) {
     const more = { socket, prevResult: previousResult(sandbox), onUnenforceable: 'allow' };
     const { status, stdout, stderr, tookMs } = await add(node, sandbox, '/nonesuch', more);
     t.is(status, 0, stdout);
-    t.regex(stderr, /WARNING: the cap is not enforced .*podpaced puts it in force as soon as it can be/);
+    t.regex(
+      stderr,
+      /WARNING: the cap is not enforced .*podpaced puts it in force as soon as it can be/,
+    );
     t.true(tookMs < WITHIN_MS, `it took ${tookMs} ms`);
     t.deepEqual(fs.readdirSync(path.join(directory, 'wishes')), ['c1:eth0.json']);
   });

@@ -1,7 +1,15 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
-import { deleteNetns, inside, ip, makeNetns, makeNode, reaches, snapshot } from '../../kit/cni-node.ts';
+import {
+  deleteNetns,
+  inside,
+  ip,
+  makeNetns,
+  makeNode,
+  reaches,
+  snapshot,
+} from '../../kit/cni-node.ts';
 import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, DUAL, fail, makePod, succeed, V4, V6, type Pod } from '../../kit/pod.ts';
 
@@ -87,7 +95,11 @@ test.serial('the MTU is that of the default route however this names its devices
   for (const [what, mtu, commands] of [
     ['a nexthop object', 1440, ['route add default nhid 1']],
     ['a group of objects', 1430, ['nexthop add id 3 group 1/2', 'route add default nhid 3']],
-    ['several next hops', 1430, ['route add default nexthop via 192.0.2.1 nexthop via 198.51.100.1']],
+    [
+      'several next hops',
+      1430,
+      ['route add default nexthop via 192.0.2.1 nexthop via 198.51.100.1'],
+    ],
   ] as const) {
     const pod = makePod(t);
     const { netns } = pod.node;
@@ -204,14 +216,21 @@ test.serial('a pod without caps never asks the helper in ADD', async (t) => {
   const pod = makePod(t);
   const helper = await startFakeHelper(t);
   const zeros = { IngressRate: 0, IngressBurst: 0, EgressRate: 0, EgressBurst: 0 };
-  await succeed(t, call(pod, 'ADD', { socket: helper.socketPath, runtimeConfig: { bandwidth: zeros } }));
+  await succeed(
+    t,
+    call(pod, 'ADD', { socket: helper.socketPath, runtimeConfig: { bandwidth: zeros } }),
+  );
   t.deepEqual(helper.methods(), []);
 });
 
 test.serial('a refused cap undoes everything, or is a loud warning', async (t) => {
   const pod = makePod(t);
   const before = await snapshot(pod.node);
-  const error = { code: 'unenforceable', message: 'this kernel has no sch_fq', remedy: 'load it' } as const;
+  const error = {
+    code: 'unenforceable',
+    message: 'this kernel has no sch_fq',
+    remedy: 'load it',
+  } as const;
   const helper = await startFakeHelper(t, refuses('attach', error));
   const more = { socket: helper.socketPath, runtimeConfig: { bandwidth: BANDWIDTH } };
   const answer = await fail(t, call(pod, 'ADD', more), 100, /no sch_fq/);
@@ -229,7 +248,12 @@ test.serial('an absent helper fails ADD with caps and leaves nothing', async (t)
   const pod = makePod(t);
   const before = await snapshot(pod.node);
   const more = { socket: '/run/pp-none.sock', runtimeConfig: { bandwidth: BANDWIDTH } };
-  const answer = await fail(t, call(pod, 'ADD', more), 11, /Cannot reach the helper at \/run\/pp-none\.sock/);
+  const answer = await fail(
+    t,
+    call(pod, 'ADD', more),
+    11,
+    /Cannot reach the helper at \/run\/pp-none\.sock/,
+  );
   t.regex(answer.details ?? '', /start podpaced/);
   t.is(await snapshot(pod.node), before);
   const del = await call(pod, 'DEL', more);
@@ -254,7 +278,12 @@ test.serial('IPAM errors are passed on unwrapped and leave nothing', async (t) =
 test.serial('a missing IPAM plugin', async (t) => {
   const pod = makePod(t);
   const more = { ipam: { type: 'nonesuch' } };
-  await fail(t, call(pod, 'ADD', more), 7, /^failed to find plugin "nonesuch" in path \[\/usr\/lib\/cni\]$/);
+  await fail(
+    t,
+    call(pod, 'ADD', more),
+    7,
+    /^failed to find plugin "nonesuch" in path \[\/usr\/lib\/cni\]$/,
+  );
   await fail(t, call(pod, 'DEL', more), 7, /^failed to find plugin/);
 });
 
@@ -262,7 +291,11 @@ test.serial('a pod whose IPAM names no gateway gets a link-local one', async (t)
   const node = makeNode(t);
   const addresses = [{ address: '10.92.0.5/32' }, { address: 'fd92::5/128' }];
   const ipam = { type: 'static', addresses, routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }] };
-  const pod = { node, sandbox: makeNetns(t, 'pod'), config: { cniVersion: '1.0.0', name: 'pods', ipam } };
+  const pod = {
+    node,
+    sandbox: makeNetns(t, 'pod'),
+    config: { cniVersion: '1.0.0', name: 'pods', ipam },
+  };
   const result = await succeed(t, call(pod, 'ADD'));
   t.deepEqual(
     result.ips?.map(({ gateway }) => gateway),
@@ -281,8 +314,16 @@ test.serial('routes keep what the specification lets IPAM say', async (t) => {
 });
 
 const DAMAGES: readonly [what: string, damage: (pod: Pod, host: string) => void, text: RegExp][] = [
-  ['interface', ({ sandbox }) => ip(sandbox, 'link', 'delete', 'eth0'), /Cannot find interface "eth0"/],
-  ['address', ({ sandbox }) => ip(sandbox, 'addr', 'flush', 'dev', 'eth0'), /address 10\.91\.0\.2\/24/],
+  [
+    'interface',
+    ({ sandbox }) => ip(sandbox, 'link', 'delete', 'eth0'),
+    /Cannot find interface "eth0"/,
+  ],
+  [
+    'address',
+    ({ sandbox }) => ip(sandbox, 'addr', 'flush', 'dev', 'eth0'),
+    /address 10\.91\.0\.2\/24/,
+  ],
   [
     'route',
     ({ sandbox }) => ip(sandbox, 'route', 'delete', 'default'),
@@ -331,6 +372,11 @@ test.serial('CHECK passes on what IPAM and the helper miss', async (t) => {
   const prevResult = await succeed(t, call(pod, 'ADD', more));
   await fail(t, call(pod, 'CHECK', { ...more, prevResult }), 103, /leaf qdisc of eth0 is missing/);
   fs.rmSync(path.join(pod.node.dataDir, 'pods', '10.91.0.2'));
-  await fail(t, call(pod, 'CHECK', { ...more, prevResult }), 999, /host-local: Failed to find address/);
+  await fail(
+    t,
+    call(pod, 'CHECK', { ...more, prevResult }),
+    999,
+    /host-local: Failed to find address/,
+  );
   await fail(t, call(pod, 'CHECK', more), 7, /Required prevResult missing/);
 });

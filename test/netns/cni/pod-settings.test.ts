@@ -18,17 +18,30 @@ test.serial('congestion control is set in the pod only, and CHECK looks for it',
   t.is(congestionControlIn(pod.node.netns), node);
   await succeed(t, call(pod, 'CHECK', { prevResult: result }));
   inside(pod.sandbox, 'sysctl', '-qw', `net.ipv4.tcp_congestion_control=${node}`);
-  await fail(t, call(pod, 'CHECK', { prevResult: result }), 103, /Cannot find congestion control "reno"/);
+  await fail(
+    t,
+    call(pod, 'CHECK', { prevResult: result }),
+    103,
+    /Cannot find congestion control "reno"/,
+  );
 });
 
-test.serial('an algorithm that the kernel does not have is refused with those that it has', async (t) => {
-  const pod = makePod(t, V4, { congestionControl: 'nosuch' });
-  const before = await snapshot(pod.node);
-  const outcome = call(pod, 'ADD');
-  await fail(t, outcome, 7, /^Cannot use congestionControl "nosuch": this kernel has no such algorithm$/);
-  t.regex((await outcome).stdout, /it has .*reno/);
-  t.is(await snapshot(pod.node), before);
-});
+test.serial(
+  'an algorithm that the kernel does not have is refused with those that it has',
+  async (t) => {
+    const pod = makePod(t, V4, { congestionControl: 'nosuch' });
+    const before = await snapshot(pod.node);
+    const outcome = call(pod, 'ADD');
+    await fail(
+      t,
+      outcome,
+      7,
+      /^Cannot use congestionControl "nosuch": this kernel has no such algorithm$/,
+    );
+    t.regex((await outcome).stdout, /it has .*reno/);
+    t.is(await snapshot(pod.node), before);
+  },
+);
 
 test.serial('a chained pod gets it too, and its helper is told', async (t) => {
   const pod = makePod(t, V4);
@@ -57,19 +70,27 @@ test.serial('host routing needs the helper, which hears of the pod’s addresses
   t.deepEqual(helper.methods(), ['attach', 'check', 'detach']);
 });
 
-test.serial('an MTU that IPv6 cannot live with is refused, also when it is that of the node', async (t) => {
-  const small = makePod(t, DUAL, { mtu: 1279 });
-  const before = await snapshot(small.node);
-  await fail(t, call(small, 'ADD'), 7, /^Cannot use an MTU of 1279 bytes with an IPv6 address$/);
-  t.is(await snapshot(small.node), before);
+test.serial(
+  'an MTU that IPv6 cannot live with is refused, also when it is that of the node',
+  async (t) => {
+    const small = makePod(t, DUAL, { mtu: 1279 });
+    const before = await snapshot(small.node);
+    await fail(t, call(small, 'ADD'), 7, /^Cannot use an MTU of 1279 bytes with an IPv6 address$/);
+    t.is(await snapshot(small.node), before);
 
-  const derived = makePod(t, DUAL);
-  const { netns } = derived.node;
-  ip(netns, 'link', 'add', 'up0', 'mtu', '1000', 'type', 'veth', 'peer', 'up1');
-  for (const end of ['up0', 'up1']) ip(netns, 'link', 'set', end, 'up');
-  ip(netns, 'addr', 'add', '192.0.2.2/24', 'dev', 'up0');
-  ip(netns, 'route', 'add', 'default', 'via', '192.0.2.1');
-  await fail(t, call(derived, 'ADD'), 7, /^Cannot use an MTU of 1000 bytes with an IPv6 address$/);
-  const ipv4 = makePod(t, V4, { mtu: 1000 });
-  await succeed(t, call(ipv4, 'ADD'));
-});
+    const derived = makePod(t, DUAL);
+    const { netns } = derived.node;
+    ip(netns, 'link', 'add', 'up0', 'mtu', '1000', 'type', 'veth', 'peer', 'up1');
+    for (const end of ['up0', 'up1']) ip(netns, 'link', 'set', end, 'up');
+    ip(netns, 'addr', 'add', '192.0.2.2/24', 'dev', 'up0');
+    ip(netns, 'route', 'add', 'default', 'via', '192.0.2.1');
+    await fail(
+      t,
+      call(derived, 'ADD'),
+      7,
+      /^Cannot use an MTU of 1000 bytes with an IPv6 address$/,
+    );
+    const ipv4 = makePod(t, V4, { mtu: 1000 });
+    await succeed(t, call(ipv4, 'ADD'));
+  },
+);

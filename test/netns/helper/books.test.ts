@@ -1,4 +1,5 @@
-// What vanishes between a pod and the exits is counted, and alarms nobody while nothing else tells that it has left.
+// What vanishes between a pod and the exits is counted, and alarms nobody while nothing else tells
+// that it has left.
 
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -30,7 +31,9 @@ const XDP_DROP = 1;
 const LOAD_MS = 24_000;
 /** More than the helper's looks are apart. */
 const LOOK_MS = 2500;
-/** By then the helper has followed what the scene is made of, and told of a kernel without sch_fq. */
+/**
+ * By then the helper has followed what the scene is made of, and told of a kernel without sch_fq.
+ */
 const SETTLED_MS = 5000;
 /** What a pod's kernel tells the node itself: neighbour discovery. */
 const CHATTER = { frames: 5, bytes: 500 };
@@ -51,7 +54,9 @@ const ROWS: readonly Row[] = [
     why: "a firewall's drop",
     make: ({ node }, { address }) => {
       const rules = `add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f ip saddr ${address} drop`;
-      const ended = spawnSync('ip', ['netns', 'exec', node.name, 'nft', rules], { encoding: 'utf8' });
+      const ended = spawnSync('ip', ['netns', 'exec', node.name, 'nft', rules], {
+        encoding: 'utf8',
+      });
       if (ended.status !== 0) throw new Error(ended.stderr);
     },
   },

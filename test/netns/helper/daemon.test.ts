@@ -20,10 +20,15 @@ import { makeNetns } from '../../kit/netns.ts';
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 } };
 
 function hasSchFq(): boolean {
-  return spawnSync('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']).status === 0;
+  return (
+    spawnSync('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']).status === 0
+  );
 }
 
-/** Sends raw bytes and returns all that comes back until the helper closes or half a second is silent. */
+/**
+ * Sends raw bytes and returns all that comes back until the helper closes or half a second is
+ * silent.
+ */
 async function converse(socketPath: string, bytes: string): Promise<string> {
   const socket = net.connect(socketPath);
   let answer = '';
@@ -37,22 +42,25 @@ async function converse(socketPath: string, bytes: string): Promise<string> {
   return answer;
 }
 
-test.serial('the helper answers what is no request with an error and goes on serving', async (t) => {
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
-  t.regex(await converse(helper.socket, 'hello\n'), /"code":"bad-request".*not JSON/);
-  t.regex(
-    await converse(helper.socket, '{"version":2,"method":"reboot","params":{}}\n'),
-    /"bad-request".*reboot/,
-  );
-  t.regex(
-    await converse(helper.socket, '{"version":99,"method":"status","params":{}}\n'),
-    /"protocol-version".*99/,
-  );
-  t.regex(await converse(helper.socket, `${'x'.repeat(70_000)}\n`), /"bad-request".*65536/);
-  const two = await converse(helper.socket, '{"version":2,"method":"list","params":{}}\n');
-  t.deepEqual(JSON.parse(two), { version: 2, result: { attachments: [] } });
-  t.like(await helper.ask('status', {}), { state: 'degraded', attachments: 0 });
-});
+test.serial(
+  'the helper answers what is no request with an error and goes on serving',
+  async (t) => {
+    const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+    t.regex(await converse(helper.socket, 'hello\n'), /"code":"bad-request".*not JSON/);
+    t.regex(
+      await converse(helper.socket, '{"version":2,"method":"reboot","params":{}}\n'),
+      /"bad-request".*reboot/,
+    );
+    t.regex(
+      await converse(helper.socket, '{"version":99,"method":"status","params":{}}\n'),
+      /"protocol-version".*99/,
+    );
+    t.regex(await converse(helper.socket, `${'x'.repeat(70_000)}\n`), /"bad-request".*65536/);
+    const two = await converse(helper.socket, '{"version":2,"method":"list","params":{}}\n');
+    t.deepEqual(JSON.parse(two), { version: 2, result: { attachments: [] } });
+    t.like(await helper.ask('status', {}), { state: 'degraded', attachments: 0 });
+  },
+);
 
 test.serial('only root reaches the socket, and SIGTERM takes it away', async (t) => {
   const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
@@ -108,7 +116,14 @@ test.serial('detach and gc succeed for what was never there', async (t) => {
   t.deepEqual(await helper.ask('detach', { containerId: 'x', ifname: 'eth0' }), {});
   t.deepEqual(await helper.ask('gc', { network: 'pods', valid: [] }), { removed: [] });
   const { containerId, ifname } = { containerId: 'x', ifname: 'eth0' };
-  const params = { containerId, ifname, network: 'pods', hostInterface: 'x', sandbox: '/x', caps: CAPS };
+  const params = {
+    containerId,
+    ifname,
+    network: 'pods',
+    hostInterface: 'x',
+    sandbox: '/x',
+    caps: CAPS,
+  };
   const error = await t.throwsAsync(helper.ask('check', params), { instanceOf: HelperError });
   t.regex(error?.message ?? '', /No cap is known for x\/eth0/);
 });
@@ -127,7 +142,12 @@ const failures: readonly [string, readonly string[], number, RegExp][] = [
     2,
     /"horizonMs" must be a number from 1 to 2000, got "-4"/,
   ],
-  ['a relative path', ['run', '--socket', 'x.sock'], 2, /"socket" must be an absolute path, got "x.sock"/],
+  [
+    'a relative path',
+    ['run', '--socket', 'x.sock'],
+    2,
+    /"socket" must be an absolute path, got "x.sock"/,
+  ],
   [
     'a missing file',
     ['run', '--config', '/nonexistent.json'],

@@ -1,5 +1,6 @@
-// Whatever of the datapath somebody damages, alters or takes away: it is reported, put back within seconds, and told of. A row
-// for each object: each map that the helper fills, and each program at a hook.
+// Whatever of the datapath somebody damages, alters or takes away: it is reported, put back within
+// seconds, and told of. A row for each object: each map that the helper fills, and each program at
+// a hook.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -17,8 +18,16 @@ import { deleteFilter } from '../../../helper/kernel/filters.ts';
 import { openHooks } from '../../../helper/kernel/hooks.ts';
 import type { HookName } from '../../../helper/wire/hook-place.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
-import { aggregatePage, encodeAggregateKey, encodeInterfaceKey } from '../../../helper/wire/aggregate.ts';
-import { encodeExemption, encodeExemptionKey, parseExemption } from '../../../helper/wire/exemption.ts';
+import {
+  aggregatePage,
+  encodeAggregateKey,
+  encodeInterfaceKey,
+} from '../../../helper/wire/aggregate.ts';
+import {
+  encodeExemption,
+  encodeExemptionKey,
+  parseExemption,
+} from '../../../helper/wire/exemption.ts';
 import {
   addPod,
   addUplink,
@@ -33,7 +42,14 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const REPAIR_MS = 3000;
 /** Only the quick look gets to it. */
-const FLAGS = ['--reconcile-seconds', '3600', '--exempt', '192.0.2.128/25', '--exempt', '!192.0.2.129'];
+const FLAGS = [
+  '--reconcile-seconds',
+  '3600',
+  '--exempt',
+  '192.0.2.128/25',
+  '--exempt',
+  '!192.0.2.129',
+];
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 100_000_000 } };
 const EXEMPT = ['203.0.113.0/24'];
 
@@ -53,7 +69,10 @@ interface Row {
   readonly damage: (scene: Scene) => void | Promise<void>;
   /** The object as it is, to compare; of one that is made anew only whether it is there. */
   readonly read: (scene: Scene) => unknown;
-  /** In `status` meanwhile; absent where the kernel is asked no more often than things are put right. */
+  /**
+   * In `status` meanwhile; absent where the kernel is asked no more often than things are put
+   * right.
+   */
   readonly problem?: RegExp;
   /** In the log afterwards. */
   readonly told: RegExp;
@@ -69,7 +88,9 @@ function withMap<T>({ directories }: Scene, name: string, use: (fd: number) => T
 }
 
 function readEntry(scene: Scene, map: string, key: Buffer): string | undefined {
-  return withMap(scene, map, (fd) => lookupElement(fd, key, mapInfo(fd).valueSize)?.toString('hex'));
+  return withMap(scene, map, (fd) =>
+    lookupElement(fd, key, mapInfo(fd).valueSize)?.toString('hex'),
+  );
 }
 
 /** All bytes of an entry inverted. */
@@ -163,7 +184,10 @@ function programRow(device: 'pod' | 'uplink' | 'tunnel', hook: HookName, problem
       const ids: Promise<number | undefined>[] = [];
       inNetns(
         node.netns,
-        () => void ids.push(openHooks(node.rt, places).attachedProgramId({ ifindex: scene[device], hook })),
+        () =>
+          void ids.push(
+            openHooks(node.rt, places).attachedProgramId({ ifindex: scene[device], hook }),
+          ),
       );
       return ids[0];
     },
@@ -192,7 +216,8 @@ const ROWS: readonly Row[] = [
   },
   {
     object: 'continuations',
-    damage: (scene) => void withMap(scene, 'continuations', (fd) => deleteElement(fd, Buffer.alloc(4))),
+    damage: (scene) =>
+      void withMap(scene, 'continuations', (fd) => deleteElement(fd, Buffer.alloc(4))),
     read: (scene) => readEntry(scene, 'continuations', Buffer.alloc(4)),
     problem: /The program behind ingress caps is gone/,
     told: /The program behind ingress caps was gone/,
@@ -206,7 +231,11 @@ const ROWS: readonly Row[] = [
     'one too many',
     () => 0,
     (fd, list) =>
-      updateElement(fd, exemptionKey(list, '0.0.0.0/0'), encodeExemption(parseExemption('0.0.0.0/0'))),
+      updateElement(
+        fd,
+        exemptionKey(list, '0.0.0.0/0'),
+        encodeExemption(parseExemption('0.0.0.0/0')),
+      ),
   ),
   exemptionRow(
     'one altered',
@@ -262,10 +291,15 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   node.ip('link', 'add', 'tunnel', 'type', 'vxlan', ...vxlan);
   node.ip('link', 'set', 'tunnel', 'up');
   node.ip('route', 'add', '203.0.113.0/24', 'dev', 'tunnel');
-  const hostRouting = { addresses: ['192.0.2.2'], mac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' };
+  const hostRouting = {
+    addresses: ['192.0.2.2'],
+    mac: '02:00:00:00:00:01',
+    hostMac: '02:00:00:00:00:02',
+  };
   const params = { ...paramsOf('pod0', sandbox, CAPS), exempt: EXEMPT, hostRouting };
   const pod = leaveRecord(node, directories, params);
-  const indexOf = (name: string): number => Number(node.ipJson('link', 'show', 'dev', name)[0]?.['ifindex']);
+  const indexOf = (name: string): number =>
+    Number(node.ipJson('link', 'show', 'dev', name)[0]?.['ifindex']);
   return {
     node,
     directories,
@@ -294,38 +328,45 @@ async function damageAll(t: ExecutionContext, scene: Scene, helper: TestHelper):
   return '';
 }
 
-test.serial('every object that somebody damages is reported, put back within 3 s, and told of', async (t) => {
-  const scene = await makeScene(t);
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
-  const whole = await readAll(scene);
-  for (const [index, { object }] of ROWS.entries()) t.truthy(whole[index], object);
-  const problems = await damageAll(t, scene, helper);
-  const startMs = performance.now();
-  for (const { object, problem } of ROWS) if (problem !== undefined) t.regex(problems, problem, object);
-  const open = async (): Promise<string[]> => {
-    const found = await readAll(scene);
-    return ROWS.flatMap(({ object, told }, index) => {
-      const isWhole = JSON.stringify(found[index]) === JSON.stringify(whole[index]);
-      return isWhole && told.test(helper.log()) ? [] : [object];
-    });
-  };
-  while ((await open()).length > 0 && performance.now() - startMs < REPAIR_MS) await sleep(50);
-  t.log(`${(performance.now() - startMs).toFixed(0)} ms`);
-  t.deepEqual(await open(), [], helper.log());
-});
+test.serial(
+  'every object that somebody damages is reported, put back within 3 s, and told of',
+  async (t) => {
+    const scene = await makeScene(t);
+    const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+    const whole = await readAll(scene);
+    for (const [index, { object }] of ROWS.entries()) t.truthy(whole[index], object);
+    const problems = await damageAll(t, scene, helper);
+    const startMs = performance.now();
+    for (const { object, problem } of ROWS)
+      if (problem !== undefined) t.regex(problems, problem, object);
+    const open = async (): Promise<string[]> => {
+      const found = await readAll(scene);
+      return ROWS.flatMap(({ object, told }, index) => {
+        const isWhole = JSON.stringify(found[index]) === JSON.stringify(whole[index]);
+        return isWhole && told.test(helper.log()) ? [] : [object];
+      });
+    };
+    while ((await open()).length > 0 && performance.now() - startMs < REPAIR_MS) await sleep(50);
+    t.log(`${(performance.now() - startMs).toFixed(0)} ms`);
+    t.deepEqual(await open(), [], helper.log());
+  },
+);
 
-test.serial('every object that was damaged while no helper ran is put back by the next one', async (t) => {
-  const scene = await makeScene(t);
-  const former = await startHelper(t, scene.node, scene.directories, FLAGS);
-  const whole = await readAll(scene);
-  await former.end('SIGTERM');
-  for (const { damage } of ROWS) await damage(scene);
-  await startHelper(t, scene.node, scene.directories, FLAGS);
-  const found = await readAll(scene);
-  for (const [index, { object, read }] of ROWS.entries()) {
-    // A new helper has new programs.
-    if (object.startsWith('program') || object === 'continuations')
-      t.truthy(found[index], `${object} ${read.length}`);
-    else t.deepEqual(found[index], whole[index], object);
-  }
-});
+test.serial(
+  'every object that was damaged while no helper ran is put back by the next one',
+  async (t) => {
+    const scene = await makeScene(t);
+    const former = await startHelper(t, scene.node, scene.directories, FLAGS);
+    const whole = await readAll(scene);
+    await former.end('SIGTERM');
+    for (const { damage } of ROWS) await damage(scene);
+    await startHelper(t, scene.node, scene.directories, FLAGS);
+    const found = await readAll(scene);
+    for (const [index, { object, read }] of ROWS.entries()) {
+      // A new helper has new programs.
+      if (object.startsWith('program') || object === 'continuations')
+        t.truthy(found[index], `${object} ${read.length}`);
+      else t.deepEqual(found[index], whole[index], object);
+    }
+  },
+);

@@ -1,4 +1,5 @@
-// All that a cap changes on the node and in the pod is given back with it, as it was: a complete look before and after.
+// All that a cap changes on the node and in the pod is given back with it, as it was: a complete
+// look before and after.
 
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
@@ -26,7 +27,10 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
-/** Everything of a namespace that `ip`, `tc` and sysctl show, without what the kernel counts or draws anew. */
+/**
+ * Everything of a namespace that `ip`, `tc` and sysctl show, without what the kernel counts or
+ * draws anew.
+ */
 function snapshot({ name, ip, tc }: TestNetns): string[] {
   const links = JSON.parse(ip('-d', '-j', 'link', 'show')) as Record<string, unknown>[];
   const devices = links.map(({ ifname }) => String(ifname));
@@ -38,8 +42,15 @@ function snapshot({ name, ip, tc }: TestNetns): string[] {
   })
     .toString()
     .split('\n')
-    .filter((line) => !/fs-nr|max_orphans|_mem|nf_conntrack|neigh|stable_secret|age|random/.test(line));
-  return [...links.map((link) => JSON.stringify(link)), tc('qdisc', 'show'), ...filters, ...sysctls];
+    .filter(
+      (line) => !/fs-nr|max_orphans|_mem|nf_conntrack|neigh|stable_secret|age|random/.test(line),
+    );
+  return [
+    ...links.map((link) => JSON.stringify(link)),
+    tc('qdisc', 'show'),
+    ...filters,
+    ...sysctls,
+  ];
 }
 
 function limits({ ipJson }: TestNetns): unknown {
@@ -47,7 +58,10 @@ function limits({ ipJson }: TestNetns): unknown {
   return { gso_max_size: link?.['gso_max_size'], gso_max_segs: link?.['gso_max_segs'] };
 }
 
-function setLimits({ ip }: TestNetns, { gso_max_size: size, gso_max_segs: segs }: typeof OPERATORS): void {
+function setLimits(
+  { ip }: TestNetns,
+  { gso_max_size: size, gso_max_segs: segs }: typeof OPERATORS,
+): void {
   ip('link', 'set', 'eth0', 'gso_max_size', String(size), 'gso_max_segs', String(segs));
 }
 
@@ -82,43 +96,49 @@ test.serial('a pod that is let go has what it had, on the node and inside', asyn
   t.deepEqual([...snapshot(node), ...snapshot(sandbox)], before);
 });
 
-test.serial('uninstall gives back what pods had, and leaves a later choice of somebody alone', async (t) => {
-  const scene = await makeScene(t, OPERATORS);
-  const { node, sandbox, helper, before } = scene;
-  await setRate(scene, 12_000_000);
-  await helper.ask('uninstall', {});
-  t.deepEqual([...snapshot(node), ...snapshot(sandbox)], before);
+test.serial(
+  'uninstall gives back what pods had, and leaves a later choice of somebody alone',
+  async (t) => {
+    const scene = await makeScene(t, OPERATORS);
+    const { node, sandbox, helper, before } = scene;
+    await setRate(scene, 12_000_000);
+    await helper.ask('uninstall', {});
+    t.deepEqual([...snapshot(node), ...snapshot(sandbox)], before);
 
-  const other = await makeScene(t, OPERATORS);
-  await setRate(other, 12_000_000);
-  const later = { gso_max_size: 30_000, gso_max_segs: 20 };
-  setLimits(other.sandbox, later);
-  await other.helper.ask('detach', KEY);
-  t.deepEqual(limits(other.sandbox), later);
-});
+    const other = await makeScene(t, OPERATORS);
+    await setRate(other, 12_000_000);
+    const later = { gso_max_size: 30_000, gso_max_segs: 20 };
+    setLimits(other.sandbox, later);
+    await other.helper.ask('detach', KEY);
+    t.deepEqual(limits(other.sandbox), later);
+  },
+);
 
 for (const [what, chosen] of [
   ['what was there before', OPERATORS],
   ['what was chosen meanwhile', { gso_max_size: 32_768, gso_max_segs: 600 }],
 ] as const) {
-  test.serial(`after uninstall the next helper limits pods again, and gives back ${what}`, async (t) => {
-    const scene = await makeScene(t, OPERATORS);
-    const { node, sandbox, helper, directories } = scene;
-    await setRate(scene, 12_000_000);
-    const atCap = limits(sandbox);
-    t.like(atCap, { gso_max_segs: 5 });
-    await helper.ask('uninstall', {});
-    await helper.end('SIGTERM');
-    t.deepEqual(limits(sandbox), OPERATORS);
-    setLimits(sandbox, chosen);
-    const second = await startHelper(t, node, directories);
-    t.deepEqual(limits(sandbox), atCap);
-    await second.end('SIGTERM');
-    const third = await startHelper(t, node, directories);
-    t.deepEqual(limits(sandbox), atCap);
-    await third.ask('detach', KEY);
-    t.deepEqual(limits(sandbox), chosen);
-  });
+  test.serial(
+    `after uninstall the next helper limits pods again, and gives back ${what}`,
+    async (t) => {
+      const scene = await makeScene(t, OPERATORS);
+      const { node, sandbox, helper, directories } = scene;
+      await setRate(scene, 12_000_000);
+      const atCap = limits(sandbox);
+      t.like(atCap, { gso_max_segs: 5 });
+      await helper.ask('uninstall', {});
+      await helper.end('SIGTERM');
+      t.deepEqual(limits(sandbox), OPERATORS);
+      setLimits(sandbox, chosen);
+      const second = await startHelper(t, node, directories);
+      t.deepEqual(limits(sandbox), atCap);
+      await second.end('SIGTERM');
+      const third = await startHelper(t, node, directories);
+      t.deepEqual(limits(sandbox), atCap);
+      await third.ask('detach', KEY);
+      t.deepEqual(limits(sandbox), chosen);
+    },
+  );
 }
 
 test.serial('a later choice of somebody outlives a restart', async (t) => {
@@ -133,10 +153,13 @@ test.serial('a later choice of somebody outlives a restart', async (t) => {
   t.deepEqual(limits(scene.sandbox), later);
 });
 
-test.serial('a pod whose record does not say what it had gets the default of the kernel', async (t) => {
-  // As podpace leaves it at 10 Mbit/s: four frames of 1500 and a header.
-  const scene = await makeScene(t, { gso_max_size: 6320, gso_max_segs: 4 });
-  await setRate(scene, 12_000_000);
-  await scene.helper.ask('detach', KEY);
-  t.deepEqual(limits(scene.sandbox), { gso_max_size: 65_536, gso_max_segs: 65_535 });
-});
+test.serial(
+  'a pod whose record does not say what it had gets the default of the kernel',
+  async (t) => {
+    // As podpace leaves it at 10 Mbit/s: four frames of 1500 and a header.
+    const scene = await makeScene(t, { gso_max_size: 6320, gso_max_segs: 4 });
+    await setRate(scene, 12_000_000);
+    await scene.helper.ask('detach', KEY);
+    t.deepEqual(limits(scene.sandbox), { gso_max_size: 65_536, gso_max_segs: 65_535 });
+  },
+);

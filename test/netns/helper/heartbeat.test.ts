@@ -1,4 +1,5 @@
-// STATUS by the helper's sign of life: the built executables, on a node whose helper is killed, started again and uninstalled.
+// STATUS by the helper's sign of life: the built executables, on a node whose helper is killed,
+// started again and uninstalled.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -6,7 +7,12 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
-import { makeHelperDirectories, PODPACED, startHelper, type HelperDirectories } from '../../kit/helper.ts';
+import {
+  makeHelperDirectories,
+  PODPACED,
+  startHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
@@ -28,7 +34,12 @@ interface Ending {
 
 function callStatus({ run }: HelperDirectories, more: JsonObject = {}): Ending {
   const config = {
-    ...{ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket: path.join(run, 'helper.sock') },
+    ...{
+      cniVersion: '1.1.0',
+      name: 'pods',
+      type: 'podpace',
+      socket: path.join(run, 'helper.sock'),
+    },
     ...{ helperAwaySeconds: AWAY_SECONDS, ...more },
   };
   const env = { CNI_COMMAND: 'STATUS', CNI_PATH: '/nonesuch' };
@@ -86,7 +97,10 @@ test.serial('STATUS while the helper is killed and started again', async (t) => 
     t.is(outlook(directories), SERVED);
     await sleep(500);
   }
-  t.regex(await untilAway(t, directories), /^away: Cannot reach the helper .*; it has been away for \d+ s$/);
+  t.regex(
+    await untilAway(t, directories),
+    /^away: Cannot reach the helper .*; it has been away for \d+ s$/,
+  );
   t.is(outlook(directories, { helperAwaySeconds: 3600 }), SERVED);
   const allowed = callStatus(directories, { onUnenforceable: 'allow' });
   t.is(allowed.status, 0);
@@ -110,7 +124,9 @@ test.serial('STATUS with a file that is not of a helper that runs', async (t) =>
   const whole = fs.readFileSync(sign(directories), 'utf8');
   t.is(fs.statSync(sign(directories)).mode & 0o777, 0o600);
 
-  rewrite(directories, (text) => text.replace(/"bootId":"[^"]*"/, `"bootId":"${crypto.randomUUID()}"`));
+  rewrite(directories, (text) =>
+    text.replace(/"bootId":"[^"]*"/, `"bootId":"${crypto.randomUUID()}"`),
+  );
   t.regex(outlook(directories), /; it has not run since this node was started$/);
   rewrite(directories, () => whole.slice(0, 20));
   t.regex(outlook(directories), /; its sign of life is damaged$/);

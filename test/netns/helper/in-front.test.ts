@@ -1,4 +1,5 @@
-// Two who both insist on being first: a helper, and a program that steps in front of podpace's again and again.
+// Two who both insist on being first: a helper, and a program that steps in front of podpace's
+// again and again.
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,13 +45,19 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
 }
 
 /** Puts a program that lets every packet go on in front of all others; gives its id. */
-async function stepInFront(t: ExecutionContext, { node, ifindex }: Scene, turn: number): Promise<number> {
+async function stepInFront(
+  t: ExecutionContext,
+  { node, ifindex }: Scene,
+  turn: number,
+): Promise<number> {
   const instructions = Buffer.from('b7000000ffffffff9500000000000000', 'hex');
   const name = `insists${turn}`;
   const fd = loadProgram({ type: PROG_TYPE_SCHED_CLS, name, license: 'GPL', instructions });
   t.teardown(() => fs.closeSync(fd));
   if (isTcxSupported()) {
-    const link = inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingress' }));
+    const link = inNetns(node.netns, () =>
+      createTcxLink({ programFd: fd, ifindex, hook: 'ingress' }),
+    );
     t.teardown(() => fs.closeSync(link));
   } else {
     const place = { ifindex, hook: 'ingress', priority: 1, handle: turn + 1 } as const;
@@ -87,7 +94,8 @@ test('whoever steps in front is passed within 3 s, three times in a minute, and 
     t.not(tookMs, undefined, scene.helper.log());
     t.log(`passed after ${tookMs?.toFixed(0)} ms`);
     const told = `Stepped in front of program "insists${turn}" (id ${other}) on pod0 (ingress)`;
-    for (let tries = 0; tries < 50 && !scene.helper.log().includes(told); tries += 1) await sleep(20);
+    for (let tries = 0; tries < 50 && !scene.helper.log().includes(told); tries += 1)
+      await sleep(20);
     t.true(scene.helper.log().includes(told), scene.helper.log());
   }
   const last = await stepInFront(t, scene, TIMES);

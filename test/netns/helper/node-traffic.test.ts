@@ -1,5 +1,6 @@
-// What a pod sends to the node itself, with real sockets: policed by its cap, unless that is left free or the node's addresses
-// are exempt. The machine's own kernel need not hold packets for it; figures are loose, those of a VM are exact.
+// What a pod sends to the node itself, with real sockets: policed by its cap, unless that is left
+// free or the node's addresses are exempt. The machine's own kernel need not hold packets for it;
+// figures are loose, those of a VM are exact.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -75,7 +76,11 @@ async function rateTo(
   const socket = openSender(t, pod.netns, to.includes(':') ? 6 : 4);
   const payload = Buffer.alloc(DATAGRAM_BYTES);
   const [before, beginMs] = [udpBytes(), performance.now()];
-  for (let [sent, elapsedMs] = [0, 0]; elapsedMs < MEASURE_MS; elapsedMs = performance.now() - beginMs) {
+  for (
+    let [sent, elapsedMs] = [0, 0];
+    elapsedMs < MEASURE_MS;
+    elapsedMs = performance.now() - beginMs
+  ) {
     for (; sent < (elapsedMs * OFFERED_MBIT * 1e3) / 8 / DATAGRAM_BYTES; sent += 1)
       socket.send(payload, PORT, to);
     await sleep(1);
@@ -111,7 +116,11 @@ const CASES: Readonly<Record<string, Case>> = {
 for (const [name, { flags, nodeTraffic, capped, uncapped }] of Object.entries(CASES)) {
   test.serial(`what a pod sends to the node itself ${name}`, async (t) => {
     const [{ node, pod }, directories] = [await makeEnds(t), makeHelperDirectories(t)];
-    leaveRecord(node, directories, paramsOf('pod0', pod, { egress: { rateBitsPerSec: CAP_MBIT * 1e6 } }));
+    leaveRecord(
+      node,
+      directories,
+      paramsOf('pod0', pod, { egress: { rateBitsPerSec: CAP_MBIT * 1e6 } }),
+    );
     const helper = await startHelper(t, node, directories, flags);
     t.is((await helper.ask('status', {})).nodeTraffic, nodeTraffic, helper.log());
     const { udpBytes } = listenOn(t, node.netns, PORT);

@@ -1,6 +1,6 @@
-// Pods have names, by the built executables: the plugin takes them from CNI_ARGS, the helper keeps and tells them, and commands
-// find a pod by them. Native kernels here have no sch_fq, so a cap is a wish, host routing is in force, and `set` meets records
-// that were left.
+// Pods have names, by the built executables: the plugin takes them from CNI_ARGS, the helper keeps
+// and tells them, and commands find a pod by them. Native kernels here have no sch_fq, so a cap is
+// a wish, host routing is in force, and `set` meets records that were left.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -35,7 +35,9 @@ const HOSTILE = {
 const ROUTED = { hostRouting: true, egressRate: 0, egressBurst: 0, onUnenforceable: 'fail' };
 
 function podpaced({ socket }: TestHelper, ...args: readonly string[]) {
-  const { status, stdout, stderr } = spawnSync(PODPACED, [...args, '--socket', socket], { encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(PODPACED, [...args, '--socket', socket], {
+    encoding: 'utf8',
+  });
   return { status, stdout, stderr };
 }
 
@@ -53,14 +55,28 @@ test.serial(
   'ADD names the pod: in list, status, counters and the log, also of the next helper',
   async (t) => {
     const scene = makeWishScene(t);
-    const helper = await startHelper(t, scene.node, scene.directories, ['--reconcile-seconds', '1']);
+    const helper = await startHelper(t, scene.node, scene.directories, [
+      '--reconcile-seconds',
+      '1',
+    ]);
     const [routed, wished, hostile, nameless] = ['pod0', 'pod1', 'pod2', 'pod3'].map((name) =>
       makePod(t, scene, name),
     );
-    if (routed === undefined || wished === undefined || hostile === undefined || nameless === undefined)
+    if (
+      routed === undefined ||
+      wished === undefined ||
+      hostile === undefined ||
+      nameless === undefined
+    )
       return t.fail();
     const add = (pod: typeof routed, more: object, args?: string) => {
-      const added = call(scene, 'ADD', pod, { ...more }, args === undefined ? {} : { CNI_ARGS: args });
+      const added = call(
+        scene,
+        'ADD',
+        pod,
+        { ...more },
+        args === undefined ? {} : { CNI_ARGS: args },
+      );
       t.is(added.status, 0, added.stdout);
       isShown(t, added.stderr);
     };
@@ -98,8 +114,17 @@ test.serial(
     const told = podpaced(helper, 'status', '--json');
     t.is(told.status, 1);
     const status = JSON.parse(told.stdout) as StatusResult;
-    const name = nameOf({ containerId: `c-${wished.name}`, ifname: 'eth0', ...WEB, podName: 'web-1' });
-    t.true(status.problems.some((text) => text.startsWith(`${name}: egress 10 Mbit/s is not enforced: `)));
+    const name = nameOf({
+      containerId: `c-${wished.name}`,
+      ifname: 'eth0',
+      ...WEB,
+      podName: 'web-1',
+    });
+    t.true(
+      status.problems.some((text) =>
+        text.startsWith(`${name}: egress 10 Mbit/s is not enforced: `),
+      ),
+    );
     t.like(
       status.notEnforced?.find(({ containerId }) => containerId === `c-${wished.name}`),
       {
@@ -150,7 +175,10 @@ test.serial(
     const helper = await startHelper(t, node, directories, ['--reconcile-seconds', '3600']);
     const ratesOf = () =>
       Object.fromEntries(
-        listed(helper).map(({ containerId, effective }) => [containerId, effective.egress?.rateBitsPerSec]),
+        listed(helper).map(({ containerId, effective }) => [
+          containerId,
+          effective.egress?.rateBitsPerSec,
+        ]),
       );
 
     const set = podpaced(helper, 'set', 'default/web-0', '--egress', '--rate', '5M');
@@ -165,11 +193,17 @@ test.serial(
     );
     t.deepEqual(ratesOf(), { 'c-old': 10e6, 'c-new': 5e6, 'c-shop': 10e6, 'c-none': 10e6 });
     await until(t, 'the log tells of it', () =>
-      helper.log().includes('info Set egress of default/web-0 (eth0, c-new): 10 Mbit/s to 5 Mbit/s'),
+      helper
+        .log()
+        .includes('info Set egress of default/web-0 (eth0, c-new): 10 Mbit/s to 5 Mbit/s'),
     );
     t.is(podpaced(helper, 'set', 'c-old', '--egress', '--rate', '4M').stderr, '');
     const json = podpaced(helper, 'set', 'shop/web-0/eth0', '--egress', '--rate', '3M', '--json');
-    t.like(JSON.parse(json.stdout), { containerId: 'c-shop', podNamespace: 'shop', podName: 'web-0' });
+    t.like(JSON.parse(json.stdout), {
+      containerId: 'c-shop',
+      podNamespace: 'shop',
+      podName: 'web-0',
+    });
     t.deepEqual(ratesOf(), { 'c-old': 4e6, 'c-new': 5e6, 'c-shop': 3e6, 'c-none': 10e6 });
 
     t.deepEqual(

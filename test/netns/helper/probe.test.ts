@@ -1,4 +1,5 @@
-// Whether this node can hold caps is judged by what its kernel does, not by its number; and what is asked leaves nothing behind.
+// Whether this node can hold caps is judged by what its kernel does, not by its number; and what is
+// asked leaves nothing behind.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -38,14 +39,34 @@ function podpacedWithout(scene: Scene, ...commands: readonly number[]): string {
   return podpacedBehind(scene, process.execPath, lesser, commands.join(','));
 }
 
-function call({ node, directories }: Scene, podpaced: string, ...args: readonly string[]): Promise<Ended> {
+function call(
+  { node, directories }: Scene,
+  podpaced: string,
+  ...args: readonly string[]
+): Promise<Ended> {
   const { run, pins } = directories;
-  const settings = ['--socket', `${run}/helper.sock`, '--state-dir', `${run}/state`, '--pin-dir', pins];
+  const settings = [
+    '--socket',
+    `${run}/helper.sock`,
+    '--state-dir',
+    `${run}/state`,
+    '--pin-dir',
+    pins,
+  ];
   const [command = '', ...flags] = args;
-  return runProgram('nsenter', [`--net=/run/netns/${node.name}`, podpaced, command, ...settings, ...flags]);
+  return runProgram('nsenter', [
+    `--net=/run/netns/${node.name}`,
+    podpaced,
+    command,
+    ...settings,
+    ...flags,
+  ]);
 }
 
-async function probed(scene: Scene, podpaced = PODPACED): Promise<{ code: number | null } & ProbeResult> {
+async function probed(
+  scene: Scene,
+  podpaced = PODPACED,
+): Promise<{ code: number | null } & ProbeResult> {
   const { code, stdout } = await call(scene, podpaced, 'probe', '--json');
   const result = JSON.parse(stdout) as ProbeResult;
   checkProbeItems(result.items);
@@ -77,7 +98,8 @@ test.serial('probe finds what others find, and ends with 0 where caps can be hel
   const scene = makeScene(t);
   const { code, items, kernel } = await probed(scene);
   t.is(kernel, fs.readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim());
-  for (const [name, there] of Object.entries(witnesses())) t.is(itemOf(items, name)?.there, there, name);
+  for (const [name, there] of Object.entries(witnesses()))
+    t.is(itemOf(items, name)?.there, there, name);
   const { sch_fq: hasFq = false } = witnesses();
   t.is(code, hasFq ? 0 : 1);
   t.deepEqual(
@@ -99,7 +121,12 @@ test.serial('status has the same list', async (t) => {
 
 test.serial('a kernel serves by what it has, whatever its number is', async (t) => {
   const scene = makeScene(t);
-  const old = podpacedBehind(scene, 'setarch', process.arch === 'x64' ? 'x86_64' : 'aarch64', '--uname-2.6');
+  const old = podpacedBehind(
+    scene,
+    'setarch',
+    process.arch === 'x64' ? 'x86_64' : 'aarch64',
+    '--uname-2.6',
+  );
   const { kernel, items } = await probed(scene, old);
   t.regex(kernel, /^2\.6\./);
   t.deepEqual(items, (await probed(scene)).items);
@@ -120,19 +147,26 @@ const LACKING: readonly [string, readonly number[], RegExp][] = [
   ],
 ];
 for (const [name, commands, refusal] of LACKING) {
-  test.serial(`a kernel without ${name} is refused with the remedy before anything is changed`, async (t) => {
-    const scene = makeScene(t);
-    const podpaced = podpacedWithout(scene, ...commands);
-    const { code, items } = await probed(scene, podpaced);
-    t.is(code, 1);
-    t.like(itemOf(items, name), { ok: false, there: false, withoutIt: 'podpaced does not start' });
-    const ended = await call(scene, podpaced, 'run');
-    t.is(ended.code, 1);
-    t.regex(ended.stderr, /^podpaced: Cannot start on Linux .*\n$/);
-    t.regex(ended.stderr, refusal);
-    t.deepEqual(fs.readdirSync(scene.directories.run), ['podpaced.sh']);
-    t.false(fs.existsSync(scene.directories.pins));
-  });
+  test.serial(
+    `a kernel without ${name} is refused with the remedy before anything is changed`,
+    async (t) => {
+      const scene = makeScene(t);
+      const podpaced = podpacedWithout(scene, ...commands);
+      const { code, items } = await probed(scene, podpaced);
+      t.is(code, 1);
+      t.like(itemOf(items, name), {
+        ok: false,
+        there: false,
+        withoutIt: 'podpaced does not start',
+      });
+      const ended = await call(scene, podpaced, 'run');
+      t.is(ended.code, 1);
+      t.regex(ended.stderr, /^podpaced: Cannot start on Linux .*\n$/);
+      t.regex(ended.stderr, refusal);
+      t.deepEqual(fs.readdirSync(scene.directories.run), ['podpaced.sh']);
+      t.false(fs.existsSync(scene.directories.pins));
+    },
+  );
 }
 
 test.serial('where there is no tcx, programs stand under clsact', async (t) => {

@@ -1,5 +1,5 @@
-// What the helper makes of records that are damaged, lost, of another time or of a newer podpaced: what the kernel holds
-// of their pods stays as it is, everybody else is served, and it says so.
+// What the helper makes of records that are damaged, lost, of another time or of a newer podpaced:
+// what the kernel holds of their pods stays as it is, everybody else is served, and it says so.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -39,7 +39,9 @@ async function makeScene(t: ExecutionContext, pods: readonly string[]): Promise<
     makeHelperDirectories(t),
   ] as const;
   addUplink(node, peer, 'up0', 1);
-  const pairs = pods.map((name, at) => `${name} up type veth peer name eth${at} netns ${sandbox.name}`);
+  const pairs = pods.map(
+    (name, at) => `${name} up type veth peer name eth${at} netns ${sandbox.name}`,
+  );
   await runBatch(
     node,
     pairs.map((pair) => `link add ${pair}`),
@@ -96,7 +98,8 @@ test.serial(
     fs.symlinkSync('/etc/hostname', recordFile(scene, 'link0'));
     fs.renameSync(recordFile(scene, 'aside0'), `${recordFile(scene, 'aside0')}.unreadable`);
     fs.writeFileSync(`${recordFile(scene, 'aside0')}.unreadable`, 'x');
-    const pictures = () => Promise.all(damaged.map((pod) => pictureDevice(scene, ifindexes[pod] ?? 0)));
+    const pictures = () =>
+      Promise.all(damaged.map((pod) => pictureDevice(scene, ifindexes[pod] ?? 0)));
     const before = await pictures();
     t.true(before.every(({ programs }) => programs.every((ids) => ids.length > 0)));
 
@@ -122,7 +125,8 @@ test.serial(
     });
     t.is(set.after?.rateBitsPerSec, 5_000_000);
 
-    // The last known cap goes; what leaves the node is still held for those that nothing is known of.
+    // The last known cap goes; what leaves the node is still held for those that nothing is known
+    // of.
     const uplink = ifindexes['up0'] ?? 0;
     const uplinkBefore = await pictureDevice(scene, uplink);
     await helper.ask('detach', { containerId: 'c-good0', ifname: 'eth0' });
@@ -135,43 +139,67 @@ test.serial(
     t.false(fs.existsSync(recordFile(scene, 'torn0')));
     node.ip('link', 'delete', 'torn0');
     const entry = (): string | undefined =>
-      readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindexes['torn0'] ?? 0), HOST_INTERFACE_SIZE);
+      readMap(
+        scene,
+        'host_interfaces',
+        encodeInterfaceKey(ifindexes['torn0'] ?? 0),
+        HOST_INTERFACE_SIZE,
+      );
     await until(t, 'the entry of torn0 is gone', () => entry() === undefined);
     const after = await helper.ask('status', {});
     t.false(after.problems.some((problem) => problem.includes('torn0')));
     // A record that can be read again counts again.
     const aside = recordFile(scene, 'newer0');
-    fs.writeFileSync(aside, fs.readFileSync(aside, 'utf8').replace('"recordVersion":3', '"recordVersion":1'));
+    fs.writeFileSync(
+      aside,
+      fs.readFileSync(aside, 'utf8').replace('"recordVersion":3', '"recordVersion":1'),
+    );
     await until(t, 'newer0 is listed', async () =>
-      (await helper.ask('list', {})).attachments.some(({ hostInterface }) => hostInterface === 'newer0'),
+      (await helper.ask('list', {})).attachments.some(
+        ({ hostInterface }) => hostInterface === 'newer0',
+      ),
     );
   },
 );
 
-test.serial('a removal that a crash cut short is finished, and not taken for a lost record', async (t) => {
-  const scene = await makeScene(t, ['pod0', 'pod1']);
-  const { node, directories, ifindexes } = scene;
-  await (await startHelper(t, node, directories)).end('SIGKILL');
-  fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
-  fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
-  const helper = await startHelper(t, node, directories);
-  const { programs, entry } = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
-  t.deepEqual(programs[0], []);
-  t.is(entry, undefined);
-  t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))), ['c-pod1:eth0.json']);
-  const { problems } = await helper.ask('status', {});
-  t.deepEqual(
-    problems.filter((problem) => /record/.test(problem)),
-    [],
-  );
-});
+test.serial(
+  'a removal that a crash cut short is finished, and not taken for a lost record',
+  async (t) => {
+    const scene = await makeScene(t, ['pod0', 'pod1']);
+    const { node, directories, ifindexes } = scene;
+    await (await startHelper(t, node, directories)).end('SIGKILL');
+    fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
+    fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
+    const helper = await startHelper(t, node, directories);
+    const { programs, entry } = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
+    t.deepEqual(programs[0], []);
+    t.is(entry, undefined);
+    t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))), ['c-pod1:eth0.json']);
+    const { problems } = await helper.ask('status', {});
+    t.deepEqual(
+      problems.filter((problem) => /record/.test(problem)),
+      [],
+    );
+  },
+);
 
 test.serial('a record of another network namespace is put on no device of this one', async (t) => {
   const scene = await makeScene(t, ['pod0']);
   const { node, sandbox, directories, ifindexes } = scene;
   await (await startHelper(t, node, directories)).end('SIGKILL');
   const other = makeNetns(t);
-  other.ip('link', 'add', 'pod0', 'index', String(ifindexes['pod0']), 'type', 'veth', 'peer', 'name', 'x0');
+  other.ip(
+    'link',
+    'add',
+    'pod0',
+    'index',
+    String(ifindexes['pod0']),
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'x0',
+  );
   other.ip('link', 'set', 'pod0', 'up');
   const helper = await startHelper(t, other, directories);
   t.deepEqual((await helper.ask('list', {})).attachments, []);
@@ -186,25 +214,31 @@ test.serial('a record of another network namespace is put on no device of this o
   node.ip('link', 'set', 'veth7', 'down', 'name', 'other7');
   const third = await startHelper(t, node, directories);
   t.deepEqual((await third.ask('list', {})).attachments, []);
-  t.regex(third.log(), new RegExp(`Forgetting c-veth7/eth0: its record is of veth7, interface ${record}`));
+  t.regex(
+    third.log(),
+    new RegExp(`Forgetting c-veth7/eth0: its record is of veth7, interface ${record}`),
+  );
 });
 
-test.serial('a state directory that is removed is made again with its records, and told of', async (t) => {
-  const scene = await makeScene(t, ['pod0']);
-  const { node, directories } = scene;
-  const helper = await startHelper(t, node, directories, EVERY_SECOND);
-  fs.rmSync(helper.stateDir, { recursive: true });
-  await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
-  const mark = path.join(helper.stateDir, 'layout.json');
-  await until(t, 'the mark of the layout is there again', () => fs.existsSync(mark));
-  t.regex(fs.readFileSync(mark, 'utf8'), /^\{"layout":\d+,"release":"[^"]+"\}\n$/);
-  t.regex(helper.log(), /attachments was gone: made it again/);
-  t.is((await helper.ask('list', {})).attachments.length, 1);
-  fs.rmSync(helper.stateDir, { recursive: true });
-  const set = { containerId: 'c-pod0', ifname: 'eth0', direction: 'egress' } as const;
-  await helper.ask('set', { ...set, changes: { rateBitsPerSec: 7_000_000 } });
-  await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
-});
+test.serial(
+  'a state directory that is removed is made again with its records, and told of',
+  async (t) => {
+    const scene = await makeScene(t, ['pod0']);
+    const { node, directories } = scene;
+    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    fs.rmSync(helper.stateDir, { recursive: true });
+    await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
+    const mark = path.join(helper.stateDir, 'layout.json');
+    await until(t, 'the mark of the layout is there again', () => fs.existsSync(mark));
+    t.regex(fs.readFileSync(mark, 'utf8'), /^\{"layout":\d+,"release":"[^"]+"\}\n$/);
+    t.regex(helper.log(), /attachments was gone: made it again/);
+    t.is((await helper.ask('list', {})).attachments.length, 1);
+    fs.rmSync(helper.stateDir, { recursive: true });
+    const set = { containerId: 'c-pod0', ifname: 'eth0', direction: 'egress' } as const;
+    await helper.ask('set', { ...set, changes: { rateBitsPerSec: 7_000_000 } });
+    await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
+  },
+);
 
 test.serial(
   'on a full state directory a change is refused by name, leaves nothing, and detaching works',
@@ -225,7 +259,11 @@ test.serial(
     const filler = path.join(state, 'filler');
     t.throws(() => fs.writeFileSync(filler, Buffer.alloc(262_144)), { code: 'ENOSPC' });
     const key = { containerId: 'c-pod0', ifname: 'eth0' };
-    const change = helper.ask('set', { ...key, direction: 'egress', changes: { rateBitsPerSec: 7_000_000 } });
+    const change = helper.ask('set', {
+      ...key,
+      direction: 'egress',
+      changes: { rateBitsPerSec: 7_000_000 },
+    });
     const error = await t.throwsAsync(change, { instanceOf: HelperError });
     t.regex(error?.message ?? '', /Cannot write the record .*c-pod0:eth0\.json: ENOSPC/);
     t.regex(error?.remedy ?? '', /make room/);

@@ -1,5 +1,6 @@
-// A pod with two pairs, which share its cap: whatever goes by either is on one clock, in one book, and whichever goes first, the
-// other is held. In force without sch_fq too, where what would wait longer than the horizon is dropped all the same.
+// A pod with two pairs, which share its cap: whatever goes by either is on one clock, in one book,
+// and whichever goes first, the other is held. In force without sch_fq too, where what would wait
+// longer than the horizon is dropped all the same.
 
 import type dgram from 'node:dgram';
 import fs from 'node:fs';
@@ -29,7 +30,10 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
 
 const CAP_MBIT = 4;
-const CAPS = { egress: { rateBitsPerSec: CAP_MBIT * 1e6 }, ingress: { rateBitsPerSec: CAP_MBIT * 1e6 } };
+const CAPS = {
+  egress: { rateBitsPerSec: CAP_MBIT * 1e6 },
+  ingress: { rateBitsPerSec: CAP_MBIT * 1e6 },
+};
 /** By each of the two. */
 const OFFERED_MBIT = 2 * CAP_MBIT;
 const PEER = '198.51.100.2';
@@ -50,7 +54,10 @@ function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
   for (const command of commands) ip(...command.split(' '));
 }
 
-/** The pod's network behind one of its interfaces; a route by each leads to half of the peer's addresses. */
+/**
+ * The pod's network behind one of its interfaces; a route by each leads to half of the peer's
+ * addresses.
+ */
 function wirePod({ node, sandbox, peer }: Pick<Scene, 'node' | 'sandbox' | 'peer'>): void {
   const gateways = ['pod0', 'pod1'].map((name) =>
     String(node.ipJson('link', 'show', 'dev', name)[0]?.['address']),
@@ -64,7 +71,10 @@ function wirePod({ node, sandbox, peer }: Pick<Scene, 'node' | 'sandbox' | 'peer
     'route add 198.51.100.64/26 via 10.86.1.1',
     `neighbour add 10.86.1.1 lladdr ${gateways[1]} dev v4if0`,
   ]);
-  inTurn(peer, ['address add 198.51.100.65/24 dev uplink', 'route add 10.86.0.0/16 via 198.51.100.1']);
+  inTurn(peer, [
+    'address add 198.51.100.65/24 dev uplink',
+    'route add 10.86.0.0/16 via 198.51.100.1',
+  ]);
 }
 
 /** Nothing is in force yet. */
@@ -108,13 +118,19 @@ interface Load {
 
 /** Mbit/s that come by each device while a load is sent, once its queues are full. */
 async function ratesUnder({ from, to, on, devices }: Load): Promise<number[]> {
-  const flows = to.map((address): Flow => ({ socket: from, to: address, bitsPerSec: OFFERED_MBIT * 1e6 }));
+  const flows = to.map((address): Flow => ({
+    socket: from,
+    to: address,
+    bitsPerSec: OFFERED_MBIT * 1e6,
+  }));
   const sent = sendAll(flows, 5000);
   await sleep(1000);
   const [beginMs, before] = [performance.now(), devices.map((device) => received(on, device))];
   await sleep(3500);
   const seconds = (performance.now() - beginMs) / 1000;
-  const rates = devices.map((device, at) => ((received(on, device) - (before[at] ?? 0)) * 8) / 1e6 / seconds);
+  const rates = devices.map(
+    (device, at) => ((received(on, device) - (before[at] ?? 0)) * 8) / 1e6 / seconds,
+  );
   await sent;
   return rates;
 }
@@ -156,36 +172,52 @@ async function until(
   }
 }
 
-test.serial('two pairs of one pod share its caps, out and in, and its books count both', async (t) => {
-  const scene = makeScene(t);
-  const { node, peer, sandbox, ifindexes, start } = scene;
-  const helper = await start();
-  t.deepEqual(await problemsOf(helper), []);
-  t.deepEqual(
-    (await itemOf(helper))?.beside?.map(({ hostInterface }) => hostInterface),
-    ['pod1'],
-  );
-  const entries = ifindexes.map((ifindex) => entryOf(scene, ifindex));
-  t.not(entries[0], undefined);
-  t.is(entries[0], entries[1], 'one clock out, one in');
+test.serial(
+  'two pairs of one pod share its caps, out and in, and its books count both',
+  async (t) => {
+    const scene = makeScene(t);
+    const { node, peer, sandbox, ifindexes, start } = scene;
+    const helper = await start();
+    t.deepEqual(await problemsOf(helper), []);
+    t.deepEqual(
+      (await itemOf(helper))?.beside?.map(({ hostInterface }) => hostInterface),
+      ['pod1'],
+    );
+    const entries = ifindexes.map((ifindex) => entryOf(scene, ifindex));
+    t.not(entries[0], undefined);
+    t.is(entries[0], entries[1], 'one clock out, one in');
 
-  const pod = openSender(t, sandbox.netns);
-  const out = await ratesUnder({ from: pod, to: [PEER, '198.51.100.65'], on: peer, devices: ['uplink'] });
-  t.log(`out ${total(out).toFixed(3)} Mbit/s of ${CAP_MBIT}, ${2 * OFFERED_MBIT} offered`);
-  t.true(total(out) > 0.97 * CAP_MBIT && total(out) < 1.03 * CAP_MBIT, String(out));
+    const pod = openSender(t, sandbox.netns);
+    const out = await ratesUnder({
+      from: pod,
+      to: [PEER, '198.51.100.65'],
+      on: peer,
+      devices: ['uplink'],
+    });
+    t.log(`out ${total(out).toFixed(3)} Mbit/s of ${CAP_MBIT}, ${2 * OFFERED_MBIT} offered`);
+    t.true(total(out) > 0.97 * CAP_MBIT && total(out) < 1.03 * CAP_MBIT, String(out));
 
-  const { attachments } = await helper.ask('counters', {});
-  const books = attachments[0]?.egress?.books;
-  const [own, second] = ['pod0', 'pod1'].map((name) => received(node, name));
-  t.true(own! > 2e6 && second! > 2e6);
-  t.true(Math.abs((books?.seenBytes ?? 0) - own! - second!) < 20_000, `${books?.seenBytes} ${own} ${second}`);
+    const { attachments } = await helper.ask('counters', {});
+    const books = attachments[0]?.egress?.books;
+    const [own, second] = ['pod0', 'pod1'].map((name) => received(node, name));
+    t.true(own! > 2e6 && second! > 2e6);
+    t.true(
+      Math.abs((books?.seenBytes ?? 0) - own! - second!) < 20_000,
+      `${books?.seenBytes} ${own} ${second}`,
+    );
 
-  const far = openSender(t, peer.netns);
-  const devices = ['eth0', 'v4if0'];
-  const rates = await ratesUnder({ from: far, to: ['10.86.0.2', '10.86.1.2'], on: sandbox, devices });
-  t.log(`in ${rates.map((rate) => rate.toFixed(3)).join(' + ')} Mbit/s of ${CAP_MBIT}`);
-  t.true(total(rates) > 0.97 * CAP_MBIT && total(rates) < 1.03 * CAP_MBIT, String(rates));
-});
+    const far = openSender(t, peer.netns);
+    const devices = ['eth0', 'v4if0'];
+    const rates = await ratesUnder({
+      from: far,
+      to: ['10.86.0.2', '10.86.1.2'],
+      on: sandbox,
+      devices,
+    });
+    t.log(`in ${rates.map((rate) => rate.toFixed(3)).join(' + ')} Mbit/s of ${CAP_MBIT}`);
+    t.true(total(rates) > 0.97 * CAP_MBIT && total(rates) < 1.03 * CAP_MBIT, String(rates));
+  },
+);
 
 test.serial('a second pair that is renamed, and one that goes first or last', async (t) => {
   for (const [goes, stays] of [
@@ -196,7 +228,11 @@ test.serial('a second pair that is renamed, and one that goes first or last', as
     const { node, ifindexes, directories, start } = scene;
     const helper = await start();
     inTurn(node, ['link set pod1 down', 'link set pod1 name renamed1', 'link set renamed1 up']);
-    await until(t, 'the renamed one is looked at', async () => (await problemsOf(helper)).length === 0);
+    await until(
+      t,
+      'the renamed one is looked at',
+      async () => (await problemsOf(helper)).length === 0,
+    );
     t.is(await programsOf(scene, 1), 2);
 
     await deleteLink(node.rt, ifindexes[goes]);
@@ -241,7 +277,9 @@ test.serial(
     const pins = ['ingress', 'egress'].map((hook) => path.join(links, `${ifindexes[1]}-${hook}`));
     // A link whose pin is gone ends when the kernel comes to it.
     const stand = async (): Promise<boolean> =>
-      isTcxSupported() ? pins.every((pin) => fs.existsSync(pin)) : (await programsOf(scene, 1)) === 2;
+      isTcxSupported()
+        ? pins.every((pin) => fs.existsSync(pin))
+        : (await programsOf(scene, 1)) === 2;
     if (isTcxSupported()) for (const pin of pins) fs.rmSync(pin);
     else node.tc('qdisc', 'delete', 'dev', 'pod1', 'clsact');
     t.false(await stand());
@@ -252,7 +290,9 @@ test.serial(
     deleteElement(fd, key);
     fs.closeSync(fd);
     await until(t, 'its entry is back', () => entryOf(scene, ifindexes[1]) === entry);
-    await until(t, 'it is told of', () => /map entry of pod1 of c-pod0\/eth0 was wrong/.test(helper.log()));
+    await until(t, 'it is told of', () =>
+      /map entry of pod1 of c-pod0\/eth0 was wrong/.test(helper.log()),
+    );
     t.is((await helper.ask('uninstall', {})).detached, 1);
     t.deepEqual([await programsOf(scene, 0), await programsOf(scene, 1)], [0, 0]);
   },

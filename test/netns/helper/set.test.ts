@@ -1,4 +1,5 @@
-// A running attachment is changed, counted and repaired, on any kernel: no packet has to be held for this.
+// A running attachment is changed, counted and repaired, on any kernel: no packet has to be held
+// for this.
 
 import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -64,7 +65,8 @@ interface Scene {
 
 async function makeScene(t: ExecutionContext, caps: Partial<typeof CAPS> = CAPS): Promise<Scene> {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
-  // The kernel's own router solicitations and group reports would be counted among the packets of a test.
+  // The kernel's own router solicitations and group reports would be counted among the packets of a
+  // test.
   for (const { netns } of [node, sandbox])
     inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
   addPod(node, sandbox, 'pod0');
@@ -93,10 +95,20 @@ function readConfig(scene: Scene, id: number): AggregateConfig {
   );
 }
 
-/** What stands in an aggregate's place in a map of pages, of all CPUs; undefined when its page is not there. */
+/**
+ * What stands in an aggregate's place in a map of pages, of all CPUs; undefined when its page is
+ * not there.
+ */
 function readPlace(scene: Scene, map: string, id: number, values = 1): Buffer | undefined {
   return withMap(scene, map, (fd) => {
-    const page = { type: 0, name: '', keySize: 4, valueSize: 0, maxEntries: AGGREGATES_PER_PAGE, flags: 0 };
+    const page = {
+      type: 0,
+      name: '',
+      keySize: 4,
+      valueSize: 0,
+      maxEntries: AGGREGATES_PER_PAGE,
+      flags: 0,
+    };
     const pages = new MapPages(fd, page);
     try {
       const place = pages.locate(aggregateIndex(id));
@@ -126,7 +138,11 @@ function set(
   return helper.ask('set', { ...KEY, direction: 'ingress', changes, ...more });
 }
 
-async function until(t: ExecutionContext, isTrue: () => boolean, deadlineMs: number): Promise<void> {
+async function until(
+  t: ExecutionContext,
+  isTrue: () => boolean,
+  deadlineMs: number,
+): Promise<void> {
   const start = performance.now();
   while (!isTrue() && performance.now() - start < deadlineMs) await sleep(50);
   t.true(isTrue());
@@ -136,7 +152,10 @@ test.serial(
   'set changes the configuration of one direction and leaves clock, flows and counters',
   async (t) => {
     const scene = await makeScene(t);
-    t.like(readConfig(scene, scene.ids.ingress), { rateBytesPerSec: 12_500_000, targetNs: TARGET_NS });
+    t.like(readConfig(scene, scene.ids.ingress), {
+      rateBytesPerSec: 12_500_000,
+      targetNs: TARGET_NS,
+    });
     send(scene, 3);
     const before = readPlace(scene, 'aggregate_state', scene.ids.ingress);
     const otherBefore = readConfig(scene, scene.ids.egress);
@@ -180,8 +199,13 @@ test.serial('a change outlives the helper, is listed, and ends with the next ADD
     caps: { egress: CAPS.egress },
     changes: { egress: { rateBitsPerSec: 5_000_000 } },
   });
-  t.like(attachments[0]?.effective.egress, { rateBitsPerSec: 5_000_000, changed: ['rateBitsPerSec'] });
-  await t.throwsAsync(successor.ask('attach', paramsOf('pod0', sandbox, CAPS)), { instanceOf: HelperError });
+  t.like(attachments[0]?.effective.egress, {
+    rateBitsPerSec: 5_000_000,
+    changed: ['rateBitsPerSec'],
+  });
+  await t.throwsAsync(successor.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
+    instanceOf: HelperError,
+  });
   // Refused, since this node has no uplink: then the former cap is in force as it was.
   t.is(readConfig(scene, ids.egress).rateBytesPerSec, 625_000);
   t.like((await successor.ask('list', {})).attachments[0], {
@@ -191,7 +215,8 @@ test.serial('a change outlives the helper, is listed, and ends with the next ADD
 
 test.serial('the segment size of the pod follows its cap', async (t) => {
   const scene = await makeScene(t, { egress: CAPS.egress });
-  const limit = () => scene.sandbox.ipJson('-d', 'link', 'show', 'dev', 'eth0')[0]?.['gso_max_segs'];
+  const limit = () =>
+    scene.sandbox.ipJson('-d', 'link', 'show', 'dev', 'eth0')[0]?.['gso_max_segs'];
   await set(scene, { rateBitsPerSec: 100_000_000 }, { direction: 'egress' });
   t.is(limit(), 8);
   await set(scene, { rateBitsPerSec: 12_000_000 }, { direction: 'egress' });
@@ -208,7 +233,10 @@ test.serial('what cannot be set is refused whole', async (t) => {
       /target 50 ms is not below the horizon/,
     ],
     [set(scene, { aqmIntervalNs: 1_000_000 }), /interval 1 ms is below the target 7.289 ms/],
-    [set(scene, { horizonNs: 5_000_000 }, { direction: 'egress' }), /egress of c-pod0\/eth0: it has no cap/],
+    [
+      set(scene, { horizonNs: 5_000_000 }, { direction: 'egress' }),
+      /egress of c-pod0\/eth0: it has no cap/,
+    ],
     [
       scene.helper.ask('set', { ...KEY, ifname: 'eth9', direction: 'egress', changes: {} }),
       /No cap is known for c-pod0\/eth9/,
@@ -294,7 +322,9 @@ test.serial('what a pod leaves behind is gone with it', async (t) => {
   t.true(counters?.every((byte) => byte === 0));
 });
 
-async function podpaced(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function podpaced(
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const outcome = await promisify(execFile)(PODPACED, args).catch((error: object) => error);
   return { code: 0, ...(outcome as { stdout: string; stderr: string }) };
 }
@@ -302,13 +332,26 @@ async function podpaced(...args: string[]): Promise<{ code: number; stdout: stri
 test.serial('the command line sets, shows and refuses', async (t) => {
   const scene = await makeScene(t);
   const socket = ['--socket', scene.helper.socket];
-  const done = await podpaced('set', 'c-p', '--ingress', '--rate', '20M', '--aqm-target', 'off', ...socket);
+  const done = await podpaced(
+    'set',
+    'c-p',
+    '--ingress',
+    '--rate',
+    '20M',
+    '--aqm-target',
+    'off',
+    ...socket,
+  );
   t.is(done.stderr, '');
   t.regex(done.stdout, /c-pod0\/eth0 ingress +BEFORE +AFTER\nrate +100 Mbit\/s +20 Mbit\/s\n/);
   t.regex(done.stdout, /AQM +target 7.289 ms, interval 100 ms +off\n/);
   t.regex((await podpaced('list', ...socket)).stdout, /10 Mbit\/s +20 Mbit\/s \(set\)/);
   const json = await podpaced('set', 'c-pod0/eth0', '--ingress', '--reset', '--json', ...socket);
-  t.like(JSON.parse(json.stdout), { containerId: 'c-pod0', direction: 'ingress', after: { changed: [] } });
+  t.like(JSON.parse(json.stdout), {
+    containerId: 'c-pod0',
+    direction: 'ingress',
+    after: { changed: [] },
+  });
   t.regex(
     (await podpaced('counters', ...socket)).stdout,
     /c-pod0 +eth0 +egress +0 .*\n- +c-pod0 +eth0 +ingress /,
@@ -317,21 +360,32 @@ test.serial('the command line sets, shows and refuses', async (t) => {
   t.like(await podpaced('set', 'c-pod0', '--ingress', '--rate', '10X', ...socket), { code: 2 });
   const unknown = await podpaced('set', 'nobody', '--ingress', '--rate', '10M', ...socket);
   t.is(unknown.code, 1);
-  t.regex(unknown.stderr, /^podpaced: Cannot find a capped pod "nobody": known are c-pod0\/eth0\n$/);
+  t.regex(
+    unknown.stderr,
+    /^podpaced: Cannot find a capped pod "nobody": known are c-pod0\/eth0\n$/,
+  );
 });
 
-test.serial('maps of another version are refused by name, and uninstall takes them away', async (t) => {
-  const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  fs.mkdirSync(directories.pins);
-  const shape = { type: MAP_TYPE.ARRAY, keySize: 4, valueSize: 16, maxEntries: 16_384, flags: 0 };
-  const fd = createMap({ ...shape, name: 'aggregate_config' });
-  pinObject(fd, path.join(directories.pins, 'aggregate_config'));
-  fs.closeSync(fd);
-  const error = await t.throwsAsync(startHelper(t, node, directories));
-  t.regex(error.message, /aggregate_config: its valueSize is 16, not 32.*podpaced uninstall/);
-  const places = ['--state-dir', path.join(directories.run, 'state'), '--pin-dir', directories.pins];
-  const command = [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places];
-  execFileSync('nsenter', [...command, '--socket', path.join(directories.run, 'helper.sock')]);
-  t.false(fs.existsSync(directories.pins));
-  await startHelper(t, node, directories);
-});
+test.serial(
+  'maps of another version are refused by name, and uninstall takes them away',
+  async (t) => {
+    const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
+    fs.mkdirSync(directories.pins);
+    const shape = { type: MAP_TYPE.ARRAY, keySize: 4, valueSize: 16, maxEntries: 16_384, flags: 0 };
+    const fd = createMap({ ...shape, name: 'aggregate_config' });
+    pinObject(fd, path.join(directories.pins, 'aggregate_config'));
+    fs.closeSync(fd);
+    const error = await t.throwsAsync(startHelper(t, node, directories));
+    t.regex(error.message, /aggregate_config: its valueSize is 16, not 32.*podpaced uninstall/);
+    const places = [
+      '--state-dir',
+      path.join(directories.run, 'state'),
+      '--pin-dir',
+      directories.pins,
+    ];
+    const command = [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places];
+    execFileSync('nsenter', [...command, '--socket', path.join(directories.run, 'helper.sock')]);
+    t.false(fs.existsSync(directories.pins));
+    await startHelper(t, node, directories);
+  },
+);

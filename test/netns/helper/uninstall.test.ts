@@ -23,7 +23,11 @@ function settingsOf({ run, pins }: HelperDirectories): string[] {
   return ['--socket', `${run}/helper.sock`, '--state-dir', `${run}/state`, '--pin-dir', pins];
 }
 
-function uninstall(node: TestNetns, directories: HelperDirectories, ...flags: string[]): Promise<Ended> {
+function uninstall(
+  node: TestNetns,
+  directories: HelperDirectories,
+  ...flags: string[]
+): Promise<Ended> {
   const command = [PODPACED, 'uninstall', ...settingsOf(directories), ...flags];
   return runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...command]);
 }
@@ -44,7 +48,9 @@ function makeNode(t: ExecutionContext, pods: readonly string[]) {
 }
 
 function picture(node: TestNetns): string {
-  const programs = ['uplink', 'pod0'].map((name) => node.tc('filter', 'show', 'dev', name, 'egress'));
+  const programs = ['uplink', 'pod0'].map((name) =>
+    node.tc('filter', 'show', 'dev', name, 'egress'),
+  );
   return [node.tc('qdisc', 'show'), ...programs].join('\n');
 }
 
@@ -99,7 +105,9 @@ for (const isRunning of [true, false]) {
       t.is(code, 0);
       t.regex(
         stdout,
-        new RegExp(`^Detached ${isRunning ? 3 : 1} pods; .* 1 pods have lost their cap; .*--forget`),
+        new RegExp(
+          `^Detached ${isRunning ? 3 : 1} pods; .* 1 pods have lost their cap; .*--forget`,
+        ),
       );
       for (const file of [newer, `${aside}.unreadable`])
         t.regex(stdout, new RegExp(`cannot be read .*${file}`));
@@ -114,7 +122,9 @@ for (const isRunning of [true, false]) {
       t.is(health, 'degraded');
       t.true(problems.some((problem) => problem.includes(`${aside}.unreadable`)));
       t.deepEqual(
-        (await next.ask('list', {})).attachments.map(({ hostInterface }) => hostInterface).toSorted(),
+        (await next.ask('list', {})).attachments
+          .map(({ hostInterface }) => hostInterface)
+          .toSorted(),
         ['newer0', 'pod0'],
       );
       if (!isRunning) await next.end('SIGTERM');
@@ -179,7 +189,14 @@ test.serial('what is not podpace’s stays, whatever uninstall and run are told'
   t.regex(started.stderr, /aggregate_config: there is a file that is no socket/);
   t.is(fs.readFileSync(file, 'utf8'), 'mine');
   // Pins and files of somebody else in podpace's own directories.
-  const shape = { type: MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0, name: 'other' };
+  const shape = {
+    type: MAP_TYPE.ARRAY,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 1,
+    flags: 0,
+    name: 'other',
+  };
   const fd = createMap(shape);
   t.teardown(() => fs.closeSync(fd));
   pinObject(fd, path.join(pins, 'somebody_else'));
@@ -205,7 +222,10 @@ test.serial('on a read-only root uninstall does its work, with a note on what st
     `find ${state} -mindepth 1`,
   ];
   const inside = ['unshare', '--mount', '--propagation=slave', 'sh', '-c', steps.join(' && ')];
-  const { code, stdout, stderr } = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...inside]);
+  const { code, stdout, stderr } = await runProgram('nsenter', [
+    `--net=/run/netns/${node.name}`,
+    ...inside,
+  ]);
   t.is(code, 0, stderr);
   t.is(stdout, 'Detached 1 pods; restored nothing\n');
   t.regex(stderr, /Not everything could be removed: EROFS.*state'\n$/);
@@ -236,7 +256,10 @@ test.serial('a DEL after uninstall leaves nothing', async (t) => {
     '-c',
     steps.join(' && '),
   ];
-  const { code, stdout } = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...inside]);
+  const { code, stdout } = await runProgram('nsenter', [
+    `--net=/run/netns/${node.name}`,
+    ...inside,
+  ]);
   t.is(code, 0, stdout);
   t.notRegex(stdout, /podpace/);
 });

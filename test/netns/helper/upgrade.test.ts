@@ -1,4 +1,5 @@
-// From one layout of maps and records to the next, and back, on any kernel: no packet has to be held for this.
+// From one layout of maps and records to the next, and back, on any kernel: no packet has to be
+// held for this.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,10 +10,18 @@ import type { HelperError } from '../../../helper/protocol/client.ts';
 import { pinLayout, readPinnedLayout } from '../../../helper/kernel/layout-pin.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
-import { encodeExemptionKey, EXEMPTION_SIZE, parseExemption } from '../../../helper/wire/exemption.ts';
+import {
+  encodeExemptionKey,
+  EXEMPTION_SIZE,
+  parseExemption,
+} from '../../../helper/wire/exemption.ts';
 import type { PodOfRecord } from '../../../helper/shaping/records.ts';
 import { LAYOUT } from '../../../helper/wire/layout.ts';
-import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from '../../../scripts/lib/revisions.ts';
+import {
+  buildRevision,
+  FIRST_LAYOUT_REVISION,
+  NAMELESS_REVISION,
+} from '../../../scripts/lib/revisions.ts';
 import {
   addPod,
   leaveRecord,
@@ -45,7 +54,8 @@ interface Scene {
 /** A pod with both caps and exempt addresses, whose record was left by somebody. */
 function makeScene(t: ExecutionContext, pod: PodOfRecord = {}): Scene {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
-  // The kernel's own router solicitations and group reports would be counted among the packets of a test.
+  // The kernel's own router solicitations and group reports would be counted among the packets of a
+  // test.
   for (const { netns } of [node, sandbox])
     inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
   addPod(node, sandbox, 'pod0');
@@ -68,7 +78,9 @@ function withPin<T>(pin: string, use: (fd: number) => T): T {
 /** Ids of the pinned maps that these directories hold, by name. */
 function mapIds({ pins }: HelperDirectories): Map<string, number> {
   const names = fs.readdirSync(pins).filter((name) => !/^(podpace_|links$|former$)/.test(name));
-  return new Map(names.map((name) => [name, withPin(path.join(pins, name), (fd) => mapInfo(fd).id)]));
+  return new Map(
+    names.map((name) => [name, withPin(path.join(pins, name), (fd) => mapInfo(fd).id)]),
+  );
 }
 
 function send({ node }: Scene, count: number): void {
@@ -76,7 +88,10 @@ function send({ node }: Scene, count: number): void {
   spawnSync('ip', ['netns', 'exec', node.name, 'bash', '-c', script]);
 }
 
-/** All files under a directory with what they hold and when they were changed; pins by the ids of what they pin. */
+/**
+ * All files under a directory with what they hold and when they were changed; pins by the ids of
+ * what they pin.
+ */
 function traceOf(directory: string): string[] {
   return fs
     .readdirSync(directory, { withFileTypes: true, recursive: true })
@@ -95,7 +110,11 @@ test.serial(
     const scene = makeScene(t);
     const { node, directories, ifindex } = scene;
     const before = await startHelper(t, node, directories, NO_REPAIR, former);
-    await before.ask('set', { ...KEY, direction: 'ingress', changes: { rateBitsPerSec: 5_000_000 } });
+    await before.ask('set', {
+      ...KEY,
+      direction: 'ingress',
+      changes: { rateBitsPerSec: 5_000_000 },
+    });
     send(scene, 20);
     const counted = (await before.ask('counters', { perCpu: false })).attachments[0];
     t.true((counted?.ingress?.total.packets ?? 0) > 0);
@@ -107,7 +126,10 @@ test.serial(
     t.is(readPinnedLayout(directories.pins)?.layout, LAYOUT);
     t.false(fs.existsSync(path.join(directories.pins, 'former')));
     const [attachment] = (await after.ask('list', {})).attachments;
-    t.like(attachment?.effective.ingress, { rateBitsPerSec: 5_000_000, changed: ['rateBitsPerSec'] });
+    t.like(attachment?.effective.ingress, {
+      rateBitsPerSec: 5_000_000,
+      changed: ['rateBitsPerSec'],
+    });
     const now = (await after.ask('counters', { perCpu: false })).attachments[0];
     t.is(now?.ingress?.total.packets, counted?.ingress?.total.packets);
     send(scene, 3);
@@ -120,7 +142,12 @@ test.serial(
     t.not(exemption, undefined);
     // What both layouts mean alike is not even copied.
     const idsAfter = mapIds(directories);
-    for (const name of ['aggregate_config', 'aggregate_state', 'aggregate_counters', 'aggregate_gates'])
+    for (const name of [
+      'aggregate_config',
+      'aggregate_state',
+      'aggregate_counters',
+      'aggregate_gates',
+    ])
       t.is(idsAfter.get(name), idsBefore.get(name), name);
     for (const name of ['host_interfaces', 'exemptions', 'continuations'])
       t.not(idsAfter.get(name), idsBefore.get(name), name);
@@ -149,7 +176,8 @@ test.serial(
     t.like(known, { ...KEY, caps: CAPS });
     t.false('podName' in (known ?? {}));
     t.notRegex(before.log(), /Cannot read/);
-    // Nor does it mind them in a request of the plugin; without sch_fq it finds that the cap is not held.
+    // Nor does it mind them in a request of the plugin; without sch_fq it finds that the cap is not
+    // held.
     const asked = before.ask('check', { ...paramsOf('pod0', sandbox, CAPS), ...pod });
     const outcome = await asked.then(
       () => 'ok',
@@ -164,7 +192,11 @@ test.serial(
     await after.end('SIGTERM');
     // What it writes anew has the cap and no names, which is read as well.
     const writer = await startHelper(t, node, directories, NO_REPAIR, nameless);
-    await writer.ask('set', { ...KEY, direction: 'ingress', changes: { rateBitsPerSec: 5_000_000 } });
+    await writer.ask('set', {
+      ...KEY,
+      direction: 'ingress',
+      changes: { rateBitsPerSec: 5_000_000 },
+    });
     await writer.end('SIGTERM');
     const last = await startHelper(t, node, directories, NO_REPAIR);
     const [left] = (await last.ask('list', {})).attachments;
@@ -173,16 +205,19 @@ test.serial(
   },
 );
 
-test.serial('the release before layouts refuses a node of this one, and leaves it as it is', async (t) => {
-  const { node, directories } = makeScene(t);
-  const helper = await startHelper(t, node, directories, NO_REPAIR);
-  await helper.end('SIGTERM');
-  const [pins, state] = [traceOf(directories.pins), traceOf(helper.stateDir)];
-  const error = await t.throwsAsync(startHelper(t, node, directories, NO_REPAIR, former));
-  t.regex(error?.message ?? '', /Cannot use the map pinned at .*: its flags is \d+, not 1/);
-  t.deepEqual(traceOf(directories.pins), pins);
-  t.deepEqual(traceOf(helper.stateDir), state);
-});
+test.serial(
+  'the release before layouts refuses a node of this one, and leaves it as it is',
+  async (t) => {
+    const { node, directories } = makeScene(t);
+    const helper = await startHelper(t, node, directories, NO_REPAIR);
+    await helper.end('SIGTERM');
+    const [pins, state] = [traceOf(directories.pins), traceOf(helper.stateDir)];
+    const error = await t.throwsAsync(startHelper(t, node, directories, NO_REPAIR, former));
+    t.regex(error?.message ?? '', /Cannot use the map pinned at .*: its flags is \d+, not 1/);
+    t.deepEqual(traceOf(directories.pins), pins);
+    t.deepEqual(traceOf(helper.stateDir), state);
+  },
+);
 
 for (const where of ['pins', 'records'] as const) {
   test.serial(
@@ -209,9 +244,13 @@ for (const where of ['pins', 'records'] as const) {
         directories.pins,
       ];
       const uninstall = (...more: string[]): ReturnType<typeof spawnSync> =>
-        spawnSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places, ...more], {
-          encoding: 'utf8',
-        });
+        spawnSync(
+          'nsenter',
+          [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places, ...more],
+          {
+            encoding: 'utf8',
+          },
+        );
       const refused = uninstall();
       t.is(refused.status, 1);
       t.regex(String(refused.stderr), expected);

@@ -1,5 +1,6 @@
-// Records with any fault, a few hundred of them, in the state directory of the built helper: it starts, looks after everybody else,
-// names each file, and what the kernel holds of their pods stays as it was.
+// Records with any fault, a few hundred of them, in the state directory of the built helper: it
+// starts, looks after everybody else, names each file, and what the kernel holds of their pods
+// stays as it was.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -61,7 +62,18 @@ test.serial(
     const pods = Array.from({ length: DAMAGED_PODS + GOOD_PODS }, (_, at) => `d${at}`);
     const indexes = new Map(
       pods.map((name, at) => {
-        node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `eth${at}`, 'netns', sandbox.name);
+        node.ip(
+          'link',
+          'add',
+          name,
+          'type',
+          'veth',
+          'peer',
+          'name',
+          `eth${at}`,
+          'netns',
+          sandbox.name,
+        );
         return [name, leaveRecord(node, directories, paramsOf(name, sandbox, CAPS))];
       }),
     );
@@ -81,7 +93,8 @@ test.serial(
         const key = `c-${name}:eth0`;
         return !isWhole(key, bytes.toString(), parseRecord('attachments', key, text));
       });
-      const picture = () => Promise.all(bad.map((name) => pictureDevice(place, indexes.get(name) ?? 0)));
+      const picture = () =>
+        Promise.all(bad.map((name) => pictureDevice(place, indexes.get(name) ?? 0)));
       const before = await picture();
       const helper = await startHelper(t, node, directories, FLAGS);
       await sleep(1500);

@@ -1,5 +1,6 @@
-// Where podpace does on purpose something else than the reference bandwidth plugin: what goes in, what the reference does (its real
-// program, where Debian's containernetworking-plugins has it), what podpace does.
+// Where podpace does on purpose something else than the reference bandwidth plugin: what goes in,
+// what the reference does (its real program, where Debian's containernetworking-plugins has it),
+// what podpace does.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -14,7 +15,10 @@ import type { Answer } from '../../kit/plugin.ts';
 
 const REFERENCE = '/usr/lib/cni/bandwidth';
 
-/** How a call ended: the code of its error object; undefined for success, `none` where there was no object. */
+/**
+ * How a call ended: the code of its error object; undefined for success, `none` where there was no
+ * object.
+ */
 interface Ending {
   readonly code: number | 'none' | undefined;
   readonly msg: string;
@@ -124,7 +128,8 @@ const DEVIATIONS: readonly Deviation[] = [
     podpace: undefined,
   },
   {
-    input: 'a burst without a rate, which both refuse: the code says that the configuration is wrong',
+    input:
+      'a burst without a rate, which both refuse: the code says that the configuration is wrong',
     command: 'ADD',
     config: { egressBurst: 8_000_000 },
     reference: [999, /^if burst is set, rate must also be set$/],
@@ -153,7 +158,10 @@ async function makeScene(t: ExecutionContext, script?: Script): Promise<Scene> {
   // Up, the interface has a qdisc of the kernel's own when it has no other.
   ip(node.netns, 'link', 'set', HOST, 'up');
   const helper = await startFakeHelper(t, script);
-  const prevResult = { cniVersion: '1.0.0', interfaces: [{ name: HOST }, { name: 'eth0', sandbox }] };
+  const prevResult = {
+    cniVersion: '1.0.0',
+    interfaces: [{ name: HOST }, { name: 'eth0', sandbox }],
+  };
   const config = {
     cniVersion: '1.0.0',
     name: 'pods',
@@ -205,22 +213,34 @@ for (const { input, command, config, reference, podpace } of DEVIATIONS) {
 }
 
 for (const [runtime, burst] of Object.entries(PLACEHOLDERS)) {
-  test.serial(`the burst that ${runtime} sends when nobody asked for one is no burst`, async (t) => {
-    const scene = await makeScene(t);
-    const config = { ingressRate: RATE, ingressBurst: burst };
-    if (hasReference) {
-      is(t, scene.reference('ADD', config), undefined);
-      const shown = inside(scene.pod.node.netns, 'tc', '-j', 'qdisc', 'show', 'dev', HOST, 'root');
-      const [{ options }] = JSON.parse(shown) as [{ options: { rate: number; burst: number } }];
-      // Bytes: more than a whole minute of the rate goes out at once.
-      t.true(options.burst > 60 * options.rate, shown);
-    }
-    is(t, await scene.podpace('ADD', config), undefined);
-    const [request] = scene.helper.requests;
-    const caps = (request?.params as AttachParams | undefined)?.caps;
-    t.deepEqual(caps, { ingress: { rateBitsPerSec: RATE, burstBits: burst } });
-    t.true(burstNsOf(caps?.ingress as Cap) <= 20_000_000);
-  });
+  test.serial(
+    `the burst that ${runtime} sends when nobody asked for one is no burst`,
+    async (t) => {
+      const scene = await makeScene(t);
+      const config = { ingressRate: RATE, ingressBurst: burst };
+      if (hasReference) {
+        is(t, scene.reference('ADD', config), undefined);
+        const shown = inside(
+          scene.pod.node.netns,
+          'tc',
+          '-j',
+          'qdisc',
+          'show',
+          'dev',
+          HOST,
+          'root',
+        );
+        const [{ options }] = JSON.parse(shown) as [{ options: { rate: number; burst: number } }];
+        // Bytes: more than a whole minute of the rate goes out at once.
+        t.true(options.burst > 60 * options.rate, shown);
+      }
+      is(t, await scene.podpace('ADD', config), undefined);
+      const [request] = scene.helper.requests;
+      const caps = (request?.params as AttachParams | undefined)?.caps;
+      t.deepEqual(caps, { ingress: { rateBitsPerSec: RATE, burstBits: burst } });
+      t.true(burstNsOf(caps?.ingress as Cap) <= 20_000_000);
+    },
+  );
 }
 
 test.serial('CHECK with the shaping taken away', async (t) => {

@@ -60,7 +60,9 @@ test.serial(
     const rounds = Math.ceil(EVENTS / PAIRS);
     const tookMs = await runBatch(
       node,
-      range(rounds).flatMap((round) => range(PAIRS).map((pair) => `link set v${pair} alias a${round}`)),
+      range(rounds).flatMap((round) =>
+        range(PAIRS).map((pair) => `link set v${pair} alias a${round}`),
+      ),
     );
     const endMs = performance.now();
     await runBatch(node, [

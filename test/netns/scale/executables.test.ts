@@ -1,5 +1,6 @@
-// The built executables in surroundings that are not as they should be: variables and arguments meant for Node, no room or
-// no right to write, a reader that is gone. Each runs in namespaces of its own.
+// The built executables in surroundings that are not as they should be: variables and arguments
+// meant for Node, no room or no right to write, a reader that is gone. Each runs in namespaces of
+// its own.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -17,7 +18,10 @@ const PATHS = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
-  /** Shell commands that come first; file descriptor 9 is the pod's network namespace when there is one. */
+  /**
+   * Shell commands that come first; file descriptor 9 is the pod's network namespace when there is
+   * one.
+   */
   readonly setUp?: string;
   readonly netns?: string;
 }
@@ -28,7 +32,10 @@ interface Ending {
   readonly stderr: string;
 }
 
-/** Runs a program with nothing in its environment but `env`, where mounts and links are nobody else's. */
+/**
+ * Runs a program with nothing in its environment but `env`, where mounts and links are nobody
+ * else's.
+ */
 function run(argv: readonly string[], surroundings: Surroundings = {}): Ending {
   const { env = {}, stdin = '', setUp = ':', netns = '/dev/null' } = surroundings;
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
@@ -52,7 +59,10 @@ function cniEnv(command: string): Record<string, string> {
 }
 
 const CONFIG = { cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket: '/run/pp-none.sock' };
-const PREVIOUS = { cniVersion: '1.1.0', interfaces: [{ name: 'eth0', sandbox: '/proc/self/fd/9' }] };
+const PREVIOUS = {
+  cniVersion: '1.1.0',
+  interfaces: [{ name: 'eth0', sandbox: '/proc/self/fd/9' }],
+};
 const PASS_THROUGH = JSON.stringify({ ...CONFIG, prevResult: PREVIOUS });
 const WITH_CAP = JSON.stringify({
   ...CONFIG,
@@ -80,7 +90,10 @@ function temptations(t: Parameters<typeof temporaryDirectory>[0]): {
   return { file, conf, out };
 }
 
-/** Every variable that Node 24 reads (its node.1 and cli.md), OpenSSL's and libuv's, by what it would do; but for those of ARCHITECTURE.md. */
+/**
+ * Every variable that Node 24 reads (its node.1 and cli.md), OpenSSL's and libuv's, by what it
+ * would do; but for those of ARCHITECTURE.md.
+ */
 function variables({ file, conf, out }: ReturnType<typeof temptations>): Record<string, string> {
   return {
     // Run a file.
@@ -139,7 +152,10 @@ test('podpace obeys no variable of Node: VERSION and ADD without caps', (t) => {
   ] as const) {
     const plain = run([PODPACE], { env: cniEnv(command), stdin });
     t.is(plain.status, 0, plain.stderr);
-    t.deepEqual(run([PODPACE], { env: { ...variables(tempting), ...cniEnv(command) }, stdin }), plain);
+    t.deepEqual(
+      run([PODPACE], { env: { ...variables(tempting), ...cniEnv(command) }, stdin }),
+      plain,
+    );
     t.deepEqual(fs.readdirSync(tempting.out), []);
   }
 });
@@ -193,8 +209,15 @@ test('an IPAM plugin gets the environment of the runtime, variables of Node incl
   const tempting = temptations(t);
   const directory = temporaryDirectory(t);
   const record = path.join(directory, 'environment');
-  fs.writeFileSync(path.join(directory, 'ipam'), `#!/bin/sh\nexec env >'${record}'\n`, { mode: 0o755 });
-  const env = { ...variables(tempting), ...cniEnv('STATUS'), CNI_PATH: directory, PATH: '/usr/bin:/bin' };
+  fs.writeFileSync(path.join(directory, 'ipam'), `#!/bin/sh\nexec env >'${record}'\n`, {
+    mode: 0o755,
+  });
+  const env = {
+    ...variables(tempting),
+    ...cniEnv('STATUS'),
+    CNI_PATH: directory,
+    PATH: '/usr/bin:/bin',
+  };
   // That one Node takes away itself.
   const { NODE_UNIQUE_ID: _, ...expected }: Record<string, string> = env;
   // The helper is absent, which STATUS finds after the IPAM plugin has been asked.
@@ -209,7 +232,10 @@ test('an IPAM plugin gets the environment of the runtime, variables of Node incl
 const SIZES = { full: 'size=64k', roomy: 'size=16m', 'read-only': 'size=64k' } as const;
 type Place = keyof typeof SIZES;
 
-/** Private file systems in the place of those for the addons, with what killed processes have left in the first. */
+/**
+ * Private file systems in the place of those for the addons, with what killed processes have left
+ * in the first.
+ */
 function addonPlaces(first: Place, second: Place): string {
   return [
     `mount -t tmpfs -o ${SIZES[first]} none /run`,
@@ -225,7 +251,8 @@ function addonPlaces(first: Place, second: Place): string {
 
 /** What stands in the addon directories after a program has run, last in what it prints. */
 function withListing(argv: readonly string[]): string[] {
-  const script = '"$@"; code=$?; echo ---; find /run/podpace /var/lib/cni -type f | sort; exit $code';
+  const script =
+    '"$@"; code=$?; echo ---; find /run/podpace /var/lib/cni -type f | sort; exit $code';
   return ['sh', '-c', script, 'sh', ...argv];
 }
 
@@ -309,7 +336,10 @@ for (const place of ['full', 'read-only'] as const) {
 
 test('as another user than root each command is one line or one object', (t) => {
   const asNobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--'];
-  const added = run([...asNobody, PODPACE], { env: { ...PATHS, ...cniEnv('ADD') }, stdin: WITH_CAP });
+  const added = run([...asNobody, PODPACE], {
+    env: { ...PATHS, ...cniEnv('ADD') },
+    stdin: WITH_CAP,
+  });
   t.is(added.status, 1);
   t.is((JSON.parse(added.stdout) as Answer).code, 106);
   const env = PATHS;
@@ -323,7 +353,13 @@ test('as another user than root each command is one line or one object', (t) => 
 });
 
 test('a full standard output is one line on stderr and no success', (t) => {
-  const toFull = (argv: readonly string[]): string[] => ['sh', '-c', 'exec "$@" >/dev/full', 'sh', ...argv];
+  const toFull = (argv: readonly string[]): string[] => [
+    'sh',
+    '-c',
+    'exec "$@" >/dev/full',
+    'sh',
+    ...argv,
+  ];
   const calls = [
     { argv: [PODPACE], env: cniEnv('VERSION') },
     { argv: [PODPACED, '--version'], env: {} },

@@ -1,4 +1,5 @@
-// A node with 600 ways out, and something wrong with each of them: whatever it is asked is answered.
+// A node with 600 ways out, and something wrong with each of them: whatever it is asked is
+// answered.
 
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -31,7 +32,9 @@ test.serial('list, set, check and status answer on a node with 600 faulty exits'
     ['ip', (line: string) => !line.startsWith('qdisc')],
     ['tc', (line: string) => line.startsWith('qdisc')],
   ] as const) {
-    execFileSync(command, ['-n', node.name, '-batch', '-'], { input: lines.filter(isIts).join('\n') });
+    execFileSync(command, ['-n', node.name, '-batch', '-'], {
+      input: lines.filter(isIts).join('\n'),
+    });
   }
   const directories = makeHelperDirectories(t);
   const params = paramsOf('pod0', sandbox, CAPS);

@@ -1,5 +1,5 @@
-// DEL of the built plugin where something is left of the attachment, and where nothing is: then no addon is loaded and the helper
-// is not asked. VERSION and STATUS load none either.
+// DEL of the built plugin where something is left of the attachment, and where nothing is: then no
+// addon is loaded and the helper is not asked. VERSION and STATUS load none either.
 
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
@@ -19,7 +19,9 @@ interface Ending {
   readonly ipam: string;
 }
 
-/** A node whose /sys, /run and /var/lib are its own, with a mark of records; there `$0` is called. */
+/**
+ * A node whose /sys, /run and /var/lib are its own, with a mark of records; there `$0` is called.
+ */
 const ON_NODE = `
   mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mkdir -p /run/podpace /run/bin
   echo '{"layout":2,"release":"0.1.0"}' >/run/podpace/layout.json

@@ -1,5 +1,6 @@
-// podpace behind every plugin that people chain behind: what each lists in its result, and that podpace finds the host interface and
-// the pod's addresses all the same. The shapes are facts of the sources named.
+// podpace behind every plugin that people chain behind: what each lists in its result, and that
+// podpace finds the host interface and the pod's addresses all the same. The shapes are facts of
+// the sources named.
 
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
@@ -117,7 +118,8 @@ const SHAPES: readonly Shape[] = [
   {
     plugin:
       "Calico, newest releases: the host interface's name with the pod's hardware address and the sandbox",
-    source: 'projectcalico/calico 00b9aad, cni-plugin/pkg/k8s/k8s.go and cni-plugin/pkg/plugin/plugin.go',
+    source:
+      'projectcalico/calico 00b9aad, cni-plugin/pkg/k8s/k8s.go and cni-plugin/pkg/plugin/plugin.go',
     host: 'cali7f3a',
     versions: [...OLD, '1.0.0'],
     result: ({ sandbox, mac }) => ({
@@ -156,11 +158,16 @@ const SHAPES: readonly Shape[] = [
     source: 'Azure/azure-container-networking 00eb3d5, cni/network/network.go',
     host: 'azv4c1d',
     versions: ['0.3.0', '0.3.1', '0.4.0', '1.0.0'],
-    result: () => ({ interfaces: [{ name: 'eth0' }], ips: addresses(undefined, [16, 112]), dns: {} }),
+    result: () => ({
+      interfaces: [{ name: 'eth0' }],
+      ips: addresses(undefined, [16, 112]),
+      dns: {},
+    }),
   },
   {
     plugin: 'Azure CNI with tenants: a second name without a sandbox',
-    source: 'Azure/azure-container-networking 065edcf, cni/network/network_linux.go (addSnatInterface)',
+    source:
+      'Azure/azure-container-networking 065edcf, cni/network/network_linux.go (addSnatInterface)',
     host: 'azv4c1d',
     versions: ['0.3.0'],
     result: () => ({
@@ -187,7 +194,8 @@ const SHAPES: readonly Shape[] = [
   },
   {
     plugin: 'Weave Net: an empty list of interfaces',
-    source: 'weaveworks/weave f7273bb, plugin/net/cni.go; the list as encoders without omitempty print it',
+    source:
+      'weaveworks/weave f7273bb, plugin/net/cni.go; the list as encoders without omitempty print it',
     host: 'vethwepl7',
     versions: ['0.3.0', '1.0.0'],
     result: () => ({ interfaces: [], ips: [{ address: `${V4}/12` }] }),
@@ -225,7 +233,8 @@ const SHAPES: readonly Shape[] = [
   },
   {
     plugin: 'AWS VPC CNI with several network cards: a second interface of the pod in one result',
-    source: 'aws/amazon-vpc-cni-k8s 0089259, cmd/routed-eni-cni-plugin/cni.go (multi-nic-attachment)',
+    source:
+      'aws/amazon-vpc-cni-k8s 0089259, cmd/routed-eni-cni-plugin/cni.go (multi-nic-attachment)',
     host: 'eni5c2',
     beside: ['eni9f1', 'mNicIf1'],
     besideAddresses: ['10.92.0.7'],
@@ -248,8 +257,10 @@ const SHAPES: readonly Shape[] = [
     addresses: [V4],
   },
   {
-    plugin: 'AWS VPC CNI and its egress plugin: a second pair for the family that the cluster has not',
-    source: 'aws/amazon-vpc-cni-k8s 0e5d92c, cmd/egress-cni-plugin/egressContext.go (cmdAddEgressV4)',
+    plugin:
+      'AWS VPC CNI and its egress plugin: a second pair for the family that the cluster has not',
+    source:
+      'aws/amazon-vpc-cni-k8s 0e5d92c, cmd/egress-cni-plugin/egressContext.go (cmdAddEgressV4)',
     host: 'eni5c2',
     beside: ['veth4a7e', 'v4if0'],
     versions: ['0.4.0', '1.0.0', '1.1.0'],
@@ -283,7 +294,8 @@ const SHAPES: readonly Shape[] = [
     result: pointToPoint('3f0a7c2d1e4b5a6'),
   },
   {
-    plugin: "OVN-Kubernetes with a user's primary network: a second interface of the pod in one result",
+    plugin:
+      "OVN-Kubernetes with a user's primary network: a second interface of the pod in one result",
     source:
       'ovn-kubernetes/ovn-kubernetes 284febb, go-controller/pkg/cni/cni.go (primaryUDNCmdAddGetCNIResultFunc)',
     host: '3f0a7c2d1e4b5a6',
@@ -402,12 +414,21 @@ function linksOf(netns: string, name: string): { readonly ifindex: number }[] {
 
 /** What a request says of the pair beside; of one that the result lists it is said in CHECK too. */
 function besideIn({ beside }: AttachParams): unknown {
-  return beside?.map(({ hostRouting, ...pair }) => ({ ...pair, addresses: hostRouting?.addresses ?? [] }));
+  return beside?.map(({ hostRouting, ...pair }) => ({
+    ...pair,
+    addresses: hostRouting?.addresses ?? [],
+  }));
 }
 
 for (const shape of SHAPES) {
   test.serial(`behind ${shape.plugin}`, async (t) => {
-    const { ifname = 'eth0', host, addresses: expected = BOTH, beside, besideAddresses = [] } = shape;
+    const {
+      ifname = 'eth0',
+      host,
+      addresses: expected = BOTH,
+      beside,
+      besideAddresses = [],
+    } = shape;
     const { pod, mac, helper, besideIndex } = await wire(t, shape);
     const pair = beside !== undefined && {
       ...{ podInterface: beside[1], hostInterface: beside[0], hostInterfaceIndex: besideIndex },
@@ -429,7 +450,8 @@ for (const shape of SHAPES) {
       for (const { method, params } of requests) {
         const { hostInterface, sandbox, hostRouting, unheld } = params as AttachParams;
         const isListed = JSON.stringify(prevResult).includes(`"${String(beside?.[1])}"`);
-        const isTaken = pair !== false && shape.isOfAnother !== true && (isListed || method === 'attach');
+        const isTaken =
+          pair !== false && shape.isOfAnother !== true && (isListed || method === 'attach');
         t.deepEqual(besideIn(params as AttachParams), isTaken ? [pair] : undefined, method);
         t.is(unheld, undefined);
         t.deepEqual({ hostInterface, sandbox }, { hostInterface: host, sandbox: pod.sandbox });
@@ -443,20 +465,41 @@ test.serial('where the kernel has no pair of the interface no result helps', asy
   const { pod } = await wire(t, { host: 'vethb1c2', ifname: 'net9' });
   const claims = [{ name: 'vethb1c2' }, { name: 'eth0', sandbox: pod.sandbox }];
   for (const interfaces of [undefined, [], claims]) {
-    const more = { cniVersion: '1.0.0', prevResult: { ...(interfaces && { interfaces }), ips: addresses() } };
+    const more = {
+      cniVersion: '1.0.0',
+      prevResult: { ...(interfaces && { interfaces }), ips: addresses() },
+    };
     await fail(t, call(pod, 'ADD', more), 103, /^Cannot find interface "eth0": it is not in /);
     await fail(t, call(pod, 'CHECK', more), 103, /^Cannot find interface "eth0": it is not in /);
   }
   ip(pod.sandbox, 'link', 'add', 'link', 'net9', 'name', 'eth0', 'type', 'macvlan');
   for (const interfaces of [undefined, claims]) {
-    const more = { cniVersion: '1.0.0', prevResult: { ...(interfaces && { interfaces }), ips: addresses() } };
-    await fail(t, call(pod, 'ADD', more), 104, /^Cannot cap interface "eth0": it is of kind macvlan/);
-    await fail(t, call(pod, 'CHECK', more), 104, /^Cannot cap interface "eth0": it is of kind macvlan/);
+    const more = {
+      cniVersion: '1.0.0',
+      prevResult: { ...(interfaces && { interfaces }), ips: addresses() },
+    };
+    await fail(
+      t,
+      call(pod, 'ADD', more),
+      104,
+      /^Cannot cap interface "eth0": it is of kind macvlan/,
+    );
+    await fail(
+      t,
+      call(pod, 'CHECK', more),
+      104,
+      /^Cannot cap interface "eth0": it is of kind macvlan/,
+    );
   }
 });
 
-/** A pod's second interface that is no pair with the node: what else there is, see test/unit/cni/wiring/ways.test.ts. */
-const SECONDS: Readonly<Record<string, { readonly make: readonly string[]; readonly reason?: RegExp }>> = {
+/**
+ * A pod's second interface that is no pair with the node: what else there is, see
+ * test/unit/cni/wiring/ways.test.ts.
+ */
+const SECONDS: Readonly<
+  Record<string, { readonly make: readonly string[]; readonly reason?: RegExp }>
+> = {
   macvlan: {
     make: ['link', 'parent0', 'type', 'macvlan'],
     reason: /^it is of kind macvlan, whose packets do not/,

@@ -1,4 +1,5 @@
-// What others chose comes to the terminal and the log escaped: the built executable over a node with hostile names.
+// What others chose comes to the terminal and the log escaped: the built executable over a node
+// with hostile names.
 
 import fs from 'node:fs';
 import net from 'node:net';
@@ -15,7 +16,10 @@ import {
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
 
-/** Escape, DEL, and two of UTF-8: the introducer C1 and an override of direction. By number: this file has none of them. */
+/**
+ * Escape, DEL, and two of UTF-8: the introducer C1 and an override of direction. By number: this
+ * file has none of them.
+ */
 const HOSTILE = String.fromCodePoint(0x1b, 0x5b, 0x6d, 0x7f, 0x9b, 0x202e);
 const ESCAPED = String.raw`\u001b[m\u007f\u009b\u202e`;
 const NOT_SHOWN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
@@ -30,48 +34,62 @@ async function converse(socketPath: string, lines: readonly string[]): Promise<s
   return answer.trimEnd().split('\n');
 }
 
-test.serial('hostile names and damaged records reach neither terminal nor log as they are', async (t) => {
-  const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-  const directories = makeHelperDirectories(t);
-  const hostInterface = `p${HOSTILE}`;
-  addPod(node, sandbox, 'p0');
-  const caps = { egress: { rateBitsPerSec: 1_000_000 } };
-  const params = { ...paramsOf('p0', sandbox, caps), containerId: 'c1' };
-  leaveRecord(node, directories, params);
-  // The JSON of iproute2 is none with such a name, so it comes last.
-  // Kernels before 6.2 rename no device that is up.
-  node.ip('link', 'set', 'p0', 'down');
-  node.ip('link', 'set', 'p0', 'name', hostInterface);
-  node.ip('link', 'set', hostInterface, 'up');
-  const file = path.join(directories.run, 'state/attachments', 'c1:eth0.json');
-  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('"p0"', JSON.stringify(hostInterface)));
-  const damaged = path.join(directories.run, 'state/attachments', `x${HOSTILE}:eth0.json`);
-  fs.writeFileSync(damaged, `{"recordVersion":"${HOSTILE}", ${HOSTILE}`);
-  const helper = await startHelper(t, node, directories);
+test.serial(
+  'hostile names and damaged records reach neither terminal nor log as they are',
+  async (t) => {
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    const directories = makeHelperDirectories(t);
+    const hostInterface = `p${HOSTILE}`;
+    addPod(node, sandbox, 'p0');
+    const caps = { egress: { rateBitsPerSec: 1_000_000 } };
+    const params = { ...paramsOf('p0', sandbox, caps), containerId: 'c1' };
+    leaveRecord(node, directories, params);
+    // The JSON of iproute2 is none with such a name, so it comes last.
+    // Kernels before 6.2 rename no device that is up.
+    node.ip('link', 'set', 'p0', 'down');
+    node.ip('link', 'set', 'p0', 'name', hostInterface);
+    node.ip('link', 'set', hostInterface, 'up');
+    const file = path.join(directories.run, 'state/attachments', 'c1:eth0.json');
+    fs.writeFileSync(
+      file,
+      fs.readFileSync(file, 'utf8').replace('"p0"', JSON.stringify(hostInterface)),
+    );
+    const damaged = path.join(directories.run, 'state/attachments', `x${HOSTILE}:eth0.json`);
+    fs.writeFileSync(damaged, `{"recordVersion":"${HOSTILE}", ${HOSTILE}`);
+    const helper = await startHelper(t, node, directories);
 
-  const commands = [
-    ...[['status'], ['list'], ['counters'], ['counters', 'c1']],
-    ['set', 'c1', '--egress', '--rate', '2M'],
-    ['set', 'c1', '--ingress', '--rate', '2M'],
-    ['set', `c${HOSTILE}`, '--egress', '--rate', '2M'],
-  ];
-  for (const command of commands) {
-    for (const json of [[], ['--json']]) {
-      const { stdout, stderr } = await runProgram(PODPACED, [...command, '--socket', helper.socket, ...json]);
-      t.notRegex(`${stdout}${stderr}`.replaceAll('\n', ''), NOT_SHOWN, command.join(' '));
-      if (json.length > 0 && stdout !== '') t.notThrows(() => JSON.parse(stdout) as unknown);
+    const commands = [
+      ...[['status'], ['list'], ['counters'], ['counters', 'c1']],
+      ['set', 'c1', '--egress', '--rate', '2M'],
+      ['set', 'c1', '--ingress', '--rate', '2M'],
+      ['set', `c${HOSTILE}`, '--egress', '--rate', '2M'],
+    ];
+    for (const command of commands) {
+      for (const json of [[], ['--json']]) {
+        const { stdout, stderr } = await runProgram(PODPACED, [
+          ...command,
+          '--socket',
+          helper.socket,
+          ...json,
+        ]);
+        t.notRegex(`${stdout}${stderr}`.replaceAll('\n', ''), NOT_SHOWN, command.join(' '));
+        if (json.length > 0 && stdout !== '') t.notThrows(() => JSON.parse(stdout) as unknown);
+      }
     }
-  }
-  const list = await runProgram(PODPACED, ['list', '--socket', helper.socket]);
-  t.true(list.stdout.includes(`p${ESCAPED}`), list.stdout);
+    const list = await runProgram(PODPACED, ['list', '--socket', helper.socket]);
+    t.true(list.stdout.includes(`p${ESCAPED}`), list.stdout);
 
-  await t.throwsAsync(helper.ask('attach', { ...params, containerId: 'c2', hostInterface: `q${HOSTILE}` }));
-  await helper.end('SIGTERM');
-  const log = helper.log();
-  t.true(log.includes(ESCAPED), log);
-  t.notRegex(log.replaceAll('\n', ''), NOT_SHOWN);
-  for (const line of log.trimEnd().split('\n')) t.regex(line, /^\d{4}-\d\d-\d\dT[\d:.]+Z (info|warn|error) /);
-});
+    await t.throwsAsync(
+      helper.ask('attach', { ...params, containerId: 'c2', hostInterface: `q${HOSTILE}` }),
+    );
+    await helper.end('SIGTERM');
+    const log = helper.log();
+    t.true(log.includes(ESCAPED), log);
+    t.notRegex(log.replaceAll('\n', ''), NOT_SHOWN);
+    for (const line of log.trimEnd().split('\n'))
+      t.regex(line, /^\d{4}-\d\d-\d\dT[\d:.]+Z (info|warn|error) /);
+  },
+);
 
 test.serial('a request nested to any depth is a bad request with a short message', async (t) => {
   const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));

@@ -1,6 +1,7 @@
-// Every command of README.md, and of the one beside the results, run as it stands on a node of the test's own: its network and mounts are nobody else's, the built
-// executables are installed into them, two pods with caps wait there. A command without a case fails, and so does a case
-// whose command has gone.
+// Every command of README.md, and of the one beside the results, run as it stands on a node of the
+// test's own: its network and mounts are nobody else's, the built executables are installed into
+// them, two pods with caps wait there. A command without a case fails, and so does a case whose
+// command has gone.
 
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -11,7 +12,13 @@ import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { ProbeResult, StatusResult } from '../../../helper/protocol/messages.ts';
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
-import { addPod, addUplink, leaveRecord, makeHelperDirectories, paramsOf } from '../../kit/helper.ts';
+import {
+  addPod,
+  addUplink,
+  leaveRecord,
+  makeHelperDirectories,
+  paramsOf,
+} from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
@@ -34,11 +41,15 @@ function blockIn(language: string): string {
   return blocks().find((block) => block.language === language)?.text ?? '';
 }
 
-/** Commands of a block: all lines of a script, those behind a prompt of a session; without comments. */
+/**
+ * Commands of a block: all lines of a script, those behind a prompt of a session; without comments.
+ */
 function commandsIn({ language, text }: Block): string[] {
   const lines = text.split('\n');
   const typed =
-    language === 'sh' ? lines : lines.filter((line) => line.startsWith('$ ')).map((line) => line.slice(2));
+    language === 'sh'
+      ? lines
+      : lines.filter((line) => line.startsWith('$ ')).map((line) => line.slice(2));
   return typed.map((line) => line.replace(/\s+#.*$/, '').trim()).filter((line) => line !== '');
 }
 
@@ -47,7 +58,8 @@ function codeSpans(): string[] {
 }
 
 function commandsOfReadme(): Set<string> {
-  const isCommand = (code: string): boolean => /^(podpaced |\.\/scripts\/\w+ |npm |systemctl )/.test(code);
+  const isCommand = (code: string): boolean =>
+    /^(podpaced |\.\/scripts\/\w+ |npm |systemctl )/.test(code);
   return new Set([...blocks().flatMap(commandsIn), ...codeSpans().filter(isCommand)]);
 }
 
@@ -61,7 +73,10 @@ interface Node {
   readonly hasFq: boolean;
 }
 
-/** What a node has of its own: a place for programs, /run with the records, and a bpffs on which nothing is. */
+/**
+ * What a node has of its own: a place for programs, /run with the records, and a bpffs on which
+ * nothing is.
+ */
 function mounts(run: string, pins: string): string {
   return [
     `mkdir -p ${run}/outer ${run}/state ${pins}`,
@@ -77,7 +92,10 @@ function mounts(run: string, pins: string): string {
   ].join(' && ');
 }
 
-/** A node behind its uplink eth0, with the records of two pods: 4f2a…, capped in both directions, and another. */
+/**
+ * A node behind its uplink eth0, with the records of two pods: 4f2a…, capped in both directions,
+ * and another.
+ */
 async function makeNode(t: ExecutionContext): Promise<Node> {
   const [net, peer, first, second] = [makeNetns(t), makeNetns(t), makeNetns(t), makeNetns(t)];
   const directories = makeHelperDirectories(t);
@@ -95,7 +113,8 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
     { name: 'pod2', sandbox: second, more: { containerId: 'b10c55', ...db }, caps: { egress } },
   ];
   for (const { name, sandbox, more, caps } of pods) {
-    // Or the pod's own kernel reports groups and looks for routers, which counts as all it sends does.
+    // Or the pod's own kernel reports groups and looks for routers, which counts as all it sends
+    // does.
     inNetns(sandbox.netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
     addPod(net, sandbox, name);
     leaveRecord(net, directories, { ...paramsOf(name, sandbox, caps), ...more });
@@ -109,7 +128,8 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
     holder.once('exit', () => reject(new Error('Cannot make the mounts of the node')));
   });
   const inside = [...inNet, `--mount=/proc/${holder.pid}/ns/mnt`, `--wd=${ROOT}`, 'sh', '-c'];
-  const hasFq = spawnSync('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']).status === 0;
+  const hasFq =
+    spawnSync('unshare', ['--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'fq']).status === 0;
   let served: Promise<Ended> = Promise.reject(new Error('Nothing was started'));
   served.catch(() => undefined);
   return {
@@ -209,7 +229,13 @@ const sets: Case = async (t, node, command) => {
     'shop/db-0 --egress',
     'default/web-0/eth0 --egress',
   ];
-  const values = ['--rate 5M', '--burst 100k', '--horizon 60ms', '--aqm-target 6ms', '--aqm-interval 120ms'];
+  const values = [
+    '--rate 5M',
+    '--burst 100k',
+    '--horizon 60ms',
+    '--aqm-target 6ms',
+    '--aqm-interval 120ms',
+  ];
   for (const way of ways) {
     for (const value of [values.join(' '), '--aqm-target off', '--rate default', '--reset']) {
       const { code, stdout, stderr } = await node.run(`podpaced set ${way} ${value}`);
@@ -234,12 +260,18 @@ const RUN = 'podpaced run --mount-bpffs';
 const CASES: Readonly<Record<string, Case>> = {
   './scripts/build': installs('dist/podpaced', 'dist/podpaced'),
   'install -m 0755 dist/podpace /opt/cni/bin/': installs('/opt/cni/bin/podpace', 'dist/podpace'),
-  'install -m 0755 dist/podpaced /usr/local/sbin/': installs('/usr/local/sbin/podpaced', 'dist/podpaced'),
+  'install -m 0755 dist/podpaced /usr/local/sbin/': installs(
+    '/usr/local/sbin/podpaced',
+    'dist/podpaced',
+  ),
   'systemctl enable --now podpaced': startsService,
   'podpaced probe': probes,
   [RUN]: async (t, node, command) => {
     await node.serve(command);
-    t.is((await node.run('test -S /run/podpace/helper.sock && test -d /sys/fs/bpf/podpace')).code, 0);
+    t.is(
+      (await node.run('test -S /run/podpace/helper.sock && test -d /sys/fs/bpf/podpace')).code,
+      0,
+    );
   },
   'podpaced run': async (t, node, command) => {
     const second = await node.run(command);
@@ -286,7 +318,10 @@ const CASES: Readonly<Record<string, Case>> = {
     t.is(code, 0, stderr);
     t.regex(stdout, /^Detached 2 pods; /);
     t.is((await node.served).code, 0);
-    t.is((await node.run('test -e /sys/fs/bpf/podpace || test -e /run/podpace/helper.sock')).code, 1);
+    t.is(
+      (await node.run('test -e /sys/fs/bpf/podpace || test -e /run/podpace/helper.sock')).code,
+      1,
+    );
   },
 };
 
@@ -310,7 +345,10 @@ test.serial('every flag that README names is one of a command', async (t) => {
     ),
   );
   const others = ['--tier', '--kernel', '--crossings', '--wiring', '--quick', '--', '--now'];
-  const known = new Set([...helps.flatMap(({ stdout }) => stdout.match(/--[a-z-]+/g) ?? []), ...others]);
+  const known = new Set([
+    ...helps.flatMap(({ stdout }) => stdout.match(/--[a-z-]+/g) ?? []),
+    ...others,
+  ]);
   const named = codeSpans().flatMap((code) => code.match(/(?<![\w-])--[a-z-]*/g) ?? []);
   t.true(named.length > 15);
   t.deepEqual(
@@ -327,10 +365,9 @@ test('the plugin entry and the annotations of README are what the shipped lists 
     t.deepEqual((JSON.parse(text) as { plugins: object[] }).plugins.at(-1), entry);
   }
   // kubernetes/pkg/util/bandwidth/utils.go: the keys; the values are quantities.
-  const annotations = [...blockIn('yaml').matchAll(/^ {4}(\S+): (\S+)$/gm)].map(([, key, value]) => [
-    key,
-    value,
-  ]);
+  const annotations = [...blockIn('yaml').matchAll(/^ {4}(\S+): (\S+)$/gm)].map(
+    ([, key, value]) => [key, value],
+  );
   t.deepEqual(annotations, [
     ['kubernetes.io/egress-bandwidth', '10M'],
     ['kubernetes.io/ingress-bandwidth', '50M'],

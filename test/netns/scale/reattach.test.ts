@@ -1,5 +1,6 @@
-// A device that is let go and taken again at once, through the helper: the kernel ends links of programs in its own time. Kernels
-// before 6.6 have no such links. With a cap: test/vm/helper/reattach.test.ts. PODPACE_TURNS plays more of it.
+// A device that is let go and taken again at once, through the helper: the kernel ends links of
+// programs in its own time. Kernels before 6.6 have no such links. With a cap:
+// test/vm/helper/reattach.test.ts. PODPACE_TURNS plays more of it.
 
 import test from 'ava';
 import { addPod, makeHelperDirectories, paramsOf, startHelper } from '../../kit/helper.ts';

@@ -1,4 +1,5 @@
-// Remedies that need no fq: each is named where it is needed, and doing as it says helps. The others: test/vm/helper.
+// Remedies that need no fq: each is named where it is needed, and doing as it says helps. The
+// others: test/vm/helper.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -60,7 +61,8 @@ function makePlace(t: ExecutionContext): Place {
   return { directory, place };
 }
 
-const ONLY_TMPFS = 'mount -t tmpfs -o size=400k tmpfs /run && mount -t tmpfs -o size=400k tmpfs /var/lib/cni';
+const ONLY_TMPFS =
+  'mount -t tmpfs -o size=400k tmpfs /run && mount -t tmpfs -o size=400k tmpfs /var/lib/cni';
 
 const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise<void>>> = {
   nodeBpffs: async (t) => {
@@ -80,7 +82,14 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
   },
   privateBpffs: async (t) => {
     const scene = makePlace(t);
-    const own = ['unshare', '--mount', 'sh', '-c', `mount -t bpf bpf ${scene.place} && exec "$@"`, 'sh'];
+    const own = [
+      'unshare',
+      '--mount',
+      'sh',
+      '-c',
+      `mount -t bpf bpf ${scene.place} && exec "$@"`,
+      'sh',
+    ];
     t.true((await refusalOf(own, scene)).includes(remedies.privateBpffs));
     t.is(await refusalOf(own, scene, ['--private-bpffs']), '');
   },
@@ -127,7 +136,11 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     } catch {
       // It is full now.
     }
-    const change = { containerId: params.containerId, ifname: 'eth0', direction: 'egress' } as const;
+    const change = {
+      containerId: params.containerId,
+      ifname: 'eth0',
+      direction: 'egress',
+    } as const;
     const set = () => helper.ask('set', { ...change, changes: { rateBitsPerSec: 5_000_000 } });
     const error = (await t.throwsAsync(set())) as Error & { remedy?: string };
     t.regex(error.remedy ?? '', /^make room on the file system of /);
@@ -137,7 +150,8 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
   startHelper: async (t) => {
     const node = makeNetns(t);
     const directories = makeHelperDirectories(t);
-    const ask = () => runProgram(PODPACED, ['list', '--socket', path.join(directories.run, 'helper.sock')]);
+    const ask = () =>
+      runProgram(PODPACED, ['list', '--socket', path.join(directories.run, 'helper.sock')]);
     t.true((await ask()).stderr.includes(remedies.startHelper));
     await startHelper(t, node, directories);
     t.is((await ask()).code, 0);

@@ -38,7 +38,9 @@ function range(from: number, to: number): number[] {
 
 /** The first quarter of so many routes goes and comes until it is stopped. */
 function startFlapping(t: ExecutionContext, node: TestNetns, count: number): () => Promise<void> {
-  const batch = spawn('ip', ['-n', node.name, '-batch', '-'], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const batch = spawn('ip', ['-n', node.name, '-batch', '-'], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
   const ended = new Promise((resolve) => batch.on('close', resolve));
   const flapping = count / 4;
   const perStep = Math.ceil((flapping * FLAP_STEP_MS) / 1000 / FLAP_SEC);
@@ -83,7 +85,10 @@ async function askMuch(
 const longest = (times: readonly number[]): number => times.at(-1) ?? Infinity;
 const median = (times: readonly number[]): number => times[times.length >>> 1] ?? Infinity;
 
-/** Gives the node another way off it, and takes it away again; how long the helper took to find it, in milliseconds. */
+/**
+ * Gives the node another way off it, and takes it away again; how long the helper took to find it,
+ * in milliseconds.
+ */
 async function findSecond(helper: TestHelper, node: TestNetns, far: TestNetns): Promise<number> {
   await runBatch(node, [
     `link add second type veth peer name second netns ${far.name}`,
@@ -104,58 +109,61 @@ async function findSecond(helper: TestHelper, node: TestNetns, far: TestNetns): 
   return foundMs;
 }
 
-test.serial('80,000 routes, a quarter of them flapping, make no answer late and cost little', async (t) => {
-  t.timeout(300_000);
-  const [node, peer, mesh, sandbox, other, far] = [
-    ...[makeNetns(t), makeNetns(t), makeNetns(t)],
-    ...[makeNetns(t), makeNetns(t), makeNetns(t)],
-  ] as [TestNetns, TestNetns, TestNetns, TestNetns, TestNetns, TestNetns];
-  addUplink(node, peer, 'uplink', 1);
-  addPod(node, mesh, 'mesh');
-  node.ip('address', 'add', '192.0.2.1/24', 'dev', 'mesh');
-  for (const [name, pod] of [
-    ['pod0', sandbox],
-    ['pod1', other],
-  ] as const)
-    addPod(node, pod, name);
-  const directories = makeHelperDirectories(t);
-  leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  const helper = await startHelper(t, node, directories);
-  const pid = pidOf(helper);
+test.serial(
+  '80,000 routes, a quarter of them flapping, make no answer late and cost little',
+  async (t) => {
+    t.timeout(300_000);
+    const [node, peer, mesh, sandbox, other, far] = [
+      ...[makeNetns(t), makeNetns(t), makeNetns(t)],
+      ...[makeNetns(t), makeNetns(t), makeNetns(t)],
+    ] as [TestNetns, TestNetns, TestNetns, TestNetns, TestNetns, TestNetns];
+    addUplink(node, peer, 'uplink', 1);
+    addPod(node, mesh, 'mesh');
+    node.ip('address', 'add', '192.0.2.1/24', 'dev', 'mesh');
+    for (const [name, pod] of [
+      ['pod0', sandbox],
+      ['pod1', other],
+    ] as const)
+      addPod(node, pod, name);
+    const directories = makeHelperDirectories(t);
+    leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
+    const helper = await startHelper(t, node, directories);
+    const pid = pidOf(helper);
 
-  const measured = [];
-  let before = 0;
-  for (const count of [FEWER, MORE]) {
-    await runBatch(
-      node,
-      range(before, count).map((at) => `route add ${routeAt(at)}`),
-    );
-    before = count;
-    await sleep(1000);
-    const restSec = cpuSec(pid);
-    await sleep(REST_SEC * 1000);
-    const rest = (cpuSec(pid) - restSec) / REST_SEC;
-    const stop = startFlapping(t, node, count);
-    await sleep(1000);
-    const [startSec, startMs] = [cpuSec(pid), performance.now()];
-    const foundMs = await findSecond(helper, node, far);
-    const busy = (cpuSec(pid) - startSec) / ((performance.now() - startMs) / 1000);
-    const answers = await askMuch(helper, other);
-    await stop();
-    measured.push({ rest, foundMs, ...answers });
-    t.log(
-      `${count} routes: at rest ${(rest * 100).toFixed(1)} % of a core, with ${count / 4 / FLAP_SEC} a second that go and come`,
-      `${(busy * 100).toFixed(0)} %; attach ${median(answers.attach).toFixed(0)} to ${longest(answers.attach).toFixed(0)} ms,`,
-      `status to ${longest(answers.status).toFixed(0)} ms; a default route found after ${foundMs.toFixed(0)} ms`,
-    );
-  }
-  for (const { rest, foundMs, attach, status } of measured) {
-    t.true(rest < 0.1);
-    t.true(foundMs < FOLLOW_MS);
-    t.true(longest(attach) < ANSWER_MS);
-    t.true(longest(status) < ANSWER_MS);
-  }
-  const [fewer, more] = measured.map(({ attach }) => median(attach));
-  t.true((more ?? Infinity) <= 6 * (fewer ?? 0));
-  t.is((await helper.ask('list', {})).attachments.length, 1, helper.log());
-});
+    const measured = [];
+    let before = 0;
+    for (const count of [FEWER, MORE]) {
+      await runBatch(
+        node,
+        range(before, count).map((at) => `route add ${routeAt(at)}`),
+      );
+      before = count;
+      await sleep(1000);
+      const restSec = cpuSec(pid);
+      await sleep(REST_SEC * 1000);
+      const rest = (cpuSec(pid) - restSec) / REST_SEC;
+      const stop = startFlapping(t, node, count);
+      await sleep(1000);
+      const [startSec, startMs] = [cpuSec(pid), performance.now()];
+      const foundMs = await findSecond(helper, node, far);
+      const busy = (cpuSec(pid) - startSec) / ((performance.now() - startMs) / 1000);
+      const answers = await askMuch(helper, other);
+      await stop();
+      measured.push({ rest, foundMs, ...answers });
+      t.log(
+        `${count} routes: at rest ${(rest * 100).toFixed(1)} % of a core, with ${count / 4 / FLAP_SEC} a second that go and come`,
+        `${(busy * 100).toFixed(0)} %; attach ${median(answers.attach).toFixed(0)} to ${longest(answers.attach).toFixed(0)} ms,`,
+        `status to ${longest(answers.status).toFixed(0)} ms; a default route found after ${foundMs.toFixed(0)} ms`,
+      );
+    }
+    for (const { rest, foundMs, attach, status } of measured) {
+      t.true(rest < 0.1);
+      t.true(foundMs < FOLLOW_MS);
+      t.true(longest(attach) < ANSWER_MS);
+      t.true(longest(status) < ANSWER_MS);
+    }
+    const [fewer, more] = measured.map(({ attach }) => median(attach));
+    t.true((more ?? Infinity) <= 6 * (fewer ?? 0));
+    t.is((await helper.ask('list', {})).attachments.length, 1, helper.log());
+  },
+);

@@ -29,9 +29,20 @@ function settingsOf({ run, pins }: HelperDirectories): Record<string, string> {
   };
 }
 
-function podpaced(node: TestNetns, command: string, settings: Record<string, string>, more: string[] = []) {
+function podpaced(
+  node: TestNetns,
+  command: string,
+  settings: Record<string, string>,
+  more: string[] = [],
+) {
   const flags = Object.entries(settings).flat();
-  return runProgram('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, command, ...flags, ...more]);
+  return runProgram('nsenter', [
+    `--net=/run/netns/${node.name}`,
+    PODPACED,
+    command,
+    ...flags,
+    ...more,
+  ]);
 }
 
 /** A node with an uplink and a pod, both of whose directions a running helper caps. */
@@ -45,63 +56,69 @@ async function makeServedNode(t: ExecutionContext) {
   return { node, directories, helper };
 }
 
-test.serial('a second run changes nothing, whatever it is told, and says who holds the node', async (t) => {
-  const { node, directories } = await makeServedNode(t);
-  const settings = settingsOf(directories);
-  const elsewhere = path.join(directories.run, 'elsewhere');
-  const trials: [string, Record<string, string>, string[]][] = [
-    ['the same flags', settings, ['--exempt', '203.0.113.0/24']],
-    ['another exemption', settings, ['--exempt', '192.0.2.0/24']],
-    ['another uplink', settings, ['--uplink', 'lo']],
-    ['another socket', { ...settings, '--socket': path.join(directories.run, 'other.sock') }, []],
-    [
-      'other directories',
-      {
-        '--socket': path.join(elsewhere, 'helper.sock'),
-        '--state-dir': elsewhere,
-        '--pin-dir': `${directories.pins}-other`,
-      },
-      [],
-    ],
-  ];
-  const before = pictureOf(node, directories);
-  for (const [what, trial, more] of trials) {
-    const { code, stderr } = await podpaced(node, 'run', trial, ['--mount-bpffs', ...more]);
-    t.is(code, 1, what);
-    t.regex(
-      stderr,
-      /^podpaced: Cannot start: another podpaced is serving this node \(process \d+\).*\n$/,
-      what,
-    );
-    t.deepEqual(pictureOf(node, directories), before, what);
-  }
-  t.false(fs.existsSync(`${directories.pins}-other`));
-  // `uninstall` that does not find the helper at its socket may not act either.
-  const lost = { ...settings, '--socket': path.join(directories.run, 'other.sock') };
-  const { code, stderr } = await podpaced(node, 'uninstall', lost);
-  t.is(code, 1);
-  t.regex(stderr, /another podpaced is serving/);
-  t.deepEqual(pictureOf(node, directories), before);
-});
+test.serial(
+  'a second run changes nothing, whatever it is told, and says who holds the node',
+  async (t) => {
+    const { node, directories } = await makeServedNode(t);
+    const settings = settingsOf(directories);
+    const elsewhere = path.join(directories.run, 'elsewhere');
+    const trials: [string, Record<string, string>, string[]][] = [
+      ['the same flags', settings, ['--exempt', '203.0.113.0/24']],
+      ['another exemption', settings, ['--exempt', '192.0.2.0/24']],
+      ['another uplink', settings, ['--uplink', 'lo']],
+      ['another socket', { ...settings, '--socket': path.join(directories.run, 'other.sock') }, []],
+      [
+        'other directories',
+        {
+          '--socket': path.join(elsewhere, 'helper.sock'),
+          '--state-dir': elsewhere,
+          '--pin-dir': `${directories.pins}-other`,
+        },
+        [],
+      ],
+    ];
+    const before = pictureOf(node, directories);
+    for (const [what, trial, more] of trials) {
+      const { code, stderr } = await podpaced(node, 'run', trial, ['--mount-bpffs', ...more]);
+      t.is(code, 1, what);
+      t.regex(
+        stderr,
+        /^podpaced: Cannot start: another podpaced is serving this node \(process \d+\).*\n$/,
+        what,
+      );
+      t.deepEqual(pictureOf(node, directories), before, what);
+    }
+    t.false(fs.existsSync(`${directories.pins}-other`));
+    // `uninstall` that does not find the helper at its socket may not act either.
+    const lost = { ...settings, '--socket': path.join(directories.run, 'other.sock') };
+    const { code, stderr } = await podpaced(node, 'uninstall', lost);
+    t.is(code, 1);
+    t.regex(stderr, /another podpaced is serving/);
+    t.deepEqual(pictureOf(node, directories), before);
+  },
+);
 
-test.serial('a helper of another network namespace may not take the same directories', async (t) => {
-  const { node, directories } = await makeServedNode(t);
-  const other = makeNetns(t);
-  const before = pictureOf(node, directories);
-  const settings = settingsOf(directories);
-  for (const place of ['--pin-dir', '--state-dir']) {
-    const elsewhere = {
-      '--socket': '/tmp/pp-none.sock',
-      '--state-dir': path.join(directories.run, 'elsewhere'),
-      '--pin-dir': `${directories.pins}-other`,
-      [place]: settings[place] ?? '',
-    };
-    const { code, stderr } = await podpaced(other, 'run', elsewhere);
-    t.is(code, 1, place);
-    t.regex(stderr, /process \d+\): it holds the lock of \//, place);
-    t.deepEqual(pictureOf(node, directories), before, place);
-  }
-});
+test.serial(
+  'a helper of another network namespace may not take the same directories',
+  async (t) => {
+    const { node, directories } = await makeServedNode(t);
+    const other = makeNetns(t);
+    const before = pictureOf(node, directories);
+    const settings = settingsOf(directories);
+    for (const place of ['--pin-dir', '--state-dir']) {
+      const elsewhere = {
+        '--socket': '/tmp/pp-none.sock',
+        '--state-dir': path.join(directories.run, 'elsewhere'),
+        '--pin-dir': `${directories.pins}-other`,
+        [place]: settings[place] ?? '',
+      };
+      const { code, stderr } = await podpaced(other, 'run', elsewhere);
+      t.is(code, 1, place);
+      t.regex(stderr, /process \d+\): it holds the lock of \//, place);
+      t.deepEqual(pictureOf(node, directories), before, place);
+    }
+  },
+);
 
 test.serial('a helper without locks is found by its socket, before anything is made', async (t) => {
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
@@ -137,17 +154,33 @@ test.serial('of two starts at the same moment exactly one serves', async (t) => 
   }
 });
 
-test.serial('what is locked by a process without rights over the network keeps no helper away', async (t) => {
-  const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  const lock = ['flock', '--no-fork', '/proc/self/ns/net', 'sh', '-c', 'echo locked; exec sleep 600'];
-  const powerless = ['setpriv', '--bounding-set=-all', '--reuid=65534', '--clear-groups', ...lock];
-  const holder = spawn('nsenter', [`--net=/run/netns/${node.name}`, ...powerless]);
-  const ended = new Promise((resolve) => holder.on('close', resolve));
-  t.teardown(async () => {
-    holder.kill();
-    await ended;
-  });
-  await new Promise((resolve) => holder.stdout.once('data', resolve));
-  const helper = await startHelper(t, node, directories);
-  t.regex(helper.log(), /warn Process \d+ has locked the network namespace/);
-});
+test.serial(
+  'what is locked by a process without rights over the network keeps no helper away',
+  async (t) => {
+    const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
+    const lock = [
+      'flock',
+      '--no-fork',
+      '/proc/self/ns/net',
+      'sh',
+      '-c',
+      'echo locked; exec sleep 600',
+    ];
+    const powerless = [
+      'setpriv',
+      '--bounding-set=-all',
+      '--reuid=65534',
+      '--clear-groups',
+      ...lock,
+    ];
+    const holder = spawn('nsenter', [`--net=/run/netns/${node.name}`, ...powerless]);
+    const ended = new Promise((resolve) => holder.on('close', resolve));
+    t.teardown(async () => {
+      holder.kill();
+      await ended;
+    });
+    await new Promise((resolve) => holder.stdout.once('data', resolve));
+    const helper = await startHelper(t, node, directories);
+    t.regex(helper.log(), /warn Process \d+ has locked the network namespace/);
+  },
+);

@@ -1,4 +1,5 @@
-// Several clients at once, each with what an operator and a runtime ask for in any order, against one helper with many pods.
+// Several clients at once, each with what an operator and a runtime ask for in any order, against
+// one helper with many pods.
 
 import test from 'ava';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -74,39 +75,45 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
 };
 
-test.serial('clients that ask for anything in any order get their answers, and nothing grows', async (t) => {
-  t.timeout(DURATION_MS + 120_000);
-  const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-  const directories = makeHelperDirectories(t);
-  for (let index = 0; index < PODS; index++) {
-    addPod(node, sandbox, `pod${index}`);
-    sandbox.ip('link', 'set', 'eth0', 'name', `e${index}`);
-    const caps = { egress: { rateBitsPerSec: 1_000_000 }, ingress: { rateBitsPerSec: 1_000_000 } };
-    leaveRecord(node, directories, paramsOf(`pod${index}`, sandbox, caps));
-  }
-  const helper = await startHelper(t, node, directories);
-  const pid = pidOf(helper);
-  const names = Object.keys(OPERATIONS);
-  const counts = new Map(names.map((name) => [name, 0]));
-  const client = async (seed: number, durationMs: number): Promise<void> => {
-    const random = randomFrom(seed);
-    const endMs = performance.now() + durationMs;
-    while (performance.now() < endMs) {
-      const name = names[random(names.length)] ?? 'status';
-      await OPERATIONS[name]?.(helper, random(PODS), 1000 * (1 + random(1_000_000)));
-      counts.set(name, (counts.get(name) ?? 0) + 1);
+test.serial(
+  'clients that ask for anything in any order get their answers, and nothing grows',
+  async (t) => {
+    t.timeout(DURATION_MS + 120_000);
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    const directories = makeHelperDirectories(t);
+    for (let index = 0; index < PODS; index++) {
+      addPod(node, sandbox, `pod${index}`);
+      sandbox.ip('link', 'set', 'eth0', 'name', `e${index}`);
+      const caps = {
+        egress: { rateBitsPerSec: 1_000_000 },
+        ingress: { rateBitsPerSec: 1_000_000 },
+      };
+      leaveRecord(node, directories, paramsOf(`pod${index}`, sandbox, caps));
     }
-  };
-  const clients = (durationMs: number): Promise<unknown> =>
-    Promise.all(Array.from({ length: CLIENTS }, (_, index) => client(SEED + index, durationMs)));
-  await clients(WARM_UP_MS);
-  await sleep(SETTLED_MS);
-  const before = { rss: rssMib(pid), descriptors: descriptorsOf(pid) };
-  await clients(DURATION_MS);
-  await sleep(SETTLED_MS);
-  const after = { rss: rssMib(pid), descriptors: descriptorsOf(pid) };
-  t.log({ before, after, counts: Object.fromEntries(counts) });
-  t.true(after.rss - before.rss < RSS_GROWTH_MIB);
-  t.is(after.descriptors, before.descriptors);
-  t.true([...counts.values()].every((count) => count > 0));
-});
+    const helper = await startHelper(t, node, directories);
+    const pid = pidOf(helper);
+    const names = Object.keys(OPERATIONS);
+    const counts = new Map(names.map((name) => [name, 0]));
+    const client = async (seed: number, durationMs: number): Promise<void> => {
+      const random = randomFrom(seed);
+      const endMs = performance.now() + durationMs;
+      while (performance.now() < endMs) {
+        const name = names[random(names.length)] ?? 'status';
+        await OPERATIONS[name]?.(helper, random(PODS), 1000 * (1 + random(1_000_000)));
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+      }
+    };
+    const clients = (durationMs: number): Promise<unknown> =>
+      Promise.all(Array.from({ length: CLIENTS }, (_, index) => client(SEED + index, durationMs)));
+    await clients(WARM_UP_MS);
+    await sleep(SETTLED_MS);
+    const before = { rss: rssMib(pid), descriptors: descriptorsOf(pid) };
+    await clients(DURATION_MS);
+    await sleep(SETTLED_MS);
+    const after = { rss: rssMib(pid), descriptors: descriptorsOf(pid) };
+    t.log({ before, after, counts: Object.fromEntries(counts) });
+    t.true(after.rss - before.rss < RSS_GROWTH_MIB);
+    t.is(after.descriptors, before.descriptors);
+    t.true([...counts.values()].every((count) => count > 0));
+  },
+);

@@ -9,7 +9,10 @@ import { pidOf, rssMib } from '../../kit/helper-process.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const STATUS = '{"version":2,"method":"status","params":{}}\n';
-/** The answers that the kernel gives to a status are freed when the collector comes by: tens of MiB of them at most. */
+/**
+ * The answers that the kernel gives to a status are freed when the collector comes by: tens of MiB
+ * of them at most.
+ */
 const RSS_GROWTH_MIB = 64;
 const LONGEST_ANSWER_MS = 1000;
 

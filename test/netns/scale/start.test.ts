@@ -26,7 +26,10 @@ interface Place {
   readonly podpaced: string;
 }
 
-/** A place for podpaced, which is run by other programs: `before` ends in what the command is put behind. */
+/**
+ * A place for podpaced, which is run by other programs: `before` ends in what the command is put
+ * behind.
+ */
 function makePlace(t: ExecutionContext, before: string): Place {
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
   const podpaced = path.join(directories.run, 'podpaced.sh');
@@ -34,10 +37,27 @@ function makePlace(t: ExecutionContext, before: string): Place {
   return { node, directories, podpaced };
 }
 
-function call({ node, directories, podpaced }: Place, command: string, ...flags: string[]): Promise<Ended> {
+function call(
+  { node, directories, podpaced }: Place,
+  command: string,
+  ...flags: string[]
+): Promise<Ended> {
   const { run, pins } = directories;
-  const settings = ['--socket', `${run}/helper.sock`, '--state-dir', `${run}/state`, '--pin-dir', pins];
-  return runProgram('nsenter', [`--net=/run/netns/${node.name}`, podpaced, command, ...settings, ...flags]);
+  const settings = [
+    '--socket',
+    `${run}/helper.sock`,
+    '--state-dir',
+    `${run}/state`,
+    '--pin-dir',
+    pins,
+  ];
+  return runProgram('nsenter', [
+    `--net=/run/netns/${node.name}`,
+    podpaced,
+    command,
+    ...settings,
+    ...flags,
+  ]);
 }
 
 const OWN_MOUNTS = 'unshare --mount --propagation';
@@ -49,13 +69,20 @@ function after(setup: string, name = 'sh'): string {
   return `sh -c '${setup} || exit 9; exec "$@"' ${name}`;
 }
 
-/** The same in a process namespace whose first process is not podpaced but the shell, as it is on a node. */
+/**
+ * The same in a process namespace whose first process is not podpaced but the shell, as it is on a
+ * node.
+ */
 function onOwnNode(setup: string): string {
   return `${OWN_MOUNTS} private --pid --fork --kill-child --mount-proc sh -c '${setup} || exit 9; "$@"' sh`;
 }
 
 /** What `status` and `probe` say of the bpffs. */
-async function bpffsProblems(t: ExecutionContext, place: Place, ...flags: string[]): Promise<string[]> {
+async function bpffsProblems(
+  t: ExecutionContext,
+  place: Place,
+  ...flags: string[]
+): Promise<string[]> {
   const helper = await startHelper(t, place.node, place.directories, flags, place.podpaced);
   const { state, problems } = await helper.ask('status', {});
   const own = problems.filter((problem) => problem.includes('bpffs'));
@@ -135,12 +162,15 @@ for (const [what, before, flags] of taken) {
   });
 }
 
-test.serial('bpffs: a private one is DEGRADED with --private-bpffs, as long as podpaced runs', async (t) => {
-  const place = makePlace(t, `${OWN_MOUNTS} private ${after(PRIVATE_BPFFS)}`);
-  const problems = await bpffsProblems(t, place, '--private-bpffs');
-  t.is(problems.length, 1);
-  t.regex(problems[0] ?? '', /not the node's: all caps end when .*mountPropagation/);
-});
+test.serial(
+  'bpffs: a private one is DEGRADED with --private-bpffs, as long as podpaced runs',
+  async (t) => {
+    const place = makePlace(t, `${OWN_MOUNTS} private ${after(PRIVATE_BPFFS)}`);
+    const problems = await bpffsProblems(t, place, '--private-bpffs');
+    t.is(problems.length, 1);
+    t.regex(problems[0] ?? '', /not the node's: all caps end when .*mountPropagation/);
+  },
+);
 
 test.serial('bpffs is never mounted over what is there', async (t) => {
   const place = makePlace(t, '');
@@ -157,26 +187,32 @@ test.serial('bpffs is never mounted over what is there', async (t) => {
 
 /** The capabilities that podpaced needs, each taken away by itself. */
 for (const capability of ['net_admin', 'sys_admin'] as const) {
-  test.serial(`without CAP_${capability.toUpperCase()} run says so in one line, and probe too`, async (t) => {
-    const name = `CAP_${capability.toUpperCase()}`;
-    const place = makePlace(t, `setpriv --bounding-set=-${capability}`);
-    const { code, stderr } = await call(place, 'run');
-    t.is(code, 1);
-    t.regex(stderr, new RegExp(`^podpaced: Cannot start: podpaced lacks ${name} \\(.*needed.*\\).*\\n$`));
-    const probe = await call(place, 'probe', '--json');
-    t.is(probe.code, 1);
-    const { items } = JSON.parse(probe.stdout) as ProbeResult;
-    const lacking = items.filter((item) => !item.ok && item.name.startsWith('CAP_'));
-    t.deepEqual(
-      lacking.map((item) => item.name),
-      [name],
-    );
-    t.like(
-      items.find((item) => item.name === 'privileges'),
-      { ok: false },
-    );
-    t.regex(items.find((item) => item.name === 'sch_fq')?.found ?? '', /not tried/);
-  });
+  test.serial(
+    `without CAP_${capability.toUpperCase()} run says so in one line, and probe too`,
+    async (t) => {
+      const name = `CAP_${capability.toUpperCase()}`;
+      const place = makePlace(t, `setpriv --bounding-set=-${capability}`);
+      const { code, stderr } = await call(place, 'run');
+      t.is(code, 1);
+      t.regex(
+        stderr,
+        new RegExp(`^podpaced: Cannot start: podpaced lacks ${name} \\(.*needed.*\\).*\\n$`),
+      );
+      const probe = await call(place, 'probe', '--json');
+      t.is(probe.code, 1);
+      const { items } = JSON.parse(probe.stdout) as ProbeResult;
+      const lacking = items.filter((item) => !item.ok && item.name.startsWith('CAP_'));
+      t.deepEqual(
+        lacking.map((item) => item.name),
+        [name],
+      );
+      t.like(
+        items.find((item) => item.name === 'privileges'),
+        { ok: false },
+      );
+      t.regex(items.find((item) => item.name === 'sch_fq')?.found ?? '', /not tried/);
+    },
+  );
 }
 
 test.serial('without any capability probe names every one that is needed', async (t) => {
@@ -200,7 +236,8 @@ test.serial(
   'the systemd unit holds caps with its command and its capabilities, and again after a restart',
   async (t) => {
     const unit = fs.readFileSync(UNIT, 'utf8');
-    const setting = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(unit)?.[1] ?? '';
+    const setting = (name: string): string =>
+      new RegExp(`^${name}=(.*)$`, 'm').exec(unit)?.[1] ?? '';
     const [file, command, ...flags] = setting('ExecStart').split(' ');
     t.is(file, '/usr/local/sbin/podpaced');
     t.is(command, 'run');
@@ -213,7 +250,10 @@ test.serial(
     // Or the pod's own kernel looks for routers, which counts as all it sends does.
     inNetns(sandbox.netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
     addPod(node, sandbox, 'pod0');
-    const caps = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
+    const caps = {
+      egress: { rateBitsPerSec: 10_000_000 },
+      ingress: { rateBitsPerSec: 20_000_000 },
+    };
     leaveRecord(node, directories, paramsOf('pod0', sandbox, caps));
     for (let start = 0; start < 2; start++) {
       const helper = await startHelper(t, node, directories, flags, podpaced);

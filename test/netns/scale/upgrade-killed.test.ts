@@ -1,4 +1,5 @@
-// An upgrade that ends anywhere, and the start after it. Each change of the pins may be the last thing that the process did.
+// An upgrade that ends anywhere, and the start after it. Each change of the pins may be the last
+// thing that the process did.
 
 import fs from 'node:fs';
 import test from 'ava';
@@ -6,14 +7,24 @@ import { closeObject, type LoadedObject } from '../../../helper/kernel/bpf-loade
 import { readPinnedLayout } from '../../../helper/kernel/layout-pin.ts';
 import { changeOver } from '../../../helper/control/change-over.ts';
 import { LAYOUT } from '../../../helper/wire/layout.ts';
-import { asPodpace, clockNs, CONFIG, configOf, countersOf, FormerNode } from '../../kit/former-node.ts';
+import {
+  asPodpace,
+  clockNs,
+  CONFIG,
+  configOf,
+  countersOf,
+  FormerNode,
+} from '../../kit/former-node.ts';
 
 class Killed extends Error {}
 
 /** Everything of node:fs that changes what is on bpffs. */
 const CHANGES = ['mkdirSync', 'renameSync', 'rmSync', 'rmdirSync'] as const;
 
-/** Has the process "killed" right after its n-th change of the pins; returns how many changes there were. */
+/**
+ * Has the process "killed" right after its n-th change of the pins; returns how many changes there
+ * were.
+ */
 async function killedAfter(kill: number, work: () => Promise<void>): Promise<number> {
   const real = Object.fromEntries(CHANGES.map((name) => [name, fs[name]]));
   let changes = 0;
@@ -66,9 +77,13 @@ test.serial('killed after any change of the pins, the next start goes on', async
     const formerNs = clockNs(node.former, node.clockOffset);
     t.true(clockNs(ours, 0) >= formerNs, at);
     t.true(clockNs(ours, 0) - process.hrtime.bigint() < 60_000_000n, at);
-    // Counted once; what a former program counted after the copy goes with the process that knew what it had copied.
+    // Counted once; what a former program counted after the copy goes with the process that knew
+    // what it had copied.
     const counted = Number(countersOf(ours).packets);
-    t.true(counted <= node.passed && counted >= node.passed - 7, `${at}: ${counted} of ${node.passed}`);
+    t.true(
+      counted <= node.passed && counted >= node.passed - 7,
+      `${at}: ${counted} of ${node.passed}`,
+    );
     for (const object of opened) closeObject(object);
   }
 });

@@ -1,5 +1,6 @@
-// A pod that was added without its cap, by the built executables: what it was to have is known, told of, and goes with it. Native
-// kernels here have no sch_fq, so the refusal is real; where one has it, a shaper of somebody's on the uplink refuses.
+// A pod that was added without its cap, by the built executables: what it was to have is known,
+// told of, and goes with it. Native kernels here have no sch_fq, so the refusal is real; where one
+// has it, a shaper of somebody's on the uplink refuses.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -30,7 +31,11 @@ async function requireTold(t: ExecutionContext, helper: TestHelper, pod: TestNet
   );
   const { attachments } = await helper.ask('list', {});
   const listed = attachments.find(({ containerId }) => containerId === key.containerId);
-  t.like(listed, { ...key, network: 'pods', effective: { egress: { rateBitsPerSec: 10_000_000 } } });
+  t.like(listed, {
+    ...key,
+    network: 'pods',
+    effective: { egress: { rateBitsPerSec: 10_000_000 } },
+  });
   t.regex(listed?.problemsByDirection?.egress?.join() ?? '', REASON);
   t.is(listed?.problemsByDirection?.ingress, undefined);
   t.is(listed?.egressAggregateId, undefined);
@@ -41,7 +46,9 @@ async function requireTold(t: ExecutionContext, helper: TestHelper, pod: TestNet
     helper.ask('counters', { only: key }),
   ])
     await t.throwsAsync(asked, { message: /egress 10 Mbit\/s is not enforced: / });
-  const text = spawnSync(PODPACED, ['list', '--socket', helper.socket], { encoding: 'utf8' }).stdout;
+  const text = spawnSync(PODPACED, ['list', '--socket', helper.socket], {
+    encoding: 'utf8',
+  }).stdout;
   t.regex(text, new RegExp(`${key.containerId} .*10 Mbit/s +- +NOT ENFORCED: .*(no sch_fq|tbf)`));
 }
 
@@ -55,44 +62,51 @@ async function isUntold(helper: TestHelper, pod: TestNetns): Promise<boolean> {
   );
 }
 
-test.serial('a cap that was refused under allow is told of by every command, until DEL', async (t) => {
-  const scene = makeWishScene(t);
-  const pod = makePod(t, scene, 'pod0');
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
-  const refused = call(scene, 'ADD', pod, { onUnenforceable: 'fail' });
-  t.is(refused.status, 1, refused.stdout);
-  t.deepEqual(namesOf(scene), [], 'nothing is kept under fail');
-  t.false(fs.existsSync(scene.wishes));
+test.serial(
+  'a cap that was refused under allow is told of by every command, until DEL',
+  async (t) => {
+    const scene = makeWishScene(t);
+    const pod = makePod(t, scene, 'pod0');
+    const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+    const refused = call(scene, 'ADD', pod, { onUnenforceable: 'fail' });
+    t.is(refused.status, 1, refused.stdout);
+    t.deepEqual(namesOf(scene), [], 'nothing is kept under fail');
+    t.false(fs.existsSync(scene.wishes));
 
-  const added = call(scene, 'ADD', pod);
-  t.is(added.status, 0, added.stdout);
-  t.regex(
-    added.stderr,
-    /WARNING: the cap is not enforced .*; podpaced puts it in force as soon as it can be/,
-  );
-  const file = path.join(scene.wishes, `c-${pod.name}:eth0.json`);
-  t.is(fs.statSync(file).mode & 0o777, 0o600);
-  t.is(fs.statSync(scene.wishes).mode & 0o777, 0o700);
-  const { problems } = await helper.ask('status', {});
-  t.true(
-    problems.some((problem) => problem.startsWith(`c-${pod.name}/eth0: egress 10 Mbit/s is not enforced: `)),
-  );
-  const exits = scene.node.tc('qdisc', 'show', 'dev', 'uplink');
-  await until(t, 'the helper has tried', () => helper.log().includes(`c-${pod.name}/eth0: egress 10 Mbit/s`));
-  await sleep(2500);
-  t.is(helper.log().match(/egress 10 Mbit\/s is not enforced/g)?.length, 1, 'logged once');
-  await requireTold(t, helper, pod);
-  t.is(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), exits);
+    const added = call(scene, 'ADD', pod);
+    t.is(added.status, 0, added.stdout);
+    t.regex(
+      added.stderr,
+      /WARNING: the cap is not enforced .*; podpaced puts it in force as soon as it can be/,
+    );
+    const file = path.join(scene.wishes, `c-${pod.name}:eth0.json`);
+    t.is(fs.statSync(file).mode & 0o777, 0o600);
+    t.is(fs.statSync(scene.wishes).mode & 0o777, 0o700);
+    const { problems } = await helper.ask('status', {});
+    t.true(
+      problems.some((problem) =>
+        problem.startsWith(`c-${pod.name}/eth0: egress 10 Mbit/s is not enforced: `),
+      ),
+    );
+    const exits = scene.node.tc('qdisc', 'show', 'dev', 'uplink');
+    await until(t, 'the helper has tried', () =>
+      helper.log().includes(`c-${pod.name}/eth0: egress 10 Mbit/s`),
+    );
+    await sleep(2500);
+    t.is(helper.log().match(/egress 10 Mbit\/s is not enforced/g)?.length, 1, 'logged once');
+    await requireTold(t, helper, pod);
+    t.is(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), exits);
 
-  const checked = call(scene, 'CHECK', pod);
-  t.is(checked.status, 0, checked.stdout);
-  t.regex(checked.stderr, /WARNING: the cap is not enforced .*egress 10 Mbit\/s is not enforced/);
-  t.is(call(scene, 'CHECK', pod, { onUnenforceable: 'fail' }).status, 1);
+    const checked = call(scene, 'CHECK', pod);
+    t.is(checked.status, 0, checked.stdout);
+    t.regex(checked.stderr, /WARNING: the cap is not enforced .*egress 10 Mbit\/s is not enforced/);
+    t.is(call(scene, 'CHECK', pod, { onUnenforceable: 'fail' }).status, 1);
 
-  t.is(call(scene, 'DEL', pod).status, 0);
-  t.false(fs.existsSync(scene.wishes), 'the directory goes with the last wish');
-  t.true(await isUntold(helper, pod));
-});
+    t.is(call(scene, 'DEL', pod).status, 0);
+    t.false(fs.existsSync(scene.wishes), 'the directory goes with the last wish');
+    t.true(await isUntold(helper, pod));
+  },
+);
 
 test.serial('a cap asked for while the helper was down is known to the next one', async (t) => {
   const scene = makeWishScene(t);
@@ -115,7 +129,11 @@ test.serial('a cap asked for while the helper was down is known to the next one'
   await requireTold(t, helper, other);
   t.true(await isUntold(helper, gone));
   const { problems } = await helper.ask('status', {});
-  t.true(problems.some((problem) => /Cannot read the wish \/.*\/wishes\/torn:eth0\.json: /.test(problem)));
+  t.true(
+    problems.some((problem) =>
+      /Cannot read the wish \/.*\/wishes\/torn:eth0\.json: /.test(problem),
+    ),
+  );
 
   // Its sandbox goes without DEL, and the pair with that.
   scene.node.ip('netns', 'delete', other.name);
@@ -128,34 +146,37 @@ test.serial('a cap asked for while the helper was down is known to the next one'
   t.deepEqual(namesOf(scene), ['torn:eth0.json']);
 });
 
-test.serial('GC drops the wishes of its network that are not valid, with a helper and without', async (t) => {
-  const scene = makeWishScene(t);
-  const [stays, goes, foreign] = [
-    makePod(t, scene, 'pod0'),
-    makePod(t, scene, 'pod1'),
-    makePod(t, scene, 'pod2'),
-  ] as const;
-  const valid = { [VALID]: [{ containerID: `c-${stays.name}`, ifname: 'eth0' }] };
-  const add = (): void => {
-    t.is(call(scene, 'ADD', stays).status, 0);
-    t.is(call(scene, 'ADD', goes).status, 0);
-    t.is(call(scene, 'ADD', foreign, { name: 'others' }).status, 0);
-    t.is(namesOf(scene).length, 3);
-  };
-  const left = [stays, foreign].map(({ name }) => `c-${name}:eth0.json`).toSorted();
-  add();
-  t.is(call(scene, 'GC', stays, valid).status, 0);
-  t.deepEqual(namesOf(scene), left);
+test.serial(
+  'GC drops the wishes of its network that are not valid, with a helper and without',
+  async (t) => {
+    const scene = makeWishScene(t);
+    const [stays, goes, foreign] = [
+      makePod(t, scene, 'pod0'),
+      makePod(t, scene, 'pod1'),
+      makePod(t, scene, 'pod2'),
+    ] as const;
+    const valid = { [VALID]: [{ containerID: `c-${stays.name}`, ifname: 'eth0' }] };
+    const add = (): void => {
+      t.is(call(scene, 'ADD', stays).status, 0);
+      t.is(call(scene, 'ADD', goes).status, 0);
+      t.is(call(scene, 'ADD', foreign, { name: 'others' }).status, 0);
+      t.is(namesOf(scene).length, 3);
+    };
+    const left = [stays, foreign].map(({ name }) => `c-${name}:eth0.json`).toSorted();
+    add();
+    t.is(call(scene, 'GC', stays, valid).status, 0);
+    t.deepEqual(namesOf(scene), left);
 
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
-  add();
-  const { removed } = await helper.ask('gc', {
-    network: 'pods',
-    valid: [{ containerId: `c-${stays.name}`, ifname: 'eth0' }],
-  });
-  t.deepEqual(removed, [{ containerId: `c-${goes.name}`, ifname: 'eth0' }]);
-  t.deepEqual(namesOf(scene), left);
-});
+    const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+    add();
+    const { removed } = await helper.ask('gc', {
+      network: 'pods',
+      valid: [{ containerId: `c-${stays.name}`, ifname: 'eth0' }],
+    });
+    t.deepEqual(removed, [{ containerId: `c-${goes.name}`, ifname: 'eth0' }]);
+    t.deepEqual(namesOf(scene), left);
+  },
+);
 
 test.serial('uninstall keeps wishes unless told to forget', async (t) => {
   const scene = makeWishScene(t);
@@ -179,7 +200,10 @@ test.serial('a directory of wishes that others can write to is not used, and sai
   fs.chmodSync(scene.wishes, 0o777);
   const added = call(scene, 'ADD', pod);
   t.is(added.status, 0, added.stdout);
-  t.regex(added.stderr, /WARNING: .*nor will it be later: .*wishes: others than root can write to it/);
+  t.regex(
+    added.stderr,
+    /WARNING: .*nor will it be later: .*wishes: others than root can write to it/,
+  );
   t.deepEqual(namesOf(scene), []);
   const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
   const { problems } = await helper.ask('status', {});

@@ -1,5 +1,5 @@
-// How flows of one aggregate share its cap, and what leaves at once: bpf/departure-flows.h and departure-loans.h, shown of the
-// oracle.
+// How flows of one aggregate share its cap, and what leaves at once: bpf/departure-flows.h and
+// departure-loans.h, shown of the oracle.
 
 import test from 'ava';
 import { NS_PER_MS, NS_PER_SEC, offer, packetAt } from '../../kit/departures.ts';
@@ -17,7 +17,10 @@ test('a request leaves at once, however long its pod queues, and is charged', (t
   for (const backlogMs of [1n, 5n, 20n, 40n]) {
     const aggregate = withBacklog(USUAL_CONFIG, NS_PER_SEC, backlogMs * NS_PER_MS);
     const before = aggregate.clock;
-    const outcome = aggregate.schedule(USUAL_CONFIG, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 }));
+    const outcome = aggregate.schedule(
+      USUAL_CONFIG,
+      packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 }),
+    );
     t.deepEqual(outcome, { verdict: 'sparse', sojournNs: 0n, isRepaired: false });
     t.is(aggregate.clock.lastNs - before.lastNs, chargeOf(USUAL_CONFIG.rateBytesPerSec, 298n).ns);
   }
@@ -38,7 +41,9 @@ test('a flow may send some requests at once, however many bulk flows there are',
     const aggregate = withBulkFlows(flows, NS_PER_SEC, 12n * NS_PER_MS);
     const verdicts = Array.from(
       { length: 8 },
-      () => aggregate.schedule(USUAL_CONFIG, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 })).verdict,
+      () =>
+        aggregate.schedule(USUAL_CONFIG, packetAt(NS_PER_SEC, { wireLen: 298n, flowHash: 2 }))
+          .verdict,
     );
     t.deepEqual([...new Set(verdicts)], ['sparse'], `${flows} bulk flows`);
   }
@@ -88,7 +93,10 @@ test('hundreds of sparse flows that offer three times the rate get the rate', (t
   t.true(bytesPerSecond >= (USUAL_CONFIG.rateBytesPerSec * 995n) / 1000n, `${bytesPerSecond}`);
 });
 
-/** Waits of requests, evenly sent by flows at a part of the rate each, beside flows that keep a queue of about 6 ms. */
+/**
+ * Waits of requests, evenly sent by flows at a part of the rate each, beside flows that keep a
+ * queue of about 6 ms.
+ */
 function requestWaits(bulkFlows: number, requestFlows: number, share: number): bigint[] {
   const aggregate = new Aggregate();
   const waits: bigint[] = [];
@@ -119,7 +127,8 @@ function requestWaits(bulkFlows: number, requestFlows: number, share: number): b
 
 test('requests within a fair share leave at once, however many bulk flows there are', (t) => {
   for (const flows of [1, 4, 8, 16, 32, 60]) {
-    // Together they are within the credit, which is for so long as the queue: 12 % of the rate here.
+    // Together they are within the credit, which is for so long as the queue: 12 % of the rate
+    // here.
     const waits = requestWaits(flows, 4, 0.75 / Math.max(32, flows + 2));
     t.true(waits.length > 100);
     t.is(waits[Math.floor(waits.length * 0.99)], 0n, `${flows} bulk flows`);
@@ -137,9 +146,14 @@ test("a flood gets its share and not its neighbours'", (t) => {
 });
 
 test('floods share the rate', (t) => {
-  const { departed } = offer(USUAL_CONFIG, [{ share: 4 }, { share: 1 }, { share: 2 }, { share: 0.8 }], 3000);
+  const { departed } = offer(
+    USUAL_CONFIG,
+    [{ share: 4 }, { share: 1 }, { share: 2 }, { share: 0.8 }],
+    3000,
+  );
   const fair = (3000 * 12_500) / 1514 / 4;
-  for (const packets of departed) t.true(packets > 0.85 * fair && packets < 1.15 * fair, String(departed));
+  for (const packets of departed)
+    t.true(packets > 0.85 * fair && packets < 1.15 * fair, String(departed));
 });
 
 test('a flow in a full set of the flow table keeps its order and its cap', (t) => {
@@ -159,6 +173,7 @@ test('a flow in a full set of the flow table keeps its order and its cap', (t) =
   }
   const elapsedNs = shared.reduce(max) - NS_PER_SEC;
   t.true(
-    BigInt(shared.length) * 1514n * NS_PER_SEC <= USUAL_CONFIG.rateBytesPerSec * (elapsedNs + 2n * NS_PER_MS),
+    BigInt(shared.length) * 1514n * NS_PER_SEC <=
+      USUAL_CONFIG.rateBytesPerSec * (elapsedNs + 2n * NS_PER_MS),
   );
 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * bpf/departure.h as a host program, for departure-host.test.ts. Each line on stdin is a word and its numbers:
+ * bpf/departure.h as a host program, for departure-host.test.ts. Each line on stdin is a word and
+ * its numbers:
  *
  * new				begins with another aggregate
  * config RATE HORIZON IDLE_CREDIT SPARSE_CREDIT TARGET INTERVAL
@@ -22,8 +23,8 @@ static int read_config(void)
 	uint64_t rate;
 	uint32_t horizon, idle, sparse, target, interval;
 
-	if (scanf("%" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &rate, &horizon, &idle,
-		  &sparse, &target, &interval) != 6)
+	if (scanf("%" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &rate,
+		  &horizon, &idle, &sparse, &target, &interval) != 6)
 		return 1;
 	config = (struct aggregate_config){ rate, horizon, idle, sparse, target, interval, 0 };
 	return 0;
@@ -49,10 +50,12 @@ static int send_packet(void)
 	uint64_t now, tstamp;
 	uint32_t wire_len, hash, ecn, segments, is_merged, police_ns;
 
-	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32,
+	if (scanf("%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
+		  " %" SCNu32,
 		  &now, &tstamp, &wire_len, &hash, &ecn, &segments, &is_merged, &police_ns) != 8)
 		return 1;
-	packet = (struct departure_packet){ now, tstamp, wire_len, hash, ecn, segments, is_merged, police_ns };
+	packet = (struct departure_packet){ now, tstamp,   wire_len,  hash,
+					    ecn, segments, is_merged, police_ns };
 	departure = departure_schedule(&config, &state, &packet);
 	printf("%u %" PRIu64 " %u %" PRIu64 " %u\n", departure.verdict, (uint64_t)departure.sojourn,
 	       departure.repaired, (uint64_t)state.t_last, state.prepaid);

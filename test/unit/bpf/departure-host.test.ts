@@ -6,7 +6,14 @@ import test from 'ava';
 import fc from 'fast-check';
 import { compileHostProgram, type HostProgram } from '../../kit/host-program.ts';
 import { histories, type Event } from '../../model/arbitraries.ts';
-import { Aggregate, min, VERDICTS, type Clock, type Config, type Outcome } from '../../model/departure.ts';
+import {
+  Aggregate,
+  min,
+  VERDICTS,
+  type Clock,
+  type Config,
+  type Outcome,
+} from '../../model/departure.ts';
 
 let program: HostProgram;
 
@@ -20,7 +27,10 @@ test.after.always(() => {
 
 type Answer = Outcome & Clock;
 
-/** The other version of a clock that was damaged by hand: later, so that the one that was written counts. */
+/**
+ * The other version of a clock that was damaged by hand: later, so that the one that was written
+ * counts.
+ */
 const OTHER_VERSION_NS = (1n << 64n) - 1n;
 
 function lineOf(event: Event): string {
@@ -51,7 +61,9 @@ function askHeader(history: readonly Event[]): Answer[] {
   const output = program.run([], ['new', ...history.map(lineOf)].join('\n')).trimEnd();
   if (output === '') return [];
   return output.split('\n').map((line) => {
-    const [verdict = 0, sojournNs = 0, repaired = 0, lastNs = 0, prepaid = 0] = line.split(' ').map(BigInt);
+    const [verdict = 0, sojournNs = 0, repaired = 0, lastNs = 0, prepaid = 0] = line
+      .split(' ')
+      .map(BigInt);
     return {
       verdict: VERDICTS[Number(verdict)] ?? 'depart',
       sojournNs: BigInt(sojournNs),
@@ -124,7 +136,10 @@ test('of a clock in two versions the earlier one counts', (t) => {
       `clock ${lastNs} 0 ${copy}`,
       lineOf({ kind: 'packet', packet }),
     ];
-    const [verdict, sojournNs, repaired, after] = program.run([], lines.join('\n')).trim().split(' ');
+    const [verdict, sojournNs, repaired, after] = program
+      .run([], lines.join('\n'))
+      .trim()
+      .split(' ');
     t.deepEqual([verdict, sojournNs, repaired], ['0', '10000000', '1']);
     t.is(after, String(min(lastNs, copy) + 100_000n));
   }

@@ -1,5 +1,5 @@
-// What the departure step promises of the clock and of every packet, proved of the oracle; departure-host.test.ts shows that
-// bpf/departure.h is the same function.
+// What the departure step promises of the clock and of every packet, proved of the oracle;
+// departure-host.test.ts shows that bpf/departure.h is the same function.
 
 import test from 'ava';
 import fc from 'fast-check';
@@ -42,7 +42,13 @@ function run(config: Config, packets: readonly Packet[]): Step[] {
   return packets.map((packet) => {
     const before = aggregate.clock;
     const outcome = aggregate.schedule(config, packet);
-    return { packet, before, after: aggregate.clock, outcome, departureNs: packet.nowNs + outcome.sojournNs };
+    return {
+      packet,
+      before,
+      after: aggregate.clock,
+      outcome,
+      departureNs: packet.nowNs + outcome.sojournNs,
+    };
   });
 }
 
@@ -55,7 +61,9 @@ const inputs = fc.oneof(
 /** The property must hold for every step of every sequence. */
 function everyStep(holds: (step: Step, config: Config) => boolean): void {
   fc.assert(
-    fc.property(inputs, ([config, packets]) => run(config, packets).every((step) => holds(step, config))),
+    fc.property(inputs, ([config, packets]) =>
+      run(config, packets).every((step) => holds(step, config)),
+    ),
     { numRuns: 500, endOnFailure: true },
   );
 }
@@ -72,10 +80,16 @@ function leavingOf(config: Config, packets: readonly Packet[]): Step[] {
     .sort((a, b) => Number(a.departureNs - b.departureNs));
 }
 
-/** What a window may hold beyond rate * (window + burst): told of one packet after the other, it says how much that is by now. */
+/**
+ * What a window may hold beyond rate * (window + burst): told of one packet after the other, it
+ * says how much that is by now.
+ */
 type Allowance = (packet: Packet) => bigint;
 
-/** Whether no window holds more than its rate and burst and what an allowance, a new one for each window, says. */
+/**
+ * Whether no window holds more than its rate and burst and what an allowance, a new one for each
+ * window, says.
+ */
 function areWindowsWithin(
   config: Config,
   packets: readonly Packet[],
@@ -90,7 +104,9 @@ function areWindowsWithin(
       bytes += packet.wireLen;
       // The instants of both ends belong to the window: that is the nanosecond more.
       const windowNs = departureNs - opensNs + 1n;
-      return (bytes - allowance(packet)) * NS_PER_SEC <= config.rateBytesPerSec * (windowNs + burstNs);
+      return (
+        (bytes - allowance(packet)) * NS_PER_SEC <= config.rateBytesPerSec * (windowNs + burstNs)
+      );
     });
   });
 }
@@ -147,14 +163,16 @@ test('from the first packet on it is one segment or packet of a sparse flow', (t
           largest,
           outcome.verdict === 'sparse' || !isMerged ? wireLen : wireLen / max(1n, segments) + 1n,
         );
-        // Nothing is said while a packet is on the link that had not to wait, or whose end lies beyond the horizon.
+        // Nothing is said while a packet is on the link that had not to wait, or whose end lies
+        // beyond the horizon.
         const endNs = before.lastNs + chargeNs;
         if (before.lastNs <= readyOf(packet) || endNs - nowNs >= config.horizonNs)
           isSentAtNs = max(isSentAtNs, max(endNs, departureNs + chargeNs));
         if (departureNs <= isSentAtNs) continue;
         if (isMerged && segments > 1n) held += 1;
         const timeNs = departureNs - beginsNs + 1n;
-        if ((bytes - largest) * NS_PER_SEC > config.rateBytesPerSec * (timeNs + burstNs)) return false;
+        if ((bytes - largest) * NS_PER_SEC > config.rateBytesPerSec * (timeNs + burstNs))
+          return false;
       }
       return true;
     }),
@@ -207,7 +225,8 @@ test('an aggregate without backlog neither delays nor drops', (t) => {
       const unasked = packets.map((packet) => ({ ...packet, tstampNs: 0n }));
       return run(config, unasked).every(
         ({ packet, before, outcome }) =>
-          before.lastNs > packet.nowNs || (outcome.verdict === 'depart' && outcome.sojournNs === 0n),
+          before.lastNs > packet.nowNs ||
+          (outcome.verdict === 'depart' && outcome.sojournNs === 0n),
       );
     }),
     { numRuns: 500, endOnFailure: true },
@@ -216,7 +235,9 @@ test('an aggregate without backlog neither delays nor drops', (t) => {
 });
 
 test('a packet never leaves before the time that its socket asked for', (t) => {
-  everyStep(({ packet, outcome, departureNs }) => isDrop(outcome) || departureNs >= readyOf(packet));
+  everyStep(
+    ({ packet, outcome, departureNs }) => isDrop(outcome) || departureNs >= readyOf(packet),
+  );
   t.pass();
 });
 
@@ -224,7 +245,8 @@ test('the clock is never in need of repair by what the step itself did', (t) => 
   everyStep(
     ({ packet, after, outcome }, { rateBytesPerSec }) =>
       !outcome.isRepaired &&
-      after.lastNs <= packet.nowNs + HORIZON_MAX_NS + chargeOf(rateBytesPerSec, WIRE_LEN_MAX).ns + 1n,
+      after.lastNs <=
+        packet.nowNs + HORIZON_MAX_NS + chargeOf(rateBytesPerSec, WIRE_LEN_MAX).ns + 1n,
   );
   t.pass();
 });

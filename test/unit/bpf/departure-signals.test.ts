@@ -1,4 +1,5 @@
-// The AQM: when a standing queue is signalled, and by whose loss: bpf/departure-signals.h, shown of the oracle.
+// The AQM: when a standing queue is signalled, and by whose loss: bpf/departure-signals.h, shown of
+// the oracle.
 
 import test from 'ava';
 import { NS_PER_SEC, offer, packetAt } from '../../kit/departures.ts';
@@ -25,7 +26,8 @@ const MERGED_CONFIG: Config = {
 test('a drop waits for a packet of few segments, and until the last one has been recovered from', (t) => {
   const aggregate = new Aggregate();
   const dropped: { segments: bigint; timeMs: number }[] = [];
-  // A queue of 35 ms to begin with, which grows by 10 ms in a second; every 20th packet stands for itself.
+  // A queue of 35 ms to begin with, which grows by 10 ms in a second; every 20th packet stands for
+  // itself.
   aggregate.schedule(
     MERGED_CONFIG,
     packetAt(NS_PER_SEC, { wireLen: 87_500n, segments: 58n, isMerged: true }),
@@ -39,12 +41,16 @@ test('a drop waits for a packet of few segments, and until the last one has been
       MERGED_CONFIG,
       packetAt(nowNs, { wireLen, segments, isMerged: true }),
     );
-    if (verdict === 'drop-aqm') dropped.push({ segments, timeMs: Number((nowNs - NS_PER_SEC) / 1_000_000n) });
+    if (verdict === 'drop-aqm')
+      dropped.push({ segments, timeMs: Number((nowNs - NS_PER_SEC) / 1_000_000n) });
   }
   t.true(dropped.length > 5, JSON.stringify(dropped.length));
   t.deepEqual(new Set(dropped.map(({ segments }) => segments)), new Set([1n]));
-  const gapsMs = dropped.slice(1).map(({ timeMs }, index) => timeMs - (dropped[index]?.timeMs ?? 0));
-  // The queue is 35 ms and more: a retransmission comes after twice that, and what is lost with it later.
+  const gapsMs = dropped
+    .slice(1)
+    .map(({ timeMs }, index) => timeMs - (dropped[index]?.timeMs ?? 0));
+  // The queue is 35 ms and more: a retransmission comes after twice that, and what is lost with it
+  // later.
   t.true(Math.min(...gapsMs) >= 4 * 35, gapsMs.join(' '));
 });
 
@@ -83,12 +89,20 @@ test('a slow start of merged packets hears of the first signal at once, and none
   const { verdicts: later } = offer(MERGED_CONFIG, [{ ...flows[0], share: 1.05 }], 4000);
   t.true((later.get('drop-aqm') ?? 0) > 1);
   t.is(later.get('drop-horizon'), undefined);
-  const { verdicts: marks } = offer(MERGED_CONFIG, [{ ...flows[0], share: 1.05, isEcnCapable: true }], 4000);
+  const { verdicts: marks } = offer(
+    MERGED_CONFIG,
+    [{ ...flows[0], share: 1.05, isEcnCapable: true }],
+    4000,
+  );
   t.true((marks.get('marked') ?? 0) > (later.get('drop-aqm') ?? 0));
 });
 
 test('small packets are never signalled', (t) => {
-  const { verdicts, sojournsNs } = offer(USUAL_CONFIG, [{ share: 1.02, wireLen: SMALL_WIRE_LEN }], 1000);
+  const { verdicts, sojournsNs } = offer(
+    USUAL_CONFIG,
+    [{ share: 1.02, wireLen: SMALL_WIRE_LEN }],
+    1000,
+  );
   t.is(verdicts.get('drop-aqm'), undefined);
   // Others would have been: twice the target for far longer than the interval.
   const longNs = (sojournsNs[0] ?? [])
@@ -99,6 +113,10 @@ test('small packets are never signalled', (t) => {
 });
 
 test('without a target nothing is signalled and nothing dropped below the horizon', (t) => {
-  const { verdicts } = offer({ ...USUAL_CONFIG, targetNs: 0n }, [{ share: 1.01 }, { share: 0.01 }], 1000);
+  const { verdicts } = offer(
+    { ...USUAL_CONFIG, targetNs: 0n },
+    [{ share: 1.01 }, { share: 0.01 }],
+    1000,
+  );
   t.deepEqual([...verdicts.keys()].sort(), ['depart', 'sparse']);
 });

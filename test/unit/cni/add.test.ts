@@ -1,4 +1,5 @@
-// What ADD, DEL, CHECK and STATUS decide before they touch anything: the kernel of these tests refuses to be asked.
+// What ADD, DEL, CHECK and STATUS decide before they touch anything: the kernel of these tests
+// refuses to be asked.
 
 import test from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
@@ -22,8 +23,20 @@ function call(command: string, config: JsonObject): Promise<Outcome> {
   });
 }
 
-const REFUSALS: readonly [what: string, command: string, config: JsonObject, code: number, msg: RegExp][] = [
-  ['ADD with neither ipam nor prevResult', 'ADD', {}, 7, /^no plugin name provided: there is neither/],
+const REFUSALS: readonly [
+  what: string,
+  command: string,
+  config: JsonObject,
+  code: number,
+  msg: RegExp,
+][] = [
+  [
+    'ADD with neither ipam nor prevResult',
+    'ADD',
+    {},
+    7,
+    /^no plugin name provided: there is neither/,
+  ],
   [
     'ADD with both ipam and prevResult',
     'ADD',
@@ -49,8 +62,20 @@ const REFUSALS: readonly [what: string, command: string, config: JsonObject, cod
     7,
     /^Cannot find interface "eth0" of the pod in prevResult: it lists eth0 \(node\), net1$/,
   ],
-  ['ADD with a prevResult that is none', 'ADD', { prevResult: 'x' }, 7, /^could not parse prevResult/],
-  ['ADD with caps that are none', 'ADD', { egressRate: 'x', prevResult: {} }, 7, /^Cannot use egressRate/],
+  [
+    'ADD with a prevResult that is none',
+    'ADD',
+    { prevResult: 'x' },
+    7,
+    /^could not parse prevResult/,
+  ],
+  [
+    'ADD with caps that are none',
+    'ADD',
+    { egressRate: 'x', prevResult: {} },
+    7,
+    /^Cannot use egressRate/,
+  ],
   ['CHECK without prevResult', 'CHECK', CAPS, 7, /^Required prevResult missing$/],
   ['STATUS without a helper', 'STATUS', {}, 50, /^Cannot reach the helper at \/run\/pp-none\.sock/],
   [

@@ -2,7 +2,10 @@ import test from 'ava';
 import fc from 'fast-check';
 import { AddBudget } from '../../../cni/budget.ts';
 
-/** What an ADD takes whose helper never answers: so much before it asks, then attach and detach to their ends. */
+/**
+ * What an ADD takes whose helper never answers: so much before it asks, then attach and detach to
+ * their ends.
+ */
 function lengthMs(beforeMs: number): number {
   let now = 1_000_000;
   const budget = new AddBudget(() => now);

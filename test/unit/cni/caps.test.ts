@@ -50,7 +50,9 @@ test('any case of letters at every level', (t) => {
   const inAnyCase = (word: string) =>
     fc
       .array(fc.boolean(), { minLength: word.length, maxLength: word.length })
-      .map((upper) => Array.from(word, (c, i) => (upper[i] ? c.toUpperCase() : c.toLowerCase())).join(''));
+      .map((upper) =>
+        Array.from(word, (c, i) => (upper[i] ? c.toUpperCase() : c.toLowerCase())).join(''),
+      );
   fc.assert(
     fc.property(
       inAnyCase('runtimeConfig'),
@@ -59,7 +61,10 @@ test('any case of letters at every level', (t) => {
       inAnyCase('egressBurst'),
       (runtimeConfig, bandwidth, rate, burst) => {
         const expected = { egress: { rateBitsPerSec: 5000, burstBits: 8 } };
-        t.deepEqual(parseCaps({ [runtimeConfig]: { [bandwidth]: { [rate]: 5000, [burst]: 8 } } }), expected);
+        t.deepEqual(
+          parseCaps({ [runtimeConfig]: { [bandwidth]: { [rate]: 5000, [burst]: 8 } } }),
+          expected,
+        );
         t.deepEqual(parseCaps({ [rate]: 5000, [burst]: 8 }), expected);
       },
     ),
@@ -101,7 +106,15 @@ test('a rate needs no burst, at the top level and in runtimeConfig', (t) => {
 });
 
 test('a rate without a burst is held to the same range', (t) => {
-  for (const rate of ['1', '999', '1000000000000001', '9007199254740993', '-1', '8000.5', '"8000"']) {
+  for (const rate of [
+    '1',
+    '999',
+    '1000000000000001',
+    '9007199254740993',
+    '-1',
+    '8000.5',
+    '"8000"',
+  ]) {
     t.is(t.throws(() => parse(`{"egressRate":${rate}}`), { instanceOf: CniError }).code, 7);
   }
 });
@@ -124,7 +137,10 @@ const BAD: readonly [json: string, message: RegExp][] = [
   ['{"egressRate":1000000000000001,"egressBurst":80}', /^Cannot cap at 1000000000000001 bit\/s/],
   ['{"egressRate":9007199254740993,"egressBurst":80}', /^Cannot cap at 9007199254740993 bit\/s/],
   ['{"egressRate":1e400,"egressBurst":80}', /^Cannot cap at 1e400 bit\/s/],
-  ['{"egressRate":-1,"egressBurst":80}', /^Cannot use egressRate: it is -1, not a whole number of bits$/],
+  [
+    '{"egressRate":-1,"egressBurst":80}',
+    /^Cannot use egressRate: it is -1, not a whole number of bits$/,
+  ],
   [
     '{"egressRate":-99999999999999999999,"egressBurst":80}',
     /^Cannot use egressRate: it is -99999999999999999999,/,

@@ -7,7 +7,9 @@ test('what holds when nothing is said', (t) => {
     ...{ socket: DEFAULT_SOCKET, onUnenforceable: 'fail', helperAwaySeconds: 120 },
     ...{ device: 'veth', mtu: undefined },
   };
-  t.deepEqual(parseSettings({}), { ...settings, hostRouting: false } as ReturnType<typeof parseSettings>);
+  t.deepEqual(parseSettings({}), { ...settings, hostRouting: false } as ReturnType<
+    typeof parseSettings
+  >);
   t.deepEqual(
     parseSettings({ device: 'veth', mtu: 0, hostRouting: false, congestionControl: null }),
     parseSettings({ Device: 'veth', onUnenforceable: 'fail', MTU: null, socket: null }),
@@ -16,7 +18,13 @@ test('what holds when nothing is said', (t) => {
 
 test('what is said', (t) => {
   const settings = {
-    ...{ socket: '/a', onUnenforceable: 'allow', helperAwaySeconds: 0, device: 'netkit', mtu: 9000 },
+    ...{
+      socket: '/a',
+      onUnenforceable: 'allow',
+      helperAwaySeconds: 0,
+      device: 'netkit',
+      mtu: 9000,
+    },
     ...{ hostRouting: true, congestionControl: 'bbr' },
   };
   t.deepEqual(parseSettings(settings), settings as ReturnType<typeof parseSettings>);
@@ -28,7 +36,11 @@ const BAD: readonly [config: JsonObject, code: number, message: RegExp][] = [
   [{ exempt: '10.0.0.0/8' }, 7, /^Cannot use exempt: it is "10.0.0.0\/8", not a list$/],
   [{ exempt: ['10.0.0.0/33'] }, 7, /^Cannot use exempt: entry 0: "10.0.0.0\/33" is no CIDR/],
   [{ exempt: [8] }, 7, /^Cannot use exempt: entry 0: 8 is no CIDR$/],
-  [{ exempt: Array(1001).fill('::/0') }, 7, /^Cannot use exempt: it has 1001 entries, more than 1000$/],
+  [
+    { exempt: Array(1001).fill('::/0') },
+    7,
+    /^Cannot use exempt: it has 1001 entries, more than 1000$/,
+  ],
   [{ HostRouting: 'bpf' }, 7, /^Cannot use hostRouting: it is "bpf"$/],
   [{ hostRouting: 1 }, 7, /^Cannot use hostRouting: it is 1$/],
   [{ congestionControl: true }, 7, /^Cannot use congestionControl: it is true, not a string$/],

@@ -10,7 +10,10 @@ function sessionOn(there: boolean | undefined): Session {
 
 test('congestion control is refused where the kernel loses departure times, and only there', async (t) => {
   const refused = requireDepartureTimes(sessionOn(false), 'bbr');
-  const error = await t.throwsAsync(refused, { instanceOf: CniError, message: /"bbr": .*loses .*func#192/ });
+  const error = await t.throwsAsync(refused, {
+    instanceOf: CniError,
+    message: /"bbr": .*loses .*func#192/,
+  });
   t.is(error?.code, 100);
   for (const there of [true, undefined])
     await t.notThrowsAsync(requireDepartureTimes(sessionOn(there), 'bbr'));

@@ -10,7 +10,8 @@ test('numbers that a double cannot hold keep their digits', (t) => {
     t.is(show(parseJson(digits)), digits);
     t.false(isJsonObject(parseJson(digits)));
   }
-  for (const digits of ['0', '-1', '0.5', '9007199254740991']) t.is(parseJson(digits), Number(digits));
+  for (const digits of ['0', '-1', '0.5', '9007199254740991'])
+    t.is(parseJson(digits), Number(digits));
 });
 
 test('everything else is what JSON.parse gives', (t) => {

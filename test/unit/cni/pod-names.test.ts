@@ -16,16 +16,28 @@ const CASES: readonly (readonly [what: string, args: string, names: PodNames])[]
   ],
   ['the same in another order', `K8S_POD_UID=${UID};${NAME};IgnoreUnknown=1;${NAMESPACE}`, WEB],
   ['without IgnoreUnknown', `${NAMESPACE};K8S_POD_UID=${UID};FOO=bar;${NAME}`, WEB],
-  ['what CRI-O adds', `${NAMESPACE};${NAME};K8S_POD_UID=${UID};IP=10.0.0.1;MAC=02:00:00:00:00:01`, WEB],
+  [
+    'what CRI-O adds',
+    `${NAMESPACE};${NAME};K8S_POD_UID=${UID};IP=10.0.0.1;MAC=02:00:00:00:00:01`,
+    WEB,
+  ],
   ['nothing', '', {}],
   ['only what is of no pod', 'IgnoreUnknown=true;DEBUG=/tmp/x', {}],
   ['a name without its namespace', NAME, { podName: 'web-0' }],
   ['empty values', 'K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_UID=', {}],
-  ['a key twice', `K8S_POD_NAME=old;${NAMESPACE};${NAME}`, { podNamespace: 'default', podName: 'web-0' }],
+  [
+    'a key twice',
+    `K8S_POD_NAME=old;${NAMESPACE};${NAME}`,
+    { podNamespace: 'default', podName: 'web-0' },
+  ],
   ['what is no pair', `;;=;=x;K8S_POD_NAME;${NAMESPACE};`, { podNamespace: 'default' }],
   ['an equals sign in a value', 'K8S_POD_NAME=a=b', { podName: 'a=b' }],
   ['keys in other cases and with blanks', 'k8s_pod_name=a; K8S_POD_NAME=b;K8S_POD_UID =c', {}],
-  ['a line break and an escape', 'K8S_POD_NAME=a\n\u001b[2Jb', { podName: String.raw`a\n\u001b[2Jb` }],
+  [
+    'a line break and an escape',
+    'K8S_POD_NAME=a\n\u001b[2Jb',
+    { podName: String.raw`a\n\u001b[2Jb` },
+  ],
   [
     'the longest that Kubernetes has',
     `K8S_POD_NAMESPACE=${'n'.repeat(63)};K8S_POD_NAME=${'p'.repeat(253)};K8S_POD_UID=${'u'.repeat(128)}`,
@@ -34,7 +46,11 @@ const CASES: readonly (readonly [what: string, args: string, names: PodNames])[]
   [
     'longer ones',
     `K8S_POD_NAMESPACE=${'n'.repeat(64)};K8S_POD_NAME=${'p'.repeat(100_000)};K8S_POD_UID=${'u'.repeat(129)}`,
-    { podNamespace: `${'n'.repeat(62)}…`, podName: `${'p'.repeat(252)}…`, podUid: `${'u'.repeat(127)}…` },
+    {
+      podNamespace: `${'n'.repeat(62)}…`,
+      podName: `${'p'.repeat(252)}…`,
+      podUid: `${'u'.repeat(127)}…`,
+    },
   ],
 ];
 
@@ -49,7 +65,18 @@ const MOST = { podNamespace: 63, podName: 253, podUid: 128 };
 /** Text with everything in it that a terminal could obey, and halves of pairs. */
 const hostile = fc.string({
   unit: fc.oneof(
-    fc.constantFrom('\n', '\u001b', '\u0000', '\u009b', '\u202e', '\ud800', '\udc41', '\u{e0041}', '😀', '…'),
+    fc.constantFrom(
+      '\n',
+      '\u001b',
+      '\u0000',
+      '\u009b',
+      '\u202e',
+      '\ud800',
+      '\udc41',
+      '\u{e0041}',
+      '😀',
+      '…',
+    ),
     fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
   ),
   maxLength: 400,
@@ -74,7 +101,9 @@ test('whatever CNI_ARGS holds, names are short, can be shown, and are those of t
 
 test('pairs in any order, among any others, say the same', (t) => {
   const plain = fc.stringMatching(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/);
-  const others = fc.array(fc.stringMatching(/^[A-Z_a-z]{1,12}(=[a-z0-9=]{0,9})?$/), { maxLength: 6 });
+  const others = fc.array(fc.stringMatching(/^[A-Z_a-z]{1,12}(=[a-z0-9=]{0,9})?$/), {
+    maxLength: 6,
+  });
   fc.assert(
     fc.property(
       plain,
@@ -93,7 +122,11 @@ test('pairs in any order, among any others, say the same', (t) => {
           .map((pair) => ({ pair, place: order.next().value as number }))
           .toSorted((a, b) => a.place - b.place)
           .map(({ pair }) => pair);
-        t.deepEqual(podNamesIn(mixed.join(';')), { podNamespace: namespace, podName: name, podUid: uid });
+        t.deepEqual(podNamesIn(mixed.join(';')), {
+          podNamespace: namespace,
+          podName: name,
+          podUid: uid,
+        });
       },
     ),
   );

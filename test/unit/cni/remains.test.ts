@@ -9,12 +9,20 @@ const KEY = { containerId: 'c1', ifname: 'eth0' };
 const CASES: readonly [what: string, files: readonly string[], may: boolean][] = [
   ['no mark of records: the helper may keep them elsewhere', [], true],
   ['a mark and nothing else', ['layout.json'], false],
-  ['records and wishes of others', ['layout.json', 'attachments/c2:eth0.json', 'wishes/c1:net1.json'], false],
+  [
+    'records and wishes of others',
+    ['layout.json', 'attachments/c2:eth0.json', 'wishes/c1:net1.json'],
+    false,
+  ],
   ['a record', ['layout.json', 'attachments/c1:eth0.json'], true],
   ['a record that is being written', ['layout.json', 'attachments/c1:eth0.json.new'], true],
   ['a record that is being removed', ['layout.json', 'attachments/c1:eth0.json.removing'], true],
   ['a record that could not be read', ['layout.json', 'attachments/c1:eth0.json.unreadable'], true],
-  ['a wish, which the helper may be putting in force', ['layout.json', 'wishes/c1:eth0.json'], true],
+  [
+    'a wish, which the helper may be putting in force',
+    ['layout.json', 'wishes/c1:eth0.json'],
+    true,
+  ],
 ];
 
 for (const [what, files, may] of CASES) {

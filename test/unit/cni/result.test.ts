@@ -1,7 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { parsePreviousResult, parseResult, printResult } from '../../../cni/result.ts';
-import { CniError, SUPPORTED_VERSIONS, type CniResult, type CniVersion } from '../../../cni/types.ts';
+import {
+  CniError,
+  SUPPORTED_VERSIONS,
+  type CniResult,
+  type CniVersion,
+} from '../../../cni/types.ts';
 
 const text = fc.stringMatching(/^[a-z0-9.]{1,12}$/);
 const number = fc.nat({ max: 2 ** 32 - 1 });
@@ -13,7 +18,15 @@ const cniInterface = fc.record(
 );
 const ip = fc.record({ interface: number, address, gateway: text }, { requiredKeys: ['address'] });
 const route = fc.record(
-  { dst: address, gw: text, mtu: number, advmss: number, priority: number, table: number, scope: number },
+  {
+    dst: address,
+    gw: text,
+    mtu: number,
+    advmss: number,
+    priority: number,
+    table: number,
+    scope: number,
+  },
   { requiredKeys: ['dst'] },
 );
 const lists = fc.array(text, { maxLength: 3 });
@@ -33,7 +46,9 @@ const results = fc.record(
 /** What a version cannot say. */
 function reduced(result: CniResult, version: CniVersion): CniResult {
   if (version === '1.1.0' || result.interfaces === undefined) return result;
-  const interfaces = result.interfaces.map(({ mtu: _mtu, socketPath: _path, pciID: _id, ...rest }) => rest);
+  const interfaces = result.interfaces.map(
+    ({ mtu: _mtu, socketPath: _path, pciID: _id, ...rest }) => rest,
+  );
   return { ...result, interfaces };
 }
 
@@ -110,9 +125,15 @@ const BAD: readonly [value: unknown, message: RegExp][] = [
   [{ interfaces: [7] }, /^Cannot use prevResult\.interfaces\[0\]: it is 7, not an object$/],
   [{ interfaces: [{}] }, /^Cannot use prevResult\.interfaces\[0\]\.name: it is missing$/],
   [{ ips: [{ address: 7 }] }, /^Cannot use prevResult\.ips\[0\]\.address: it is 7, not a string$/],
-  [{ ips: [{ address: 'x', interface: -1 }] }, /^Cannot use prevResult\.ips\[0\]\.interface: it is -1/],
+  [
+    { ips: [{ address: 'x', interface: -1 }] },
+    /^Cannot use prevResult\.ips\[0\]\.interface: it is -1/,
+  ],
   [{ routes: [{ dst: 'x', mtu: 1.5 }] }, /^Cannot use prevResult\.routes\[0\]\.mtu: it is 1\.5/],
-  [{ dns: { search: ['a', 7] } }, /^Cannot use prevResult\.dns\.search\[1\]: it is 7, not a string$/],
+  [
+    { dns: { search: ['a', 7] } },
+    /^Cannot use prevResult\.dns\.search\[1\]: it is 7, not a string$/,
+  ],
 ];
 
 for (const [value, message] of BAD) {

@@ -161,7 +161,10 @@ const REFUSALS: readonly Refusal[] = [
   ...(['CHECK', 'GC', 'STATUS'] as const).flatMap((command) => [
     {
       what: `${command} of an old version`,
-      call: { env: env(command), stdin: { ...CONFIG, cniVersion: command === 'CHECK' ? '0.3.1' : '1.0.0' } },
+      call: {
+        env: env(command),
+        stdin: { ...CONFIG, cniVersion: command === 'CHECK' ? '0.3.1' : '1.0.0' },
+      },
       code: 1,
       msg: `config version does not allow ${command}`,
     },
@@ -187,13 +190,19 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     what: 'input that cannot be read',
-    call: { env: env('ADD'), edges: { readStdin: () => Promise.reject(new Error('EIO: i/o error, read')) } },
+    call: {
+      env: env('ADD'),
+      edges: { readStdin: () => Promise.reject(new Error('EIO: i/o error, read')) },
+    },
     code: 5,
     msg: 'error reading from stdin: EIO: i/o error, read',
   },
   {
     what: 'deep nesting',
-    call: { env: env('ADD'), stdin: `{"name":"pods","x":${'['.repeat(400_000)}${']'.repeat(400_000)}}` },
+    call: {
+      env: env('ADD'),
+      stdin: `{"name":"pods","x":${'['.repeat(400_000)}${']'.repeat(400_000)}}`,
+    },
     code: 6,
     msg: /^error unmarshall network config: /,
   },
@@ -237,7 +246,18 @@ for (const depth of DEPTHS) {
 }
 
 /** Controls that a terminal obeys, from each of the kinds that printable() escapes. */
-const CONTROLS = String.fromCodePoint(0x1b, 0x5b, 0x32, 0x4a, 0x7f, 0x9b, 0x2028, 0x202e, 0x200b, 0x2066);
+const CONTROLS = String.fromCodePoint(
+  0x1b,
+  0x5b,
+  0x32,
+  0x4a,
+  0x7f,
+  0x9b,
+  0x2028,
+  0x202e,
+  0x200b,
+  0x2066,
+);
 
 test('no control character of the input reaches stdout or stderr', async (t) => {
   const odd = `a${CONTROLS}z`;
@@ -263,7 +283,9 @@ test('no control character of the input reaches stdout or stderr', async (t) => 
       'prevResult',
       'ipam',
     ]
-      .flatMap((key) => [odd, { [odd]: odd }, [odd]].map((value) => ({ ...CONFIG, ...caps, [key]: value })))
+      .flatMap((key) =>
+        [odd, { [odd]: odd }, [odd]].map((value) => ({ ...CONFIG, ...caps, [key]: value })),
+      )
       .flatMap((stdin) => ['ADD', 'DEL', 'CHECK'].map((command) => ({ env: env(command), stdin }))),
     // Passed through.
     { env: env('ADD'), stdin: { ...CONFIG, prevResult } },
@@ -317,7 +339,10 @@ test('VERSION reads no input', async (t) => {
 });
 
 test('an error object says the version of the input', async (t) => {
-  const { answer } = await callPlugin({ env: env('ADD'), stdin: { ...CONFIG, cniVersion: '0.4.0' } });
+  const { answer } = await callPlugin({
+    env: env('ADD'),
+    stdin: { ...CONFIG, cniVersion: '0.4.0' },
+  });
   t.is(answer?.cniVersion, '0.4.0');
 });
 
@@ -376,7 +401,11 @@ test('any input gives one JSON object and an exit status', async (t) => {
       stdin,
       async (command, containerId, ifname, text) => {
         const { status, stdout, answer } = await callPlugin({
-          env: { ...env(command), CNI_CONTAINERID: containerId || 'c1', CNI_IFNAME: ifname || 'eth0' },
+          env: {
+            ...env(command),
+            CNI_CONTAINERID: containerId || 'c1',
+            CNI_IFNAME: ifname || 'eth0',
+          },
           stdin: text,
           edges: { loadKernel: () => Promise.reject(new Error('no kernel here')) },
         });

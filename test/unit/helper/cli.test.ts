@@ -5,14 +5,26 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { runCli } from '../../../helper/cli.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
-import { PROTOCOL_VERSION, type Method, type ProtocolError } from '../../../helper/protocol/messages.ts';
-import { refuses, startFakeHelper, temporaryDirectory, type Script } from '../../kit/fake-helper.ts';
+import {
+  PROTOCOL_VERSION,
+  type Method,
+  type ProtocolError,
+} from '../../../helper/protocol/messages.ts';
+import {
+  refuses,
+  startFakeHelper,
+  temporaryDirectory,
+  type Script,
+} from '../../kit/fake-helper.ts';
 
 /**
- * What a terminal obeys, by number so that this file has none of it: a colour, the bell, DEL, a C1 introducer, a line separator,
- * an override of direction, a zero-width space, a tag, half of a pair.
+ * What a terminal obeys, by number so that this file has none of it: a colour, the bell, DEL, a C1
+ * introducer, a line separator, an override of direction, a zero-width space, a tag, half of a
+ * pair.
  */
-const CONTROLS = [0x1b, 0x5b, 0x33, 0x31, 0x6d, 0x07, 0x7f, 0x9b, 0x2028, 0x202e, 0x200b, 0xe0041, 0xd800];
+const CONTROLS = [
+  0x1b, 0x5b, 0x33, 0x31, 0x6d, 0x07, 0x7f, 0x9b, 0x2028, 0x202e, 0x200b, 0xe0041, 0xd800,
+];
 const HOSTILE = String.fromCodePoint(...CONTROLS);
 /** With line breaks: one that forges a line, one that overwrites it. */
 const FORGED = `${HOSTILE}\nState: ok\rState: ok\tx`;
@@ -44,13 +56,28 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
     attachments: [
       {
         ...{ ...KEY, ...POD, ...PLACE, kind: 'veth', congestionControl: FORGED, caps: {} },
-        ...{ effective: { egress: CAP }, problems: [FORGED], problemsByDirection: { egress: [FORGED] } },
+        ...{
+          effective: { egress: CAP },
+          problems: [FORGED],
+          problemsByDirection: { egress: [FORGED] },
+        },
       },
     ],
   },
   status: {
-    ...{ version: FORGED, protocolVersion: PROTOCOL_VERSION, kernel: FORGED, state: 'ok', attachments: 1 },
-    ...{ problems: [FORGED], notices: [FORGED], exits: [EXIT, { ...EXIT, below: [FORGED] }], moreExits: 0 },
+    ...{
+      version: FORGED,
+      protocolVersion: PROTOCOL_VERSION,
+      kernel: FORGED,
+      state: 'ok',
+      attachments: 1,
+    },
+    ...{
+      problems: [FORGED],
+      notices: [FORGED],
+      exits: [EXIT, { ...EXIT, below: [FORGED] }],
+      moreExits: 0,
+    },
     ...{ horizonNs: 5e7, aqmTargetNs: 5e6, aqmIntervalNs: 1e8, startedAt: FORGED },
     notEnforced: [{ ...KEY, ...POD, directions: ['egress'] }],
   },
@@ -102,7 +129,9 @@ for (const [command, args, lines] of ASKING) {
     isShown(t, text);
     t.is(text.stdout.split('\n').length, lines + 1, text.stdout);
     t.true(
-      text.stdout.includes(String.raw`\u001b[31m\u0007\u007f\u009b\u2028\u202e\u200b\udb40\udc41\ud800`),
+      text.stdout.includes(
+        String.raw`\u001b[31m\u0007\u007f\u009b\u2028\u202e\u200b\udb40\udc41\ud800`,
+      ),
     );
   });
 
@@ -114,7 +143,14 @@ for (const [command, args, lines] of ASKING) {
   });
 }
 
-const LISTED = { ...PLACE, network: 'pods', hostInterface: 'pod0', caps: {}, effective: {}, problems: [] };
+const LISTED = {
+  ...PLACE,
+  network: 'pods',
+  hostInterface: 'pod0',
+  caps: {},
+  effective: {},
+  problems: [],
+};
 /** A pod with two interfaces, whose former sandbox is still there. */
 const SANDBOXES = ['old', 'new'].flatMap((containerId, index) => {
   const addedAt = `2026-01-0${index + 1}T00:00:00.000Z`;
@@ -134,7 +170,8 @@ const named: Script = ({ method, params }, connection) => {
 
 test('set and counters find a pod by its name, mean the newer of two sandboxes, and say so beside the answer', async (t) => {
   const { socketPath } = await startFakeHelper(t, named);
-  const note = 'podpaced: default/web-0 has 2 sandboxes: this is of the newest, new; the older: old\n';
+  const note =
+    'podpaced: default/web-0 has 2 sandboxes: this is of the newest, new; the older: old\n';
   const set = ['--egress', '--rate', '10M', '--json', '--socket', socketPath];
   const changed = await run('set', 'default/web-0/net1', ...set);
   t.is(changed.stderr, note);
@@ -159,7 +196,11 @@ test('list shows every sandbox of a pod that is named, and says of an unknown on
   const column = ({ stdout }: Run): string[] =>
     stdout.split('\n').map((line) => line.split(/ {2,}/)[0] ?? '');
   t.deepEqual(column(await of()), ['POD', ...SANDBOXES.map(() => 'default/web-0'), '-', '']);
-  t.deepEqual(column(await of('default/web-0')), ['POD', ...SANDBOXES.map(() => 'default/web-0'), '']);
+  t.deepEqual(column(await of('default/web-0')), [
+    'POD',
+    ...SANDBOXES.map(() => 'default/web-0'),
+    '',
+  ]);
   t.is((await of('default/web-0/eth0')).stdout.split('\n').length, 4);
   t.deepEqual(column(await of('abc')), ['POD', '-', '']);
   const { code, stdout, stderr } = await of('default/web-1');
@@ -226,10 +267,18 @@ test('a command line that cannot be understood exits with 2 and asks no helper',
 });
 
 test('what fails or cannot be reached exits with 1', async (t) => {
-  for (const argv of [['status'], ['list'], ['counters'], ['set', 'abc', '--egress', '--rate', '1M']]) {
+  for (const argv of [
+    ['status'],
+    ['list'],
+    ['counters'],
+    ['set', 'abc', '--egress', '--rate', '1M'],
+  ]) {
     const { code, stderr } = await run(...argv, '--socket', '/nonexistent/helper.sock');
     t.is(code, 1, argv.join(' '));
-    t.regex(stderr, /^podpaced: Cannot reach the helper at \/nonexistent\/helper\.sock: .*podpaced run/);
+    t.regex(
+      stderr,
+      /^podpaced: Cannot reach the helper at \/nonexistent\/helper\.sock: .*podpaced run/,
+    );
   }
 });
 

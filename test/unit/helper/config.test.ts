@@ -11,11 +11,14 @@ import {
 test('a file and flags are read alike', (t) => {
   const settings = { socket: '/run/x.sock', uplink: ['eth0', 'eth1'], horizonMs: 20 };
   t.deepEqual(parseConfigFile(JSON.stringify(settings)), settings);
-  t.deepEqual(readSettings({ horizonMs: '20', uplink: 'auto', pinDir: undefined, tunOverheadBytes: '42' }), {
-    horizonMs: 20,
-    uplink: ['auto'],
-    tunOverheadBytes: 42,
-  });
+  t.deepEqual(
+    readSettings({ horizonMs: '20', uplink: 'auto', pinDir: undefined, tunOverheadBytes: '42' }),
+    {
+      horizonMs: 20,
+      uplink: ['auto'],
+      tunOverheadBytes: 42,
+    },
+  );
   t.is(mergeConfig().tunOverheadBytes, 74);
 });
 
@@ -37,7 +40,10 @@ const bad: readonly [string, RegExp][] = [
   ['{"tunOverheadBytes":"4.5"}', /"tunOverheadBytes" must be a whole number, got "4.5"/],
   ['{"exempt":"10.0.0.0/40"}', /"exempt" must be CIDRs: entry 0: "10.0.0.0\/40" is no CIDR/],
   ['{"exempt":["10.0.0.0/8",7]}', /"exempt" must be CIDRs: entry 1: 7 is no CIDR/],
-  ['{"exempt":["10.0.0.0/8","!10.1.2.3/8"]}', /entry 1: "!10.1.2.3\/8" contradicts entry 0, "10.0.0.0\/8"/],
+  [
+    '{"exempt":["10.0.0.0/8","!10.1.2.3/8"]}',
+    /entry 1: "!10.1.2.3\/8" contradicts entry 0, "10.0.0.0\/8"/,
+  ],
   ['[]', /must be a JSON object/],
   ['{', /Not JSON/],
 ];

@@ -1,4 +1,5 @@
-// Answers on a node with 600 exits, all of them faulty, and a thousand attachments: each fits into a message.
+// Answers on a node with 600 exits, all of them faulty, and a thousand attachments: each fits into
+// a message.
 
 import test from 'ava';
 import { createHandler, type HandlerContext } from '../../../helper/handler.ts';
@@ -28,13 +29,20 @@ function recordOf(index: number, exempt?: readonly string[]): AttachmentRecord {
       network: 'pods',
       sandbox: '/run/netns/x',
     },
-    ...{ hostInterface: `veth${index}`, hostInterfaceIndex: 1000 + index, egressAggregateId: 5000 + index },
+    ...{
+      hostInterface: `veth${index}`,
+      hostInterfaceIndex: 1000 + index,
+      egressAggregateId: 5000 + index,
+    },
     caps: { egress: { rateBitsPerSec: 10_000_000 } },
     ...(exempt !== undefined && { exempt }),
   };
 }
 
-const manyCidrs = Array.from({ length: 1000 }, (_, index) => `2001:db8:1111:2222:3333:4444:${index}::/112`);
+const manyCidrs = Array.from(
+  { length: 1000 },
+  (_, index) => `2001:db8:1111:2222:3333:4444:${index}::/112`,
+);
 const records = [
   recordOf(0, [...manyCidrs, ...manyCidrs]),
   ...Array.from({ length: 999 }, (_, index) => recordOf(index + 1)),
@@ -42,18 +50,30 @@ const records = [
 const judgement = new Judgement(problems, records);
 
 const exits: readonly ExitStatus[] = texts.map((text, ifindex) => ({
-  ...{ name: `eth${ifindex}`, ifindex, kind: 'device', role: 'uplink', queues: QUEUES, rootQdisc: 'mq' },
+  ...{
+    name: `eth${ifindex}`,
+    ifindex,
+    kind: 'device',
+    role: 'uplink',
+    queues: QUEUES,
+    rootQdisc: 'mq',
+  },
   ...{ departureProgram: false, arrivalProgram: false },
   leafQdiscs: Array.from({ length: QUEUES }, () => 'pfifo_fast'),
   problems: [
     text,
-    ...Array.from({ length: QUEUES }, (_, queue) => `eth${ifindex} queue ${queue} has the leaf qdisc none`),
+    ...Array.from(
+      { length: QUEUES },
+      (_, queue) => `eth${ifindex} queue ${queue} has the leaf qdisc none`,
+    ),
   ],
 }));
 
 const counters = {
   total: {},
-  perCpu: Object.fromEntries(Array.from({ length: 4096 }, (_, cpu) => [cpu, { packets: cpu, bytes: cpu }])),
+  perCpu: Object.fromEntries(
+    Array.from({ length: 4096 }, (_, cpu) => [cpu, { packets: cpu, bytes: cpu }]),
+  ),
   backlogNs: 0,
 };
 
@@ -66,7 +86,11 @@ const shaper = {
   gc: async () => records.map(({ containerId, ifname }) => ({ containerId, ifname })),
   status: async () => ({
     ...{ exits, problems: texts, notices: texts, attachments: records.length },
-    notEnforced: records.map(({ containerId, ifname }) => ({ containerId, ifname, directions: ['egress'] })),
+    notEnforced: records.map(({ containerId, ifname }) => ({
+      containerId,
+      ifname,
+      directions: ['egress'],
+    })),
   }),
   list: async () =>
     pageOf(
@@ -111,7 +135,10 @@ const attachment = {
 const REQUESTS: Readonly<Record<Method, readonly [params: object, told: RegExp]>> = {
   attach: [attachment, /"notices":\["eth0 has .*and \d+ more"\]/],
   detach: [key, /"result":\{\}/],
-  check: [attachment, /"check-failed".*\(egress\) is not enforced: eth0 has .*eth19 has .*; and 580 more/],
+  check: [
+    attachment,
+    /"check-failed".*\(egress\) is not enforced: eth0 has .*eth19 has .*; and 580 more/,
+  ],
   gc: [{ network: 'pods', valid: [] }, /"removed":\[\{.*"moreRemoved":\d+/],
   status: [{}, /"state":"degraded".*and 5\d\d more.*"moreExits":\d+.*"moreNotEnforced":\d+/],
   list: [{}, /"problemsByDirection":\{"egress":\["eth0 .*and 580 more"\]\}.*"next":/],

@@ -1,5 +1,10 @@
 import test from 'ava';
-import type { EffectiveCap, ExitStatus, ProbeItem, StatusResult } from '../../../helper/protocol/messages.ts';
+import type {
+  EffectiveCap,
+  ExitStatus,
+  ProbeItem,
+  StatusResult,
+} from '../../../helper/protocol/messages.ts';
 import {
   renderCounters,
   renderList,
@@ -70,7 +75,10 @@ test('renderStatus says what is charged where it is not known what an exit adds'
     renderStatus({ ...status, exits: [{ ...exit, name: 'ev\u001b[2Jil', overhead }] });
   t.notRegex(lineOf({ bytes: 50, certainty: 'known' }), /overhead/);
   const estimated = lineOf({ bytes: 78, certainty: 'estimated' });
-  t.regex(estimated, /^ {2}ev\\u001b\[2Jil .* capping, overhead estimated: 78 bytes charged a packet$/m);
+  t.regex(
+    estimated,
+    /^ {2}ev\\u001b\[2Jil .* capping, overhead estimated: 78 bytes charged a packet$/m,
+  );
   t.regex(
     lineOf({ bytes: 74, certainty: 'unknown' }),
     /capping, overhead unknown: 74 bytes charged a packet$/m,
@@ -115,7 +123,10 @@ test('renderList shows caps with units and says what is not enforced', (t) => {
     renderList({ attachments: [{ ...well, problems: [], notes }] }),
     /enforced; The XDP program "fast"/,
   );
-  t.regex(renderList({ attachments: [{ ...attachment, notes }] }), /pod0 is gone; The XDP program "fast"/);
+  t.regex(
+    renderList({ attachments: [{ ...attachment, notes }] }),
+    /pod0 is gone; The XDP program "fast"/,
+  );
   t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });
 
@@ -209,7 +220,16 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
     ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
   ]);
   const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
-  t.deepEqual(row, ['-', 'abc', 'eth0', 'egress', ...counts, '<65.536 us', '<262.144 us', '1.5 ms']);
+  t.deepEqual(row, [
+    '-',
+    'abc',
+    'eth0',
+    'egress',
+    ...counts,
+    '<65.536 us',
+    '<262.144 us',
+    '1.5 ms',
+  ]);
   const named = { ...attachment, podNamespace: 'default', podName: 'web-0' };
   t.regex(renderCounters({ attachments: [{ ...named, egress }] }), /^default\/web-0 +abc +eth0 /m);
   const { books: _books, ...old } = egress;

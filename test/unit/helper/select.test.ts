@@ -36,7 +36,10 @@ test('what fits none or several is refused with the candidates', (t) => {
   t.throws(() => selectAttachment('', pods), { message: /Cannot find a capped pod ""/ });
   t.throws(() => selectAttachment('def/net1', pods), { message: /Cannot find/ });
   t.throws(() => selectAttachment('x', []), { message: /no pod on this node has one/ });
-  const many = Array.from({ length: 9 }, (_, index) => ({ containerId: `a${index}`, ifname: 'eth0' }));
+  const many = Array.from({ length: 9 }, (_, index) => ({
+    containerId: `a${index}`,
+    ifname: 'eth0',
+  }));
   t.throws(() => selectAttachment('a', many), { message: /a4\/eth0 and 4 more$/ });
 });
 
@@ -78,7 +81,12 @@ test('a name is whole, and what is unknown is refused with what there is', (t) =
 });
 
 test('of two sandboxes of one pod the newer is meant, which is said; both match', (t) => {
-  const older = { containerId: 'aaaa', ifname: 'eth0', ...WEB, addedAt: '2026-01-01T09:59:59.999Z' };
+  const older = {
+    containerId: 'aaaa',
+    ifname: 'eth0',
+    ...WEB,
+    addedAt: '2026-01-01T09:59:59.999Z',
+  };
   const [eth0, net1] = NAMED as [Candidate, Candidate];
   for (const all of [
     [older, eth0],

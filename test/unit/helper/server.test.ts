@@ -64,7 +64,8 @@ class Client {
   async answered(count: number): Promise<void> {
     const deadlineMs = performance.now() + 10_000;
     while (this.answers.length < count) {
-      if (performance.now() > deadlineMs) throw new Error(`${this.answers.length} answers, not ${count}`);
+      if (performance.now() > deadlineMs)
+        throw new Error(`${this.answers.length} answers, not ${count}`);
       await sleep(2);
     }
   }
@@ -78,37 +79,40 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-test.serial('one connection with 200,000 requests takes its turns with others, and no memory', async (t) => {
-  let [working, mostWorking, handled] = [0, 0, 0];
-  const scene = await serve(t, async () => {
-    working += 1;
-    mostWorking = Math.max(mostWorking, working);
-    await sleep(1);
-    handled += 1;
-    working -= 1;
-    return answer;
-  });
-  const before = process.memoryUsage().rss;
-  const greedy = new Client(t, scene);
-  greedy.socket.write(LINE.repeat(200_000));
-  await greedy.answered(3);
-  for (let n = 1; n <= 20; n++) {
-    const other = new Client(t, scene);
-    const startMs = performance.now();
-    other.socket.write(LINE);
-    await other.answered(1);
-    t.true(performance.now() - startMs < 1000);
-    other.socket.destroy();
-  }
-  // One of each connection, whatever waits in the kernel.
-  t.true(mostWorking <= 3, `${mostWorking} at once`);
-  t.true(process.memoryUsage().rss - before < 20 * 1024 * 1024);
-  greedy.socket.destroy();
-  await sleep(50);
-  const handledThen = handled;
-  await sleep(100);
-  t.is(handled, handledThen, 'what nobody waits for any more was begun');
-});
+test.serial(
+  'one connection with 200,000 requests takes its turns with others, and no memory',
+  async (t) => {
+    let [working, mostWorking, handled] = [0, 0, 0];
+    const scene = await serve(t, async () => {
+      working += 1;
+      mostWorking = Math.max(mostWorking, working);
+      await sleep(1);
+      handled += 1;
+      working -= 1;
+      return answer;
+    });
+    const before = process.memoryUsage().rss;
+    const greedy = new Client(t, scene);
+    greedy.socket.write(LINE.repeat(200_000));
+    await greedy.answered(3);
+    for (let n = 1; n <= 20; n++) {
+      const other = new Client(t, scene);
+      const startMs = performance.now();
+      other.socket.write(LINE);
+      await other.answered(1);
+      t.true(performance.now() - startMs < 1000);
+      other.socket.destroy();
+    }
+    // One of each connection, whatever waits in the kernel.
+    t.true(mostWorking <= 3, `${mostWorking} at once`);
+    t.true(process.memoryUsage().rss - before < 20 * 1024 * 1024);
+    greedy.socket.destroy();
+    await sleep(50);
+    const handledThen = handled;
+    await sleep(100);
+    t.is(handled, handledThen, 'what nobody waits for any more was begun');
+  },
+);
 
 test.serial(
   'after a line that is no JSON nothing more is read, and what came before is answered',
@@ -128,35 +132,44 @@ test.serial(
   },
 );
 
-test.serial('a caller that comes when all connections are idle takes the place of the oldest', async (t) => {
-  const scene = await serve(t, async () => answer);
-  const idle = Array.from({ length: 256 }, () => new Client(t, scene));
-  const [first, second] = idle;
-  // It has just been used, so it is not the oldest any more.
-  first?.socket.write(LINE);
-  await first?.answered(1);
-  await sleep(50);
-  const caller = new Client(t, scene);
-  caller.socket.write(LINE);
-  await caller.answered(1);
-  await second?.closed;
-  first?.socket.write(LINE);
-  await first?.answered(2);
-  t.pass();
-});
+test.serial(
+  'a caller that comes when all connections are idle takes the place of the oldest',
+  async (t) => {
+    const scene = await serve(t, async () => answer);
+    const idle = Array.from({ length: 256 }, () => new Client(t, scene));
+    const [first, second] = idle;
+    // It has just been used, so it is not the oldest any more.
+    first?.socket.write(LINE);
+    await first?.answered(1);
+    await sleep(50);
+    const caller = new Client(t, scene);
+    caller.socket.write(LINE);
+    await caller.answered(1);
+    await second?.closed;
+    first?.socket.write(LINE);
+    await first?.answered(2);
+    t.pass();
+  },
+);
 
-test.serial('connections whose requests are being worked on are not given up for a new one', async (t) => {
-  const release: (() => void)[] = [];
-  const scene = await serve(t, () => new Promise((resolve) => release.push(() => resolve(answer))));
-  const busy = Array.from({ length: 256 }, () => new Client(t, scene));
-  for (const client of busy) client.socket.write(LINE);
-  await until(() => release.length === 256);
-  const caller = new Client(t, scene);
-  await caller.answered(1);
-  t.like(caller.answers[0], { error: { code: 'busy', remedy: 'try again' } });
-  for (const go of release) go();
-  for (const client of busy) await client.answered(1);
-});
+test.serial(
+  'connections whose requests are being worked on are not given up for a new one',
+  async (t) => {
+    const release: (() => void)[] = [];
+    const scene = await serve(
+      t,
+      () => new Promise((resolve) => release.push(() => resolve(answer))),
+    );
+    const busy = Array.from({ length: 256 }, () => new Client(t, scene));
+    for (const client of busy) client.socket.write(LINE);
+    await until(() => release.length === 256);
+    const caller = new Client(t, scene);
+    await caller.answered(1);
+    t.like(caller.answers[0], { error: { code: 'busy', remedy: 'try again' } });
+    for (const go of release) go();
+    for (const client of busy) await client.answered(1);
+  },
+);
 
 test.serial('who has sent everything and closed his side still hears every answer', async (t) => {
   const scene = await serve(t, async () => {
@@ -190,45 +203,51 @@ test.serial('who does not read his answers is asked for no more requests', async
   t.is(handled, handledThen, 'he was closed, and the rest is dropped');
 });
 
-test.serial('a line that trickles in is given up, a request that is worked on is not', async (t) => {
-  const scene = await serve(
-    t,
-    async () => {
-      await sleep(400);
-      return answer;
-    },
-    { idleTimeoutMs: 150 },
-  );
-  const slow = new Client(t, scene);
-  const trickle = setInterval(() => slow.socket.write(' '), 20);
-  t.teardown(() => clearInterval(trickle));
-  const patient = new Client(t, scene);
-  patient.socket.write(LINE);
-  await slow.closed;
-  await patient.answered(1);
-  t.deepEqual(patient.answers, [answer]);
-});
+test.serial(
+  'a line that trickles in is given up, a request that is worked on is not',
+  async (t) => {
+    const scene = await serve(
+      t,
+      async () => {
+        await sleep(400);
+        return answer;
+      },
+      { idleTimeoutMs: 150 },
+    );
+    const slow = new Client(t, scene);
+    const trickle = setInterval(() => slow.socket.write(' '), 20);
+    t.teardown(() => clearInterval(trickle));
+    const patient = new Client(t, scene);
+    patient.socket.write(LINE);
+    await slow.closed;
+    await patient.answered(1);
+    t.deepEqual(patient.answers, [answer]);
+  },
+);
 
-test.serial('an answer that is late is replaced, and the next request waits for its work', async (t) => {
-  let working = 0;
-  let mostWorking = 0;
-  const scene = await serve(
-    t,
-    async () => {
-      working += 1;
-      mostWorking = Math.max(mostWorking, working);
-      await sleep(200);
-      working -= 1;
-      return answer;
-    },
-    { requestDeadlineMs: 50 },
-  );
-  const client = new Client(t, scene);
-  client.socket.write(LINE.repeat(3));
-  await client.answered(3);
-  for (const each of client.answers) t.like(each, { error: { code: 'busy' } });
-  t.is(mostWorking, 1);
-});
+test.serial(
+  'an answer that is late is replaced, and the next request waits for its work',
+  async (t) => {
+    let working = 0;
+    let mostWorking = 0;
+    const scene = await serve(
+      t,
+      async () => {
+        working += 1;
+        mostWorking = Math.max(mostWorking, working);
+        await sleep(200);
+        working -= 1;
+        return answer;
+      },
+      { requestDeadlineMs: 50 },
+    );
+    const client = new Client(t, scene);
+    client.socket.write(LINE.repeat(3));
+    await client.answered(3);
+    for (const each of client.answers) t.like(each, { error: { code: 'busy' } });
+    t.is(mostWorking, 1);
+  },
+);
 
 test.serial(
   'a socket that is removed is made again, with its directory, and old connections go on',

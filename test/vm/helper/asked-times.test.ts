@@ -1,4 +1,5 @@
-// Sockets that say when their datagrams are to leave (SO_TXTIME), of pods and of the node, beside podpace's own departure times.
+// Sockets that say when their datagrams are to leave (SO_TXTIME), of pods and of the node, beside
+// podpace's own departure times.
 
 import os from 'node:os';
 import { spawnSync } from 'node:child_process';
@@ -21,12 +22,13 @@ const AHEAD_MS = 20;
 const NUMBER_NS = 64_000n;
 
 const CLOCKS: readonly TxtimeClock[] = ['CLOCK_MONOTONIC', 'CLOCK_TAI'];
-const HAS_NETKIT = spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
+const HAS_NETKIT =
+  spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
 const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
 
 /**
- * Whether packets carry the time that their socket asked for out of its namespace: on Linux 6.12 they do, on 6.1 the kernel
- * clears it there (skb_scrub_packet).
+ * Whether packets carry the time that their socket asked for out of its namespace: on Linux 6.12
+ * they do, on 6.1 the kernel clears it there (skb_scrub_packet).
  */
 function carriesAskedTimes(): boolean {
   const [major = 0, minor = 0] = os.release().split('.').map(Number);
@@ -38,7 +40,10 @@ const scenes = new Map<string, Scene>();
 
 test.after.always(() => shared.run());
 
-async function sceneOf(t: ExecutionContext, device: string): Promise<Scene & { readonly pod: string }> {
+async function sceneOf(
+  t: ExecutionContext,
+  device: string,
+): Promise<Scene & { readonly pod: string }> {
   t.timeout(300_000);
   const scene = scenes.get(device) ?? (await makeScene(shared, { keys: { device } }));
   scenes.set(device, scene);
@@ -113,14 +118,17 @@ for (const device of DEVICES) {
     },
   );
 
-  test.serial(`${device}: what asks to leave beyond the horizon is dropped there, and counted`, async (t) => {
-    const scene = await sceneOf(t, device);
-    const before = await droppedAtHorizon(scene);
-    const ask = { from: scene.pod, count: 2, clock: 'CLOCK_MONOTONIC', aheadMs: 100 } as const;
-    const times = await arrivals(t, scene, ask);
-    t.is(times.length, carriesAskedTimes() ? 0 : 2);
-    t.is((await droppedAtHorizon(scene)) - before, 2 - times.length);
-  });
+  test.serial(
+    `${device}: what asks to leave beyond the horizon is dropped there, and counted`,
+    async (t) => {
+      const scene = await sceneOf(t, device);
+      const before = await droppedAtHorizon(scene);
+      const ask = { from: scene.pod, count: 2, clock: 'CLOCK_MONOTONIC', aheadMs: 100 } as const;
+      const times = await arrivals(t, scene, ask);
+      t.is(times.length, carriesAskedTimes() ? 0 : 2);
+      t.is((await droppedAtHorizon(scene)) - before, 2 - times.length);
+    },
+  );
 }
 
 test.serial('what the node itself sends leaves when its sockets ask, by any clock', async (t) => {
@@ -129,7 +137,12 @@ test.serial('what the node itself sends leaves when its sockets ask, by any cloc
   for (const clock of CLOCKS) {
     for (const to of ways) {
       for (const aheadMs of [0, AHEAD_MS]) {
-        const times = await arrivals(t, scene, { from: scene.bed.node, clock, aheadMs, ...(to && { to }) });
+        const times = await arrivals(t, scene, {
+          from: scene.bed.node,
+          clock,
+          aheadMs,
+          ...(to && { to }),
+        });
         t.is(times.length, COUNT);
         for (const ms of times) between(t, ms, aheadMs, aheadMs + AT_ONCE_MS);
       }

@@ -1,5 +1,5 @@
-// What leaves past every exit, by no way that the helper knows of: the books tell, and name the pod and the device. Here by
-// filters and by tcx; what else there is to it is shown in test/netns.
+// What leaves past every exit, by no way that the helper knows of: the books tell, and name the pod
+// and the device. Here by filters and by tcx; what else there is to it is shown in test/netns.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
@@ -34,10 +34,13 @@ test.serial(
     await leave();
 
     const stopRouted = startSending(t, pods[1]!, ELSEWHERE);
-    const isTold = async (): Promise<boolean> => (await leaks(helper)).some((text) => text.includes('eth1'));
+    const isTold = async (): Promise<boolean> =>
+      (await leaks(helper)).some((text) => text.includes('eth1'));
     const beginMs = performance.now();
     while (!(await isTold()) && performance.now() - beginMs < TOLD_MS) await sleep(200);
-    t.log(`--uplink uplink, and a route by eth1: told after ${(performance.now() - beginMs).toFixed(0)} ms`);
+    t.log(
+      `--uplink uplink, and a route by eth1: told after ${(performance.now() - beginMs).toFixed(0)} ms`,
+    );
     t.true(await isTold());
     await stopRouted();
   },

@@ -1,4 +1,5 @@
-// What others do to the packets of a capped pod stays as it is: marks, masquerade, conntrack, filters on the same device.
+// What others do to the packets of a capped pod stays as it is: marks, masquerade, conntrack,
+// filters on the same device.
 
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +16,10 @@ const PEER = '198.51.100.2';
 const MARK = '0x00014000';
 const SECONDS = 8;
 
-/** As kube-proxy and Calico do: packets of pods are marked on their way in, and masqueraded for that on their way out. */
+/**
+ * As kube-proxy and Calico do: packets of pods are marked on their way in, and masqueraded for that
+ * on their way out.
+ */
 const NODE_RULES = `
 table ip others {
   chain before { type filter hook prerouting priority mangle; iifname != "uplink" meta mark set ${MARK}; }
@@ -53,9 +57,24 @@ test.serial(
     run(node, 'nft', NODE_RULES);
     run(peer, 'nft', PEER_RULES);
     // Where podpace stands at tcx nobody has made it yet.
-    run(node, 'sh', '-c', 'tc qdisc show dev uplink | grep -q clsact || tc qdisc add dev uplink clsact');
+    run(
+      node,
+      'sh',
+      '-c',
+      'tc qdisc show dev uplink | grep -q clsact || tc qdisc add dev uplink clsact',
+    );
     // Behind podpace, and only for what still carries the mark there.
-    const filter = ['filter', 'add', 'dev', 'uplink', 'egress', 'protocol', 'ip', 'prio', '50000'] as const;
+    const filter = [
+      'filter',
+      'add',
+      'dev',
+      'uplink',
+      'egress',
+      'protocol',
+      'ip',
+      'prio',
+      '50000',
+    ] as const;
     run(node, 'tc', ...filter, 'handle', MARK, 'fw', 'action', 'pass');
     await startServer(peer, undo, new AbortController().signal);
 

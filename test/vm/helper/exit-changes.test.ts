@@ -1,4 +1,5 @@
-// Exits that change while the pod sends: the cap is in force again within two seconds, and the log tells of it.
+// Exits that change while the pod sends: the cap is in force again within two seconds, and the log
+// tells of it.
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
@@ -21,7 +22,10 @@ import {
 const PEER = '198.51.100.2';
 const FLAP_MS = 50;
 
-/** Switches a device on and off until `signal` says stop, within this process: others take their time to start. */
+/**
+ * Switches a device on and off until `signal` says stop, within this process: others take their
+ * time to start.
+ */
 async function flap(netnsPath: string, name: string, signal: AbortSignal): Promise<void> {
   const netns = openNetns(netnsPath);
   const rt = RtSocket.open(netns);
@@ -113,13 +117,16 @@ const CHANGES: Readonly<Record<string, Change>> = {
 };
 
 for (const [what, { change, name, told }] of Object.entries(CHANGES)) {
-  test.serial(`an uplink that ${what} under load holds the cap again within two seconds`, async (t) => {
-    const scene = await makeOwnScene(t);
-    holds(t, await measureAfter(scene, PEER, () => change(scene)));
-    const exit = await exitNamed(t, scene, name);
-    t.deepEqual(new Set(exit?.leafQdiscs), new Set(['fq']));
-    await t.notThrowsAsync(scene.helper.ready((output) => told.test(output)));
-  });
+  test.serial(
+    `an uplink that ${what} under load holds the cap again within two seconds`,
+    async (t) => {
+      const scene = await makeOwnScene(t);
+      holds(t, await measureAfter(scene, PEER, () => change(scene)));
+      const exit = await exitNamed(t, scene, name);
+      t.deepEqual(new Set(exit?.leafQdiscs), new Set(['fq']));
+      await t.notThrowsAsync(scene.helper.ready((output) => told.test(output)));
+    },
+  );
 }
 
 test.serial('a node that is a container of its own holds the cap', async (t) => {
@@ -128,6 +135,9 @@ test.serial('a node that is a container of its own holds the cap', async (t) => 
     encoding: 'utf8',
   });
   t.true(Number(processes) < 20, `${processes} processes are to be seen on the node`);
-  t.like(await exitNamed(t, scene, 'uplink'), { role: 'uplink', leafQdiscs: ['fq', 'fq', 'fq', 'fq'] });
+  t.like(await exitNamed(t, scene, 'uplink'), {
+    role: 'uplink',
+    leafQdiscs: ['fq', 'fq', 'fq', 'fq'],
+  });
   holds(t, await measure(scene, PEER));
 });

@@ -1,4 +1,5 @@
-// Every kind of exit: found by itself while the helper runs, and the cap held on the frames that leave the node.
+// Every kind of exit: found by itself while the helper runs, and the cap held on the frames that
+// leave the node.
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
@@ -59,7 +60,9 @@ test.serial('IPv6: the cap holds', async (t) => {
 /** Queues of the node's slaves that have carried traffic, each an fq. */
 function usedQueues({ bed }: Scene): number {
   const qdiscs = SLAVES.flatMap((slave) => {
-    const json = execFileSync(...inNamespace(bed.node, 'tc', '-s', '-j', 'qdisc', 'show', 'dev', slave));
+    const json = execFileSync(
+      ...inNamespace(bed.node, 'tc', '-s', '-j', 'qdisc', 'show', 'dev', slave),
+    );
     return JSON.parse(String(json)) as { kind: string; bytes: number }[];
   });
   return qdiscs.filter(({ kind, bytes }) => kind === 'fq' && bytes > 100_000).length;
@@ -78,62 +81,68 @@ for (const [name, commands] of Object.entries(MASTERS)) {
   });
 }
 
-test.serial('two uplinks at once share one cap, also when a rule sends the pod by the other', async (t) => {
-  takeAway(t, scene, 'second');
-  const { node, peer } = scene.bed;
-  ipIn(node)(`link add second type veth peer name second netns ${path.basename(peer)}`);
-  for (const [netns, [, inner]] of [
-    [node, ENDS.node],
-    [peer, ENDS.peer],
-  ] as const) {
-    ipIn(netns)('link set second gso_max_segs 1');
-    ipIn(netns)(`address add ${inner}/24 dev second`);
-    ipIn(netns)('link set second up');
-  }
-  ipIn(node)('route add default via 203.0.113.2 table 77');
-  t.like(await exitNamed(t, scene, 'second'), { kind: 'veth', role: 'uplink' });
-  const devices = ['uplink', 'second'];
-  const [together] = await Promise.all([
-    measure(scene, '203.0.113.2', devices),
-    measure(scene, '198.51.100.2', devices, SECOND_PORT),
-  ]);
-  holds(t, together);
-  const rule = `from ${scene.podAddress} lookup 77`;
-  ipIn(node)(`rule add ${rule}`);
-  t.teardown(() => ipIn(node)(`rule del ${rule}`));
-  holds(t, await measure(scene, '198.51.100.2', ['second']));
-});
+test.serial(
+  'two uplinks at once share one cap, also when a rule sends the pod by the other',
+  async (t) => {
+    takeAway(t, scene, 'second');
+    const { node, peer } = scene.bed;
+    ipIn(node)(`link add second type veth peer name second netns ${path.basename(peer)}`);
+    for (const [netns, [, inner]] of [
+      [node, ENDS.node],
+      [peer, ENDS.peer],
+    ] as const) {
+      ipIn(netns)('link set second gso_max_segs 1');
+      ipIn(netns)(`address add ${inner}/24 dev second`);
+      ipIn(netns)('link set second up');
+    }
+    ipIn(node)('route add default via 203.0.113.2 table 77');
+    t.like(await exitNamed(t, scene, 'second'), { kind: 'veth', role: 'uplink' });
+    const devices = ['uplink', 'second'];
+    const [together] = await Promise.all([
+      measure(scene, '203.0.113.2', devices),
+      measure(scene, '198.51.100.2', devices, SECOND_PORT),
+    ]);
+    holds(t, together);
+    const rule = `from ${scene.podAddress} lookup 77`;
+    ipIn(node)(`rule add ${rule}`);
+    t.teardown(() => ipIn(node)(`rule del ${rule}`));
+    holds(t, await measure(scene, '198.51.100.2', ['second']));
+  },
+);
 
-test.serial('another pod of the node: the cap of the sender holds on the way into it', async (t) => {
-  t.timeout(300_000);
-  const { node } = scene.bed;
-  const { signal } = new AbortController();
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  execFileSync('ip', ['netns', 'add', `pp-${process.pid}-other`]);
-  undo.defer(
-    'delete the other pod',
-    async () => void (await capture('ip', ['netns', 'delete', `pp-${process.pid}-other`])),
-  );
-  const other = `/run/netns/pp-${process.pid}-other`;
-  ipIn(node)(`link add other type veth peer name eth0 netns ${path.basename(other)}`);
-  ipIn(node)('link set other up');
-  ipIn(node)('address add 169.254.7.1/32 dev other');
-  ipIn(node)('route add 10.86.0.200/32 dev other');
-  const ip = ipIn(other);
-  for (const line of [
-    'link set eth0 gso_max_segs 1',
-    'address add 10.86.0.200/32 dev eth0',
-    'link set eth0 up',
-  ])
-    ip(line);
-  ip('route add 169.254.7.1 dev eth0');
-  ip('route add default via 169.254.7.1');
-  t.like(await exitNamed(t, scene, 'other'), { kind: 'veth', role: 'pod' });
-  const bed = { ...scene.bed, peer: other };
-  signal.throwIfAborted();
-  holds(t, await measure({ ...scene, bed }, '10.86.0.200', ['eth0']));
-});
+test.serial(
+  'another pod of the node: the cap of the sender holds on the way into it',
+  async (t) => {
+    t.timeout(300_000);
+    const { node } = scene.bed;
+    const { signal } = new AbortController();
+    const undo = new UndoStack();
+    t.teardown(() => undo.run());
+    execFileSync('ip', ['netns', 'add', `pp-${process.pid}-other`]);
+    undo.defer(
+      'delete the other pod',
+      async () => void (await capture('ip', ['netns', 'delete', `pp-${process.pid}-other`])),
+    );
+    const other = `/run/netns/pp-${process.pid}-other`;
+    ipIn(node)(`link add other type veth peer name eth0 netns ${path.basename(other)}`);
+    ipIn(node)('link set other up');
+    ipIn(node)('address add 169.254.7.1/32 dev other');
+    ipIn(node)('route add 10.86.0.200/32 dev other');
+    const ip = ipIn(other);
+    for (const line of [
+      'link set eth0 gso_max_segs 1',
+      'address add 10.86.0.200/32 dev eth0',
+      'link set eth0 up',
+    ])
+      ip(line);
+    ip('route add 169.254.7.1 dev eth0');
+    ip('route add default via 169.254.7.1');
+    t.like(await exitNamed(t, scene, 'other'), { kind: 'veth', role: 'pod' });
+    const bed = { ...scene.bed, peer: other };
+    signal.throwIfAborted();
+    holds(t, await measure({ ...scene, bed }, '10.86.0.200', ['eth0']));
+  },
+);
 
 test.serial('what goes to an exempt network is not capped, the rest is', async (t) => {
   const scene = await makeOwnScene(t, {

@@ -1,5 +1,5 @@
-// An fq with an option of somebody's is not replaced, whichever option that is: all that the kernel shows are tried, also those
-// that podpace does not know.
+// An fq with an option of somebody's is not replaced, whichever option that is: all that the kernel
+// shows are tried, also those that podpace does not know.
 
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
@@ -45,7 +45,10 @@ async function makeScene(t: ExecutionContext, flags: readonly string[] = []): Pr
   return { node, sandbox, helper, ifindex };
 }
 
-/** Another value that the kernel takes: one bit of a number's lowest byte, or of the last one of a list's. */
+/**
+ * Another value that the kernel takes: one bit of a number's lowest byte, or of the last one of a
+ * list's.
+ */
 function changed(value: Buffer): Buffer {
   const other = Buffer.from(value);
   const place = value.length <= NUMBER_BYTES ? 0 : value.length - 1;
@@ -60,11 +63,20 @@ async function otherOptions(): Promise<Map<number, Buffer>> {
   return new Map(types.map((type) => [type, changed(untouched.bytes(type) ?? Buffer.alloc(0))]));
 }
 
-async function putFq({ node, ifindex }: Scene, options: Iterable<readonly [number, Buffer]>): Promise<void> {
+async function putFq(
+  { node, ifindex }: Scene,
+  options: Iterable<readonly [number, Buffer]>,
+): Promise<void> {
   const encoded = encodeAttributes((attributes) => {
     for (const [type, value] of options) attributes.bytes(type, value);
   });
-  await replaceQdisc(node.rt, { ifindex, parent: TC_H_ROOT, handle: HANDLE, kind: 'fq', options: encoded });
+  await replaceQdisc(node.rt, {
+    ifindex,
+    parent: TC_H_ROOT,
+    handle: HANDLE,
+    kind: 'fq',
+    options: encoded,
+  });
 }
 
 /** The root qdisc, with its options as the kernel shows them. */
@@ -86,7 +98,11 @@ test.serial('an fq with any one option of its own is respected, and the cap refu
     const error = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
       instanceOf: HelperError,
     });
-    t.regex(error?.message ?? '', /uplink has a fq root qdisc that somebody configured/, `option ${type}`);
+    t.regex(
+      error?.message ?? '',
+      /uplink has a fq root qdisc that somebody configured/,
+      `option ${type}`,
+    );
     t.is(await rootOf(scene), before, `option ${type}`);
     await deleteQdisc(node.rt, { ifindex, parent: TC_H_ROOT });
   }

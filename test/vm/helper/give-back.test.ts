@@ -1,4 +1,5 @@
-// What stood on an exit before is back after the last cap: defaults of every kind, also when nobody knows any more what it was.
+// What stood on an exit before is back after the last cap: defaults of every kind, also when nobody
+// knows any more what it was.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -6,12 +7,21 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { addPod, makeHelperDirectories, paramsOf, startHelper, type TestHelper } from '../../kit/helper.ts';
+import {
+  addPod,
+  makeHelperDirectories,
+  paramsOf,
+  startHelper,
+  type TestHelper,
+} from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
 const DEFAULT_QDISC = '/proc/sys/net/core/default_qdisc';
-/** Defaults that hold a queue management of their own; which of them there are depends on the kernel. */
+/**
+ * Defaults that hold a queue management of their own; which of them there are depends on the
+ * kernel.
+ */
 const KINDS = ['cake', 'fq_pie', 'codel', 'pie', 'hhf'];
 /** One below an mq too: a tap with more than one queue has 256, which take their time. */
 const LEAF_KIND = 'cake';
@@ -33,7 +43,10 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   return { node, sandbox, directories, helper };
 }
 
-/** A device with a default qdisc, which a veth has not. Where nothing names the module's device, it has to be loaded first. */
+/**
+ * A device with a default qdisc, which a veth has not. Where nothing names the module's device, it
+ * has to be loaded first.
+ */
 async function addUplink({ ip, ipJson }: TestNetns, queues: number): Promise<void> {
   if (!fs.existsSync('/dev/net/tun')) execFileSync('modprobe', ['tun']);
   ip('tuntap', 'add', 'dev', 'uplink', 'mode', 'tap', ...(queues > 1 ? ['multi_queue'] : []));
@@ -61,10 +74,16 @@ function useDefault(t: ExecutionContext, kind: string): boolean {
 
 /** Devices and qdiscs of both namespaces, with all that iproute2 tells of them. */
 function look({ node, sandbox }: Scene): unknown[] {
-  return [node, sandbox].flatMap(({ ipJson, tc }) => [ipJson('-d', 'link', 'show'), tc('qdisc', 'show')]);
+  return [node, sandbox].flatMap(({ ipJson, tc }) => [
+    ipJson('-d', 'link', 'show'),
+    tc('qdisc', 'show'),
+  ]);
 }
 
-/** All is as it was, soon: the kernel tells of a device's state by a queue of its own (net/core/link_watch.c). */
+/**
+ * All is as it was, soon: the kernel tells of a device's state by a queue of its own
+ * (net/core/link_watch.c).
+ */
 async function isAsBefore(
   t: ExecutionContext,
   scene: Scene,
@@ -76,27 +95,30 @@ async function isAsBefore(
   t.deepEqual(look(scene), before, what);
 }
 
-test.serial('a default of any kind is replaced by a cap, and back after the last one', async (t) => {
-  const kinds = KINDS.filter((kind) => useDefault(t, kind));
-  t.true(kinds.length > 0);
-  const scene = await makeScene(t);
-  for (const kind of kinds) {
-    for (const queues of kind === LEAF_KIND ? [1, 4] : [1]) {
-      useDefault(t, kind);
-      await addUplink(scene.node, queues);
-      t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), new RegExp(`qdisc ${kind} 0: `));
-      const before = look(scene);
-      const params = paramsOf('pod0', scene.sandbox, CAPS);
-      await scene.helper.ask('attach', params);
-      t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), /qdisc (mq|fq) 7070: root/);
-      await t.notThrowsAsync(scene.helper.ask('check', params));
-      await scene.helper.ask('detach', params);
-      await isAsBefore(t, scene, before, `${kind}, ${queues} queues`);
-      scene.node.ip('link', 'delete', 'uplink');
+test.serial(
+  'a default of any kind is replaced by a cap, and back after the last one',
+  async (t) => {
+    const kinds = KINDS.filter((kind) => useDefault(t, kind));
+    t.true(kinds.length > 0);
+    const scene = await makeScene(t);
+    for (const kind of kinds) {
+      for (const queues of kind === LEAF_KIND ? [1, 4] : [1]) {
+        useDefault(t, kind);
+        await addUplink(scene.node, queues);
+        t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), new RegExp(`qdisc ${kind} 0: `));
+        const before = look(scene);
+        const params = paramsOf('pod0', scene.sandbox, CAPS);
+        await scene.helper.ask('attach', params);
+        t.regex(scene.node.tc('qdisc', 'show', 'dev', 'uplink'), /qdisc (mq|fq) 7070: root/);
+        await t.notThrowsAsync(scene.helper.ask('check', params));
+        await scene.helper.ask('detach', params);
+        await isAsBefore(t, scene, before, `${kind}, ${queues} queues`);
+        scene.node.ip('link', 'delete', 'uplink');
+      }
     }
-  }
-  t.log(kinds.join(' '));
-});
+    t.log(kinds.join(' '));
+  },
+);
 
 test.serial('an exit whose record is lost is put back too, and said', async (t) => {
   const scene = await makeScene(t);

@@ -1,7 +1,9 @@
-// Others at the hooks where podpace's programs stand: what would end or redirect a packet's way before them is passed, and the
-// cap holds; what cannot be passed, or takes packets away behind them, is reported by name. Frames are counted at the peer.
+// Others at the hooks where podpace's programs stand: what would end or redirect a packet's way
+// before them is passed, and the cap holds; what cannot be passed, or takes packets away behind
+// them, is reported by name. Frames are counted at the peer.
 //
-// Each is first tried while the helper is stopped: then more than the cap comes through, or the case shows nothing.
+// Each is first tried while the helper is stopped: then more than the cap comes through, or the
+// case shows nothing.
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,7 +52,10 @@ interface Scene {
   readonly indexes: { readonly pod: number; readonly uplink: number };
 }
 
-/** A node with a helper that only does what it does every two seconds, and one pod, which has no cap yet. */
+/**
+ * A node with a helper that only does what it does every two seconds, and one pod, which has no cap
+ * yet.
+ */
 async function makeScene(t: ExecutionContext): Promise<Scene> {
   t.timeout(600_000);
   compileCounter();
@@ -69,7 +74,10 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   ]);
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
-  const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '3600']);
+  const helper = await startHelper(t, node, makeHelperDirectories(t), [
+    '--reconcile-seconds',
+    '3600',
+  ]);
   const counter = await attachCounter({ netns: `/run/netns/${peer.name}`, device: 'uplink' }, undo);
   const socket = openSender(t, sandbox.netns);
   const indexes = { pod: indexOf(node, POD.name), uplink: indexOf(node, 'uplink') };
@@ -112,8 +120,14 @@ async function told({ helper }: Scene): Promise<{ state: string; status: string;
   return { state, status: [...problems, ...notices].join('; '), list };
 }
 
-/** Waits until something is so, at most so long, and gives how long it took; undefined when it never was. */
-async function waitFor(isSo: () => Promise<boolean>, deadlineMs: number): Promise<number | undefined> {
+/**
+ * Waits until something is so, at most so long, and gives how long it took; undefined when it never
+ * was.
+ */
+async function waitFor(
+  isSo: () => Promise<boolean>,
+  deadlineMs: number,
+): Promise<number | undefined> {
   const beginMs = performance.now();
   for (;;) {
     const isNow = await isSo();
@@ -131,7 +145,12 @@ type Leave = () => void;
 let filters = 0;
 
 /** Puts a program in front of all others at a hook, as others do it on this kernel. */
-async function stepInFront(scene: Scene, fd: number, ifindex: number, hook: TcHook): Promise<Leave> {
+async function stepInFront(
+  scene: Scene,
+  fd: number,
+  ifindex: number,
+  hook: TcHook,
+): Promise<Leave> {
   const { node } = scene;
   if (IS_TCX) {
     const link = inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook }));
@@ -160,7 +179,10 @@ async function stepInFront(scene: Scene, fd: number, ifindex: number, hook: TcHo
 interface Case {
   readonly what: string;
   readonly make: (t: ExecutionContext, scene: Scene) => Leave | Promise<Leave>;
-  /** What status and list say, and whether it is a fault; absent: the cap holds, for podpace steps in front. */
+  /**
+   * What status and list say, and whether it is a fault; absent: the cap holds, for podpace steps
+   * in front.
+   */
   readonly reported?: { readonly as: RegExp; readonly isFault: boolean };
   /** The cap holds all the time. */
   readonly isHarmless?: true;
@@ -208,7 +230,9 @@ const XDP_NOTE = /XDP program "other\d+" \(id \d+\) on pod0 may redirect packets
 const CASES: readonly Case[] = [
   inFront('a program that returns TCX_PASS', 'pod', () => verdictCode(TC_ACT_OK)),
   inFront('a program that returns TCX_PASS', 'uplink', () => verdictCode(TC_ACT_OK)),
-  inFront('a program that redirects to the uplink', 'pod', ({ indexes }) => redirectCode(indexes.uplink)),
+  inFront('a program that redirects to the uplink', 'pod', ({ indexes }) =>
+    redirectCode(indexes.uplink),
+  ),
   {
     what: 'a clsact filter behind that redirects to an ifb and back',
     make: filterOf('clsact', POD.name, ['ingress', TO_IFB]),
@@ -265,11 +289,16 @@ async function tryCase(t: ExecutionContext, scene: Scene, one: Case): Promise<vo
   const leave = await make(t, scene);
   const before = await measure(scene);
   process.kill(pid, 'SIGCONT');
-  t.true(isHarmless ? isHeld(before) : before > UNCAPPED_MBIT, `${what}: ${before.toFixed(2)} unnoticed`);
+  t.true(
+    isHarmless ? isHeld(before) : before > UNCAPPED_MBIT,
+    `${what}: ${before.toFixed(2)} unnoticed`,
+  );
   if (reported === undefined) {
     const tookMs = await waitFor(() => isWell(scene), FIRST_MS);
     const after = await measure(scene);
-    t.log(`${what}: ${before.toFixed(2)}, after ${tookMs?.toFixed(0)} ms ${after.toFixed(2)} Mbit/s`);
+    t.log(
+      `${what}: ${before.toFixed(2)}, after ${tookMs?.toFixed(0)} ms ${after.toFixed(2)} Mbit/s`,
+    );
     t.not(tookMs, undefined, `${what}: ${JSON.stringify(await told(scene))}`);
     t.true(isHeld(after), `${what}: ${after.toFixed(2)}`);
   } else {
@@ -283,17 +312,24 @@ async function tryCase(t: ExecutionContext, scene: Scene, one: Case): Promise<vo
     t.is((await told(scene)).state, reported.isFault ? 'degraded' : 'ok', what);
   }
   leave();
-  t.not(await waitFor(() => isWell(scene), FIRST_MS), undefined, `${what}: not well when it has gone`);
+  t.not(
+    await waitFor(() => isWell(scene), FIRST_MS),
+    undefined,
+    `${what}: not well when it has gone`,
+  );
 }
 
-test.serial('what stands in front of podpace, or takes packets away, is passed or told of', async (t) => {
-  const scene = await makeScene(t);
-  await capPod(scene);
-  const plain = await measure(scene);
-  t.true(isHeld(plain), `nobody else: ${plain.toFixed(2)}`);
-  for (const each of CASES.filter(({ on }) => on === undefined || (on === 'tcx') === IS_TCX))
-    await tryCase(t, scene, each);
-});
+test.serial(
+  'what stands in front of podpace, or takes packets away, is passed or told of',
+  async (t) => {
+    const scene = await makeScene(t);
+    await capPod(scene);
+    const plain = await measure(scene);
+    t.true(isHeld(plain), `nobody else: ${plain.toFixed(2)}`);
+    for (const each of CASES.filter(({ on }) => on === undefined || (on === 'tcx') === IS_TCX))
+      await tryCase(t, scene, each);
+  },
+);
 
 test.serial(
   'a filter of another kind that has the first priority keeps no pod from its cap, and is told of',

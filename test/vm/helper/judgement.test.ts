@@ -1,8 +1,10 @@
-// What is said to be enforced is: a real node is damaged in many ways, `list`, `status` and CHECK have to name exactly what
-// that breaks, and where they name nothing the frames on the wire keep to the cap.
+// What is said to be enforced is: a real node is damaged in many ways, `list`, `status` and CHECK
+// have to name exactly what that breaks, and where they name nothing the frames on the wire keep to
+// the cap.
 //
-// The helper repairs, so it is stopped while the node is damaged, asked as it goes on, and stopped again while the frames are
-// counted. A round in which it has repaired something before it was stopped says nothing, and is played again.
+// The helper repairs, so it is stopped while the node is damaged, asked as it goes on, and stopped
+// again while the frames are counted. A round in which it has repaired something before it was
+// stopped says nothing, and is played again.
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,7 +13,11 @@ import fc from 'fast-check';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
-import type { AttachParams, AttachmentStatus, Direction } from '../../../helper/protocol/messages.ts';
+import type {
+  AttachParams,
+  AttachmentStatus,
+  Direction,
+} from '../../../helper/protocol/messages.ts';
 import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
 import { UndoStack } from '../../../scripts/measure/undo.ts';
@@ -60,13 +66,20 @@ interface Scene {
   readonly counters: { readonly peer: Counter; readonly pods: readonly Counter[] };
 }
 
-async function wire(node: TestNetns, peer: TestNetns, sandboxes: readonly TestNetns[]): Promise<void> {
+async function wire(
+  node: TestNetns,
+  peer: TestNetns,
+  sandboxes: readonly TestNetns[],
+): Promise<void> {
   for (const [index, { name, gateway, address }] of PODS.entries()) {
     const sandbox = sandboxes[index];
     if (sandbox === undefined) continue;
     addPod(node, sandbox, name);
     await runBatch(node, [`address add ${gateway}/24 dev ${name}`]);
-    await runBatch(sandbox, [`address add ${address}/24 dev eth0`, `route add default via ${gateway}`]);
+    await runBatch(sandbox, [
+      `address add ${address}/24 dev eth0`,
+      `route add default via ${gateway}`,
+    ]);
   }
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
@@ -84,7 +97,9 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   const flags = ['--reconcile-seconds', '3600', '--exempt', EXEMPT];
   const helper = await startHelper(t, node, directories, flags);
   const params = PODS.map(({ name, mbit }, index): AttachParams => {
-    const cap = (direction: Direction) => ({ [direction]: { rateBitsPerSec: mbit[direction] * 1e6 } });
+    const cap = (direction: Direction) => ({
+      [direction]: { rateBitsPerSec: mbit[direction] * 1e6 },
+    });
     const own = paramsOf(name, sandboxes[index] ?? node, { ...cap('egress'), ...cap('ingress') });
     return index === 0 ? { ...own, exempt: [EXEMPT] } : own;
   });
@@ -131,9 +146,13 @@ async function checkOf({ helper }: Scene, params: AttachParams): Promise<Name[]>
     return [];
   } catch (error) {
     const message = error instanceof HelperError ? error.message : '';
-    const directions = /\(((?:egress|ingress)(?: and ingress)?)\) is not enforced/.exec(message)?.[1];
+    const directions = /\(((?:egress|ingress)(?: and ingress)?)\) is not enforced/.exec(
+      message,
+    )?.[1];
     if (directions === undefined) throw error;
-    return directions.split(' and ').map((direction) => `${params.containerId} ${direction}` as Name);
+    return directions
+      .split(' and ')
+      .map((direction) => `${params.containerId} ${direction}` as Name);
   }
 }
 
@@ -147,7 +166,9 @@ async function ask(scene: Scene): Promise<Told> {
     directions.map((direction) => `${containerId} ${direction}` as Name);
   return {
     state,
-    list: attachments.flatMap((each) => names(each.containerId, Object.keys(each.problemsByDirection ?? {}))),
+    list: attachments.flatMap((each) =>
+      names(each.containerId, Object.keys(each.problemsByDirection ?? {})),
+    ),
     status: notEnforced.flatMap(({ containerId, directions }) => names(containerId, directions)),
     check: check.flat(),
   };
@@ -158,7 +179,10 @@ async function allStand(faults: readonly Fault[]): Promise<boolean> {
   return true;
 }
 
-/** Damages the node and asks; undefined when the helper has repaired something before all was answered. It is stopped then. */
+/**
+ * Damages the node and asks; undefined when the helper has repaired something before all was
+ * answered. It is stopped then.
+ */
 async function damageAndAsk(scene: Scene, faults: readonly Fault[]): Promise<Told | undefined> {
   await stop(scene);
   for (const { make } of faults) await make();
@@ -172,7 +196,9 @@ async function damageAndAsk(scene: Scene, faults: readonly Fault[]): Promise<Tol
 /** Waits until the helper has repaired all that concerns anybody. */
 async function settle(scene: Scene, faults: readonly Fault[]): Promise<void> {
   const endMs = performance.now() + SETTLE_DEADLINE_MS;
-  const toRepair = faults.filter(({ concerns, mayConcern = [] }) => concerns.length + mayConcern.length > 0);
+  const toRepair = faults.filter(
+    ({ concerns, mayConcern = [] }) => concerns.length + mayConcern.length > 0,
+  );
   const isWell = async (): Promise<boolean> => {
     for (const fault of toRepair) if (await fault.stands()) return false;
     return (await scene.helper.ask('status', {})).state === 'ok';
@@ -184,7 +210,10 @@ async function settle(scene: Scene, faults: readonly Fault[]): Promise<void> {
   }
 }
 
-/** What came on the wire of a direction, and what its cap allows in the time from the first frame to the last. */
+/**
+ * What came on the wire of a direction, and what its cap allows in the time from the first frame to
+ * the last.
+ */
 interface Wire {
   readonly name: Name;
   readonly bytes: number;
@@ -208,7 +237,10 @@ async function countFrames({ counters, flows, attachments }: Scene): Promise<Wir
       const bytesPerMs = rateBitsPerSec / 8000;
       const ms = found.length * COUNTED_INTERVAL_MS + burstNs / 1e6;
       return {
-        ...{ name: `${containerId} ${direction}`, bytes: found.reduce((sum, each) => sum + each, 0) },
+        ...{
+          name: `${containerId} ${direction}`,
+          bytes: found.reduce((sum, each) => sum + each, 0),
+        },
         // The first frame leaves at once, whatever it takes.
         ...{ allowed: TOLERANCE * bytesPerMs * ms + FRAME_BYTES, cap: bytesPerMs * LOAD_MS },
       };
@@ -222,12 +254,18 @@ function sorted(names: readonly Name[], but: ReadonlySet<Name> = new Set()): Nam
 
 /** Up to two faults at different places for each round; all are dealt before one comes again. */
 function deal(faults: readonly Fault[], rounds: number): Fault[][] {
-  const sizes = fc.array(fc.noBias(fc.constantFrom(0, 1, 1, 2, 2)), { minLength: rounds, maxLength: rounds });
+  const sizes = fc.array(fc.noBias(fc.constantFrom(0, 1, 1, 2, 2)), {
+    minLength: rounds,
+    maxLength: rounds,
+  });
   const decks = fc.array(fc.shuffledSubarray([...faults], { minLength: faults.length }), {
     minLength: rounds,
     maxLength: rounds,
   });
-  const [[counts, [...shuffled]] = [[], []]] = fc.sample(fc.tuple(sizes, decks), { seed: SEED, numRuns: 1 });
+  const [[counts, [...shuffled]] = [[], []]] = fc.sample(fc.tuple(sizes, decks), {
+    seed: SEED,
+    numRuns: 1,
+  });
   const deck = shuffled.flat();
   return counts.map((count) => {
     const dealt: Fault[] = [];
@@ -240,7 +278,12 @@ function deal(faults: readonly Fault[], rounds: number): Fault[][] {
 }
 
 /** What is told is what is broken, and frames keep to the cap where nothing is told. */
-function agrees(t: ExecutionContext, faults: readonly Fault[], told: Told, wires: readonly Wire[]): void {
+function agrees(
+  t: ExecutionContext,
+  faults: readonly Fault[],
+  told: Told,
+  wires: readonly Wire[],
+): void {
   const what = faults.map((fault) => fault.what).join(' + ') || 'nothing';
   const broken = sorted(faults.flatMap(({ concerns }) => concerns));
   const late = new Set(
@@ -259,27 +302,30 @@ function agrees(t: ExecutionContext, faults: readonly Fault[], told: Told, wires
   }
 }
 
-test.serial('what list, status and check name is what is broken, and the wire agrees', async (t) => {
-  t.timeout(900_000);
-  const scene = await makeScene(t);
-  const { node, attachments, helper } = scene;
-  const uplink = Number(node.ipJson('link', 'show', 'dev', 'uplink')[0]?.['ifindex']);
-  const damaged = { rt: node.rt, pinDir: helper.pinDir, uplink, attachments };
-  const rounds = deal(faultsOf(damaged, openMaps(t, helper.pinDir)), ROUNDS);
-  t.log(`${ROUNDS} rounds, seed ${SEED}`);
-  await settle(scene, []);
-  for (const faults of rounds) {
-    const beginMs = performance.now();
-    let told: Told | undefined;
-    let attempts = 0;
-    for (; told === undefined && attempts < ATTEMPTS; attempts += 1) {
-      told = await damageAndAsk(scene, faults);
-      if (told !== undefined) agrees(t, faults, told, await countFrames(scene));
-      goOn(scene);
-      await settle(scene, faults);
+test.serial(
+  'what list, status and check name is what is broken, and the wire agrees',
+  async (t) => {
+    t.timeout(900_000);
+    const scene = await makeScene(t);
+    const { node, attachments, helper } = scene;
+    const uplink = Number(node.ipJson('link', 'show', 'dev', 'uplink')[0]?.['ifindex']);
+    const damaged = { rt: node.rt, pinDir: helper.pinDir, uplink, attachments };
+    const rounds = deal(faultsOf(damaged, openMaps(t, helper.pinDir)), ROUNDS);
+    t.log(`${ROUNDS} rounds, seed ${SEED}`);
+    await settle(scene, []);
+    for (const faults of rounds) {
+      const beginMs = performance.now();
+      let told: Told | undefined;
+      let attempts = 0;
+      for (; told === undefined && attempts < ATTEMPTS; attempts += 1) {
+        told = await damageAndAsk(scene, faults);
+        if (told !== undefined) agrees(t, faults, told, await countFrames(scene));
+        goOn(scene);
+        await settle(scene, faults);
+      }
+      const what = faults.map((fault) => fault.what).join(' + ') || 'nothing';
+      t.not(told, undefined, `the helper was always quicker: ${what}`);
+      t.log(`${what}: ${attempts} attempts, ${(performance.now() - beginMs).toFixed(0)} ms`);
     }
-    const what = faults.map((fault) => fault.what).join(' + ') || 'nothing';
-    t.not(told, undefined, `the helper was always quicker: ${what}`);
-    t.log(`${what}: ${attempts} attempts, ${(performance.now() - beginMs).toFixed(0)} ms`);
-  }
-});
+  },
+);

@@ -1,5 +1,5 @@
-// The priority of packets (skb->priority), whoever sets it, moves no departure: not a socket of the pod, and not a rule of the
-// node, with which fq would send packets of TC_PRIO_CONTROL at once.
+// The priority of packets (skb->priority), whoever sets it, moves no departure: not a socket of the
+// pod, and not a rule of the node, with which fq would send packets of TC_PRIO_CONTROL at once.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
@@ -9,7 +9,10 @@ import { UndoStack } from '../../../scripts/measure/undo.ts';
 import { CAP_MBIT, holds, makeScene, measure, type Scene } from '../../kit/exit-scene.ts';
 import { deliver, type Datagrams } from '../../kit/timed-datagrams.ts';
 
-/** Of so few the AQM takes one at most, which is charged nothing: whoever comes after it comes in its place. */
+/**
+ * Of so few the AQM takes one at most, which is charged nothing: whoever comes after it comes in
+ * its place.
+ */
 const LOAD = { count: 30, payloadBytes: 1400 };
 /** Of a frame at the cap. */
 const FRAME_MS = ((1400 + 42) * 8) / (CAP_MBIT * 1000);
@@ -19,11 +22,16 @@ const SOCKET_PRIORITIES = [1, 2, 4, 6, 7];
 /** As nft has them: class and priority, of which fq sees the last four bits. */
 const RULES = ['0:1', '0:6', '0:7', '1:7', '1:17'];
 
-const HAS_NETKIT = spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
+const HAS_NETKIT =
+  spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
 const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
 
 /** Has the node give everything that it sends or forwards a priority while `work` runs. */
-async function withPriority<T>({ bed }: Scene, priority: string, work: () => Promise<T>): Promise<T> {
+async function withPriority<T>(
+  { bed }: Scene,
+  priority: string,
+  work: () => Promise<T>,
+): Promise<T> {
   const rules = `table inet priorities {
     chain last { type filter hook postrouting priority 0; meta priority set "${priority}"; }
   }`;
@@ -42,7 +50,10 @@ async function arrivals(datagrams: Pick<Datagrams, 'from' | 'to' | 'priority'>):
   return times.map((ms) => ms - (times[0] ?? 0));
 }
 
-/** Datagrams come one after the other as the cap has it, except for what may depart at once in the beginning. */
+/**
+ * Datagrams come one after the other as the cap has it, except for what may depart at once in the
+ * beginning.
+ */
 function areSpaced(t: ExecutionContext, what: string, times: readonly number[]): void {
   t.true(times.length >= LOAD.count - 1, `${what}: ${times.length} came`);
   const last = times.at(-1) ?? 0;
@@ -51,38 +62,48 @@ function areSpaced(t: ExecutionContext, what: string, times: readonly number[]):
 }
 
 /** Each datagram comes when it does with no priority. */
-function areAs(t: ExecutionContext, what: string, times: readonly number[], plain: readonly number[]): void {
+function areAs(
+  t: ExecutionContext,
+  what: string,
+  times: readonly number[],
+  plain: readonly number[],
+): void {
   areSpaced(t, what, times);
   const both = Math.min(times.length, plain.length);
-  const worst = Math.max(...times.slice(0, both).map((ms, index) => Math.abs(ms - (plain[index] ?? 0))));
+  const worst = Math.max(
+    ...times.slice(0, both).map((ms, index) => Math.abs(ms - (plain[index] ?? 0))),
+  );
   t.true(worst <= LATE_MS, `${what}: ${worst} ms beside its time`);
 }
 
 for (const device of DEVICES) {
-  test.serial(`${device}: no priority moves a departure, and the cap holds with each`, async (t) => {
-    t.timeout(300_000);
-    const undo = new UndoStack();
-    t.teardown(() => undo.run());
-    const scene = await makeScene(undo, {
-      keys: { device },
-      caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT },
-    });
-    const { peer, pods } = scene.bed;
-    const pod = pods.get('pod') ?? '';
-    const out = { from: pod, to: { netns: peer, address: PEER_ADDRESS } };
-    const into = { from: peer, to: { netns: pod, address: scene.podAddress } };
-    // One ahead, to find the neighbours.
-    await deliver({ ...out, count: 1, payloadBytes: 1 });
-    for (const [way, ends] of Object.entries({ out, into })) {
-      const plain = await arrivals(ends);
-      areSpaced(t, way, plain);
-      for (const priority of SOCKET_PRIORITIES)
-        areAs(t, `${way}, SO_PRIORITY ${priority}`, await arrivals({ ...ends, priority }), plain);
-      for (const rule of RULES) {
-        const times = await withPriority(scene, rule, () => arrivals(ends));
-        areAs(t, `${way}, meta priority ${rule}`, times, plain);
+  test.serial(
+    `${device}: no priority moves a departure, and the cap holds with each`,
+    async (t) => {
+      t.timeout(300_000);
+      const undo = new UndoStack();
+      t.teardown(() => undo.run());
+      const scene = await makeScene(undo, {
+        keys: { device },
+        caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT },
+      });
+      const { peer, pods } = scene.bed;
+      const pod = pods.get('pod') ?? '';
+      const out = { from: pod, to: { netns: peer, address: PEER_ADDRESS } };
+      const into = { from: peer, to: { netns: pod, address: scene.podAddress } };
+      // One ahead, to find the neighbours.
+      await deliver({ ...out, count: 1, payloadBytes: 1 });
+      for (const [way, ends] of Object.entries({ out, into })) {
+        const plain = await arrivals(ends);
+        areSpaced(t, way, plain);
+        for (const priority of SOCKET_PRIORITIES)
+          areAs(t, `${way}, SO_PRIORITY ${priority}`, await arrivals({ ...ends, priority }), plain);
+        for (const rule of RULES) {
+          const times = await withPriority(scene, rule, () => arrivals(ends));
+          areAs(t, `${way}, meta priority ${rule}`, times, plain);
+        }
       }
-    }
-    holds(t, await withPriority(scene, '0:7', () => measure(scene, PEER_ADDRESS)));
-  });
+      holds(t, await withPriority(scene, '0:7', () => measure(scene, PEER_ADDRESS)));
+    },
+  );
 }

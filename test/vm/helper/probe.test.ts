@@ -1,4 +1,5 @@
-// What is found of Debian's kernels, which are known: 6.1 has neither tcx nor netkit, later ones have everything.
+// What is found of Debian's kernels, which are known: 6.1 has neither tcx nor netkit, later ones
+// have everything.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -71,32 +72,38 @@ function removeFq(): boolean {
   return spawnSync('modprobe', ['--remove', 'sch_fq']).status === 0;
 }
 
-test.serial('a module that is installed and forbidden is told from one that is not there', async (t) => {
-  const node = makeNode(t);
-  t.teardown(() => fs.rmSync(FORBIDDING, { force: true }));
-  fs.mkdirSync('/etc/modprobe.d', { recursive: true });
-  fs.writeFileSync(FORBIDDING, 'install sch_fq /bin/false\n');
-  t.true(removeFq());
-  const { code, items } = probeOn(node);
-  t.is(code, 1);
-  t.deepEqual(
-    namesOf(items, ({ ok }) => !ok),
-    ['sch_fq'],
-  );
-  t.regex(
-    items.find(({ name }) => name === 'sch_fq')?.found ?? '',
-    /not loadable: .*module sch_fq.*blacklist/,
-  );
+test.serial(
+  'a module that is installed and forbidden is told from one that is not there',
+  async (t) => {
+    const node = makeNode(t);
+    t.teardown(() => fs.rmSync(FORBIDDING, { force: true }));
+    fs.mkdirSync('/etc/modprobe.d', { recursive: true });
+    fs.writeFileSync(FORBIDDING, 'install sch_fq /bin/false\n');
+    t.true(removeFq());
+    const { code, items } = probeOn(node);
+    t.is(code, 1);
+    t.deepEqual(
+      namesOf(items, ({ ok }) => !ok),
+      ['sch_fq'],
+    );
+    t.regex(
+      items.find(({ name }) => name === 'sch_fq')?.found ?? '',
+      /not loadable: .*module sch_fq.*blacklist/,
+    );
 
-  // The helper serves all the same, and sees when the module has come.
-  const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '1']);
-  const fqOf = async (): Promise<ProbeItem | undefined> =>
-    (await helper.ask('status', {})).features?.find(({ name }) => name === 'sch_fq');
-  t.like(await fqOf(), { ok: false, there: false });
-  fs.rmSync(FORBIDDING);
-  execFileSync('modprobe', ['sch_fq']);
-  const endMs = performance.now() + 60_000;
-  while ((await fqOf())?.there !== true && performance.now() < endMs);
-  t.like(await fqOf(), { ok: true, there: true });
-  t.is((await helper.ask('status', {})).state, 'ok');
-});
+    // The helper serves all the same, and sees when the module has come.
+    const helper = await startHelper(t, node, makeHelperDirectories(t), [
+      '--reconcile-seconds',
+      '1',
+    ]);
+    const fqOf = async (): Promise<ProbeItem | undefined> =>
+      (await helper.ask('status', {})).features?.find(({ name }) => name === 'sch_fq');
+    t.like(await fqOf(), { ok: false, there: false });
+    fs.rmSync(FORBIDDING);
+    execFileSync('modprobe', ['sch_fq']);
+    const endMs = performance.now() + 60_000;
+    while ((await fqOf())?.there !== true && performance.now() < endMs);
+    t.like(await fqOf(), { ok: true, there: true });
+    t.is((await helper.ask('status', {})).state, 'ok');
+  },
+);

@@ -47,7 +47,10 @@ async function refusal(asked: Promise<unknown>): Promise<string> {
   }
 }
 
-/** What is switched on in the configuration of this kernel; undefined where Debian has that in a package of its own. */
+/**
+ * What is switched on in the configuration of this kernel; undefined where Debian has that in a
+ * package of its own.
+ */
 function configuration(): ReadonlySet<string> | undefined {
   const release = os.release();
   const file = path.join(buildDirectory, 'kernels', release, 'boot', `config-${release}`);
@@ -68,7 +71,9 @@ function run({ node }: Scene, command: string): void {
 }
 
 /** Of each remedy: that it is named where it is needed, and that doing so helps. */
-const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene) => Promise<void>>> = {
+const CASES: Readonly<
+  Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene) => Promise<void>>
+> = {
   nodeNamespace: async (t, { sandbox, helper }) => {
     const elsewhere = refusal(helper.ask('attach', paramsOf('eth0', sandbox, CAPS)));
     t.true((await elsewhere).includes(remedies.nodeNamespace));
@@ -110,9 +115,14 @@ const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene)
       const ifindex = indexOf(node, 'pod0');
       const links: number[] = [];
       const endMs = performance.now() + 60_000;
-      while (!(await named()).includes(remedies.inFront('pod0', 'ingress')) && performance.now() < endMs) {
+      while (
+        !(await named()).includes(remedies.inFront('pod0', 'ingress')) &&
+        performance.now() < endMs
+      ) {
         for (const link of links.splice(0)) fs.closeSync(link);
-        links.push(inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingress' })));
+        links.push(
+          inNetns(node.netns, () => createTcxLink({ programFd: fd, ifindex, hook: 'ingress' })),
+        );
         await sleep(2500);
       }
       t.true((await named()).includes(remedies.inFront('pod0', 'ingress')), await named());
@@ -159,7 +169,8 @@ const CASES: Readonly<Record<RemedyOf<'vm'>, (t: ExecutionContext, scene: Scene)
     for (const { name, remedy } of await probed()) {
       const named = /Linux (\d+)\.(\d+) has it/.exec(remedy ?? '');
       if (named === null) continue;
-      const isNewer = major > Number(named[1]) || (major === Number(named[1]) && minor >= Number(named[2]));
+      const isNewer =
+        major > Number(named[1]) || (major === Number(named[1]) && minor >= Number(named[2]));
       t.false(isNewer, `${name}: ${remedy}`);
     }
     t.regex(remedies.newerKernel('6.6'), /Linux 6\.6 has it/);
@@ -197,6 +208,7 @@ test.serial('every remedy is named where it is needed, and helps', async (t) => 
   addPod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', 4);
   const helper = await startHelper(t, node, makeHelperDirectories(t));
-  const attach = (): Promise<string> => refusal(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)));
+  const attach = (): Promise<string> =>
+    refusal(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)));
   for (const carryOut of Object.values(CASES)) await carryOut(t, { node, sandbox, helper, attach });
 });

@@ -1,4 +1,5 @@
-// Attach, check, detach and repair on a kernel that can hold packets: what stands on the devices afterwards.
+// Attach, check, detach and repair on a kernel that can hold packets: what stands on the devices
+// afterwards.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -21,7 +22,10 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
 /** Long enough that no repair gets between a test's damage and its check. */
 const NO_REPAIR = ['--reconcile-seconds', '3600'];
-/** By then the helper has looked at what it and the test have made themselves, and looks again only when more happens. */
+/**
+ * By then the helper has looked at what it and the test have made themselves, and looks again only
+ * when more happens.
+ */
 const CALM_MS = 3000;
 /** By then a request has been sent. */
 const SENT_MS = 100;
@@ -32,7 +36,11 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
-async function makeScene(t: ExecutionContext, queues = 4, flags: readonly string[] = []): Promise<Scene> {
+async function makeScene(
+  t: ExecutionContext,
+  queues = 4,
+  flags: readonly string[] = [],
+): Promise<Scene> {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', queues);
@@ -46,7 +54,10 @@ function kinds(node: TestNetns, device: string): string {
     .tcJson('qdisc', 'show', 'dev', device)
     .filter(({ kind }) => kind !== 'clsact' && kind !== 'ingress');
   return own
-    .map(({ kind, handle, root }) => `${String(kind)}${root === true ? ` root ${String(handle)}` : ''}`)
+    .map(
+      ({ kind, handle, root }) =>
+        `${String(kind)}${root === true ? ` root ${String(handle)}` : ''}`,
+    )
     .join(', ');
 }
 
@@ -157,18 +168,21 @@ test.serial(
   },
 );
 
-test.serial('a shaper is replaced when the operator says so, and then the default is put back', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', 'replace']);
-  const shapers = ['tbf rate 1gbit burst 100k latency 1ms', 'htb default 1'];
-  for (const shaper of shapers) {
-    node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
-    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-    t.is(kinds(node, 'uplink'), 'fq root 7070:');
-    t.is((await helper.ask('status', {})).state, 'ok');
-    await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
-    t.is(kinds(node, 'uplink'), 'noqueue root 0:');
-  }
-});
+test.serial(
+  'a shaper is replaced when the operator says so, and then the default is put back',
+  async (t) => {
+    const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', 'replace']);
+    const shapers = ['tbf rate 1gbit burst 100k latency 1ms', 'htb default 1'];
+    for (const shaper of shapers) {
+      node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
+      await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+      t.is(kinds(node, 'uplink'), 'fq root 7070:');
+      t.is((await helper.ask('status', {})).state, 'ok');
+      await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+      t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+    }
+  },
+);
 
 for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit']) {
   test.serial(
@@ -201,10 +215,16 @@ for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit
 
 test.serial('an uplink by which nothing can leave is refused by name', async (t) => {
   const alone = await makeScene(t, 1, ['--uplink', 'lo']);
-  const error = await t.throwsAsync(alone.helper.ask('attach', paramsOf('pod0', alone.sandbox, CAPS)), {
-    instanceOf: HelperError,
-  });
-  t.regex(error?.message ?? '', /the node has no uplink: "lo" can be no uplink: it is the loopback device/);
+  const error = await t.throwsAsync(
+    alone.helper.ask('attach', paramsOf('pod0', alone.sandbox, CAPS)),
+    {
+      instanceOf: HelperError,
+    },
+  );
+  t.regex(
+    error?.message ?? '',
+    /the node has no uplink: "lo" can be no uplink: it is the loopback device/,
+  );
   const besides = await makeScene(t, 1, ['--uplink', 'uplink', '--uplink', 'lo']);
   await besides.helper.ask('attach', paramsOf('pod0', besides.sandbox, CAPS));
   const { state, problems } = await besides.helper.ask('status', {});
@@ -228,7 +248,8 @@ const damages: readonly [string, (scene: Scene) => void, RegExp][] = [
   ],
   [
     'the options of a leaf',
-    ({ node }) => node.tc('qdisc', 'change', 'dev', 'uplink', 'parent', '7070:3', 'fq', 'flow_limit', '100'),
+    ({ node }) =>
+      node.tc('qdisc', 'change', 'dev', 'uplink', 'parent', '7070:3', 'fq', 'flow_limit', '100'),
     /uplink queue 3/,
   ],
   [
@@ -245,7 +266,8 @@ for (const [what, damage, expected] of damages) {
     const { sandbox, helper } = scene;
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
     await sleep(CALM_MS);
-    // Stopped meanwhile: a pod whose interface is gone is forgotten as soon as the kernel tells of it.
+    // Stopped meanwhile: a pod whose interface is gone is forgotten as soon as the kernel tells of
+    // it.
     const pid = pidOf(helper);
     process.kill(pid, 'SIGSTOP');
     damage(scene);
@@ -261,19 +283,27 @@ for (const [what, damage, expected] of damages) {
 }
 
 /**
- * What CHECK says while something is missing, and undefined when it was back each time before: without tcx the helper hears
- * of it at once, and with tcx it looks every 2 s.
+ * What CHECK says while something is missing, and undefined when it was back each time before:
+ * without tcx the helper hears of it at once, and with tcx it looks every 2 s.
  */
-async function missedByCheck({ sandbox, helper }: Scene, damage: () => void): Promise<string | undefined> {
+async function missedByCheck(
+  { sandbox, helper }: Scene,
+  damage: () => void,
+): Promise<string | undefined> {
   for (let attempt = 0; attempt < 5; attempt += 1) {
     damage();
-    const said = await helper.ask('check', paramsOf('pod0', sandbox, CAPS)).then(() => undefined, String);
+    const said = await helper
+      .ask('check', paramsOf('pod0', sandbox, CAPS))
+      .then(() => undefined, String);
     if (said !== undefined) return said;
   }
   return undefined;
 }
 
-/** Takes a program from a device as an operator's hand would, on either kind of kernel, where it stands there. */
+/**
+ * Takes a program from a device as an operator's hand would, on either kind of kernel, where it
+ * stands there.
+ */
 function detachByHand({ node, helper }: Scene, device: string, hook: 'ingress' | 'egress'): void {
   const index = String(node.ipJson('link', 'show', 'dev', device)[0]?.['ifindex']);
   const pin = `${helper.pinDir}/links/${index}-${hook}`;
@@ -297,7 +327,11 @@ for (const [role, device, hook] of [
     const scene = { node, sandbox, helper };
     const missed = await missedByCheck(scene, () => detachByHand(scene, device, hook));
     if (missed === undefined && !isTcxSupported())
-      t.regex(node.tc('filter', 'show', 'dev', device, hook), /podpace/, 'neither missed nor put back');
+      t.regex(
+        node.tc('filter', 'show', 'dev', device, hook),
+        /podpace/,
+        'neither missed nor put back',
+      );
     else t.regex(missed ?? '', new RegExp(`${role} is missing on ${device}`));
     await helper.end('SIGTERM');
     detachByHand(scene, device, hook);
@@ -314,7 +348,8 @@ test.serial('what was damaged is repaired by itself', async (t) => {
   const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '1']);
   await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
   node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'pfifo');
-  for (let attempt = 0; attempt < 50 && kinds(node, 'uplink') !== CAPPED; attempt += 1) await sleep(100);
+  for (let attempt = 0; attempt < 50 && kinds(node, 'uplink') !== CAPPED; attempt += 1)
+    await sleep(100);
   t.is(kinds(node, 'uplink'), CAPPED);
   await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
 });
@@ -338,31 +373,42 @@ test.serial('caps outlive the helper, and its successor knows them', async (t) =
   t.is(kinds(node, 'uplink'), 'noqueue root 0:');
 });
 
-test.serial('set changes a cap in force, gives a direction a new one and takes it away again', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t);
-  const key = { containerId: 'c-pod0', ifname: 'eth0' };
-  const params = paramsOf('pod0', sandbox, CAPS);
-  await helper.ask('attach', params);
-  const uplinkBefore = node.tc('qdisc', 'show', 'dev', 'uplink');
-  const pod0Before = kinds(node, 'pod0');
-  const changed = { ...key, direction: 'egress', changes: { rateBitsPerSec: 5_000_000 } } as const;
-  t.like((await helper.ask('set', changed)).after, { rateBitsPerSec: 5_000_000 });
-  t.is(node.tc('qdisc', 'show', 'dev', 'uplink'), uplinkBefore);
-  await helper.ask('check', params);
-  await helper.ask('set', { ...key, direction: 'ingress', changes: { rateBitsPerSec: 1_000_000 } });
-  t.regex(kinds(node, 'pod0'), /^(mq|fq) root 7070:/);
-  await helper.ask('check', params);
-  t.like((await helper.ask('list', {})).attachments[0], { caps: CAPS, problems: [] });
-  await helper.ask('set', { ...key, direction: 'ingress', reset: true, changes: {} });
-  t.is(kinds(node, 'pod0'), pod0Before);
-  await helper.ask('attach', params);
-  const { attachments } = await helper.ask('list', {});
-  t.like(attachments[0], {
-    effective: { egress: { rateBitsPerSec: 10_000_000, changed: [] } },
-    problems: [],
-  });
-  t.is(attachments[0]?.changes, undefined);
-});
+test.serial(
+  'set changes a cap in force, gives a direction a new one and takes it away again',
+  async (t) => {
+    const { node, sandbox, helper } = await makeScene(t);
+    const key = { containerId: 'c-pod0', ifname: 'eth0' };
+    const params = paramsOf('pod0', sandbox, CAPS);
+    await helper.ask('attach', params);
+    const uplinkBefore = node.tc('qdisc', 'show', 'dev', 'uplink');
+    const pod0Before = kinds(node, 'pod0');
+    const changed = {
+      ...key,
+      direction: 'egress',
+      changes: { rateBitsPerSec: 5_000_000 },
+    } as const;
+    t.like((await helper.ask('set', changed)).after, { rateBitsPerSec: 5_000_000 });
+    t.is(node.tc('qdisc', 'show', 'dev', 'uplink'), uplinkBefore);
+    await helper.ask('check', params);
+    await helper.ask('set', {
+      ...key,
+      direction: 'ingress',
+      changes: { rateBitsPerSec: 1_000_000 },
+    });
+    t.regex(kinds(node, 'pod0'), /^(mq|fq) root 7070:/);
+    await helper.ask('check', params);
+    t.like((await helper.ask('list', {})).attachments[0], { caps: CAPS, problems: [] });
+    await helper.ask('set', { ...key, direction: 'ingress', reset: true, changes: {} });
+    t.is(kinds(node, 'pod0'), pod0Before);
+    await helper.ask('attach', params);
+    const { attachments } = await helper.ask('list', {});
+    t.like(attachments[0], {
+      effective: { egress: { rateBitsPerSec: 10_000_000, changed: [] } },
+      problems: [],
+    });
+    t.is(attachments[0]?.changes, undefined);
+  },
+);
 
 test.serial('uninstall gives the node back, with the helper running and without it', async (t) => {
   for (const isRunning of [true, false]) {
@@ -402,8 +448,9 @@ test.serial('uninstall gives the node back, with the helper running and without 
     t.false(fs.existsSync(helper.pinDir));
     t.false(fs.existsSync(helper.stateDir));
     t.is(
-      spawnSync('tc', ['-n', node.name, 'filter', 'show', 'dev', 'uplink', 'egress'], { encoding: 'utf8' })
-        .stdout,
+      spawnSync('tc', ['-n', node.name, 'filter', 'show', 'dev', 'uplink', 'egress'], {
+        encoding: 'utf8',
+      }).stdout,
       '',
     );
   }

@@ -1,5 +1,5 @@
-// A release takes a node over from the one before layouts had numbers, while two pods send and receive all they can: what is
-// on the wire meanwhile, and what is still known afterwards.
+// A release takes a node over from the one before layouts had numbers, while two pods send and
+// receive all they can: what is on the wire meanwhile, and what is still known afterwards.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,7 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { buildDirectory, projectRoot } from '../../../scripts/lib/paths.ts';
 import { capture } from '../../../scripts/lib/process.ts';
-import { buildRevision, FIRST_LAYOUT_REVISION, type BuiltRevision } from '../../../scripts/lib/revisions.ts';
+import {
+  buildRevision,
+  FIRST_LAYOUT_REVISION,
+  type BuiltRevision,
+} from '../../../scripts/lib/revisions.ts';
 import { BackgroundProcess } from '../../../scripts/measure/background.ts';
 import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
 import { startServer } from '../../../scripts/measure/load.ts';
@@ -48,8 +52,16 @@ async function serve(bed: Bed, podpaced: string, undo: UndoStack): Promise<Backg
   return helper;
 }
 
-/** Has iperf3 in the peer's namespace take or give what it can for a time; the bits that came through. */
-async function load(bed: Bed, address: string, seconds: number, ...flags: string[]): Promise<number> {
+/**
+ * Has iperf3 in the peer's namespace take or give what it can for a time; the bits that came
+ * through.
+ */
+async function load(
+  bed: Bed,
+  address: string,
+  seconds: number,
+  ...flags: string[]
+): Promise<number> {
   const args = [
     '--client',
     address,
@@ -99,14 +111,17 @@ function commOf(file: string): string {
 }
 
 /**
- * Lets packets and who sends and receives them go before all others. On one emulated processor on which a helper starts they
- * would wait for milliseconds: until Linux 6.4 all packets while ksoftirqd waits for its turn (ksoftirqd_running in
- * kernel/softirq.c), and since Linux 6.13 a process that wakes for the next tick, while another is in the kernel
- * (PREEMPT_LAZY), as the helper is for seconds while its programs are verified. What is sent or acknowledged late then is
+ * Lets packets and who sends and receives them go before all others. On one emulated processor on
+ * which a helper starts they would wait for milliseconds: until Linux 6.4 all packets while
+ * ksoftirqd waits for its turn (ksoftirqd_running in kernel/softirq.c), and since Linux 6.13 a
+ * process that wakes for the next tick, while another is in the kernel (PREEMPT_LAZY), as the
+ * helper is for seconds while its programs are verified. What is sent or acknowledged late then is
  * the bed's doing, and not the caps'.
  */
 async function letPacketsGoFirst(undo: UndoStack): Promise<void> {
-  const comms = fs.globSync('/proc/[0-9]*/comm').filter((file) => /^(ksoftirqd|iperf3)/.test(commOf(file)));
+  const comms = fs
+    .globSync('/proc/[0-9]*/comm')
+    .filter((file) => /^(ksoftirqd|iperf3)/.test(commOf(file)));
   for (const id of comms.map((file) => file.split('/')[2] ?? '')) {
     // Who sends has ended by then.
     undo.defer('give the others their turn back', () => {
@@ -130,16 +145,29 @@ async function makeFormerNode(undo: UndoStack): Promise<Scene> {
   const bed = await makeTestBed(PODS, undo, signal);
   for (const netns of [bed.node, bed.peer])
     execFileSync(...inNamespace(netns, 'ip', 'link', 'set', UPLINK, 'gso_max_segs', '1'));
-  execFileSync(...inNamespace(bed.peer, 'ip', 'address', 'add', `${EXEMPT_ADDRESS}/32`, 'dev', 'lo'));
+  execFileSync(
+    ...inNamespace(bed.peer, 'ip', 'address', 'add', `${EXEMPT_ADDRESS}/32`, 'dev', 'lo'),
+  );
   const old = await serve(bed, former.podpaced, undo);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-upgrade-'));
   undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
-  const ipam = { type: 'host-local', ranges: [[{ subnet: '10.86.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] };
+  const ipam = {
+    type: 'host-local',
+    ranges: [[{ subnet: '10.86.0.0/24' }]],
+    routes: [{ dst: '0.0.0.0/0' }],
+  };
   podpaceWith(folder, NETWORK, { ipam, exempt: [EXEMPT] });
-  const call = async (verb: string, plugins: string, pod: (typeof PODS)[number]): Promise<string> => {
+  const call = async (
+    verb: string,
+    plugins: string,
+    pod: (typeof PODS)[number],
+  ): Promise<string> => {
     const caps = { egressMbit: pod === 'a' ? CAP_MBIT : SET_FROM_MBIT, ingressMbit: CAP_MBIT };
     const env = {
-      ...{ CNI_PATH: `${path.dirname(plugins)}:/usr/lib/cni`, NETCONFPATH: path.join(folder, NETWORK) },
+      ...{
+        CNI_PATH: `${path.dirname(plugins)}:/usr/lib/cni`,
+        NETCONFPATH: path.join(folder, NETWORK),
+      },
       ...{ CNI_IFNAME: 'eth0', CAP_ARGS: bandwidthArguments(caps) },
     };
     const cnitool = path.join(buildDirectory, 'tools/cnitool');
@@ -169,7 +197,9 @@ test.serial(
     const { bed, old, former, pods } = await makeFormerNode(undo);
     const [a = '', b = ''] = pods.map(({ address }) => address);
     const [idOfA, idOfB = ''] = pods.map(({ containerId }) => containerId);
-    await capture(...bed.onNode(former.podpaced, 'set', idOfB, '--egress', '--rate', `${CAP_MBIT}M`));
+    await capture(
+      ...bed.onNode(former.podpaced, 'set', idOfB, '--egress', '--rate', `${CAP_MBIT}M`),
+    );
     // A packet of 64 KB, which pods with exempt addresses may send, would be a percent of a second.
     for (const netns of bed.pods.values())
       execFileSync(...inNamespace(netns, 'ip', 'link', 'set', 'eth0', 'gso_max_segs', '4'));
@@ -212,7 +242,10 @@ test.serial(
     const [first, second] = [idOfA, idOfB].map((id) =>
       attachments.find(({ containerId }) => containerId === id),
     );
-    t.like(second?.effective.egress, { rateBitsPerSec: CAP_MBIT * 1e6, changed: ['rateBitsPerSec'] });
+    t.like(second?.effective.egress, {
+      rateBitsPerSec: CAP_MBIT * 1e6,
+      changed: ['rateBitsPerSec'],
+    });
     t.like(first, { exempt: [EXEMPT], problems: [] });
     const exemptMbit = (await load(bed, a, 1, '--reverse', '--bind', EXEMPT_ADDRESS)) / 1e6;
     t.log(`to an exempt address: ${exemptMbit.toFixed(0)} Mbit/s`);

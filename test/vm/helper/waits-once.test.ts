@@ -1,5 +1,5 @@
-// Every kind of exit: what a capped pod sends by it waits once, in one place, and takes no departure time along that somebody
-// behind the node would wait for.
+// Every kind of exit: what a capped pod sends by it waits once, in one place, and takes no
+// departure time along that somebody behind the node would wait for.
 
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
@@ -13,7 +13,14 @@ import {
   SLAVES,
   takeAway,
 } from '../../kit/exit-kinds.ts';
-import { CAP_MBIT, exitNamed, ipIn, makeOwnScene, makeScene, type Scene } from '../../kit/exit-scene.ts';
+import {
+  CAP_MBIT,
+  exitNamed,
+  ipIn,
+  makeOwnScene,
+  makeScene,
+  type Scene,
+} from '../../kit/exit-scene.ts';
 import { heldBy, type Held } from '../../kit/fq-statistics.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { askNode } from '../../kit/ask.ts';
@@ -41,7 +48,9 @@ test.before(async (t) => {
 
 test.after.always(() => shared.run());
 
-/** How a way off the node is made, what a frame on it is charged with, and which devices hold it. */
+/**
+ * How a way off the node is made, what a frame on it is charged with, and which devices hold it.
+ */
 interface Crossing {
   readonly make: (t: ExecutionContext) => void | Promise<void>;
   readonly frameBytes: number;
@@ -51,7 +60,10 @@ interface Crossing {
   readonly next?: string;
 }
 
-function ofBothEnds(commands: readonly string[], devices: readonly string[] = ['exit']): Crossing['make'] {
+function ofBothEnds(
+  commands: readonly string[],
+  devices: readonly string[] = ['exit'],
+): Crossing['make'] {
   return (t) => {
     takeAway(t, scene, ...devices);
     makeExit(scene, commands);
@@ -63,7 +75,11 @@ function pairOnNode(name: string): string {
 }
 
 /** The node's end of a pair, as a port of another device; the peer's end has the address. */
-function asPort(t: ExecutionContext, commands: readonly string[], devices: readonly string[]): void {
+function asPort(
+  t: ExecutionContext,
+  commands: readonly string[],
+  devices: readonly string[],
+): void {
   takeAway(t, scene, ...devices);
   const [node, peer] = [ipIn(scene.bed.node), ipIn(scene.bed.peer)];
   for (const command of commands) node(command);
@@ -154,7 +170,10 @@ function makeFar(t: ExecutionContext, behind: string): TestNetns {
   return far;
 }
 
-/** How often flows had to wait at each device of a namespace meanwhile; those where none had to are not there. */
+/**
+ * How often flows had to wait at each device of a namespace meanwhile; those where none had to are
+ * not there.
+ */
 function throttledSince(netns: string, before: ReadonlyMap<string, Held>): Map<string, number> {
   const grown = [...heldBy(netns)].map(([device, { throttled }]): [string, number] => [
     device,
@@ -178,12 +197,17 @@ interface Burst {
 /** A burst takes the time of the cap, waits on the node where it must, and nowhere else. */
 async function waitsOnce(t: ExecutionContext, burst: Burst): Promise<void> {
   const { from, node, behind, far, frameBytes, holders } = burst;
-  const datagrams = { from, to: { netns: far.netns.path, address: FAR }, payloadBytes: PAYLOAD_BYTES };
+  const datagrams = {
+    from,
+    to: { netns: far.netns.path, address: FAR },
+    payloadBytes: PAYLOAD_BYTES,
+  };
   t.is((await deliver({ ...datagrams, count: 1 })).length, 1);
   const before = { node: heldBy(node), behind: heldBy(behind) };
   const times = await deliver({ ...datagrams, count: COUNT });
 
-  // The AQM may take one. Charged twice, or held for longer than its slot, the rest would not come in this time.
+  // The AQM may take one. Charged twice, or held for longer than its slot, the rest would not come
+  // in this time.
   t.true(times.length >= COUNT - 1, `${times.length} datagrams`);
   const spanMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
   const capMs = ((COUNT - 1) * frameBytes * 8) / (CAP_MBIT * 1000);
@@ -193,7 +217,8 @@ async function waitsOnce(t: ExecutionContext, burst: Burst): Promise<void> {
   const waited = throttledSince(node, before.node);
   t.log([...waited].map(([device, count]) => `${device} ${count}`));
   t.true(waited.size > 0);
-  for (const device of waited.keys()) t.true(holders.includes(device), `${device} held packets too`);
+  for (const device of waited.keys())
+    t.true(holders.includes(device), `${device} held packets too`);
   // Behind the node every time is over.
   t.deepEqual(throttledSince(behind, before.behind), new Map());
   t.true((heldBy(behind).get('beyond')?.packets ?? 0) >= times.length);
@@ -202,34 +227,57 @@ async function waitsOnce(t: ExecutionContext, burst: Burst): Promise<void> {
 }
 
 for (const [name, crossing] of Object.entries(CROSSINGS)) {
-  test.serial(`${name}: what a pod sends waits once, and nobody behind it waits for its times`, async (t) => {
-    const { make, frameBytes, holders, exit = 'exit', next = '203.0.113.2' } = crossing;
-    await make(t);
-    const { node, peer, pods } = scene.bed;
-    const far = makeFar(t, peer);
-    ipIn(node)(`route add 192.0.2.0/24 via ${next} dev ${exit}`);
-    await exitNamed(t, scene, exit);
-    const from = pods.get('pod') ?? '';
-    await waitsOnce(t, { from, node, behind: peer, far, frameBytes, holders });
-  });
+  test.serial(
+    `${name}: what a pod sends waits once, and nobody behind it waits for its times`,
+    async (t) => {
+      const { make, frameBytes, holders, exit = 'exit', next = '203.0.113.2' } = crossing;
+      await make(t);
+      const { node, peer, pods } = scene.bed;
+      const far = makeFar(t, peer);
+      ipIn(node)(`route add 192.0.2.0/24 via ${next} dev ${exit}`);
+      await exitNamed(t, scene, exit);
+      const from = pods.get('pod') ?? '';
+      await waitsOnce(t, { from, node, behind: peer, far, frameBytes, holders });
+    },
+  );
 }
 
-test.serial('into a pod that forwards: what it is sent waits once, and nobody behind it waits', async (t) => {
-  const own = await makeOwnScene(t, { caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT } });
-  const { node, peer, pods } = own.bed;
-  const pod = pods.get('pod') ?? '';
-  const far = makeFar(t, pod);
-  const { attachments } = await askNode(own.bed, 'list', {});
-  const hostInterface = attachments[0]?.hostInterface ?? '';
-  ipIn(node)(`route add 192.0.2.0/24 via ${own.podAddress} dev ${hostInterface}`);
-  const burst = { from: peer, node, behind: pod, far, frameBytes: FRAME_BYTES, holders: [hostInterface] };
-  await waitsOnce(t, burst);
-});
+test.serial(
+  'into a pod that forwards: what it is sent waits once, and nobody behind it waits',
+  async (t) => {
+    const own = await makeOwnScene(t, { caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT } });
+    const { node, peer, pods } = own.bed;
+    const pod = pods.get('pod') ?? '';
+    const far = makeFar(t, pod);
+    const { attachments } = await askNode(own.bed, 'list', {});
+    const hostInterface = attachments[0]?.hostInterface ?? '';
+    ipIn(node)(`route add 192.0.2.0/24 via ${own.podAddress} dev ${hostInterface}`);
+    const burst = {
+      from: peer,
+      node,
+      behind: pod,
+      far,
+      frameBytes: FRAME_BYTES,
+      holders: [hostInterface],
+    };
+    await waitsOnce(t, burst);
+  },
+);
 
-test.serial('out of a nested node: what its pod sends waits once, and nobody behind it waits', async (t) => {
-  const { bed } = await makeOwnScene(t, { isNested: true });
-  const far = makeFar(t, bed.peer);
-  const from = bed.pods.get('pod') ?? '';
-  const burst = { from, node: bed.node, behind: bed.peer, far, frameBytes: FRAME_BYTES, holders: ['uplink'] };
-  await waitsOnce(t, burst);
-});
+test.serial(
+  'out of a nested node: what its pod sends waits once, and nobody behind it waits',
+  async (t) => {
+    const { bed } = await makeOwnScene(t, { isNested: true });
+    const far = makeFar(t, bed.peer);
+    const from = bed.pods.get('pod') ?? '';
+    const burst = {
+      from,
+      node: bed.node,
+      behind: bed.peer,
+      far,
+      frameBytes: FRAME_BYTES,
+      holders: ['uplink'],
+    };
+    await waitsOnce(t, burst);
+  },
+);

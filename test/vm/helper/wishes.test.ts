@@ -62,7 +62,9 @@ test.serial(
     const pod1 = { containerId, ifname: 'eth0', podNamespace: 'default', podName: 'web-0' };
     await requireInForce(t, scene, next, late, nameOf(pod1));
     // It was added when the plugin was called, not when its cap could be held.
-    const own = (await next.ask('list', {})).attachments.find((one) => one.containerId === containerId);
+    const own = (await next.ask('list', {})).attachments.find(
+      (one) => one.containerId === containerId,
+    );
     t.like(own, pod1);
     t.true((own?.addedAt ?? addedBefore) < addedBefore, own?.addedAt);
     const changes = { rateBitsPerSec: 20_000_000 };

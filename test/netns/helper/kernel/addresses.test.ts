@@ -10,7 +10,10 @@ test('addAddress adds what ip then shows', async (t) => {
   await addAddress(netns.rt, { ifindex, address: '10.0.0.2', prefixLength: 24 });
   await addAddress(netns.rt, { ifindex, address: 'fd00::2', prefixLength: 64, noDad: true });
   await addAddress(netns.rt, { ifindex, address: '169.254.1.1', prefixLength: 32, scope: 253 });
-  const infos = netns.ipJson('address', 'show', 'left')[0]?.['addr_info'] as Record<string, unknown>[];
+  const infos = netns.ipJson('address', 'show', 'left')[0]?.['addr_info'] as Record<
+    string,
+    unknown
+  >[];
   t.is(infos.length, 3);
   t.like(
     infos.find(({ local }) => local === '10.0.0.2'),
@@ -29,7 +32,12 @@ test('addAddress adds what ip then shows', async (t) => {
 test('addAddress can leave the route to the prefix out', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPair(netns);
-  await addAddress(netns.rt, { ifindex, address: '10.0.0.2', prefixLength: 24, noPrefixRoute: true });
+  await addAddress(netns.rt, {
+    ifindex,
+    address: '10.0.0.2',
+    prefixLength: 24,
+    noPrefixRoute: true,
+  });
   await addAddress(netns.rt, { ifindex, address: '10.1.0.2', prefixLength: 24 });
   const routes = await listRoutes(netns.rt, { family: 4, table: 254 });
   t.deepEqual(
@@ -85,6 +93,9 @@ test('addAddress says EEXIST for one that is there, ENODEV for no interface', as
 
 test('listAddresses says ENODEV for no interface', async (t) => {
   const { rt } = makeNetns(t);
-  const error = await t.throwsAsync(listAddresses(rt, 4711), { instanceOf: KernelError, message: /4711/ });
+  const error = await t.throwsAsync(listAddresses(rt, 4711), {
+    instanceOf: KernelError,
+    message: /4711/,
+  });
   t.is(error?.errno, 'ENODEV');
 });

@@ -77,7 +77,10 @@ test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
 test('many elements are written, listed and deleted at once, those that are not there among them', (t) => {
   const { exemptions } = load(t).maps;
   const count = 10_000;
-  const [keys, values] = [Buffer.alloc(count * EXEMPTION_KEY_SIZE), Buffer.alloc(count * EXEMPTION_SIZE)];
+  const [keys, values] = [
+    Buffer.alloc(count * EXEMPTION_KEY_SIZE),
+    Buffer.alloc(count * EXEMPTION_SIZE),
+  ];
   for (let index = 0; index < count; index++) {
     const exemption = parseExemption(`10.0.${index >>> 8}.${index & 255}`);
     encodeExemptionKey(NODE_LIST, exemption).copy(keys, index * EXEMPTION_KEY_SIZE);
@@ -88,9 +91,15 @@ test('many elements are written, listed and deleted at once, those that are not 
   const found = listed(exemptions);
   t.is(found.size, count);
   t.is(found.get(nth(keys, 777, EXEMPTION_KEY_SIZE)), 'a000000001000000');
-  t.true(deleteElement(exemptions, keys.subarray(777 * EXEMPTION_KEY_SIZE, 778 * EXEMPTION_KEY_SIZE)));
+  t.true(
+    deleteElement(exemptions, keys.subarray(777 * EXEMPTION_KEY_SIZE, 778 * EXEMPTION_KEY_SIZE)),
+  );
   const last = nth(keys, count - 1, EXEMPTION_KEY_SIZE);
-  deleteBatch(exemptions, { keys: keys.subarray(0, -EXEMPTION_KEY_SIZE), values, count: count - 1 });
+  deleteBatch(exemptions, {
+    keys: keys.subarray(0, -EXEMPTION_KEY_SIZE),
+    values,
+    count: count - 1,
+  });
   t.deepEqual([...listed(exemptions).keys()], [last]);
   deleteBatch(exemptions, { keys, values, count });
   t.is(listed(exemptions).size, 0);
@@ -100,5 +109,8 @@ test('types that the kernel refuses are an error with its words', (t) => {
   const btf = Buffer.alloc(24);
   btf.writeUInt32LE(0x0001_eb9f, 0);
   btf.writeUInt32LE(24, 4);
-  t.throws(() => loadBtf(btf), { instanceOf: KernelError, message: /Cannot load BTF: EINVAL.*No data/s });
+  t.throws(() => loadBtf(btf), {
+    instanceOf: KernelError,
+    message: /Cannot load BTF: EINVAL.*No data/s,
+  });
 });

@@ -14,7 +14,10 @@ import {
 import { redirectTargets } from '../../../../helper/wire/tc-action.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 
-/** Loads `r0 = -1; exit` (TC_ACT_UNSPEC), with as many useless instructions before it as make its tag another. */
+/**
+ * Loads `r0 = -1; exit` (TC_ACT_UNSPEC), with as many useless instructions before it as make its
+ * tag another.
+ */
 function load(t: ExecutionContext, padding = 0): number {
   const pad = 'b701000000000000'.repeat(padding);
   const instructions = Buffer.from(`${pad}b7000000ffffffff9500000000000000`, 'hex');
@@ -26,7 +29,8 @@ function load(t: ExecutionContext, padding = 0): number {
 /** What the kernel says of a program's descriptor: its id and its tag. */
 function programIdentity(fd: number): { programId: number; programTag: string } {
   const text = fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
-  const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(text)?.[1] ?? '';
+  const field = (name: string): string =>
+    new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(text)?.[1] ?? '';
   return { programId: Number(field('prog_id')), programTag: field('prog_tag') };
 }
 
@@ -38,7 +42,10 @@ test('ensureClsact makes the qdisc once, removeClsact removes it', async (t) => 
   t.true(netns.tc('qdisc', 'show', 'dev', 'left').includes('qdisc clsact ffff: parent ffff:fff1'));
   await removeClsact(netns.rt, ifindex);
   t.false(netns.tc('qdisc', 'show', 'dev', 'left').includes('clsact'));
-  await t.throwsAsync(removeClsact(netns.rt, ifindex), { instanceOf: KernelError, message: /at clsact/ });
+  await t.throwsAsync(removeClsact(netns.rt, ifindex), {
+    instanceOf: KernelError,
+    message: /at clsact/,
+  });
 });
 
 test('ensureClsact says that an ingress qdisc stands in its place', async (t) => {
@@ -53,7 +60,10 @@ test('ensureClsact says that an ingress qdisc stands in its place', async (t) =>
 
 test('ensureClsact says ENODEV for no interface', async (t) => {
   const { rt } = makeNetns(t);
-  const error = await t.throwsAsync(ensureClsact(rt, 4711), { instanceOf: KernelError, message: /4711/ });
+  const error = await t.throwsAsync(ensureClsact(rt, 4711), {
+    instanceOf: KernelError,
+    message: /4711/,
+  });
   t.is(error?.errno, 'ENODEV');
 });
 
@@ -104,7 +114,14 @@ test('listBpfFilters leaves out other kinds, and gives the order in which they r
   const u32 = ['protocol', 'ip', 'u32', 'match', 'u32', '0', '0'];
   netns.tc('filter', 'add', 'dev', 'left', 'egress', 'prio', '5', ...u32);
   for (const priority of [9, 3]) {
-    const filter = { ifindex, hook: 'egress', priority, handle: 1, programFd, name: `p${priority}` } as const;
+    const filter = {
+      ifindex,
+      hook: 'egress',
+      priority,
+      handle: 1,
+      programFd,
+      name: `p${priority}`,
+    } as const;
     await replaceBpfFilter(netns.rt, filter);
   }
   t.deepEqual(
@@ -119,7 +136,14 @@ test('deleteFilter removes one filter and leaves the others', async (t) => {
   const programFd = load(t);
   await ensureClsact(netns.rt, ifindex);
   for (const handle of [1, 2]) {
-    const filter = { ifindex, hook: 'egress', priority: 50, handle, programFd, name: `h${handle}` } as const;
+    const filter = {
+      ifindex,
+      hook: 'egress',
+      priority: 50,
+      handle,
+      programFd,
+      name: `h${handle}`,
+    } as const;
     await replaceBpfFilter(netns.rt, filter);
   }
   const first = { ifindex, hook: 'egress', priority: 50, handle: 1 } as const;
@@ -130,7 +154,10 @@ test('deleteFilter removes one filter and leaves the others', async (t) => {
   );
   const error = await t.throwsAsync(deleteFilter(netns.rt, first), { instanceOf: KernelError });
   t.is(error?.errno, 'ENOENT');
-  t.is(error?.operation, `delete the filter at egress of interface ${ifindex} with priority 50 and handle 1`);
+  t.is(
+    error?.operation,
+    `delete the filter at egress of interface ${ifindex} with priority 50 and handle 1`,
+  );
 });
 
 test('filters without a clsact qdisc: none to list, none to put', async (t) => {

@@ -1,4 +1,5 @@
-// Both ways of attaching, wherever the kernel has them: what stands at a device afterwards, and what of others stays.
+// Both ways of attaching, wherever the kernel has them: what stands at a device afterwards, and
+// what of others stays.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -88,22 +89,28 @@ for (const kind of KINDS) {
   });
 }
 
-/** What a pod that goes and comes again at the same device does; tells only with two processors. Each takes a grace period. */
+/**
+ * What a pod that goes and comes again at the same device does; tells only with two processors.
+ * Each takes a grace period.
+ */
 const TURNS = 200;
 
 for (const kind of KINDS) {
-  test.serial(`${kind}: taken off and put up again ${TURNS} times, none is refused or missing`, async (t) => {
-    const { ifindex, run } = await makeBench(t, kind);
-    const place: Place = { ifindex, hook: 'egress' };
-    const program = load(t, -1);
-    for (let turn = 0; turn < TURNS; turn += 1) {
-      await run((hooks) => hooks.attach(place, program));
-      if ((await run((hooks) => hooks.attachedProgramId(place))) !== program.id)
-        t.fail(`missing: turn ${turn}`);
-      await run((hooks) => hooks.detach(place));
-    }
-    t.is(await run((hooks) => hooks.attachedProgramId(place)), undefined);
-  });
+  test.serial(
+    `${kind}: taken off and put up again ${TURNS} times, none is refused or missing`,
+    async (t) => {
+      const { ifindex, run } = await makeBench(t, kind);
+      const place: Place = { ifindex, hook: 'egress' };
+      const program = load(t, -1);
+      for (let turn = 0; turn < TURNS; turn += 1) {
+        await run((hooks) => hooks.attach(place, program));
+        if ((await run((hooks) => hooks.attachedProgramId(place))) !== program.id)
+          t.fail(`missing: turn ${turn}`);
+        await run((hooks) => hooks.detach(place));
+      }
+      t.is(await run((hooks) => hooks.attachedProgramId(place)), undefined);
+    },
+  );
 }
 
 test('clsact: the qdisc goes with the last program, unless somebody else came to use it', async (t) => {
@@ -124,11 +131,17 @@ test('clsact: the qdisc goes with the last program, unless somebody else came to
   }
 });
 
-/** Another program steps in front of all that are at a hook: what others do. Gives how it leaves. */
+/**
+ * Another program steps in front of all that are at a hook: what others do. Gives how it leaves.
+ */
 function stepInFront(
   { netns, ifindex }: Bench,
   kind: Hooks['kind'],
-  { fd, handle, hook }: { readonly fd: number; readonly handle: number; readonly hook: 'ingress' | 'egress' },
+  {
+    fd,
+    handle,
+    hook,
+  }: { readonly fd: number; readonly handle: number; readonly hook: 'ingress' | 'egress' },
 ): Promise<() => void> {
   if (kind === 'clsact') {
     const filter = { ifindex, hook, priority: 1, handle, programFd: fd, name: 'other' };
@@ -154,10 +167,18 @@ for (const kind of KINDS) {
           return stepInFront(bench, kind, { fd: others[1]!.fd, handle: 6, hook });
         }),
       ];
-      const second = { kind: 'program', id: others[1]!.id, name: kind === 'tcx' ? 'test' : 'other' };
+      const second = {
+        kind: 'program',
+        id: others[1]!.id,
+        name: kind === 'tcx' ? 'test' : 'other',
+      };
       t.deepEqual(await standing(), { programId: ours.id, inFront: [second], canPass: true });
       await run((hooks) => hooks.attach(place, next));
-      t.like(await standing(), { programId: next.id, inFront: [second] }, 'replaced where it stands');
+      t.like(
+        await standing(),
+        { programId: next.id, inFront: [second] },
+        'replaced where it stands',
+      );
       await run((hooks) => hooks.comeFirst(place, next));
       t.deepEqual(await standing(), { programId: next.id, inFront: [], canPass: true });
       await run((hooks) => hooks.comeFirst(place, ours));
@@ -185,9 +206,13 @@ for (const [what, pref, words] of FILTERS) {
     netns.tc('qdisc', 'add', 'dev', 'left', 'clsact');
     const [first, last] = [load(t, -1), load(t, -1)];
     netns.tc('filter', 'add', 'dev', 'left', 'ingress', 'pref', String(pref), ...words.split(' '));
-    const places = (['ingress', 'ingressLast'] as const).map((hook: HookName) => ({ ifindex, hook }));
+    const places = (['ingress', 'ingressLast'] as const).map((hook: HookName) => ({
+      ifindex,
+      hook,
+    }));
     await run(async (hooks) => {
-      for (const [index, program] of [first, last].entries()) await hooks.attach(places[index]!, program);
+      for (const [index, program] of [first, last].entries())
+        await hooks.attach(places[index]!, program);
     });
     const [front, behind] = await run((hooks) => hooks.standings(places));
     const filter = { kind: 'filter', type: 'u32', priority: 1 };
@@ -225,7 +250,12 @@ function loadCounter(t: ExecutionContext): { fd: number; name: string; count: ()
     '9500000000000000', // exit
   ];
   const code = Buffer.from(instructions.join(''), 'hex');
-  const fd = loadProgram({ type: PROG_TYPE_SCHED_CLS, name: 'count', license: 'GPL', instructions: code });
+  const fd = loadProgram({
+    type: PROG_TYPE_SCHED_CLS,
+    name: 'count',
+    license: 'GPL',
+    instructions: code,
+  });
   t.teardown(() => {
     fs.closeSync(fd);
     fs.closeSync(map);
@@ -246,7 +276,10 @@ const FLOOD = `
 
 /** How often somebody steps in front, under load. */
 const MOVES = 50;
-/** What a packet of a pod at a low cap takes: 1514 bytes at 10 Mbit/s. No gap is to be longer, in the mean. */
+/**
+ * What a packet of a pod at a low cap takes: 1514 bytes at 10 Mbit/s. No gap is to be longer, in
+ * the mean.
+ */
 const PACKET_US = 1211;
 
 for (const kind of KINDS) {

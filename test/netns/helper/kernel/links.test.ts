@@ -42,7 +42,11 @@ test('createVethPair can leave both ends in one namespace', async (t) => {
 test('createVethPair says EEXIST with the names, and creates nothing, when either is taken', async (t) => {
   const node = makeNetns(t);
   const pod = makeNetns(t);
-  await createVethPair(node.rt, { name: 'host0', mtu: 1500, peer: { name: 'eth0', netns: pod.netns } });
+  await createVethPair(node.rt, {
+    name: 'host0',
+    mtu: 1500,
+    peer: { name: 'eth0', netns: pod.netns },
+  });
   for (const [name, peer] of [
     ['host0', 'eth1'],
     ['host1', 'eth0'],
@@ -78,7 +82,20 @@ test('createVethPair reports a name that is too long with the kernel’s words',
 test('listLinks and findLink agree with ip', async (t) => {
   const { rt, ip, ipJson } = makeNetns(t);
   ip('link', 'add', 'br0', 'type', 'bridge');
-  ip('link', 'add', 'left', 'mtu', '1300', 'numtxqueues', '3', 'type', 'veth', 'peer', 'name', 'right');
+  ip(
+    'link',
+    'add',
+    'left',
+    'mtu',
+    '1300',
+    'numtxqueues',
+    '3',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'right',
+  );
   ip('link', 'set', 'left', 'master', 'br0', 'alias', 'an alias');
   ip('link', 'set', 'right', 'up');
   ip('link', 'add', 'ifb0', 'type', 'ifb');
@@ -108,7 +125,11 @@ test('listLinks and findLink agree with ip', async (t) => {
 test('a link to another namespace carries the id of that namespace', async (t) => {
   const node = makeNetns(t);
   const pod = makeNetns(t);
-  await createVethPair(node.rt, { name: 'host0', mtu: 1500, peer: { name: 'eth0', netns: pod.netns } });
+  await createVethPair(node.rt, {
+    name: 'host0',
+    mtu: 1500,
+    peer: { name: 'eth0', netns: pod.netns },
+  });
   const host = await findLink(node.rt, { name: 'host0' });
   const eth0 = await findLink(pod.rt, { name: 'eth0' });
   t.is(host?.linkIndex, eth0?.index);
@@ -125,7 +146,12 @@ test('changeLink changes what it is told and nothing else', async (t) => {
   const { rt, ip, ipJson } = makeNetns(t);
   ip('link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right');
   const index = (await findLink(rt, { name: 'left' }))?.index ?? 0;
-  await changeLink(rt, index, { mtu: 1280, alias: 'before', gsoMaxSizeBytes: 30_000, gsoMaxSegs: 20 });
+  await changeLink(rt, index, {
+    mtu: 1280,
+    alias: 'before',
+    gsoMaxSizeBytes: 30_000,
+    gsoMaxSegs: 20,
+  });
   t.like(ipJson('-d', 'link', 'show', 'left')[0], {
     mtu: 1280,
     ifalias: 'before',
@@ -156,7 +182,11 @@ test('changeLink moves a link to another namespace', async (t) => {
 test('deleteLink takes both ends of a pair', async (t) => {
   const node = makeNetns(t);
   const pod = makeNetns(t);
-  await createVethPair(node.rt, { name: 'host0', mtu: 1500, peer: { name: 'eth0', netns: pod.netns } });
+  await createVethPair(node.rt, {
+    name: 'host0',
+    mtu: 1500,
+    peer: { name: 'eth0', netns: pod.netns },
+  });
   await deleteLink(node.rt, (await findLink(node.rt, { name: 'host0' }))?.index ?? 0);
   t.is(await findLink(node.rt, { name: 'host0' }), undefined);
   t.is(await findLink(pod.rt, { name: 'eth0' }), undefined);

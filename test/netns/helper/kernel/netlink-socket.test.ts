@@ -9,7 +9,11 @@ interface Results {
   readonly afterClose: number;
   readonly afterClosedBySent: number;
   readonly exhaustion: string;
-  readonly overrun: { readonly lost: number; readonly heard: number; readonly afterwards: readonly string[] };
+  readonly overrun: {
+    readonly lost: number;
+    readonly heard: number;
+    readonly afterwards: readonly string[];
+  };
 }
 
 /** In a process of its own: what is tested here would end it. */

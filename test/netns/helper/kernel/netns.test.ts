@@ -32,7 +32,14 @@ test('openNetns refuses what is no network namespace', (t) => {
   fs.writeFileSync(file, '');
   execFileSync('mkfifo', [pipe]);
   const before = openDescriptors();
-  for (const path of [file, pipe, directory, '/dev/null', '/proc/self/ns/mnt', '/proc/self/ns/pid']) {
+  for (const path of [
+    file,
+    pipe,
+    directory,
+    '/dev/null',
+    '/proc/self/ns/mnt',
+    '/proc/self/ns/pid',
+  ]) {
     const error = t.throws(() => openNetns(path), { instanceOf: KernelError }, path);
     t.is(error?.errno, 'EINVAL', path);
     t.true(error?.message.includes(path));
@@ -80,7 +87,10 @@ test('inNetns can be nested', (t) => {
 test('inNetns refuses a promise', (t) => {
   const { netns } = makeNetns(t);
   const home = currentInode();
-  t.throws(() => inNetns(netns, () => Promise.resolve()), { instanceOf: TypeError, message: /asynchronous/ });
+  t.throws(() => inNetns(netns, () => Promise.resolve()), {
+    instanceOf: TypeError,
+    message: /asynchronous/,
+  });
   t.is(currentInode(), home);
 });
 

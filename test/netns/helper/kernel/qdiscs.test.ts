@@ -31,7 +31,9 @@ function format(handle: number): string {
 
 async function ours(netns: TestNetns, ifindex: number): Promise<string[]> {
   const qdiscs = await listQdiscs(netns.rt, ifindex);
-  return qdiscs.map(({ kind, handle, parent }) => `${kind} ${format(handle)} ${format(parent)}`).sort();
+  return qdiscs
+    .map(({ kind, handle, parent }) => `${kind} ${format(handle)} ${format(parent)}`)
+    .sort();
 }
 
 test('listQdiscs shows the default noqueue that tc shows', async (t) => {
@@ -114,7 +116,20 @@ test('replacing the root keeps the filters under clsact', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPair(netns, 4);
   netns.tc('qdisc', 'add', 'dev', 'left', 'clsact');
-  netns.tc('filter', 'add', 'dev', 'left', 'egress', 'protocol', 'ip', 'u32', 'match', 'u32', '0', '0');
+  netns.tc(
+    'filter',
+    'add',
+    'dev',
+    'left',
+    'egress',
+    'protocol',
+    'ip',
+    'u32',
+    'match',
+    'u32',
+    '0',
+    '0',
+  );
   await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, kind: 'pfifo' });
   t.true(netns.tc('filter', 'show', 'dev', 'left', 'egress').includes('u32'));
 });
@@ -135,7 +150,10 @@ test('qdisc errors name the kind, the interface and the place', async (t) => {
   t.is(error?.errno, 'ENOENT');
   t.truthy(error?.detail);
   const gone = replaceQdisc(netns.rt, { ifindex: 4711, parent: 0x10001, kind: 'pfifo' });
-  const nodev = await t.throwsAsync(gone, { instanceOf: KernelError, message: /interface 4711 at 1:1/ });
+  const nodev = await t.throwsAsync(gone, {
+    instanceOf: KernelError,
+    message: /interface 4711 at 1:1/,
+  });
   t.is(nodev?.errno, 'ENODEV');
   const none = await t.throwsAsync(deleteQdisc(netns.rt, { ifindex, parent: TC_H_ROOT }), {
     instanceOf: KernelError,

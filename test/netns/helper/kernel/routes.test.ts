@@ -1,7 +1,12 @@
 import test from 'ava';
 import { addAddress } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
-import { addRoute, deleteRoute, deviceTowards, listRoutes } from '../../../../helper/kernel/routes.ts';
+import {
+  addRoute,
+  deleteRoute,
+  deviceTowards,
+  listRoutes,
+} from '../../../../helper/kernel/routes.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 import type { TestNetns } from '../../../kit/netns.ts';
@@ -18,7 +23,13 @@ test('addRoute adds what ip then shows', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPairWithAddresses(netns);
   const { rt, ipJson } = netns;
-  await addRoute(rt, { destination: '0.0.0.0/0', gateway: '10.0.0.1', table: 254, mtu: 1400, advmss: 1360 });
+  await addRoute(rt, {
+    destination: '0.0.0.0/0',
+    gateway: '10.0.0.1',
+    table: 254,
+    mtu: 1400,
+    advmss: 1360,
+  });
   await addRoute(rt, { destination: '::/0', gateway: 'fd00::1', table: 254, priority: 77 });
   await addRoute(rt, { destination: '169.254.1.1/32', ifindex, table: 254, source: '10.0.0.2' });
   await addRoute(rt, {
@@ -35,16 +46,30 @@ test('addRoute adds what ip then shows', async (t) => {
     metrics: [{ mtu: 1400, advmss: 1360 }],
   });
   t.like(ipJson('-6', 'route', 'show', 'default')[0], { gateway: 'fd00::1', metric: 77 });
-  t.like(ipJson('route', 'show', '169.254.1.1')[0], { dev: 'left', scope: 'link', prefsrc: '10.0.0.2' });
+  t.like(ipJson('route', 'show', '169.254.1.1')[0], {
+    dev: 'left',
+    scope: 'link',
+    prefsrc: '10.0.0.2',
+  });
   t.like(ipJson('route', 'show', 'table', '1000')[0], { dst: '192.0.2.0/24', flags: ['onlink'] });
-  t.like(ipJson('route', 'show', '198.51.100.0/24')[0], { via: { family: 'inet6', host: 'fd00::1' } });
+  t.like(ipJson('route', 'show', '198.51.100.0/24')[0], {
+    via: { family: 'inet6', host: 'fd00::1' },
+  });
 });
 
 test('listRoutes gives what was added', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPairWithAddresses(netns);
   const routes: Route[] = [
-    { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 1000, mtu: 1400, scope: 0, type: 1 },
+    {
+      destination: '0.0.0.0/0',
+      gateway: '10.0.0.1',
+      ifindex,
+      table: 1000,
+      mtu: 1400,
+      scope: 0,
+      type: 1,
+    },
     {
       destination: '172.16.0.0/12',
       ifindex,
@@ -54,7 +79,15 @@ test('listRoutes gives what was added', async (t) => {
       type: 1,
       source: '10.0.0.2',
     },
-    { destination: 'fd01::/48', gateway: 'fd00::1', ifindex, table: 1000, priority: 9, scope: 0, type: 1 },
+    {
+      destination: 'fd01::/48',
+      gateway: 'fd00::1',
+      ifindex,
+      table: 1000,
+      priority: 9,
+      scope: 0,
+      type: 1,
+    },
     {
       destination: '203.0.113.0/24',
       gateway: '198.51.100.1',
@@ -84,7 +117,10 @@ test('listRoutes gives as many of each family and table as ip', async (t) => {
   t.is((await listRoutes(netns.rt, { family: 4 })).length, ipv4);
   t.is((await listRoutes(netns.rt, { family: 6 })).length, ipv6);
   t.is(all.length, ipv4 + ipv6);
-  t.is((await listRoutes(netns.rt, { family: 4, table: 254 })).length, netns.ipJson('route').length);
+  t.is(
+    (await listRoutes(netns.rt, { family: 4, table: 254 })).length,
+    netns.ipJson('route').length,
+  );
   t.deepEqual(await listRoutes(netns.rt, { table: 4711 }), []);
 });
 
@@ -101,12 +137,28 @@ test('listRoutes gives default routes alone when it is asked for them', async (t
 test('listRoutes gives of several next hops the devices', async (t) => {
   const netns = makeNetns(t);
   const ifindex = await addPairWithAddresses(netns);
-  netns.ip('route', 'add', '192.0.2.0/24', 'nexthop', 'via', '10.0.0.3', 'nexthop', 'via', '10.0.0.4');
+  netns.ip(
+    'route',
+    'add',
+    '192.0.2.0/24',
+    'nexthop',
+    'via',
+    '10.0.0.3',
+    'nexthop',
+    'via',
+    '10.0.0.4',
+  );
   const route = (await listRoutes(netns.rt, { family: 4 })).find(
     ({ destination }) => destination === '192.0.2.0/24',
   );
   const nextHopIndexes = [ifindex, ifindex];
-  t.deepEqual(route, { destination: '192.0.2.0/24', table: 254, scope: 0, type: 1, nextHopIndexes });
+  t.deepEqual(route, {
+    destination: '192.0.2.0/24',
+    table: 254,
+    scope: 0,
+    type: 1,
+    nextHopIndexes,
+  });
 });
 
 test('deleteRoute removes a route as it was listed, and says ESRCH for none', async (t) => {
@@ -114,11 +166,15 @@ test('deleteRoute removes a route as it was listed, and says ESRCH for none', as
   const ifindex = await addPairWithAddresses(netns);
   const route = { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 254 };
   await addRoute(netns.rt, route);
-  for (const listed of await listRoutes(netns.rt, { table: 254 })) await deleteRoute(netns.rt, listed);
+  for (const listed of await listRoutes(netns.rt, { table: 254 }))
+    await deleteRoute(netns.rt, listed);
   t.deepEqual(await listRoutes(netns.rt, { table: 254 }), []);
   const error = await t.throwsAsync(deleteRoute(netns.rt, route), { instanceOf: KernelError });
   t.is(error?.errno, 'ESRCH');
-  t.is(error?.operation, `delete route to 0.0.0.0/0 via 10.0.0.1 over interface ${ifindex} in table 254`);
+  t.is(
+    error?.operation,
+    `delete route to 0.0.0.0/0 via 10.0.0.1 over interface ${ifindex} in table 254`,
+  );
 });
 
 test('addRoute says EEXIST, ENODEV and ENETUNREACH, and names the route', async (t) => {

@@ -38,27 +38,34 @@ test('tcx is found where the kernel has it', (t) => {
   t.is(isTcxSupported(), hasTcx);
 });
 
-testTcx('a link puts its program in front, names its device, and takes the program away with it', (t) => {
-  const netns = newNetns(t);
-  const [first, second] = [newProgram(t, 'first'), newProgram(t, 'second')];
-  inNetns(netns, () => {
-    t.deepEqual(queryTcx(LOOPBACK, 'egress'), []);
-    const place = { ifindex: LOOPBACK, hook: 'egress' } as const;
-    const firstLink = createTcxLink({ programFd: first.fd, ...place });
-    const secondLink = createTcxLink({ programFd: second.fd, ...place });
-    t.deepEqual(queryTcx(LOOPBACK, 'egress'), [second.id, first.id]);
-    t.deepEqual(queryTcx(LOOPBACK, 'ingress'), []);
-    t.like(linkInfo(firstLink), { programId: first.id, ifindex: LOOPBACK });
-    fs.closeSync(secondLink);
-    t.deepEqual(queryTcx(LOOPBACK, 'egress'), [first.id]);
-    fs.closeSync(firstLink);
-    t.deepEqual(queryTcx(LOOPBACK, 'egress'), []);
-  });
-});
+testTcx(
+  'a link puts its program in front, names its device, and takes the program away with it',
+  (t) => {
+    const netns = newNetns(t);
+    const [first, second] = [newProgram(t, 'first'), newProgram(t, 'second')];
+    inNetns(netns, () => {
+      t.deepEqual(queryTcx(LOOPBACK, 'egress'), []);
+      const place = { ifindex: LOOPBACK, hook: 'egress' } as const;
+      const firstLink = createTcxLink({ programFd: first.fd, ...place });
+      const secondLink = createTcxLink({ programFd: second.fd, ...place });
+      t.deepEqual(queryTcx(LOOPBACK, 'egress'), [second.id, first.id]);
+      t.deepEqual(queryTcx(LOOPBACK, 'ingress'), []);
+      t.like(linkInfo(firstLink), { programId: first.id, ifindex: LOOPBACK });
+      fs.closeSync(secondLink);
+      t.deepEqual(queryTcx(LOOPBACK, 'egress'), [first.id]);
+      fs.closeSync(firstLink);
+      t.deepEqual(queryTcx(LOOPBACK, 'egress'), []);
+    });
+  },
+);
 
 testTcx('a link takes another program without losing its place', (t) => {
   const netns = newNetns(t);
-  const [ours, theirs, next] = [newProgram(t, 'ours'), newProgram(t, 'theirs'), newProgram(t, 'next')];
+  const [ours, theirs, next] = [
+    newProgram(t, 'ours'),
+    newProgram(t, 'theirs'),
+    newProgram(t, 'next'),
+  ];
   inNetns(netns, () => {
     const place = { ifindex: LOOPBACK, hook: 'ingress' } as const;
     const ourLink = createTcxLink({ programFd: ours.fd, ...place });

@@ -15,7 +15,10 @@ test('the parts of a list cover every key once and hold all that is valid', (t) 
       keys,
       (valid, other) => {
         const parts = partsOf(valid);
-        t.deepEqual(parts.flatMap((part) => part.valid.map(keyOf)).toSorted(), valid.map(keyOf).toSorted());
+        t.deepEqual(
+          parts.flatMap((part) => part.valid.map(keyOf)).toSorted(),
+          valid.map(keyOf).toSorted(),
+        );
         const key = keyOf(other);
         const covering = parts.filter(
           ({ from, to }) => (from === undefined || key >= from) && (to === undefined || key < to),
@@ -25,7 +28,8 @@ test('the parts of a list cover every key once and hold all that is valid', (t) 
           t.true(
             part.every(
               (entry) =>
-                (from === undefined || keyOf(entry) >= from) && (to === undefined || keyOf(entry) < to),
+                (from === undefined || keyOf(entry) >= from) &&
+                (to === undefined || keyOf(entry) < to),
             ),
           );
           t.notThrows(() =>

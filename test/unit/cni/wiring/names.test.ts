@@ -23,7 +23,10 @@ test('a host interface has a name that the kernel takes, and its own', (t) => {
 });
 
 test('names do not change between releases, or DEL would not find what ADD made', (t) => {
-  t.is(hostInterfaceName({ network: 'pods', containerId: 'c1', ifname: 'eth0' }), 'podd3e9fb4242a2');
+  t.is(
+    hostInterfaceName({ network: 'pods', containerId: 'c1', ifname: 'eth0' }),
+    'podd3e9fb4242a2',
+  );
 });
 
 test('an alias fits the kernel and begins with its network', (t) => {
@@ -35,5 +38,8 @@ test('an alias fits the kernel and begins with its network', (t) => {
       t.true(alias.startsWith(aliasPrefix(one.network)));
     }),
   );
-  t.is(hostInterfaceAlias({ network: 'pods', containerId: 'c1', ifname: 'eth0' }), 'podpace:pods/c1/eth0');
+  t.is(
+    hostInterfaceAlias({ network: 'pods', containerId: 'c1', ifname: 'eth0' }),
+    'podpace:pods/c1/eth0',
+  );
 });

@@ -5,7 +5,10 @@ import { encodeAddress } from '../../../../helper/wire/ip-address.ts';
 import { parseCidr, planWiring } from '../../../../cni/wiring/plan.ts';
 
 test('an IPv4 pod', (t) => {
-  const plan = planWiring([{ address: '10.1.2.3/16', gateway: '10.1.0.1' }], [{ dst: '0.0.0.0/0' }]);
+  const plan = planWiring(
+    [{ address: '10.1.2.3/16', gateway: '10.1.0.1' }],
+    [{ dst: '0.0.0.0/0' }],
+  );
   t.deepEqual(plan, {
     ips: [{ address: '10.1.2.3/16', gateway: '10.1.0.1' }],
     podAddresses: [{ address: '10.1.2.3', prefixLength: 16 }],
@@ -59,7 +62,14 @@ test("IPAM's routes keep all that they say, and win over the computed ones", (t)
   );
   t.deepEqual(podRoutes.slice(1), [
     { destination: '10.1.0.0/24', table: 254, gateway: '10.1.0.1', mtu: 1400 },
-    { destination: '192.0.2.0/24', table: 100, gateway: '10.1.0.9', advmss: 1300, priority: 7, scope: 0 },
+    {
+      destination: '192.0.2.0/24',
+      table: 100,
+      gateway: '10.1.0.9',
+      advmss: 1300,
+      priority: 7,
+      scope: 0,
+    },
     { destination: '198.51.100.0/24', table: 254, scope: 253 },
     { destination: 'fd00::/8', table: 254 },
   ]);
@@ -72,7 +82,11 @@ const BAD: readonly [what: string, plan: () => unknown, message: RegExp][] = [
     () => planWiring([{ address: '10.1.0.2' }], []),
     /^Cannot use address "10\.1\.0\.2"/,
   ],
-  ['a length beyond the family', () => planWiring([{ address: '10.1.0.2/33' }], []), /^Cannot use address/],
+  [
+    'a length beyond the family',
+    () => planWiring([{ address: '10.1.0.2/33' }], []),
+    /^Cannot use address/,
+  ],
   [
     'a gateway of another family',
     () => planWiring([{ address: '10.1.0.2/24', gateway: 'fd00::1' }], []),
@@ -99,12 +113,17 @@ for (const [what, plan, message] of BAD) {
 }
 
 function isIpv4Mapped(address: string): boolean {
-  return encodeAddress(address).subarray(0, 12).equals(Buffer.from('00000000000000000000ffff', 'hex'));
+  return encodeAddress(address)
+    .subarray(0, 12)
+    .equals(Buffer.from('00000000000000000000ffff', 'hex'));
 }
 
 test('an IPv4-mapped address and one with a zone are refused', (t) => {
   for (const address of ['::ffff:10.0.0.1', '::ffff:a00:1', 'fe80::1%eth0']) {
-    t.throws(() => parseCidr('address', `${address}/96`), { instanceOf: CniError, message: /address/ });
+    t.throws(() => parseCidr('address', `${address}/96`), {
+      instanceOf: CniError,
+      message: /address/,
+    });
   }
 });
 
@@ -112,7 +131,8 @@ test('the network of a CIDR is the address with its host bits cleared', (t) => {
   fc.assert(
     fc.property(fc.ipV4(), fc.integer({ min: 0, max: 32 }), (address, length) => {
       const { network } = parseCidr('address', `${address}/${length}`);
-      const number = (text: string) => text.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
+      const number = (text: string) =>
+        text.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
       const size = 2 ** (32 - length);
       t.is(number(network), Math.floor(number(address) / size) * size);
     }),
@@ -142,7 +162,8 @@ test('a gateway comes before what leads through it, and no route twice', (t) => 
         const { podRoutes } = planWiring(ips, routes);
         const seen = new Set<string>();
         for (const { destination, gateway } of podRoutes) {
-          if (gateway !== undefined) t.true(seen.has(`${gateway}/32`), `${destination} via ${gateway}`);
+          if (gateway !== undefined)
+            t.true(seen.has(`${gateway}/32`), `${destination} via ${gateway}`);
           t.false(seen.has(destination));
           seen.add(destination);
         }

@@ -1,4 +1,5 @@
-// Which interfaces of a sandbox are ways out of it, of any kind: a kernel with all of them in one namespace is not to be had.
+// Which interfaces of a sandbox are ways out of it, of any kind: a kernel with all of them in one
+// namespace is not to be had.
 
 import test from 'ava';
 import type { CniResult } from '../../../../cni/types.ts';
@@ -7,7 +8,10 @@ import { findOtherWays } from '../../../../cni/wiring/ways.ts';
 import type { Link } from '../../../../helper/kernel/links.ts';
 
 const NETNS = '/run/netns/pod';
-/** Ids that the pod's namespace has given to the node's and to a third one, and the node's to the pod's. */
+/**
+ * Ids that the pod's namespace has given to the node's and to a third one, and the node's to the
+ * pod's.
+ */
 const [NODE_ID, THIRD_ID, POD_ID] = [0, 1, 5];
 
 function link(index: number, name: string, more: Partial<Link> = {}): Link {
@@ -44,8 +48,15 @@ function sessionWith(inPod: readonly Link[]): Session {
 const LO = link(1, 'lo', { loopback: true });
 const ETH0 = link(2, 'eth0', pairEnd('veth', 102, NODE_ID));
 
-/** A second interface, as the kernel describes it in the sandbox: the host's end, a reason, or nothing. */
-const CASES: readonly (readonly [what: string, link: Link, expected: string | RegExp | undefined])[] = [
+/**
+ * A second interface, as the kernel describes it in the sandbox: the host's end, a reason, or
+ * nothing.
+ */
+const CASES: readonly (readonly [
+  what: string,
+  link: Link,
+  expected: string | RegExp | undefined,
+])[] = [
   ['a pair with the node', link(3, 'v4if0', pairEnd('veth', 103, NODE_ID)), 'veth4a7e'],
   ['a netkit with the node', link(5, 'nk0', pairEnd('netkit', 105, NODE_ID)), 'netkit0'],
   [
@@ -59,22 +70,46 @@ const CASES: readonly (readonly [what: string, link: Link, expected: string | Re
     /^the other/,
   ],
   ['a pair within the sandbox', link(3, 'x', pairEnd('veth', 4)), undefined],
-  ['a virtual function of a network card', link(3, 'x'), /^it is a device of its own, whose packets/],
+  [
+    'a virtual function of a network card',
+    link(3, 'x'),
+    /^it is a device of its own, whose packets/,
+  ],
   [
     'macvlan',
     link(3, 'x', { kind: 'macvlan', linkIndex: 2, linkNetnsId: NODE_ID }),
     /^it is of kind macvlan/,
   ],
-  ['ipvlan', link(3, 'x', { kind: 'ipvlan', linkIndex: 2, linkNetnsId: NODE_ID }), /^it is of kind ipvlan/],
-  ['a VLAN of the node', link(3, 'x', { kind: 'vlan', linkIndex: 2, linkNetnsId: NODE_ID }), /of kind vlan/],
-  ['a tunnel that was made on the node', link(3, 'x', { kind: 'vxlan', linkNetnsId: NODE_ID }), /kind vxlan/],
+  [
+    'ipvlan',
+    link(3, 'x', { kind: 'ipvlan', linkIndex: 2, linkNetnsId: NODE_ID }),
+    /^it is of kind ipvlan/,
+  ],
+  [
+    'a VLAN of the node',
+    link(3, 'x', { kind: 'vlan', linkIndex: 2, linkNetnsId: NODE_ID }),
+    /of kind vlan/,
+  ],
+  [
+    'a tunnel that was made on the node',
+    link(3, 'x', { kind: 'vxlan', linkNetnsId: NODE_ID }),
+    /kind vxlan/,
+  ],
   ['a tap that a process reads', link(3, 'x', { kind: 'tun' }), /^it is of kind tun/],
   ['WireGuard', link(3, 'x', { kind: 'wireguard' }), /^it is of kind wireguard/],
   ['a port of Open vSwitch', link(3, 'x', { kind: 'openvswitch' }), /^it is of kind openvswitch/],
-  ['macvlan on an interface of the sandbox', link(3, 'x', { kind: 'macvlan', linkIndex: 2 }), undefined],
+  [
+    'macvlan on an interface of the sandbox',
+    link(3, 'x', { kind: 'macvlan', linkIndex: 2 }),
+    undefined,
+  ],
   ['a VLAN on one', link(3, 'x', { kind: 'vlan', linkIndex: 2 }), undefined],
   ['a bridge in the sandbox', link(3, 'br0', { kind: 'bridge' }), undefined],
-  ['a tunnel that the kernel puts into each namespace', link(3, 'tunl0', { kind: 'ipip' }), undefined],
+  [
+    'a tunnel that the kernel puts into each namespace',
+    link(3, 'tunl0', { kind: 'ipip' }),
+    undefined,
+  ],
   ['dummy', link(3, 'x', { kind: 'dummy' }), undefined],
   ['a VRF, whose slaves are asked for themselves', link(3, 'x', { kind: 'vrf' }), undefined],
 ];
@@ -107,7 +142,12 @@ for (const [what, second, expected] of CASES) {
 }
 
 test('of a second attachment, and in CHECK, only what the list names in this sandbox is taken', async (t) => {
-  const session = sessionWith([LO, ETH0, link(3, 'net1', pairEnd('veth', 103, NODE_ID)), link(6, 'vf0')]);
+  const session = sessionWith([
+    LO,
+    ETH0,
+    link(3, 'net1', pairEnd('veth', 103, NODE_ID)),
+    link(6, 'vf0'),
+  ]);
   const namesOf = async (...call: [string, CniResult, 'add' | 'check']): Promise<string[]> => {
     const { pairs, unheld } = await findOtherWays(session, ...call);
     return [...pairs.map(({ pod }) => pod.name), ...unheld.map(({ podInterface }) => podInterface)];
@@ -118,7 +158,9 @@ test('of a second attachment, and in CHECK, only what the list names in this san
   t.deepEqual(await namesOf('eth0', listing('eth0', 'net1'), 'check'), ['net1']);
   t.deepEqual(await namesOf('eth0', listing('eth0'), 'add'), ['net1', 'vf0']);
   // Without any sandbox, names are the pod's; with one, those without are the node's.
-  t.deepEqual(await namesOf('net1', { interfaces: [{ name: 'net1' }, { name: 'vf0' }] }, 'add'), ['vf0']);
+  t.deepEqual(await namesOf('net1', { interfaces: [{ name: 'net1' }, { name: 'vf0' }] }, 'add'), [
+    'vf0',
+  ]);
   const mixed = [
     { name: 'net1', sandbox: NETNS },
     { name: 'eth0' },

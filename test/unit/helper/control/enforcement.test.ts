@@ -5,13 +5,25 @@ import { KernelError } from '../../../../helper/wire/errors.ts';
 import { Enforcement, type LoggingNode } from '../../../../helper/control/enforcement.ts';
 import type { Observed, Step } from '../../../../helper/shaping/plan.ts';
 
-const DEVICES = Array.from({ length: 50 }, (_, index) => ({ ifindex: index + 2, name: `dev${index + 2}` }));
-const OBSERVED = { devices: new Map(DEVICES.map((each) => [each.ifindex, each])) } as unknown as Observed;
-const LEAVES = DEVICES.map(({ ifindex }): Step => ({ kind: 'set-leaf', ifindex, parent: 0x7070_0001 }));
+const DEVICES = Array.from({ length: 50 }, (_, index) => ({
+  ifindex: index + 2,
+  name: `dev${index + 2}`,
+}));
+const OBSERVED = {
+  devices: new Map(DEVICES.map((each) => [each.ifindex, each])),
+} as unknown as Observed;
+const LEAVES = DEVICES.map(({ ifindex }): Step => ({
+  kind: 'set-leaf',
+  ifindex,
+  parent: 0x7070_0001,
+}));
 const ROOTS = DEVICES.map(({ ifindex }): Step => ({ kind: 'set-root', ifindex, qdisc: 'fq' }));
 const MQ: Step = { kind: 'set-root', ifindex: 2, qdisc: 'mq' };
 
-/** How net/sched/sch_api.c refuses: qdisc_create for a kind that it does not have, tc_modify_qdisc for a parent that is gone. */
+/**
+ * How net/sched/sch_api.c refuses: qdisc_create for a kind that it does not have, tc_modify_qdisc
+ * for a parent that is gone.
+ */
 const UNKNOWN_KIND = 'Specified qdisc kind is unknown';
 const NO_PARENT = 'Failed to find specified qdisc';
 
@@ -50,7 +62,8 @@ for (const [what, steps] of [
       t.deepEqual(
         await failures(kernel, [MQ, ...steps]),
         DEVICES.map(
-          ({ name }) => `Cannot hold packets on ${name}: this kernel has no sch_fq (ENOENT: ${UNKNOWN_KIND})`,
+          ({ name }) =>
+            `Cannot hold packets on ${name}: this kernel has no sch_fq (ENOENT: ${UNKNOWN_KIND})`,
         ),
       );
       // It may have been loaded since.

@@ -31,7 +31,9 @@ test('many devices are looked at a few times only, and nothing is lost', async (
 test('a qdisc is looked at when whoever changes it has had time to finish, a device at once', async (t) => {
   const looks: [number, Changed][] = [];
   const startMs = performance.now();
-  const follower = new Follower(async (changed) => void looks.push([performance.now() - startMs, changed]));
+  const follower = new Follower(
+    async (changed) => void looks.push([performance.now() - startMs, changed]),
+  );
   follower.hear({ kind: 'qdisc', ifindex: 1 });
   follower.hear({ kind: 'qdisc', ifindex: 2 });
   follower.hear({ kind: 'link', ifindex: 2 });

@@ -3,7 +3,10 @@ import { FqWatch } from '../../../../helper/control/fq-watch.ts';
 import type { Attempt } from '../../../../helper/wire/kernel-features.ts';
 import { Judgement } from '../../../../helper/shaping/judgement.ts';
 
-const MISSING: Attempt = { there: false, why: 'cannot put qdisc "fq": ENOENT; absent: no module sch_fq' };
+const MISSING: Attempt = {
+  there: false,
+  why: 'cannot put qdisc "fq": ENOENT; absent: no module sch_fq',
+};
 const THERE: Attempt = { there: true, why: '' };
 
 test('a kernel without fq is told of with the remedy, and tried again until it has it', async (t) => {

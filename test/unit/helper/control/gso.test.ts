@@ -6,14 +6,19 @@ import type { GsoLimits, LimitedGso } from '../../../../helper/shaping/records.t
 
 const MTU = 1500;
 
-/** What an interface may have: the default, less, and BIG TCP, of kernels with and without a limit of its own for IPv4. */
+/**
+ * What an interface may have: the default, less, and BIG TCP, of kernels with and without a limit
+ * of its own for IPv4.
+ */
 const interfaces: fc.Arbitrary<GsoLimits> = fc
   .record({
     gsoMaxSizeBytes: fc.constantFrom(1500, 30_000, 65_536, 196_608, 524_280),
     gsoMaxSegs: fc.constantFrom(1, 20, 65_535),
     ipv4: fc.constantFrom(undefined, 1500, 65_536),
   })
-  .map(({ ipv4, ...limits }) => (ipv4 === undefined ? limits : { ...limits, gsoIpv4MaxSizeBytes: ipv4 }));
+  .map(({ ipv4, ...limits }) =>
+    ipv4 === undefined ? limits : { ...limits, gsoIpv4MaxSizeBytes: ipv4 },
+  );
 
 const rates = fc.constantFrom(undefined, 1_000, 1_000_000, 10_000_000, 100_000_000, 10_000_000_000);
 
@@ -24,7 +29,12 @@ function after(
 ): { readonly found: GsoLimits; readonly gso: LimitedGso | undefined } {
   let state: { found: GsoLimits; gso: LimitedGso | undefined } = { found, gso: undefined };
   for (const rate of caps) {
-    const { write, gso } = gsoChange(state.found, MTU, { gso: state.gso, formerRate: undefined }, rate);
+    const { write, gso } = gsoChange(
+      state.found,
+      MTU,
+      { gso: state.gso, formerRate: undefined },
+      rate,
+    );
     state = { found: write ?? state.found, gso };
   }
   return state;
@@ -34,7 +44,9 @@ test('whatever caps come, nothing is raised above what was there, and all of it 
   fc.assert(
     fc.property(interfaces, fc.array(rates, { maxLength: 4 }), (before, caps) => {
       const { found } = after(before, caps);
-      t.true(found.gsoMaxSizeBytes <= before.gsoMaxSizeBytes && found.gsoMaxSegs <= before.gsoMaxSegs);
+      t.true(
+        found.gsoMaxSizeBytes <= before.gsoMaxSizeBytes && found.gsoMaxSegs <= before.gsoMaxSegs,
+      );
       t.true((found.gsoIpv4MaxSizeBytes ?? 0) <= (before.gsoIpv4MaxSizeBytes ?? 0));
       t.deepEqual(after(before, [...caps, undefined]), { found: before, gso: undefined });
       const rate = caps.at(-1);
@@ -55,7 +67,9 @@ test('what somebody sets later is kept, and is what comes back from then on', (t
 test('a record that says nothing stands for the default, if what it must have set is there', (t) => {
   const formerRate = 10_000_000;
   const limited = gsoLimitOf(formerRate, MTU);
-  t.deepEqual(gsoChange(limited, MTU, { gso: undefined, formerRate }, undefined), { write: UNLIMITED_GSO });
+  t.deepEqual(gsoChange(limited, MTU, { gso: undefined, formerRate }, undefined), {
+    write: UNLIMITED_GSO,
+  });
   const another = { gsoMaxSizeBytes: 9000, gsoMaxSegs: 3 };
   t.deepEqual(gsoChange(another, MTU, { gso: undefined, formerRate }, undefined), {});
 });

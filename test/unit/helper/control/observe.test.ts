@@ -1,8 +1,13 @@
-// What is read of the maps, and how: a datapath that tells what it is asked for, in place of the kernel.
+// What is read of the maps, and how: a datapath that tells what it is asked for, in place of the
+// kernel.
 
 import test from 'ava';
 import type { Datapath } from '../../../../helper/control/datapath.ts';
-import { routingEntries, routingKeyOf, type RoutingEntry } from '../../../../helper/shaping/host-routing.ts';
+import {
+  routingEntries,
+  routingKeyOf,
+  type RoutingEntry,
+} from '../../../../helper/shaping/host-routing.ts';
 import { observeMaps } from '../../../../helper/control/observe.ts';
 import { planMaps, type Desired } from '../../../../helper/shaping/plan.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
@@ -20,7 +25,11 @@ const DESIRED: Desired = {
 };
 
 /** Maps with these entries of host routing and nothing else, which count what is asked of them. */
-function mapsWith(entries: readonly RoutingEntry[]): { datapath: Datapath; lookups: number; walks: number } {
+function mapsWith(entries: readonly RoutingEntry[]): {
+  datapath: Datapath;
+  lookups: number;
+  walks: number;
+} {
   const values = new Map(entries.map((entry) => [routingKeyOf(entry), entry.value]));
   const maps = {
     ...{ lookups: 0, walks: 0 },
@@ -47,7 +56,10 @@ function mapsWith(entries: readonly RoutingEntry[]): { datapath: Datapath; looku
 
 test('entries of a few pods are looked up, and no map is gone through', (t) => {
   const [lost, ...kept] = routingEntries(ROUTED);
-  const maps = mapsWith([...kept, ...routingEntries({ ...ROUTED, hostInterfaceIndex: 8 }).slice(0, 1)]);
+  const maps = mapsWith([
+    ...kept,
+    ...routingEntries({ ...ROUTED, hostInterfaceIndex: 8 }).slice(0, 1),
+  ]);
   const observed = observeMaps(maps.datapath, DESIRED, [7]);
   t.deepEqual(observed.routing, kept);
   t.like(maps, { lookups: 3, walks: 0 });

@@ -16,7 +16,9 @@ test('operations run one at a time, in the order of the calls, past those that f
     if (name === 'b') throw new Error(name);
     return name;
   };
-  const results = await Promise.allSettled(['a', 'b', 'c'].map((name) => turns.run(operation(name))));
+  const results = await Promise.allSettled(
+    ['a', 'b', 'c'].map((name) => turns.run(operation(name))),
+  );
   t.deepEqual(done, ['a', 'b', 'c']);
   t.deepEqual(
     results.map(({ status }) => status),
@@ -29,7 +31,8 @@ test('what is asked for while one of many runs, and keeps the thread, goes befor
   const done: string[] = [];
   // Asked for by something that the event loop has to see first, as it does a request on a socket.
   setImmediate(() => void turns.run(async () => void done.push('asked')));
-  for (const name of ['first', 'second', 'third']) await turns.runOneOfMany(async () => void done.push(name));
+  for (const name of ['first', 'second', 'third'])
+    await turns.runOneOfMany(async () => void done.push(name));
   t.true(done.indexOf('asked') < 2, done.join(' '));
   t.deepEqual(
     done.filter((name) => name !== 'asked'),

@@ -4,7 +4,12 @@ import test, { type ExecutionContext } from 'ava';
 import { ShapingError } from '../../../../helper/shaping/failure.ts';
 import type { Wish } from '../../../../helper/shaping/records.ts';
 import { WishFiles } from '../../../../helper/control/wish-files.ts';
-import { describeWish, fulfil, Wishes, type Fulfilment } from '../../../../helper/control/wishes.ts';
+import {
+  describeWish,
+  fulfil,
+  Wishes,
+  type Fulfilment,
+} from '../../../../helper/control/wishes.ts';
 import { temporaryDirectory } from '../../../kit/fake-helper.ts';
 
 function wishOf(at: number, more: Partial<Wish> = {}): Wish {
@@ -69,7 +74,9 @@ for (const [more, text] of TEXTS) {
 }
 
 test('what can be put in force is, in one round', async (t) => {
-  const { wishes, tried, log, fulfilment, directory } = makeScene(t, 40, (wish, all) => all.remove(wish));
+  const { wishes, tried, log, fulfilment, directory } = makeScene(t, 40, (wish, all) =>
+    all.remove(wish),
+  );
   await fulfil(wishes, fulfilment);
   t.is(tried.length, 40);
   t.deepEqual(wishes.all, []);
@@ -101,7 +108,8 @@ test('nothing is tried while it is known that every cap is refused', async (t) =
 
 test('the wish of a pod that is gone is dropped, whatever is refused', async (t) => {
   const { wishes, files, log, fulfilment } = makeScene(t, 2);
-  const isAlive = ({ containerId }: Wish): Promise<boolean> => Promise.resolve(containerId === 'c001');
+  const isAlive = ({ containerId }: Wish): Promise<boolean> =>
+    Promise.resolve(containerId === 'c001');
   await fulfil(wishes, { ...fulfilment, isAlive, refusal: 'no sch_fq' });
   t.deepEqual([...files.read().records.keys()], ['c001:eth0']);
   t.deepEqual(log, ['The pod of veth0 is gone: forgetting c000/eth0, which had no cap yet']);

@@ -8,7 +8,10 @@ test('parseCpuList reads single numbers and ranges', (t) => {
 
 test('parseCpuList refuses what is no list', (t) => {
   for (const text of ['', '0-', 'all', '0,,1', '-1']) {
-    t.throws(() => parseCpuList(text), { instanceOf: RangeError, message: /Cannot read the list of CPUs/ });
+    t.throws(() => parseCpuList(text), {
+      instanceOf: RangeError,
+      message: /Cannot read the list of CPUs/,
+    });
   }
 });
 

@@ -121,7 +121,10 @@ test('RtSocket goes on after a request that was refused', async (t) => {
   const rt = new RtSocket(transport);
   const bad = rt.execute(request('bad'));
   const good = rt.execute(request('good'));
-  const error = await t.throwsAsync(bad, { instanceOf: KernelError, message: 'Cannot ask for bad: ENODEV' });
+  const error = await t.throwsAsync(bad, {
+    instanceOf: KernelError,
+    message: 'Cannot ask for bad: ENODEV',
+  });
   t.is(error?.errno, 'ENODEV');
   await good;
 });
@@ -203,8 +206,12 @@ test('RtSocket believes the kernel alone', async (t) => {
 });
 
 test('RtSocket rejects a truncated answer', async (t) => {
-  const transport = new FakeTransport((kernel) => kernel.emit('truncatedMessage', Buffer.alloc(9), KERNEL));
-  await t.throwsAsync(new RtSocket(transport).dump(request('list'), utf8), { message: /EMSGSIZE .*9 bytes/ });
+  const transport = new FakeTransport((kernel) =>
+    kernel.emit('truncatedMessage', Buffer.alloc(9), KERNEL),
+  );
+  await t.throwsAsync(new RtSocket(transport).dump(request('list'), utf8), {
+    message: /EMSGSIZE .*9 bytes/,
+  });
 });
 
 test('RtSocket rejects an answer that is no netlink message', async (t) => {

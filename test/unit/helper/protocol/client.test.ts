@@ -43,7 +43,9 @@ test('a result, in one piece and byte by byte', async (t) => {
   t.deepEqual(await attach(whole.socketPath), { degraded: [], held: [], notices: [] });
   t.deepEqual(whole.requests, [{ version: 2, method: 'attach', params: PARAMS }]);
   const slow = await startFakeHelper(t, (_, connection) => {
-    const bytes = Buffer.from('{"version":2,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n');
+    const bytes = Buffer.from(
+      '{"version":2,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n',
+    );
     const send = (index: number): void => {
       if (index === bytes.length) return;
       connection.write(bytes.subarray(index, index + 1), () => setImmediate(send, index + 1));
@@ -123,9 +125,19 @@ const BAD: readonly [what: string, script: Script, code: number, message: RegExp
     101,
     /^Cannot understand the helper at .*not JSON/,
   ],
-  ['answers no object', answers('[]\n'), 101, /^Cannot understand the helper at .*: it answered \[\]$/],
+  [
+    'answers no object',
+    answers('[]\n'),
+    101,
+    /^Cannot understand the helper at .*: it answered \[\]$/,
+  ],
   ['answers without a result', answers('{"version":2}\n'), 101, /it answered \{"version":2\}$/],
-  ['answers another result', answers('{"version":2,"result":{"degraded":[7]}}\n'), 101, /it answered/],
+  [
+    'answers another result',
+    answers('{"version":2,"result":{"degraded":[7]}}\n'),
+    101,
+    /it answered/,
+  ],
   ['answers too much', answers(`"${'x'.repeat(70_000)}"\n`), 101, /longer than 65536 bytes/],
   [
     'is older',
@@ -187,6 +199,8 @@ for (const [code, expected] of Object.entries(CODES)) {
 test('a request beyond the limit is not sent', async (t) => {
   const helper = await startFakeHelper(t);
   const network = 'x'.repeat(70_000);
-  await t.throwsAsync(attach(helper.socketPath, 100, { ...PARAMS, network }), { instanceOf: RangeError });
+  await t.throwsAsync(attach(helper.socketPath, 100, { ...PARAMS, network }), {
+    instanceOf: RangeError,
+  });
   t.deepEqual(helper.requests, []);
 });

@@ -56,7 +56,10 @@ test('what is left out is counted', (t) => {
   t.deepEqual(cut.removed[0], removed[0]);
   t.is(cut.removed.length + (cut.moreRemoved ?? 0), 10_000);
 
-  const exits = cutToFit<{ exits: object[]; moreExits: number }>({ exits: removed, moreExits: 5 }, 1000);
+  const exits = cutToFit<{ exits: object[]; moreExits: number }>(
+    { exits: removed, moreExits: 5 },
+    1000,
+  );
   t.is(exits.exits.length + exits.moreExits, 10_005);
 
   const again = cutToFit({ problems: [...names.slice(0, 300), 'and 9700 more'] }, 1000).problems;

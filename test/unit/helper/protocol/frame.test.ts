@@ -1,13 +1,19 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { encodeLine, FrameError, LineReader, MAX_MESSAGE_BYTES } from '../../../../helper/protocol/frame.ts';
+import {
+  encodeLine,
+  FrameError,
+  LineReader,
+  MAX_MESSAGE_BYTES,
+} from '../../../../helper/protocol/frame.ts';
 
 function readAll(chunks: readonly Buffer[]): unknown[] {
   const reader = new LineReader();
   const messages: unknown[] = [];
   for (const chunk of chunks) {
     reader.push(chunk);
-    for (let message = reader.next(); message !== undefined; message = reader.next()) messages.push(message);
+    for (let message = reader.next(); message !== undefined; message = reader.next())
+      messages.push(message);
   }
   return messages;
 }
@@ -31,7 +37,9 @@ test('LineReader gives the same messages however the stream is split', (t) => {
 test('encodeLine refuses a message over the limit and takes one at it', (t) => {
   const overhead = encodeLine('').length;
   t.is(encodeLine('x'.repeat(MAX_MESSAGE_BYTES - overhead)).length, MAX_MESSAGE_BYTES);
-  t.throws(() => encodeLine('x'.repeat(MAX_MESSAGE_BYTES - overhead + 1)), { instanceOf: RangeError });
+  t.throws(() => encodeLine('x'.repeat(MAX_MESSAGE_BYTES - overhead + 1)), {
+    instanceOf: RangeError,
+  });
 });
 
 test('LineReader takes the largest message and refuses an endless line before it ends', (t) => {
@@ -43,7 +51,9 @@ test('LineReader takes the largest message and refuses an endless line before it
 });
 
 test('LineReader refuses what is not JSON, naming it', (t) => {
-  const error = t.throws(() => new LineReader().push(Buffer.from('hello\n')), { instanceOf: FrameError });
+  const error = t.throws(() => new LineReader().push(Buffer.from('hello\n')), {
+    instanceOf: FrameError,
+  });
   t.regex(error.message, /hello/);
 });
 

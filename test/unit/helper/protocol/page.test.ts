@@ -10,7 +10,9 @@ test('a page fits into one message, and is as long as it can be', (t) => {
       const page = fitting(items);
       t.true(page.length > 0);
       t.deepEqual(page, items.slice(0, page.length));
-      t.notThrows(() => encodeLine({ version: 1, result: { attachments: page, next: 'x'.repeat(300) } }));
+      t.notThrows(() =>
+        encodeLine({ version: 1, result: { attachments: page, next: 'x'.repeat(300) } }),
+      );
       const next = items[page.length];
       if (next === undefined) return;
       t.throws(() => encodeLine({ attachments: [...page, next, 'x'.repeat(1024)] }), {

@@ -2,7 +2,10 @@ import test from 'ava';
 import fc from 'fast-check';
 import { printable } from '../../../../helper/protocol/printable.ts';
 
-/** Characters by number, so that this file has none of them; the escapes are those of RFC 8259, section 7. */
+/**
+ * Characters by number, so that this file has none of them; the escapes are those of RFC 8259,
+ * section 7.
+ */
 const ESCAPES: readonly (readonly [name: string, codePoint: number, escape: string])[] = [
   ['NUL', 0x00, '\\u0000'],
   ['escape', 0x1b, '\\u001b'],
@@ -29,7 +32,8 @@ for (const [name, codePoint, escape] of ESCAPES) {
 }
 
 test('printable leaves what can be read as it is, in any script', (t) => {
-  for (const text of ['', 'eth0', 'C:\\path "x"', 'ü é 日本語 العربية 🙂 a b']) t.is(printable(text), text);
+  for (const text of ['', 'eth0', 'C:\\path "x"', 'ü é 日本語 العربية 🙂 a b'])
+    t.is(printable(text), text);
 });
 
 test('escaping twice changes nothing, and JSON keeps its value', (t) => {

@@ -2,7 +2,14 @@ import test from 'ava';
 import { checkProbeItems } from '../../../../helper/protocol/probe-items.ts';
 import { ShapeError } from '../../../../helper/protocol/validate.ts';
 
-const ITEM = { name: 'tcx', ok: true, there: true, found: 'works', neededFor: 'to x', withoutIt: 'y' };
+const ITEM = {
+  name: 'tcx',
+  ok: true,
+  there: true,
+  found: 'works',
+  neededFor: 'to x',
+  withoutIt: 'y',
+};
 
 test('items of probe are taken as README.md has them', (t) => {
   const lacking = { ...ITEM, there: false, remedy: 'z' };

@@ -19,7 +19,10 @@ test('parseRequest takes a whole attach request', (t) => {
 });
 
 test('parseRequest drops fields that the protocol does not know', (t) => {
-  const { params } = parseRequest({ method: 'detach', params: { containerId: 'a', ifname: 'b', other: 1 } });
+  const { params } = parseRequest({
+    method: 'detach',
+    params: { containerId: 'a', ifname: 'b', other: 1 },
+  });
   t.deepEqual(params, { containerId: 'a', ifname: 'b' });
 });
 
@@ -83,13 +86,20 @@ const bad: readonly [string, object, RegExp][] = [
   ],
   [
     'a negative burst',
-    { method: 'attach', params: { ...attach, caps: { egress: { rateBitsPerSec: 1000, burstBits: -1 } } } },
+    {
+      method: 'attach',
+      params: { ...attach, caps: { egress: { rateBitsPerSec: 1000, burstBits: -1 } } },
+    },
     /burstBits.*-1/,
   ],
   ['a set of no direction', setOf({}, 'both'), /"direction".*"both"/],
   ['a set without changes', setOf(undefined), /"changes".*nothing/],
   ['a set of something else', setOf({ rate: 5000 }), /"changes".*rateBitsPerSec.*"rate"/],
-  ['a set to a rate below 1 kbit/s', setOf({ rateBitsPerSec: 999 }), /rateBitsPerSec.*from 1000.*999/],
+  [
+    'a set to a rate below 1 kbit/s',
+    setOf({ rateBitsPerSec: 999 }),
+    /rateBitsPerSec.*from 1000.*999/,
+  ],
   ['a set to a rate above 1 Pbit/s', setOf({ rateBitsPerSec: 1e15 + 1 }), /rateBitsPerSec/],
   ['a set to no number', setOf({ rateBitsPerSec: NaN }), /rateBitsPerSec/],
   ['a set to a negative burst', setOf({ burstBits: -1 }), /burstBits.*-1/],
@@ -111,9 +121,21 @@ const NET1 = { podInterface: 'net1', reason: 'it is of kind macvlan' };
 const besides: readonly (readonly [what: string, more: object, pattern: RegExp])[] = [
   ['an empty list of pairs', { beside: [] }, /"beside".*1 to 64/],
   ['65 pairs', { beside: Array.from({ length: 65 }, () => PAIR) }, /"beside"/],
-  ['a pair without an index', { beside: [{ ...PAIR, hostInterfaceIndex: 0 }] }, /"hostInterfaceIndex"/],
-  ['a pair whose end has no name', { beside: [{ ...PAIR, podInterface: 'a b' }] }, /"podInterface"/],
-  ['two pairs of one name', { beside: [PAIR, { ...PAIR, hostInterfaceIndex: 8 }] }, /different names/],
+  [
+    'a pair without an index',
+    { beside: [{ ...PAIR, hostInterfaceIndex: 0 }] },
+    /"hostInterfaceIndex"/,
+  ],
+  [
+    'a pair whose end has no name',
+    { beside: [{ ...PAIR, podInterface: 'a b' }] },
+    /"podInterface"/,
+  ],
+  [
+    'two pairs of one name',
+    { beside: [PAIR, { ...PAIR, hostInterfaceIndex: 8 }] },
+    /different names/,
+  ],
   [
     'a pair with addresses that are none',
     { beside: [{ ...PAIR, hostRouting: { addresses: ['x'] } }] },
@@ -139,15 +161,26 @@ test('parseRequest takes further interfaces of a pod, of attach and check, and l
     { ...PAIR, podInterface: 'net2' },
   ];
   for (const method of ['attach', 'check']) {
-    const params = { ...attach, beside: beside.map((pair) => ({ ...pair, more: 1 })), unheld: [NET1] };
+    const params = {
+      ...attach,
+      beside: beside.map((pair) => ({ ...pair, more: 1 })),
+      unheld: [NET1],
+    };
     t.like(parseRequest({ method, params }), { method, params: { beside, unheld: [NET1] } });
   }
 });
 
 test('parseRequest takes the names of a pod, and cuts and escapes what cannot be one', (t) => {
-  const pod = { podNamespace: 'default', podName: 'web-0', podUid: '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11' };
+  const pod = {
+    podNamespace: 'default',
+    podName: 'web-0',
+    podUid: '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11',
+  };
   for (const method of ['attach', 'check'])
-    t.deepEqual(parseRequest({ method, params: { ...attach, ...pod } }).params, { ...attach, ...pod });
+    t.deepEqual(parseRequest({ method, params: { ...attach, ...pod } }).params, {
+      ...attach,
+      ...pod,
+    });
   const odd = { podNamespace: 'n'.repeat(64), podName: 'a\n\u001b', podUid: 7 };
   t.deepEqual(parseRequest({ method: 'attach', params: { ...attach, ...odd } }).params, {
     ...{ ...attach, podNamespace: `${'n'.repeat(62)}…`, podName: String.raw`a\n\u001b` },
@@ -167,13 +200,18 @@ for (const [what, codePoint] of controls) {
   test(`parseRequest refuses a sandbox and an algorithm with ${what}`, (t) => {
     for (const field of ['sandbox', 'congestionControl']) {
       const params = { ...attach, [field]: `/run/x${String.fromCodePoint(codePoint)}y` };
-      const error = t.throws(() => parseRequest({ method: 'attach', params }), { instanceOf: ShapeError });
+      const error = t.throws(() => parseRequest({ method: 'attach', params }), {
+        instanceOf: ShapeError,
+      });
       t.regex(error.message, new RegExp(`^"${field}"`));
     }
   });
 }
 
-/** PATH_MAX and TCP_CA_NAME_MAX count a NUL; a record is a file whose name is at most NAME_MAX bytes. */
+/**
+ * PATH_MAX and TCP_CA_NAME_MAX count a NUL; a record is a file whose name is at most NAME_MAX
+ * bytes.
+ */
 const limits: readonly (readonly [field: string, longest: string])[] = [
   ['sandbox', `/${'x'.repeat(4094)}`],
   ['congestionControl', 'x'.repeat(15)],
@@ -183,14 +221,22 @@ const limits: readonly (readonly [field: string, longest: string])[] = [
 
 for (const [field, longest] of limits) {
   test(`parseRequest takes a ${field} of ${longest.length} characters and refuses a longer one`, (t) => {
-    const withValue = (value: string) => ({ method: 'attach', params: { ...attach, [field]: value } });
+    const withValue = (value: string) => ({
+      method: 'attach',
+      params: { ...attach, [field]: value },
+    });
     t.notThrows(() => parseRequest(withValue(longest)));
-    const error = t.throws(() => parseRequest(withValue(`${longest}x`)), { instanceOf: ShapeError });
+    const error = t.throws(() => parseRequest(withValue(`${longest}x`)), {
+      instanceOf: ShapeError,
+    });
     t.true(error.message.length < 250, error.message);
   });
 }
 
-/** dev_valid_name() of net/core/dev.c goes by bytes: 0xa0 is a blank to it, also inside a character of UTF-8. */
+/**
+ * dev_valid_name() of net/core/dev.c goes by bytes: 0xa0 is a blank to it, also inside a character
+ * of UTF-8.
+ */
 const interfaceNames: readonly (readonly [name: string, isValid: boolean])[] = [
   [`a${String.fromCodePoint(0x1b)}[31m`, true],
   [String.fromCodePoint(0x7f), true],
@@ -225,7 +271,11 @@ const places: readonly ((value: unknown) => unknown)[] = [
   (value) => ({ version: 2, method: 'detach', params: { containerId: value, ifname: 'eth0' } }),
   (value) => ({ version: 2, method: 'attach', params: { ...attach, caps: { egress: value } } }),
   (value) => ({ version: 2, method: 'attach', params: { ...attach, exempt: [value] } }),
-  (value) => ({ version: 2, method: 'attach', params: { ...attach, hostRouting: { addresses: [value] } } }),
+  (value) => ({
+    version: 2,
+    method: 'attach',
+    params: { ...attach, hostRouting: { addresses: [value] } },
+  }),
   (value) => ({ version: 2, method: 'gc', params: { network: 'n', valid: [value] } }),
   (value) => ({ version: 2, method: 'gc', params: { network: 'n', valid: [], from: value } }),
   (value) => setOf(value),
@@ -257,7 +307,11 @@ for (const depth of [100, 1000, 10_000, 100_000]) {
 }
 
 test('no message of an error is long, whatever came', (t) => {
-  const long = ['x'.repeat(60_000), Array.from({ length: 20_000 }, () => 1), { ['k'.repeat(60_000)]: 1 }];
+  const long = [
+    'x'.repeat(60_000),
+    Array.from({ length: 20_000 }, () => 1),
+    { ['k'.repeat(60_000)]: 1 },
+  ];
   const messages = places.flatMap((place) => long.map(place));
   // Where a page ends is compared and nothing else: any text will do.
   const refused = messages.filter((message) => !JSON.stringify(message).includes('"from":"xxx'));

@@ -18,7 +18,12 @@ test('an id is free and in range', (t) => {
       fc.option(ids, { nil: undefined }),
       (inUse, previous) => {
         const id = nextAggregateId(new Set(inUse), previous);
-        t.true(id !== undefined && id >= AGGREGATE_ID_MIN && id <= AGGREGATE_ID_MAX && !inUse.includes(id));
+        t.true(
+          id !== undefined &&
+            id >= AGGREGATE_ID_MIN &&
+            id <= AGGREGATE_ID_MAX &&
+            !inUse.includes(id),
+        );
       },
     ),
   );
@@ -26,34 +31,44 @@ test('an id is free and in range', (t) => {
 
 test('a freed id comes back only after half a page of others had their turn', (t) => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 0, max: 499 }), (count, chosen) => {
-      const inUse = new Set<number>();
-      let previous: number | undefined;
-      const take = (): number => {
-        previous = nextAggregateId(inUse, previous)!;
-        inUse.add(previous);
-        return previous;
-      };
-      const taken = Array.from({ length: count }, take);
-      // One pod after the other goes and another comes in its place.
-      const freed = taken[chosen % count]!;
-      inUse.delete(freed);
-      for (let others = 0; others < AGGREGATES_PER_PAGE / 2 - 1; others += 1) {
-        const id = take();
-        t.not(id, freed);
-        inUse.delete(id);
-      }
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 500 }),
+      fc.integer({ min: 0, max: 499 }),
+      (count, chosen) => {
+        const inUse = new Set<number>();
+        let previous: number | undefined;
+        const take = (): number => {
+          previous = nextAggregateId(inUse, previous)!;
+          inUse.add(previous);
+          return previous;
+        };
+        const taken = Array.from({ length: count }, take);
+        // One pod after the other goes and another comes in its place.
+        const freed = taken[chosen % count]!;
+        inUse.delete(freed);
+        for (let others = 0; others < AGGREGATES_PER_PAGE / 2 - 1; others += 1) {
+          const id = take();
+          t.not(id, freed);
+          inUse.delete(id);
+        }
+      },
+    ),
   );
 });
 
 test('ids stand in as few pages as leave half a page free', (t) => {
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: 4000 }), fc.option(ids, { nil: undefined }), (count, previous) => {
-      const inUse = new Set(Array.from({ length: count }, (_, index) => AGGREGATE_ID_MIN + index));
-      const page = aggregatePage(nextAggregateId(inUse, previous)!);
-      t.true(page < Math.ceil((count + AGGREGATES_PER_PAGE / 2) / AGGREGATES_PER_PAGE));
-    }),
+    fc.property(
+      fc.integer({ min: 0, max: 4000 }),
+      fc.option(ids, { nil: undefined }),
+      (count, previous) => {
+        const inUse = new Set(
+          Array.from({ length: count }, (_, index) => AGGREGATE_ID_MIN + index),
+        );
+        const page = aggregatePage(nextAggregateId(inUse, previous)!);
+        t.true(page < Math.ceil((count + AGGREGATES_PER_PAGE / 2) / AGGREGATES_PER_PAGE));
+      },
+    ),
   );
 });
 

@@ -1,7 +1,12 @@
-// The watch over the books, look by look: 2 s apart, in bytes per second of what vanishes and of what devices send.
+// The watch over the books, look by look: 2 s apart, in bytes per second of what vanishes and of
+// what devices send.
 
 import test from 'ava';
-import { BookWatch, type AggregateSample, type BookSample } from '../../../../helper/shaping/book-watch.ts';
+import {
+  BookWatch,
+  type AggregateSample,
+  type BookSample,
+} from '../../../../helper/shaping/book-watch.ts';
 
 const LOOK_MS = 2000;
 const ID = 4100;
@@ -31,7 +36,9 @@ class Node {
   readonly rates = new Map<number, number>();
   atMs = 1_000_000;
 
-  /** Goes on at a pace; returns for each look the devices by which something leaks, by aggregate. */
+  /**
+   * Goes on at a pace; returns for each look the devices by which something leaks, by aggregate.
+   */
   run(seconds: number, pace: Pace, lookMs = LOOK_MS): Record<number, readonly string[]>[] {
     const looks: Record<number, readonly string[]>[] = [];
     for (let ms = lookMs; ms <= seconds * 1000; ms += lookMs) {
@@ -95,7 +102,10 @@ class Node {
 }
 
 const QUIET: Pace = { pods: { [ID]: { settles: CAP } }, devices: { eth1: 0, leak0: 1000 } };
-const LEAK: Pace = { pods: { [ID]: { vanishes: 1.5 * CAP } }, devices: { eth1: 0, leak0: 1.5 * CAP } };
+const LEAK: Pace = {
+  pods: { [ID]: { vanishes: 1.5 * CAP } },
+  devices: { eth1: 0, leak0: 1.5 * CAP },
+};
 /** Ten times the cap into a firewall. */
 const DROP: Pace = { pods: { [ID]: { vanishes: 10 * CAP } }, devices: { eth1: 0, leak0: 1000 } };
 
@@ -173,7 +183,11 @@ interface Harmless {
 
 const HARMLESS: readonly Harmless[] = [
   { title: 'ten times the cap into a firewall', paces: [[120, DROP]] },
-  { title: 'the same from the first look of a helper on', node: () => new Node(), paces: [[120, DROP]] },
+  {
+    title: 'the same from the first look of a helper on',
+    node: () => new Node(),
+    paces: [[120, DROP]],
+  },
   {
     title: 'the same beside a device that always sends as much and more',
     node: () => {

@@ -22,9 +22,20 @@ const ROWS: readonly Row[] = [
     settled: [5, 320],
     vanished: [5, 390],
   },
-  // Datagrams of 8000 bytes in six fragments, which the node has put together: an exit whose MTU takes them.
-  { title: 'fragments put together', seen: [60, 80_940], settled: [10, 80_420], vanished: [50, 520] },
-  { title: 'packets cut in fragments', seen: [10, 80_420], settled: [60, 80_940], vanished: [0, 0] },
+  // Datagrams of 8000 bytes in six fragments, which the node has put together: an exit whose MTU
+  // takes them.
+  {
+    title: 'fragments put together',
+    seen: [60, 80_940],
+    settled: [10, 80_420],
+    vanished: [50, 520],
+  },
+  {
+    title: 'packets cut in fragments',
+    seen: [10, 80_420],
+    settled: [60, 80_940],
+    vanished: [0, 0],
+  },
   { title: 'copies', seen: [10, 15_140], settled: [20, 30_280], vanished: [0, 0] },
 ];
 

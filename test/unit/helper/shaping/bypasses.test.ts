@@ -13,7 +13,14 @@ const [UPLINK, BELOW, POD, IFB, OTHER] = [2, 3, 10, 20, 21];
 
 /** Holds its packets on a device below. */
 const EXIT: Exit = {
-  ...{ ifindex: UPLINK, name: 'bond0', kind: 'bond', role: 'uplink', holders: [BELOW], hasFrames: true },
+  ...{
+    ifindex: UPLINK,
+    name: 'bond0',
+    kind: 'bond',
+    role: 'uplink',
+    holders: [BELOW],
+    hasFrames: true,
+  },
 };
 
 const CAPPED: AttachmentRecord = {
@@ -30,13 +37,23 @@ const DESIRED: Desired = {
 function node(ifindex: number, own: Pick<ObservedExit, 'redirects' | 'xdp'>): Observed {
   const device = { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [], ...own };
   return {
-    ...{ devices: new Map([[ifindex, device]]), programs: new Map(), inFront: new Map(), pages: new Set() },
+    ...{
+      devices: new Map([[ifindex, device]]),
+      programs: new Map(),
+      inFront: new Map(),
+      pages: new Set(),
+    },
     ...{ configs: new Map(), hostInterfaces: new Map(), overheads: new Map(), routing: [] },
     ...{ exitRecords: [], goesOnInReceive: true, exemptions: new Map() },
   };
 }
 
-function told(device: number, hook: Redirect['hook'], ifindex: number, desired = DESIRED): string[] {
+function told(
+  device: number,
+  hook: Redirect['hook'],
+  ifindex: number,
+  desired = DESIRED,
+): string[] {
   const comesBack = ifindex === IFB;
   const redirect = { hook, type: 'u32', priority: 500, ifindex, name: `dev${ifindex}`, comesBack };
   const observed = node(device, { redirects: [redirect] });
@@ -44,7 +61,8 @@ function told(device: number, hook: Redirect['hook'], ifindex: number, desired =
 }
 
 test('what a pod sends may be redirected to an exit, which charges it, and nowhere else', (t) => {
-  const text = 'The filter "u32" (priority 500) on dev10 (ingress) redirects packets to dev21, past the cap';
+  const text =
+    'The filter "u32" (priority 500) on dev10 (ingress) redirects packets to dev21, past the cap';
   t.deepEqual(told(POD, 'ingress', OTHER), [text]);
   t.deepEqual(told(POD, 'ingress', IFB), [], 'it comes back');
   t.deepEqual(told(POD, 'ingress', BELOW).length, 1, 'below the program');
@@ -68,7 +86,9 @@ test('a detour through an ifb is known by the filter that leads there', (t) => {
     name: 'ifb0',
     comesBack: true,
   } as const;
-  const observed = node(POD, { redirects: [redirect, { ...redirect, ifindex: OTHER, comesBack: false }] });
+  const observed = node(POD, {
+    redirects: [redirect, { ...redirect, ifindex: OTHER, comesBack: false }],
+  });
   t.deepEqual(
     detourNotes({ desired: DESIRED, observed }, () => []).map(({ text }) => text),
     [

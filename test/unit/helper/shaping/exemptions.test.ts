@@ -18,7 +18,13 @@ function record(
   rest: Partial<AttachmentRecord> = {},
 ): AttachmentRecord {
   return {
-    ...{ containerId: 'c', ifname: 'eth0', network: 'pods', hostInterface: 'pod0', hostInterfaceIndex: 7 },
+    ...{
+      containerId: 'c',
+      ifname: 'eth0',
+      network: 'pods',
+      hostInterface: 'pod0',
+      hostInterfaceIndex: 7,
+    },
     ...{ sandbox: '/run/netns/x', caps: {}, egressAggregateId: 4096, ingressAggregateId: 4097 },
     ...(exempt === undefined ? {} : { exempt }),
     ...rest,
@@ -26,7 +32,10 @@ function record(
 }
 
 /** The map as replaceExemptions writes it. */
-function mapOf(former: ReadonlyMap<string, string>): { datapath: Datapath; map: Map<string, string> } {
+function mapOf(former: ReadonlyMap<string, string>): {
+  datapath: Datapath;
+  map: Map<string, string>;
+} {
   const map = new Map(former);
   const datapath = {
     writeExemptions: (entries: readonly [string, string][]) => {
@@ -51,7 +60,11 @@ test('an attachment is looked up in the lists that have something', (t) => {
 
 test('each aggregate of an attachment has its list, and overlapping prefixes stand side by side', (t) => {
   t.is(attachmentEntries(record(['10.0.0.0/8', '10.0.0.0/16'])).size, 4);
-  t.is(attachmentEntries(record(['10.0.0.0/8', '10.9.9.9/8'])).size, 2, 'one prefix, written in two ways');
+  t.is(
+    attachmentEntries(record(['10.0.0.0/8', '10.9.9.9/8'])).size,
+    2,
+    'one prefix, written in two ways',
+  );
   t.is(attachmentEntries(record(undefined)).size, 0);
   t.deepEqual(
     exemptionLists([record(['10.0.0.0/8'])], ['::/0']),
@@ -64,10 +77,15 @@ test('each aggregate of an attachment has its list, and overlapping prefixes sta
 });
 
 test('one set of entries is turned into another, whatever both are', (t) => {
-  const texts = fc.array(fc.constantFrom('10.0.0.0/8', '!10.0.0.0/8', '10.1.0.0/16', '::/0', '2001:db8::1'));
+  const texts = fc.array(
+    fc.constantFrom('10.0.0.0/8', '!10.0.0.0/8', '10.1.0.0/16', '::/0', '2001:db8::1'),
+  );
   fc.assert(
     fc.property(texts, texts, (before, after) => {
-      const [former, wanted] = [attachmentEntries(record(before)), attachmentEntries(record(after))];
+      const [former, wanted] = [
+        attachmentEntries(record(before)),
+        attachmentEntries(record(after)),
+      ];
       const { datapath, map } = mapOf(former);
       replaceExemptions(datapath, former, wanted);
       t.deepEqual(Object.fromEntries(map), Object.fromEntries(wanted));
@@ -82,7 +100,8 @@ function digestsOf(map: ReadonlyMap<string, string>): Map<number, string> {
   const entries = [...map].toReversed();
   const middle = Math.floor(entries.length / 2);
   for (const part of [entries.slice(0, middle), entries.slice(middle)]) {
-    const bytes = (index: 0 | 1): Buffer => Buffer.from(part.map((entry) => entry[index]).join(''), 'latin1');
+    const bytes = (index: 0 | 1): Buffer =>
+      Buffer.from(part.map((entry) => entry[index]).join(''), 'latin1');
     digests.add(bytes(0), bytes(1), part.length);
   }
   return digests.digests();

@@ -12,7 +12,16 @@ import { reachesOf } from '../../../kit/route-briefs.ts';
 
 function link(index: number, name: string, rest: Partial<Link> = {}): Link {
   return {
-    ...{ index, name, mtu: 1500, mac: '', up: true, loopback: name === 'lo', numTxQueues: 1, numRxQueues: 1 },
+    ...{
+      index,
+      name,
+      mtu: 1500,
+      mac: '',
+      up: true,
+      loopback: name === 'lo',
+      numTxQueues: 1,
+      numRxQueues: 1,
+    },
     ...{ gsoMaxSizeBytes: 65_536, gsoMaxSegs: 65_535, ...rest },
   };
 }
@@ -38,7 +47,14 @@ const DEFAULT = route('0.0.0.0/0', 2, { gateway: '192.0.2.1' });
 const POD = link(10, 'pod10', { kind: 'veth', linkIndex: 2, linkNetnsId: 0 });
 
 test('a device is an exit when a route leads to it, of either family and in any table but the local one', (t) => {
-  const links = [link(1, 'lo'), ETH0, link(3, 'eth1'), link(4, 'eth2'), link(5, 'eth3'), link(6, 'eth4')];
+  const links = [
+    link(1, 'lo'),
+    ETH0,
+    link(3, 'eth1'),
+    link(4, 'eth2'),
+    link(5, 'eth3'),
+    link(6, 'eth4'),
+  ];
   const routes = [
     DEFAULT,
     route('::/0', 3),
@@ -55,12 +71,19 @@ test('a device is an exit when a route leads to it, of either family and in any 
 
 test('every device of a route with several next hops is an exit', (t) => {
   const { ifindex: _one, ...several } = route('0.0.0.0/0', 0, { nextHopIndexes: [2, 3] });
-  t.deepEqual(names(exitsOf({ links: [ETH0, link(3, 'eth1')], routes: [several] })), ['eth0', 'eth1']);
+  t.deepEqual(names(exitsOf({ links: [ETH0, link(3, 'eth1')], routes: [several] })), [
+    'eth0',
+    'eth1',
+  ]);
 });
 
 test('routes that lead nowhere, dummies and devices that are down are no exits', (t) => {
   const links = [ETH0, link(3, 'kube-ipvs0', { kind: 'dummy' }), link(4, 'eth1', { up: false })];
-  const routes = [route('0.0.0.0/0', 2, { type: 7 }), route('10.0.0.1/32', 3), route('10.1.0.0/16', 4)];
+  const routes = [
+    route('0.0.0.0/0', 2, { type: 7 }),
+    route('10.0.0.1/32', 3),
+    route('10.1.0.0/16', 4),
+  ];
   t.deepEqual(exitsOf({ links, routes }), []);
 });
 
@@ -87,12 +110,17 @@ test('tunnels and VLANs are exits of their own, charged with what they add', (t)
     mtu: 1420,
   });
   const overIpv6 = link(20, 'vxlan', { kind: 'vxlan', tunnel: { isOuterIpv6: true } });
-  t.is(exitsOf({ links: [overIpv6], routes: [route('10.0.0.0/16', 20)] })[0]?.overhead?.frameBytes, 70);
+  t.is(
+    exitsOf({ links: [overIpv6], routes: [route('10.0.0.0/16', 20)] })[0]?.overhead?.frameBytes,
+    70,
+  );
 });
 
 test('a bond or team is one exit whose slaves hold the packets', (t) => {
   for (const kind of ['bond', 'team']) {
-    const slaves = [3, 4].map((index) => link(index, `eth${index}`, { masterIndex: 2, numTxQueues: 4 }));
+    const slaves = [3, 4].map((index) =>
+      link(index, `eth${index}`, { masterIndex: 2, numTxQueues: 4 }),
+    );
     const exits = exitsOf({ links: [link(2, 'bond0', { kind }), ...slaves], routes: [DEFAULT] });
     t.deepEqual(names(exits), ['bond0']);
     t.like(exits[0], { role: 'uplink', kind, holders: [3, 4] });
@@ -103,7 +131,12 @@ test('a bond or team is one exit whose slaves hold the packets', (t) => {
 test('a bridge with the default route hands on to its ports, which are exits themselves', (t) => {
   const bridge = link(2, 'br0', { kind: 'bridge' });
   const bond = link(5, 'bond0', { kind: 'bond', masterIndex: 2 });
-  const links = [bridge, link(3, 'eth0', { masterIndex: 2 }), bond, link(6, 'eth1', { masterIndex: 5 })];
+  const links = [
+    bridge,
+    link(3, 'eth0', { masterIndex: 2 }),
+    bond,
+    link(6, 'eth1', { masterIndex: 5 }),
+  ];
   const exits = exitsOf({ links, routes: [DEFAULT] });
   t.deepEqual(names(exits), ['br0', 'eth0', 'bond0']);
   t.like(exits[0], { role: 'uplink', holders: [3, 6] });
@@ -138,7 +171,11 @@ test('named uplinks are the only ways off the node; those to its pods stay', (t)
     ],
   );
   const slave = link(30, 'eth9', { masterIndex: 31 });
-  const others = [slave, link(31, 'bond0', { kind: 'bond' }), link(32, 'dummy0', { kind: 'dummy' })];
+  const others = [
+    slave,
+    link(31, 'bond0', { kind: 'bond' }),
+    link(32, 'dummy0', { kind: 'dummy' }),
+  ];
   const { unusable } = findExits({
     ...{
       links: [...links, ...others],
@@ -191,7 +228,8 @@ test('uplinks that are named are compared with where routes lead', (t) => {
     hostInterfaces: new Set<number>(),
     equipped: new Set<number>(),
   };
-  // docker0 has no port to send by, eth3 is down, nothing leaves by dummy0, and pods are exits whatever is named.
+  // docker0 has no port to send by, eth3 is down, nothing leaves by dummy0, and pods are exits
+  // whatever is named.
   t.like(findExits({ ...node, uplinks: ['eth0', 'eth2'] }), {
     unnamed: ['eth1', 'virbr0'],
     unrouted: ['eth2'],
@@ -203,7 +241,12 @@ test('uplinks that are named are compared with where routes lead', (t) => {
 
 test('a VRF that routes are leaked into is no exit, and its devices are', (t) => {
   const vrf = link(20, 'vrf1', { kind: 'vrf' });
-  const links = [ETH0, vrf, link(21, 'eth1', { masterIndex: 20 }), link(22, 'eth2', { masterIndex: 20 })];
+  const links = [
+    ETH0,
+    vrf,
+    link(21, 'eth1', { masterIndex: 20 }),
+    link(22, 'eth2', { masterIndex: 20 }),
+  ];
   const routes = [
     ...[DEFAULT, route('10.0.0.0/8', 20), route('10.1.0.0/16', 21, { table: 11 })],
     route('0.0.0.0/0', 22, { table: 11 }),
@@ -213,7 +256,8 @@ test('a VRF that routes are leaked into is no exit, and its devices are', (t) =>
   t.false(exits.some(isUpper));
 });
 
-// As `ip -d link` of Linux 6.12 shows them, with Open vSwitch 3.1: `ovs-vsctl add-br br0`, `add-port br0 eth0`, `add-br br1`.
+// As `ip -d link` of Linux 6.12 shows them, with Open vSwitch 3.1: `ovs-vsctl add-br br0`,
+// `add-port br0 eth0`, `add-br br1`.
 test('a bridge of Open vSwitch has its packets held by the ports, whose master is the datapath', (t) => {
   const kind = 'openvswitch';
   const br0 = link(5, 'br0', { kind });

@@ -1,5 +1,5 @@
-// Ten thousand nodes, each with a known set of faults: `list`, `status` and CHECK name the attachments and directions that were
-// broken, and no others.
+// Ten thousand nodes, each with a known set of faults: `list`, `status` and CHECK name the
+// attachments and directions that were broken, and no others.
 
 import test from 'ava';
 import fc from 'fast-check';
@@ -23,7 +23,9 @@ function told({ view }: FaultyNode): Record<'list' | 'check' | 'status', string[
   const check = attachments.flatMap((record) => {
     const [, directions] =
       /^The cap of \S+ \((.*?)\) is not/.exec(checkFailure(record, judgement)?.message ?? '') ?? [];
-    return (directions?.split(' and ') ?? []).map((direction) => `${record.containerId} ${direction}`);
+    return (directions?.split(' and ') ?? []).map(
+      (direction) => `${record.containerId} ${direction}`,
+    );
   });
   const status = concernedBy(judgement, attachments).flatMap(({ containerId, directions }) =>
     directions.map((direction) => `${containerId} ${direction}`),

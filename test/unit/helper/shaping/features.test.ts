@@ -101,7 +101,9 @@ for (const [kernel, found, { missing, absent, refusal }] of KERNELS) {
 
 test('every feature says what it is for and what its lack costs, and what to do when it lacks', (t) => {
   for (const feature of FEATURES) {
-    const [there, lacks] = [THERE, LACKS].map((attempt) => judgeFeatures(kernelWith({ [feature]: attempt })));
+    const [there, lacks] = [THERE, LACKS].map((attempt) =>
+      judgeFeatures(kernelWith({ [feature]: attempt })),
+    );
     const at = (there ?? []).findIndex((item, index) => item.there !== lacks?.[index]?.there);
     const [is, isNot] = [there?.[at], lacks?.[at]];
     t.like(is, { ok: true, there: true, found: 'works' }, feature);
@@ -119,11 +121,18 @@ test('the way off the node is an item too', (t) => {
     found: 'eth0 (device)',
   });
   t.like(judgeUplinks([], []), { ok: false, there: false, found: 'no default route' });
-  t.like(judgeUplinks([eth0], ['there is no eth9']), { ok: false, there: false, found: 'there is no eth9' });
+  t.like(judgeUplinks([eth0], ['there is no eth9']), {
+    ok: false,
+    there: false,
+    found: 'there is no eth9',
+  });
 });
 
 test('README.md has every feature, and every key of an item', (t) => {
-  const readme = fs.readFileSync(path.resolve(import.meta.dirname, '../../../../README.md'), 'utf8');
+  const readme = fs.readFileSync(
+    path.resolve(import.meta.dirname, '../../../../README.md'),
+    'utf8',
+  );
   const codesIn = (text: string): string[] =>
     [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code).toSorted();
   const [, section = ''] = readme.split('### Features of the kernel\n');

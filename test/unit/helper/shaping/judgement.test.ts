@@ -13,7 +13,13 @@ import { applyToModel } from '../../../model/node.ts';
 
 function pod(ifindex: number): AttachmentRecord {
   return {
-    ...{ containerId: `c${ifindex}`, ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x', kind: 'veth' },
+    ...{
+      containerId: `c${ifindex}`,
+      ifname: 'eth0',
+      network: 'pods',
+      sandbox: '/run/netns/x',
+      kind: 'veth',
+    },
     ...{ hostInterface: `pod${ifindex}`, hostInterfaceIndex: ifindex },
     caps: { egress: { rateBitsPerSec: 1_000_000 }, ingress: { rateBitsPerSec: 2_000_000 } },
     ...{ egressAggregateId: 4096 + 2 * ifindex, ingressAggregateId: 4097 + 2 * ifindex },
@@ -21,7 +27,14 @@ function pod(ifindex: number): AttachmentRecord {
 }
 
 function exit(ifindex: number, role: 'uplink' | 'pod'): Exit {
-  return { ifindex, name: `dev${ifindex}`, kind: 'veth', role, holders: [ifindex], hasFrames: true };
+  return {
+    ifindex,
+    name: `dev${ifindex}`,
+    kind: 'veth',
+    role,
+    holders: [ifindex],
+    hasFrames: true,
+  };
 }
 
 const NEIGHBOURS: Desired = {
@@ -34,7 +47,10 @@ const NEIGHBOURS: Desired = {
 function wholeNode(desired: Desired): Observed {
   const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
   const devices = [2, 10, 11, 20].map((ifindex) => {
-    return [ifindex, { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [noqueue] }] as const;
+    return [
+      ifindex,
+      { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [noqueue] },
+    ] as const;
   });
   const empty: Observed = {
     ...{
@@ -51,7 +67,10 @@ function wholeNode(desired: Desired): Observed {
 }
 
 function judged(desired: Desired, observed: Observed): Judgement {
-  return new Judgement(problemsOf({ desired, observed, plan: plan(desired, observed) }), desired.attachments);
+  return new Judgement(
+    problemsOf({ desired, observed, plan: plan(desired, observed) }),
+    desired.attachments,
+  );
 }
 
 test('two pods with caps on both directions are both enforced', (t) => {
@@ -71,7 +90,10 @@ test('a fault at the interface of a pod that has a name is told of with the name
   ]);
   t.true(judged(desired, { ...whole, devices }).texts.includes('pod10 of default/web-0 is gone'));
   const failure = checkFailure(named, judged(desired, { ...whole, programs }));
-  t.regex(failure?.message ?? '', /^The cap of default\/web-0 \(eth0, c10\) \(egress\) is not enforced: /);
+  t.regex(
+    failure?.message ?? '',
+    /^The cap of default\/web-0 \(eth0, c10\) \(egress\) is not enforced: /,
+  );
 });
 
 test('what is missing on the way into a pod concerns what that pod receives and what others send', (t) => {
@@ -103,7 +125,8 @@ test('the program behind ingress caps concerns what all with such a cap receive,
   t.deepEqual(Object.keys(ofOne.of(first!)), ['egress']);
   t.deepEqual(ofOne.of(second!), {});
   const ofNode = judged(desired, without(0));
-  for (const record of [first!, second!]) t.deepEqual(Object.keys(ofNode.of(record)), ['egress', 'ingress']);
+  for (const record of [first!, second!])
+    t.deepEqual(Object.keys(ofNode.of(record)), ['egress', 'ingress']);
 });
 
 const SECOND = {
@@ -114,7 +137,10 @@ const SECOND = {
 } as const;
 
 test('what is missing at the second interface of a pod concerns that pod; one that is gone, while there are others, nobody', (t) => {
-  const desired: Desired = { ...NEIGHBOURS, attachments: [{ ...pod(10), beside: [SECOND] }, pod(11)] };
+  const desired: Desired = {
+    ...NEIGHBOURS,
+    attachments: [{ ...pod(10), beside: [SECOND] }, pod(11)],
+  };
   const whole = wholeNode(desired);
   t.deepEqual(judged(desired, whole).texts, []);
   const programs = new Map([...whole.programs].filter(([place]) => place !== '20/ingress'));
@@ -122,7 +148,10 @@ test('what is missing at the second interface of a pod concerns that pod; one th
   t.deepEqual(judgement.of(pod(10)), { egress: ['The classifier is missing on dev20 (ingress)'] });
   t.deepEqual(judgement.of(pod(11)), {});
   const without = (...gone: number[]): Observed => {
-    return { ...whole, devices: new Map([...whole.devices].filter(([ifindex]) => !gone.includes(ifindex))) };
+    return {
+      ...whole,
+      devices: new Map([...whole.devices].filter(([ifindex]) => !gone.includes(ifindex))),
+    };
   };
   t.deepEqual(judged(desired, without(20)).texts, []);
   t.deepEqual(judged(desired, without(10, 20)).of(pod(10)), {

@@ -25,7 +25,10 @@ interface Node extends Partial<OuterWays> {
 }
 
 /** What a device with index EXIT is charged on a node with an uplink. */
-function charged(exit: Partial<Link>, { below = [], uplink = UPLINK, ...ways }: Node = {}): Overhead {
+function charged(
+  exit: Partial<Link>,
+  { below = [], uplink = UPLINK, ...ways }: Node = {},
+): Overhead {
   const own = link(EXIT, exit);
   const links = [...(uplink === null ? [] : [uplink]), ...below, own];
   return overheadOf(own, {
@@ -57,12 +60,21 @@ const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
     14 + 40 + 8,
   ],
   'GRE (RFC 2784)': [tunnel('gre'), 14 + 20 + 4],
-  'GRE with key, checksum, sequence (RFC 2890)': [tunnel('gre', { greFields: 3 }), 14 + 20 + 4 + 12],
+  'GRE with key, checksum, sequence (RFC 2890)': [
+    tunnel('gre', { greFields: 3 }),
+    14 + 20 + 4 + 12,
+  ],
   'GRE without a far end, which is a link header': [{ kind: 'gre', tunnel: {} }, 14],
   'gretap with key': [tunnel('gretap', { greFields: 1 }), 14 + 20 + 8],
-  'GRE in IPv6': [tunnel('ip6gre', { isOuterIpv6: true, hasEncapsulationLimit: true }), 14 + 40 + 8 + 4],
+  'GRE in IPv6': [
+    tunnel('ip6gre', { isOuterIpv6: true, hasEncapsulationLimit: true }),
+    14 + 40 + 8 + 4,
+  ],
   'IPIP in FOU': [tunnel('ipip', { udp: { type: 'fou', hasRemoteChecksum: false } }), 14 + 20 + 8],
-  'GRE in GUE': [tunnel('gre', { udp: { type: 'gue', hasRemoteChecksum: false } }), 14 + 20 + 8 + 4 + 4],
+  'GRE in GUE': [
+    tunnel('gre', { udp: { type: 'gue', hasRemoteChecksum: false } }),
+    14 + 20 + 8 + 4 + 4,
+  ],
   'ERSPAN I': [tunnel('erspan', { erspanVersion: 0, greFields: 1 }), 14 + 20 + 4],
   'ERSPAN II': [tunnel('erspan', { erspanVersion: 1, greFields: 2 }), 14 + 20 + 8 + 8],
   'ERSPAN III': [tunnel('erspan', { erspanVersion: 2, greFields: 2 }), 14 + 20 + 8 + 12],
@@ -70,7 +82,10 @@ const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
     tunnel('ip6erspan', { erspanVersion: 1, greFields: 2, isOuterIpv6: true }),
     14 + 40 + 8 + 8,
   ],
-  'MACsec (802.1AE)': [{ kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 16, sci: true } }, 8 + 8 + 16],
+  'MACsec (802.1AE)': [
+    { kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 16, sci: true } },
+    8 + 8 + 16,
+  ],
   'MACsec without the identifier': [
     { kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 12, sci: false } },
     20,
@@ -86,7 +101,16 @@ for (const [name, [exit, bytes]] of Object.entries(TABLE)) {
 }
 
 test('devices that hand packets on as they are add nothing, nor does hardware', (t) => {
-  for (const kind of ['veth', 'netkit', 'openvswitch', 'macvlan', 'ipvlan', 'bond', 'team', 'bridge'])
+  for (const kind of [
+    'veth',
+    'netkit',
+    'openvswitch',
+    'macvlan',
+    'ipvlan',
+    'bond',
+    'team',
+    'bridge',
+  ])
     t.deepEqual(charged({ kind, mac: MAC }), {}, kind);
   t.deepEqual(charged({ mac: MAC, mtu: 1400 }), {});
 });
@@ -122,11 +146,18 @@ test('an xfrm interface adds what the states with its id say: RFC 4303', (t) => 
   t.deepEqual(of({}, {}), of({}), 'both ways by the same algorithms');
   t.deepEqual(of({ isIpv6: true, isInUdp: true }), { overhead: esp(8 + 8 + 16 + 40 + 8 + 14, 4) });
   t.deepEqual(of({ cipher: 'cbc(aes)' }), { overhead: esp(8 + 16 + 16 + 20 + 14, 16) });
-  t.deepEqual(of({ cipher: 'cbc(des3_ede)', icvBytes: 12 }), { overhead: esp(8 + 8 + 12 + 20 + 14, 8) });
-  t.deepEqual(of({ cipher: 'ecb(cipher_null)', icvBytes: 12 }), { overhead: esp(8 + 12 + 20 + 14, 4) });
+  t.deepEqual(of({ cipher: 'cbc(des3_ede)', icvBytes: 12 }), {
+    overhead: esp(8 + 8 + 12 + 20 + 14, 8),
+  });
+  t.deepEqual(of({ cipher: 'ecb(cipher_null)', icvBytes: 12 }), {
+    overhead: esp(8 + 12 + 20 + 14, 4),
+  });
   t.deepEqual(of({ isTunnel: false }), { overhead: esp(8 + 8 + 16 + 14, 4) });
   t.deepEqual(of({ cipher: 'new(cipher)' }), { ...of({}), certainty: 'estimated' });
-  t.deepEqual(of({}, { cipher: 'cbc(aes)' }), { ...of({ cipher: 'cbc(aes)' }), certainty: 'estimated' });
+  t.deepEqual(of({}, { cipher: 'cbc(aes)' }), {
+    ...of({ cipher: 'cbc(aes)' }),
+    certainty: 'estimated',
+  });
   t.deepEqual(of(), { ...of({}), certainty: 'estimated' }, 'the usual where there is none');
   t.deepEqual(of({ ifId: 8 }), of());
 });
@@ -135,7 +166,11 @@ test('a VTI finds its states by mark and far end', (t) => {
   const { ifId: _ifId, ...plain } = STATE;
   const mark = { value: 9, mask: 0xffff_ffff };
   const vti = (outKey: number) => tunnel('vti', { outKey });
-  const states = [{ ...plain, mark, cipher: 'cbc(aes)' }, STATE, { ...plain, destination: '192.0.2.8' }];
+  const states = [
+    { ...plain, mark, cipher: 'cbc(aes)' },
+    STATE,
+    { ...plain, destination: '192.0.2.8' },
+  ];
   t.like(charged(vti(9), { xfrmStates: states }), { overhead: { align: 16 } });
   t.is(charged(vti(9), { xfrmStates: states }).certainty, undefined);
   t.is(charged(vti(8), { xfrmStates: states }).certainty, 'estimated');
@@ -147,7 +182,10 @@ test('PPP adds what its sessions say: PPPoE (RFC 2516), or L2TP', (t) => {
   const ppp = { kind: 'ppp', mtu: 1492 };
   t.deepEqual(charged(ppp, { pppoeDevices: ['eth2'] }), known(14 + 6 + 2));
   const vlan = link(3, { name: 'eth2.5', kind: 'vlan', linkIndex: 2, mac: MAC });
-  t.deepEqual(charged(ppp, { pppoeDevices: ['eth2.5', 'eth2.5'], below: [vlan] }), known(14 + 6 + 2 + 4));
+  t.deepEqual(
+    charged(ppp, { pppoeDevices: ['eth2.5', 'eth2.5'], below: [vlan] }),
+    known(14 + 6 + 2 + 4),
+  );
   t.deepEqual(charged(ppp), { ...known(22), certainty: 'estimated' });
   const l2tpTunnels = [{ id: 1, version: 2, isInUdp: true, isOuterIpv6: false }];
   const l2tpSessions = [{ tunnelId: 1, isPpp: true, cookieBytes: 0, hasSequence: false }];
@@ -163,7 +201,13 @@ test('a device of L2TP (RFC 3931) has no kind, and is known by its session', (t)
         l2tpTunnels: [{ id: 1, version: 3, isInUdp, isOuterIpv6 }],
         l2tpSessions: [
           {
-            ...{ tunnelId: 1, ifname: 'l2tpeth0', isPpp: false, cookieBytes: 0, hasSequence: false },
+            ...{
+              tunnelId: 1,
+              ifname: 'l2tpeth0',
+              isPpp: false,
+              cookieBytes: 0,
+              hasSequence: false,
+            },
             ...more,
           },
         ],
@@ -171,14 +215,19 @@ test('a device of L2TP (RFC 3931) has no kind, and is known by its session', (t)
     );
   t.deepEqual(of({ cookieBytes: 8 }, true), known(14 + 20 + 8 + 4 + 4 + 8 + 4));
   t.deepEqual(of({ cookieBytes: 4 }, false, true), known(14 + 40 + 4 + 4 + 4));
-  t.deepEqual(of({}, false, false, 1500 - 38), known(14 + 20 + 4), 'its MTU tells that it has no sublayer');
+  t.deepEqual(
+    of({}, false, false, 1500 - 38),
+    known(14 + 20 + 4),
+    'its MTU tells that it has no sublayer',
+  );
   t.deepEqual(of({}, false, false, 1500 - 42), known(14 + 20 + 8));
   t.like(of({ tunnelId: 2 }, true), { certainty: 'estimated' });
   t.deepEqual(charged(exit), { ...known(100), certainty: 'estimated' }, 'no session, but an MTU');
 });
 
 test('of a kind that is not known it is estimated by the room it asks for, or else by its MTU, within 0 and 120', (t) => {
-  const of = (exit: Partial<Link>, node?: Node): Overhead => charged({ kind: 'newtun', ...exit }, node);
+  const of = (exit: Partial<Link>, node?: Node): Overhead =>
+    charged({ kind: 'newtun', ...exit }, node);
   const estimated = (bytes: number): Overhead => ({
     ...(bytes > 0 && known(bytes)),
     certainty: 'estimated',
@@ -205,8 +254,13 @@ test('what a process reads is charged what is configured', (t) => {
 
 test('where some packets have more than others it is estimated', (t) => {
   const udp = { type: 'gue', hasRemoteChecksum: true } as const;
-  t.deepEqual(charged(tunnel('ipip', { udp })), { ...known(14 + 20 + 8 + 4 + 8), certainty: 'estimated' });
-  t.like(charged({ kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 16 } }), { certainty: 'estimated' });
+  t.deepEqual(charged(tunnel('ipip', { udp })), {
+    ...known(14 + 20 + 8 + 4 + 8),
+    certainty: 'estimated',
+  });
+  t.like(charged({ kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 16 } }), {
+    certainty: 'estimated',
+  });
 });
 
 test('a tunnel on a tunnel is charged for both', (t) => {
@@ -216,7 +270,11 @@ test('a tunnel on a tunnel is charged for both', (t) => {
   const below = [vlan, gre, wireguard];
   const on = (index: number): Node => ({ below, routed: new Map([[EXIT, index]]) });
   t.deepEqual(charged(tunnel('vxlan'), on(3)), known(50 + 4));
-  t.deepEqual(charged(tunnel('vxlan', { linkIndex: 3 }), on(4)), known(50 + 4), 'what is tied is not routed');
+  t.deepEqual(
+    charged(tunnel('vxlan', { linkIndex: 3 }), on(4)),
+    known(50 + 4),
+    'what is tied is not routed',
+  );
   t.deepEqual(charged(tunnel('ipip'), on(4)), known(20 + 20 + 8 + 14));
   t.deepEqual(charged(tunnel('vxlan'), on(5)), {
     overhead: { frameBytes: 74, align: 16, mtu: 1420, innerBytes: 36 },
@@ -237,8 +295,11 @@ test('where both pad, the coarser padding counts, and says so when that is not e
   const xfrm = link(6, { kind: 'xfrm', tunnel: { ifId: 7 } });
   const node = { below: [wireguard, xfrm], xfrmStates: [STATE] };
   const onWireguard = charged({ ...XFRM, linkIndex: 5 }, node);
-  t.deepEqual(onWireguard, { overhead: { frameBytes: 74, align: 16, mtu: 1420, innerBytes: 2 + 52 } });
-  // 60 bytes and ESP's padding length and next header, to a multiple of 4; then what WireGuard puts in front.
+  t.deepEqual(onWireguard, {
+    overhead: { frameBytes: 74, align: 16, mtu: 1420, innerBytes: 2 + 52 },
+  });
+  // 60 bytes and ESP's padding length and next header, to a multiple of 4; then what WireGuard puts
+  // in front.
   const onXfrm = charged({ kind: 'wireguard', mtu: 1300, linkIndex: 6 }, node);
   const added = 32 + 8 + 20 + 2;
   t.deepEqual(onXfrm, { overhead: { frameBytes: added + 2 + 52 + 14, align: 16, mtu: 1300 } });

@@ -32,14 +32,25 @@ const HOST_INTERFACES = [10, 11, 12] as const;
 /** Further ones of the same pods, of which some share their caps. */
 const BESIDE = [110, 111, 112] as const;
 
-const UPPER: Exit = { ifindex: 4, name: 'dev4', kind: 'bond', role: 'uplink', holders: [3], hasFrames: true };
+const UPPER: Exit = {
+  ifindex: 4,
+  name: 'dev4',
+  kind: 'bond',
+  role: 'uplink',
+  holders: [3],
+  hasFrames: true,
+};
 const TUNNEL: Exit = {
   ...{ ifindex: 3, name: 'dev3', kind: 'vxlan', role: 'uplink', holders: [3], hasFrames: true },
   overhead: { frameBytes: 50, align: 0, mtu: 0 },
 };
 
 /** Exits of their own and one that hands packets on. */
-const EXITS: readonly (readonly Exit[])[] = [[plainExit(2), plainExit(3)], [plainExit(2), UPPER], [TUNNEL]];
+const EXITS: readonly (readonly Exit[])[] = [
+  [plainExit(2), plainExit(3)],
+  [plainExit(2), UPPER],
+  [TUNNEL],
+];
 
 function plainExit(ifindex: number): Exit {
   return {
@@ -68,8 +79,8 @@ const root = (kind: string, handle: number): ObservedQdisc => ({
   options: '',
 });
 /** With handle 0, whatever net.core.default_qdisc is. */
-const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel', 'cake', 'fq_pie', 'htb'].map((kind) =>
-  root(kind, 0),
+const defaultRoots = ['noqueue', 'mq', 'pfifo_fast', 'fq_codel', 'cake', 'fq_pie', 'htb'].map(
+  (kind) => root(kind, 0),
 );
 const chosenRoots = ['fq_codel', 'pfifo', 'sfq', 'fq'].map((kind) => root(kind, 0x1_0000));
 const foreignRoots = [
@@ -87,7 +98,10 @@ interface Wiring {
   readonly hasBeside?: boolean;
 }
 
-function besideOf(ifindex: number, { isNetkit = false, isRouted = false }: Wiring): HostInterfaceRecord {
+function besideOf(
+  ifindex: number,
+  { isNetkit = false, isRouted = false }: Wiring,
+): HostInterfaceRecord {
   const name = { podInterface: 'v4if0', hostInterface: `dev${100 + ifindex}` };
   return {
     ...{ ...name, hostInterfaceIndex: 100 + ifindex, kind: isNetkit ? 'veth' : 'netkit' },
@@ -116,7 +130,9 @@ function attachment(
     },
     ...(ifindex === 11 && { exempt: ['192.0.2.0/24'] }),
     kind: isNetkit ? 'netkit' : 'veth',
-    ...(isRouted && { hostRouting: { addresses: [`10.0.0.${ifindex}`, `2001:db8::${ifindex}`], ...macs } }),
+    ...(isRouted && {
+      hostRouting: { addresses: [`10.0.0.${ifindex}`, `2001:db8::${ifindex}`], ...macs },
+    }),
     ...(hasEgress ? { egressAggregateId: 4096 + 2 * ifindex } : {}),
     ...(hasIngress ? { ingressAggregateId: 4097 + 2 * ifindex } : {}),
     ...(hasBeside && { beside: [besideOf(ifindex, wiring)] }),
@@ -154,7 +170,9 @@ const desires = fc
   })
   .map(({ exits, ...desired }): Desired => ({
     ...desired,
-    exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ? exits : [],
+    exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
+      ? exits
+      : [],
     arrivals: desired.attachments.some(({ hostRouting }) => hostRouting !== undefined)
       ? exits.map(({ ifindex }) => ifindex)
       : [],
@@ -203,7 +221,10 @@ const OTHER: Occupant = { kind: 'program', id: 77, name: 'other' };
 /** Somebody has stepped in front of podpace's programs at some places. */
 function withOthersInFront(node: Observed, places: readonly string[], canPass = true): Observed {
   const firsts = places.filter((place) => !place.endsWith('Last'));
-  return { ...node, inFront: new Map(firsts.map((place) => [place, { occupants: [OTHER], canPass }])) };
+  return {
+    ...node,
+    inFront: new Map(firsts.map((place) => [place, { occupants: [OTHER], canPass }])),
+  };
 }
 
 function apply(node: Observed, steps: readonly Step[]): Observed {
@@ -243,7 +264,9 @@ test('whoever stands in front is passed where that can be done and nobody insist
       const problems = problemsOf({ plan: plan(wanted, node), observed: node, desired: wanted });
       const device = `dev${place.split('/')[0]}`;
       t.deepEqual(
-        problems.map(({ text }) => new RegExp(`on ${device} .*program "other" \\(id 77\\)`).test(text)),
+        problems.map(({ text }) =>
+          new RegExp(`on ${device} .*program "other" \\(id 77\\)`).test(text),
+        ),
         [true],
       );
     }),
@@ -252,11 +275,16 @@ test('whoever stands in front is passed where that can be done and nobody insist
 
 test('a plan that stops after any step is finished by the next one', (t) => {
   fc.assert(
-    fc.property(nodes([...defaultRoots, ...chosenRoots]), desires, fc.nat(30), (node, desired, stop) => {
-      const partly = apply(node, plan(desired, node).steps.slice(0, stop));
-      const after = apply(partly, plan(desired, partly).steps);
-      t.deepEqual(plan(desired, after).steps, []);
-    }),
+    fc.property(
+      nodes([...defaultRoots, ...chosenRoots]),
+      desires,
+      fc.nat(30),
+      (node, desired, stop) => {
+        const partly = apply(node, plan(desired, node).steps.slice(0, stop));
+        const after = apply(partly, plan(desired, partly).steps);
+        t.deepEqual(plan(desired, after).steps, []);
+      },
+    ),
   );
 });
 
@@ -291,7 +319,8 @@ test('no step leaves a classified packet without its departure program or its co
           })),
         );
       const kept = ways.filter(
-        ({ hostInterfaceIndex }) => node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined,
+        ({ hostInterfaceIndex }) =>
+          node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined,
       );
       let state = node;
       for (const step of plan(desired, node).steps) {
@@ -336,7 +365,10 @@ test('a root qdisc that took the place of ours is not removed', (t) => {
   const none = NOTHING;
   const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
   const used = apply(node!, plan(desired, node!).steps);
-  const replaced = { ...used, devices: new Map([...used.devices, [2, device(2, root('htb', 0x1_0000), 4)]]) };
+  const replaced = {
+    ...used,
+    devices: new Map([...used.devices, [2, device(2, root('htb', 0x1_0000), 4)]]),
+  };
   const restore = plan(none, replaced).steps.find(
     (step) => step.kind === 'restore-root' && step.exit.ifindex === 2,
   );
@@ -357,7 +389,11 @@ test('a root of ours that no record tells of makes room for the default, unless 
       },
     ],
   );
-  const needed: Desired = { ...NOTHING, attachments: [attachment(10, true, false)], exits: [plainExit(2)] };
+  const needed: Desired = {
+    ...NOTHING,
+    attachments: [attachment(10, true, false)],
+    exits: [plainExit(2)],
+  };
   t.false(plan(needed, { ...lost, devices }).steps.some(({ kind }) => kind === 'restore-root'));
 });
 
@@ -371,7 +407,10 @@ test('each missing piece is a problem that names the device', (t) => {
     exempt: [],
   };
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
-  const node = { ...fresh!, devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]) };
+  const node = {
+    ...fresh!,
+    devices: new Map([...fresh!.devices, [2, device(2, root('mq', 0), 4)]]),
+  };
   const whole = apply(node, plan(desired, node).steps);
   const problems = (observed: Observed): string =>
     problemsOf({ plan: plan(desired, observed), observed, desired })
@@ -390,13 +429,19 @@ test('each missing piece is a problem that names the device', (t) => {
     );
   }
   const uplink = whole.devices.get(2)!;
-  const withoutLeaf = { ...uplink, qdiscs: uplink.qdiscs.filter(({ parent }) => parent !== 0x7070_0002) };
+  const withoutLeaf = {
+    ...uplink,
+    qdiscs: uplink.qdiscs.filter(({ parent }) => parent !== 0x7070_0002),
+  };
   t.regex(
     problems({ ...whole, devices: new Map([...whole.devices, [2, withoutLeaf]]) }),
     /dev2 queue 2 has the leaf qdisc none/,
   );
   t.regex(problems({ ...whole, configs: new Map() }), /no configuration/);
-  t.regex(problems({ ...whole, hostInterfaces: new Map() }), /dev10 is not known to the classifier/);
+  t.regex(
+    problems({ ...whole, hostInterfaces: new Map() }),
+    /dev10 is not known to the classifier/,
+  );
 });
 
 test('every damage to a map entry is found and put right, also without a look at the devices', (t) => {
@@ -423,7 +468,11 @@ test('every damage to a map entry is found and put right, also without a look at
   const known = { ...desired, exempt: ['10.0.0.0/8'] };
   const exempting = apply(whole, planMaps(known, whole));
   for (const [damaged, step, problem] of [
-    [{ ...exempting, goesOnInReceive: false }, { kind: 'write-continuation' }, /held by a plain clock/],
+    [
+      { ...exempting, goesOnInReceive: false },
+      { kind: 'write-continuation' },
+      /held by a plain clock/,
+    ],
     [
       { ...exempting, exemptions: new Map() },
       { kind: 'write-exemptions', list: 0, texts: known.exempt },
@@ -468,19 +517,27 @@ test('host routing is put in place behind the programs of others, and on a netki
 test('an address that another pod has now is not taken from it with the former one', (t) => {
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const former = { ...attachment(10, false, false, { isRouted: true }) };
-  const later = { ...attachment(11, false, false, { isRouted: true }), hostRouting: former.hostRouting! };
+  const later = {
+    ...attachment(11, false, false, { isRouted: true }),
+    hostRouting: former.hostRouting!,
+  };
   const before: Desired = { ...NOTHING, attachments: [former] };
   const after: Desired = { ...NOTHING, attachments: [later] };
   const whole = apply(fresh!, plan(before, fresh!).steps);
   const moved = apply(whole, plan(after, whole).steps);
   t.deepEqual(plan(after, moved).steps, []);
-  const values = moved.routing.filter(({ map }) => map === 'podAddresses').map(({ value }) => value);
+  const values = moved.routing
+    .filter(({ map }) => map === 'podAddresses')
+    .map(({ value }) => value);
   t.true(values.length === 2 && values.every((value) => value.codePointAt(0) === 11));
 });
 
 test('all host interfaces of an attachment share its aggregates, and have the programs that each needs', (t) => {
   const desired: Desired = {
-    ...{ ...NOTHING, attachments: [attachment(10, true, true, { isRouted: true, hasBeside: true })] },
+    ...{
+      ...NOTHING,
+      attachments: [attachment(10, true, true, { isRouted: true, hasBeside: true })],
+    },
     exits: [plainExit(2)],
   };
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });

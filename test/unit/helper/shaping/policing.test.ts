@@ -1,11 +1,15 @@
-// When the program that polices what pods send to the node itself has to come, and to go; and that a kernel without it loses no
-// other cap.
+// When the program that polices what pods send to the node itself has to come, and to go; and that
+// a kernel without it loses no other cap.
 
 import test from 'ava';
 import { KernelError } from '../../../../helper/wire/errors.ts';
 import type { NodeHook } from '../../../../helper/kernel/node-hook.ts';
 import { Policing } from '../../../../helper/control/policing.ts';
-import { policingNotes, policingStatus, policingSteps } from '../../../../helper/shaping/policing.ts';
+import {
+  policingNotes,
+  policingStatus,
+  policingSteps,
+} from '../../../../helper/shaping/policing.ts';
 
 const PROGRAM = { fd: 7, id: 70, tag: '', name: 'podpace_police' };
 
@@ -32,7 +36,11 @@ test('what is in its way is no error but a refusal, until it is tried again', (t
     programId: () => PROGRAM.id,
     attach: () => {
       if (isThere) return;
-      throw new KernelError('find the root of all control groups', 'ENOENT', 'cgroup v2 is not mounted');
+      throw new KernelError(
+        'find the root of all control groups',
+        'ENOENT',
+        'cgroup v2 is not mounted',
+      );
     },
     detach: () => undefined,
   } as unknown as NodeHook;

@@ -37,7 +37,8 @@ test('whoever asks before each step makes no more than three in any minute', (t)
         steps.push(nowMs);
         precedence.note(PLACE);
       }
-      for (const first of steps) t.true(steps.filter((at) => at >= first && at < first + 60_000).length <= 3);
+      for (const first of steps)
+        t.true(steps.filter((at) => at >= first && at < first + 60_000).length <= 3);
     }),
   );
 });

@@ -27,7 +27,11 @@ const nodeDefaults = fc
     fc.integer({ min: 0, max: 1_999_999_999 }),
     fc.integer({ min: 1_000_000, max: 4_000_000_000 }),
   )
-  .map(([horizonNs, aqmTargetNs, aqmIntervalNs]): NodeDefaults => ({ horizonNs, aqmTargetNs, aqmIntervalNs }))
+  .map(([horizonNs, aqmTargetNs, aqmIntervalNs]): NodeDefaults => ({
+    horizonNs,
+    aqmTargetNs,
+    aqmIntervalNs,
+  }))
   .filter((defaults) => contradictionIn(defaults) === undefined);
 
 function configOf(rateBitsPerSec: number, changes: CapChanges = {}, defaults = DEFAULTS) {
@@ -90,7 +94,9 @@ test('gsoLimitOf holds a packet to a train of 8 segments or 5 ms, or to 1 ms of 
     fc.property(rates, fc.integer({ min: 576, max: 9000 }), (rateBitsPerSec, mtuBytes) => {
       const { gsoMaxSegs, gsoMaxSizeBytes } = gsoLimitOf(rateBitsPerSec, mtuBytes);
       t.true(
-        gsoMaxSegs >= 1 && gsoMaxSizeBytes > mtuBytes && gsoMaxSizeBytes <= UNLIMITED_GSO.gsoMaxSizeBytes,
+        gsoMaxSegs >= 1 &&
+          gsoMaxSizeBytes > mtuBytes &&
+          gsoMaxSizeBytes <= UNLIMITED_GSO.gsoMaxSizeBytes,
       );
     }),
   );
@@ -127,7 +133,11 @@ test('target and interval are stretched at low caps, to four frames or two train
   );
   t.is(aqmTargetNsOf(10_000_000, DEFAULTS.aqmTargetNs, 50_000_000), 8 * 1_211_200);
   t.like(configOf(1_000_000), { targetNs: 48_448_000, intervalNs: 193_792_000 });
-  t.like(configOf(1000), { horizonNs: 2_000_000_000, targetNs: 500_000_000, intervalNs: 2_000_000_000 });
+  t.like(configOf(1000), {
+    horizonNs: 2_000_000_000,
+    targetNs: 500_000_000,
+    intervalNs: 2_000_000_000,
+  });
 });
 
 test('into a pod the target is stretched until a signal is due four times a second', (t) => {
@@ -208,7 +218,9 @@ test('whatever is changed, it fits the map or is refused', (t) => {
   });
   fc.assert(
     fc.property(rates, changes, nodeDefaults, (rateBitsPerSec, wanted, defaults) => {
-      const set = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+      const set = Object.fromEntries(
+        Object.entries(wanted).filter(([, value]) => value !== undefined),
+      );
       const cap = effectiveCapOf({ rateBitsPerSec }, set, defaults)!;
       if (contradictionIn(cap) !== undefined) return;
       const { targetNs, horizonNs, intervalNs, ...rest } = aggregateConfigOf(cap);

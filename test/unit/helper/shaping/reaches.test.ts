@@ -4,7 +4,11 @@ import { formatMessage } from 'netlink/dist/structs.js';
 import { Reaches } from '../../../../helper/shaping/reaches.ts';
 import { RouteWatch } from '../../../../helper/control/route-watch.ts';
 import { encodeLinkChange, RTM_NEWLINK } from '../../../../helper/wire/link-message.ts';
-import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from '../../../../helper/wire/nexthop-message.ts';
+import {
+  RTM_DELNEXTHOP,
+  RTM_NEWNEXTHOP,
+  type Nexthop,
+} from '../../../../helper/wire/nexthop-message.ts';
 import type { Reach } from '../../../../helper/wire/route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE, type Route } from '../../../../helper/wire/route-message.ts';
 import { decodeRtEvents, type RtEvent } from '../../../../helper/wire/rt-event.ts';
@@ -18,7 +22,10 @@ function message(type: number, data: Buffer, flags = 0): Buffer {
   return Buffer.concat(formatMessage({ type, flags, seq: 0, port: 0, data }));
 }
 
-/** A route of a table, with the devices that it leads to: several hops, or one; by a nexthop object when `object` is set. */
+/**
+ * A route of a table, with the devices that it leads to: several hops, or one; by a nexthop object
+ * when `object` is set.
+ */
 interface Entry {
   readonly destination: string;
   readonly table: number;
@@ -32,14 +39,20 @@ interface Entry {
 
 const UNICAST = 1;
 
-/** A route as the kernel tells of it: without its devices where they are those of an object and nexthop_compat_mode is 0. */
+/**
+ * A route as the kernel tells of it: without its devices where they are those of an object and
+ * nexthop_compat_mode is 0.
+ */
 function routeOf({ devices, object, dead: _dead, ...entry }: Entry, isCompatible: boolean): Route {
   const [ifindex = 0] = devices;
   if (entry.type !== UNICAST || (object !== undefined && !isCompatible)) return entry;
   return devices.length > 1 ? { ...entry, nextHopIndexes: devices } : { ...entry, ifindex };
 }
 
-/** A node's tables, changed as the kernel does it (net/ipv4/fib_trie.c, net/ipv6/ip6_fib.c), with what it tells of that. */
+/**
+ * A node's tables, changed as the kernel does it (net/ipv4/fib_trie.c, net/ipv6/ip6_fib.c), with
+ * what it tells of that.
+ */
 class Tables {
   entries: Entry[] = [];
   readonly isCompatible: boolean;
@@ -52,7 +65,10 @@ class Tables {
 
   constructor(isCompatible: boolean, entries: readonly Entry[], tell: (event: RtEvent) => void) {
     this.isCompatible = isCompatible;
-    this.entries = entries.map((each) => ({ ...each, devices: this.#devicesOf(each) ?? each.devices }));
+    this.entries = entries.map((each) => ({
+      ...each,
+      devices: this.#devicesOf(each) ?? each.devices,
+    }));
     this.#tell = tell;
   }
 
@@ -106,7 +122,8 @@ class Tables {
       else entry.devices = entry.devices.filter((device) => device !== ifindex);
     }
     this.entries = this.entries.filter(
-      ({ devices, dead = [], type }) => type !== UNICAST || devices.some((device) => !dead.includes(device)),
+      ({ devices, dead = [], type }) =>
+        type !== UNICAST || devices.some((device) => !dead.includes(device)),
     );
     for (const [object, devices] of this.#objects)
       this.#setObject(
@@ -117,14 +134,17 @@ class Tables {
   }
 
   switchOn(ifindex: number): void {
-    for (const entry of this.entries) entry.dead = (entry.dead ?? []).filter((device) => device !== ifindex);
+    for (const entry of this.entries)
+      entry.dead = (entry.dead ?? []).filter((device) => device !== ifindex);
     this.#send(RTM_NEWLINK, encodeLinkChange(ifindex, { up: true }));
   }
 
   /** A nexthop object leads elsewhere, or is gone with its routes; nothing is told of those. */
   changeObject(object: number, devices: readonly number[]): void {
     for (const entry of this.entries) if (entry.object === object) entry.devices = devices;
-    this.entries = this.entries.filter((entry) => entry.type !== UNICAST || entry.devices.length > 0);
+    this.entries = this.entries.filter(
+      (entry) => entry.type !== UNICAST || entry.devices.length > 0,
+    );
     this.#setObject(object, devices);
     for (const each of devices) this.#send(RTM_NEWNEXTHOP, nexthopPayload(memberOf(each)));
     if (devices.length > 0) this.#send(RTM_NEWNEXTHOP, nexthopPayload(groupOf(object, devices)));
@@ -249,10 +269,13 @@ test('what happens while routes are read is taken into account', async (t) => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(entry, { maxLength: 8 }),
-      fc.array(fc.tuple(fc.array(action, { maxLength: 6 }), fc.nat(6), fc.nat(6)), { maxLength: 5 }),
+      fc.array(fc.tuple(fc.array(action, { maxLength: 6 }), fc.nat(6), fc.nat(6)), {
+        maxLength: 5,
+      }),
       fc.boolean(),
       async (entries, rounds, isCompatible) => {
-        // Events are late: some come after the reading has begun that are of changes before it, and the other way round.
+        // Events are late: some come after the reading has begun that are of changes before it, and
+        // the other way round.
         const late: RtEvent[] = [];
         const tables = new Tables(isCompatible, entries, (event) => late.push(event));
         let actions: readonly Action[] = [];

@@ -26,7 +26,10 @@ const ATTACHMENT: AttachmentRecord = {
   network: 'pods',
   hostInterface: 'veth12',
   sandbox: '/run/netns/x',
-  caps: { egress: { rateBitsPerSec: 10_000_000, burstBits: 80_000 }, ingress: { rateBitsPerSec: 5_000_000 } },
+  caps: {
+    egress: { rateBitsPerSec: 10_000_000, burstBits: 80_000 },
+    ingress: { rateBitsPerSec: 5_000_000 },
+  },
   exempt: ['10.0.0.0/8', '!10.1.0.0/16'],
   hostRouting: {
     addresses: ['10.4.0.7'],
@@ -50,7 +53,11 @@ const SEVERAL: AttachmentRecord = {
   beside: [
     {
       ...{ podInterface: 'v4if0', hostInterface: 'veth13', hostInterfaceIndex: 13, kind: 'veth' },
-      hostRouting: { addresses: ['10.4.1.7'], mac: '02:00:00:00:00:03', hostMac: '02:00:00:00:00:04' },
+      hostRouting: {
+        addresses: ['10.4.1.7'],
+        mac: '02:00:00:00:00:03',
+        hostMac: '02:00:00:00:00:04',
+      },
       gso: {
         former: { gsoMaxSizeBytes: 65_536, gsoMaxSegs: 65_535 },
         limited: { gsoMaxSizeBytes: 12_000, gsoMaxSegs: 8 },
@@ -78,7 +85,9 @@ const WISH: Wish = {
   reason: 'no helper listens there',
 };
 
-const SEEDS: { readonly [K in keyof Records]: { readonly name: string; readonly record: Records[K] } } = {
+const SEEDS: {
+  readonly [K in keyof Records]: { readonly name: string; readonly record: Records[K] };
+} = {
   attachments: { name: 'c0ffee:eth0', record: ATTACHMENT },
   exits: { name: '2', record: EXIT },
   wishes: { name: 'c0ffee:eth0', record: WISH },
@@ -102,7 +111,9 @@ function mutants(format: (kind: keyof Records) => string): fc.Arbitrary<Mutant> 
 
 /** What is said of a record goes to a terminal and into one message. */
 function isPlainReason(error: unknown): boolean {
-  return error instanceof ShapeError && error.message.length <= 300 && !/\p{Cc}/u.test(error.message);
+  return (
+    error instanceof ShapeError && error.message.length <= 300 && !/\p{Cc}/u.test(error.message)
+  );
 }
 
 function outcomeOf({ kind, name, bytes }: Mutant): Records[keyof Records] | undefined {
@@ -123,7 +134,8 @@ test('of 100,000 damaged records each is refused, or says what it said before', 
       (mutant) => {
         const outcome = outcomeOf(mutant);
         if (outcome === undefined) refused += 1;
-        else if (!isDeepStrictEqual(outcome, SEEDS[mutant.kind].record)) t.fail(JSON.stringify(outcome));
+        else if (!isDeepStrictEqual(outcome, SEEDS[mutant.kind].record))
+          t.fail(JSON.stringify(outcome));
       },
     ),
     { numRuns: 100_000, seed },
@@ -232,15 +244,27 @@ const parse = (changes: object, name = 'c0ffee:eth0') =>
   parseRecord('attachments', name, JSON.stringify({ recordVersion: 1, ...ATTACHMENT, ...changes }));
 
 const bad: readonly [string, () => unknown, RegExp][] = [
-  ['of a newer podpaced', () => parse({ recordVersion: 3 }), /newer podpaced: its record version is 3/],
+  [
+    'of a newer podpaced',
+    () => parse({ recordVersion: 3 }),
+    /newer podpaced: its record version is 3/,
+  ],
   ['in the file of another', () => parse({}, 'dead:eth0'), /record of c0ffee:eth0/],
   [
     'with an aggregate out of range',
     () => parse({ egressAggregateId: 4095 }),
     /egressAggregateId.*4096 to 20479/,
   ],
-  ['with one aggregate for both directions', () => parse({ ingressAggregateId: 4096 }), /ingressAggregateId/],
-  ['with a cap and no aggregate', () => parse({ egressAggregateId: undefined }), /there with a rate/],
+  [
+    'with one aggregate for both directions',
+    () => parse({ ingressAggregateId: 4096 }),
+    /ingressAggregateId/,
+  ],
+  [
+    'with a cap and no aggregate',
+    () => parse({ egressAggregateId: undefined }),
+    /there with a rate/,
+  ],
   ['with an aggregate and no cap', () => parse({ caps: {} }), /absent without a rate/],
   [
     'with nothing but a version',
@@ -312,8 +336,18 @@ test('what is left of a record whose interfaces go one by one', (t) => {
 });
 
 test('records that name one aggregate or one interface contradict each other', (t) => {
-  const other = { ...ATTACHMENT, containerId: 'b', hostInterfaceIndex: 13, egressAggregateId: 4098 };
-  const third = { ...ATTACHMENT, containerId: 'd', egressAggregateId: 4200, ingressAggregateId: 4201 };
+  const other = {
+    ...ATTACHMENT,
+    containerId: 'b',
+    hostInterfaceIndex: 13,
+    egressAggregateId: 4098,
+  };
+  const third = {
+    ...ATTACHMENT,
+    containerId: 'd',
+    egressAggregateId: 4200,
+    ingressAggregateId: 4201,
+  };
   t.deepEqual([...contradictionsOf([ATTACHMENT, other]).keys()], [ATTACHMENT, other].toReversed());
   t.is(contradictionsOf([ATTACHMENT, third]).size, 2);
   t.is(contradictionsOf([ATTACHMENT, { ...third, hostInterfaceIndex: 14 }]).size, 0);
@@ -328,7 +362,9 @@ test('a device is known by boot, namespace and index, and by its name where thes
   t.true(isOutlived(here, { ...here, netnsCookie: '8' }));
   t.false(isOutlived({}, here));
   t.true(isSameDevice({ ...here, name: 'veth1', kind: 'veth' }, { name: 'renamed', kind: 'veth' }));
-  t.false(isSameDevice({ ...here, name: 'veth1', kind: 'veth' }, { name: 'veth1', kind: 'bridge' }));
+  t.false(
+    isSameDevice({ ...here, name: 'veth1', kind: 'veth' }, { name: 'veth1', kind: 'bridge' }),
+  );
   t.true(isSameDevice({ name: 'veth1' }, { name: 'veth1', kind: 'veth' }));
   t.false(isSameDevice({ name: 'veth1' }, { name: 'eth0' }));
 });

@@ -7,8 +7,18 @@ function exit(ifindex: number, name: string, role: Exit['role'] = 'uplink'): Exi
 }
 
 test('exits that come, go or get another name are told of, ways into pods are not', (t) => {
-  const before = knownExits([exit(1, 'eth0'), exit(2, 'eth1'), exit(3, 'eth2'), exit(4, 'pod1', 'pod')]);
-  const after = knownExits([exit(1, 'eth0'), exit(2, 'wan'), exit(5, 'eth2'), exit(6, 'pod2', 'pod')]);
+  const before = knownExits([
+    exit(1, 'eth0'),
+    exit(2, 'eth1'),
+    exit(3, 'eth2'),
+    exit(4, 'pod1', 'pod'),
+  ]);
+  const after = knownExits([
+    exit(1, 'eth0'),
+    exit(2, 'wan'),
+    exit(5, 'eth2'),
+    exit(6, 'pod2', 'pod'),
+  ]);
   t.deepEqual(exitChangesOf(before, before), []);
   t.deepEqual(exitChangesOf(before, after), [
     'eth2 (uplink, veth) is no way out any more',
@@ -24,7 +34,9 @@ test('an uplink that is renamed while it is down, and so without a route, is tol
     'eth0 (uplink, veth) is no way out any more',
     'eth0 is called wan now',
   ]);
-  t.deepEqual(exitChangesOf(down, knownExits([exit(1, 'wan')])), ['wan (uplink, veth) is a way out now']);
+  t.deepEqual(exitChangesOf(down, knownExits([exit(1, 'wan')])), [
+    'wan (uplink, veth) is a way out now',
+  ]);
 });
 
 test('another overhead of an exit is told of, and is no damage that was repaired', (t) => {

@@ -48,7 +48,10 @@ for (const text of [
 test('parseBurst reads bits', (t) => {
   t.is(parseBurst('100k'), 100_000);
   t.is(parseBurst('8Mbit'), 8_000_000);
-  t.throws(() => parseBurst('1 ms'), { instanceOf: UnitError, message: /burst "1 ms": write bits/ });
+  t.throws(() => parseBurst('1 ms'), {
+    instanceOf: UnitError,
+    message: /burst "1 ms": write bits/,
+  });
 });
 
 test('parseDuration wants a unit', (t) => {

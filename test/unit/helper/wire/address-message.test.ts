@@ -1,7 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { WireError } from '../../../../helper/wire/attributes.ts';
-import { decodeInterfaceAddress, encodeInterfaceAddress } from '../../../../helper/wire/address-message.ts';
+import {
+  decodeInterfaceAddress,
+  encodeInterfaceAddress,
+} from '../../../../helper/wire/address-message.ts';
 import { decodeAddress } from '../../../../helper/wire/ip-address.ts';
 import { u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything, hex } from '../../../kit/wire.ts';
@@ -28,7 +31,11 @@ test('decodeInterfaceAddress takes any bytes', (t) => {
 
 test('decodeInterfaceAddress prefers our own address to the far end of a point-to-point link', (t) => {
   const payload = hex('0220000005000000 080001000a000002 080002000a000001');
-  t.deepEqual(decodeInterfaceAddress(payload), { ifindex: 5, address: '10.0.0.1', prefixLength: 32 });
+  t.deepEqual(decodeInterfaceAddress(payload), {
+    ifindex: 5,
+    address: '10.0.0.1',
+    prefixLength: 32,
+  });
 });
 
 test('decodeInterfaceAddress refuses a message without an address', (t) => {

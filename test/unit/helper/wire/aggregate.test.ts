@@ -70,7 +70,10 @@ test('the clock of an aggregate is the first word of its state, whatever follows
       t.deepEqual(decodeAggregateClock(value), { lastNs });
     }),
   );
-  t.throws(() => decodeAggregateClock(Buffer.alloc(7)), { instanceOf: RangeError, message: /7 bytes/ });
+  t.throws(() => decodeAggregateClock(Buffer.alloc(7)), {
+    instanceOf: RangeError,
+    message: /7 bytes/,
+  });
 });
 
 test('counters are the words of struct aggregate_counters, and add up over the CPUs', (t) => {
@@ -96,7 +99,9 @@ test('counters are the words of struct aggregate_counters, and add up over the C
   t.is(three.droppedFlow, 384n);
   t.is(three.sojourn[15], 3n << 25n);
   t.is(sumAggregateCounters([]).packets, 0n);
-  t.throws(() => decodeAggregateCounters(Buffer.alloc(200)), { message: /200 bytes, expected 208/ });
+  t.throws(() => decodeAggregateCounters(Buffer.alloc(200)), {
+    message: /200 bytes, expected 208/,
+  });
 });
 
 test('a host interface comes back as it was', (t) => {
@@ -115,16 +120,26 @@ test('a frame overhead comes back as it was', (t) => {
     told: fc.integer({ min: 1, max: 7 }),
   });
   fc.assert(
-    fc.property(fc.record({ frameBytes: number, align: short, mtu: number }), more, (base, rest) => {
-      const overhead = { ...base, ...rest };
-      const found = decodeFrameOverhead(encodeFrameOverhead(overhead));
-      t.deepEqual(found, overhead);
-      t.true(isSameFrameOverhead(found, overhead));
-      t.false(isSameFrameOverhead(found, { ...overhead, innerBytes: (rest.innerBytes ?? 0) ^ 1 }));
-    }),
+    fc.property(
+      fc.record({ frameBytes: number, align: short, mtu: number }),
+      more,
+      (base, rest) => {
+        const overhead = { ...base, ...rest };
+        const found = decodeFrameOverhead(encodeFrameOverhead(overhead));
+        t.deepEqual(found, overhead);
+        t.true(isSameFrameOverhead(found, overhead));
+        t.false(
+          isSameFrameOverhead(found, { ...overhead, innerBytes: (rest.innerBytes ?? 0) ^ 1 }),
+        );
+      },
+    ),
   );
-  t.throws(() => encodeFrameOverhead({ frameBytes: 0, align: 0x1_0000, mtu: 0 }), { message: /align/ });
-  t.throws(() => encodeFrameOverhead({ frameBytes: -1, align: 0, mtu: 0 }), { message: /frameBytes -1/ });
+  t.throws(() => encodeFrameOverhead({ frameBytes: 0, align: 0x1_0000, mtu: 0 }), {
+    message: /align/,
+  });
+  t.throws(() => encodeFrameOverhead({ frameBytes: -1, align: 0, mtu: 0 }), {
+    message: /frameBytes -1/,
+  });
 });
 
 test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
@@ -135,7 +150,14 @@ test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
 
 test('what the datapath cannot hold is refused by name', (t) => {
   const credit = { idleCreditNs: 0, sparseCreditNs: 0 };
-  const config = { rateBytesPerSec: 125, horizonNs: 0, ...credit, targetNs: 0, intervalNs: 0, exemptions: 0 };
+  const config = {
+    rateBytesPerSec: 125,
+    horizonNs: 0,
+    ...credit,
+    targetNs: 0,
+    intervalNs: 0,
+    exemptions: 0,
+  };
   for (const bad of [-1, 0.5, NaN, RATE_MAX_BYTES_PER_SEC + 1]) {
     t.throws(() => encodeAggregateConfig({ ...config, rateBytesPerSec: bad }), {
       instanceOf: RangeError,
@@ -145,7 +167,9 @@ test('what the datapath cannot hold is refused by name', (t) => {
   t.throws(() => encodeAggregateConfig({ ...config, horizonNs: DURATION_MAX_NS + 1 }), {
     message: /horizonNs/,
   });
-  t.throws(() => encodeAggregateConfig({ ...config, intervalNs: -1 }), { message: /intervalNs -1/ });
+  t.throws(() => encodeAggregateConfig({ ...config, intervalNs: -1 }), {
+    message: /intervalNs -1/,
+  });
   t.throws(() => encodeAggregateKey(AGGREGATE_ID_MIN - 1), { message: /aggregate id 4095/ });
   t.throws(() => encodeHostInterface({ egressId: 1, ingressId: 0 }), { message: /egressId 1/ });
   t.throws(() => encodeInterfaceKey(0), { message: /ifindex 0/ });

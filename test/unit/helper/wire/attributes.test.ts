@@ -52,7 +52,10 @@ test('Attributes.decode takes any bytes', (t) => {
 
 test('Attributes refuses a number of another width', (t) => {
   const attributes = Attributes.decode(encodeAttributes((writer) => writer.u8(3, 1)));
-  t.throws(() => attributes.u32(3), { instanceOf: WireError, message: /attribute 3: 1 bytes came, 4/ });
+  t.throws(() => attributes.u32(3), {
+    instanceOf: WireError,
+    message: /attribute 3: 1 bytes came, 4/,
+  });
 });
 
 test('Attributes.string takes text with and without its NUL', (t) => {

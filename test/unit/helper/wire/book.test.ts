@@ -19,5 +19,7 @@ test('a book is the words of struct aggregate_book, and adds up over the CPUs', 
 
 test('no values are an empty book, and a value of another length is none', (t) => {
   t.is(decodeAggregateBook([]).seen.bytes, 0n);
-  t.throws(() => decodeAggregateBook([Buffer.alloc(AGGREGATE_BOOK_SIZE - 1)]), { instanceOf: RangeError });
+  t.throws(() => decodeAggregateBook([Buffer.alloc(AGGREGATE_BOOK_SIZE - 1)]), {
+    instanceOf: RangeError,
+  });
 });

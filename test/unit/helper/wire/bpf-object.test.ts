@@ -1,6 +1,10 @@
 import fs from 'node:fs';
 import test from 'ava';
-import { POD_ADDRESS_KEY_SIZE, POD_ADDRESS_SIZE, ROUTED_POD_SIZE } from '../../../../helper/wire/routing.ts';
+import {
+  POD_ADDRESS_KEY_SIZE,
+  POD_ADDRESS_SIZE,
+  ROUTED_POD_SIZE,
+} from '../../../../helper/wire/routing.ts';
 import fc from 'fast-check';
 import {
   linkMaps,
@@ -37,7 +41,9 @@ function programNamed(name: string): BpfProgram {
   return program;
 }
 
-const AGGREGATE_MAPS = ['books', 'config', 'counters', 'gates', 'state'].map((name) => `aggregate_${name}`);
+const AGGREGATE_MAPS = ['books', 'config', 'counters', 'gates', 'state'].map(
+  (name) => `aggregate_${name}`,
+);
 
 test('the maps are those that the helper shares with the datapath', (t) => {
   const maps = new Map(object.maps.map(({ name, ...map }) => [name, map]));
@@ -75,12 +81,20 @@ test('the maps are those that the helper shares with the datapath', (t) => {
 
 test('state, counters and books stand in pages that cover every aggregate', (t) => {
   const page = { keySize: 4, maxEntries: AGGREGATES_PER_PAGE, flags: 0 };
-  const pages = { keySize: 4, valueSize: 4, maxEntries: AGGREGATE_COUNT / AGGREGATES_PER_PAGE, flags: 0 };
+  const pages = {
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: AGGREGATE_COUNT / AGGREGATES_PER_PAGE,
+    flags: 0,
+  };
   t.like(
     object.maps.find(({ name }) => name === 'aggregate_state'),
     { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner: { ...page, type: MAP_TYPE.ARRAY } },
   );
-  const sizes = { aggregate_counters: AGGREGATE_COUNTERS_SIZE, aggregate_books: AGGREGATE_BOOK_SIZE };
+  const sizes = {
+    aggregate_counters: AGGREGATE_COUNTERS_SIZE,
+    aggregate_books: AGGREGATE_BOOK_SIZE,
+  };
   for (const [map, valueSize] of Object.entries(sizes)) {
     const inner = { ...page, type: MAP_TYPE.PERCPU_ARRAY, valueSize };
     t.like(
@@ -98,7 +112,15 @@ test('the types are placed: every map has a slot of its own in its section', (t)
 
 test('the programs are those that the helper attaches, under a licence that the kernel takes', (t) => {
   const names = object.programs.map(({ name, section }) => `${section}/${name}`);
-  const atDevices = ['arrive', 'classify', 'deliver', 'depart', 'depart_upper', 'forward', 'receive'];
+  const atDevices = [
+    'arrive',
+    'classify',
+    'deliver',
+    'depart',
+    'depart_upper',
+    'forward',
+    'receive',
+  ];
   t.deepEqual(names.toSorted(), [
     'cgroup_skb/ingress/podpace_police',
     ...atDevices.map((name) => `tc/podpace_${name}`),
@@ -115,7 +137,10 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
     [...new Set(mapsOf('podpace_classify'))].toSorted(),
     [...scheduling, 'host_interfaces', 'node_place'].toSorted(),
   );
-  t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), [...scheduling, 'unsigned_traffic']);
+  t.deepEqual([...new Set(mapsOf('podpace_depart'))].toSorted(), [
+    ...scheduling,
+    'unsigned_traffic',
+  ]);
   t.deepEqual(
     [...new Set(mapsOf('podpace_depart_upper'))].toSorted(),
     [...scheduling, 'tunnel_options', 'unsigned_traffic', 'upper_exits'].toSorted(),
@@ -128,7 +153,10 @@ test('every program ends with an exit or a jump and refers to the maps it uses',
     [...new Set(mapsOf('podpace_police'))].toSorted(),
     [...scheduling, 'answers', 'node_place'].toSorted(),
   );
-  t.deepEqual([...new Set(mapsOf('podpace_receive'))].toSorted(), [...scheduling, 'host_interfaces']);
+  t.deepEqual([...new Set(mapsOf('podpace_receive'))].toSorted(), [
+    ...scheduling,
+    'host_interfaces',
+  ]);
   for (const { instructions } of object.programs) {
     // BPF_JMP | BPF_EXIT and BPF_JMP | BPF_JA of linux/bpf.h.
     t.true([0x95, 0x05].includes(instructions.readUInt8(instructions.length - 8)));
@@ -189,7 +217,9 @@ test('any part of an object, and any damage to it, gives an object or an error t
 test('an object of another machine is refused', (t) => {
   const other = Buffer.from(file);
   other.writeUInt16LE(62, 18);
-  t.throws(() => parseBpfObject(other), { message: 'Cannot read the BPF object: machine 62 is not BPF' });
+  t.throws(() => parseBpfObject(other), {
+    message: 'Cannot read the BPF object: machine 62 is not BPF',
+  });
 });
 
 test('an ELF file that is cut short is refused', (t) => {

@@ -79,7 +79,8 @@ test('sections get the sizes and offsets that the object gives them, in the orde
   const offsets: Readonly<Record<string, number>> = { first: 8, second: 32 };
   const layout = {
     sizeOf: (name: string) => (name === '.maps' ? 40 : undefined),
-    offsetOf: (name: string, variable: string) => (name === '.maps' ? offsets[variable] : undefined),
+    offsetOf: (name: string, variable: string) =>
+      name === '.maps' ? offsets[variable] : undefined,
   };
   const before = Buffer.from(compiled);
   const placed = placeSections(compiled, layout);

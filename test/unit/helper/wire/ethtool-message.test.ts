@@ -10,7 +10,13 @@ import {
 const FAMILY = 21;
 
 /** A message of the family: `tx` and `combined` of the device with an index. */
-function message(command: number, ifindex: number, tx?: number, combined?: number, type = FAMILY): Buffer {
+function message(
+  command: number,
+  ifindex: number,
+  tx?: number,
+  combined?: number,
+  type = FAMILY,
+): Buffer {
   const data = encodePayload(Buffer.from([command, 1, 0, 0]), (attributes) => {
     attributes.nested(1, (header) => header.u32(1, ifindex));
     attributes.u32(7, tx);

@@ -28,7 +28,9 @@ test('CIDRs and addresses of both families are read, bits beyond the prefix left
 test('a prefix of an IPv4 network has the bits of its length and no others', (t) => {
   fc.assert(
     fc.property(fc.ipV4(), fc.nat(32), (address, length) => {
-      const bits = BigInt(`0x${parseExemption(`${address}/${length}`).address.subarray(12).toString('hex')}`);
+      const bits = BigInt(
+        `0x${parseExemption(`${address}/${length}`).address.subarray(12).toString('hex')}`,
+      );
       const whole = BigInt(`0x${parseExemption(address).address.subarray(12).toString('hex')}`);
       t.is(bits, (whole >> BigInt(32 - length)) << BigInt(32 - length));
     }),
@@ -48,7 +50,11 @@ test('what is no CIDR is refused by name', (t) => {
     '10.0.0.0/-1',
   ];
   for (const text of [...bad, '10.0.0.0/1e1', '!!10.0.0.0/8', ' 10.0.0.0/8'])
-    t.throws(() => parseExemption(text), { instanceOf: RangeError, message: /is no CIDR, such as/ }, text);
+    t.throws(
+      () => parseExemption(text),
+      { instanceOf: RangeError, message: /is no CIDR, such as/ },
+      text,
+    );
 });
 
 test('key and value are the structs of bpf/podpace.bpf.c', (t) => {

@@ -24,7 +24,9 @@ const options: fc.Arbitrary<FqOptions> = partial<Required<FqOptions>>({
 });
 
 test('decodeFqOptions returns what encodeFqOptions wrote', (t) => {
-  fc.assert(fc.property(options, (value) => t.deepEqual(decodeFqOptions(encodeFqOptions(value)), value)));
+  fc.assert(
+    fc.property(options, (value) => t.deepEqual(decodeFqOptions(encodeFqOptions(value)), value)),
+  );
 });
 
 test('decodeFqOptions takes any bytes', (t) => {
@@ -52,7 +54,10 @@ test('decodeFqOptions passes over attributes of later kernels', (t) => {
 
 for (const buckets of [0, 1, 3, 1023, 524_288, -2, 2.5, Number.NaN]) {
   test(`encodeFqOptions refuses ${buckets} buckets`, (t) => {
-    t.throws(() => encodeFqOptions({ buckets }), { instanceOf: RangeError, message: /power of two/ });
+    t.throws(() => encodeFqOptions({ buckets }), {
+      instanceOf: RangeError,
+      message: /power of two/,
+    });
   });
 }
 
@@ -61,14 +66,19 @@ test('decodeFqOptions refuses a number of buckets that no kernel has', (t) => {
   t.throws(() => decodeFqOptions(bytes), { instanceOf: WireError });
 });
 
-const [QUANTUM, INITIAL_QUANTUM, PRIOMAP, WEIGHTS, OFFLOAD_HORIZON, UNKNOWN] = [3, 4, 16, 17, 18, 40];
+const [QUANTUM, INITIAL_QUANTUM, PRIOMAP, WEIGHTS, OFFLOAD_HORIZON, UNKNOWN] = [
+  3, 4, 16, 17, 18, 40,
+];
 
 /** 32-bit numbers in a row. */
 function numbers(...values: readonly number[]): Buffer {
   return Buffer.from(Uint32Array.from(values).buffer);
 }
 
-/** Attributes of an fq that was told nothing, on a device with an MTU of 1500 (fq_init and fq_dump of net/sched/sch_fq.c, Linux 7.3). */
+/**
+ * Attributes of an fq that was told nothing, on a device with an MTU of 1500 (fq_init and fq_dump
+ * of net/sched/sch_fq.c, Linux 7.3).
+ */
 const UNTOUCHED = new Map([
   [1, numbers(10_000)],
   [2, numbers(100)],
@@ -110,7 +120,9 @@ test('an fq is tuned by any attribute with another value, missing, or not known'
       .filter((other) => !value.equals(other))
       .map((other) => [type, Buffer.from(other)] as const),
   );
-  fc.assert(fc.property(others, (other) => t.true(isTunedFq(encoded([...UNTOUCHED, other]), usual))));
+  fc.assert(
+    fc.property(others, (other) => t.true(isTunedFq(encoded([...UNTOUCHED, other]), usual))),
+  );
   for (const type of UNTOUCHED.keys()) {
     const without = encoded([...UNTOUCHED].filter(([own]) => own !== type));
     t.true(isTunedFq(without, usual), `without ${type}`);

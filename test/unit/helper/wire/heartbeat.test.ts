@@ -23,10 +23,18 @@ const CASES: readonly [what: string, text: string | undefined, expected: Outlook
   ['ten seconds ago', written({}), HOPE],
   ['as long ago as it may be', written({ bootSeconds: 880 }), HOPE],
   ['longer ago', written({ bootSeconds: 879.5 }), none('it has been away for 120 s')],
-  ['an hour of suspension later', written({ bootSeconds: -0 }), none('it has been away for 1000 s')],
+  [
+    'an hour of suspension later',
+    written({ bootSeconds: -0 }),
+    none('it has been away for 1000 s'),
+  ],
   ['read before the clock went on', written({ bootSeconds: 1000.01 }), HOPE],
   ['of the future', written({ bootSeconds: 1100 }), none('its sign of life is of the future')],
-  ['a kernel that holds no cap', written({ fault: 'no sch_fq' }), { state: 'unable', why: 'no sch_fq' }],
+  [
+    'a kernel that holds no cap',
+    written({ fault: 'no sch_fq' }),
+    { state: 'unable', why: 'no sch_fq' },
+  ],
   [
     'the same, of a helper that is gone',
     written({ fault: 'no sch_fq', bootSeconds: 1 }),

@@ -106,7 +106,13 @@ test('encodeMac reverses decodeMac', (t) => {
   fc.assert(fc.property(mac, (value) => t.is(decodeMac(encodeMac(value)), value)));
 });
 
-for (const value of ['', '02:00:00:00:00', '02:00:00:00:00:0g', '02-00-00-00-00-01', '02:00:00:00:00:01\n']) {
+for (const value of [
+  '',
+  '02:00:00:00:00',
+  '02:00:00:00:00:0g',
+  '02-00-00-00-00-01',
+  '02:00:00:00:00:01\n',
+]) {
   test(`encodeMac refuses ${JSON.stringify(value)}`, (t) => {
     t.throws(() => encodeMac(value), { instanceOf: RangeError });
   });

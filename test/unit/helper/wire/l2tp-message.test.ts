@@ -45,7 +45,12 @@ test('a tunnel says what is around its packets, a session what is in front of it
     ...{ tunnelId: 3, ifname: 'l2tpeth0', isPpp: false, cookieBytes: 8, hasSequence: true },
   });
   const ppp = message((attributes) => attributes.bytes(1, u16(7)));
-  t.deepEqual(decodeL2tpSession(ppp), { tunnelId: 0, isPpp: true, cookieBytes: 0, hasSequence: false });
+  t.deepEqual(decodeL2tpSession(ppp), {
+    tunnelId: 0,
+    isPpp: true,
+    cookieBytes: 0,
+    hasSequence: false,
+  });
 });
 
 test('both are asked for by their commands', (t) => {

@@ -24,11 +24,22 @@ test('a mark in a file is read, with whatever a later release says besides, and 
     release: '0.9.0',
   });
   t.deepEqual(parseLayoutMark('{"layout":3}'), { layout: 3, release: 'unknown' });
-  for (const text of ['', '{', 'null', '[]', '7', '{}', '{"layout":"3"}', '{"layout":0}', '{"layout":2.5}'])
+  for (const text of [
+    '',
+    '{',
+    'null',
+    '[]',
+    '7',
+    '{}',
+    '{"layout":"3"}',
+    '{"layout":0}',
+    '{"layout":2.5}',
+  ])
     t.throws(() => parseLayoutMark(text), undefined, text);
 });
 
 test('every layout since the first can be come from', (t) => {
-  for (let { layout } = FIRST_MARK; layout <= LAYOUT; layout++) t.notThrows(() => conversionsFrom(layout));
+  for (let { layout } = FIRST_MARK; layout <= LAYOUT; layout++)
+    t.notThrows(() => conversionsFrom(layout));
   t.is(conversionsFrom(LAYOUT).size, 0);
 });

@@ -54,7 +54,11 @@ test('encodeLinkChange leaves the flags alone when it is not told', (t) => {
 });
 
 test('encodePair nests the whole description of the other end', (t) => {
-  const payload = encodePair('veth', { name: 'host', mtu: 1400 }, { name: 'eth0', mtu: 1300, netnsFd: 9 });
+  const payload = encodePair(
+    'veth',
+    { name: 'host', mtu: 1400 },
+    { name: 'eth0', mtu: 1300, netnsFd: 9 },
+  );
   const info = Attributes.decode(payload.subarray(IFINFOMSG_BYTES)).nested(18);
   t.is(info?.string(1), 'veth');
   const peer = info?.nested(2)?.bytes(1) ?? Buffer.alloc(0);

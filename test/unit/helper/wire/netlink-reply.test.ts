@@ -27,7 +27,10 @@ function errno(value: number): Buffer {
   return bytes;
 }
 
-/** The request as an error gives it back: its header, of which only the length counts, and its payload. */
+/**
+ * The request as an error gives it back: its header, of which only the length counts, and its
+ * payload.
+ */
 function echo(payloadBytes: number): Buffer {
   const bytes = Buffer.alloc(16 + ((payloadBytes + 3) & ~3));
   bytes.writeUInt32LE(16 + payloadBytes, 0);
@@ -96,7 +99,10 @@ test('ReplyCollector passes over messages of another sequence number', (t) => {
 });
 
 test('ReplyCollector passes over NOOP and waits for the end', (t) => {
-  t.is(collect([message(NLMSG_NOOP, Buffer.alloc(0)), message(RTM_NEWLINK, Buffer.alloc(4))]), undefined);
+  t.is(
+    collect([message(NLMSG_NOOP, Buffer.alloc(0)), message(RTM_NEWLINK, Buffer.alloc(4))]),
+    undefined,
+  );
 });
 
 test('ReplyCollector reports an interrupted list, wherever the flag stands', (t) => {
@@ -120,7 +126,9 @@ test('an ERROR of zero is an acknowledgement', (t) => {
 test('the text of an extended ack follows a capped echo of the request', (t) => {
   const flags = NLM_F_CAPPED | NLM_F_ACK_TLVS;
   const header = echo(20).subarray(0, 16);
-  const reply = collect([message(NLMSG_ERROR, Buffer.concat([errno(EINVAL), header, TEXT]), { flags })]);
+  const reply = collect([
+    message(NLMSG_ERROR, Buffer.concat([errno(EINVAL), header, TEXT]), { flags }),
+  ]);
   t.is(reply?.errno, EINVAL);
   t.is(reply?.detail, 'Device does not exist');
 });
@@ -128,7 +136,10 @@ test('the text of an extended ack follows a capped echo of the request', (t) => 
 test('the text of an extended ack follows a whole echo of the request', (t) => {
   for (const bytes of [0, 19, 20]) {
     const data = Buffer.concat([errno(EINVAL), echo(bytes), TEXT]);
-    t.is(collect([message(NLMSG_ERROR, data, { flags: NLM_F_ACK_TLVS })])?.detail, 'Device does not exist');
+    t.is(
+      collect([message(NLMSG_ERROR, data, { flags: NLM_F_ACK_TLVS })])?.detail,
+      'Device does not exist',
+    );
   }
 });
 
@@ -153,5 +164,7 @@ test('an ERROR too short for its request is refused', (t) => {
 
 test('an extended ack beyond its message is refused', (t) => {
   const data = Buffer.concat([errno(EINVAL), echo(400).subarray(0, 16)]);
-  t.throws(() => collect([message(NLMSG_ERROR, data, { flags: NLM_F_ACK_TLVS })]), { instanceOf: WireError });
+  t.throws(() => collect([message(NLMSG_ERROR, data, { flags: NLM_F_ACK_TLVS })]), {
+    instanceOf: WireError,
+  });
 });

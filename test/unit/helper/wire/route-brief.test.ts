@@ -44,7 +44,10 @@ test('keys of neighbours are spread evenly', (t) => {
     briefOf({ destination: `10.0.${at >>> 4}.${(at & 15) << 4}/28`, ...MAIN }),
   ).map((brief) => brief?.key ?? 0);
   t.is(new Set(keys).size, 4096);
-  const counts = Array.from({ length: 16 }, (_, part) => keys.filter((key) => key >>> 28 === part).length);
+  const counts = Array.from(
+    { length: 16 },
+    (_, part) => keys.filter((key) => key >>> 28 === part).length,
+  );
   for (const count of counts) t.true(count > 170 && count < 350, counts.join(' '));
 });
 

@@ -1,7 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decodeAddress } from '../../../../helper/wire/ip-address.ts';
-import { decodeRoute, encodeNewRoute, encodeOldRoute } from '../../../../helper/wire/route-message.ts';
+import {
+  decodeRoute,
+  encodeNewRoute,
+  encodeOldRoute,
+} from '../../../../helper/wire/route-message.ts';
 import type { Route } from '../../../../helper/wire/route-message.ts';
 import { partial, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';

@@ -1,7 +1,11 @@
 import test from 'ava';
 import { formatMessage } from 'netlink/dist/structs.js';
 import { WireError } from '../../../../helper/wire/attributes.ts';
-import { encodeLinkChange, RTM_DELLINK, RTM_NEWLINK } from '../../../../helper/wire/link-message.ts';
+import {
+  encodeLinkChange,
+  RTM_DELLINK,
+  RTM_NEWLINK,
+} from '../../../../helper/wire/link-message.ts';
 import { decodeRtEvents, type RouteEvent } from '../../../../helper/wire/rt-event.ts';
 import {
   encodeNewRoute,
@@ -10,7 +14,11 @@ import {
   type Route,
 } from '../../../../helper/wire/route-message.ts';
 import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from '../../../../helper/wire/nexthop-message.ts';
-import { encodeTcRequest, RTM_DELQDISC, RTM_NEWTFILTER } from '../../../../helper/wire/tc-message.ts';
+import {
+  encodeTcRequest,
+  RTM_DELQDISC,
+  RTM_NEWTFILTER,
+} from '../../../../helper/wire/tc-message.ts';
 import { briefOf, nexthopPayload, routePayload } from '../../../kit/route-briefs.ts';
 
 /** linux/netlink.h. */
@@ -35,7 +43,11 @@ test('events name the device that they are about', (t) => {
   t.deepEqual(decodeRtEvents(datagram), [
     { kind: 'link', ifindex: 7, isUp: false, hasCarrier: false },
     { kind: 'qdisc', ifindex: 8 },
-    { kind: 'route', change: 'added', route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }) },
+    {
+      kind: 'route',
+      change: 'added',
+      route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }),
+    },
     { kind: 'link', ifindex: 10, isUp: false, hasCarrier: false },
     { kind: 'filter', ifindex: 11 },
   ]);
@@ -59,7 +71,11 @@ test('bytes that are no events are refused, never misread', (t) => {
 });
 
 test('a route with several next hops concerns all their devices, a cached copy of one none', (t) => {
-  const multipath = routePayload({ destination: '0.0.0.0/0', table: 254, nextHopIndexes: [11, 12] });
+  const multipath = routePayload({
+    destination: '0.0.0.0/0',
+    table: 254,
+    nextHopIndexes: [11, 12],
+  });
   const cached = Buffer.from(multipath);
   cached.writeUInt32LE(0x200, 8);
   const events = decodeRtEvents(
@@ -93,5 +109,6 @@ test('what makes no device an exit is no event', (t) => {
     { destination: '192.0.2.1/32', ifindex: 9, table: 255, type: 2 },
     { destination: 'fe80::/64', ifindex: 9, table: 254 },
   ];
-  for (const route of routes) t.deepEqual(decodeRtEvents(message(RTM_NEWROUTE, routePayload(route))), []);
+  for (const route of routes)
+    t.deepEqual(decodeRtEvents(message(RTM_NEWROUTE, routePayload(route))), []);
 });

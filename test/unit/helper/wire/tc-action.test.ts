@@ -3,7 +3,10 @@ import { encodeAttributes } from '../../../../helper/wire/attributes.ts';
 import { redirectTargets } from '../../../../helper/wire/tc-action.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
 
-/** TCA_*_ACT of linux/pkt_cls.h and the actions in it: kinds, and of mirred what it does with which device. */
+/**
+ * TCA_*_ACT of linux/pkt_cls.h and the actions in it: kinds, and of mirred what it does with which
+ * device.
+ */
 function options(
   attribute: number,
   actions: readonly (readonly [kind: string, eaction: number, ifindex: number])[],
@@ -25,7 +28,17 @@ function options(
 const [EGRESS_REDIR, EGRESS_MIRROR, INGRESS_REDIR, INGRESS_MIRROR] = [1, 2, 3, 4];
 
 test('redirects are found among the actions of any kind of filter, copies are not', (t) => {
-  const kinds = { bpf: 1, matchall: 2, flower: 3, fw: 4, route: 6, u32: 7, flow: 9, basic: 3, cgroup: 1 };
+  const kinds = {
+    bpf: 1,
+    matchall: 2,
+    flower: 3,
+    fw: 4,
+    route: 6,
+    u32: 7,
+    flow: 9,
+    basic: 3,
+    cgroup: 1,
+  };
   for (const [kind, attribute] of Object.entries(kinds)) {
     const actions = [
       ['mirred', EGRESS_MIRROR, 5],

@@ -1,6 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { encodeAttributes, encodePayload, type AttributeWriter } from '../../../../helper/wire/attributes.ts';
+import {
+  encodeAttributes,
+  encodePayload,
+  type AttributeWriter,
+} from '../../../../helper/wire/attributes.ts';
 import { encodeAddress } from '../../../../helper/wire/ip-address.ts';
 import { decodeLink } from '../../../../helper/wire/link-message.ts';
 import { decodeTunnel, type Tunnel } from '../../../../helper/wire/tunnel.ts';
@@ -18,7 +22,10 @@ function u16(number: number): Buffer {
 
 const big16 = (number: number): Buffer => u16(number).swap16();
 
-/** IFLA_INFO_DATA by kind, with the numbers of linux/if_link.h and linux/if_tunnel.h, and what is made of it. */
+/**
+ * IFLA_INFO_DATA by kind, with the numbers of linux/if_link.h and linux/if_tunnel.h, and what is
+ * made of it.
+ */
 const TUNNELS: readonly (readonly [string, (data: AttributeWriter) => void, Tunnel])[] = [
   [
     'ipip',
@@ -129,7 +136,10 @@ test('no bytes end a list of devices', (t) => {
 });
 
 test('a link has the room that it asks for, and is known to have nothing behind it', (t) => {
-  const of = (write: (attributes: AttributeWriter) => void, flags = 0): ReturnType<typeof decodeLink> => {
+  const of = (
+    write: (attributes: AttributeWriter) => void,
+    flags = 0,
+  ): ReturnType<typeof decodeLink> => {
     const header = Buffer.alloc(IFINFOMSG_BYTES);
     header.writeUInt32LE(flags, 8);
     return decodeLink(encodePayload(header, write));

@@ -8,7 +8,9 @@ const USERSA_INFO_BYTES = 224;
 const [ESP, AH] = [50, 51];
 const [IPV4, IPV6] = [2, 10];
 
-/** struct xfrm_algo_auth and xfrm_algo_aead: name, bits of the key, bits of the check value, key. */
+/**
+ * struct xfrm_algo_auth and xfrm_algo_aead: name, bits of the key, bits of the check value, key.
+ */
 function algorithm(name: string, checkBits: number): Buffer {
   const bytes = Buffer.alloc(72 + 20);
   bytes.write(name, 'latin1');

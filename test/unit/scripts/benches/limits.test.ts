@@ -10,7 +10,14 @@ function rows(
   figures: Partial<Record<System, Record<string, number>>>,
 ): Row[] {
   return Object.entries(figures).flatMap(([system, metrics]) =>
-    Object.entries(metrics).map(([metric, value]) => ({ bench, scenario, system, metric, unit: '', value })),
+    Object.entries(metrics).map(([metric, value]) => ({
+      bench,
+      scenario,
+      system,
+      metric,
+      unit: '',
+      value,
+    })),
   );
 }
 
@@ -118,7 +125,11 @@ test('the cost of a step is compared with the plain step under its own load', (t
 
 test('what is charged too much is no better than what is charged too little', (t) => {
   for (const uncharged_ns of [-2, 2])
-    t.is(missed('exact', '2-threads', rows('exact', '2-threads', { podpace: { uncharged_ns } })).length, 1);
+    t.is(
+      missed('exact', '2-threads', rows('exact', '2-threads', { podpace: { uncharged_ns } }))
+        .length,
+      1,
+    );
 });
 
 test('every bench has requirements, and what was not measured does not meet them', (t) => {

@@ -43,7 +43,11 @@ packet, txTime(sec), rxTime(sec), rtt(usec)
 `;
 
 test("sockperf's log gives every round trip, and what was sent", (t) => {
-  t.deepEqual(parseFullLog(LOG), { roundTripsUs: [84.341, 72.851, 76.937], sent: 4, seconds: 1.545 });
+  t.deepEqual(parseFullLog(LOG), {
+    roundTripsUs: [84.341, 72.851, 76.937],
+    sent: 4,
+    seconds: 1.545,
+  });
 });
 
 test('a run without any answer is summed up as a whole', (t) => {

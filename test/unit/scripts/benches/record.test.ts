@@ -2,7 +2,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test from 'ava';
-import { curvesOf, ratesOf, readPart, Recorder, rowsOf } from '../../../../scripts/benches/record.ts';
+import {
+  curvesOf,
+  ratesOf,
+  readPart,
+  Recorder,
+  rowsOf,
+} from '../../../../scripts/benches/record.ts';
 import type { RunRecord } from '../../../../scripts/benches/record.ts';
 
 function run(system: RunRecord['system'], repeat: number, value: number): RunRecord {
@@ -16,7 +22,12 @@ function run(system: RunRecord['system'], repeat: number, value: number): RunRec
   };
 }
 
-const records = [run('podpace', 0, 5), run('tbf', 0, 50), run('podpace', 1, 1), run('podpace', 2, 3)];
+const records = [
+  run('podpace', 0, 5),
+  run('tbf', 0, 50),
+  run('podpace', 1, 1),
+  run('podpace', 2, 3),
+];
 const about = { bench: 'latency', kernel: '6.12', cpus: 2, cpuModel: 'a', quick: false } as const;
 
 test('a row is the median over the repeats of one system', (t) => {

@@ -2,13 +2,20 @@ import test from 'ava';
 import { BENCHES, scenariosOf, SYSTEMS } from '../../../../scripts/benches/names.ts';
 import type { Bench } from '../../../../scripts/benches/names.ts';
 import type { Part } from '../../../../scripts/benches/record.ts';
-import { collectReport, htmlReport, jsonReport, latencyPicture } from '../../../../scripts/benches/report.ts';
+import {
+  collectReport,
+  htmlReport,
+  jsonReport,
+  latencyPicture,
+} from '../../../../scripts/benches/report.ts';
 import { CURVE_PERCENTS } from '../../../../scripts/benches/statistics.ts';
 import { tableOf, textTables } from '../../../../scripts/benches/tables.ts';
 
 function part(bench: Bench): Part {
   const extra = {
-    ...(bench === 'latency' && { curveUs: CURVE_PERCENTS.map((percent) => 10 ** (2 + percent / 50)) }),
+    ...(bench === 'latency' && {
+      curveUs: CURVE_PERCENTS.map((percent) => 10 ** (2 + percent / 50)),
+    }),
     ...(bench !== 'exact' && { ratesMbit: [0, 10, 20] }),
   };
   return {
@@ -56,9 +63,9 @@ test('a table has a line for each scenario and system; what a system has not is 
 
 test('each section says on what it was measured, and by which clock when that was not time', (t) => {
   const counted = { ...part('udp'), cpus: 1, clock: 'instructions' } as const;
-  const [, first = '', second = ''] = htmlReport(collectReport([part('latency'), counted], [], {})).split(
-    '<section>',
-  );
+  const [, first = '', second = ''] = htmlReport(
+    collectReport([part('latency'), counted], [], {}),
+  ).split('<section>');
   t.regex(first, /2 CPUs/);
   t.notRegex(first, /counted instructions/);
   t.regex(second, /counted instructions/);
@@ -72,7 +79,8 @@ test('the page needs nothing beside it, and has a chart for each scenario that h
     html.match(/<svg class="chart"/g)?.length,
     BENCHES.filter((bench) => bench !== 'exact').flatMap(scenariosOf).length,
   );
-  for (const text of ['6.12 &lt;test&gt;', 'a &amp; b', '&lt;3.12&gt;']) t.true(html.includes(text), text);
+  for (const text of ['6.12 &lt;test&gt;', 'a &amp; b', '&lt;3.12&gt;'])
+    t.true(html.includes(text), text);
   t.false(html.includes('quick run'));
   t.true(htmlReport({ ...report, quick: true }).includes('quick run'));
 });

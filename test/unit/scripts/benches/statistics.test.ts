@@ -13,7 +13,10 @@ import {
 } from '../../../../scripts/benches/statistics.ts';
 import type { Course } from '../../../../scripts/benches/statistics.ts';
 
-const values = fc.array(fc.double({ min: 0, max: 1e9, noNaN: true }), { minLength: 1, maxLength: 300 });
+const values = fc.array(fc.double({ min: 0, max: 1e9, noNaN: true }), {
+  minLength: 1,
+  maxLength: 300,
+});
 
 /** Bytes of an interval of 10 ms at a rate. */
 const at = (mbit: number): number => mbit * 1250;
@@ -56,14 +59,20 @@ test('growth is that of the line, whichever quarter of the points lags behind it
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 100 }), lags, (slope, late) => {
       const behind = new Map(late);
-      const points = Array.from({ length: 100 }, (_, x) => [x, slope * x - (behind.get(x) ?? 0)] as const);
+      const points = Array.from(
+        { length: 100 },
+        (_, x) => [x, slope * x - (behind.get(x) ?? 0)] as const,
+      );
       t.is(growthRate(points), slope);
     }),
   );
 });
 
 test('growth that lasts is seen', (t) => {
-  const points = Array.from({ length: 100 }, (_, x) => [x, x < 50 ? 10 * x : 500 + 12 * (x - 50)] as const);
+  const points = Array.from(
+    { length: 100 },
+    (_, x) => [x, x < 50 ? 10 * x : 500 + 12 * (x - 50)] as const,
+  );
   t.true(growthRate(points) > 10.5);
   t.throws(() => growthRate([[0, 1]]), { message: /no values/ });
 });

@@ -6,7 +6,12 @@ import { renewedSummary } from '../../../../scripts/benches/summary.ts';
 function part(bench: Bench, revision: string, values: readonly number[]): Part {
   const about = { kernel: '6.12', cpus: 1, cpuModel: 'a, b', quick: false, revision };
   const records = values.flatMap((value, repeat) => [
-    { scenario: '10M', system: 'podpace', repeat, metrics: [{ metric: 'p99', unit: 'us', value }] } as const,
+    {
+      scenario: '10M',
+      system: 'podpace',
+      repeat,
+      metrics: [{ metric: 'p99', unit: 'us', value }],
+    } as const,
     {
       scenario: '10M',
       system: 'none',

@@ -19,7 +19,9 @@ test('a failure names the command, its status and the end of its stderr', async 
 });
 
 test('a command that a signal ended has no status; neither has one that is not there', async (t) => {
-  const killed = await t.throwsAsync(capture('sh', ['-c', 'kill -TERM $$']), { instanceOf: CommandError });
+  const killed = await t.throwsAsync(capture('sh', ['-c', 'kill -TERM $$']), {
+    instanceOf: CommandError,
+  });
   t.is(killed.status, undefined);
   t.regex(killed.message, /ended by SIGTERM/);
   const absent = await t.throwsAsync(capture('no-such-command', []), { instanceOf: CommandError });

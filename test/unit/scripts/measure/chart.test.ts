@@ -37,7 +37,9 @@ test('a higher rate is never drawn lower, and every point is inside the panel', 
       const rates = unsorted.toSorted((a, b) => a - b);
       const drawn = heights(drawPanel(panelOf(rates)));
       t.is(drawn.length, rates.length);
-      drawn.forEach((y, index) => t.true(y <= (drawn[index - 1] ?? Infinity) && y >= 0 && y <= 290));
+      drawn.forEach((y, index) =>
+        t.true(y <= (drawn[index - 1] ?? Infinity) && y >= 0 && y <= 290),
+      );
     }),
   );
 });

@@ -11,7 +11,9 @@ const GOOD: Readonly<Record<Scenario, readonly [goodputMbit: number, firstSecond
   'together-uncapped': [330, 400],
 };
 
-function measurements(changes: Partial<Record<Scenario, Partial<Measurement>>> = {}): Measurement[] {
+function measurements(
+  changes: Partial<Record<Scenario, Partial<Measurement>>> = {},
+): Measurement[] {
   return SCENARIOS.map((scenario) => {
     const [goodputMbit, firstSecondMbit] = GOOD[scenario];
     return {

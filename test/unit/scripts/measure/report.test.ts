@@ -27,7 +27,14 @@ test('every scenario and system has its three metrics, by the names that benchma
   const rows = rowsOf(measurements);
   t.is(rows.length, SCENARIOS.length * SYSTEMS.length * 3);
   t.deepEqual(rows.slice(0, 3), [
-    { bench: 'lab', scenario: '10M', system: 'podpace', metric: 'goodput_mbit', unit: 'Mbit/s', value: 9.56 },
+    {
+      bench: 'lab',
+      scenario: '10M',
+      system: 'podpace',
+      metric: 'goodput_mbit',
+      unit: 'Mbit/s',
+      value: 9.56,
+    },
     {
       bench: 'lab',
       scenario: '10M',
@@ -36,7 +43,14 @@ test('every scenario and system has its three metrics, by the names that benchma
       unit: 'Mbit/s',
       value: 10.04,
     },
-    { bench: 'lab', scenario: '10M', system: 'podpace', metric: 'retransmits', unit: 'segments', value: 3 },
+    {
+      bench: 'lab',
+      scenario: '10M',
+      system: 'podpace',
+      metric: 'retransmits',
+      unit: 'segments',
+      value: 3,
+    },
   ]);
 });
 

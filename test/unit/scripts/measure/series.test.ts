@@ -19,7 +19,8 @@ const counts = fc.array(
   }),
 );
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+const sum = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0);
 
 test('counts are sorted by sender, and an interval without frames holds 0', (t) => {
   const series = seriesBySource([
@@ -33,7 +34,11 @@ test('counts are sorted by sender, and an interval without frames holds 0', (t) 
 });
 
 test('a series can be had in the intervals that were counted', (t) => {
-  const counts = [0, 2, 1].map((interval) => ({ source: '10.0.0.1', interval, bytes: interval + 1 }));
+  const counts = [0, 2, 1].map((interval) => ({
+    source: '10.0.0.1',
+    interval,
+    bytes: interval + 1,
+  }));
   t.deepEqual(seriesBySource(counts, COUNTED_INTERVAL_MS).get('10.0.0.1'), [1, 2, 3]);
 });
 
@@ -42,7 +47,9 @@ test('no byte is lost or counted twice, in whatever order counts come', (t) => {
     fc.property(counts, (list: IntervalCount[]) => {
       const series = seriesBySource(list);
       for (const source of ['10.0.0.1', '10.0.0.2']) {
-        const expected = sum(list.filter((each) => each.source === source).map((each) => each.bytes));
+        const expected = sum(
+          list.filter((each) => each.source === source).map((each) => each.bytes),
+        );
         t.is(sum(series.get(source) ?? []), expected);
       }
     }),

@@ -38,5 +38,7 @@ test('the host interface is the one outside of any sandbox', (t) => {
   const interfaces = [{ name: 'eth0', sandbox: '/run/netns/a' }, { name: 'veth7' }];
   t.is(hostInterfaceOf(JSON.stringify({ interfaces })), 'veth7');
   t.is(hostInterfaceOf(JSON.stringify({ interfaces: interfaces.toReversed() })), 'veth7');
-  t.throws(() => hostInterfaceOf('{"interfaces":[]}'), { message: /Cannot find the host interface/ });
+  t.throws(() => hostInterfaceOf('{"interfaces":[]}'), {
+    message: /Cannot find the host interface/,
+  });
 });

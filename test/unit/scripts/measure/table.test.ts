@@ -13,7 +13,9 @@ test('words stand left, figures right, under their headings', (t) => {
       ['10 Mbit/s', '9.56'],
       ['none', '2011.40'],
     ]),
-    ['cap         Mbit/s', '─────────  ───────', '10 Mbit/s     9.56', 'none       2011.40'].join('\n'),
+    ['cap         Mbit/s', '─────────  ───────', '10 Mbit/s     9.56', 'none       2011.40'].join(
+      '\n',
+    ),
   );
 });
 

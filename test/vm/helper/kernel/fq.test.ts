@@ -1,5 +1,10 @@
 import test from 'ava';
-import { TC_H_ROOT, listClasses, listQdiscs, replaceQdisc } from '../../../../helper/kernel/qdiscs.ts';
+import {
+  TC_H_ROOT,
+  listClasses,
+  listQdiscs,
+  replaceQdisc,
+} from '../../../../helper/kernel/qdiscs.ts';
 import { decodeFqOptions, encodeFqOptions } from '../../../../helper/wire/fq.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 
@@ -19,7 +24,13 @@ test('fq takes the options that encodeFqOptions writes, tc shows them, decodeFqO
   const netns = makeNetns(t);
   const ifindex = await addPair(netns, 4);
   const options = encodeFqOptions(OPTIONS);
-  await replaceQdisc(netns.rt, { ifindex, parent: TC_H_ROOT, handle: 0x10000, kind: 'fq', options });
+  await replaceQdisc(netns.rt, {
+    ifindex,
+    parent: TC_H_ROOT,
+    handle: 0x10000,
+    kind: 'fq',
+    options,
+  });
   const text = netns.tc('qdisc', 'show', 'dev', 'left');
   for (const shown of [
     'limit 20000p',
@@ -51,6 +62,7 @@ test('fq can stand under every class of mq, and be changed there without its han
     }
     const leaves = (await listQdiscs(netns.rt, ifindex)).filter(({ kind }) => kind === 'fq');
     t.is(leaves.length, 4);
-    for (const { options } of leaves) t.like(decodeFqOptions(options), { horizonUs, horizonDrop: false });
+    for (const { options } of leaves)
+      t.like(decodeFqOptions(options), { horizonUs, horizonDrop: false });
   }
 });

@@ -1,4 +1,5 @@
-// The plain step on a node, as the benches set it up: by tcx links where the kernel has them, else by filters.
+// The plain step on a node, as the benches set it up: by tcx links where the kernel has them, else
+// by filters.
 
 import test from 'ava';
 import { parseBulk, runIperf } from '../../../../scripts/benches/bulk.ts';

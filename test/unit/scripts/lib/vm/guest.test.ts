@@ -14,7 +14,10 @@ test('the command script passes every word and variable on as it is', (t) => {
         cwd: '/',
         environment: { PODPACE_X: value, PATH: '/usr/bin:/bin' },
       });
-      t.is(execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }), [value, ...words, ''].join('|'));
+      t.is(
+        execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }),
+        [value, ...words, ''].join('|'),
+      );
     }),
     { numRuns: 20 },
   );
@@ -27,7 +30,13 @@ test('a missing folder ends the command with status 126', (t) => {
 });
 
 test('a command gets the variables of podpace and few others', (t) => {
-  const callers = { PODPACE_A: '1', SECRET: 'x', HOME: '/home/a', PATH: '/opt/bin:/usr/bin', CI: undefined };
+  const callers = {
+    PODPACE_A: '1',
+    SECRET: 'x',
+    HOME: '/home/a',
+    PATH: '/opt/bin:/usr/bin',
+    CI: undefined,
+  };
   t.deepEqual(guestEnvironment(callers), {
     HOME: '/home/a',
     PATH: '/opt/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/bin',

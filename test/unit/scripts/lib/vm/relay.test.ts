@@ -4,7 +4,10 @@ import fc from 'fast-check';
 import { relayUntil } from '../../../../../scripts/lib/vm/relay.ts';
 
 /** Relays the chunks and returns what came out, and whether the mark was seen. */
-async function relay(mark: string, chunks: readonly Buffer[]): Promise<{ text: string; seen: boolean }> {
+async function relay(
+  mark: string,
+  chunks: readonly Buffer[],
+): Promise<{ text: string; seen: boolean }> {
   const out: Buffer[] = [];
   const sink = new Writable({
     highWaterMark: 1,
@@ -30,9 +33,16 @@ test('however a stream is cut up, all before the mark comes out and nothing else
     .stringMatching(/^[abc]{0,12}$/)
     .filter((candidate) => !`${candidate}${mark}`.slice(0, -1).includes(mark));
   await fc.assert(
-    fc.asyncProperty(text, fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 8 }), async (sent, cuts) => {
-      t.deepEqual(await relay(mark, split(`${sent}${mark}rest`, cuts)), { text: sent, seen: true });
-    }),
+    fc.asyncProperty(
+      text,
+      fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 8 }),
+      async (sent, cuts) => {
+        t.deepEqual(await relay(mark, split(`${sent}${mark}rest`, cuts)), {
+          text: sent,
+          seen: true,
+        });
+      },
+    ),
   );
 });
 
