@@ -3,6 +3,9 @@
 
 import type { Nexthop } from '../wire/nexthop-message.ts';
 
+/** No object has this id. */
+const NO_OBJECT = 0;
+
 export class Nexthops {
   readonly #byId: Map<number, Nexthop>;
   /** Ids that routes name, or have named. */
@@ -43,10 +46,17 @@ export class Nexthops {
 
   /**
    * The kernel removes the objects of a device that goes, goes down or loses its carrier without a
-   * word.
+   * word, and takes them out of their groups (remove_nexthop in net/ipv4/nexthop.c). Of such a
+   * group it is not known where it leads until it is told of again: another object that gets the
+   * id of one that went is no member.
    */
   dropDevice(ifindex: number): void {
-    for (const [id, nexthop] of this.#byId) if (nexthop.ifindex === ifindex) this.#byId.delete(id);
+    const gone = new Set<number>();
+    for (const [id, nexthop] of this.#byId) if (nexthop.ifindex === ifindex) gone.add(id);
+    for (const id of gone) this.#byId.delete(id);
+    for (const [id, nexthop] of this.#byId)
+      if (nexthop.members.some((each) => gone.has(each)))
+        this.#byId.set(id, { ...nexthop, members: [...nexthop.members, NO_OBJECT] });
   }
 
   /**

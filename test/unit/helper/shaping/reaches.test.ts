@@ -265,6 +265,20 @@ test('what is known of routes without doubt is what they are, whatever happens t
   );
 });
 
+test('an object with the id of one that its device took along is no member of that one’s groups', (t) => {
+  const events: RtEvent[] = [];
+  const tables = new Tables(false, [], (event) => events.push(event));
+  const known = scan(tables);
+  const route = { destination: '10.0.0.0/8', table: 254, priority: 0, type: UNICAST, devices: [] };
+  tables.switchOff(3);
+  tables.changeObject(1, [3]);
+  tables.add({ ...route, object: 2 });
+  for (const event of events) known.hear(event);
+  t.deepEqual(sorted(plainReaches(tables.entries)), [[2, 'network']]);
+  t.true(known.isDoubtful, JSON.stringify(sorted(known.byDevice)));
+  t.deepEqual(sorted(scan(tables).byDevice), [[2, 'network']]);
+});
+
 test('what happens while routes are read is taken into account', async (t) => {
   await fc.assert(
     fc.asyncProperty(
