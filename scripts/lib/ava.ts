@@ -59,6 +59,8 @@ class TapFollower {
   readonly #msByFile = new Map<string, number>();
   #lastMs = performance.now();
   #isInFailure = false;
+  /** The title of the last test that ended. */
+  lastTitle = 'none';
 
   constructor(options: AvaOptions) {
     this.#options = options;
@@ -73,6 +75,7 @@ class TapFollower {
     const isRefusedSkip = result.outcome === 'skipped' && !this.#options.allowSkips;
     const outcome = isRefusedSkip ? 'failed' : result.outcome;
     this.counts[outcome] += 1;
+    this.lastTitle = result.title;
     this.#noteTime(result.title);
     this.#isInFailure = outcome === 'failed';
     if (outcome === 'failed')
@@ -136,7 +139,10 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   options.signal.throwIfAborted();
   const { counts } = follower;
   if (status !== 0 && counts.failed === 0) {
-    say(`${options.label}: AVA ended with status ${status} without a failed test`);
+    // So does a test that outlasts the limit: AVA's TAP names none (findings/ava-tap-idle-timeout.sh).
+    say(
+      `${options.label}: AVA ended with status ${status} without a failed test, after ${follower.lastTitle}`,
+    );
     counts.failed += 1;
   }
   const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
