@@ -320,12 +320,12 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   }
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
+  const fault = (): string | undefined => fq.problems()[0]?.text;
+  const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
   log(
     'info',
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
-  const fault = (): string | undefined => fq.problems()[0]?.text;
-  const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
   const timers = [
     setInterval(() => void repair(), config.reconcileSeconds * 1000),
     setInterval(() => void repairMaps(), MAP_REPAIR_MS),
