@@ -328,6 +328,7 @@ async function runInside(job: VmJob, result: string, signal: AbortSignal): Promi
     directory: oneWorkerDirectory,
     concurrency: 1,
     allowSkips: tier !== 'vm',
+    hasFreeWaits: isTimed,
     timeout: isTimed ? AVA_TIMEOUT_TIMED : AVA_TIMEOUT_IN_VM,
   };
   const label = labelOf(job);
