@@ -142,14 +142,14 @@ int podpace_classify(struct __sk_buff *skb)
  * At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its
  * sign.
  */
-inline_always int pass_unsigned(struct __sk_buff *skb)
+inline_always void pass_unsigned(struct __sk_buff *skb)
 {
 	if (skb->ingress_ifindex) {
-		book_unsigned(skb);
+		if (skb->tc_index != CHARGED_ABOVE)
+			book_unsigned(skb);
 		pass_forwarded(skb);
 	}
 	say_monotonic(skb);
-	return TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -161,8 +161,12 @@ int podpace_depart(struct __sk_buff *skb)
 	__u64 departure_at = 0;
 	__u32 id = take_sign(skb);
 
-	if (!id)
-		return pass_unsigned(skb);
+	if (!id) {
+		pass_unsigned(skb);
+		if (skb->tc_index == CHARGED_ABOVE)
+			skb->tc_index = 0;
+		return TC_ACT_UNSPEC;
+	}
 	book_settled(id, packet.segments, packet.wire_len);
 	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) ==
 	    TC_ACT_SHOT)
@@ -204,8 +208,10 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	__u32 id = take_sign(skb);
 	const struct upper_exit *exit;
 
-	if (!id)
-		return pass_unsigned(skb);
+	if (!id) {
+		pass_unsigned(skb);
+		return TC_ACT_UNSPEC;
+	}
 	book_settled(id, packet.segments, packet.wire_len);
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
@@ -213,6 +219,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) ==
 	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
+	skb->tc_index = CHARGED_ABOVE;
 	stamp_or_keep(skb, departure_at);
 	return TC_ACT_UNSPEC;
 }

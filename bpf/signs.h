@@ -11,6 +11,13 @@
 #include "helpers.h"
 
 /*
+ * tc_index of a packet that was charged at an upper exit: to the exit below, which finds no id on it,
+ * it is none that has lost it. No aggregate has this id, nor, by as good as any chance, does another
+ * program give it.
+ */
+#define CHARGED_ABOVE (AGGREGATE_ID_MIN - 1)
+
+/*
  * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this
  * one that ends the hook with TCX_PASS has tc_classid written to tc_index.
  */

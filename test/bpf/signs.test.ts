@@ -47,6 +47,9 @@ test.beforeEach(() => {
   datapath.setExemptions(ID, []);
 });
 
+/** tc_index of what was charged at an upper exit: CHARGED_ABOVE in bpf/signs.h. */
+const CHARGED_ABOVE = AGGREGATE_ID_MIN - 1;
+
 /** Bytes that a packet is charged with; -1 when it did not get the next slot. */
 function charged(packet: TestPacket): bigint {
   datapath.forget(ID);
@@ -60,6 +63,7 @@ function charged(packet: TestPacket): bigint {
 for (const program of EXITS) {
   test.serial(`${program} knows a packet by either sign, and takes both`, (t) => {
     datapath.aimAt(program);
+    const tcIndex = program === 'podpace_depart_upper' ? CHARGED_ABOVE : 0;
     for (const [signs, left] of [
       [{ queueMapping: ID, tcIndex: ID }, 0],
       [{ queueMapping: ID }, 0],
@@ -67,7 +71,7 @@ for (const program of EXITS) {
       [{ queueMapping: RECEIVE_QUEUE, tcIndex: ID }, RECEIVE_QUEUE],
     ] as const) {
       t.is(charged({ ...signs, wireLen: 1514 }), 1514n, JSON.stringify(signs));
-      t.deepEqual(datapath.signsAfter(signs), { queueMapping: left, tcIndex: 0 });
+      t.deepEqual(datapath.signsAfter(signs), { queueMapping: left, tcIndex });
     }
   });
 
@@ -87,6 +91,22 @@ for (const program of EXITS) {
     }
   });
 }
+
+test.serial('what was charged above is known as that by each exit down to the last', (t) => {
+  const signs = { queueMapping: RECEIVE_QUEUE, tcIndex: CHARGED_ABOVE };
+  for (const [program, tcIndex] of [
+    ['podpace_depart_upper', CHARGED_ABOVE],
+    ['podpace_depart', 0],
+  ] as const) {
+    datapath.aimAt(program);
+    t.deepEqual(datapath.send({ ...signs, tstampNs: 5n }), {
+      verdict: TC_ACT_UNSPEC,
+      tstampNs: 5n,
+    });
+    t.deepEqual(datapath.signsAfter(signs), { queueMapping: RECEIVE_QUEUE, tcIndex });
+  }
+  t.is(datapath.clock(ID).lastNs, 0n);
+});
 
 for (const [whom, mac] of [
   ['everybody', ALL],
