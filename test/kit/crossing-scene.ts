@@ -83,7 +83,7 @@ export function tell(
  * A node whose pod is routed; the pod's datagrams may be fragmented on their way (RFC 791: no DF).
  */
 export async function makeRouted(
-  t: ExecutionContext,
+  t: Pick<ExecutionContext, 'teardown'>,
   flags: readonly string[] = [],
 ): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
@@ -108,7 +108,7 @@ export async function makeRouted(
 }
 
 /** A node whose pod is on one bridge with the uplink, and so in one network with the peer. */
-export async function makeBridged(t: ExecutionContext): Promise<Scene> {
+export async function makeBridged(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
@@ -123,7 +123,7 @@ export async function makeBridged(t: ExecutionContext): Promise<Scene> {
 }
 
 async function cap(
-  t: ExecutionContext,
+  t: Pick<ExecutionContext, 'teardown'>,
   ends: Omit<Scene, 'helper'>,
   flags: readonly string[] = [],
 ): Promise<Scene> {

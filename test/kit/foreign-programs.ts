@@ -82,6 +82,13 @@ export async function putProgram(
   }
   const priority = isFirst ? 1 : BEHIND_PRIORITY;
   await ensureClsact(netns.rt, ifindex);
+  t.teardown(() => {
+    try {
+      netns.tc('filter', 'del', 'dev', device, hook, 'pref', String(priority));
+    } catch {
+      // The test has taken it or its device away.
+    }
+  });
   await replaceBpfFilter(netns.rt, {
     ifindex,
     hook,

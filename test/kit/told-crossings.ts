@@ -22,7 +22,8 @@ export interface ToldCrossing {
 }
 
 /** A device that leads to the peer, and no route of the node to it. */
-function addLeak({ node, peer }: Scene): void {
+function addLeak(t: ExecutionContext, { node, peer }: Scene): void {
+  t.teardown(() => void node.ip('link', 'del', 'leak0'));
   inTurn(node, [
     `link add leak0 type veth peer name leak0 netns ${peer.name}`,
     'link set leak0 up',
@@ -33,18 +34,19 @@ function addLeak({ node, peer }: Scene): void {
 export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
   'a filter that redirects to a device without a program': {
     isUsual: true,
-    make: (_, scene) => {
-      addLeak(scene);
+    make: (t, scene) => {
+      addLeak(t, scene);
       makeClsact(scene.node, 'pod0');
       const words =
         'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev leak0';
       scene.node.tc(...words.split(' '));
+      t.teardown(() => void scene.node.tc('filter', 'del', 'dev', 'pod0', 'ingress', 'pref', '10'));
     },
     ...{ as: /redirects packets to leak0, past the cap/, withinMs: BY_LOOKING_MS, device: 'leak0' },
   },
   'a program behind that redirects to a device without a program': {
     make: async (t, scene) => {
-      addLeak(scene);
+      addLeak(t, scene);
       const place = { device: 'pod0', hook: 'ingress', isFirst: false } as const;
       await putProgram(t, scene.node, place, redirectCode(indexOf(scene.node, 'leak0')));
     },
@@ -80,8 +82,8 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
   },
   'a route by a device that is not among the uplinks that were named': {
     flags: ['--uplink', 'uplink'],
-    make: (_, scene) => {
-      addLeak(scene);
+    make: (t, scene) => {
+      addLeak(t, scene);
       inTurn(scene.node, [
         'address add 192.0.2.1/24 dev leak0',
         'neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev leak0',
@@ -91,7 +93,10 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
     ...{ as: /leak0/, withinMs: BY_LOOKING_MS, to: '203.0.113.2', device: 'leak0' },
   },
   'netem as the root of the uplink': {
-    make: (_, { node }) => void node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'netem'),
+    make: (t, { node }) => {
+      node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'netem');
+      t.teardown(() => void node.tc('qdisc', 'del', 'dev', 'uplink', 'root'));
+    },
     ...{ as: /uplink.*netem/, withinMs: BY_LOOKING_MS },
   },
 };

@@ -8,7 +8,7 @@
 import fs from 'node:fs';
 import { release } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { inNamespace } from '../../scripts/measure/testbed.ts';
@@ -26,15 +26,16 @@ import {
   OFFERED_MBIT,
   PEER,
   ratesWhile,
-  set,
   settle,
   tell,
   type Scene,
 } from '../kit/crossing-scene.ts';
-import { CROSSINGS, FRAMES } from '../kit/crossings.ts';
+import { CROSSINGS, FRAMES, type Crossing } from '../kit/crossings.ts';
+import { CAP_MBIT } from '../kit/exit-scene.ts';
 import type { TestNetns } from '../kit/netns.ts';
 import { startOpenVswitch } from '../kit/open-vswitch.ts';
 import { pingFrameBytes, sendPings } from '../kit/ping-load.ts';
+import { setMeanwhile, SharedScene, takeBack, takeRulesAway } from '../kit/shared-scene.ts';
 import { TOLD_CROSSINGS } from '../kit/told-crossings.ts';
 import { openSender, sendAll } from '../kit/udp-load.ts';
 
@@ -48,22 +49,56 @@ const USUAL_FRAMES = 'IP under two VLAN tags';
 /** All that comes, but for requests for addresses. */
 const LEAST_OF_KIND = 0.99;
 
+/** More than the helper takes to tell what only the books show. */
+const BOOKS_MS = 15_000;
+
 const TRACKING = `
 table inet others {
   chain forwarded { type filter hook forward priority filter; ct state invalid counter; }
 }`;
 
-for (const [name, { commands, to, payloadBytes, frames, ...more }] of Object.entries(CROSSINGS)) {
+const routed = new SharedScene(makeRouted);
+const bridged = new SharedScene(makeBridged);
+
+// What a test that failed has left, nobody knows.
+test.afterEach.always('a new scene after a failure', async (t) => {
+  if (!t.passed) for (const scene of [routed, bridged]) await scene.end();
+});
+test.after.always('take the scenes away', async () => {
+  for (const scene of [routed, bridged]) await scene.end();
+});
+
+/** Has all that a crossing makes taken away after its test. */
+function takeBackAfter(t: ExecutionContext, { node, pod, peer }: Scene, crossing: Crossing): void {
+  t.teardown(() => {
+    takeBack(node, crossing.commands);
+    takeBack(pod, crossing.inPod ?? []);
+    takeBack(peer, crossing.inPeer ?? []);
+    if (crossing.tc !== undefined) node.tc('filter', 'del', 'dev', 'pod0', 'ingress', 'pref', '10');
+    for (const netns of [node, peer]) takeRulesAway(netns);
+  });
+}
+
+/** What is held the helper calls ok, also when the books have been looked at for long enough. */
+async function staysCalm(t: ExecutionContext, { helper }: Scene): Promise<void> {
+  await sleep(BOOKS_MS);
+  const { state, problems } = await helper.ask('status', {});
+  t.is(state, 'ok', problems.join('; '));
+}
+
+for (const [name, crossing] of Object.entries(CROSSINGS)) {
+  const { commands, to, payloadBytes, frames, ...more } = crossing;
   if (!ALL && more.isUsual !== true) continue;
   test.serial(name, async (t) => {
     t.timeout(300_000);
-    const scene = await makeRouted(t);
+    const scene = await routed.use();
+    takeBackAfter(t, scene, crossing);
     const { node, pod, peer } = scene;
     inTurn(
       peer,
       (more.inPeer ?? []).map((command) => command.replace('{node}', node.name)),
     );
-    set(node, more.settings ?? {});
+    setMeanwhile(t, node, more.settings ?? {});
     inTurn(node, commands);
     inTurn(pod, more.inPod ?? []);
     await more.make?.(t, scene);
@@ -82,6 +117,7 @@ for (const [name, { commands, to, payloadBytes, frames, ...more }] of Object.ent
     }
     const part = await partOfKind();
     t.true(part > LEAST_OF_KIND, `${part} of what came is ${frames}`);
+    await staysCalm(t, scene);
   });
 }
 
@@ -121,11 +157,11 @@ for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.e
   if (!ALL && more.isUsual !== true) continue;
   test.serial(`${name}: told`, async (t) => {
     t.timeout(300_000);
-    const scene = await makeRouted(t, flags);
+    const scene = await (flags === undefined ? routed.use() : makeRouted(t, flags));
     // What takes all frames away takes ARP requests, too.
     const [link] = scene.node.ipJson('link', 'show', 'dev', 'pod0');
     inTurn(scene.pod, [
-      `neigh add ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
+      `neigh replace ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
     ]);
     await settle(t, scene);
     await make(t, scene);
@@ -164,7 +200,7 @@ function messagesTaken({ netns }: TestNetns): number {
 if (TAKES_THEM)
   test.serial('echo requests to the node itself', async (t) => {
     t.timeout(300_000);
-    const scene = await makeRouted(t);
+    const scene = await routed.use();
     await settle(t, scene);
     const load = {
       to: NODE,
@@ -190,7 +226,8 @@ interface End {
   readonly addresses: readonly [string, string];
 }
 
-function sendsFrames(commands: readonly string[], from: End, to: End): void {
+/** Has what an end sends to the other leave as other frames, for as long as the test runs. */
+function sendsFrames(t: ExecutionContext, commands: readonly string[], from: End, to: End): void {
   const [link] = to.netns.ipJson('link', 'show', 'dev', to.device);
   const values: Readonly<Record<string, string>> = {
     ...{
@@ -203,7 +240,9 @@ function sendsFrames(commands: readonly string[], from: End, to: End): void {
   };
   const fill = (command: string) =>
     command.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
-  inTurn(from.netns, commands.map(fill));
+  const filled = commands.map(fill);
+  t.teardown(() => takeBack(from.netns, filled));
+  inTurn(from.netns, filled);
 }
 
 for (const [name, commands] of Object.entries(FRAMES).filter(
@@ -211,7 +250,7 @@ for (const [name, commands] of Object.entries(FRAMES).filter(
 )) {
   test.serial(`${name}, out of the pod and into it`, async (t) => {
     t.timeout(300_000);
-    const scene = await makeBridged(t);
+    const scene = await bridged.use();
     const pod: End = { netns: scene.pod, device: 'eth0', addresses: [BRIDGED_POD, '203.0.113.1'] };
     const peer: End = { netns: scene.peer, device: 'uplink', addresses: [PEER, '203.0.113.2'] };
     await settle(t, scene);
@@ -219,7 +258,7 @@ for (const [name, commands] of Object.entries(FRAMES).filter(
       [pod, peer],
       [peer, pod],
     ] as const) {
-      sendsFrames(commands, from, to);
+      sendsFrames(t, commands, from, to);
       const flow = { payloadBytes: FULL_BYTES, bitsPerSec: OFFERED_MBIT * 1e6 };
       const way = { ...flow, from: from.netns, to: to.addresses[1] };
       const [mbit = NaN] = await ratesWhile(t, to.netns, [to.device], way);
@@ -253,8 +292,11 @@ if (TAKES_THEM)
   });
 
 /** Four more ports of the bridge, which lead to the peer. */
-function addPorts({ node, peer }: Scene): string[] {
+function addPorts(t: ExecutionContext, { node, peer }: Scene): string[] {
   const ports = ['port1', 'port2', 'port3', 'port4'];
+  t.teardown(() => {
+    for (const port of ports) node.ip('link', 'del', port);
+  });
   for (const port of ports) {
     inTurn(node, [
       `link add ${port} type veth peer name ${port} netns ${peer.name}`,
@@ -269,10 +311,12 @@ function addPorts({ node, peer }: Scene): string[] {
 if (TAKES_THEM)
   test.serial('unicast that a bridge floods to five ports is charged once', async (t) => {
     t.timeout(300_000);
-    const scene = await makeBridged(t);
-    const all = ['uplink', ...addPorts(scene)];
+    const scene = await bridged.use();
+    const all = ['uplink', ...addPorts(t, scene)];
     // Nobody has the address, so no port is known for it.
-    inTurn(scene.pod, ['neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev eth0']);
+    const neighbour = ['neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev eth0'];
+    inTurn(scene.pod, neighbour);
+    t.teardown(() => takeBack(scene.pod, neighbour));
     await settle(t, scene);
     const flow = { from: scene.pod, to: '198.51.100.77', payloadBytes: FULL_BYTES };
     const rates = await ratesWhile(t, scene.peer, all, { ...flow, bitsPerSec: OFFERED_MBIT * 1e6 });
@@ -284,11 +328,14 @@ if (TAKES_THEM)
 
 test.serial('multicast that a bridge copies to five ports is charged once', async (t) => {
   t.timeout(600_000);
-  const scene = await makeBridged(t);
+  const scene = await bridged.use();
   const { pod, peer, helper } = scene;
-  const ports = addPorts(scene);
-  const key = { containerId: 'c-pod0', ifname: 'eth0' };
-  await helper.ask('set', { ...key, direction: 'egress', changes: { rateBitsPerSec: 4e6 } });
+  const ports = addPorts(t, scene);
+  const way = { containerId: 'c-pod0', ifname: 'eth0', direction: 'egress' } as const;
+  await helper.ask('set', { ...way, changes: { rateBitsPerSec: 4e6 } });
+  t.teardown(async () => {
+    await helper.ask('set', { ...way, changes: { rateBitsPerSec: CAP_MBIT * 1e6 } });
+  });
   await settle(t, scene);
   const flow = { from: pod, to: '239.1.2.3' };
   const all = ['uplink', ...ports];
