@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
 import { buildDirectory } from '../../scripts/lib/paths.ts';
@@ -175,3 +176,20 @@ export const status = (scene: Pick<RoutingScene, 'bed'>): Promise<StatusResult> 
   askNode(scene.bed, 'status', {});
 export const list = (scene: Pick<RoutingScene, 'bed'>): Promise<ListResult> =>
   askNode(scene.bed, 'list', {});
+
+/** Of ping, when nothing was lost. */
+export const ALL_ANSWERED = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
+
+/**
+ * How many packets the stack forwards while pings are answered: requests and answers are two each.
+ */
+export async function forwardedDuring(
+  t: ExecutionContext,
+  scene: RoutingScene,
+  to: string,
+  options: Parameters<typeof ping>[2] = {},
+): Promise<number> {
+  const before = forwardedByStack(scene);
+  t.regex(await ping(scene, to, options), ALL_ANSWERED);
+  return forwardedByStack(scene) - before;
+}

@@ -28,7 +28,7 @@ export class SharedScene {
   /** The scene, once nothing of the tests before is complained of any more. */
   async use(): Promise<Scene> {
     this.#scene ??= this.#make({
-      teardown: (undo) => this.#undo.defer('take the scene away', async () => void (await undo())),
+      teardown: (undo) => this.#undo.defer('take the scene away', undo),
     });
     const scene = await this.#scene;
     await untilCalm(scene);
@@ -58,7 +58,7 @@ async function untilCalm({ helper }: Scene): Promise<void> {
  * one of which it is not known.
  */
 export function undoOf(command: string): string | undefined {
-  const [family = '', words = ''] = command.startsWith('-')
+  const [family, words] = command.startsWith('-')
     ? [command.slice(0, 3), command.slice(3)]
     : ['', command];
   const [object = '', verb = '', ...rest] = words.split(' ');

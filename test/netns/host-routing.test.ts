@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import {
   deleteElement,
   loadProgram,
@@ -24,7 +24,9 @@ import {
 import { UndoStack } from '../../scripts/measure/undo.ts';
 import type { AttachmentStatus } from '../../helper/protocol/messages.ts';
 import {
+  ALL_ANSWERED,
   forwardedByStack,
+  forwardedDuring,
   list,
   makeRoutingScene,
   missedAfter,
@@ -42,21 +44,6 @@ import {
 
 /** No pod has it. */
 const NOBODY = '10.85.0.77';
-const ALL_ANSWERED = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
-
-/**
- * How many packets the stack forwards while pings are answered: requests and answers are two each.
- */
-async function forwardedDuring(
-  t: ExecutionContext,
-  scene: RoutingScene,
-  to: string,
-  options: Parameters<typeof ping>[2] = {},
-): Promise<number> {
-  const before = forwardedByStack(scene);
-  t.regex(await ping(scene, to, options), ALL_ANSWERED);
-  return forwardedByStack(scene) - before;
-}
 
 /** Most tests leave it as it was; the last one takes it away. */
 const shared = new UndoStack();
@@ -252,31 +239,6 @@ test.serial(
     t.regex(await ping(crowded, PEER_IPV4), / 0 packets received/);
   },
 );
-
-test.serial('pods of another plugin are routed past the stack as well', async (t) => {
-  t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const chained = await makeRoutingScene({ keys: { hostRouting: true }, behind: 'ptp' }, undo);
-  for (const to of [PEER_IPV4, PEER_IPV6]) t.is(await forwardedDuring(t, chained, to), 0, to);
-  for (const to of [POD_IPV4[0], POD_IPV6[0]])
-    t.is(await forwardedDuring(t, chained, to, { isFromPeer: true }), 0, to);
-  await chained.call('check');
-});
-
-test.serial('an address that somebody else got while the helper was down is theirs', async (t) => {
-  t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const lone = await makeRoutingScene({ keys: { hostRouting: true } }, undo);
-  t.is(await forwardedDuring(t, lone, POD_IPV4[0], { isFromPeer: true }), 0);
-  await lone.helper.stop();
-  await lone.call('del');
-  for (const address of [POD_IPV4[0], POD_IPV6[0]]) {
-    run(lone.bed.node, 'ip', 'address', 'add', address, 'dev', 'lo');
-    t.regex(await ping(lone, address, { isFromPeer: true }), ALL_ANSWERED);
-  }
-});
 
 test.serial('with the last pod everything of it goes', async (t) => {
   await scene.call('del');
