@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
+import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
   addPod,
   addUplink,
@@ -36,16 +37,76 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
+/** A node with its helper, for all tests that start one with the same flags. */
+type SharedNode = Pick<Scene, 'node' | 'helper'>;
+
+const shared = new Map<string, SharedNode>();
+const undo = new UndoStack();
+
+async function endShared(): Promise<void> {
+  shared.clear();
+  await undo.run();
+}
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
+  const known = shared.get(flags.join(' '));
+  if (known !== undefined) return known;
+  const t: Pick<ExecutionContext, 'teardown'> = {
+    teardown: (end) => undo.defer('take the node away', end),
+  };
+  const node = makeNetns(t);
+  const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
+  shared.set(flags.join(' '), { node, helper });
+  return { node, helper };
+}
+
+/** Waits until of the test before nothing is left: with its namespaces the kernel is not in haste. */
+async function untilEmpty({ node, helper }: SharedNode): Promise<void> {
+  for (;;) {
+    const isLeft = /pod0|uplink/.test(node.ip('link', 'show'));
+    const [{ attachments }, { exits }] = await Promise.all([
+      helper.ask('list', {}),
+      helper.ask('status', {}),
+    ]);
+    if (!isLeft && attachments.length + exits.length === 0) return;
+    await sleep(100);
+  }
+}
+
+function addDevices(t: ExecutionContext, node: TestNetns, queues: number): TestNetns {
+  const [sandbox, peer] = [makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', queues);
+  return sandbox;
+}
+
+/** A pod and an uplink of the test's own. */
 async function makeScene(
   t: ExecutionContext,
   queues = 4,
   flags: readonly string[] = [],
 ): Promise<Scene> {
-  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
-  addUplink(node, peer, 'uplink', queues);
+  const here = await nodeWith(flags);
+  await untilEmpty(here);
+  return { ...here, sandbox: addDevices(t, here.node, queues) };
+}
+
+/** Also a helper of the test's own, which it may end. */
+async function makeLoneScene(
+  t: ExecutionContext,
+  queues = 4,
+  flags: readonly string[] = [],
+): Promise<Scene> {
+  const node = makeNetns(t);
+  const sandbox = addDevices(t, node, queues);
   const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
-  return { node, sandbox, helper };
+  return { node, helper, sandbox };
 }
 
 /** Kinds of a device's qdiscs, root first, without the handles that the kernel draws. */
@@ -214,7 +275,7 @@ for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit
 }
 
 test.serial('an uplink by which nothing can leave is refused by name', async (t) => {
-  const alone = await makeScene(t, 1, ['--uplink', 'lo']);
+  const alone = await makeLoneScene(t, 1, ['--uplink', 'lo']);
   const error = await t.throwsAsync(
     alone.helper.ask('attach', paramsOf('pod0', alone.sandbox, CAPS)),
     {
@@ -225,7 +286,7 @@ test.serial('an uplink by which nothing can leave is refused by name', async (t)
     error?.message ?? '',
     /the node has no uplink: "lo" can be no uplink: it is the loopback device/,
   );
-  const besides = await makeScene(t, 1, ['--uplink', 'uplink', '--uplink', 'lo']);
+  const besides = await makeLoneScene(t, 1, ['--uplink', 'uplink', '--uplink', 'lo']);
   await besides.helper.ask('attach', paramsOf('pod0', besides.sandbox, CAPS));
   const { state, problems } = await besides.helper.ask('status', {});
   t.is(state, 'degraded');
@@ -412,7 +473,7 @@ test.serial(
 
 test.serial('uninstall gives the node back, with the helper running and without it', async (t) => {
   for (const isRunning of [true, false]) {
-    const { node, sandbox, helper } = await makeScene(t);
+    const { node, sandbox, helper } = await makeLoneScene(t);
     const before = node.tc('qdisc', 'show');
     await helper.ask(
       'attach',
