@@ -294,17 +294,17 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     files.filter((file) => file.startsWith(AT_SCALE) === isAtScale),
   );
   const jobs: [Tier, string, readonly string[] | undefined][] = [
+    ['unit', 'unit', filesOf('unit')],
     ['bpf', 'bpf', filesOf('bpf')],
     ['netns', 'netns at scale', atScale],
     ['netns', 'netns', others],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
-    .map(
-      ([, label, some = []]): Job =>
-        (signal) =>
-          runHere(some, { label, concurrency: 1, allowSkips: true, signal }),
-    );
+    .map(([tier, label, some = []]): Job => {
+      const concurrency = tier === 'unit' ? 2 : 1;
+      return (signal) => runHere(some, { label, concurrency, allowSkips: true, signal });
+    });
 }
 
 /**
@@ -408,10 +408,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   compileCounter();
   compileSteps();
   for (const revision of [FIRST_LAYOUT_REVISION, NAMELESS_REVISION]) await buildRevision(revision);
-  const unit: Job = (each) =>
-    runHere(filesOf('unit'), { label: 'unit', concurrency: 2, allowSkips: true, signal: each });
-  const first = tiers.includes('unit') ? await unit(signal) : NOTHING;
-  const total = addTallies(first, await runSideBySide(tiers, kernels, signal));
+  const total = await runSideBySide(tiers, kernels, signal);
   if (total.skipped > 0)
     say(`${total.skipped} skipped: this kernel is older than the feature they test`);
   process.stdout.write(`on Linux ${[...releases].join(', ')}\n`);
