@@ -43,10 +43,12 @@ const RESULTS_DIRECTORY = path.join(projectRoot, 'test/bench/results');
 
 /** A bench goes on where a VM that failed has ended, so it may take many. */
 const VM_ATTEMPTS = 8;
+const MOST_REPEATS = 100;
 
 interface Options {
   readonly json?: string;
   readonly quick?: true;
+  readonly repeats?: number;
   readonly scenario?: RegExp;
   readonly here?: true;
   readonly vm?: true;
@@ -66,6 +68,12 @@ function parsePattern(text: string): RegExp {
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
+}
+
+function parseRepeats(text: string): number {
+  const repeats = Number(text);
+  if (Number.isInteger(repeats) && repeats >= 1 && repeats <= MOST_REPEATS) return repeats;
+  throw new InvalidArgumentError(`it is a whole number from 1 to ${MOST_REPEATS}.`);
 }
 
 /** The kernel of the results that the repository keeps. */
@@ -110,6 +118,11 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
     .addArgument(new Argument('<name...>', 'what to measure').choices([...BENCHES, 'all']))
     .option('--json <file>', `write report.json to this file as well as to ${REPORT_JSON}`)
     .option('--quick', 'short loads, one repeat: to see that it works, not for figures')
+    .addOption(
+      new Option('--repeats <number>', 'full loads, each run so many times in place of three')
+        .argParser(parseRepeats)
+        .conflicts(['quick', 'keep']),
+    )
     .option('--scenario <regex>', 'only scenarios whose names match', parsePattern)
     .addOption(new Option('--here', "on this machine's own kernel, in no VM").conflicts('vm'))
     .option('--vm', 'in a VM, also where this kernel could')
@@ -161,7 +174,7 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
   const isQuick = options.quick === true;
   await runBench(bench, partFile(bench), {
     cnitool: await ensureCnitool(),
-    repeats: (isQuick ? QUICK : FULL).repeats,
+    repeats: options.repeats ?? (isQuick ? QUICK : FULL).repeats,
     isWanted: isWanted(options),
     isQuick,
     countsInstructions: options.counted === true,
@@ -175,10 +188,11 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
  * directory.
  */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  const { quick, scenario, kernel = USUAL_KERNEL, wiring } = options;
+  const { quick, repeats, scenario, kernel = USUAL_KERNEL, wiring } = options;
   const isByCount = NETWORK_BENCHES.has(bench);
   const flags = [
     ...(quick === true ? ['--quick'] : []),
+    ...(repeats === undefined ? [] : ['--repeats', String(repeats)]),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
     ...(isByCount ? ['--counted'] : []),
@@ -253,7 +267,10 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
     throw new Error('Cannot report: nothing was measured; does --scenario match any?');
   const report = writeReports(parts, benches, options, tools);
   const isFull =
-    options.quick !== true && benches.length === BENCHES.length && options.scenario === undefined;
+    options.quick !== true &&
+    options.repeats === undefined &&
+    benches.length === BENCHES.length &&
+    options.scenario === undefined;
   if (isFull || options.keep === true) keepResults(report);
   if (options.json !== undefined) fs.copyFileSync(REPORT_JSON, options.json);
 
