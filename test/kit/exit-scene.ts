@@ -182,18 +182,23 @@ interface Sending {
   readonly to: string;
   readonly seconds: number;
   readonly port?: number;
+  /** At most so much; all it can when absent. */
+  readonly mbit?: number;
 }
+
+const SENDING_FLOWS = 4;
 
 /** Has the pod send; settles when it has. */
 export function send(
   { bed, podAddress, podAddress6 }: Scene,
-  { to, seconds, port = 5201 }: Sending,
+  { to, seconds, port = 5201, mbit = 0 }: Sending,
 ): Promise<unknown> {
   const target = to.includes(':') ? podAddress6 : podAddress;
   const ends = ['--client', target, '--port', String(port), '--bind', to];
-  const load = ['--reverse', '--parallel', '4', '--time', String(seconds)];
+  const load = ['--reverse', '--parallel', String(SENDING_FLOWS), '--time', String(seconds)];
+  const limit = ['--bitrate', `${mbit / SENDING_FLOWS}M`];
   const sent = capture(
-    ...inNamespace(bed.peer, 'iperf3', ...ends, ...load, '--connect-timeout', '5000'),
+    ...inNamespace(bed.peer, 'iperf3', ...ends, ...load, ...limit, '--connect-timeout', '5000'),
   );
   // Whoever waits for it hears of a failure; until then it must not end the process.
   sent.catch(() => undefined);
@@ -229,10 +234,10 @@ export async function measure(
   scene: Scene,
   to: string,
   devices: readonly string[] = ['uplink'],
-  port?: number,
+  how: Pick<Sending, 'port' | 'mbit'> = {},
 ): Promise<number> {
   const seconds = SETTLE_MS / 1000 + MEASURE_SECONDS + 1;
-  const sent = send(scene, { to, seconds, ...(port !== undefined && { port }) });
+  const sent = send(scene, { to, seconds, ...how });
   await sleep(SETTLE_MS);
   const mbit = await rateOn(scene, devices);
   await sent;

@@ -100,7 +100,7 @@ test.serial(
     const devices = ['uplink', 'second'];
     const [together] = await Promise.all([
       measure(scene, '203.0.113.2', devices),
-      measure(scene, '198.51.100.2', devices, SECOND_PORT),
+      measure(scene, '198.51.100.2', devices, { port: SECOND_PORT }),
     ]);
     holds(t, together);
     const rule = `from ${scene.podAddress} lookup 77`;
@@ -151,7 +151,8 @@ test.serial('what goes to an exempt network is not capped, the rest is', async (
   ipIn(scene.bed.node)('route add 203.0.113.0/24 via 198.51.100.2');
   for (const address of ['203.0.113.2', '203.0.113.3'])
     ipIn(scene.bed.peer)(`address add ${address}/32 dev uplink`);
-  const exempt = await measure(scene, '203.0.113.2');
+  // All that it could would be more than an emulated processor has time for.
+  const exempt = await measure(scene, '203.0.113.2', ['uplink'], { mbit: 12 * CAP_MBIT });
   t.true(exempt > 10 * CAP_MBIT, `${exempt} Mbit/s to an exempt address`);
   holds(t, await measure(scene, '203.0.113.3'));
   holds(t, await measure(scene, '198.51.100.2'));

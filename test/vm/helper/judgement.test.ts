@@ -34,7 +34,7 @@ import {
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
 import { FRAME_BYTES, openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
 
-const ROUNDS = Number(process.env['PODPACE_ROUNDS'] ?? 20);
+const ROUNDS = Number(process.env['PODPACE_ROUNDS'] ?? 12);
 /** Which faults come together, and in which order. */
 const SEED = Number(process.env['PODPACE_SEED'] ?? 654_840_751);
 /** Of one round, until the helper has repaired nothing meanwhile. It looks every 2 s. */
