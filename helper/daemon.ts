@@ -12,6 +12,7 @@ import { tryFeatures, tryFq } from './kernel/features.ts';
 import { THERE, type KernelFeatures } from './wire/kernel-features.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
 import { RtEvents } from './kernel/rt-events.ts';
+import { raiseBurstLimit } from './control/burst-limit.ts';
 import { Follower } from './control/follow.ts';
 import { FqWatch } from './control/fq-watch.ts';
 import { NodeLock } from './node-lock.ts';
@@ -186,6 +187,15 @@ interface Repair {
   readonly lookSoon: () => void;
 }
 
+/** Status tells of it as long as it lasts: see burstLimitNotices. */
+function tryToRaiseBurstLimit(log: Log): void {
+  try {
+    raiseBurstLimit();
+  } catch (error) {
+    log('warn', `Cannot raise net.core.qdisc_max_burst: ${(error as Error).message}`);
+  }
+}
+
 /** Looks at the whole node and puts it right. */
 function repairer({ config, shaper, fq, log, lookSoon }: Repair): () => Promise<void> {
   const report = problemReporter(log);
@@ -313,6 +323,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     }
   };
   await upgradeNode(control, log);
+  tryToRaiseBurstLimit(log);
   await repair();
   if (isNew) {
     await shaper.limitOffloadAgain();

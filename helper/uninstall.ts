@@ -14,6 +14,7 @@ import { NODE_LINK } from './kernel/node-hook.ts';
 import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RecordFiles, removeEmptyDirectory } from './control/record-files.ts';
 import { unmarkRecords } from './control/layout.ts';
+import { giveBurstLimitBack } from './control/burst-limit.ts';
 import { WishFiles } from './control/wish-files.ts';
 import { removeDeadSocket } from './socket-file.ts';
 import { parseBpfObject } from './wire/bpf-object.ts';
@@ -109,6 +110,7 @@ export async function removeTraces(
   const { socket, stateDir, pinDir } = places;
   const steps: readonly (() => void | Promise<void>)[] = [
     () => removePins(pinDir, anyLayout),
+    giveBurstLimitBack,
     () => removeRecords(places, forget),
     () => new WishFiles(socket).clear({ forget }),
     () => removeHeartbeat(socket),

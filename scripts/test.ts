@@ -175,6 +175,7 @@ const ON_ONE_KERNEL: Readonly<Record<string, KernelSeries>> = {
   // Of times that fq since Linux 7 reads by their clock.
   'test/vm/helper/waits-once': 'newest',
   'test/vm/helper/foreign-fq': 'newest',
+  'test/vm/helper/burst-limit': 'newest',
   'test/vm/helper/priority': 'newest',
   'test/vm/second-way': 'newest',
 };

@@ -28,6 +28,7 @@ import { directionCountersOf } from '../shaping/counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { judgeUplinks } from '../shaping/features.ts';
+import { burstLimitNotices } from './burst-limit.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { bothDirections, Judgement, type ProblemsByDirection } from '../shaping/judgement.ts';
 import { notesOf } from '../shaping/problems.ts';
@@ -88,7 +89,12 @@ export async function statusOf(look: Look): Promise<NodeStatus> {
   const unrouted = view.uplinkNames.unrouted.map(
     (name) => `No route leads to the uplink "${name}"`,
   );
-  const notices = [...look.notes.texts, ...unrouted, ...(await hostRoutingNotices(view))];
+  const notices = [
+    ...look.notes.texts,
+    ...unrouted,
+    ...burstLimitNotices(),
+    ...(await hostRoutingNotices(view)),
+  ];
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);
   const uplink = judgeUplinks(view.nodeExits, view.uplinkNames.unusable);

@@ -65,7 +65,7 @@ export function makeHelperDirectories(t: Pick<ExecutionContext, 'teardown'>): He
 /** Starts `podpaced run` and waits until it serves. */
 export async function startHelper(
   t: Pick<ExecutionContext, 'teardown'>,
-  node: TestNetns,
+  node: Pick<TestNetns, 'name'>,
   directories: HelperDirectories,
   flags: readonly string[] = [],
   executable = PODPACED,
