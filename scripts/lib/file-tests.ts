@@ -15,16 +15,22 @@ export interface FileTests {
   readonly skip: (title: string, body: Step) => void;
   readonly before: (step: Step) => void;
   readonly beforeEach: (step: Step) => void;
+  readonly afterEach: { readonly always: (step: Step) => void };
   readonly after: { readonly always: (step: Step) => void };
 }
 
 /** `test` for the file of that name, which stands before its titles. */
 export function testsOf(file: string): FileTests {
-  const [before, beforeEach, after]: [Step[], Step[], Step[]] = [[], [], []];
+  const steps: Record<'before' | 'beforeEach' | 'afterEach' | 'after', Step[]> = {
+    before: [],
+    beforeEach: [],
+    afterEach: [],
+    after: [],
+  };
   let left = 0;
   let isReady: Promise<void> | undefined;
-  const inOrder = async (steps: readonly Step[], t: ExecutionContext): Promise<void> => {
-    for (const step of steps) await step(t);
+  const inOrder = async (some: readonly Step[], t: ExecutionContext): Promise<void> => {
+    for (const step of some) await step(t);
   };
   const titled = (title: string): string => `${file} › ${title}`;
   const add = (title: string, body: Step): void => {
@@ -33,18 +39,20 @@ export function testsOf(file: string): FileTests {
       left -= 1;
       // Of what tears down the first said is the last done: a test's own comes before what its file
       // shares.
-      if (left === 0) t.teardown(() => inOrder(after, t));
-      isReady ??= inOrder(before, t);
+      if (left === 0) t.teardown(() => inOrder(steps.after, t));
+      if (steps.afterEach.length > 0) t.teardown(() => inOrder(steps.afterEach, t));
+      isReady ??= inOrder(steps.before, t);
       await isReady;
-      await inOrder(beforeEach, t);
+      await inOrder(steps.beforeEach, t);
       await body(t);
     });
   };
   return Object.assign((title: string, body: Step) => add(title, body), {
     serial: add,
     skip: (title: string, body: Step) => ava.skip(titled(title), body),
-    before: (step: Step) => void before.push(step),
-    beforeEach: (step: Step) => void beforeEach.push(step),
-    after: { always: (step: Step) => void after.push(step) },
+    before: (step: Step) => void steps.before.push(step),
+    beforeEach: (step: Step) => void steps.beforeEach.push(step),
+    afterEach: { always: (step: Step) => void steps.afterEach.push(step) },
+    after: { always: (step: Step) => void steps.after.push(step) },
   });
 }

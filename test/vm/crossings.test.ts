@@ -61,10 +61,10 @@ const routed = new SharedScene(makeRouted);
 const bridged = new SharedScene(makeBridged);
 
 // What a test that failed has left, nobody knows.
-test.afterEach.always('a new scene after a failure', async (t) => {
+test.afterEach.always(async (t) => {
   if (!t.passed) for (const scene of [routed, bridged]) await scene.end();
 });
-test.after.always('take the scenes away', async () => {
+test.after.always(async () => {
   for (const scene of [routed, bridged]) await scene.end();
 });
 

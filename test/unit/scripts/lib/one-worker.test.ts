@@ -15,6 +15,7 @@ import test from 'ava';
 const say = (what) => fs.appendFileSync(process.env.SAID, '${letter} ' + what + '\\n');
 test.before(() => say('before'));
 test.beforeEach(() => say('each'));
+test.afterEach.always((t) => say('each over, ' + (t.passed ? 'passed' : 'failed')));
 test.after.always(() => say('after'));
 test('first', (t) => { t.teardown(() => say('torn down')); say('first'); ${failure} });
 test.serial('second', (t) => { t.teardown(() => say('torn down')); say('second'); t.pass(); });
@@ -57,26 +58,26 @@ async function runTwo(t: ExecutionContext, fails: string): Promise<Ran> {
   };
 }
 
-const EACH_IN_TURN = [
-  'before',
-  'each',
-  'first',
-  'torn down',
-  'each',
-  'second',
-  'torn down',
-  'each',
-  'place',
-  'torn down',
-  'after',
-];
+/** What a file says in which the first test passes or fails. */
+function eachInTurn(first: 'passed' | 'failed'): string[] {
+  const said = (title: string, outcome: string) => [
+    'each',
+    title,
+    'torn down',
+    `each over, ${outcome}`,
+  ];
+  const others = ['second', 'place'].flatMap((title) => said(title, 'passed'));
+  return ['before', ...said('first', first), ...others, 'after'];
+}
 
 for (const fails of ['none', 'a'])
   test(`in one process hooks of a file are about its own tests: ${fails} fails`, async (t) => {
     const { said, results } = await runTwo(t, fails);
     t.deepEqual(
       said,
-      ['a', 'b'].flatMap((letter) => EACH_IN_TURN.map((what) => `${letter} ${what}`)),
+      ['a', 'b'].flatMap((letter) =>
+        eachInTurn(letter === fails ? 'failed' : 'passed').map((what) => `${letter} ${what}`),
+      ),
     );
     const expected = ['a', 'b'].flatMap((letter) => [
       `${letter === fails ? 'failed' : 'passed'} ${letter} › first`,
