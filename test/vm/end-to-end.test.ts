@@ -53,7 +53,7 @@ function holdsCaps(t: ExecutionContext, traces: ReadonlyMap<string, Trace>): voi
 test.serial('caps set through the conflist hold on the wire, alone and together', async (t) => {
   t.timeout(600_000);
   // TCP's start takes a part of the first second; the less of it the more of them there are.
-  const durations = { capped: 3, uncapped: 2, together: 6 };
+  const durations = { capped: 3, uncapped: 1, together: 4 };
   const measured = await measureSystem('podpace', { durations, cnitool, signal });
   const traces = new Map<string, Trace>(measured.map(({ trace }) => [trace.scenario, trace]));
   holdsCaps(t, traces);

@@ -14,7 +14,7 @@ const NODE = '198.51.100.1';
 const PEER = '198.51.100.2';
 /** kube-proxy's mark of what is to be masqueraded, and one of Calico's bits. */
 const MARK = '0x00014000';
-const SECONDS = 8;
+const SECONDS = 6;
 
 /**
  * As kube-proxy and Calico do: packets of pods are marked on their way in, and masqueraded for that

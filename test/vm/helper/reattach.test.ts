@@ -14,7 +14,7 @@ import { makeNetns } from '../../kit/netns.ts';
 import { reattach } from '../../kit/reattach.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
-const TURNS = Number(process.env['PODPACE_TURNS'] ?? 50);
+const TURNS = Number(process.env['PODPACE_TURNS'] ?? 10);
 
 test.serial(
   'a cap is put on right after it was taken off, every time, and nothing is missing',
