@@ -8,6 +8,7 @@ import { hasErrno } from '../wire/errors.ts';
 import { readPinnedLayout } from '../kernel/layout-pin.ts';
 import { RECORDS_MARK } from '../protocol/state-files.ts';
 import { LAYOUT, parseLayoutMark, type LayoutMark } from '../wire/layout.ts';
+import { readRegularFile, writeWhole } from './regular-file.ts';
 
 /** Where a helper keeps what outlives it. */
 export interface Directories {
@@ -28,7 +29,7 @@ export class LayoutError extends Error {
 function readRecordLayout(state: string, warn: (message: string) => void): LayoutMark | undefined {
   const file = path.join(state, RECORDS_MARK);
   try {
-    return parseLayoutMark(fs.readFileSync(file, 'utf8'));
+    return parseLayoutMark(readRegularFile(file));
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
     warn(
@@ -67,10 +68,17 @@ export function requireKnownLayout(
 export function markRecords({ state }: Directories, release: string): void {
   const file = path.join(state, RECORDS_MARK);
   const text = `${JSON.stringify({ layout: LAYOUT, release } satisfies LayoutMark)}\n`;
-  if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) return;
-  const staged = `${file}.new`;
-  fs.writeFileSync(staged, text, { mode: 0o600 });
-  fs.renameSync(staged, file);
+  if (isMarkedSo(file, text)) return;
+  writeWhole(file, `${file}.new`, text);
+}
+
+/** False also for what cannot be read: the mark is made anew then. */
+function isMarkedSo(file: string, text: string): boolean {
+  try {
+    return readRegularFile(file) === text;
+  } catch {
+    return false;
+  }
 }
 
 /** Takes the mark of the records away, with the records (uninstall). */

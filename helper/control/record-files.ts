@@ -9,9 +9,7 @@ import { remedies } from '../protocol/remedies.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { RECORD_SUFFIX } from '../protocol/state-files.ts';
 import { formatRecord, parseRecord, type Records } from '../shaping/record-schema.ts';
-
-/** No record comes near: what is longer is none, and is not read into memory. */
-const MAX_BYTES = 1_048_576;
+import { readRegularFile, writeWhole } from './regular-file.ts';
 
 const { whole: WHOLE, removing: REMOVING, movedAside: MOVED_ASIDE, staged: STAGED } = RECORD_SUFFIX;
 
@@ -24,20 +22,6 @@ export interface FoundRecords<R> {
   readonly bad: ReadonlyMap<string, string>;
 }
 
-function readRegularFile(file: string): string {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
-  const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const stat = fs.fstatSync(fd);
-    if (!stat.isFile()) throw new Error('it is no regular file');
-    if (stat.size > MAX_BYTES)
-      throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
-    return fs.readFileSync(fd, 'utf8');
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
 export class RecordFiles<K extends keyof Records> {
   readonly kind: K;
   readonly directory: string;
@@ -48,9 +32,18 @@ export class RecordFiles<K extends keyof Records> {
     this.directory = path.join(stateDir, kind);
   }
 
-  /** Makes the directory, readable by root only; true when it was not there. */
+  /**
+   * Makes the directory, readable by root only; true when it was not there. What is no directory is
+   * left, and read() tells of it.
+   */
   make(): boolean {
+    if (this.#isSomethingElse()) return false;
     return fs.mkdirSync(this.directory, { recursive: true, mode: 0o700 }) !== undefined;
+  }
+
+  #isSomethingElse(): boolean {
+    const stat = fs.statSync(this.directory, { throwIfNoEntry: false });
+    return stat !== undefined && !stat.isDirectory();
   }
 
   /** Removes what was not written to its end (by a helper that is gone). */
@@ -72,6 +65,7 @@ export class RecordFiles<K extends keyof Records> {
   /** All that is there. A record that was moved aside and can be read now is put back. */
   read(): FoundRecords<Records[K]> {
     const bad = new Map<string, string>();
+    if (this.#isSomethingElse()) bad.set(this.directory, 'it is no directory; take it away');
     for (const name of this.#names(MOVED_ASIDE)) {
       const aside = path.join(this.directory, name + MOVED_ASIDE);
       const isFree = !fs.existsSync(this.path(name));
@@ -92,8 +86,7 @@ export class RecordFiles<K extends keyof Records> {
     const staged = path.join(this.directory, name + STAGED);
     this.make();
     try {
-      fs.writeFileSync(staged, formatRecord(this.kind, record), { mode: 0o600 });
-      fs.renameSync(staged, file);
+      writeWhole(file, staged, formatRecord(this.kind, record));
     } catch (error) {
       unlink(staged);
       const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
@@ -148,7 +141,8 @@ export class RecordFiles<K extends keyof Records> {
         .filter((name) => name.endsWith(suffix))
         .map((name) => name.slice(0, -suffix.length));
     } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return [];
+      // What is no directory holds no names.
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return [];
       throw error;
     }
   }
@@ -178,7 +172,7 @@ function unlink(file: string): void {
   try {
     fs.unlinkSync(file);
   } catch (error) {
-    if (!hasErrno(error, 'ENOENT', 'EISDIR', 'EPERM')) throw error;
+    if (!hasErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR', 'EPERM')) throw error;
   }
 }
 
@@ -194,6 +188,6 @@ export function removeEmptyDirectory(directory: string): void {
   try {
     fs.rmdirSync(directory);
   } catch (error) {
-    if (!hasErrno(error, 'ENOTEMPTY', 'ENOENT', 'EEXIST', 'EBUSY')) throw error;
+    if (!hasErrno(error, 'ENOTEMPTY', 'ENOENT', 'ENOTDIR', 'EEXIST', 'EBUSY')) throw error;
   }
 }

@@ -26,12 +26,13 @@ function closedToTheEnvironment(nodeFlags: readonly string[]): object {
 
 /**
  * Variables that Node reads before the first line of a program, and for which it has no switch: the
- * first ends the process as soon as NODE_OPTIONS is not obeyed, the second has it write files, the
- * others print or read them.
+ * first ends the process as soon as NODE_OPTIONS is not obeyed, the second and the third have it
+ * write files and make directories, the others print or read.
  */
 const UNSWITCHABLE = [
   'NODE_REPL_EXTERNAL_MODULE',
   'NODE_V8_COVERAGE',
+  'NODE_COMPILE_CACHE',
   'NODE_DEBUG_NATIVE',
   'NODE_ICU_DATA',
 ];

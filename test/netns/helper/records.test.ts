@@ -241,6 +241,51 @@ test.serial(
 );
 
 test.serial(
+  'a pipe in the place of a mark or of what is about to be one makes nobody wait',
+  async (t) => {
+    const scene = await makeScene(t, ['pod0']);
+    const { node, directories } = scene;
+    const mark = path.join(directories.run, 'state/layout.json');
+    const makePipes = (): void => {
+      for (const file of [mark, `${mark}.new`, `${recordFile(scene, 'pod0')}.new`]) {
+        fs.rmSync(file, { force: true });
+        execFileSync('mkfifo', [file]);
+      }
+    };
+    makePipes();
+    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    t.true(fs.statSync(mark).isFile());
+    makePipes();
+    await until(t, 'the mark is a file again', () => fs.statSync(mark).isFile());
+    const set = { containerId: 'c-pod0', ifname: 'eth0', direction: 'egress' } as const;
+    await helper.ask('set', { ...set, changes: { rateBitsPerSec: 7_000_000 } });
+    t.is((await helper.ask('list', {})).attachments.length, 1);
+  },
+);
+
+test.serial(
+  'a file in the place of a directory of records is named, until it has gone',
+  async (t) => {
+    const scene = await makeScene(t, ['pod0']);
+    const { node, directories } = scene;
+    const attachments = path.dirname(recordFile(scene, 'pod0'));
+    const isNamed = async (): Promise<boolean> =>
+      (await helper.ask('status', {})).problems.some((problem) =>
+        problem.includes(`${attachments}: it is no directory; take it away`),
+      );
+    let helper = await startHelper(t, node, directories, EVERY_SECOND);
+    fs.rmSync(attachments, { recursive: true });
+    fs.writeFileSync(attachments, '');
+    await until(t, 'it is named', isNamed);
+    await helper.end('SIGTERM');
+    helper = await startHelper(t, node, directories, EVERY_SECOND);
+    t.true(await isNamed());
+    fs.rmSync(attachments);
+    await until(t, 'nothing is said of it', async () => !(await isNamed()));
+  },
+);
+
+test.serial(
   'on a full state directory a change is refused by name, leaves nothing, and detaching works',
   async (t) => {
     const scene = await makeScene(t, ['pod0', 'pod1']);

@@ -120,7 +120,6 @@ function variables({ file, conf, out }: ReturnType<typeof temptations>): Record<
     NODE_DEBUG_NATIVE: 'sea,diagnostics,code_cache,compile_cache,mksnapshot',
     NODE_PENDING_DEPRECATION: '1',
     // Change how it works.
-    NODE_DISABLE_COMPILE_CACHE: '1',
     NODE_NO_WARNINGS: '0',
     NODE_PENDING_PIPE_INSTANCES: '1',
     NODE_PRESERVE_SYMLINKS: '1',

@@ -1,0 +1,35 @@
+// Reading files that anybody who may write to a directory may have put there: never a pipe, which
+// waits for a writer, a device without an end, or what a link leads to.
+
+import fs from 'node:fs';
+
+/** No file of podpace's comes near: what is longer is none, and is not read into memory. */
+const MAX_BYTES = 1_048_576;
+
+/**
+ * The text of a regular file. Throws Error that says what it is instead, or fs's error: ELOOP for a
+ * symbolic link, ENXIO for a socket.
+ */
+export function readRegularFile(file: string): string {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+  const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    const stat = fs.fstatSync(fd);
+    if (!stat.isFile()) throw new Error('it is no regular file');
+    if (stat.size > MAX_BYTES)
+      throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
+    return fs.readFileSync(fd, 'utf8');
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/**
+ * Writes a file whole or not at all, readable by root only, through another one beside it, whatever
+ * is there by either name.
+ */
+export function writeWhole(file: string, staged: string, text: string): void {
+  fs.rmSync(staged, { force: true });
+  fs.writeFileSync(staged, text, { mode: 0o600, flag: 'wx' });
+  fs.renameSync(staged, file);
+}
