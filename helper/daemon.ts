@@ -261,13 +261,17 @@ function followNode(
   return { lookSoon: () => follower.hear({ kind: 'lost' }), stop };
 }
 
-/** Tells of the pods that `uninstall` has left without their cap, and that have it again. */
+/**
+ * Tells of the pods that were without their cap, since `uninstall` or since the pins were lost, and
+ * have it again.
+ */
 function tellOfKept({ store }: Control, log: Log): void {
   const kept = store.readAttachments().map(nameOf);
   if (kept.length === 0) return;
   log(
     'info',
-    `Holds the caps of ${kept.length} pods again that were kept when podpace was uninstalled: ${kept.slice(0, 20).join(', ')}`,
+    `Holds the caps of ${kept.length} pods again that had records and no pins (podpace was uninstalled, ` +
+      `or its bpffs is another): ${kept.slice(0, 20).join(', ')}`,
   );
 }
 
