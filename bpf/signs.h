@@ -11,9 +11,9 @@
 #include "helpers.h"
 
 /*
- * tc_index of a packet that was charged at an upper exit: to the exit below, which finds no id on it,
- * it is none that has lost it. No aggregate has this id, nor, by as good as any chance, does another
- * program give it.
+ * tc_index of a packet that was charged at an upper exit: the exit below finds no id on it, and
+ * must not count it among those that have lost theirs. It lies below the ids, so take_sign() leaves
+ * it.
  */
 #define CHARGED_ABOVE (AGGREGATE_ID_MIN - 1)
 

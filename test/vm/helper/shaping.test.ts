@@ -28,6 +28,7 @@ const NO_REPAIR = ['--reconcile-seconds', '3600'];
  * when more happens.
  */
 const CALM_MS = 3000;
+const EMPTY_WITHIN_MS = 30_000;
 /** By then a request has been sent. */
 const SENT_MS = 100;
 
@@ -68,6 +69,7 @@ async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
 
 /** Waits until of the test before nothing is left: with its namespaces the kernel is not in haste. */
 async function untilEmpty({ node, helper }: SharedNode): Promise<void> {
+  const deadlineMs = performance.now() + EMPTY_WITHIN_MS;
   for (;;) {
     const isLeft = /pod0|uplink/.test(node.ip('link', 'show'));
     const [{ attachments }, { exits }] = await Promise.all([
@@ -75,6 +77,8 @@ async function untilEmpty({ node, helper }: SharedNode): Promise<void> {
       helper.ask('status', {}),
     ]);
     if (!isLeft && attachments.length + exits.length === 0) return;
+    if (performance.now() > deadlineMs)
+      throw new Error(`left of the test before: ${JSON.stringify({ attachments, exits })}`);
     await sleep(100);
   }
 }
