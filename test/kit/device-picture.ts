@@ -3,10 +3,10 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { lookupElement, openPinned } from '../../helper/kernel/bpf.ts';
+import { lookupBatches, lookupElement, openPinned } from '../../helper/kernel/bpf.ts';
 import { listBpfFilters } from '../../helper/kernel/filters.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
-import { listQdiscs } from '../../helper/kernel/qdiscs.ts';
+import { listQdiscs, type Qdisc } from '../../helper/kernel/qdiscs.ts';
 import { isTcxSupported, queryTcx } from '../../helper/kernel/tcx.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
@@ -50,6 +50,22 @@ export async function programsAt(
 
 /** Everything that the kernel holds for a device, to be compared. */
 export async function pictureDevice(place: Place, ifindex: number) {
+  return pictureWith(place, ifindex, await listQdiscs(place.node.rt, ifindex));
+}
+
+/**
+ * The same of many devices, by their indexes. The kernel lists the qdiscs of the whole node to each
+ * who asks: here once.
+ */
+export async function pictureDevices(place: Place, ifindexes: readonly number[]) {
+  const qdiscs = Map.groupBy(await listQdiscs(place.node.rt), ({ ifindex }) => ifindex);
+  const pictures = new Map<number, Awaited<ReturnType<typeof pictureWith>>>();
+  for (const ifindex of ifindexes)
+    pictures.set(ifindex, await pictureWith(place, ifindex, qdiscs.get(ifindex) ?? []));
+  return pictures;
+}
+
+async function pictureWith(place: Place, ifindex: number, qdiscs: readonly Qdisc[]) {
   const { node } = place;
   const configOf = (id: number) =>
     readMap(place, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
@@ -60,6 +76,28 @@ export async function pictureDevice(place: Place, ifindex: number) {
     ],
     entry: readMap(place, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
     configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
-    qdiscs: await listQdiscs(node.rt, ifindex),
+    qdiscs,
   };
+}
+
+/** Every element of a map as `NAME KEY=VALUE` in hexadecimal, in the kernel's order. */
+export function readWholeMap(
+  { directories }: Place,
+  name: string,
+  keySize: number,
+  valueSize: number,
+): string[] {
+  const fd = openPinned(path.join(directories.pins, name));
+  try {
+    const elements: string[] = [];
+    for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize))
+      for (let at = 0; at < count; at += 1) {
+        const key = keys.toString('hex', at * keySize, (at + 1) * keySize);
+        const value = values.toString('hex', at * valueSize, (at + 1) * valueSize);
+        elements.push(`${name} ${key}=${value}`);
+      }
+    return elements;
+  } finally {
+    fs.closeSync(fd);
+  }
 }

@@ -127,17 +127,20 @@ export function leaveRecord(
   return hostInterfaceIndex;
 }
 
-/** The same of many attachments with one look at the node. */
+/** The same of many attachments with one look at the node. Returns their ifindexes in order. */
 export function leaveRecords(
   node: TestNetns,
   directories: HelperDirectories,
   attachments: readonly AttachParams[],
-): void {
+): number[] {
   const indexes = new Map(
     node.ipJson('link', 'show').map((link) => [link['ifname'], link['ifindex']]),
   );
-  for (const params of attachments)
-    writeRecord(directories, params, Number(indexes.get(params.hostInterface)));
+  return attachments.map((params) => {
+    const hostInterfaceIndex = Number(indexes.get(params.hostInterface));
+    writeRecord(directories, params, hostInterfaceIndex);
+    return hostInterfaceIndex;
+  });
 }
 
 function writeRecord(

@@ -25,6 +25,9 @@ export interface TestNetns {
   readonly tcJson: (...args: string[]) => Record<string, unknown>[];
 }
 
+/** What ip says of eight thousand devices. */
+const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
+
 let made = 0;
 
 /** Makes a namespace named after this process. */
@@ -32,7 +35,10 @@ export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
   made++;
   const name = `pp-${process.pid}-${made}`;
   const run = (command: string, args: string[]): string =>
-    execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    execFileSync(command, args, {
+      ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+      maxBuffer: MAX_OUTPUT_BYTES,
+    });
   t.teardown(() => {
     if (fs.existsSync(`/run/netns/${name}`)) run('ip', ['netns', 'delete', name]);
   });
