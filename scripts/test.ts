@@ -135,6 +135,7 @@ const ON_ANY_KERNEL = [
   'test/netns/cni/gc-status',
   'test/netns/cni/hanging-helper',
   'test/netns/cni/main-plugin',
+  'test/netns/helper/arrivals',
   'test/netns/helper/books',
   'test/netns/helper/daemon',
   'test/netns/helper/give-back',

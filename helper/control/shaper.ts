@@ -25,6 +25,7 @@ import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
 import { applySet, effectiveCapIn } from '../shaping/effective.ts';
+import { Arrivals } from './arrivals.ts';
 import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { ShapingError } from '../shaping/failure.ts';
@@ -97,6 +98,7 @@ export class Shaper {
   #arrivals: readonly number[] = [];
   readonly #programs: ProgramWatch;
   readonly #books: Bookkeeping;
+  readonly #arrivedUncapped: Arrivals;
   /** One that has not begun: as new as anybody can want it who asks now. */
   #nextLook: Promise<Look> | undefined;
   readonly #turns = new Turns();
@@ -112,6 +114,7 @@ export class Shaper {
         ...recordProblems(node).map(nodeProblem),
         ...options.wishes.problems(),
         ...this.#books.problems(),
+        ...this.#arrivedUncapped.problems(),
       ],
       get orphans() {
         return orphans.known;
@@ -128,6 +131,7 @@ export class Shaper {
     this.#lister = new Lister(node, () => this.#look());
     this.#programs = new ProgramWatch(options.datapath, precedence);
     this.#books = new Bookkeeping(options.datapath, options.log);
+    this.#arrivedUncapped = new Arrivals(options.datapath, options.log);
   }
 
   get #datapath(): Node['datapath'] {
@@ -363,14 +367,13 @@ export class Shaper {
 
   /**
    * Looks whether what capped pods send vanishes on its way to the exits and leaves the node all
-   * the same: every 2 s.
+   * the same, and whether anything comes into them past their caps: every 2 s.
    */
   watchBooks(): Promise<void> {
-    return this.#exclusively(() => {
-      return this.#books.look({
-        attachments: this.#store.readAttachments(),
-        exits: this.#exits.values(),
-      });
+    return this.#exclusively(async () => {
+      const attachments = this.#store.readAttachments();
+      await this.#books.look({ attachments, exits: this.#exits.values() });
+      await this.#arrivedUncapped.look(attachments);
     });
   }
 

@@ -5,12 +5,13 @@ import {
   RTM_DELLINK,
   RTM_GETLINK,
   RTM_NEWLINK,
+  decodeFarCounter,
   decodeLink,
   encodeLinkChange,
   encodeLinkQuery,
   encodePair,
 } from '../wire/link-message.ts';
-import type { Link, PairKind } from '../wire/link-message.ts';
+import type { FarCounter, Link, PairKind } from '../wire/link-message.ts';
 import { hasErrno } from '../wire/errors.ts';
 import type { NetNamespace } from './netns.ts';
 import type { RtSocket } from './rtnetlink.ts';
@@ -70,6 +71,28 @@ export async function findLink(
     return await rt.get({ operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) }, decodeLink);
   } catch (error) {
     if (hasErrno(error, 'ENODEV')) return undefined;
+    throw error;
+  }
+}
+
+/** A device of another namespace, by what the socket's namespace calls that one. */
+export interface FarDevice {
+  readonly netnsId: number;
+  readonly index: number;
+}
+
+/**
+ * What a device of another namespace has received; undefined when there is none of this index, or no
+ * such namespace any more. Takes CAP_NET_ADMIN over that namespace; rejects with KernelError EPERM
+ * otherwise.
+ */
+export async function readFarCounter(rt: RtSocket, by: FarDevice): Promise<FarCounter | undefined> {
+  const operation = `read the counters of link ${by.index} of namespace ${by.netnsId}`;
+  try {
+    const request = { operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) };
+    return await rt.get(request, decodeFarCounter);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV', 'EINVAL')) return undefined;
     throw error;
   }
 }

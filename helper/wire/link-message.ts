@@ -20,6 +20,9 @@ const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
+/** struct rtnl_link_stats64. */
+const IFLA_STATS64 = 23;
+const RX_BYTES_OFFSET = 16;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
@@ -29,6 +32,8 @@ const IFLA_LINK_NETNSID = 37;
 const IFLA_GSO_MAX_SEGS = 40;
 const IFLA_GSO_MAX_SIZE = 41;
 const IFLA_XDP = 43;
+/** Since Linux 4.20. */
+const IFLA_TARGET_NETNSID = 46;
 const IFLA_PARENT_DEV_NAME = 56;
 const IFLA_GSO_IPV4_MAX_SIZE = 63;
 /** Since Linux 6.19. */
@@ -168,11 +173,40 @@ function roomOf(attributes: Attributes, type: number): number {
   return value?.length === 2 ? value.readUInt16LE() : 0;
 }
 
-/** Asks for one link by index or name, or for all. */
-export function encodeLinkQuery(by: { readonly name?: string; readonly index?: number }): Buffer {
+/** What another network namespace has counted for one of its devices. */
+export interface FarCounter {
+  /** The device that it is tied to, in the namespace of that. */
+  readonly linkIndex?: number;
+  readonly receivedBytes: number;
+}
+
+/**
+ * Decodes of RTM_NEWLINK what a device has received: exact below 2^53. Throws WireError, also where
+ * the kernel tells of no counters.
+ */
+export function decodeFarCounter(payload: Buffer): FarCounter {
+  requireLength('link', payload, IFINFOMSG_BYTES);
+  const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
+  const counters = attributes.bytes(IFLA_STATS64) ?? Buffer.alloc(0);
+  requireLength('counters of a link', counters, RX_BYTES_OFFSET + 8);
+  const linkIndex = attributes.u32(IFLA_LINK);
+  const receivedBytes = Number(counters.readBigUInt64LE(RX_BYTES_OFFSET));
+  return { ...(linkIndex !== undefined && { linkIndex }), receivedBytes };
+}
+
+/**
+ * Asks for one link by index or name, or for all: of the socket's namespace, or of the one that it
+ * knows by an id.
+ */
+export function encodeLinkQuery(by: {
+  readonly name?: string;
+  readonly index?: number;
+  readonly netnsId?: number;
+}): Buffer {
   return encodePayload(linkHeader({ index: by.index ?? 0 }), (attributes) => {
     attributes.string(IFLA_IFNAME, by.name);
     attributes.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    attributes.u32(IFLA_TARGET_NETNSID, by.netnsId);
   });
 }
 

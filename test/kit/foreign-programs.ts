@@ -15,6 +15,9 @@ import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
 import type { TestNetns } from './netns.ts';
 
 const PROG_TYPE_XDP = 6;
+/** BPF_FUNC_* of linux/bpf.h, and where in redirectCode the number stands. */
+const [FUNC_REDIRECT_NEIGH, FUNC_REDIRECT_PEER] = [152, 155];
+const CALLED_AT = 20;
 const BPFFS = '/sys/fs/bpf';
 /** Behind podpace's own, where the kernel has no tcx. */
 const BEHIND_PRIORITY = 500;
@@ -34,6 +37,21 @@ export function redirectCode(ifindex: number): Buffer {
   );
   code.writeInt32LE(ifindex, 4);
   return code;
+}
+
+/** `return bpf_redirect_peer(IFINDEX, 0)`: to the other end of a pair, at once. */
+export function redirectPeerCode(ifindex: number): Buffer {
+  const code = redirectCode(ifindex);
+  code.writeInt32LE(FUNC_REDIRECT_PEER, CALLED_AT);
+  return code;
+}
+
+/** `return bpf_redirect_neigh(IFINDEX, NULL, 0, 0)`: with the link header that its route has. */
+export function redirectNeighCode(ifindex: number): Buffer {
+  const zeroes = [3, 4].map((register) => `b70${register}000000000000`).join('');
+  const redirect = redirectCode(ifindex);
+  redirect.writeInt32LE(FUNC_REDIRECT_NEIGH, CALLED_AT);
+  return Buffer.concat([Buffer.from(zeroes, 'hex'), redirect]);
 }
 
 /**
@@ -99,6 +117,19 @@ export async function putProgram(
   });
 }
 
+/** Pins a program where `ip` finds it outside of its own /sys; gives the path. */
+export function pin(t: ExecutionContext, { name }: TestNetns, fd: number, kind: string): string {
+  const file = `${BPFFS}/${name}-${kind}`;
+  pinObject(fd, file);
+  t.teardown(() => fs.rmSync(file, { force: true }));
+  return file;
+}
+
+/** Runs `ip` in a namespace with bpffs before it: `ip -n` has a /sys of its own, without. */
+export function ipWithBpffs({ name }: TestNetns, ...args: readonly string[]): void {
+  execFileSync('nsenter', [`--net=/run/netns/${name}`, 'ip', ...args]);
+}
+
 /** Puts an XDP program on a device; gives back how to take it off. */
 export function putXdp(
   t: ExecutionContext,
@@ -107,14 +138,10 @@ export function putXdp(
   instructions: Buffer,
 ): () => void {
   const { fd } = load(t, instructions, PROG_TYPE_XDP);
-  const pin = `${BPFFS}/${netns.name}-xdp`;
-  pinObject(fd, pin);
-  t.teardown(() => fs.rmSync(pin, { force: true }));
-  // `ip -n` has a /sys of its own, without bpffs.
-  const ip = ['ip', 'link', 'set', 'dev', device, 'xdpgeneric', 'pinned', pin];
-  execFileSync('nsenter', [`--net=/run/netns/${netns.name}`, ...ip]);
+  const pinned = pin(t, netns, fd, 'xdp');
+  ipWithBpffs(netns, 'link', 'set', 'dev', device, 'xdpgeneric', 'pinned', pinned);
   return () => {
     netns.ip('link', 'set', 'dev', device, 'xdpgeneric', 'off');
-    fs.rmSync(pin);
+    fs.rmSync(pinned);
   };
 }

@@ -1,7 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Attributes, encodePayload } from '../../../../helper/wire/attributes.ts';
-import { decodeLink, encodeLinkChange, encodePair } from '../../../../helper/wire/link-message.ts';
+import {
+  decodeFarCounter,
+  decodeLink,
+  encodeLinkChange,
+  encodeLinkQuery,
+  encodePair,
+} from '../../../../helper/wire/link-message.ts';
 import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
 
@@ -32,6 +38,30 @@ test('decodeLink returns what encodeLinkChange wrote', (t) => {
 
 test('decodeLink takes any bytes', (t) => {
   decodesAnything(t, decodeLink, IFINFOMSG_BYTES);
+});
+
+test('decodeFarCounter finds what a device has received, and what it is tied to', (t) => {
+  const counters = Buffer.alloc(24 * 8);
+  counters.writeBigUInt64LE(7n, 0);
+  counters.writeBigUInt64LE(12_345_678_901n, 16);
+  const payload = encodePayload(Buffer.alloc(IFINFOMSG_BYTES), (attributes) => {
+    attributes.u32(5, 42);
+    attributes.bytes(23, counters);
+  });
+  t.deepEqual(decodeFarCounter(payload), { linkIndex: 42, receivedBytes: 12_345_678_901 });
+  decodesAnything(t, decodeFarCounter, IFINFOMSG_BYTES);
+  t.throws(() => decodeFarCounter(Buffer.alloc(IFINFOMSG_BYTES)), {
+    message: /counters of a link/,
+  });
+});
+
+test('encodeLinkQuery asks another namespace only when it is told which', (t) => {
+  const netnsIdOf = (payload: Buffer) =>
+    Attributes.decode(payload.subarray(IFINFOMSG_BYTES)).u32(46);
+  t.is(netnsIdOf(encodeLinkQuery({ index: 3 })), undefined);
+  const query = encodeLinkQuery({ index: 3, netnsId: 0 });
+  t.is(netnsIdOf(query), 0);
+  t.is(query.readInt32LE(4), 3);
 });
 
 test('decodeLink names the XDP program of a device, whichever mode it runs in', (t) => {

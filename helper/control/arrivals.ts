@@ -1,0 +1,180 @@
+// Looks now and then at what comes into capped pods past their host interfaces, or past the program
+// there, and remembers what was found.
+
+import { readDeviceBytes } from '../kernel/device-counters.ts';
+import { findLink, readFarCounter, type FarDevice } from '../kernel/links.ts';
+import { keyOf } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
+import { ArrivalWatch, type Arrival, type ArrivalWay } from '../shaping/arrival-watch.ts';
+import type { Problem } from '../shaping/judgement.ts';
+import {
+  hostInterfacesOf,
+  type AttachmentRecord,
+  type HostInterfaceRecord,
+} from '../shaping/records.ts';
+import { formatRate } from '../shaping/units.ts';
+import { hasErrno, KernelError } from '../wire/errors.ts';
+import type { Datapath } from './datapath.ts';
+
+/**
+ * Pods that one look asks the kernel for, each by a request of its own (0.16 ms of a processor);
+ * those beyond take turns, and whom something was found with is asked for each time.
+ */
+const PODS_PER_LOOK = 125;
+
+/** What is to be looked for, by the way that it comes. */
+const ADVICE: Readonly<Record<ArrivalWay, (places: string) => string>> = {
+  past: (places) =>
+    `come past ${places}, and so past the cap: look for another's program that redirects them to ` +
+    "the pod's end of the pair (bpf_redirect_peer), at tc ingress of the devices that they come in by",
+  unseen: (places) =>
+    `are sent by ${places} and not seen by the program at its egress: look for an XDP program that ` +
+    `redirects them to ${places}, on the devices that they come in by`,
+};
+
+function problemOf(record: AttachmentRecord, { way, bytesPerSec }: Arrival): Problem {
+  const rate = formatRate(Math.round(bytesPerSec * 8));
+  const places = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
+  return {
+    text: `${rate} of what ${nameOf(record)} receives ${ADVICE[way](places.join(' and '))}`,
+    place: record.hostInterface,
+    scopes: [{ of: 'attachment', key: record, direction: 'ingress' }],
+  };
+}
+
+interface NamedProblem {
+  /** Of the attachment. */
+  readonly name: string;
+  readonly problem: Problem;
+}
+
+type Receiver = readonly [id: number, record: AttachmentRecord];
+
+export class Arrivals {
+  readonly #datapath: Datapath;
+  readonly #log: (level: 'error' | 'info', message: string) => void;
+  readonly #watch = new ArrivalWatch();
+  /** The pods' ends, by the index of the host interface. */
+  readonly #ends = new Map<number, FarDevice>();
+  /** By the key of the attachment. */
+  #problems: ReadonlyMap<string, NamedProblem> = new Map();
+  #position = 0;
+
+  constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
+    this.#datapath = datapath;
+    this.#log = log;
+  }
+
+  /** What the last look has found. */
+  problems(): Problem[] {
+    return [...this.#problems.values()].map(({ problem }) => problem);
+  }
+
+  /**
+   * Compares what pods with a cap on it have received with what their host interfaces sent, and that
+   * with what the program there has seen.
+   */
+  async look(attachments: readonly AttachmentRecord[]): Promise<void> {
+    const receivers = attachments.flatMap((record): Receiver[] =>
+      record.ingressAggregateId === undefined ? [] : [[record.ingressAggregateId, record]],
+    );
+    this.#watch.keep(new Set(receivers.map(([id]) => id)));
+    const indexes = new Set(
+      receivers.flatMap(([, record]) =>
+        hostInterfacesOf(record).map(({ hostInterfaceIndex }) => hostInterfaceIndex),
+      ),
+    );
+    for (const index of this.#ends.keys()) if (!indexes.has(index)) this.#ends.delete(index);
+    if (receivers.length > 0) {
+      // Before the pods' counters: what comes between the two readings is then too much for one
+      // look, and does not lessen what the next ones find.
+      const { sent } = readDeviceBytes();
+      for (const receiver of this.#next(receivers)) await this.#lookAt(receiver, sent);
+    }
+    this.#tell(new Map(receivers));
+  }
+
+  /** Those to ask for now. */
+  #next(receivers: readonly Receiver[]): readonly Receiver[] {
+    if (receivers.length <= PODS_PER_LOOK) return receivers;
+    const begin = this.#position < receivers.length ? this.#position : 0;
+    this.#position = begin + PODS_PER_LOOK;
+    const turn = receivers.slice(begin, this.#position);
+    const others = receivers.filter((each) => !turn.includes(each));
+    return [...turn, ...others.filter(([id]) => this.#watch.isSuspect(id))];
+  }
+
+  async #lookAt([id, record]: Receiver, sent: ReadonlyMap<string, number>): Promise<void> {
+    let [receivedBytes, sentBytes] = [0, 0];
+    const ends: string[] = [];
+    for (const way of hostInterfacesOf(record)) {
+      const toPod = sent.get(way.hostInterface);
+      const received = toPod === undefined ? undefined : await this.#receivedAt(way);
+      if (toPod === undefined || received === undefined) continue;
+      sentBytes += toPod;
+      receivedBytes += received;
+      ends.push(String(way.hostInterfaceIndex));
+    }
+    if (ends.length === 0) return;
+    this.#watch.add(id, {
+      ...{ atMs: performance.now(), ends: ends.join(), receivedBytes, sentBytes },
+      seenBytes: this.#seenBytes(id),
+      rateBytesPerSec: this.#datapath.readConfig(id).rateBytesPerSec,
+    });
+  }
+
+  /** What the program at the host interface's egress has let through to a pod. */
+  #seenBytes(id: number): number {
+    const charged = [...this.#datapath.readCounters(id).values()];
+    return charged.reduce(
+      (sum, { bytes }) => sum + Number(bytes),
+      Number(this.#datapath.readBook(id).exempt.bytes),
+    );
+  }
+
+  /**
+   * What the pod's end of a pair has received; undefined where that cannot be told: no pair, its end
+   * has been moved, a namespace that asks for more privileges.
+   */
+  async #receivedAt({ hostInterfaceIndex }: HostInterfaceRecord): Promise<number | undefined> {
+    try {
+      const end = this.#ends.get(hostInterfaceIndex) ?? (await this.#endOf(hostInterfaceIndex));
+      if (end === undefined) return undefined;
+      const counter = await readFarCounter(this.#datapath.rt, end);
+      if (counter?.linkIndex === hostInterfaceIndex) {
+        this.#ends.set(hostInterfaceIndex, end);
+        return counter.receivedBytes;
+      }
+      this.#ends.delete(hostInterfaceIndex);
+    } catch (error) {
+      // While the kernel is stuck the others would wait as long.
+      if (!(error instanceof KernelError) || hasErrno(error, 'ETIMEDOUT')) throw error;
+    }
+    return undefined;
+  }
+
+  async #endOf(index: number): Promise<FarDevice | undefined> {
+    const link = await findLink(this.#datapath.rt, { index });
+    return link?.linkIndex === undefined || link.linkNetnsId === undefined
+      ? undefined
+      : { netnsId: link.linkNetnsId, index: link.linkIndex };
+  }
+
+  /** Logs what comes and what goes, once each. */
+  #tell(receivers: ReadonlyMap<number, AttachmentRecord>): void {
+    const problems = new Map(
+      [...this.#watch.arrivals()].flatMap(([id, arrival]) => {
+        const record = receivers.get(id);
+        if (record === undefined) return [];
+        const named = { name: nameOf(record), problem: problemOf(record, arrival) };
+        return [[keyOf(record), named] as const];
+      }),
+    );
+    for (const [key, { problem }] of problems)
+      if (!this.#problems.has(key)) this.#log('error', problem.text);
+    for (const [key, { name }] of this.#problems)
+      if (!problems.has(key))
+        this.#log('info', `Solved: what ${name} receives comes by its cap again`);
+    this.#problems = problems;
+  }
+}
