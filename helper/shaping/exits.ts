@@ -17,6 +17,7 @@ import {
   type Surroundings,
 } from './layers.ts';
 import { isTunnel, overheadOf } from './overheads.ts';
+import { OPEN_VSWITCH } from './tunnel-layers.ts';
 import type { ReachByDevice } from './reaches.ts';
 
 /**
@@ -68,13 +69,11 @@ const NO_EXITS: ReadonlySet<string> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', '
 
 /** Masters that transmit through their slaves, each of which has queues of its own. */
 const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
-/** Masters that forward between their ports. */
-const BRIDGES: ReadonlySet<string> = new Set(['bridge', 'openvswitch']);
 /**
- * Open vSwitch has one datapath, whose device is the master of all ports, and devices of the same
- * kind that stand for bridges.
+ * Masters that forward between their ports. Open vSwitch has one datapath, whose device is the master
+ * of all ports.
  */
-const OPEN_VSWITCH = 'openvswitch';
+const BRIDGES: ReadonlySet<string> = new Set(['bridge', OPEN_VSWITCH]);
 
 /** The node's devices, indexed for the questions below. */
 class Topology {

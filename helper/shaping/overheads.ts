@@ -16,7 +16,7 @@ import {
   type Step,
   type Surroundings,
 } from './layers.ts';
-import { layerOf, MASTERS, TRANSPARENT } from './tunnel-layers.ts';
+import { layerOf, MASTERS, OPEN_VSWITCH, TRANSPARENT } from './tunnel-layers.ts';
 
 export interface Overhead {
   /** Absent when nothing is added. */
@@ -51,15 +51,25 @@ function descend(link: Link, around: Surroundings, passed: readonly number[] = [
   return { steps: [...own, ...rest.steps], told, certainty: worse(certainty, rest.certainty) };
 }
 
-/** Where a packet goes on by one of several ports: what all of them add. */
+/**
+ * Where a packet goes on by one of several ports: what all of them add. Of Open vSwitch's any may be
+ * the one, as its flows say; those of its own kind are the node's again. Its tunnels have their outer
+ * headers from these flows, too late to be read where the packet is charged.
+ */
 function descendByPorts(link: Link, around: Surroundings, passed: readonly number[]): Descent {
-  const none = { steps: [], told: 0 };
+  const none: Descent = { steps: [], told: 0 };
   if (passed.length > MAX_DEPTH) return none;
   const [first = none, ...others] = around
     .portsOf(link)
+    .filter(({ kind }) => kind !== OPEN_VSWITCH)
     .map((port) => descend(port, around, passed));
+  const isSwitch = link.kind === OPEN_VSWITCH;
   const text = JSON.stringify(first.steps);
-  return others.every(({ steps }) => JSON.stringify(steps) === text) ? { ...first, told: 0 } : none;
+  if (!others.every(({ steps }) => JSON.stringify(steps) === text))
+    return isSwitch ? { ...none, certainty: 'estimated' } : none;
+  const certainty =
+    isSwitch && first.told > 0 ? worse(first.certainty, 'estimated') : first.certainty;
+  return { ...first, told: 0, certainty };
 }
 
 function worse(a: Certainty | undefined, b: Certainty | undefined): Certainty | undefined {

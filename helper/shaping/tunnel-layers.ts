@@ -85,6 +85,9 @@ const PPP_ADDRESS = 2;
 /** Linux 6.16's ovpn: opcode and peer, packet id, tag (drivers/net/ovpn/proto.h). */
 const OPENVPN = 24;
 
+/** Kind of its datapath, and of the devices that stand for its bridges, which are ports of that. */
+export const OPEN_VSWITCH = 'openvswitch';
+
 /** What leaves on a device is the same on the one that it leaves the node by. */
 export const TRANSPARENT: ReadonlySet<string> = new Set([
   ...[
@@ -93,7 +96,7 @@ export const TRANSPARENT: ReadonlySet<string> = new Set([
     'bond',
     'team',
     'bridge',
-    'openvswitch',
+    OPEN_VSWITCH,
     'macvlan',
     'macvtap',
     'ipvlan',
@@ -112,7 +115,7 @@ const STACKED: ReadonlySet<string> = new Set([
   'ipvtap',
   'virt_wifi',
 ]);
-export const MASTERS: ReadonlySet<string> = new Set(['bond', 'team', 'bridge']);
+export const MASTERS: ReadonlySet<string> = new Set(['bond', 'team', 'bridge', OPEN_VSWITCH]);
 
 function outerIp({ tunnel }: Link): number {
   return tunnel?.isOuterIpv6 ? IPV6 : IPV4;

@@ -307,6 +307,24 @@ test('where both pad, the coarser padding counts, and says so when that is not e
   t.is(charged({ ...XFRM, linkIndex: 5 }, cbc).certainty, 'estimated');
 });
 
+test('a bridge of Open vSwitch is charged what all ports that lead off the node add', (t) => {
+  const bridge = { kind: 'openvswitch', mac: MAC, masterIndex: EXIT } as const;
+  const port = (index: number, kind: string, tunnel?: Tunnel) =>
+    link(index, { kind, mac: MAC, masterIndex: EXIT, ...(tunnel && { tunnel }) });
+  const own = link(30, bridge);
+  const [vxlan, geneve] = [
+    port(31, 'vxlan', { isExternal: true }),
+    port(32, 'geneve', { isExternal: true }),
+  ];
+  const switched = (...below: readonly Link[]) =>
+    charged({ kind: 'openvswitch', mac: MAC }, { below: [own, ...below] });
+  t.deepEqual(switched(), {});
+  t.deepEqual(switched(port(33, 'veth')), {});
+  t.deepEqual(switched(vxlan), { ...known(50), certainty: 'estimated' });
+  t.deepEqual(switched(vxlan, geneve), { ...known(50), certainty: 'estimated' });
+  t.deepEqual(switched(vxlan, port(33, 'veth')), { certainty: 'estimated' });
+});
+
 test('masters are charged what all of their ports add', (t) => {
   const port = (index: number, kind: string) =>
     link(index, { kind, masterIndex: EXIT, mac: MAC, linkIndex: 2 });
