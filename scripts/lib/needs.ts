@@ -32,7 +32,7 @@ export const packageSets = {
   /** Making exits of every kind, and others who have something to do with packets. */
   exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables', 'socat'],
   /** What else may be on the way of a pod's packets. */
-  crossings: ['openvswitch-switch'],
+  crossings: ['openvswitch-switch', 'ipvsadm'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
@@ -59,6 +59,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   'libteam-utils': 'teamnl',
   nftables: 'nft',
   'openvswitch-switch': 'ovs-vswitchd',
+  ipvsadm: 'ipvsadm',
   socat: 'socat',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',

@@ -56,6 +56,16 @@ export function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
   for (const command of commands) ip(...command.split(' '));
 }
 
+/**
+ * Has the peer know the node's hardware address for good: what takes all frames away takes requests
+ * for it, too.
+ */
+export function knowsNode({ node, peer }: Scene): void {
+  const [link] = node.ipJson('link', 'show', 'dev', 'uplink');
+  const mac = String(link?.['address']);
+  inTurn(peer, [`neigh replace ${NODE} lladdr ${mac} dev uplink nud permanent`]);
+}
+
 export function set({ netns }: TestNetns, settings: Readonly<Record<string, string>>): void {
   inNetns(netns, () => {
     for (const [name, value] of Object.entries(settings)) writeSysctl(name, value);

@@ -17,11 +17,12 @@ import {
   POD,
   type Scene,
 } from './crossing-scene.ts';
+import type { TestNetns } from './netns.ts';
 
-const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
+export const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
 
-const FRAGMENTS = 'ip frag-off & 0x3fff != 0';
-const ROUTED = `ip saddr ${POD} ip daddr ${PEER}`;
+export const FRAGMENTS = 'ip frag-off & 0x3fff != 0';
+export const ROUTED = `ip saddr ${POD} ip daddr ${PEER}`;
 /** What an endpoint of the node gave back has the sender that the pod has behind it. */
 const FROM_BEHIND = `ip saddr 192.0.2.1 ip daddr ${FAR}`;
 
@@ -65,13 +66,15 @@ export interface Crossing {
    */
   readonly copies?: string;
   readonly inPod?: readonly string[];
+  /** The peer sends and the pod receives; frames are counted at the pod. */
+  readonly isInward?: true;
 }
 
 /** Of a neighbour that need not be there: frames are counted at the peer. */
-const FAR_MAC = '02:00:00:00:00:02';
+export const FAR_MAC = '02:00:00:00:00:02';
 
 /** An exit of its own, which the pod's packets are routed to by an address in its network. */
-function exitOf(
+export function exitOf(
   link: string,
   isOfFrames: boolean,
 ): Pick<Crossing, 'commands' | 'to' | 'isTracked'> {
@@ -116,8 +119,14 @@ function endpointOf(kind: string): Crossing {
  */
 const WIREGUARD_FRAME_BYTES = Math.ceil((FULL_BYTES + 28) / 16) * 16 + 32 + 8 + 20 + 14;
 
-/** A tunnel between the pod and its node. The files of its keys go with the test. */
-function makeWireguardEnds(t: ExecutionContext, { node, pod }: Scene): void {
+/** One end of a WireGuard tunnel: its namespace, what is done there with it, and the other's address. */
+type WireguardEnd = readonly [netns: TestNetns, commands: readonly string[], remote: string];
+
+/** A tunnel between two ends, `end` at both. The files of its keys go with the test. */
+export function makeWireguard(
+  t: ExecutionContext,
+  sides: readonly [WireguardEnd, WireguardEnd],
+): void {
   const keys = [0, 1].map(() => {
     const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
     return {
@@ -125,16 +134,13 @@ function makeWireguardEnds(t: ExecutionContext, { node, pod }: Scene): void {
       open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim(),
     };
   });
-  const sides = [
-    [node, THROUGH_END, POD],
-    [pod, INTO_END, NODE],
-  ] as const;
   for (const [side, [netns, commands, remote]] of sides.entries()) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-wg-'));
     t.teardown(() => fs.rmSync(folder, { recursive: true }));
     const keyFile = path.join(folder, 'key');
     fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
     inTurn(netns, ['link add end mtu 1440 type wireguard']);
+    t.teardown(() => void netns.ip('link', 'del', 'end'));
     const set = [
       ...[
         'set',
@@ -163,14 +169,20 @@ const TO_MONITOR = {
   ],
 } as const;
 
-const chain = (type: string, rule: string): string =>
+export const chain = (type: string, rule: string): string =>
   `table ip others {\n chain one {\n type ${type};\n ${rule}\n }\n}\n`;
 const TEE = chain(
   'filter hook prerouting priority mangle',
   `ip saddr ${POD} dup to 192.0.2.2 device "monitor"`,
 );
-const MASQUERADE = chain('nat hook postrouting priority srcnat', 'oifname "uplink" masquerade');
-const DNAT = chain('nat hook prerouting priority dstnat', `ip daddr 10.96.0.10 dnat to ${PEER}`);
+export const MASQUERADE = chain(
+  'nat hook postrouting priority srcnat',
+  'oifname "uplink" masquerade',
+);
+export const DNAT = chain(
+  'nat hook prerouting priority dstnat',
+  `ip daddr 10.96.0.10 dnat to ${PEER}`,
+);
 const MARK = chain('filter hook prerouting priority mangle', `ip saddr ${POD} meta mark set 7`);
 const PRIORITY = chain('filter hook postrouting priority 0', 'meta priority set "0:7"');
 
@@ -200,7 +212,7 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       `link add ${VXLAN}`,
       '-6 address add 2001:db8:9::1/64 dev exit nodad',
       'link set exit up',
-      `neigh add ${FAR6} lladdr ${FAR_MAC} dev exit`,
+      `-6 neigh add ${FAR6} lladdr ${FAR_MAC} dev exit`,
     ],
     ...{ to: FAR6, payloadBytes: LARGE_BYTES, isTracked: true, frames: 'udp dport 4789' },
   },
@@ -283,7 +295,12 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   // What is charged is what the pod sends: 42 bytes less a frame, and padding, come out of it.
   'a WireGuard endpoint of the node': {
     isUsual: true,
-    make: makeWireguardEnds,
+    make: (t, { node, pod }) => {
+      makeWireguard(t, [
+        [node, THROUGH_END, POD],
+        [pod, INTO_END, NODE],
+      ]);
+    },
     ...{ commands: [], frames: FROM_BEHIND },
     ...{
       to: FAR,
@@ -332,7 +349,7 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   },
   'segment routing over IPv6 that the node puts on': {
     commands: [
-      'neigh add 2001:db8:1::2 lladdr 02:00:00:00:00:03 dev uplink',
+      '-6 neigh add 2001:db8:1::2 lladdr 02:00:00:00:00:03 dev uplink',
       `-6 route add ${FAR6}/128 encap seg6 mode encap segs 2001:db8:1::2 dev uplink`,
     ],
     ...{ to: FAR6, payloadBytes: 1300, frames: 'ip6 nexthdr 43' },

@@ -73,7 +73,8 @@ export function undoOf(command: string): string | undefined {
     const named = rest[0] === 'link' ? rest[rest.indexOf('name') + 1] : rest[0];
     return `link del ${named}`;
   }
-  if (object === 'neigh') return `neigh del ${rest[0]} dev ${rest[rest.indexOf('dev') + 1]}`;
+  if (object === 'neigh')
+    return `${family}neigh del ${rest[0]} dev ${rest[rest.indexOf('dev') + 1]}`;
   if (object === 'nexthop') return `nexthop del id ${rest[rest.indexOf('id') + 1]}`;
   const own = rest.filter((word) => word !== 'nodad');
   return [`${family}${object}`, 'del', ...own].join(' ');

@@ -2,8 +2,16 @@
 // where it can be seen by looking at what is there, within fifteen where only the books see it.
 
 import type { ExecutionContext } from 'ava';
-import { inTurn, makeClsact, type Scene } from './crossing-scene.ts';
-import { indexOf, putProgram, putXdp, redirectCode, unsigningCode } from './foreign-programs.ts';
+import { inTurn, knowsNode, makeClsact, NODE, POD, type Scene } from './crossing-scene.ts';
+import {
+  indexOf,
+  putProgram,
+  putXdp,
+  redirectCode,
+  redirectPeerCode,
+  unsigningCode,
+} from './foreign-programs.ts';
+import { takeBack } from './shared-scene.ts';
 
 const BY_LOOKING_MS = 5000;
 const BY_BOOKS_MS = 15_000;
@@ -19,6 +27,8 @@ export interface ToldCrossing {
   /** Where the pod sends to, and the devices of the peer that it comes to. */
   readonly to?: string;
   readonly device?: string;
+  /** The peer sends, and the pod receives. */
+  readonly isInward?: true;
 }
 
 /** A device that leads to the peer, and no route of the node to it. */
@@ -29,6 +39,15 @@ function addLeak(t: ExecutionContext, { node, peer }: Scene): void {
     'link set leak0 up',
   ]);
   inTurn(peer, ['link set leak0 up']);
+}
+
+/** Has the peer send to the pod by the node, although nobody answers requests for its address. */
+function leadIntoPod(t: ExecutionContext, scene: Scene): void {
+  const { peer } = scene;
+  const route = [`route add ${POD}/32 via ${NODE}`];
+  t.teardown(() => takeBack(peer, route));
+  knowsNode(scene);
+  inTurn(peer, route);
 }
 
 export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
@@ -91,6 +110,33 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       ]);
     },
     ...{ as: /leak0/, withinMs: BY_LOOKING_MS, to: '203.0.113.2', device: 'leak0' },
+  },
+  'a program that redirects to the pod’s end of the pair (bpf_redirect_peer)': {
+    isUsual: true,
+    make: (t, scene) => {
+      const { node } = scene;
+      leadIntoPod(t, scene);
+      const place = { device: 'uplink', hook: 'ingress', isFirst: false } as const;
+      return putProgram(t, node, place, redirectPeerCode(indexOf(node, 'pod0')));
+    },
+    ...{ as: /receives come past pod0, and so past the cap/, withinMs: BY_BOOKS_MS },
+    ...{ to: POD, isInward: true },
+  },
+  'an XDP program that redirects to the host interface': {
+    make: (t, scene) => {
+      const { node } = scene;
+      leadIntoPod(t, scene);
+      t.teardown(putXdp(t, node, 'uplink', redirectCode(indexOf(node, 'pod0'))));
+    },
+    as: /receives are sent by pod0 and not seen by the program at its egress/,
+    ...{ withinMs: BY_BOOKS_MS, to: POD, isInward: true },
+  },
+  'cake as the root of the uplink': {
+    make: (t, { node }) => {
+      node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'cake');
+      t.teardown(() => void node.tc('qdisc', 'del', 'dev', 'uplink', 'root'));
+    },
+    ...{ as: /uplink.*cake/, withinMs: BY_LOOKING_MS },
   },
   'netem as the root of the uplink': {
     make: (t, { node }) => {

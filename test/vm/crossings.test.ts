@@ -10,6 +10,7 @@ import { release } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
+import type { Direction } from '../../helper/protocol/messages.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { inNamespace } from '../../scripts/measure/testbed.ts';
 import {
@@ -34,9 +35,10 @@ import { CROSSINGS, FRAMES, type Crossing } from '../kit/crossings.ts';
 import { CAP_MBIT } from '../kit/exit-scene.ts';
 import type { TestNetns } from '../kit/netns.ts';
 import { startOpenVswitch } from '../kit/open-vswitch.ts';
+import { MORE_CROSSINGS } from '../kit/more-crossings.ts';
 import { pingFrameBytes, sendPings } from '../kit/ping-load.ts';
 import { setMeanwhile, SharedScene, takeBack, takeRulesAway } from '../kit/shared-scene.ts';
-import { TOLD_CROSSINGS } from '../kit/told-crossings.ts';
+import { TOLD_CROSSINGS, type ToldCrossing } from '../kit/told-crossings.ts';
 import { openSender, sendAll } from '../kit/udp-load.ts';
 
 const ALL = process.env['PODPACE_CROSSINGS'] === 'all';
@@ -75,7 +77,7 @@ function takeBackAfter(t: ExecutionContext, { node, pod, peer }: Scene, crossing
     takeBack(pod, crossing.inPod ?? []);
     takeBack(peer, crossing.inPeer ?? []);
     if (crossing.tc !== undefined) node.tc('filter', 'del', 'dev', 'pod0', 'ingress', 'pref', '10');
-    for (const netns of [node, peer]) takeRulesAway(netns);
+    for (const netns of [node, pod, peer]) takeRulesAway(netns);
   });
 }
 
@@ -86,7 +88,7 @@ async function staysCalm(t: ExecutionContext, { helper }: Scene): Promise<void> 
   t.is(state, 'ok', problems.join('; '));
 }
 
-for (const [name, crossing] of Object.entries(CROSSINGS)) {
+for (const [name, crossing] of Object.entries({ ...CROSSINGS, ...MORE_CROSSINGS })) {
   const { commands, to, payloadBytes, frames, ...more } = crossing;
   if (!ALL && more.isUsual !== true) continue;
   test.serial(name, async (t) => {
@@ -107,11 +109,12 @@ for (const [name, crossing] of Object.entries(CROSSINGS)) {
     const rules = [more.isTracked ? TRACKING : '', more.nft ?? ''].join('\n');
     if (rules.trim() !== '') await capture(...inNamespace(node.netns.path, 'nft', rules));
     await settle(t, scene);
-    const flow = { from: pod, to, payloadBytes, bitsPerSec: OFFERED_MBIT * 1e6 };
-    const device = more.device ?? 'uplink';
-    const partOfKind = await countFrames(peer, device, frames);
+    const [from, on, usual] = more.isInward ? [peer, pod, 'eth0'] : [pod, peer, 'uplink'];
+    const flow = { from, to, payloadBytes, bitsPerSec: OFFERED_MBIT * 1e6 };
+    const device = more.device ?? usual;
+    const partOfKind = await countFrames(on, device, frames);
     const devices = [device, ...(more.copies === undefined ? [] : [more.copies])];
-    for (const [place, mbit] of (await ratesWhile(t, peer, devices, flow)).entries()) {
+    for (const [place, mbit] of (await ratesWhile(t, on, devices, flow)).entries()) {
       tell(t, place === 0 ? name : `${name}: copies`, mbit, 'held');
       holds(t, mbit, more.expectedMbit);
     }
@@ -131,8 +134,7 @@ const UNCAPPED_MBIT = 15;
  */
 async function untilTold(
   { helper }: Scene,
-  as: RegExp,
-  deadlineMs: number,
+  { as, withinMs, direction }: Pick<ToldCrossing, 'as' | 'withinMs'> & { direction: Direction },
 ): Promise<number | undefined> {
   const beginMs = performance.now();
   for (;;) {
@@ -141,17 +143,17 @@ async function untilTold(
       helper.ask('list', {}),
     ] as const);
     const listed = attachments.flatMap(
-      ({ problemsByDirection }) => problemsByDirection?.egress ?? [],
+      ({ problemsByDirection }) => problemsByDirection?.[direction] ?? [],
     );
     const tookMs = performance.now() - beginMs;
     if (state === 'degraded' && [problems, listed].every((texts) => as.test(texts.join('; '))))
       return tookMs;
-    if (tookMs > deadlineMs) return undefined;
+    if (tookMs > withinMs) return undefined;
     await sleep(200);
   }
 }
 
-for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.entries(
+for (const [name, { make, as, withinMs, flags, isInward, to = PEER, ...more }] of Object.entries(
   TOLD_CROSSINGS,
 )) {
   if (!ALL && more.isUsual !== true) continue;
@@ -165,16 +167,18 @@ for (const [name, { make, as, withinMs, flags, to = PEER, ...more }] of Object.e
     ]);
     await settle(t, scene);
     await make(t, scene);
+    const { pod, peer } = scene;
+    const [from, on, usual] = isInward ? [peer, pod, 'eth0'] : [pod, peer, 'uplink'];
     const load = { to, payloadBytes: FULL_BYTES, bitsPerSec: TOLD_OFFERED_MBIT * 1e6 };
-    const socket = openSender(t, scene.pod.netns);
+    const socket = openSender(t, from.netns);
     const over = new AbortController();
     const sending = (async () => {
       while (!over.signal.aborted) await sendAll([{ ...load, socket }], 1000);
     })();
-    const telling = untilTold(scene, as, withinMs);
+    const telling = untilTold(scene, { as, withinMs, direction: isInward ? 'ingress' : 'egress' });
     // Beside it next to nothing is sent by what measures.
-    const little = { ...load, from: scene.pod, bitsPerSec: 1000 };
-    const [mbit = NaN] = await ratesWhile(t, scene.peer, [more.device ?? 'uplink'], little);
+    const little = { ...load, from, bitsPerSec: 1000 };
+    const [mbit = NaN] = await ratesWhile(t, on, [more.device ?? usual], little);
     const tookMs = await telling;
     over.abort();
     await sending;
