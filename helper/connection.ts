@@ -4,6 +4,7 @@
 
 import { once } from 'node:events';
 import type net from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeLine, FrameError, LineReader } from './protocol/frame.ts';
 import { PROTOCOL_VERSION, type ProtocolError, type Response } from './protocol/messages.ts';
 
@@ -94,6 +95,8 @@ class Connection {
         ) {
           if (!socket.writable) return;
           await this.#answer(message);
+          // What is answered without waiting for anything would leave others none.
+          await nextTurn();
         }
         if (failure !== undefined) return this.#refuse(failure);
       }
