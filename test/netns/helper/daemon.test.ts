@@ -4,6 +4,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
@@ -68,6 +69,16 @@ test.serial('only root reaches the socket, and SIGTERM takes it away', async (t)
   await helper.end('SIGTERM');
   t.false(fs.existsSync(helper.socket));
   t.regex(helper.log(), /caps stay in force/);
+});
+
+test.serial('a socket that is removed is made again, and logged', async (t) => {
+  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  fs.rmSync(helper.socket);
+  const deadlineMs = performance.now() + 20_000;
+  while (!fs.existsSync(helper.socket) && performance.now() < deadlineMs) await sleep(100);
+  t.true(fs.existsSync(helper.socket), 'not within 20 s');
+  t.is((await helper.ask('status', {})).attachments, 0);
+  t.regex(helper.log(), /helper\.sock was removed: listening there again/);
 });
 
 test.serial('a second helper is refused, a leftover socket is not', async (t) => {

@@ -162,6 +162,37 @@ test.serial(
   },
 );
 
+/** What becomes of a record's text; nothing when it is lost. */
+const DAMAGES: Readonly<Record<string, (text: string) => string | undefined>> = {
+  torn: (text) => text.slice(0, 60),
+  lost: () => undefined,
+  newer: (text) => text.replace('"recordVersion":1', '"recordVersion":3'),
+};
+
+for (const [kind, damage] of Object.entries(DAMAGES)) {
+  test.serial(`a pod whose record alone is ${kind} keeps its cap, and is named`, async (t) => {
+    const scene = await makeScene(t, ['pod0', 'good0']);
+    const { node, directories, ifindexes } = scene;
+    await (await startHelper(t, node, directories, EVERY_SECOND)).end('SIGTERM');
+    const file = recordFile(scene, 'pod0');
+    const text = damage(fs.readFileSync(file, 'utf8'));
+    if (text === undefined) fs.rmSync(file);
+    else fs.writeFileSync(file, text);
+    const before = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
+    t.true(before.programs.every((ids) => ids.length > 0));
+    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    await sleep(2500);
+    t.deepEqual(await pictureDevice(scene, ifindexes['pod0'] ?? 0), before);
+    const { state, problems } = await helper.ask('status', {});
+    t.is(state, 'degraded');
+    const name = text === undefined ? 'pod0' : file;
+    t.true(
+      problems.some((problem) => problem.includes(name)),
+      problems.join('\n'),
+    );
+  });
+}
+
 test.serial(
   'a removal that a crash cut short is finished, and not taken for a lost record',
   async (t) => {
@@ -310,12 +341,12 @@ test.serial(
       changes: { rateBitsPerSec: 7_000_000 },
     });
     const error = await t.throwsAsync(change, { instanceOf: HelperError });
-    t.regex(error?.message ?? '', /Cannot write the record .*c-pod0:eth0\.json: ENOSPC/);
-    t.regex(error?.remedy ?? '', /make room/);
     t.deepEqual(fs.readdirSync(path.dirname(recordFile(scene, 'pod0'))).toSorted(), [
       'c-pod0:eth0.json',
       'c-pod1:eth0.json',
     ]);
+    t.regex(error?.message ?? '', /Cannot write the record .*c-pod0:eth0\.json: ENOSPC/);
+    t.regex(error?.remedy ?? '', /make room/);
     t.is((await helper.ask('list', {})).attachments.length, 2);
     await helper.ask('detach', key);
     t.deepEqual(

@@ -63,7 +63,6 @@ test.serial(
     t.not(picture(node), before);
     const { code, stdout } = await uninstall(node, directories);
     t.is(code, 0);
-    t.regex(stdout, /^Detached 2 pods; restored .*\. 2 pods have lost their cap; .*--forget/);
     await helper.end('SIGTERM');
     t.is(picture(node), before);
     t.false(fs.existsSync(directories.pins));
@@ -78,6 +77,7 @@ test.serial(
       (await next.ask('list', {})).attachments.map(({ hostInterface }) => hostInterface),
       ['pod0'],
     );
+    t.regex(stdout, /^Detached 2 pods; restored .*\. 2 pods have lost their cap; .*--forget/);
     await next.end('SIGTERM');
   },
 );
@@ -149,10 +149,10 @@ test.serial('uninstall --forget leaves nothing, also of a helper that crashed', 
   t.true(fs.existsSync(helper.socket));
   const { code, stdout } = await uninstall(node, directories, '--forget', '--json');
   t.is(code, 0);
-  t.like(JSON.parse(stdout), { detached: 1, kept: 0 });
   t.is(picture(node), before);
   t.false(fs.existsSync(directories.pins));
-  t.deepEqual(fs.readdirSync(directories.run), []);
+  t.deepEqual(fs.readdirSync(directories.run, { recursive: true }), []);
+  t.like(JSON.parse(stdout), { detached: 1, kept: 0 });
 });
 
 test.serial('where no pod had a cap uninstall leaves nothing, running or not', async (t) => {
@@ -171,24 +171,39 @@ test.serial('where no pod had a cap uninstall leaves nothing, running or not', a
   t.deepEqual(fs.readdirSync(directories.run), []);
 });
 
-test.serial('what is not podpace’s stays, whatever uninstall and run are told', async (t) => {
-  const { node, directories, state } = makeNode(t, []);
-  const { run, pins } = directories;
+/** A directory of somebody's with a file in it, of which podpace has a map of that name. */
+function makeKeep({ run }: HelperDirectories): { keep: string; file: string } {
   const keep = path.join(run, 'keep');
   fs.mkdirSync(keep);
-  fs.writeFileSync(path.join(keep, 'aggregate_config'), 'mine');
+  const file = path.join(keep, 'aggregate_config');
+  fs.writeFileSync(file, 'mine');
+  return { keep, file };
+}
+
+test.serial('no files go from a directory that uninstall is told has pins', async (t) => {
+  const { node, directories } = makeNode(t, []);
+  const { run } = directories;
+  const { keep } = makeKeep(directories);
   const elsewhere = await uninstall(node, { run, pins: keep });
+  t.deepEqual(fs.readdirSync(keep), ['aggregate_config']);
   t.is(elsewhere.code, 1);
   t.regex(elsewhere.stderr, /keep.*not on bpffs/);
-  t.deepEqual(fs.readdirSync(keep), ['aggregate_config']);
-  // A socket's path with an ordinary file.
-  const file = path.join(keep, 'aggregate_config');
+});
+
+test.serial('a file that is no socket stays where run is to make its socket', async (t) => {
+  const { node, directories } = makeNode(t, []);
+  const { file } = makeKeep(directories);
   const flags = [PODPACED, 'run', ...settingsOf(directories), '--socket', file];
   const started = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...flags]);
+  t.true(fs.statSync(file).isFile());
+  t.is(fs.readFileSync(file, 'utf8'), 'mine');
   t.is(started.code, 1);
   t.regex(started.stderr, /aggregate_config: there is a file that is no socket/);
-  t.is(fs.readFileSync(file, 'utf8'), 'mine');
-  // Pins and files of somebody else in podpace's own directories.
+});
+
+test.serial('pins and files of somebody else in podpace’s directories stay', async (t) => {
+  const { node, directories, state } = makeNode(t, []);
+  const { pins } = directories;
   const shape = {
     type: MAP_TYPE.ARRAY,
     keySize: 4,
@@ -199,6 +214,7 @@ test.serial('what is not podpace’s stays, whatever uninstall and run are told'
   };
   const fd = createMap(shape);
   t.teardown(() => fs.closeSync(fd));
+  fs.mkdirSync(pins);
   pinObject(fd, path.join(pins, 'somebody_else'));
   fs.mkdirSync(path.join(state, 'attachments'), { recursive: true });
   fs.writeFileSync(path.join(state, 'attachments', 'notes.txt'), 'mine');

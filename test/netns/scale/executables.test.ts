@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { temporaryDirectory } from '../../kit/fake-helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
@@ -157,6 +158,22 @@ test('podpace obeys no variable of Node: VERSION and ADD without caps', (t) => {
     );
     t.deepEqual(fs.readdirSync(tempting.out), []);
   }
+});
+
+test('no variable of Node does anything by itself', (t) => {
+  const tempting = temptations(t);
+  const env = cniEnv('VERSION');
+  const plain = run([PODPACE], { env });
+  const obeyed = Object.entries(variables(tempting)).filter(([name, value]) => {
+    const ending = run([PODPACE], { env: { [name]: value, ...env } });
+    const made = fs.readdirSync(tempting.out);
+    for (const each of made) fs.rmSync(path.join(tempting.out, each), { recursive: true });
+    return made.length > 0 || !isDeepStrictEqual(ending, plain);
+  });
+  t.deepEqual(
+    obeyed.map(([name]) => name),
+    [],
+  );
 });
 
 test('podpaced obeys no variable of Node', (t) => {

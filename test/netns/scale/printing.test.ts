@@ -91,6 +91,21 @@ test.serial(
   },
 );
 
+for (const field of ['sandbox', 'congestionControl'] as const) {
+  test.serial(`a hostile ${field} is no request, and not logged as it is`, async (t) => {
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    addPod(node, sandbox, 'p0');
+    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    const params = paramsOf('p0', sandbox, { egress: { rateBitsPerSec: 1_000_000 } });
+    const hostile = { ...params, [field]: `${params.sandbox}${HOSTILE}` };
+    const request = JSON.stringify({ version: 2, method: 'attach', params: hostile });
+    const [answer = ''] = await converse(helper.socket, [request]);
+    const { error } = JSON.parse(answer) as { error?: { code: string } };
+    t.is(error?.code, 'bad-request', answer);
+    t.notRegex(helper.log().replaceAll('\n', ''), NOT_SHOWN);
+  });
+}
+
 test.serial('a request nested to any depth is a bad request with a short message', async (t) => {
   const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);

@@ -52,51 +52,71 @@ async function makeServedNode(t: ExecutionContext) {
   addUplink(node, peer, 'uplink', 2);
   addPod(node, sandbox, 'pod0');
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  const helper = await startHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
-  return { node, directories, helper };
+  await startHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
+  return { node, directories };
 }
 
-test.serial(
-  'a second run changes nothing, whatever it is told, and says who holds the node',
-  async (t) => {
-    const { node, directories } = await makeServedNode(t);
-    const settings = settingsOf(directories);
-    const elsewhere = path.join(directories.run, 'elsewhere');
-    const trials: [string, Record<string, string>, string[]][] = [
-      ['the same flags', settings, ['--exempt', '203.0.113.0/24']],
-      ['another exemption', settings, ['--exempt', '192.0.2.0/24']],
-      ['another uplink', settings, ['--uplink', 'lo']],
-      ['another socket', { ...settings, '--socket': path.join(directories.run, 'other.sock') }, []],
-      [
-        'other directories',
-        {
-          '--socket': path.join(elsewhere, 'helper.sock'),
-          '--state-dir': elsewhere,
-          '--pin-dir': `${directories.pins}-other`,
-        },
-        [],
-      ],
-    ];
-    const before = pictureOf(node, directories);
-    for (const [what, trial, more] of trials) {
-      const { code, stderr } = await podpaced(node, 'run', trial, ['--mount-bpffs', ...more]);
-      t.is(code, 1, what);
+interface Trial {
+  readonly settings: Record<string, string>;
+  readonly more?: string[];
+}
+
+/** What a second podpaced is told, where a first one serves. */
+const TRIALS: Readonly<Record<string, (directories: HelperDirectories) => Trial>> = {
+  'the same flags': (directories) => ({
+    settings: settingsOf(directories),
+    more: ['--exempt', '203.0.113.0/24'],
+  }),
+  'another exemption': (directories) => ({
+    settings: settingsOf(directories),
+    more: ['--exempt', '192.0.2.0/24'],
+  }),
+  'another uplink': (directories) => ({
+    settings: settingsOf(directories),
+    more: ['--uplink', 'lo'],
+  }),
+  'another socket': (directories) => ({
+    settings: { ...settingsOf(directories), '--socket': path.join(directories.run, 'other.sock') },
+  }),
+  'other directories': ({ run, pins }) => {
+    const elsewhere = path.join(run, 'elsewhere');
+    const socket = path.join(elsewhere, 'helper.sock');
+    return {
+      settings: { '--socket': socket, '--state-dir': elsewhere, '--pin-dir': `${pins}-other` },
+    };
+  },
+};
+
+for (const [what, trialIn] of Object.entries(TRIALS)) {
+  test.serial(
+    `a second run with ${what} changes nothing, and says who holds the node`,
+    async (t) => {
+      const { node, directories } = await makeServedNode(t);
+      const other = `${directories.pins}-other`;
+      t.teardown(() => fs.rmSync(other, { recursive: true, force: true }));
+      const before = pictureOf(node, directories);
+      const { settings, more = [] } = trialIn(directories);
+      const { code, stderr } = await podpaced(node, 'run', settings, ['--mount-bpffs', ...more]);
+      t.deepEqual(pictureOf(node, directories), before);
+      t.is(code, 1);
       t.regex(
         stderr,
         /^podpaced: Cannot start: another podpaced is serving this node \(process \d+\).*\n$/,
-        what,
       );
-      t.deepEqual(pictureOf(node, directories), before, what);
-    }
-    t.false(fs.existsSync(`${directories.pins}-other`));
-    // `uninstall` that does not find the helper at its socket may not act either.
-    const lost = { ...settings, '--socket': path.join(directories.run, 'other.sock') };
-    const { code, stderr } = await podpaced(node, 'uninstall', lost);
-    t.is(code, 1);
-    t.regex(stderr, /another podpaced is serving/);
-    t.deepEqual(pictureOf(node, directories), before);
-  },
-);
+      t.false(fs.existsSync(other));
+    },
+  );
+}
+
+test.serial('`uninstall` that does not find the helper at its socket may not act', async (t) => {
+  const { node, directories } = await makeServedNode(t);
+  const before = pictureOf(node, directories);
+  const lost = { ...settingsOf(directories), '--socket': path.join(directories.run, 'other.sock') };
+  const { code, stderr } = await podpaced(node, 'uninstall', lost);
+  t.deepEqual(pictureOf(node, directories), before);
+  t.is(code, 1);
+  t.regex(stderr, /another podpaced is serving/);
+});
 
 test.serial(
   'a helper of another network namespace may not take the same directories',

@@ -28,10 +28,12 @@ import {
   addUplink,
   makeHelperDirectories,
   paramsOf,
+  PODPACED,
   startHelper,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
+import { runProgram } from '../../kit/run-program.ts';
 import { FRAME_BYTES, openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
 
 const ROUNDS = Number(process.env['PODPACE_ROUNDS'] ?? 12);
@@ -302,15 +304,52 @@ function agrees(
   }
 }
 
+/** All that can be damaged there. */
+function faultsIn(t: ExecutionContext, { node, attachments, helper }: Scene): Fault[] {
+  const uplink = Number(node.ipJson('link', 'show', 'dev', 'uplink')[0]?.['ifindex']);
+  const damaged = { rt: node.rt, pinDir: helper.pinDir, uplink, attachments };
+  return faultsOf(damaged, openMaps(t, helper.pinDir));
+}
+
+test.serial('of caps that are held nothing is said to be missing', async (t) => {
+  t.timeout(300_000);
+  const scene = await makeScene(t);
+  await settle(scene, []);
+  const { helper, params } = scene;
+  for (const each of params) await t.notThrowsAsync(helper.ask('check', each));
+  const { attachments } = await helper.ask('list', {});
+  t.is(attachments.length, PODS.length);
+  t.deepEqual(
+    attachments.flatMap(({ problems }) => problems),
+    [],
+  );
+  const { stdout } = await runProgram(PODPACED, ['list', '--socket', helper.socket]);
+  t.notRegex(stdout, /NOT ENFORCED/);
+});
+
+test.serial('ingress caps hold without the program behind them, until it is back', async (t) => {
+  t.timeout(300_000);
+  const scene = await makeScene(t);
+  await settle(scene, []);
+  await stop(scene);
+  const gone = faultsIn(t, scene).find(({ what }) => what === 'continuations emptied');
+  await gone?.make();
+  t.is(await gone?.stands(), true);
+  const wires = (await countFrames(scene)).filter(({ name }) => name.endsWith(' ingress'));
+  t.is(wires.length, PODS.length);
+  for (const { name, bytes, allowed, cap } of wires) {
+    t.true(bytes <= allowed, `${name}: ${bytes} bytes, allowed ${allowed.toFixed(0)}`);
+    t.true(bytes >= USED_PART * cap, `${name}: hardly sent: ${bytes} bytes`);
+  }
+  goOn(scene);
+});
+
 test.serial(
   'what list, status and check name is what is broken, and the wire agrees',
   async (t) => {
     t.timeout(900_000);
     const scene = await makeScene(t);
-    const { node, attachments, helper } = scene;
-    const uplink = Number(node.ipJson('link', 'show', 'dev', 'uplink')[0]?.['ifindex']);
-    const damaged = { rt: node.rt, pinDir: helper.pinDir, uplink, attachments };
-    const rounds = deal(faultsOf(damaged, openMaps(t, helper.pinDir)), ROUNDS);
+    const rounds = deal(faultsIn(t, scene), ROUNDS);
     t.log(`${ROUNDS} rounds, seed ${SEED}`);
     await settle(scene, []);
     for (const faults of rounds) {

@@ -44,9 +44,9 @@ test.serial(
     const helper = await startHelper(t, scene.node, scene.directories, EVERY_SECOND);
     const added = call(scene, 'ADD', pod);
     t.is(added.status, 0, added.stdout);
-    t.regex(added.stderr, /WARNING: .*tbf.*; podpaced puts it in force/);
     const { state, problems } = await helper.ask('status', {});
     t.is(state, 'degraded');
+    t.regex(added.stderr, /WARNING: .*tbf.*; podpaced puts it in force/);
     t.regex(problems.join('\n'), /eth0: egress 10 Mbit\/s is not enforced: .*tbf/);
 
     scene.node.tc('qdisc', 'delete', 'dev', 'uplink', 'root');
