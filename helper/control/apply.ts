@@ -6,7 +6,7 @@ import { encodeFqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Datapath } from './datapath.ts';
 import { restoreExemptions } from './exemptions.ts';
-import { LEAF_FQ_OPTIONS, ROOT_HANDLE } from '../shaping/holder-qdiscs.ts';
+import { DRAFT_FQ_OPTIONS, LEAF_FQ_OPTIONS, ROOT_HANDLE } from '../shaping/holder-qdiscs.ts';
 import type { Step } from '../shaping/plan.ts';
 import type { ExitRecord } from '../shaping/records.ts';
 import type { Store } from './store.ts';
@@ -71,7 +71,8 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
     case 'set-root':
       return setRoot(datapath, step.ifindex, step.qdisc);
     case 'set-leaf': {
-      const options = encodeFqOptions(LEAF_FQ_OPTIONS);
+      const isDraft = step.isDraft === true;
+      const options = encodeFqOptions(isDraft ? DRAFT_FQ_OPTIONS : LEAF_FQ_OPTIONS);
       return replaceQdisc(datapath.rt, {
         ifindex: step.ifindex,
         parent: step.parent,

@@ -28,6 +28,14 @@ export const LEAF_FQ_OPTIONS = {
   pacing: false,
 } as const satisfies FqOptions;
 
+/**
+ * The same while a device gets its leaves. The kernel takes a device down for each leaf and goes
+ * through all buckets of all leaves (mq_graft in net/sched/sch_mq.c, fq_reset in sch_fq.c) with all
+ * routing of the node at a stop: 256 queues of 4096 buckets are 268 million of them. Buckets that a
+ * leaf gets in its place take nothing down.
+ */
+export const DRAFT_FQ_OPTIONS = { ...LEAF_FQ_OPTIONS, buckets: 2 } as const satisfies FqOptions;
+
 /** Roots that hold no policy of anybody's, even where somebody put them: replaced and put back. */
 const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
   'noqueue',
@@ -69,7 +77,13 @@ export interface ObservedExit {
 export type QdiscStep =
   | { readonly kind: 'record-exit'; readonly exit: ExitRecord }
   | { readonly kind: 'set-root'; readonly ifindex: number; readonly qdisc: 'mq' | 'fq' }
-  | { readonly kind: 'set-leaf'; readonly ifindex: number; readonly parent: number };
+  | {
+      readonly kind: 'set-leaf';
+      readonly ifindex: number;
+      readonly parent: number;
+      /** With DRAFT_FQ_OPTIONS: others are to be put in place before it gets its own. */
+      readonly isDraft?: true;
+    };
 
 export interface QdiscPlan {
   readonly steps: readonly QdiscStep[];
@@ -182,7 +196,12 @@ export function planExitQdiscs(
   if (!isWhole) steps.push({ kind: 'set-root', ifindex: exit.ifindex, qdisc: wantedRoot });
   if (wantedRoot === 'mq') {
     const parents = isOurs ? wrongLeaves(exit) : leafParents(exit);
-    for (const parent of parents) steps.push({ kind: 'set-leaf', ifindex: exit.ifindex, parent });
+    const leaves = parents.map((parent) => {
+      return { kind: 'set-leaf', ifindex: exit.ifindex, parent } as const;
+    });
+    if (leaves.length > 1)
+      steps.push(...leaves.map((leaf) => ({ ...leaf, isDraft: true }) as const));
+    steps.push(...leaves);
   }
   return { steps };
 }
@@ -198,7 +217,7 @@ export function qdiscProblems(exit: ObservedExit, policy: ForeignQdisc): string[
         `${exit.name} has the root qdisc ${root?.kind ?? 'none'} instead of podpace's ${step.qdisc}`,
       ];
     }
-    if (step.kind !== 'set-leaf') return [];
+    if (step.kind !== 'set-leaf' || step.isDraft === true) return [];
     const queue = step.parent - ROOT_HANDLE;
     const found = exit.qdiscs.find(({ parent }) => parent === step.parent)?.kind ?? 'none';
     return [`${exit.name} queue ${queue} has the leaf qdisc ${found} instead of podpace's fq`];

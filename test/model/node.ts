@@ -4,6 +4,7 @@
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { digestOf } from '../../helper/shaping/exemptions.ts';
 import {
+  DRAFT_FQ_OPTIONS,
   LEAF_FQ_OPTIONS,
   ROOT_HANDLE,
   type ObservedQdisc,
@@ -32,6 +33,7 @@ function withoutEntry({ routing }: Observed, entry: RoutingEntry): RoutingEntry[
 }
 
 const ourFq = { kind: 'fq', options: '', fq: LEAF_FQ_OPTIONS };
+const draftFq = { ...ourFq, fq: DRAFT_FQ_OPTIONS };
 
 /** The node after one step. */
 export function applyToModel(node: Observed, step: Step): Observed {
@@ -85,7 +87,8 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, devices: withQdiscs(node.devices, step.ifindex, () => [qdisc]) };
     }
     case 'set-leaf': {
-      const leaf = { ...ourFq, handle: 0x8001_0000, parent: step.parent };
+      const fq = step.isDraft === true ? draftFq : ourFq;
+      const leaf = { ...fq, handle: 0x8001_0000, parent: step.parent };
       const keep = (qdiscs: readonly ObservedQdisc[]) =>
         qdiscs.filter(({ parent }) => parent !== step.parent);
       return {
