@@ -66,6 +66,13 @@ export function knowsNode({ node, peer }: Scene): void {
   inTurn(peer, [`neigh replace ${NODE} lladdr ${mac} dev uplink nud permanent`]);
 }
 
+/** The same of the pod and the node's end of its pair. */
+export function knowsGateway({ node, pod }: Scene): void {
+  const [link] = node.ipJson('link', 'show', 'dev', 'pod0');
+  const mac = String(link?.['address']);
+  inTurn(pod, [`neigh replace ${GATEWAY} lladdr ${mac} dev eth0 nud permanent`]);
+}
+
 export function set({ netns }: TestNetns, settings: Readonly<Record<string, string>>): void {
   inNetns(netns, () => {
     for (const [name, value] of Object.entries(settings)) writeSysctl(name, value);

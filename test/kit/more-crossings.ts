@@ -24,6 +24,7 @@ import {
 import {
   FULL_BYTES,
   inTurn,
+  knowsGateway,
   knowsNode,
   LARGE_BYTES,
   NODE,
@@ -146,7 +147,12 @@ function program(
   isFirst: boolean,
   code: (scene: Scene) => Buffer,
 ): NonNullable<Crossing['make']> {
-  return (t, scene) => putProgram(t, scene.node, { device, hook, isFirst }, code(scene));
+  return (t, scene) => {
+    // One that redirects takes all frames away.
+    knowsGateway(scene);
+    knowsNode(scene);
+    return putProgram(t, scene.node, { device, hook, isFirst }, code(scene));
+  };
 }
 
 const toUplink = ({ node }: Scene): Buffer => redirectCode(indexOf(node, 'uplink'));
@@ -415,13 +421,7 @@ const INWARD: Readonly<Record<string, Crossing>> = {
   },
   'into the pod, a program that redirects to the host interface': {
     ...{ ...INTO_POD, frames: NOT_ROUTED },
-    make: (t, scene) => {
-      knowsNode(scene);
-      return program('uplink', 'ingress', false, ({ node }) => redirectCode(indexOf(node, 'pod0')))(
-        t,
-        scene,
-      );
-    },
+    make: program('uplink', 'ingress', false, ({ node }) => redirectCode(indexOf(node, 'pod0'))),
   },
 };
 

@@ -17,9 +17,9 @@ import {
   BRIDGED_POD,
   countFrames,
   FULL_BYTES,
-  GATEWAY,
   holds,
   inTurn,
+  knowsGateway,
   makeBridged,
   makeClsact,
   makeRouted,
@@ -160,11 +160,7 @@ for (const [name, { make, as, withinMs, flags, isInward, to = PEER, ...more }] o
   test.serial(`${name}: told`, async (t) => {
     t.timeout(300_000);
     const scene = await (flags === undefined ? routed.use() : makeRouted(t, flags));
-    // What takes all frames away takes ARP requests, too.
-    const [link] = scene.node.ipJson('link', 'show', 'dev', 'pod0');
-    inTurn(scene.pod, [
-      `neigh replace ${GATEWAY} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
-    ]);
+    knowsGateway(scene);
     await settle(t, scene);
     await make(t, scene);
     const { pod, peer } = scene;
