@@ -29,7 +29,7 @@ const ADVICE: Readonly<Record<ArrivalWay, (places: string) => string>> = {
     "the pod's end of the pair (bpf_redirect_peer), at tc ingress of the devices that they come in by",
   unseen: (places) =>
     `are sent by ${places} and not seen by the program at its egress: look for an XDP program that ` +
-    `redirects them to ${places}, on the devices that they come in by`,
+    `redirects them to ${places}, or a packet socket that sends past qdiscs (PACKET_QDISC_BYPASS)`,
 };
 
 function problemOf(record: AttachmentRecord, { way, bytesPerSec }: Arrival): Problem {
