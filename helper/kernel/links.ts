@@ -7,6 +7,7 @@ import {
   RTM_NEWLINK,
   decodeFarCounter,
   decodeLink,
+  encodeFarQuery,
   encodeLinkChange,
   encodeLinkQuery,
   encodePair,
@@ -89,7 +90,7 @@ export interface FarDevice {
 export async function readFarCounter(rt: RtSocket, by: FarDevice): Promise<FarCounter | undefined> {
   const operation = `read the counters of link ${by.index} of namespace ${by.netnsId}`;
   try {
-    const request = { operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) };
+    const request = { operation, type: RTM_GETLINK, payload: encodeFarQuery(by) };
     return await rt.get(request, decodeFarCounter);
   } catch (error) {
     if (hasErrno(error, 'ENODEV', 'EINVAL')) return undefined;

@@ -4,8 +4,8 @@ import { Attributes, encodePayload } from '../../../../helper/wire/attributes.ts
 import {
   decodeFarCounter,
   decodeLink,
+  encodeFarQuery,
   encodeLinkChange,
-  encodeLinkQuery,
   encodePair,
 } from '../../../../helper/wire/link-message.ts';
 import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
@@ -55,12 +55,11 @@ test('decodeFarCounter finds what a device has received, and what it is tied to'
   });
 });
 
-test('encodeLinkQuery asks another namespace only when it is told which', (t) => {
-  const netnsIdOf = (payload: Buffer) =>
-    Attributes.decode(payload.subarray(IFINFOMSG_BYTES)).u32(46);
-  t.is(netnsIdOf(encodeLinkQuery({ index: 3 })), undefined);
-  const query = encodeLinkQuery({ index: 3, netnsId: 0 });
-  t.is(netnsIdOf(query), 0);
+test('encodeFarQuery asks another namespace, and leaves no counters out', (t) => {
+  const query = encodeFarQuery({ index: 3, netnsId: 0 });
+  const attributes = Attributes.decode(query.subarray(IFINFOMSG_BYTES));
+  t.is(attributes.u32(46), 0);
+  t.is(attributes.u32(29), undefined);
   t.is(query.readInt32LE(4), 3);
 });
 
