@@ -29,6 +29,19 @@ function neededDevices({ desired }: View, record: AttachmentRecord): Set<number>
   return new Set([...hostInterfaceIndexesOf(record), ...ways]);
 }
 
+/**
+ * Whether a step is about what others send to the pod on this node. A pod with a cap on what it
+ * sends has that without.
+ */
+function isForOthers(step: Step, record: AttachmentRecord): boolean {
+  return (
+    step.kind === 'attach' &&
+    step.hook === 'egress' &&
+    record.ingressAggregateId === undefined &&
+    hostInterfaceIndexesOf(record).includes(step.ifindex)
+  );
+}
+
 export class Enforcement {
   readonly #node: LoggingNode;
 
@@ -66,7 +79,8 @@ export class Enforcement {
       try {
         await apply(step);
       } catch (error) {
-        if (!('ifindex' in step) || needed.has(step.ifindex)) throw error;
+        const isNeeded = !('ifindex' in step) || needed.has(step.ifindex);
+        if (isNeeded && !isForOthers(step, record)) throw error;
         this.#node.log(
           'error',
           `A cap is not enforced everywhere on this node: ${(error as Error).message}`,

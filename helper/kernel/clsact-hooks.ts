@@ -6,7 +6,7 @@ import { hasErrno, KernelError } from '../wire/errors.ts';
 import {
   bpfFilterOf,
   deleteFilter,
-  ensureClsact,
+  ensureHook,
   ETH_P_ALL,
   filterListOf,
   filtersAt,
@@ -163,14 +163,24 @@ export class ClsactHooks implements Hooks {
     return standings;
   }
 
-  #filters(place: Place): Promise<TcFilter[]> {
-    return filtersAt(this.#rt, place.ifindex, tcHookOf(place));
+  /**
+   * Asked for those at egress of an `ingress` qdisc, the kernel gives those that it has, at ingress
+   * (sch_ingress.c finds its one block for any class).
+   */
+  async #filters(place: Place): Promise<TcFilter[]> {
+    const { ifindex } = place;
+    const filters = await filtersAt(this.#rt, ifindex, tcHookOf(place));
+    const own = filters[positionOfOurs(filters, place)];
+    if (tcHookOf(place) === 'ingress' || own === undefined) return filters;
+    const others = await filtersAt(this.#rt, ifindex, 'ingress');
+    const same = bpfFilterOf(own)?.programId;
+    return others.some((filter) => bpfFilterOf(filter)?.programId === same) ? [] : filters;
   }
 
   async attach(place: Place, program: AttachableProgram): Promise<void> {
     const { ifindex } = place;
     const hook = tcHookOf(place);
-    if (await ensureClsact(this.#rt, ifindex)) this.#leaveMark(`${ifindex}-clsact`);
+    if (await ensureHook(this.#rt, ifindex, hook)) this.#leaveMark(`${ifindex}-clsact`);
     this.#leaveMark(nameOfPlace(place));
     const filters = await this.#filters(place);
     const priority =

@@ -20,6 +20,8 @@ import {
 } from '../wire/tc-message.ts';
 import type { BpfFilterOptions, TcHook } from '../wire/tc-message.ts';
 import { KernelError, hasErrno } from '../wire/errors.ts';
+import { remedies } from '../protocol/remedies.ts';
+import { findLink } from './links.ts';
 import { deleteQdisc, listQdiscs } from './qdiscs.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
@@ -63,6 +65,26 @@ export interface FilterPlace {
   readonly hook: TcHook;
   readonly priority: number;
   readonly handle: number;
+}
+
+/**
+ * Makes sure that a device has a hook; true when a clsact qdisc was made for it now. The older
+ * `ingress` qdisc has one of the two hooks, for which it will do. Rejects with KernelError EEXIST
+ * where it stands in clsact's place and the hook is egress.
+ */
+export async function ensureHook(rt: RtSocket, ifindex: number, hook: TcHook): Promise<boolean> {
+  try {
+    return await ensureClsact(rt, ifindex);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+    if (hook === 'ingress') return false;
+    const { name = String(ifindex) } = (await findLink(rt, { index: ifindex })) ?? {};
+    throw new KernelError(
+      `come to ${hook} of ${name}`,
+      'EEXIST',
+      `qdisc "ingress" stands in the place of clsact: ${remedies.ingressQdisc(name)}`,
+    );
+  }
 }
 
 /**

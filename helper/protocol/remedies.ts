@@ -21,6 +21,11 @@ function inFront(device: string, hook: string, priority?: number): string {
     : `remove it (tc filter del dev ${device} ${hook} pref ${priority}), or give it a larger priority number`;
 }
 
+/** The older of the two qdiscs that hold filters, where podpace needs the newer. */
+function ingressQdisc(device: string): string {
+  return `have its owner use clsact, or remove it (tc qdisc del dev ${device} ingress)`;
+}
+
 /** How the node's bpffs gets to where podpaced looks for it. */
 function nodeBpffs(place: string): string {
   return (
@@ -56,6 +61,8 @@ export const remedies = {
   foreignQdisc,
   /** Who comes before podpace at a hook, and cannot be passed. */
   inFront,
+  /** An `ingress` qdisc where a program has to come to egress, on kernels without tcx. */
+  ingressQdisc,
   /** A qdisc that the kernel does not have. */
   missingQdisc: modprobe,
   /** Something that is switched on when a kernel is built. */

@@ -8,6 +8,7 @@ export type RemedyName = keyof typeof remedies;
 export const REMEDY_TIERS = {
   foreignQdisc: 'vm',
   inFront: 'vm',
+  ingressQdisc: 'vm',
   missingQdisc: 'vm',
   kernelWith: 'vm',
   newerKernel: 'vm',

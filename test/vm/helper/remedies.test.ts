@@ -106,6 +106,31 @@ const CASES: Readonly<
     run(scene, /\((tc [^)]*)\)/.exec(text)?.[1] ?? 'false');
     t.is(await attach(), '');
   },
+  ingressQdisc: async (t, scene) => {
+    const { node, helper, attach } = scene;
+    const isWell = async (): Promise<boolean> => (await helper.ask('status', {})).state === 'ok';
+    for (const device of ['uplink', 'pod0']) {
+      await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+      node.tc('qdisc', 'add', 'dev', device, 'ingress');
+      const text = await attach();
+      if (isTcxSupported()) {
+        t.is(text, '');
+        t.true(await isWell());
+        node.tc('qdisc', 'delete', 'dev', device, 'ingress');
+        continue;
+      }
+      // What the pod sends is held all the same, where only what comes to it could not be.
+      const named = device === 'pod0' ? helper.log() : text;
+      t.is(text === '', device === 'pod0', text);
+      t.true(named.includes(remedies.ingressQdisc(device)), named);
+      // A cap that was refused is none, and nobody with a cap sends to the only pod.
+      t.true(await isWell());
+      const command = remedies.ingressQdisc(device);
+      run(scene, /\((tc qdisc [^)]*)\)/.exec(command)?.[1] ?? 'false');
+      t.is(await attach(), '');
+      t.true(await isWell());
+    }
+  },
   inFront: async (t, scene) => {
     const { node, helper, attach } = scene;
     const named = async (): Promise<string> => (await helper.ask('status', {})).problems.join('; ');

@@ -16,6 +16,7 @@ import {
 import { createTcxLink, isTcxSupported } from '../../../../helper/kernel/tcx.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { filtersAt, replaceBpfFilter } from '../../../../helper/kernel/filters.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { openHooks, type Hooks } from '../../../../helper/kernel/hooks.ts';
 import type { HookName, Place } from '../../../../helper/wire/hook-place.ts';
 import { inNetns } from '../../../../helper/kernel/netns.ts';
@@ -129,6 +130,28 @@ test('clsact: the qdisc goes with the last program, unless somebody else came to
     t.is(netns.tc('qdisc', 'show', 'dev', 'left').includes('clsact'), isShared);
     if (isShared) t.not((await filtersAt(netns.rt, ifindex, 'ingress')).length, 0);
   }
+});
+
+test('clsact: an ingress qdisc has its one hook, and nothing at egress', async (t) => {
+  const { netns, ifindex, run } = await makeBench(t, 'clsact');
+  const [ingress, egress] = [
+    { ifindex, hook: 'ingress' },
+    { ifindex, hook: 'egress' },
+  ] as const;
+  netns.tc('qdisc', 'add', 'dev', 'left', 'ingress');
+  const program = load(t, -1);
+  await run((hooks) => hooks.attach(ingress, program));
+  t.is(await run((hooks) => hooks.attachedProgramId(ingress)), program.id);
+  t.is(await run((hooks) => hooks.attachedProgramId(egress)), undefined);
+  await t.throwsAsync(
+    run((hooks) => hooks.attach(egress, load(t, 0))),
+    { instanceOf: KernelError, message: /tc qdisc del dev left ingress/ },
+  );
+  await run((hooks) => hooks.detach(egress));
+  t.is(await run((hooks) => hooks.attachedProgramId(ingress)), program.id);
+  await run((hooks) => hooks.detach(ingress));
+  t.is((await filtersAt(netns.rt, ifindex, 'ingress')).length, 0);
+  t.regex(netns.tc('qdisc', 'show', 'dev', 'left'), /qdisc ingress/);
 });
 
 /**
