@@ -126,7 +126,7 @@ export async function runBench(
   partFile: string,
   options: BenchOptions & { readonly isQuick: boolean; readonly countsInstructions: boolean },
 ): Promise<void> {
-  const effort = options.isQuick ? QUICK : FULL;
+  const effort = { ...(options.isQuick ? QUICK : FULL), repeats: options.repeats };
   const recorder = new Recorder(partFile, {
     bench,
     kernel: os.release(),
