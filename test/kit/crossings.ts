@@ -18,6 +18,7 @@ import {
   type Scene,
 } from './crossing-scene.ts';
 import type { TestNetns } from './netns.ts';
+import { takeBack } from './shared-scene.ts';
 
 export const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
 
@@ -139,8 +140,9 @@ export function makeWireguard(
     t.teardown(() => fs.rmSync(folder, { recursive: true }));
     const keyFile = path.join(folder, 'key');
     fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
-    inTurn(netns, ['link add end mtu 1440 type wireguard']);
-    t.teardown(() => void netns.ip('link', 'del', 'end'));
+    const link = 'link add end mtu 1440 type wireguard';
+    inTurn(netns, [link]);
+    t.teardown(() => takeBack(netns, [link, ...commands]));
     const set = [
       ...[
         'set',
