@@ -227,6 +227,29 @@ export async function rateOn({ bed }: PeerScene, devices: readonly string[]): Pr
   }
 }
 
+/** Mbit/s of frames that come to devices of the peer from now on, second by second. */
+export async function secondsOn(
+  { bed }: PeerScene,
+  devices: readonly string[],
+  seconds: number,
+): Promise<number[]> {
+  const netns = openNetns(bed.peer);
+  try {
+    const points = [inNetns(netns, () => receivedBits(devices))];
+    const [[beginMs] = [0]] = points;
+    while (points.length <= seconds) {
+      await sleep(beginMs + points.length * 1000 - performance.now());
+      points.push(inNetns(netns, () => receivedBits(devices)));
+    }
+    return points.slice(1).map(([ms, bits], at) => {
+      const [formerMs, formerBits] = points[at] ?? [0, 0];
+      return (bits - formerBits) / (ms - formerMs) / 1e3;
+    });
+  } finally {
+    netns.close();
+  }
+}
+
 /**
  * Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer.
  */

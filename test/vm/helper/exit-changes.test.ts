@@ -9,13 +9,17 @@ import { changeLink, findLink } from '../../../helper/kernel/links.ts';
 import { openNetns } from '../../../helper/kernel/netns.ts';
 import { RtSocket } from '../../../helper/kernel/rtnetlink.ts';
 import { inNamespace } from '../../../scripts/measure/testbed.ts';
+import { askNode } from '../../kit/ask.ts';
 import {
+  CAP_MBIT,
   exitNamed,
   holds,
   ipIn,
   makeOwnScene,
   measure,
   measureAfter,
+  secondsOn,
+  send,
   type Scene,
 } from '../../kit/exit-scene.ts';
 
@@ -128,6 +132,48 @@ for (const [what, { change, name, told }] of Object.entries(CHANGES)) {
     },
   );
 }
+
+/** A way to the peer by an uplink that was not there before. */
+function moveRoute({ bed }: Scene): void {
+  const [node, peer] = [ipIn(bed.node), ipIn(bed.peer)];
+  node(`link add other type veth peer name other netns ${path.basename(bed.peer)}`);
+  for (const ip of [node, peer]) ip('link set other gso_max_segs 1');
+  peer('address add 192.0.2.2/24 dev other');
+  node('address add 192.0.2.1/24 dev other');
+  for (const ip of [peer, node]) ip('link set other up');
+  node(`route add ${PEER}/32 via 192.0.2.2 dev other`);
+}
+
+const MOVED_SECONDS = 10;
+const LEAST_MBIT_USED = 9;
+
+test.serial(
+  'a route that moves to an uplink that was not there: the first second counts as unaccounted, none after it is above the cap',
+  async (t) => {
+    const scene = await makeOwnScene(t);
+    const unaccounted = async (): Promise<number> => {
+      const { attachments } = await askNode(scene.bed, 'list', {});
+      return attachments[0]?.unaccountedBytes ?? NaN;
+    };
+    const before = await unaccounted();
+    const sent = send(scene, { to: PEER, seconds: MOVED_SECONDS + 3 });
+    await sleep(2000);
+    moveRoute(scene);
+    const [first = NaN, ...after] = await secondsOn(scene, ['uplink', 'other'], MOVED_SECONDS);
+    await sent;
+    const uncounted = (await unaccounted()) - before;
+    const told = after.map((mbit) => mbit.toFixed(3)).join(' ');
+    t.log(`first ${first.toFixed(3)}, then ${told} Mbit/s; ${uncounted} bytes unaccounted`);
+    t.true(Math.max(...after) <= 1.005 * CAP_MBIT, told);
+    t.true(
+      after.slice(2).every((mbit) => mbit >= LEAST_MBIT_USED),
+      told,
+    );
+    await exitNamed(t, scene, 'other');
+    // What left before the new uplink had its program, above what the cap would have let through.
+    t.true(uncounted * 8 >= (first - CAP_MBIT) * 1e6, `${uncounted} of ${first} Mbit/s`);
+  },
+);
 
 test.serial('a node that is a container of its own holds the cap', async (t) => {
   const scene = await makeOwnScene(t, { isNested: true });
