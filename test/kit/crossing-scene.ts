@@ -149,12 +149,17 @@ async function cap(
   return { ...ends, helper };
 }
 
-/** Mbit/s of frames on each device of a namespace while the pod, or who is named, sends. */
+/**
+ * Mbit/s of frames on each device of a namespace while the pod, or who is named, sends. Less than
+ * `leastMbit`, where that is given, is measured again: of a kernel's thread that had to wait for the
+ * processor, as WireGuard's do, nobody is told, and where the node polices no queue bridges that.
+ */
 export async function ratesWhile(
   t: ExecutionContext,
   on: TestNetns,
   devices: readonly string[],
   flow: Omit<Flow, 'socket'> & { readonly from: TestNetns },
+  leastMbit = 0,
 ): Promise<number[]> {
   const socket = openSender(t, flow.from.netns, flow.to.includes(':') ? 6 : 4);
   const bed = { peer: on.netns.path };
@@ -163,8 +168,10 @@ export async function ratesWhile(
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     const rates = await Promise.all(devices.map((device) => rateOn({ bed }, [device])));
     const pauseMs = await sent;
-    if (pauseMs < MAX_PAUSE_MS || attempt === ATTEMPTS) return rates;
-    t.log(`measured again: the sender paused for ${pauseMs.toFixed(0)} ms`);
+    const isWhole = pauseMs < MAX_PAUSE_MS && rates.every((mbit) => mbit >= leastMbit);
+    if (isWhole || attempt === ATTEMPTS) return rates;
+    const seen = rates.map((mbit) => mbit.toFixed(3)).join(' and ');
+    t.log(`measured again: ${seen} Mbit/s, the sender paused for ${pauseMs.toFixed(0)} ms`);
   }
 }
 
@@ -200,9 +207,12 @@ export async function countFrames(
   };
 }
 
+/** A flood uses at least this part of its cap. */
+export const USED_PART = 0.99;
+
 /** Within one percent, of both sides: a flood uses all of its cap. */
 export function holds(t: ExecutionContext, mbit: number, expected = CAP_MBIT): void {
-  t.true(mbit <= 1.01 * expected && mbit >= 0.99 * expected, `${mbit} Mbit/s on the wire`);
+  t.true(mbit <= 1.01 * expected && mbit >= USED_PART * expected, `${mbit} Mbit/s on the wire`);
 }
 
 /** Waits until the helper has followed what was changed, and finds nothing wrong. */

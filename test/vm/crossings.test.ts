@@ -29,6 +29,7 @@ import {
   ratesWhile,
   settle,
   tell,
+  USED_PART,
   type Scene,
 } from '../kit/crossing-scene.ts';
 import { CROSSINGS, FRAMES, type Crossing } from '../kit/crossings.ts';
@@ -114,7 +115,9 @@ for (const [name, crossing] of Object.entries({ ...CROSSINGS, ...MORE_CROSSINGS 
     const device = more.device ?? usual;
     const partOfKind = await countFrames(on, device, frames);
     const devices = [device, ...(more.copies === undefined ? [] : [more.copies])];
-    for (const [place, mbit] of (await ratesWhile(t, on, devices, flow)).entries()) {
+    const leastMbit = USED_PART * (more.expectedMbit ?? CAP_MBIT);
+    const rates = await ratesWhile(t, on, devices, flow, leastMbit);
+    for (const [place, mbit] of rates.entries()) {
       tell(t, place === 0 ? name : `${name}: copies`, mbit, 'held');
       holds(t, mbit, more.expectedMbit);
     }
