@@ -155,26 +155,33 @@ export class ClsactHooks implements Hooks {
         standings.push(undefined);
         continue;
       }
-      const name = filterListOf(place.ifindex, tcHookOf(place));
-      const filters = lists.get(name) ?? (await this.#filters(place));
-      lists.set(name, filters);
-      standings.push(standingIn(filters, place));
+      standings.push(standingIn(await this.#filters(place, lists), place));
     }
     return standings;
   }
 
   /**
-   * Asked for those at egress of an `ingress` qdisc, the kernel gives those that it has, at ingress
-   * (sch_ingress.c finds its one block for any class).
+   * The filters at a place's hook; `lists` has those that were read already, and takes what is read
+   * now. Asked for those at egress of an `ingress` qdisc, the kernel gives those that it has, at
+   * ingress (sch_ingress.c finds its one block for any class).
    */
-  async #filters(place: Place): Promise<TcFilter[]> {
+  async #filters(
+    place: Place,
+    lists = new Map<string, readonly TcFilter[]>(),
+  ): Promise<readonly TcFilter[]> {
     const { ifindex } = place;
-    const filters = await filtersAt(this.#rt, ifindex, tcHookOf(place));
+    const at = async (hook: TcHook): Promise<readonly TcFilter[]> => {
+      const name = filterListOf(ifindex, hook);
+      const filters = lists.get(name) ?? (await filtersAt(this.#rt, ifindex, hook));
+      lists.set(name, filters);
+      return filters;
+    };
+    const filters = await at(tcHookOf(place));
     const own = filters[positionOfOurs(filters, place)];
     if (tcHookOf(place) === 'ingress' || own === undefined) return filters;
-    const others = await filtersAt(this.#rt, ifindex, 'ingress');
     const same = bpfFilterOf(own)?.programId;
-    return others.some((filter) => bpfFilterOf(filter)?.programId === same) ? [] : filters;
+    const isSame = (filter: TcFilter): boolean => bpfFilterOf(filter)?.programId === same;
+    return (await at('ingress')).some(isSame) ? [] : filters;
   }
 
   async attach(place: Place, program: AttachableProgram): Promise<void> {
