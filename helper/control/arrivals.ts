@@ -3,7 +3,6 @@
 
 import { readDeviceBytes } from '../kernel/device-counters.ts';
 import { findLink, readFarCounter, type FarDevice } from '../kernel/links.ts';
-import { keyOf } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import { ArrivalWatch, type Arrival, type ArrivalWay } from '../shaping/arrival-watch.ts';
 import type { Problem } from '../shaping/judgement.ts';
@@ -15,6 +14,7 @@ import {
 import { formatRate } from '../shaping/units.ts';
 import { hasErrno } from '../wire/errors.ts';
 import type { Datapath } from './datapath.ts';
+import { ToldProblems } from './told-problems.ts';
 
 /**
  * Pods that one look asks the kernel for, each by a request of its own (0.16 ms of a processor);
@@ -42,32 +42,24 @@ function problemOf(record: AttachmentRecord, { way, bytesPerSec }: Arrival): Pro
   };
 }
 
-interface NamedProblem {
-  /** Of the attachment. */
-  readonly name: string;
-  readonly problem: Problem;
-}
-
 type Receiver = readonly [id: number, record: AttachmentRecord];
 
 export class Arrivals {
   readonly #datapath: Datapath;
-  readonly #log: (level: 'error' | 'info', message: string) => void;
+  readonly #told: ToldProblems;
   readonly #watch = new ArrivalWatch();
   /** The pods' ends, by the index of the host interface. */
   readonly #ends = new Map<number, FarDevice>();
-  /** By the key of the attachment. */
-  #problems: ReadonlyMap<string, NamedProblem> = new Map();
   #position = 0;
 
   constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
     this.#datapath = datapath;
-    this.#log = log;
+    this.#told = new ToldProblems(log, (name) => `what ${name} receives comes by its cap again`);
   }
 
   /** What the last look has found. */
   problems(): Problem[] {
-    return [...this.#problems.values()].map(({ problem }) => problem);
+    return this.#told.problems();
   }
 
   /**
@@ -91,7 +83,13 @@ export class Arrivals {
       const { sent } = readDeviceBytes();
       for (const receiver of this.#next(receivers)) await this.#lookAt(receiver, sent);
     }
-    this.#tell(new Map(receivers));
+    const records = new Map(receivers);
+    this.#told.tell(
+      [...this.#watch.arrivals()].flatMap(([id, arrival]) => {
+        const record = records.get(id);
+        return record === undefined ? [] : [{ record, problem: problemOf(record, arrival) }];
+      }),
+    );
   }
 
   /** Those to ask for now. */
@@ -157,23 +155,5 @@ export class Arrivals {
     return link?.linkIndex === undefined || link.linkNetnsId === undefined
       ? undefined
       : { netnsId: link.linkNetnsId, index: link.linkIndex };
-  }
-
-  /** Logs what comes and what goes, once each. */
-  #tell(receivers: ReadonlyMap<number, AttachmentRecord>): void {
-    const problems = new Map(
-      [...this.#watch.arrivals()].flatMap(([id, arrival]) => {
-        const record = receivers.get(id);
-        if (record === undefined) return [];
-        const named = { name: nameOf(record), problem: problemOf(record, arrival) };
-        return [[keyOf(record), named] as const];
-      }),
-    );
-    for (const [key, { problem }] of problems)
-      if (!this.#problems.has(key)) this.#log('error', problem.text);
-    for (const [key, { name }] of this.#problems)
-      if (!problems.has(key))
-        this.#log('info', `Solved: what ${name} receives comes by its cap again`);
-    this.#problems = problems;
   }
 }

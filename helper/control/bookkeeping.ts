@@ -3,9 +3,9 @@
 import { readDeviceBytes } from '../kernel/device-counters.ts';
 import { listLinks } from '../kernel/links.ts';
 import type { Datapath } from './datapath.ts';
+import { ToldProblems } from './told-problems.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
 import { talliesOf } from '../shaping/books.ts';
-import { keyOf } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
 import type { Problem } from '../shaping/judgement.ts';
@@ -71,27 +71,19 @@ function problemOf(leak: Leak, record: AttachmentRecord): Problem {
   };
 }
 
-interface NamedProblem {
-  /** Of the attachment. */
-  readonly name: string;
-  readonly problem: Problem;
-}
-
 export class Bookkeeping {
   readonly #datapath: Datapath;
-  readonly #log: (level: 'error' | 'info', message: string) => void;
+  readonly #told: ToldProblems;
   readonly #watch = new BookWatch();
-  /** By the key of the attachment. */
-  #problems: ReadonlyMap<string, NamedProblem> = new Map();
 
   constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
     this.#datapath = datapath;
-    this.#log = log;
+    this.#told = new ToldProblems(log, (name) => `what ${name} sends leaves by the exits again`);
   }
 
   /** What the last look has found. */
   problems(): Problem[] {
-    return [...this.#problems.values()].map(({ problem }) => problem);
+    return this.#told.problems();
   }
 
   /** Compares what vanishes of capped pods' packets with what devices without a program send. */
@@ -99,7 +91,7 @@ export class Bookkeeping {
     const senders = new Map<number, AttachmentRecord>();
     for (const record of attachments)
       if (record.egressAggregateId !== undefined) senders.set(record.egressAggregateId, record);
-    if (senders.size === 0) return this.#tell(new Map());
+    if (senders.size === 0) return this.#told.tell([]);
     const places = [...exits];
     // Before the books: what comes between the two readings was seen too often, and not unseen.
     const { received, sent } = readDeviceBytes();
@@ -111,20 +103,11 @@ export class Bookkeeping {
     // Which devices there are is asked only when it matters.
     const ways = vanishing.length === 0 ? NO_WAYS : await this.#ways(attachments, places);
     const leaks = this.#watch.judge(vanishing, ways);
-    this.#tell(
-      new Map(
-        leaks.flatMap((leak) => {
-          const record = senders.get(leak.id);
-          return record === undefined
-            ? []
-            : [
-                [
-                  keyOf(record),
-                  { name: nameOf(record), problem: problemOf(leak, record) },
-                ] as const,
-              ];
-        }),
-      ),
+    this.#told.tell(
+      leaks.flatMap((leak) => {
+        const record = senders.get(leak.id);
+        return record === undefined ? [] : [{ record, problem: problemOf(leak, record) }];
+      }),
     );
   }
 
@@ -176,15 +159,5 @@ export class Bookkeeping {
       ofAll: [...without, ...exits.map(({ name }) => `${EXIT_WAY}${name}`)],
       ofUnseen: names,
     };
-  }
-
-  /** Logs what comes and what goes, once each. */
-  #tell(problems: ReadonlyMap<string, NamedProblem>): void {
-    for (const [key, { problem }] of problems)
-      if (!this.#problems.has(key)) this.#log('error', problem.text);
-    for (const [key, { name }] of this.#problems)
-      if (!problems.has(key))
-        this.#log('info', `Solved: what ${name} sends leaves by the exits again`);
-    this.#problems = problems;
   }
 }
