@@ -38,6 +38,8 @@ const UNCAPPED_MBIT = 1.5 * CAP_MBIT;
 /** How long it may take until podpace is in front again, and until it is told that it cannot be. */
 const FIRST_MS = 3000;
 const REPORT_MS = 5000;
+/** What has left past the exits is told of for as long as the books look back, and a look. */
+const BOOKS_MS = 15_000;
 
 const POD = { name: 'pod0', address: '10.86.1.2', gateway: '10.86.1.1' };
 const PEER = '198.51.100.2';
@@ -312,6 +314,7 @@ async function tryCase(t: ExecutionContext, scene: Scene, one: Case): Promise<vo
     t.is((await told(scene)).state, reported.isFault ? 'degraded' : 'ok', what);
   }
   leave();
+  if (!isHarmless) await sleep(BOOKS_MS);
   t.not(
     await waitFor(() => isWell(scene), FIRST_MS),
     undefined,
