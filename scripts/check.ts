@@ -1,7 +1,7 @@
 // npm run check: types, lint with the layer rule, format, unused code. Every check runs; any
 // failure fails.
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { ensurePackages } from './lib/debian.ts';
@@ -46,13 +46,21 @@ const checks: readonly Check[] = [
   { title: 'unused code', command: bin('knip'), args: ['--no-progress'] },
 ];
 
-const failed = checks.filter(({ title, command, args }) => {
-  const { status } = spawnSync(command, args, {
-    cwd: projectRoot,
-    stdio: 'inherit',
-    env: environment,
+/** Whether a check passes; what it says is shown when it has ended, in one piece. */
+async function passes({ title, command, args }: Check): Promise<boolean> {
+  const child = spawn(command, args, { cwd: projectRoot, env: environment });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => void output.push(chunk));
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
   });
+  process.stderr.write(Buffer.concat(output));
   say(`${title}: ${status === 0 ? 'ok' : 'FAILED'}`);
-  return status !== 0;
-});
-process.exitCode = failed.length === 0 ? 0 : 1;
+  return status === 0;
+}
+
+// Side by side: the longest runs in one thread.
+const passed = await Promise.all(checks.map(passes));
+process.exitCode = passed.every(Boolean) ? 0 : 1;
