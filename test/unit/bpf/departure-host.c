@@ -8,6 +8,7 @@
  * clock T_LAST PREPAID COPY	writes the clock and its copy by hand
  * packet NOW TSTAMP WIRE_LEN HASH ECN SEGMENTS IS_MERGED
  *				prints the verdict, the sojourn, whether something was repaired, and the clock's words
+ * end				prints an empty line, and sends off what was printed so far
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -76,6 +77,8 @@ int main(void)
 			failed = read_clock();
 		else if (!strcmp(word, "packet"))
 			failed = send_packet();
+		else if (!strcmp(word, "end"))
+			failed = printf("\n") < 0 || fflush(stdout);
 		else
 			failed = 1;
 	}

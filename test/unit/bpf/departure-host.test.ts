@@ -4,7 +4,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { compileHostProgram, type HostProgram } from '../../kit/host-program.ts';
+import { compileHostProgram, type Conversation, type HostProgram } from '../../kit/host-program.ts';
 import { histories, type Event } from '../../model/arbitraries.ts';
 import {
   Aggregate,
@@ -57,10 +57,9 @@ function lineOf(event: Event): string {
   }
 }
 
-function askHeader(history: readonly Event[]): Answer[] {
-  const output = program.run([], ['new', ...history.map(lineOf)].join('\n')).trimEnd();
-  if (output === '') return [];
-  return output.split('\n').map((line) => {
+async function askHeader(header: Conversation, history: readonly Event[]): Promise<Answer[]> {
+  const lines = await header.ask(['new', ...history.map(lineOf), 'end'].join('\n'));
+  return lines.map((line) => {
     const [verdict = 0, sojournNs = 0, repaired = 0, lastNs = 0, prepaid = 0] = line
       .split(' ')
       .map(BigInt);
@@ -93,12 +92,14 @@ function askOracle(history: readonly Event[]): Answer[] {
   return answers;
 }
 
-test('the header equals the oracle through whole lives of aggregates', (t) => {
+test('the header equals the oracle through whole lives of aggregates', async (t) => {
   const seen = new Map<string, number>();
-  fc.assert(
-    fc.property(histories, (history) => {
+  const header = program.converse();
+  t.teardown(() => header.end());
+  await fc.assert(
+    fc.asyncProperty(histories, async (history) => {
       const expected = askOracle(history);
-      const actual = askHeader(history);
+      const actual = await askHeader(header, history);
       for (const [index, answer] of expected.entries()) {
         if (!isDeepStrictEqual(actual[index], answer)) t.deepEqual(actual[index], answer);
         for (const what of [answer.verdict, answer.isRepaired ? 'repaired' : 'whole'])
