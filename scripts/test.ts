@@ -5,8 +5,8 @@
 // A machine without a mounted bpffs gets one for as long as tests run on it. unit, bpf and netns
 // run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
 // What runs in a VM does not hang on how quick that is, so VMs run side by side, and beside what
-// runs on this kernel: of that there is never more than one test file at a time, but in the unit
-// tier, and it goes before VMs that count instructions.
+// runs on this kernel: of that there is never more than one test at a time, but in the unit tier
+// two, and it goes before VMs that count instructions.
 
 import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
@@ -20,7 +20,7 @@ import { newComplaints, readKernelLog } from './lib/kernel-log.ts';
 import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
 import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
-import { bundleTests, oneWorkerDirectory } from './lib/one-worker.ts';
+import { withBundles, type Bundles } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from './lib/revisions.ts';
@@ -49,6 +49,9 @@ interface VmJob {
   readonly isTimed: boolean;
   readonly hasAllCrossings?: true;
 }
+
+/** One whose files are bundled, as the VM is told of it. */
+type BundledVmJob = VmJob & Bundles;
 
 /** What a VM says of its job. */
 interface VmResult {
@@ -224,15 +227,12 @@ function labelOf({ kernel, tier }: VmJob): string {
   return `${kernel} ${tier}`;
 }
 
-/** Runs this script again inside a VM; what it counted comes back through a file under build/. */
-async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
-  const { kernel, tier, isTimed } = job;
-  const name = `${kernel}-${tier}`;
-  const result = path.join(projectRoot, 'build', `test-vm-${name}-${process.pid}.json`);
-  fs.rmSync(result, { force: true });
+/** Runs this script again inside a VM; what it counted comes back through a file beside the bundle. */
+async function runInVm(job: BundledVmJob, signal: AbortSignal): Promise<Tally> {
+  const { kernel, isTimed } = job;
+  const result = path.join(job.directory, 'result.json');
   say(`vm: ${labelOf(job)} tests in a VM`);
   const clock = isTimed ? TIMED_VM : [];
-  const bundled = await bundleTests(name, job.files);
   const vm = [
     '--kernel',
     kernel,
@@ -245,7 +245,7 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   ];
   const inside = [
     path.join(projectRoot, 'scripts/test'),
-    ...['--inside-vm', JSON.stringify({ ...job, files: [bundled] }), '--result', result],
+    ...['--inside-vm', JSON.stringify(job), '--result', result],
   ];
   const script = path.join(projectRoot, 'scripts/vm');
   const [program, ...command] = isTimed ? [...YIELDING, script] : [script];
@@ -257,7 +257,6 @@ async function runInVm(job: VmJob, signal: AbortSignal): Promise<Tally> {
   }
   if (!fs.existsSync(result)) return { passed: 0, failed: 1, skipped: 0 };
   const { tally, ranOn } = JSON.parse(fs.readFileSync(result, 'utf8')) as VmResult;
-  fs.rmSync(result);
   releases.add(ranOn);
   return tally;
 }
@@ -291,6 +290,13 @@ async function severalAtOnce(jobs: readonly Job[], signal: AbortSignal): Promise
   return await allOf(Array.from({ length: VMS_AT_ONCE }, work), signal);
 }
 
+/** Files by turns, so that each share takes about as long. */
+function sharesOf(files: readonly string[], count: number): string[][] {
+  return Array.from({ length: count }, (_, share) =>
+    files.filter((_file, index) => index % count === share),
+  );
+}
+
 /**
  * On this kernel one job after the other: what they measure hangs on how much of the machine they
  * get.
@@ -300,17 +306,19 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
   const [atScale, others] = [true, false].map((isAtScale) =>
     files.filter((file) => file.startsWith(AT_SCALE) === isAtScale),
   );
-  const jobs: [Tier, string, readonly string[] | undefined][] = [
-    ['unit', 'unit', filesOf('unit')],
-    ['bpf', 'bpf', filesOf('bpf')],
-    ['netns', 'netns at scale', atScale],
-    ['netns', 'netns', others],
+  const jobs: [Tier, string, readonly string[] | undefined, number][] = [
+    ['unit', 'unit', filesOf('unit'), 2],
+    ['bpf', 'bpf', filesOf('bpf'), 1],
+    ['netns', 'netns at scale', atScale, 1],
+    ['netns', 'netns', others, 1],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
-    .map(([tier, label, some = []]): Job => {
-      const concurrency = tier === 'unit' ? 2 : 1;
-      return (signal) => runHere(some, { label, concurrency, allowSkips: true, signal });
+    .map(([, label, some = [], concurrency]): Job => async (signal) => {
+      const shares = sharesOf(some, concurrency);
+      return await withBundles(label.replaceAll(' ', '-'), shares, ({ directory, files }) =>
+        runHere(files, { label, directory, concurrency, allowSkips: true, signal }),
+      );
     });
 }
 
@@ -328,16 +336,18 @@ async function runSideBySide(
   const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
   const inVms = (tiers.includes('vm') ? jobs : []).map((job): Job => async (each) => {
     if (!job.isTimed || VMS_AT_ONCE === 1) await here;
-    return await runInVm(job, each);
+    return await withBundles(`${job.kernel}-${job.tier}`, [job.files], async (bundles) =>
+      runInVm({ ...job, ...bundles }, each),
+    );
   });
   return await allOf([here, severalAtOnce(inVms, signal)], signal);
 }
 
-async function runInside(job: VmJob, result: string, signal: AbortSignal): Promise<Tally> {
+async function runInside(job: BundledVmJob, result: string, signal: AbortSignal): Promise<Tally> {
   const { tier, isTimed } = job;
   const limits = {
     signal,
-    directory: oneWorkerDirectory,
+    directory: job.directory,
     concurrency: 1,
     allowSkips: tier !== 'vm',
     hasFreeWaits: isTimed,
@@ -432,7 +442,7 @@ const signal = interruption();
 try {
   const { passed, failed } = await (job === undefined
     ? runAll(signal)
-    : runInside(JSON.parse(job) as VmJob, result, signal));
+    : runInside(JSON.parse(job) as BundledVmJob, result, signal));
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 } catch (error) {
   process.exitCode = signal.aborted ? INTERRUPTED : 1;

@@ -74,8 +74,8 @@ class TapFollower {
   readonly #nowMs: () => number;
   #lastMs: number;
   #isInFailure = false;
-  /** The title of the last test that ended. */
-  lastTitle = 'none';
+  /** The last test that ended, of each of the files that run at a time: AVA names them first. */
+  readonly #lastTitles = new Map<string, string>();
 
   constructor(options: AvaOptions) {
     this.#options = options;
@@ -92,11 +92,16 @@ class TapFollower {
     const isRefusedSkip = result.outcome === 'skipped' && !this.#options.allowSkips;
     const outcome = isRefusedSkip ? 'failed' : result.outcome;
     this.counts[outcome] += 1;
-    this.lastTitle = result.title;
+    this.#lastTitles.set(result.title.split(' › ', 1).join(''), result.title);
     this.#noteTime(result.title);
     this.#isInFailure = outcome === 'failed';
     if (outcome === 'failed')
       say(`${this.#options.label}: FAILED ${result.title}${isRefusedSkip ? ' (skipped)' : ''}`);
+  }
+
+  /** The titles after which a test that hangs may stand. */
+  last(): string {
+    return [...this.#lastTitles.values()].join(' and ') || 'none';
   }
 
   /** The files that took longest, with their seconds; a file at a time is presumed. */
@@ -114,7 +119,7 @@ class TapFollower {
 }
 
 /**
- * Runs files, each in a process of its own (one-worker.ts makes one file of many). A run that ends
+ * Runs files, each in a process of its own (one-worker.ts bundles many into one). A run that ends
  * badly without a failed test counts as one failure.
  */
 export async function runAva(files: readonly string[], options: AvaOptions): Promise<Tally> {
@@ -157,8 +162,9 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   const { counts } = follower;
   if (status !== 0 && counts.failed === 0) {
     // So does a test that outlasts the limit: AVA's TAP names none (findings/ava-tap-idle-timeout.sh).
+    // It is the one after the last that ended: the tests of a bundle run in turn.
     say(
-      `${options.label}: AVA ended with status ${status} without a failed test, after ${follower.lastTitle}`,
+      `${options.label}: AVA ended with status ${status} without a failed test, after ${follower.last()}`,
     );
     counts.failed += 1;
   }

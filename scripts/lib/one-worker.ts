@@ -1,13 +1,12 @@
-// Many test files as one, for AVA to run in one process: on an emulated processor a process of its
-// own for each file is ten seconds at AVA's modules and the file's.
+// Many test files as one, for AVA to run in one process: a process of its own for each file is a
+// second at AVA's modules and the file's, on an emulated processor ten.
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { build as bundle, type Plugin } from 'esbuild';
+import { build as bundle, transform, type Plugin } from 'esbuild';
 import { buildDirectory, projectRoot } from './paths.ts';
 
-/** Where such files are, with AVA's configuration for them: AVA must run in it. */
-export const oneWorkerDirectory: string = path.join(buildDirectory, 'one-worker');
+const BUNDLES = path.join(buildDirectory, 'one-worker');
 
 const SHARED_TEST = path.join(projectRoot, 'scripts/lib/file-tests.ts');
 
@@ -39,14 +38,19 @@ const testPerFile: Plugin = {
 const ownPlaces: Plugin = {
   name: 'own-places',
   setup(build) {
-    build.onLoad({ filter: /\.ts$/ }, ({ path: file }) => ({
-      loader: 'ts',
-      contents: fs
-        .readFileSync(file, 'utf8')
-        .replaceAll('import.meta.dirname', JSON.stringify(path.dirname(file)))
-        .replaceAll('import.meta.filename', JSON.stringify(file))
-        .replaceAll('import.meta.url', JSON.stringify(new URL(`file://${file}`).href)),
-    }));
+    build.onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
+      const source = fs.readFileSync(file, 'utf8');
+      if (!source.includes('import.meta')) return undefined;
+      const { code } = await transform(source, {
+        ...{ loader: 'ts', sourcefile: file, sourcemap: 'inline' },
+        define: {
+          'import.meta.dirname': JSON.stringify(path.dirname(file)),
+          'import.meta.filename': JSON.stringify(file),
+          'import.meta.url': JSON.stringify(new URL(`file://${file}`).href),
+        },
+      });
+      return { loader: 'js', contents: code };
+    });
   },
 };
 
@@ -56,25 +60,49 @@ const PACKAGE = {
   ava: { files: ['*.test.js'], workerThreads: false, timeout: '120s' },
 };
 
-/**
- * Bundles test files, paths in the tree, into one of that name and gives its name for AVA, which is
- * to run in oneWorkerDirectory. Throws esbuild's error where a source is none.
- */
-export async function bundleTests(name: string, files: readonly string[]): Promise<string> {
-  const bundled = `${name}.test.js`;
-  fs.mkdirSync(oneWorkerDirectory, { recursive: true });
-  fs.writeFileSync(path.join(oneWorkerDirectory, 'package.json'), JSON.stringify(PACKAGE));
+/** Bundles as AVA is to run them. */
+export interface Bundles {
+  /** Where they are, with AVA's configuration for them: AVA must run in it. */
+  readonly directory: string;
+  readonly files: readonly string[];
+}
+
+async function bundleInto(outfile: string, files: readonly string[]): Promise<void> {
   await bundle({
     stdin: {
       contents: files.map((file) => `import ${JSON.stringify(`./${file}`)};`).join('\n'),
       resolveDir: projectRoot,
     },
-    outfile: path.join(oneWorkerDirectory, bundled),
+    outfile,
     bundle: true,
+    // AVA has Node read it: what fails is told with its place in the sources.
+    sourcemap: 'linked',
+    sourcesContent: false,
     platform: 'node',
     format: 'esm',
     packages: 'external',
     plugins: [testPerFile, ownPlaces],
   });
-  return bundled;
+}
+
+/**
+ * Bundles test files, paths in the tree, each share of them into one file, in a directory that
+ * lasts as long as what is done with them. Rejects with esbuild's error where a source is none.
+ */
+export async function withBundles<T>(
+  name: string,
+  shares: readonly (readonly string[])[],
+  use: (bundles: Bundles) => Promise<T>,
+): Promise<T> {
+  fs.mkdirSync(BUNDLES, { recursive: true });
+  const directory = fs.mkdtempSync(path.join(BUNDLES, `${name}-`));
+  try {
+    fs.writeFileSync(path.join(directory, 'package.json'), JSON.stringify(PACKAGE));
+    const files = shares.map((_, index) => `${index + 1}.test.js`);
+    for (const [index, file] of files.entries())
+      await bundleInto(path.join(directory, file), shares[index] ?? []);
+    return await use({ directory, files });
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
 }

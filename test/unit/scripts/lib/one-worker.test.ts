@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parseTapLine } from '../../../../scripts/lib/ava.ts';
-import { bundleTests, oneWorkerDirectory } from '../../../../scripts/lib/one-worker.ts';
+import { withBundles } from '../../../../scripts/lib/one-worker.ts';
 import { buildDirectory, projectRoot } from '../../../../scripts/lib/paths.ts';
 
 /** Says what runs in a file of tests, one of which fails where it is told to. */
@@ -38,15 +38,15 @@ async function runTwo(t: ExecutionContext, fails: string): Promise<Ran> {
     fs.writeFileSync(file, fileOfTests(letter, fails));
     return path.relative(projectRoot, file);
   });
-  const bundled = await bundleTests(path.basename(place), files);
-  t.teardown(() => fs.rmSync(path.join(oneWorkerDirectory, bundled)));
   const said = path.join(place, 'said');
   const cli = path.join(projectRoot, 'node_modules/ava/entrypoints/cli.js');
-  const { stdout } = spawnSync(process.execPath, [cli, '--tap', bundled], {
-    cwd: oneWorkerDirectory,
-    env: { ...process.env, SAID: said, PLACE: place },
-    encoding: 'utf8',
-  });
+  const { stdout } = await withBundles('two-files', [files], async ({ directory, files }) =>
+    spawnSync(process.execPath, [cli, '--tap', ...files], {
+      cwd: directory,
+      env: { ...process.env, SAID: said, PLACE: place },
+      encoding: 'utf8',
+    }),
+  );
   return {
     said: fs.readFileSync(said, 'utf8').trimEnd().split('\n'),
     results: stdout.split('\n').flatMap((line) => {
