@@ -9,6 +9,7 @@ import { lookupElement, objectInfo, openPinned, pinObject, updateElement } from 
 import { hasErrno, KernelError } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
 import { memberOffsets } from '../wire/kernel-types.ts';
+import { encodeNodePlace, NODE_PLACE_SIZE } from '../wire/node-place.ts';
 import type { AttachableProgram } from './hook-places.ts';
 import { readMounts } from './mounts.ts';
 import { updateLink } from './tcx.ts';
@@ -20,8 +21,6 @@ export const NODE_LINK = 'node';
 const BPF_CGROUP_INET_INGRESS = 0;
 /** The types of the running kernel (CONFIG_DEBUG_INFO_BTF). */
 const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
-/** struct node_place of bpf/node.h. */
-const NODE_PLACE_SIZE = 16;
 const NODE_PLACE_KEY = Buffer.alloc(4);
 
 /** Inode of the root of all control groups: the first that the kernel makes there. */
@@ -79,21 +78,18 @@ function readLink(fd: number): { readonly programId: number; readonly isAttached
  */
 function nodePlace(): Buffer {
   const operation = "tell the node's sockets from those of pods";
-  const cookie = networkNamespaceCookie();
-  if (cookie === undefined) throw new KernelError(operation, 'ENOPROTOOPT', 'no SO_NETNS_COOKIE');
+  const netnsCookie = networkNamespaceCookie();
+  if (netnsCookie === undefined)
+    throw new KernelError(operation, 'ENOPROTOOPT', 'no SO_NETNS_COOKIE');
   if (!fs.existsSync(KERNEL_TYPES))
     throw new KernelError(operation, 'ENOENT', `no ${KERNEL_TYPES}`);
-  const [netns, cookieAt] = memberOffsets(fs.readFileSync(KERNEL_TYPES), [
+  const [netnsOffset, cookieOffset] = memberOffsets(fs.readFileSync(KERNEL_TYPES), [
     { struct: 'sock_common', member: 'skc_net' },
     { struct: 'net', member: 'net_cookie' },
   ]);
-  if (netns === undefined || cookieAt === undefined)
+  if (netnsOffset === undefined || cookieOffset === undefined)
     throw new KernelError(operation, 'ENOENT', 'its types have no net_cookie');
-  const value = Buffer.alloc(NODE_PLACE_SIZE);
-  value.writeBigUInt64LE(cookie);
-  value.writeUInt32LE(netns, 8);
-  value.writeUInt32LE(cookieAt, 12);
-  return value;
+  return encodeNodePlace({ netnsCookie, netnsOffset, cookieOffset });
 }
 
 export class NodeHook {

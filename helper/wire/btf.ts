@@ -3,10 +3,19 @@
 
 import { sliceOf, stringAt } from './elf.ts';
 
-/** A member of a struct, or a variable of a section. */
+/** A member of a struct. */
 export interface BtfMember {
   readonly name: string;
   readonly typeId: number;
+  readonly offsetBytes: number;
+}
+
+/** Empty for one that has no name. */
+export interface BtfStruct {
+  readonly kind: 'struct';
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly members: readonly BtfMember[];
 }
 
 /** One type. Only what a map definition can be made of is told apart; all else is `other`. */
@@ -14,7 +23,7 @@ export type BtfType =
   | { readonly kind: 'int'; readonly sizeBytes: number }
   | { readonly kind: 'pointer'; readonly typeId: number }
   | { readonly kind: 'array'; readonly typeId: number; readonly length: number }
-  | { readonly kind: 'struct'; readonly sizeBytes: number; readonly members: readonly BtfMember[] }
+  | BtfStruct
   /** typedef, const, volatile, restrict, type tag: another name of a type. */
   | { readonly kind: 'alias'; readonly typeId: number }
   | { readonly kind: 'variable'; readonly name: string; readonly typeId: number }
@@ -111,10 +120,13 @@ function decodeType(raw: RawType, strings: Buffer): BtfType {
     case KIND.STRUCT:
       return {
         kind: 'struct',
+        name: raw.name,
         sizeBytes: raw.sizeOrType,
         members: entries.map((at) => ({
           name: stringAt(strings, raw.tail.readUInt32LE(at)),
           typeId: raw.tail.readUInt32LE(at + 4),
+          // In bits, with no bit fields in ours.
+          offsetBytes: raw.tail.readUInt32LE(at + 8) / 8,
         })),
       };
     case KIND.TYPEDEF:

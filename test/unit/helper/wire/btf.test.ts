@@ -35,7 +35,7 @@ test('types are told apart and names are followed', (t) => {
       '\0u32\0pair\0left\0',
       type(KIND_INT, 1, 4, 32),
       type(KIND_TYPEDEF, 1, 1),
-      type(KIND_STRUCT, 5, 8, 10, 2, 0),
+      type(KIND_STRUCT, 5, 8, 10, 2, 32),
       type(KIND_ARRAY, 0, 0, 3, 1, 5),
       type(KIND_PTR, 0, 4),
     ),
@@ -43,8 +43,9 @@ test('types are told apart and names are followed', (t) => {
   t.deepEqual(resolveType(types, 2), { kind: 'int', sizeBytes: 4 });
   t.deepEqual(resolveType(types, 3), {
     kind: 'struct',
+    name: 'pair',
     sizeBytes: 8,
-    members: [{ name: 'left', typeId: 2 }],
+    members: [{ name: 'left', typeId: 2, offsetBytes: 4 }],
   });
   t.is(sizeOfType(types, 4), 40);
   t.is(sizeOfType(types, 5), 8);
