@@ -1,5 +1,5 @@
-// `union bpf_attr` of linux/bpf.h: what bpf(2) takes. The offsets used with it are those of the
-// struct in the union that belongs to the command.
+// `union bpf_attr` of linux/bpf.h: what bpf(2) takes, and the structs that it fills in. The tables
+// say where members stand, by their names there; a command has a struct of its own in the union.
 
 import { addressOf, bpf, bpfUnless } from './ffi.ts';
 
@@ -25,6 +25,83 @@ export const COMMAND = {
   LINK_CREATE: 28,
   LINK_UPDATE: 29,
 } as const;
+
+/** Members of the unnamed structs in the union, by what they are for. */
+export const MAP_CREATE = {
+  mapType: 0,
+  keySize: 4,
+  valueSize: 8,
+  maxEntries: 12,
+  mapFlags: 16,
+  innerMapFd: 20,
+  mapName: 28,
+  btfFd: 48,
+  btfKeyTypeId: 52,
+  btfValueTypeId: 56,
+} as const;
+/** Of MAP_*_ELEM, and of MAP_GET_NEXT_KEY, whose `next_key` stands where they have `value`. */
+export const ELEMENT = { mapFd: 0, key: 8, value: 16, flags: 24 } as const;
+export const PROG_LOAD = {
+  progType: 0,
+  insnCnt: 4,
+  insns: 8,
+  license: 16,
+  logLevel: 24,
+  logSize: 28,
+  logBuf: 32,
+  progName: 48,
+} as const;
+/** Of OBJ_PIN and OBJ_GET. */
+export const OBJ = { pathname: 0, bpfFd: 8 } as const;
+/** Of *_GET_FD_BY_ID. */
+export const GET_FD = { progId: 0, mapId: 0 } as const;
+export const BTF_LOAD = {
+  btf: 0,
+  btfLogBuf: 8,
+  btfSize: 16,
+  btfLogSize: 20,
+  btfLogLevel: 24,
+} as const;
+
+/** Members of the structs that have a name there, which is `test` for TEST and so on. */
+export const BATCH = {
+  inBatch: 0,
+  outBatch: 8,
+  keys: 16,
+  values: 24,
+  count: 32,
+  mapFd: 36,
+} as const;
+export const TEST = {
+  progFd: 0,
+  retval: 4,
+  dataSizeIn: 8,
+  dataSizeOut: 12,
+  dataIn: 16,
+  dataOut: 24,
+  repeat: 32,
+  duration: 36,
+  ctxSizeIn: 40,
+  ctxSizeOut: 44,
+  ctxIn: 48,
+  ctxOut: 56,
+} as const;
+export const INFO = { bpfFd: 0, infoLen: 4, info: 8 } as const;
+export const QUERY = {
+  targetIfindex: 0,
+  attachType: 4,
+  progIds: 16,
+  progCnt: 24,
+  linkIds: 40,
+} as const;
+export const LINK_CREATE = {
+  progFd: 0,
+  targetFd: 4,
+  targetIfindex: 4,
+  attachType: 8,
+  flags: 12,
+} as const;
+export const LINK_UPDATE = { linkFd: 0, newProgFd: 4 } as const;
 
 /**
  * Bytes of the union that are passed: enough for every command used, on every kernel. The tail

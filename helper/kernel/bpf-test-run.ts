@@ -1,7 +1,7 @@
 // BPF_PROG_TEST_RUN: what a loaded program does to a packet that goes nowhere. For tests and
 // benchmarks.
 
-import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { BpfAttr, COMMAND, TEST } from './bpf-attr.ts';
 
 /** A packet and its metadata for testRun. */
 export interface TestRunInput {
@@ -31,22 +31,22 @@ export function testRun(
   const dataOut = Buffer.alloc(data.length + 256);
   const contextOut = Buffer.alloc(context.length);
   const attr = new BpfAttr()
-    .u32(0, fd)
-    .u32(8, data.length)
-    .u32(12, dataOut.length)
-    .pointer(16, data)
-    .pointer(24, dataOut)
-    .u32(32, repeat)
-    .u32(40, context.length)
-    .u32(44, contextOut.length)
-    .pointer(48, context)
-    .pointer(56, contextOut);
+    .u32(TEST.progFd, fd)
+    .u32(TEST.dataSizeIn, data.length)
+    .u32(TEST.dataSizeOut, dataOut.length)
+    .pointer(TEST.dataIn, data)
+    .pointer(TEST.dataOut, dataOut)
+    .u32(TEST.repeat, repeat)
+    .u32(TEST.ctxSizeIn, context.length)
+    .u32(TEST.ctxSizeOut, contextOut.length)
+    .pointer(TEST.ctxIn, context)
+    .pointer(TEST.ctxOut, contextOut);
   attr.call('run a BPF program on a test packet', COMMAND.PROG_TEST_RUN);
   return {
     // TC verdicts are signed: TC_ACT_UNSPEC is -1.
-    returnValue: attr.readU32(4) | 0,
-    dataOut: dataOut.subarray(0, attr.readU32(12)),
+    returnValue: attr.readU32(TEST.retval) | 0,
+    dataOut: dataOut.subarray(0, attr.readU32(TEST.dataSizeOut)),
     contextOut,
-    durationNs: attr.readU32(36),
+    durationNs: attr.readU32(TEST.duration),
   };
 }

@@ -2,7 +2,18 @@
 // plain numbers that the caller closes with fs.closeSync.
 
 import fs from 'node:fs';
-import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import {
+  BATCH,
+  BpfAttr,
+  BTF_LOAD,
+  COMMAND,
+  ELEMENT,
+  GET_FD,
+  INFO,
+  MAP_CREATE,
+  OBJ,
+  PROG_LOAD,
+} from './bpf-attr.ts';
 import { possibleCpus } from './cpus.ts';
 import { hasErrno } from '../wire/errors.ts';
 
@@ -70,14 +81,18 @@ export interface ProgramInfo {
  * end of the kernel's log, which is asked for only after a refusal: it lists all types.
  */
 export function loadBtf(btf: Buffer): number {
-  const loading = (): BpfAttr => new BpfAttr().pointer(0, btf).u32(16, btf.length);
+  const loading = (): BpfAttr =>
+    new BpfAttr().pointer(BTF_LOAD.btf, btf).u32(BTF_LOAD.btfSize, btf.length);
   try {
     return loading().call('load BTF', COMMAND.BTF_LOAD);
   } catch (error) {
     if (hasErrno(error, 'EPERM')) throw error;
     const log = Buffer.alloc(LOG_SIZE);
-    const withLog = loading().pointer(8, log).u32(20, log.length).u32(24, 1);
-    return withLog.call('load BTF', COMMAND.BTF_LOAD, () => logText(log));
+    return loading()
+      .pointer(BTF_LOAD.btfLogBuf, log)
+      .u32(BTF_LOAD.btfLogSize, log.length)
+      .u32(BTF_LOAD.btfLogLevel, 1)
+      .call('load BTF', COMMAND.BTF_LOAD, () => logText(log));
   }
 }
 
@@ -87,22 +102,25 @@ export function loadBtf(btf: Buffer): number {
  */
 export function createMap(map: MapAttributes, types?: MapTypes, innerFd?: number): number {
   const attr = new BpfAttr();
-  if (innerFd !== undefined) attr.u32(20, innerFd);
+  if (innerFd !== undefined) attr.u32(MAP_CREATE.innerMapFd, innerFd);
   if (types !== undefined)
-    attr.u32(48, types.btfFd).u32(52, types.keyTypeId).u32(56, types.valueTypeId);
+    attr
+      .u32(MAP_CREATE.btfFd, types.btfFd)
+      .u32(MAP_CREATE.btfKeyTypeId, types.keyTypeId)
+      .u32(MAP_CREATE.btfValueTypeId, types.valueTypeId);
   return attr
-    .u32(0, map.type)
-    .u32(4, map.keySize)
-    .u32(8, map.valueSize)
-    .u32(12, map.maxEntries)
-    .u32(16, map.flags)
-    .name(28, map.name)
+    .u32(MAP_CREATE.mapType, map.type)
+    .u32(MAP_CREATE.keySize, map.keySize)
+    .u32(MAP_CREATE.valueSize, map.valueSize)
+    .u32(MAP_CREATE.maxEntries, map.maxEntries)
+    .u32(MAP_CREATE.mapFlags, map.flags)
+    .name(MAP_CREATE.mapName, map.name)
     .call(`create BPF map "${map.name}"`, COMMAND.MAP_CREATE);
 }
 
-/** struct { map_fd; key; value or next_key; flags } of the map element commands. */
 function elementAttr(fd: number, key: Buffer, value: Buffer): BpfAttr {
-  return new BpfAttr().u32(0, fd).pointer(8, key).pointer(16, value);
+  const attr = new BpfAttr().u32(ELEMENT.mapFd, fd);
+  return attr.pointer(ELEMENT.key, key).pointer(ELEMENT.value, value);
 }
 
 /** The value under a key; undefined when there is none. `valueSize` must be the map's. */
@@ -127,7 +145,7 @@ export function lookupPerCpu(fd: number, key: Buffer, valueSize: number): Buffer
 /** Writes a value under a key. `flags` are BPF_ANY (0), BPF_NOEXIST, BPF_EXIST of linux/bpf.h. */
 export function updateElement(fd: number, key: Buffer, value: Buffer, flags = 0): void {
   elementAttr(fd, key, value)
-    .u64(24, BigInt(flags))
+    .u64(ELEMENT.flags, BigInt(flags))
     .call('update a BPF map element', COMMAND.MAP_UPDATE_ELEM);
 }
 
@@ -177,12 +195,9 @@ function batchFrom({ keys, values, count }: MapBatch, first: number): MapBatch {
   };
 }
 
-/**
- * struct { in_batch; out_batch; keys; values; count; map_fd; elem_flags; flags } of the commands
- * for many elements.
- */
 function batchAttr(fd: number, { keys, values, count }: MapBatch): BpfAttr {
-  return new BpfAttr().pointer(16, keys).pointer(24, values).u32(32, count).u32(36, fd);
+  const attr = new BpfAttr().pointer(BATCH.keys, keys).pointer(BATCH.values, values);
+  return attr.u32(BATCH.count, count).u32(BATCH.mapFd, fd);
 }
 
 /** Writes many elements. Those before one that the kernel refuses stay written. */
@@ -193,9 +208,10 @@ export function updateBatch(fd: number, batch: MapBatch): void {
       attr.call(`update ${rest.count} BPF map elements`, COMMAND.MAP_UPDATE_BATCH);
       return;
     } catch (error) {
+      const done = attr.readU32(BATCH.count);
       // The stock of entries is filled up again meanwhile.
-      if (!hasErrno(error, 'ENOMEM', 'EAGAIN') || attr.readU32(32) === 0) throw error;
-      rest = batchFrom(rest, attr.readU32(32));
+      if (!hasErrno(error, 'ENOMEM', 'EAGAIN') || done === 0) throw error;
+      rest = batchFrom(rest, done);
     }
   }
 }
@@ -209,7 +225,7 @@ export function deleteBatch(fd: number, batch: MapBatch): void {
       return;
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error;
-      rest = batchFrom(rest, attr.readU32(32) + 1);
+      rest = batchFrom(rest, attr.readU32(BATCH.count) + 1);
     }
   }
 }
@@ -228,8 +244,8 @@ export function* lookupBatches(
   for (let position = Buffer.alloc(0); ;) {
     const next = Buffer.alloc(keySize);
     const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH })
-      .pointer(0, position)
-      .pointer(8, next);
+      .pointer(BATCH.inBatch, position)
+      .pointer(BATCH.outBatch, next);
     let isLast = false;
     try {
       attr.call('list the elements of a BPF map', COMMAND.MAP_LOOKUP_BATCH);
@@ -237,7 +253,7 @@ export function* lookupBatches(
       if (!hasErrno(error, 'ENOENT')) throw error;
       isLast = true;
     }
-    const count = attr.readU32(32);
+    const count = attr.readU32(BATCH.count);
     yield {
       keys: keys.subarray(0, count * keySize),
       values: values.subarray(0, count * valueSize),
@@ -280,11 +296,11 @@ const LOAD_ATTEMPTS = 20;
 
 function loadAttr(program: ProgramAttributes): BpfAttr {
   return new BpfAttr()
-    .u32(0, program.type)
-    .u32(4, program.instructions.length / 8)
-    .pointer(8, program.instructions)
-    .string(16, program.license)
-    .name(48, program.name);
+    .u32(PROG_LOAD.progType, program.type)
+    .u32(PROG_LOAD.insnCnt, program.instructions.length / 8)
+    .pointer(PROG_LOAD.insns, program.instructions)
+    .string(PROG_LOAD.license, program.license)
+    .name(PROG_LOAD.progName, program.name);
 }
 
 function logText(log: Buffer): string {
@@ -296,9 +312,9 @@ function logText(log: Buffer): string {
 function loadWithLog(operation: string, program: ProgramAttributes): number {
   const log = Buffer.alloc(LOG_SIZE);
   return loadAttr(program)
-    .u32(24, 1)
-    .u32(28, log.length)
-    .pointer(32, log)
+    .u32(PROG_LOAD.logLevel, 1)
+    .u32(PROG_LOAD.logSize, log.length)
+    .pointer(PROG_LOAD.logBuf, log)
     .call(operation, COMMAND.PROG_LOAD, () => logText(log));
 }
 
@@ -322,13 +338,14 @@ export function loadProgram(program: ProgramAttributes): number {
 
 /** Pins a map, program or link at a path on bpffs. KernelError EEXIST when something is there. */
 export function pinObject(fd: number, path: string): void {
-  new BpfAttr().string(0, path).u32(8, fd).call(`pin a BPF object at ${path}`, COMMAND.OBJ_PIN);
+  const attr = new BpfAttr().string(OBJ.pathname, path).u32(OBJ.bpfFd, fd);
+  attr.call(`pin a BPF object at ${path}`, COMMAND.OBJ_PIN);
 }
 
 /** Descriptor of a pinned object. KernelError ENOENT when there is none. */
 export function openPinned(path: string): number {
   return new BpfAttr()
-    .string(0, path)
+    .string(OBJ.pathname, path)
     .call(`open the BPF object pinned at ${path}`, COMMAND.OBJ_GET);
 }
 
@@ -339,9 +356,9 @@ export function openPinned(path: string): number {
 export function objectInfo(fd: number, what: string, size: number): Buffer {
   const info = Buffer.alloc(size);
   new BpfAttr()
-    .u32(0, fd)
-    .u32(4, info.length)
-    .pointer(8, info)
+    .u32(INFO.bpfFd, fd)
+    .u32(INFO.infoLen, info.length)
+    .pointer(INFO.info, info)
     .call(`describe a BPF ${what}`, COMMAND.OBJ_GET_INFO_BY_FD);
   return info;
 }
@@ -350,39 +367,53 @@ function nameIn(info: Buffer, offset: number): string {
   return info.toString('latin1', offset, offset + 16).replace(/\0.*$/s, '');
 }
 
-/** struct bpf_prog_info of linux/bpf.h. */
+/** Members of struct bpf_prog_info of linux/bpf.h. */
+export const PROG_INFO = { type: 0, id: 4, tag: 8, name: 64 } as const;
+
 export function programInfo(fd: number): ProgramInfo {
   const info = objectInfo(fd, 'program', 80);
   return {
-    type: info.readUInt32LE(0),
-    id: info.readUInt32LE(4),
-    tag: info.toString('hex', 8, 16),
-    name: nameIn(info, 64),
+    type: info.readUInt32LE(PROG_INFO.type),
+    id: info.readUInt32LE(PROG_INFO.id),
+    tag: info.toString('hex', PROG_INFO.tag, PROG_INFO.tag + 8),
+    name: nameIn(info, PROG_INFO.name),
   };
 }
 
-/** struct bpf_map_info of linux/bpf.h. */
+/** Members of struct bpf_map_info. */
+export const MAP_INFO = {
+  type: 0,
+  id: 4,
+  keySize: 8,
+  valueSize: 12,
+  maxEntries: 16,
+  mapFlags: 20,
+  name: 24,
+} as const;
+
 export function mapInfo(fd: number): MapInfo {
   const info = objectInfo(fd, 'map', 40);
   return {
-    type: info.readUInt32LE(0),
-    id: info.readUInt32LE(4),
-    keySize: info.readUInt32LE(8),
-    valueSize: info.readUInt32LE(12),
-    maxEntries: info.readUInt32LE(16),
-    flags: info.readUInt32LE(20),
-    name: nameIn(info, 24),
+    type: info.readUInt32LE(MAP_INFO.type),
+    id: info.readUInt32LE(MAP_INFO.id),
+    keySize: info.readUInt32LE(MAP_INFO.keySize),
+    valueSize: info.readUInt32LE(MAP_INFO.valueSize),
+    maxEntries: info.readUInt32LE(MAP_INFO.maxEntries),
+    flags: info.readUInt32LE(MAP_INFO.mapFlags),
+    name: nameIn(info, MAP_INFO.name),
   };
 }
 
 /** Descriptor of a map by its id. KernelError ENOENT when it is gone. */
 export function mapFdById(id: number): number {
-  return new BpfAttr().u32(0, id).call(`open BPF map ${id}`, COMMAND.MAP_GET_FD_BY_ID);
+  return new BpfAttr().u32(GET_FD.mapId, id).call(`open BPF map ${id}`, COMMAND.MAP_GET_FD_BY_ID);
 }
 
 /** Descriptor of a loaded program by its id. KernelError ENOENT when it is gone. */
 export function programFdById(id: number): number {
-  return new BpfAttr().u32(0, id).call(`open BPF program ${id}`, COMMAND.PROG_GET_FD_BY_ID);
+  return new BpfAttr()
+    .u32(GET_FD.progId, id)
+    .call(`open BPF program ${id}`, COMMAND.PROG_GET_FD_BY_ID);
 }
 
 /** Name of a program by its id; undefined when it is gone. */

@@ -4,7 +4,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { BpfAttr, COMMAND, LINK_CREATE } from './bpf-attr.ts';
 import { lookupElement, objectInfo, openPinned, pinObject, updateElement } from './bpf.ts';
 import { hasErrno, KernelError } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
@@ -12,7 +12,7 @@ import { memberOffsets } from '../wire/kernel-types.ts';
 import { encodeNodePlace, NODE_PLACE_SIZE } from '../wire/node-place.ts';
 import type { AttachableProgram } from './hook-places.ts';
 import { readMounts } from './mounts.ts';
-import { updateLink } from './tcx.ts';
+import { LINK_INFO, updateLink } from './tcx.ts';
 
 /** Name of the link's pin, among those of devices' hooks. */
 export const NODE_LINK = 'node';
@@ -63,13 +63,13 @@ function rootGroup(): string {
   );
 }
 
-/**
- * struct bpf_link_info of linux/bpf.h, for a link to a control group, whose id is 0 once somebody
- * has detached it.
- */
+/** The id of a link's control group is 0 once somebody has detached it. */
 function readLink(fd: number): { readonly programId: number; readonly isAttached: boolean } {
   const info = objectInfo(fd, 'link', 32);
-  return { programId: info.readUInt32LE(8), isAttached: info.readBigUInt64LE(16) !== 0n };
+  return {
+    programId: info.readUInt32LE(LINK_INFO.progId),
+    isAttached: info.readBigUInt64LE(LINK_INFO.cgroupId) !== 0n,
+  };
 }
 
 /**
@@ -157,9 +157,9 @@ export class NodeHook {
     const group = fs.openSync(rootGroup(), 'r');
     try {
       const link = new BpfAttr()
-        .u32(0, program.fd)
-        .u32(4, group)
-        .u32(8, BPF_CGROUP_INET_INGRESS)
+        .u32(LINK_CREATE.progFd, program.fd)
+        .u32(LINK_CREATE.targetFd, group)
+        .u32(LINK_CREATE.attachType, BPF_CGROUP_INET_INGRESS)
         .call('attach a program to the root of all control groups', COMMAND.LINK_CREATE);
       fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
       try {

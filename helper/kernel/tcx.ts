@@ -2,7 +2,7 @@
 // Descriptors are plain numbers that the caller closes with fs.closeSync.
 
 import type { HookName, Place } from '../wire/hook-place.ts';
-import { BpfAttr, COMMAND } from './bpf-attr.ts';
+import { BpfAttr, COMMAND, LINK_CREATE, LINK_UPDATE, QUERY } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
 import { KernelError } from '../wire/errors.ts';
 
@@ -41,28 +41,34 @@ export function createTcxLink({
   hook,
 }: Place & { readonly programFd: number }): number {
   return new BpfAttr()
-    .u32(0, programFd)
-    .u32(4, ifindex)
-    .u32(8, HOOKS[hook].type)
-    .u32(12, HOOKS[hook].order)
+    .u32(LINK_CREATE.progFd, programFd)
+    .u32(LINK_CREATE.targetIfindex, ifindex)
+    .u32(LINK_CREATE.attachType, HOOKS[hook].type)
+    .u32(LINK_CREATE.flags, HOOKS[hook].order)
     .call(`attach a program to ${hook} of interface ${ifindex}`, COMMAND.LINK_CREATE);
 }
 
 /** Replaces the program of a link without a gap. */
 export function updateLink(linkFd: number, programFd: number): void {
   new BpfAttr()
-    .u32(0, linkFd)
-    .u32(4, programFd)
+    .u32(LINK_UPDATE.linkFd, linkFd)
+    .u32(LINK_UPDATE.newProgFd, programFd)
     .call('replace the program of a BPF link', COMMAND.LINK_UPDATE);
 }
 
-/** struct bpf_link_info of linux/bpf.h, for a tcx or a netkit link. */
+/**
+ * Members of struct bpf_link_info of linux/bpf.h: of every link, of one to a device (tcx, netkit),
+ * and of one to a control group.
+ */
+export const LINK_INFO = { id: 4, progId: 8, ifindex: 16, cgroupId: 16 } as const;
+
+/** What the kernel says of a tcx or a netkit link. */
 export function linkInfo(fd: number): LinkInfo {
   const info = objectInfo(fd, 'link', 24);
   return {
-    id: info.readUInt32LE(4),
-    programId: info.readUInt32LE(8),
-    ifindex: info.readUInt32LE(16),
+    id: info.readUInt32LE(LINK_INFO.id),
+    programId: info.readUInt32LE(LINK_INFO.progId),
+    ifindex: info.readUInt32LE(LINK_INFO.ifindex),
   };
 }
 
@@ -89,15 +95,15 @@ const LINK_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
  */
 export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
   const attr = new BpfAttr()
-    .u32(0, ifindex)
-    .u32(4, HOOKS[hook].type)
-    .pointer(16, PROGRAM_IDS)
-    .u32(24, TCX_PROGRAMS_MAX)
-    .pointer(40, LINK_IDS);
+    .u32(QUERY.targetIfindex, ifindex)
+    .u32(QUERY.attachType, HOOKS[hook].type)
+    .pointer(QUERY.progIds, PROGRAM_IDS)
+    .u32(QUERY.progCnt, TCX_PROGRAMS_MAX)
+    .pointer(QUERY.linkIds, LINK_IDS);
   const operation = `list the programs at ${hook} of interface ${ifindex}`;
   // A hook that never had a program.
   if (attr.callUnless('ENOENT', operation, COMMAND.PROG_QUERY) === undefined) return [];
-  return Array.from({ length: attr.readU32(24) }, (_, index) => {
+  return Array.from({ length: attr.readU32(QUERY.progCnt) }, (_, index) => {
     return {
       programId: PROGRAM_IDS.readUInt32LE(index * 4),
       linkId: LINK_IDS.readUInt32LE(index * 4),
