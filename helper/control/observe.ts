@@ -1,21 +1,20 @@
 // What the kernel holds, of the devices in question.
 
-import type { HookName } from '../wire/hook-place.ts';
 import { nameOfProgram } from '../kernel/bpf.ts';
-import {
-  filterListOf,
-  filtersAt,
-  type FilterLists,
-  type TcFilter,
-  type TcHook,
-} from '../kernel/filters.ts';
+import { filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
 import { redirectTargets } from '../wire/tc-action.ts';
 import { TC_H_CLSACT } from '../wire/tc-message.ts';
-import type { Redirect, XdpProgram } from '../wire/hook-place.ts';
+import {
+  nameOfPlace,
+  type HookName,
+  type Place,
+  type Redirect,
+  type XdpProgram,
+} from '../wire/hook-place.ts';
 import type { Datapath } from './datapath.ts';
 import { exemptionLists } from '../shaping/exemptions.ts';
 import { isOurRoot, type ObservedExit, type ObservedQdisc } from '../shaping/holder-qdiscs.ts';
@@ -30,8 +29,6 @@ import {
 import type { InFront } from '../shaping/in-front.ts';
 import {
   desiredPages,
-  placeOf,
-  type Attachpoint,
   type Desired,
   type Observed,
   type ObservedMaps,
@@ -97,7 +94,7 @@ async function observeDevices(
     const redirects: Redirect[] = [];
     for (const hook of isWhole ? hooksWithFilters(own) : []) {
       const list = await filtersAt(datapath.rt, index, hook);
-      filters.set(filterListOf(index, hook), list);
+      filters.set(nameOfPlace({ ifindex: index, hook }), list);
       redirects.push(...redirectsIn(list, hook, byIndex));
     }
     const xdp = xdpProgramId === undefined ? undefined : observedXdp(xdpProgramId);
@@ -141,7 +138,7 @@ async function observePrograms(
   filters: FilterLists,
 ): Promise<Pick<Observed, 'programs' | 'inFront'>> {
   const kinds = new Map(links.map(({ index, kind }) => [index, kind]));
-  const places: Attachpoint[] = [];
+  const places: Place[] = [];
   for (const ifindex of devices) {
     if (!kinds.has(ifindex)) {
       datapath.hooks.forgetDevice(ifindex);
@@ -156,7 +153,7 @@ async function observePrograms(
   for (const [index, point] of places.entries()) {
     const standing = standings[index];
     if (standing === undefined) continue;
-    const place = placeOf(point);
+    const place = nameOfPlace(point);
     programs.set(place, datapath.programNameOf(standing.programId) ?? 'stale');
     const { inFront: occupants, canPass } = standing;
     if (occupants.length > 0) inFront.set(place, { occupants, canPass });

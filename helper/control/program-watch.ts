@@ -2,7 +2,8 @@
 // it, so they are looked at in turns.
 
 import type { Datapath } from './datapath.ts';
-import { attachpointOf, type ProgramName } from '../shaping/plan.ts';
+import { placeNamed } from '../wire/hook-place.ts';
+import type { ProgramName } from '../shaping/plan.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 
 /**
@@ -38,7 +39,7 @@ export class ProgramWatch {
     const seen = places.slice(begin, begin + PLACES_PER_LOOK[this.#datapath.hooks.kind]);
     this.#position = begin + seen.length;
     const standings = await this.#datapath.hooks.standings(
-      seen.map(([place]) => attachpointOf(place)),
+      seen.map(([place]) => placeNamed(place)),
     );
     const contested = this.#precedence.contested();
     return seen.flatMap(([place, program], index) => {
@@ -53,7 +54,7 @@ export class ProgramWatch {
   /** Leaves out what was lost and is so still. */
   async except(lost: readonly string[]): Promise<void> {
     for (const place of lost) {
-      const id = await this.#datapath.hooks.attachedProgramId(attachpointOf(place));
+      const id = await this.#datapath.hooks.attachedProgramId(placeNamed(place));
       if (id === undefined || this.#datapath.programNameOf(id) === undefined)
         this.#excepted.add(place);
     }

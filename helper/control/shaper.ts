@@ -21,6 +21,7 @@ import {
   type UninstallResult,
 } from '../protocol/messages.ts';
 import { podNamesOf } from '../protocol/pod-names.ts';
+import { placeNamed } from '../wire/hook-place.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
 import { applyStep } from './apply.ts';
 import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
@@ -33,13 +34,7 @@ import { giveGsoBack, limitGsoAtCap } from './gso.ts';
 import { nodeProblem } from '../shaping/judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
-import {
-  attachpointOf,
-  desiredPrograms,
-  planMaps,
-  type ObservedMaps,
-  type Step,
-} from '../shaping/plan.ts';
+import { desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
 import { unheldSentences } from '../shaping/problems.ts';
@@ -489,7 +484,7 @@ export class Shaper {
     });
     const lost = await this.#programs.look(wanted);
     if (lost.length === 0) return;
-    const devices = lost.map((place) => attachpointOf(place).ifindex);
+    const devices = lost.map((place) => placeNamed(place).ifindex);
     const view = await takeView(this.#options, [], {
       devices,
       hasOtherPods: false,

@@ -5,6 +5,7 @@ import type { Link } from '../kernel/links.ts';
 import { isReversePathStrict } from '../kernel/sysctl.ts';
 import type { ExitStatus } from '../protocol/messages.ts';
 import { addedBytes, AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
+import { nameOfPlace } from '../wire/hook-place.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import type { Orphan } from '../shaping/aggregate-ids.ts';
@@ -21,7 +22,7 @@ import { orphanProblem } from './orphans.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
 import type { DesiredPolicing, NodeTraffic } from '../shaping/policing.ts';
 import { Judgement, nodeProblem, type Problem } from '../shaping/judgement.ts';
-import { placeOf, plan, type Desired } from '../shaping/plan.ts';
+import { plan, type Desired } from '../shaping/plan.ts';
 import { problemsOf, type Looked } from '../shaping/problems.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 import type { NodeDefaults } from '../shaping/rates.ts';
@@ -281,7 +282,7 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
   const device = observed.devices.get(ifindex);
   const isUsed = desired.exits.some((used) => used.ifindex === ifindex);
   const below = holders.flatMap((holder) => observed.devices.get(holder) ?? []);
-  const program = observed.programs.get(placeOf({ ifindex, hook: 'egress' }));
+  const program = observed.programs.get(nameOfPlace({ ifindex, hook: 'egress' }));
   return {
     ...{ name, ifindex, kind, role },
     queues: device?.numTxQueues ?? 0,
@@ -289,7 +290,8 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
     rootQdisc: device?.qdiscs.find(({ parent }) => parent === TC_H_ROOT)?.kind ?? 'none',
     leafQdiscs: below.flatMap(waitingIn),
     ...(isUpper(exit) && holders[0] !== ifindex && { below: below.map((holder) => holder.name) }),
-    arrivalProgram: observed.programs.get(placeOf({ ifindex, hook: 'ingressLast' })) === 'arrive',
+    arrivalProgram:
+      observed.programs.get(nameOfPlace({ ifindex, hook: 'ingressLast' })) === 'arrive',
     departureProgram: program !== undefined && program !== 'stale',
     problems: below.flatMap((holder) => exitProblems(holder, isUsed, desired.foreignQdisc)),
   };

@@ -8,7 +8,6 @@ import {
   deleteFilter,
   ensureHook,
   ETH_P_ALL,
-  filterListOf,
   filtersAt,
   removeClsact,
   replaceBpfFilter,
@@ -171,7 +170,7 @@ export class ClsactHooks implements Hooks {
   ): Promise<readonly TcFilter[]> {
     const { ifindex } = place;
     const at = async (hook: TcHook): Promise<readonly TcFilter[]> => {
-      const name = filterListOf(ifindex, hook);
+      const name = nameOfPlace({ ifindex, hook });
       const filters = lists.get(name) ?? (await filtersAt(this.#rt, ifindex, hook));
       lists.set(name, filters);
       return filters;

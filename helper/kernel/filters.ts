@@ -51,13 +51,8 @@ export interface TcFilter {
 export interface BpfFilter
   extends BpfFilterOptions, Pick<TcFilter, 'priority' | 'protocol' | 'handle'> {}
 
-/** All filters at hooks of devices, by `filterListOf`. */
+/** All filters at hooks of devices, by `nameOfPlace`. */
 export type FilterLists = ReadonlyMap<string, readonly TcFilter[]>;
-
-/** Name of the list of a hook in FilterLists. */
-export function filterListOf(ifindex: number, hook: TcHook): string {
-  return `${ifindex}/${hook}`;
-}
 
 /** Where a filter stands. */
 export interface FilterPlace {

@@ -5,9 +5,9 @@
 // nobody can tell from outside which packets it redirects, or whether any: that is something to
 // know, and no fault.
 
-import type { Redirect } from '../wire/hook-place.ts';
+import { nameOfPlace, type Redirect } from '../wire/hook-place.ts';
 import type { Problem, Scope } from './judgement.ts';
-import { desiredPrograms, placeOf, shapedDevices, type Desired, type Observed } from './plan.ts';
+import { desiredPrograms, shapedDevices, type Desired, type Observed } from './plan.ts';
 import type { ProgramName } from './plan.ts';
 import { hostInterfacesOf } from './records.ts';
 
@@ -21,7 +21,7 @@ function redirectsOf({ desired, observed }: Looked): RedirectHere[] {
   const programs = desiredPrograms(desired);
   return [...observed.devices.values()].flatMap(({ ifindex, name, redirects = [] }) =>
     redirects.flatMap((redirect) => {
-      const program = programs.get(placeOf({ ifindex, hook: redirect.hook }));
+      const program = programs.get(nameOfPlace({ ifindex, hook: redirect.hook }));
       const filter = `The filter "${redirect.type}" (priority ${redirect.priority}) on ${name} (${redirect.hook})`;
       const text = `${filter} redirects packets to ${redirect.name}`;
       return program === undefined ? [] : [{ ifindex, name, redirect, program, text }];

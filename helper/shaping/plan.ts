@@ -21,7 +21,13 @@ import {
   type ObservedExit,
   type QdiscStep,
 } from './holder-qdiscs.ts';
-import type { HookName, Occupant } from '../wire/hook-place.ts';
+import {
+  nameOfPlace,
+  placeNamed,
+  type HookName,
+  type Occupant,
+  type Place,
+} from '../wire/hook-place.ts';
 import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
 import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
@@ -49,12 +55,6 @@ import {
 
 /** The programs of bpf/podpace.bpf.c. */
 export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver' | 'forward' | 'arrive';
-
-/** A program's place. */
-export interface Attachpoint {
-  readonly ifindex: number;
-  readonly hook: HookName;
-}
 
 export interface Desired extends DesiredPolicing {
   readonly attachments: readonly AttachmentRecord[];
@@ -159,30 +159,19 @@ export type Step =
   | { readonly kind: 'remove-overhead'; readonly ifindex: number }
   | { readonly kind: 'write-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
   | { readonly kind: 'remove-routing'; readonly ifindex: number; readonly entry: RoutingEntry }
-  | ({ readonly kind: 'attach'; readonly program: ProgramName } & Attachpoint)
+  | ({ readonly kind: 'attach'; readonly program: ProgramName } & Place)
   | ({
       readonly kind: 'come-first';
       readonly program: ProgramName;
       /** Who stands in front now. */
       readonly passed: readonly Occupant[];
-    } & Attachpoint)
-  | ({ readonly kind: 'detach' } & Attachpoint);
+    } & Place)
+  | ({ readonly kind: 'detach' } & Place);
 
 export interface Plan {
   readonly steps: readonly Step[];
   /** By device index: why caps cannot be enforced there. */
   readonly problems: ReadonlyMap<number, string>;
-}
-
-/** Name of a place in `Observed.programs`. */
-export function placeOf({ ifindex, hook }: Attachpoint): string {
-  return `${ifindex}/${hook}`;
-}
-
-/** The place that `placeOf` named. */
-export function attachpointOf(place: string): Attachpoint {
-  const [ifindex, hook] = place.split('/');
-  return { ifindex: Number(ifindex), hook: hook as HookName };
 }
 
 /**
@@ -207,23 +196,26 @@ export function desiredPrograms(
   const programs = new Map<string, ProgramName>();
   for (const exit of desired.exits)
     programs.set(
-      placeOf({ ifindex: exit.ifindex, hook: 'egress' }),
+      nameOfPlace({ ifindex: exit.ifindex, hook: 'egress' }),
       isUpper(exit) ? 'departUpper' : 'depart',
     );
   for (const ifindex of desired.arrivals)
-    programs.set(placeOf({ ifindex, hook: 'ingressLast' }), 'arrive');
+    programs.set(nameOfPlace({ ifindex, hook: 'ingressLast' }), 'arrive');
   for (const { egressAggregateId, ingressAggregateId, one } of eachWay(desired)) {
     const { hostInterfaceIndex: ifindex, kind, hostRouting } = one;
     // The far end of a netkit can be reached from here, and a packet that is redirected there never
     // comes up on this one.
     const isNetkit = kind === 'netkit';
     if (egressAggregateId !== undefined) {
-      programs.set(placeOf({ ifindex, hook: isNetkit ? 'peer' : 'ingress' }), 'classify');
+      programs.set(nameOfPlace({ ifindex, hook: isNetkit ? 'peer' : 'ingress' }), 'classify');
     }
     if (hostRouting !== undefined) {
-      programs.set(placeOf({ ifindex, hook: isNetkit ? 'peerLast' : 'ingressLast' }), 'forward');
+      programs.set(
+        nameOfPlace({ ifindex, hook: isNetkit ? 'peerLast' : 'ingressLast' }),
+        'forward',
+      );
     }
-    const egress = placeOf({ ifindex, hook: 'egress' });
+    const egress = nameOfPlace({ ifindex, hook: 'egress' });
     // It holds what the node answers to a pod that is policed as well.
     const holdsAnswers = egressAggregateId !== undefined && programs.get(egress) === 'depart';
     if (ingressAggregateId !== undefined || (desired.policesNode === true && holdsAnswers)) {
@@ -232,7 +224,7 @@ export function desiredPrograms(
   }
   // What stands there is a pod's own, not an exit's.
   for (const { ifindex } of desired.orphans ?? [])
-    if (isOrphanHolder(desired, ifindex)) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+    if (isOrphanHolder(desired, ifindex)) programs.delete(nameOfPlace({ ifindex, hook: 'egress' }));
   return programs;
 }
 
@@ -383,7 +375,7 @@ function attachSteps(
   hook: HookName,
 ): Step[] {
   return [...programs].flatMap(([place, program]): Step[] => {
-    const point = attachpointOf(place);
+    const point = placeNamed(place);
     if (point.hook !== hook || !observed.devices.has(point.ifindex)) return [];
     const passed = toPass(place, observed.inFront, contested);
     if (passed.length > 0) return [{ kind: 'come-first', program, ...point, passed }];
@@ -399,7 +391,7 @@ function detachSteps(
 ): Step[] {
   return [...observed.programs.keys()]
     .filter((place) => !programs.has(place))
-    .map(attachpointOf)
+    .map(placeNamed)
     .filter((point) => point.hook === hook && !isOrphan(desired, point.ifindex))
     .map((point) => ({ kind: 'detach', ...point }));
 }
@@ -445,8 +437,10 @@ function restoreSteps(
 
 /** Devices at whose egress a program of ours stays after some steps. */
 function stayingAtEgress({ programs }: Observed, steps: readonly Step[]): Set<number> {
-  const taken = new Set(steps.flatMap((step) => (step.kind === 'detach' ? [placeOf(step)] : [])));
-  const staying = [...programs.keys()].filter((place) => !taken.has(place)).map(attachpointOf);
+  const taken = new Set(
+    steps.flatMap((step) => (step.kind === 'detach' ? [nameOfPlace(step)] : [])),
+  );
+  const staying = [...programs.keys()].filter((place) => !taken.has(place)).map(placeNamed);
   return new Set(staying.filter(({ hook }) => hook === 'egress').map(({ ifindex }) => ifindex));
 }
 
@@ -469,10 +463,10 @@ export function plan(desired: Desired, observed: Observed): Plan {
   }
   // Without its qdisc a device would not hold packets, and the departure step would be a policer:
   // worse than nothing.
-  for (const ifindex of problems.keys()) programs.delete(placeOf({ ifindex, hook: 'egress' }));
+  for (const ifindex of problems.keys()) programs.delete(nameOfPlace({ ifindex, hook: 'egress' }));
   for (const { ifindex, holders } of desired.exits) {
     if (holders.some((holder) => problems.has(holder)))
-      programs.delete(placeOf({ ifindex, hook: 'egress' }));
+      programs.delete(nameOfPlace({ ifindex, hook: 'egress' }));
   }
   const leaving = detachSteps(desired, programs, observed, 'egress');
   return {

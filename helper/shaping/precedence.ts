@@ -1,7 +1,7 @@
 // How often podpace steps in front of others at a place: two who both insist on being first would
 // go on for ever.
 
-import { placeOf, type Attachpoint } from './plan.ts';
+import { nameOfPlace, type Place } from '../wire/hook-place.ts';
 
 /**
  * So often in this time a place is taken back; then whoever is in front stays there for the pause.
@@ -30,9 +30,9 @@ export class Precedence {
    * Takes note that podpace's program has stepped in front at a place; true when it will not do so
    * again for a while.
    */
-  note(point: Attachpoint): boolean {
+  note(point: Place): boolean {
     const nowMs = this.#now();
-    const place = placeOf(point);
+    const place = nameOfPlace(point);
     const former = (this.#moves.get(place)?.atMs ?? []).filter(
       (atMs) => nowMs - atMs < MOVES_WITHIN_MS,
     );

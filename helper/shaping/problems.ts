@@ -10,11 +10,10 @@ import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
-import type { Occupant } from '../wire/hook-place.ts';
+import { placeNamed, type Occupant } from '../wire/hook-place.ts';
 import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
-  attachpointOf,
   desiredPrograms,
   shapedDevices,
   type Desired,
@@ -244,7 +243,7 @@ function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[
   return [...observed.inFront].flatMap(([place, { occupants }]): Problem[] => {
     const program = programs.get(place);
     if (program === undefined) return [];
-    const { ifindex, hook } = attachpointOf(place);
+    const { ifindex, hook } = placeNamed(place);
     const device = nameOf(observed, ifindex);
     const text =
       `The ${ROLES[program]} on ${parties.nameOf(ifindex)} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +

@@ -46,10 +46,11 @@ export function isLast(hook: HookName): boolean {
   return hook === 'ingressLast' || hook === 'peerLast';
 }
 
+const PLACE_NAME = new RegExp(`^(\\d+)-(${HOOK_NAMES.join('|')})$`);
+
 /** The place that a mark is of; none of another name. */
 export function placeFromName(name: string): Place[] {
-  const match = /^(\d+)-(ingress|egress|ingressLast|peer|peerLast)$/.exec(name);
-  return match === null ? [] : [{ ifindex: Number(match[1]), hook: match[2] as HookName }];
+  return PLACE_NAME.test(name) ? [placeNamed(name)] : [];
 }
 
 /** Whether a name is one that hooks give, to pinned links and to notes on filters. */
@@ -59,4 +60,10 @@ export function isHookMark(name: string): boolean {
 
 export function nameOfPlace({ ifindex, hook }: Place): string {
   return `${ifindex}-${hook}`;
+}
+
+/** The place of a name that `nameOfPlace` has given. */
+export function placeNamed(name: string): Place {
+  const [ifindex, hook] = name.split('-');
+  return { ifindex: Number(ifindex), hook: hook as HookName };
 }

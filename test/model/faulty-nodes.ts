@@ -289,7 +289,7 @@ function qdiscFaults(
 
 /** Ways in which a program can be wrong at its place. */
 function programFaults(device: number, hook: string, concerns: Concerned): Fault[] {
-  const place = `${device}/${hook}`;
+  const place = `${device}-${hook}`;
   const base = { place, device, concerns };
   const occupants = [{ kind: 'program', id: 77, name: 'other' }] as const;
   const inFrontOf = (canPass: boolean): Fault => ({
@@ -351,7 +351,7 @@ function uplinkFaults(node: Node): Fault[] {
         // Without a cap it only matters what would have one refused.
         .filter(({ concerns }) => hasSenders || concerns.node),
       ...(hasSenders ? programFaults(ifindex, 'egress', senders) : []),
-      ...(healthy.programs.has(`${ifindex}/ingressLast`)
+      ...(healthy.programs.has(`${ifindex}-ingressLast`)
         ? programFaults(ifindex, 'ingressLast', receivers)
         : []),
       ...(overhead === undefined || !hasSenders ? [] : overheadFaults(ifindex, senders)),
@@ -425,7 +425,7 @@ function podFaults(node: Node, record: AttachmentRecord): Fault[] {
   return [
     gone,
     ...(isShaped ? qdiscFaults(device, node, intoPod, whenForeign) : []),
-    ...(healthy.programs.has(`${device}/egress`) ? programFaults(device, 'egress', intoPod) : []),
+    ...(healthy.programs.has(`${device}-egress`) ? programFaults(device, 'egress', intoPod) : []),
     ...(hasEgress(record)
       ? programFaults(device, first, concerning(named([record], 'egress')))
       : []),

@@ -1,6 +1,7 @@
 // A node in memory: what the steps of a plan do to what is observed. Used to prove properties of
 // plans.
 
+import { nameOfPlace } from '../../helper/wire/hook-place.ts';
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
 import { digestOf } from '../../helper/shaping/exemptions.ts';
 import {
@@ -10,7 +11,7 @@ import {
   type ObservedQdisc,
 } from '../../helper/shaping/holder-qdiscs.ts';
 import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
-import { placeOf, type Observed, type Step } from '../../helper/shaping/plan.ts';
+import type { Observed, Step } from '../../helper/shaping/plan.ts';
 
 type Devices = Observed['devices'];
 
@@ -71,13 +72,13 @@ export function applyToModel(node: Observed, step: Step): Observed {
     case 'come-first':
       return {
         ...node,
-        programs: new Map([...node.programs, [placeOf(step), step.program]]),
-        inFront: without(node.inFront, placeOf(step)),
+        programs: new Map([...node.programs, [nameOfPlace(step), step.program]]),
+        inFront: without(node.inFront, nameOfPlace(step)),
       };
     case 'attach':
-      return { ...node, programs: new Map([...node.programs, [placeOf(step), step.program]]) };
+      return { ...node, programs: new Map([...node.programs, [nameOfPlace(step), step.program]]) };
     case 'detach':
-      return { ...node, programs: without(node.programs, placeOf(step)) };
+      return { ...node, programs: without(node.programs, nameOfPlace(step)) };
     case 'record-exit':
       return { ...node, exitRecords: [...node.exitRecords, step.exit] };
     case 'set-root': {

@@ -83,7 +83,7 @@ test('a fault at the interface of a pod that has a name is told of with the name
   const named = { ...pod(10), podNamespace: 'default', podName: 'web-0' };
   const desired = { ...NEIGHBOURS, attachments: [named, pod(11)] };
   const whole = wholeNode(desired);
-  const programs = new Map([...whole.programs].filter(([place]) => place !== '10/ingress'));
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '10-ingress'));
   const devices = new Map([...whole.devices].filter(([ifindex]) => ifindex !== 10));
   t.deepEqual(judged(desired, { ...whole, programs }).texts, [
     'The classifier is missing on dev10 of default/web-0 (ingress)',
@@ -98,7 +98,7 @@ test('a fault at the interface of a pod that has a name is told of with the name
 
 test('what is missing on the way into a pod concerns what that pod receives and what others send', (t) => {
   const whole = wholeNode(NEIGHBOURS);
-  const programs = new Map([...whole.programs].filter(([place]) => place !== '10/egress'));
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '10-egress'));
   const judgement = judged(NEIGHBOURS, { ...whole, programs });
   const [text] = judgement.texts;
   t.regex(text ?? '', /departure program for ingress is missing on dev10 \(egress\)/);
@@ -143,7 +143,7 @@ test('what is missing at the second interface of a pod concerns that pod; one th
   };
   const whole = wholeNode(desired);
   t.deepEqual(judged(desired, whole).texts, []);
-  const programs = new Map([...whole.programs].filter(([place]) => place !== '20/ingress'));
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '20-ingress'));
   const judgement = judged(desired, { ...whole, programs });
   t.deepEqual(judgement.of(pod(10)), { egress: ['The classifier is missing on dev20 (ingress)'] });
   t.deepEqual(judgement.of(pod(11)), {});

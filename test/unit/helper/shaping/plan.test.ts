@@ -249,7 +249,7 @@ test('a plan leads to what is desired, and then there is nothing left to do', (t
 });
 
 test('whoever stands in front is passed where that can be done and nobody insists, and told of until then', (t) => {
-  const anyPlace = fc.constantFrom('10/ingress', '2/egress', '10/egress');
+  const anyPlace = fc.constantFrom('10-ingress', '2-egress', '10-egress');
   const desired: Desired = {
     ...{ ...NOTHING, attachments: [attachment(10, true, true)], exits: [plainExit(2)] },
   };
@@ -262,7 +262,7 @@ test('whoever stands in front is passed where that can be done and nobody insist
       const steps = plan(wanted, node).steps.map(({ kind }) => kind);
       t.deepEqual(steps, canPass && !insists ? ['come-first'] : []);
       const problems = problemsOf({ plan: plan(wanted, node), observed: node, desired: wanted });
-      const device = `dev${place.split('/')[0]}`;
+      const device = `dev${place.split('-')[0]}`;
       t.deepEqual(
         problems.map(({ text }) =>
           new RegExp(`on ${device} .*program "other" \\(id 77\\)`).test(text),
@@ -320,17 +320,17 @@ test('no step leaves a classified packet without its departure program or its co
         );
       const kept = ways.filter(
         ({ hostInterfaceIndex }) =>
-          node.programs.get(`${hostInterfaceIndex}/ingress`) === undefined,
+          node.programs.get(`${hostInterfaceIndex}-ingress`) === undefined,
       );
       let state = node;
       for (const step of plan(desired, node).steps) {
         state = applyToModel(state, step);
         for (const { hostInterfaceIndex, egressAggregateId } of kept) {
-          if (state.programs.get(`${hostInterfaceIndex}/ingress`) !== 'classify') continue;
+          if (state.programs.get(`${hostInterfaceIndex}-ingress`) !== 'classify') continue;
           t.true(state.configs.has(egressAggregateId!));
           t.is(state.hostInterfaces.get(hostInterfaceIndex)?.egressId, egressAggregateId);
           for (const { ifindex } of desired.exits)
-            t.regex(state.programs.get(`${ifindex}/egress`) ?? 'none', /^depart/);
+            t.regex(state.programs.get(`${ifindex}-egress`) ?? 'none', /^depart/);
         }
       }
     }),
@@ -343,7 +343,7 @@ test('what somebody configured on purpose is left alone, and nothing is policed 
       const { steps, problems } = plan(desired, node);
       const after = apply(node, steps);
       for (const { ifindex, holders } of desired.exits) {
-        t.false(after.programs.has(`${ifindex}/egress`));
+        t.false(after.programs.has(`${ifindex}-egress`));
         for (const holder of holders) {
           t.regex(problems.get(holder) ?? '', /root qdisc that somebody configured/);
           t.deepEqual(after.devices.get(holder), node.devices.get(holder));
@@ -418,14 +418,14 @@ test('each missing piece is a problem that names the device', (t) => {
       .join('\n');
   t.is(problems(whole), '');
   for (const [place, name] of [
-    ['10/ingress', 'classifier'],
-    ['2/egress', 'departure program'],
-    ['10/egress', 'departure program for ingress'],
+    ['10-ingress', 'classifier'],
+    ['2-egress', 'departure program'],
+    ['10-egress', 'departure program for ingress'],
   ] as const) {
     const programs = new Map([...whole.programs].filter(([candidate]) => candidate !== place));
     t.regex(
       problems({ ...whole, programs }),
-      new RegExp(`The ${name} is missing on dev${place.split('/')[0]}`),
+      new RegExp(`The ${name} is missing on dev${place.split('-')[0]}`),
     );
   }
   const uplink = whole.devices.get(2)!;
@@ -504,12 +504,12 @@ test('host routing is put in place behind the programs of others, and on a netki
   t.deepEqual(
     desiredPrograms(desired),
     new Map([
-      ['2/egress', 'depart'],
-      ['2/ingressLast', 'arrive'],
-      ['10/ingress', 'classify'],
-      ['10/ingressLast', 'forward'],
-      ['11/peer', 'classify'],
-      ['11/peerLast', 'forward'],
+      ['2-egress', 'depart'],
+      ['2-ingressLast', 'arrive'],
+      ['10-ingress', 'classify'],
+      ['10-ingressLast', 'forward'],
+      ['11-peer', 'classify'],
+      ['11-peerLast', 'forward'],
     ]),
   );
 });
@@ -546,8 +546,8 @@ test('all host interfaces of an attachment share its aggregates, and have the pr
   t.deepEqual(node.hostInterfaces.get(110), node.hostInterfaces.get(10));
   const places = sorted(node.programs).filter((place) => place.startsWith('1'));
   t.deepEqual(places, [
-    ...['10/egress deliver', '10/ingress classify', '10/ingressLast forward'],
-    ...['110/egress deliver', '110/peer classify', '110/peerLast forward'],
+    ...['10-egress deliver', '10-ingress classify', '10-ingressLast forward'],
+    ...['110-egress deliver', '110-peer classify', '110-peerLast forward'],
   ]);
   t.true([10, 110].every((ifindex) => shapedDevices(desired).has(ifindex)));
   // The second goes, and with it what stood for it.

@@ -17,9 +17,9 @@ test('the third time in a minute is the last for ten minutes, at that place', (t
   nowMs += 2000;
   t.true(precedence.note(PLACE));
   t.false(precedence.note(OTHER_PLACE));
-  t.deepEqual([...precedence.contested()], ['7/ingress']);
+  t.deepEqual([...precedence.contested()], ['7-ingress']);
   nowMs += 599_999;
-  t.deepEqual([...precedence.contested()], ['7/ingress']);
+  t.deepEqual([...precedence.contested()], ['7-ingress']);
   nowMs += 1;
   t.deepEqual([...precedence.contested()], []);
   t.false(precedence.note(PLACE));
@@ -33,7 +33,7 @@ test('whoever asks before each step makes no more than three in any minute', (t)
       const steps: number[] = [];
       for (const pause of pauses) {
         nowMs += pause;
-        if (precedence.contested().has('7/ingress')) continue;
+        if (precedence.contested().has('7-ingress')) continue;
         steps.push(nowMs);
         precedence.note(PLACE);
       }
