@@ -1,6 +1,8 @@
 // The conversation between the CNI executable and the helper: one request, one response, each one
 // JSON object on one line. This file says what the objects look like; frame.ts how they travel.
 
+import type { CounterName } from '../wire/aggregate.ts';
+
 /**
  * Both sides must speak the same number; it changes with every incompatible change of the messages.
  */
@@ -297,21 +299,7 @@ export interface SetResult extends PodNames {
  * What became of an aggregate's packets since it got its cap. Exact below 2^53, beyond rounded by
  * less than 10^-15.
  */
-export interface Counters {
-  /** Accepted. */
-  readonly packets: number;
-  /** Accepted, wire length. */
-  readonly bytes: number;
-  /** Accepted, but not to leave at once. */
-  readonly delayed: number;
-  /** Accepted, of sparse flows: ahead of the bulk. */
-  readonly sparse: number;
-  readonly ceMarked: number;
-  readonly droppedHorizon: number;
-  readonly droppedAqm: number;
-  readonly droppedFlow: number;
-  /** Times that a damaged clock was put right. */
-  readonly repaired: number;
+export interface Counters extends Readonly<Record<CounterName, number>> {
   /**
    * Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes
    * the rest.

@@ -1,22 +1,12 @@
 // Counters of the datapath as the protocol sends them. Pure.
 
 import type { Counters, DirectionCounters } from '../protocol/messages.ts';
-import { sumAggregateCounters, type AggregateCounters } from '../wire/aggregate.ts';
+import { eachCounter, sumAggregateCounters, type AggregateCounters } from '../wire/aggregate.ts';
 
-function countersOf({ sojourn, ...words }: AggregateCounters): Counters {
-  const { packets, bytes, delayed, sparse, ceMarked } = words;
-  const { droppedHorizon, droppedAqm, droppedFlow, repaired } = words;
+function countersOf(counters: AggregateCounters): Counters {
   return {
-    packets: Number(packets),
-    bytes: Number(bytes),
-    delayed: Number(delayed),
-    sparse: Number(sparse),
-    ceMarked: Number(ceMarked),
-    droppedHorizon: Number(droppedHorizon),
-    droppedAqm: Number(droppedAqm),
-    droppedFlow: Number(droppedFlow),
-    repaired: Number(repaired),
-    sojourn: sojourn.map(Number),
+    ...eachCounter((name) => Number(counters[name])),
+    sojourn: counters.sojourn.map(Number),
   };
 }
 

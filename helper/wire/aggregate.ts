@@ -66,16 +66,29 @@ export interface AggregateClock {
 
 /** The counters of struct aggregate_counters, in its order. */
 const COUNTER_NAMES = [
+  /** Accepted. */
   'packets',
+  /** Accepted, wire length. */
   'bytes',
+  /** Accepted, but not to leave at once. */
   'delayed',
+  /** Accepted, of sparse flows: ahead of the bulk. */
   'sparse',
   'ceMarked',
   'droppedHorizon',
   'droppedAqm',
   'droppedFlow',
+  /** Times that a damaged clock was put right. */
   'repaired',
 ] as const;
+
+export type CounterName = (typeof COUNTER_NAMES)[number];
+
+/** Of each counter what a function says of its name. */
+export function eachCounter<T>(of: (name: CounterName) => T): Record<CounterName, T> {
+  const counters = COUNTER_NAMES.map((name) => [name, of(name)]);
+  return Object.fromEntries(counters) as Record<CounterName, T>;
+}
 
 /** Words in front of the histogram: the counters and a reserved one. */
 const SOJOURN_WORD = 10;
@@ -84,9 +97,7 @@ const SOJOURN_WORD = 10;
  * struct aggregate_counters: what became of an aggregate's packets, of one CPU or of several
  * together.
  */
-export interface AggregateCounters extends Readonly<
-  Record<(typeof COUNTER_NAMES)[number], bigint>
-> {
+export interface AggregateCounters extends Readonly<Record<CounterName, bigint>> {
   /**
    * Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes
    * the rest.
@@ -222,9 +233,8 @@ export function writeAggregateClock(value: Buffer, { lastNs }: AggregateClock): 
 export function decodeAggregateCounters(value: Buffer): AggregateCounters {
   requireLength('aggregate counters', value, AGGREGATE_COUNTERS_SIZE);
   const word = (index: number): bigint => value.readBigUInt64LE(index * 8);
-  const counters = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, word(index)]));
   return {
-    ...(counters as Record<(typeof COUNTER_NAMES)[number], bigint>),
+    ...eachCounter((name) => word(COUNTER_NAMES.indexOf(name))),
     sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) => word(SOJOURN_WORD + bucket)),
   };
 }
@@ -233,11 +243,8 @@ export function decodeAggregateCounters(value: Buffer): AggregateCounters {
 export function sumAggregateCounters(values: readonly AggregateCounters[]): AggregateCounters {
   const sum = (pick: (counters: AggregateCounters) => bigint): bigint =>
     values.reduce((total, counters) => total + pick(counters), 0n);
-  const counters = Object.fromEntries(
-    COUNTER_NAMES.map((name) => [name, sum((each) => each[name])]),
-  );
   return {
-    ...(counters as Record<(typeof COUNTER_NAMES)[number], bigint>),
+    ...eachCounter((name) => sum((each) => each[name])),
     sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) =>
       sum((each) => each.sojourn[bucket] ?? 0n),
     ),

@@ -2,6 +2,7 @@
 // one pod.
 
 import path from 'node:path';
+import type { Counters } from '../../helper/protocol/messages.ts';
 import { projectRoot } from '../lib/paths.ts';
 import { capture } from '../lib/process.ts';
 import { attachCounter } from '../measure/counter.ts';
@@ -72,12 +73,10 @@ interface Machinery {
 }
 
 /** Of podpace's counters those that the benches use. */
-export interface PodCounters {
-  readonly ceMarked: number;
-  readonly droppedHorizon: number;
-  readonly droppedAqm: number;
-  readonly droppedFlow: number;
-}
+export type PodCounters = Pick<
+  Counters,
+  'ceMarked' | 'droppedHorizon' | 'droppedAqm' | 'droppedFlow'
+>;
 
 /** A node with one pod at a time. */
 export class BenchNode {
