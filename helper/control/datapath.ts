@@ -61,20 +61,11 @@ import {
 import { changeOver } from './change-over.ts';
 import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
 import type { Directories } from './layout.ts';
-import type { ProgramName } from '../shaping/plan.ts';
+import { PROGRAM_NAMES, type ProgramName } from '../wire/datapath-names.ts';
 import { OuterWatch } from './outer-watch.ts';
 import { Policing } from './policing.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Unseen } from '../shaping/unseen.ts';
-
-const PROGRAM_NAMES: readonly ProgramName[] = [
-  'classify',
-  'depart',
-  'departUpper',
-  'deliver',
-  'forward',
-  'arrive',
-];
 
 /** Bytes of the keys and values of the maps of host routing. */
 const ROUTING_SIZES: Readonly<Record<RoutingMap, readonly [key: number, value: number]>> = {

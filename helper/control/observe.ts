@@ -5,6 +5,7 @@ import { filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kern
 import { listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
 import { redirectTargets } from '../wire/tc-action.ts';
 import { TC_H_CLSACT } from '../wire/tc-message.ts';
@@ -27,13 +28,7 @@ import {
   type RoutingEntry,
 } from '../shaping/host-routing.ts';
 import type { InFront } from '../shaping/in-front.ts';
-import {
-  desiredPages,
-  type Desired,
-  type Observed,
-  type ObservedMaps,
-  type ProgramName,
-} from '../shaping/plan.ts';
+import { desiredPages, type Desired, type Observed, type ObservedMaps } from '../shaping/plan.ts';
 import type { AttachmentRecord, ExitRecord } from '../shaping/records.ts';
 
 const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];

@@ -3,7 +3,7 @@
 
 import type { Datapath } from './datapath.ts';
 import { placeNamed } from '../wire/hook-place.ts';
-import type { ProgramName } from '../shaping/plan.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 
 /**

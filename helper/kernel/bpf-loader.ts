@@ -4,6 +4,13 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import {
+  inSource,
+  MAP_NAMES,
+  PAGED_MAP_NAMES,
+  PROGRAM_NAMES,
+  type ProgramName,
+} from '../wire/datapath-names.ts';
 import { linkMaps, parseBpfObject, type BpfObject } from '../wire/bpf-object.ts';
 import { readAsset } from './assets.ts';
 import {
@@ -43,33 +50,10 @@ export interface LoadedObject {
 
 /** The maps and programs of bpf/podpace.bpf.c. */
 export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
-  readonly maps: {
-    readonly aggregateConfig: number;
-    readonly hostInterfaces: number;
-    readonly upperExits: number;
-    readonly exemptions: number;
-    readonly routedPods: number;
-    readonly podAddresses: number;
-    readonly nodePlace: number;
-    readonly unsignedTraffic: number;
-    /** Where programs go on in others: see CONTINUE_RECEIVE. */
-    readonly continuations: number;
-  };
-  readonly pages: {
-    readonly aggregateState: MapPages;
-    readonly aggregateCounters: MapPages;
-    readonly aggregateBooks: MapPages;
-  };
-  readonly programs: {
-    readonly classify: LoadedProgram;
-    readonly depart: LoadedProgram;
-    readonly departUpper: LoadedProgram;
-    readonly deliver: LoadedProgram;
-    readonly forward: LoadedProgram;
-    readonly arrive: LoadedProgram;
-    /** Stands at no hook: what `deliver` goes on in. */
-    readonly receive: LoadedProgram;
-  };
+  readonly maps: Readonly<Record<(typeof MAP_NAMES)[number], number>>;
+  readonly pages: Readonly<Record<(typeof PAGED_MAP_NAMES)[number], MapPages>>;
+  /** `receive` stands at no hook: what `deliver` goes on in. */
+  readonly programs: Readonly<Record<ProgramName | 'receive', LoadedProgram>>;
   /**
    * Stands at a control group and not at a device: what the node itself takes from pods. Or why the
    * kernel refuses it.
@@ -243,6 +227,10 @@ function required<T>(found: ReadonlyMap<string, T>, name: string): T {
   return value;
 }
 
+function named<N extends string, T>(names: readonly N[], of: (name: N) => T): Record<N, T> {
+  return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<N, T>;
+}
+
 /**
  * Loads podpace's own object, as loadObject does. May be called again at any time, in any process.
  */
@@ -256,30 +244,10 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
   return {
     ...(upgrade !== undefined && { upgrade }),
     police: refusals.get('podpace_police') ?? required(programs, 'podpace_police'),
-    maps: {
-      aggregateConfig: required(maps, 'aggregate_config'),
-      hostInterfaces: required(maps, 'host_interfaces'),
-      upperExits: required(maps, 'upper_exits'),
-      exemptions: required(maps, 'exemptions'),
-      routedPods: required(maps, 'routed_pods'),
-      podAddresses: required(maps, 'pod_addresses'),
-      nodePlace: required(maps, 'node_place'),
-      unsignedTraffic: required(maps, 'unsigned_traffic'),
-      continuations: required(maps, 'continuations'),
-    },
-    pages: {
-      aggregateState: required(pages, 'aggregate_state'),
-      aggregateCounters: required(pages, 'aggregate_counters'),
-      aggregateBooks: required(pages, 'aggregate_books'),
-    },
-    programs: {
-      classify: required(programs, 'podpace_classify'),
-      depart: required(programs, 'podpace_depart'),
-      departUpper: required(programs, 'podpace_depart_upper'),
-      deliver: required(programs, 'podpace_deliver'),
-      forward: required(programs, 'podpace_forward'),
-      arrive: required(programs, 'podpace_arrive'),
-      receive: required(programs, 'podpace_receive'),
-    },
+    maps: named(MAP_NAMES, (name) => required(maps, inSource(name))),
+    pages: named(PAGED_MAP_NAMES, (name) => required(pages, inSource(name))),
+    programs: named([...PROGRAM_NAMES, 'receive'], (name) =>
+      required(programs, `podpace_${inSource(name)}`),
+    ),
   };
 }

@@ -8,7 +8,7 @@
 import { nameOfPlace, type Redirect } from '../wire/hook-place.ts';
 import type { Problem, Scope } from './judgement.ts';
 import { desiredPrograms, shapedDevices, type Desired, type Observed } from './plan.ts';
-import type { ProgramName } from './plan.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import { hostInterfacesOf } from './records.ts';
 
 interface Looked {

@@ -21,6 +21,7 @@ import {
   type ObservedExit,
   type QdiscStep,
 } from './holder-qdiscs.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import {
   nameOfPlace,
   placeNamed,
@@ -52,9 +53,6 @@ import {
   type AttachmentRecord,
   type ExitRecord,
 } from './records.ts';
-
-/** The programs of bpf/podpace.bpf.c. */
-export type ProgramName = 'classify' | 'depart' | 'departUpper' | 'deliver' | 'forward' | 'arrive';
 
 export interface Desired extends DesiredPolicing {
   readonly attachments: readonly AttachmentRecord[];

@@ -10,6 +10,7 @@ import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import { placeNamed, type Occupant } from '../wire/hook-place.ts';
 import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
@@ -19,7 +20,6 @@ import {
   type Desired,
   type Observed,
   type Plan,
-  type ProgramName,
   type Step,
 } from './plan.ts';
 import { hostInterfaceIndexesOf, type AttachmentRecord } from './records.ts';
