@@ -4,12 +4,9 @@
 // test/netns/scale/deviations.test.ts says so.
 
 import type { Cap, Caps } from '../helper/protocol/messages.ts';
+import { CAP_RANGES } from '../helper/protocol/ranges.ts';
 import { field, hasField, isRawNumber, optionalObject, show } from './json.ts';
 import { CniError, ErrorCode, type JsonObject } from './types.ts';
-
-/** Rates outside are refused: the same range containerd accepts in the pod's annotations. */
-const MIN_RATE_BITS_PER_SEC = 1000;
-const MAX_RATE_BITS_PER_SEC = 1e15;
 
 /** The reference plugin keeps bytes of burst in 32 bits and refuses a burst that fills them. */
 const BURST_LIMIT_BITS = (2 ** 32 - 1) * 8;
@@ -74,10 +71,11 @@ function parseDirection(source: Source, direction: 'ingress' | 'egress'): Cap | 
       `set ${burstKey}, in bits, below ${BURST_LIMIT_BITS}`,
     );
   }
-  if (rateBitsPerSec < MIN_RATE_BITS_PER_SEC || rateBitsPerSec > MAX_RATE_BITS_PER_SEC) {
+  const [least, most] = CAP_RANGES.rateBitsPerSec;
+  if (rateBitsPerSec < least || rateBitsPerSec > most) {
     throw invalid(
       `Cannot cap at ${show(field(source.object, rateKey))} bit/s: ${values}`,
-      `set ${rateKey} between ${MIN_RATE_BITS_PER_SEC} and ${MAX_RATE_BITS_PER_SEC} bits per second`,
+      `set ${rateKey} between ${least} and ${most} bits per second`,
     );
   }
   return burstBits === 0 ? { rateBitsPerSec } : { rateBitsPerSec, burstBits };

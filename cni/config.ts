@@ -1,5 +1,6 @@
 // The keys of podpace's own entry in a network configuration.
 
+import { DEFAULT_SOCKET } from '../helper/protocol/state-files.ts';
 import { checkExemptions } from '../helper/wire/exemption.ts';
 import { field, optionalCount, optionalObject, optionalString, show } from './json.ts';
 import {
@@ -10,9 +11,6 @@ import {
   type Device,
   type JsonObject,
 } from './types.ts';
-
-/** Where the helper listens unless the configuration says otherwise. */
-export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
 
 /** Longest path that fits sockaddr_un (unix(7)), without its NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;

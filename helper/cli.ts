@@ -6,12 +6,12 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import {
   ConfigError,
   DEFAULT_CONFIG,
-  DEFAULT_SOCKET,
   mergeConfig,
   parseConfigFile,
   readSettings,
   type HelperConfig,
 } from './config.ts';
+import { DEFAULT_SOCKET } from './protocol/state-files.ts';
 import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { AddonError } from './wire/errors.ts';

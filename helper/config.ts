@@ -6,6 +6,7 @@ import {
   MIN_HORIZON_NS,
   MIN_INTERVAL_NS,
 } from './protocol/ranges.ts';
+import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
@@ -50,11 +51,9 @@ export interface HelperConfig {
 
 const NS_PER_MS = 1_000_000;
 
-export const DEFAULT_SOCKET = '/run/podpace/helper.sock';
-
 export const DEFAULT_CONFIG: HelperConfig = {
   socket: DEFAULT_SOCKET,
-  stateDir: '/run/podpace',
+  stateDir: RUN_DIRECTORY,
   pinDir: '/sys/fs/bpf/podpace',
   mountBpffs: false,
   privateBpffs: false,

@@ -3,7 +3,7 @@
 import { hasErrno } from '../../helper/wire/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
-import { RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
+import { RT_SCOPE_LINK, RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type Device } from '../types.ts';
 import { aliasPrefix, hostInterfaceAlias, type Attachment } from './alias.ts';
 import type { Kernel } from './kernel.ts';
@@ -13,9 +13,6 @@ import type { Session } from './session.ts';
 
 /** MTU where there is no default route to take it from, in bytes. */
 const DEFAULT_MTU_BYTES = 1500;
-
-/** Of linux/rtnetlink.h. */
-const RT_SCOPE_LINK = 253;
 
 /** Both ends of a pod's pair. */
 export interface Pair {

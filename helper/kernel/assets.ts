@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import sea from 'node:sea';
 import { remedies } from '../protocol/remedies.ts';
+import { RUN_DIRECTORY } from '../protocol/state-files.ts';
 import { AddonError } from '../wire/errors.ts';
 
 /** The names of the assets; scripts/build.ts packs exactly these. */
@@ -18,7 +19,7 @@ export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
  * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's
  * initramfs does it), and then only the second can be mapped as code.
  */
-const ADDON_DIRECTORIES = ['/run/podpace/addons', '/var/lib/cni/podpace/addons'] as const;
+const ADDON_DIRECTORIES = [`${RUN_DIRECTORY}/addons`, '/var/lib/cni/podpace/addons'] as const;
 
 /** Path of an asset in the source tree, relative to its root, for this machine's architecture. */
 export function assetSourcePath(name: AssetName, arch: string = process.arch): string {

@@ -18,7 +18,7 @@ export const MIN_INTERVAL_NS = 1_000_000;
 /** The least and the most, both allowed. What depends on another number is not told here. */
 export const CAP_RANGES: { readonly [K in keyof Required<CapChanges>]: readonly [number, number] } =
   {
-    /** 1 kbit/s to 1 Pbit/s, as the runtimes allow. */
+    /** 1 kbit/s to 1 Pbit/s: what containerd takes of a pod's annotations. */
     rateBitsPerSec: [1000, 1_000_000_000_000_000],
     burstBits: [1, Number.MAX_SAFE_INTEGER],
     horizonNs: [MIN_HORIZON_NS, MAX_HORIZON_NS],

@@ -1,6 +1,10 @@
 // Names of the files in which the helper keeps what outlives it, which the plugin looks for as
 // well. Pure.
 
+/** Where the helper keeps what ends with the boot, and listens, unless it is told otherwise. */
+export const RUN_DIRECTORY = '/run/podpace';
+export const DEFAULT_SOCKET = `${RUN_DIRECTORY}/helper.sock`;
+
 /**
  * The mark that stands with records of every release since there are layouts, in the state
  * directory.

@@ -62,9 +62,9 @@ const INSTRUCTION_SIZE = 8;
 /**
  * BPF_LD | BPF_IMM | BPF_DW: first byte of a 64-bit immediate load, which takes two instructions.
  */
-const LOAD_IMMEDIATE_64 = 0x18;
+export const BPF_LD_IMM64 = 0x18;
 /** src_reg value that makes the immediate a map's descriptor. */
-const BPF_PSEUDO_MAP_FD = 1;
+export const BPF_PSEUDO_MAP_FD = 1;
 
 const MAPS_SECTION = '.maps';
 
@@ -246,7 +246,7 @@ export function linkMaps(program: BpfProgram, mapFds: ReadonlyMap<string, number
     if (fd === undefined)
       throw new Error(`Cannot link program "${program.name}": no map "${mapName}"`);
     const at = instruction * INSTRUCTION_SIZE;
-    if (instructions[at] !== LOAD_IMMEDIATE_64) {
+    if (instructions[at] !== BPF_LD_IMM64) {
       throw new Error(
         `Cannot link program "${program.name}": instruction ${instruction} loads no address`,
       );

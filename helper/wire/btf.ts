@@ -33,7 +33,8 @@ export type BtfType =
 /** All types of an object; a type's id is its index. */
 export type BtfTypes = readonly BtfType[];
 
-const BTF_MAGIC = 0xeb9f;
+/** What BTF begins with. */
+export const BTF_MAGIC = 0xeb9f;
 
 /** `enum` of BTF_KIND_* in linux/btf.h. */
 const KIND = {

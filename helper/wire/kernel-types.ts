@@ -2,9 +2,8 @@
 // (/sys/kernel/btf/vmlinux). Pure: bytes in, offsets out. There are 130,000 types and more, so they
 // are walked through and not made.
 
-import { tailSize } from './btf.ts';
+import { BTF_MAGIC, tailSize } from './btf.ts';
 
-const BTF_MAGIC = 0xeb9f;
 const KIND_STRUCT = 4;
 const WORD = 4;
 const HEADER_SIZE = 24;

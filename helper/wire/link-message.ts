@@ -11,7 +11,7 @@ export const RTM_DELLINK = 17;
 export const RTM_GETLINK = 18;
 
 const IFINFOMSG_BYTES = 16;
-const IFF_UP = 1;
+export const IFF_UP = 1;
 const IFF_LOOPBACK = 8;
 
 const IFLA_ADDRESS = 1;

@@ -35,7 +35,8 @@ const RTN_UNSPEC = 0;
 const RTPROT_UNSPEC = 0;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
-const RT_SCOPE_LINK = 253;
+/** On the link itself. */
+export const RT_SCOPE_LINK = 253;
 const RT_SCOPE_HOST = 254;
 /** RT_SCOPE_NOWHERE: in a deletion, any scope. */
 const RT_SCOPE_NOWHERE = 255;

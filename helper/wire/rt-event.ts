@@ -3,7 +3,7 @@
 import { FlagsNew } from 'netlink/dist/constants.js';
 import type { NetlinkMessage } from 'netlink/dist/structs.js';
 import { requireLength } from './attributes.ts';
-import { RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
+import { IFF_UP, RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import { decodeNexthop, RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from './nexthop-message.ts';
 import { splitMessages } from './netlink-reply.ts';
 import { decodeRouteBrief, type RouteBrief } from './route-brief.ts';
@@ -52,7 +52,6 @@ export type RtEvent =
 const INDEX_OFFSET = 4;
 /** In struct ifinfomsg. */
 const FLAGS_OFFSET = 8;
-const IFF_UP = 1;
 /** IFF_RUNNING, IFF_LOWER_UP. */
 const IFF_CARRIER = 0x40 | 0x1_0000;
 

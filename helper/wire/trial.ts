@@ -3,6 +3,9 @@
 //
 // Instructions are struct bpf_insn of linux/bpf.h, types those of linux/btf.h.
 
+import { BPF_LD_IMM64, BPF_PSEUDO_MAP_FD } from './bpf-object.ts';
+import { BTF_MAGIC } from './btf.ts';
+
 /** `enum bpf_func_id` of linux/bpf.h, as far as tried. */
 const HELPER = {
   tailCall: 12,
@@ -14,7 +17,6 @@ const HELPER = {
   skbSetTstamp: 192,
 } as const;
 
-const BPF_LD_IMM64 = 0x18;
 const BPF_ST_MEM_DW = 0x7a;
 const BPF_CALL = 0x85;
 const BPF_EXIT = 0x95;
@@ -22,10 +24,7 @@ const BPF_ADD64_IMM = 0x07;
 const BPF_MOV64_IMM = 0xb7;
 const BPF_MOV64_REG = 0xbf;
 
-/**
- * What a BPF_LD_IMM64 loads besides a number: a map by its descriptor, or the first value of one.
- */
-const BPF_PSEUDO_MAP_FD = 1;
+/** A BPF_LD_IMM64 loads also the first value of a map. */
 const BPF_PSEUDO_MAP_VALUE = 2;
 
 /** Frame pointer. */
@@ -110,7 +109,6 @@ export const REDIRECT_PROGRAM = program(
   ...[set(1, 1), set(2, 0), call('redirectPeer')],
 );
 
-const BTF_MAGIC = 0xeb9f;
 const BTF_VERSION = 1;
 const BTF_HEADER_SIZE = 24;
 const BTF_KIND_INT = 1;

@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
 import { projectRoot } from '../lib/paths.ts';
 import { capture } from '../lib/process.ts';
 import { BackgroundProcess } from './background.ts';
@@ -12,8 +13,6 @@ import type { UndoStack } from './undo.ts';
 
 /** What containerd passes as burst when nobody sets one: 2^32 - 1 bits. */
 const CONTAINERD_BURST_BITS = 4_294_967_295;
-
-const HELPER_SOCKET = '/run/podpace/helper.sock';
 
 /**
  * Network lists by what adds the pods; `ptp` is the plain plugin that TBF's list has as well. They
@@ -129,7 +128,7 @@ export async function startHelper(
   const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run', ...flags);
   const helper = await BackgroundProcess.start(command, args);
   undo.defer('end podpaced', () => helper.stop());
-  await helper.ready(() => fs.existsSync(bed.nodeFile(HELPER_SOCKET)), signal);
+  await helper.ready(() => fs.existsSync(bed.nodeFile(DEFAULT_SOCKET)), signal);
   return helper;
 }
 

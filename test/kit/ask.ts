@@ -3,9 +3,9 @@
 import net from 'node:net';
 import { askHelper } from '../../helper/protocol/client.ts';
 import type { Method, Methods } from '../../helper/protocol/messages.ts';
+import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
 import type { TestBed } from '../../scripts/measure/testbed.ts';
 
-const SOCKET = '/run/podpace/helper.sock';
 const DEADLINE_MS = 30_000;
 
 /** One request to the helper behind a socket. Throws HelperError. */
@@ -27,5 +27,5 @@ export function askNode<M extends Method>(
   method: M,
   params: Methods[M]['params'],
 ): Promise<Methods[M]['result']> {
-  return askSocket(bed.nodeFile(SOCKET), method, params);
+  return askSocket(bed.nodeFile(DEFAULT_SOCKET), method, params);
 }

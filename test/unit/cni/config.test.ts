@@ -1,5 +1,6 @@
 import test from 'ava';
-import { DEFAULT_SOCKET, ipamType, parseSettings, socketOrDefault } from '../../../cni/config.ts';
+import { ipamType, parseSettings, socketOrDefault } from '../../../cni/config.ts';
+import { DEFAULT_SOCKET } from '../../../helper/protocol/state-files.ts';
 import { CniError, type JsonObject } from '../../../cni/types.ts';
 
 test('what holds when nothing is said', (t) => {

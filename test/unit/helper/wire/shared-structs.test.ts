@@ -7,6 +7,8 @@ import test from 'ava';
 import * as aggregate from '../../../../helper/wire/aggregate.ts';
 import * as book from '../../../../helper/wire/book.ts';
 import * as exemption from '../../../../helper/wire/exemption.ts';
+import { CAP_RANGES, MIN_HORIZON_NS, MIN_INTERVAL_NS } from '../../../../helper/protocol/ranges.ts';
+import { MAX_BURST_NS } from '../../../../helper/shaping/rates.ts';
 import { encodeNodePlace, NODE_PLACE_SIZE } from '../../../../helper/wire/node-place.ts';
 import * as routing from '../../../../helper/wire/routing.ts';
 import { buildBpf, buildBpfObject } from '../../../../scripts/lib/bpf-build.ts';
@@ -185,6 +187,9 @@ test('numbers that both sides know are the same', (t) => {
     SOJOURN_BUCKETS: aggregate.SOJOURN_BUCKETS,
     RATE_MAX: aggregate.RATE_MAX_BYTES_PER_SEC,
     HORIZON_MAX_NS: aggregate.DURATION_MAX_NS,
+    HORIZON_MIN_NS: MIN_HORIZON_NS,
+    INTERVAL_MIN_NS: MIN_INTERVAL_NS,
+    CREDIT_MAX_NS: MAX_BURST_NS,
     EXEMPT_OWN: aggregate.EXEMPT_OWN,
     EXEMPT_NODE: aggregate.EXEMPT_NODE,
     TOLD_FAMILY: aggregate.TOLD_FAMILY,
@@ -194,4 +199,5 @@ test('numbers that both sides know are the same', (t) => {
   };
   for (const [name, number] of Object.entries(numbers)) t.is(defined(name), number, name);
   t.is(book.unsignedPlaceOf(defined('UNSIGNED_COUNT')), 0);
+  t.is(CAP_RANGES.rateBitsPerSec[1], 8 * aggregate.RATE_MAX_BYTES_PER_SEC);
 });
