@@ -5,8 +5,13 @@
 // else, its own subnet included, through it. So pods of one subnet need no common layer 2, and the
 // node routes between them.
 
-import IPCIDR from 'ip-cidr';
-import { decodeAddress, encodeAddress } from '../../helper/wire/ip-address.ts';
+import {
+  decodeAddress,
+  encodeAddress,
+  isIpv4Mapped,
+  networkOf,
+  parseCidr,
+} from '../../helper/wire/ip-address.ts';
 import { RT_SCOPE_LINK, RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type CniRoute, type IpConfig } from '../types.ts';
 
@@ -33,7 +38,7 @@ export interface WiringPlan {
   readonly hasIpv6: boolean;
 }
 
-interface Cidr extends PlannedAddress {
+interface PlannedCidr extends PlannedAddress {
   readonly family: 4 | 6;
   /** First address of the subnet. */
   readonly network: string;
@@ -49,38 +54,30 @@ function invalid(what: string, value: string, wanted: string): CniError {
   );
 }
 
-/** Canonical text of an address; undefined for what is none. */
-function canonicalText(text: string): string | undefined {
+/** Canonical text of an address. Throws CniError 7 that names `what`. */
+function canonicalAddress(what: string, text: string): string {
   try {
     return decodeAddress(encodeAddress(text));
   } catch {
-    return undefined;
+    throw invalid(what, text, 'IP address');
   }
 }
 
-/** Canonical text of an address. Throws CniError 7 that names `what`. */
-function canonicalAddress(what: string, text: string): string {
-  const canonical = canonicalText(text);
-  if (canonical === undefined) throw invalid(what, text, 'IP address');
-  return canonical;
-}
-
-/** Parses `address/length`. Throws CniError 7 that names `what`. */
-export function parseCidr(what: string, text: string): Cidr {
-  const wanted = 'IP address with prefix length';
-  const [base = '', ...rest] = text.split('/');
-  const cidr = `${canonicalText(base)}/${rest.join('/')}`;
-  if (!IPCIDR.isValidCIDR(cidr)) throw invalid(what, text, wanted);
-  const { address, addressStart } = new IPCIDR(cidr);
-  const family = familyOf(cidr);
-  // ip-cidr takes an IPv4-mapped IPv6 address for the IPv4 one; on a wire it is neither.
-  if (address.v4 !== (family === 4)) throw invalid(what, text, wanted);
+/**
+ * Reads `address/length`. Throws CniError 7 that names `what`, also for an IPv4-mapped IPv6
+ * address: on a wire it is neither.
+ */
+export function readCidr(what: string, text: string): PlannedCidr {
+  const cidr = parseCidr(text);
+  if (cidr === undefined || isIpv4Mapped(cidr.bytes))
+    throw invalid(what, text, 'IP address with prefix length');
+  const isIpv4 = cidr.bytes.length === 4;
   return {
-    family,
-    address: address.correctForm(),
-    prefixLength: address.subnetMask,
-    network: addressStart.correctForm(),
-    fullLength: family === 4 ? 32 : 128,
+    family: isIpv4 ? 4 : 6,
+    address: decodeAddress(cidr.bytes),
+    prefixLength: cidr.prefixLength,
+    network: decodeAddress(networkOf(cidr)),
+    fullLength: isIpv4 ? 32 : 128,
   };
 }
 
@@ -89,12 +86,12 @@ function familyOf(address: string): 4 | 6 {
 }
 
 interface PlannedIp {
-  readonly cidr: Cidr;
+  readonly cidr: PlannedCidr;
   readonly gateway: string;
 }
 
 function planIp(ip: IpConfig): PlannedIp {
-  const cidr = parseCidr('address', ip.address);
+  const cidr = readCidr('address', ip.address);
   const gateway =
     ip.gateway === undefined
       ? DEFAULT_GATEWAY[cidr.family]
@@ -122,7 +119,7 @@ function gatewayRoutes({ cidr, gateway }: PlannedIp): PlannedRoute[] {
  * over the link.
  */
 function ipamRoute(route: CniRoute, ips: readonly PlannedIp[]): PlannedRoute {
-  const { family, network, prefixLength } = parseCidr('route', route.dst);
+  const { family, network, prefixLength } = readCidr('route', route.dst);
   const isDirect = route.gw === undefined && (route.scope ?? 0) >= RT_SCOPE_LINK;
   const given =
     route.gw === undefined ? undefined : canonicalAddress('gateway of a route', route.gw);

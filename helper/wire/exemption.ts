@@ -1,7 +1,7 @@
 // Addresses that are exempt from caps: how people write them, and the map exemptions of
 // bpf/podpace.bpf.c. Pure.
 
-import { encodeAddress } from './ip-address.ts';
+import { asIpv6, networkOf, parseCidr } from './ip-address.ts';
 import { show } from './show.ts';
 
 /** A prefix of addresses that is exempt, or an exception from a shorter one that is. */
@@ -22,19 +22,7 @@ export const EXEMPTION_SIZE = 8;
 
 /** Bits in front of the address in a key: those of the list. */
 const LIST_BITS = 32;
-const ADDRESS_BYTES = 16;
-const ADDRESS_BITS = 8 * ADDRESS_BYTES;
-const IPV4_BYTES = 4;
-const IPV4_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
-
-function masked(address: Buffer, prefixLength: number): Buffer {
-  const result = Buffer.from(address);
-  for (let index = 0; index < result.length; index++) {
-    const bits = Math.min(8, Math.max(0, prefixLength - index * 8));
-    result[index] = (result[index] ?? 0) & (0xff00 >> bits) & 0xff;
-  }
-  return result;
-}
+const ADDRESS_BITS = 128;
 
 /**
  * Reads `10.0.0.0/8`, `2001:db8::/32`, an address alone, or with a `!` in front an exception from a
@@ -42,26 +30,15 @@ function masked(address: Buffer, prefixLength: number): Buffer {
  */
 export function parseExemption(text: string): Exemption {
   const isExempt = !text.startsWith('!');
-  const [base = '', length, ...rest] = (isExempt ? text : text.slice(1)).split('/');
-  const refuse = (): never => {
+  const prefix = isExempt ? text : text.slice(1);
+  const alone = prefix.includes(':') ? `${prefix}/128` : `${prefix}/32`;
+  const cidr = parseCidr(prefix.includes('/') ? prefix : alone);
+  if (cidr === undefined)
     throw new RangeError(
       `${show(text)} is no CIDR, such as "10.0.0.0/8", "2001:db8::/32" or "!10.1.0.0/16"`,
     );
-  };
-  let bytes: Buffer;
-  try {
-    bytes = encodeAddress(base);
-  } catch {
-    return refuse();
-  }
-  const bits = bytes.length * 8;
-  const prefixBits = length === undefined ? bits : Number(length);
-  const isLength = length === undefined || /^\d{1,3}$/.test(length);
-  if (!isLength || prefixBits > bits || rest.length > 0) return refuse();
-  const isIpv4 = bytes.length === IPV4_BYTES;
-  const prefixLength = isIpv4 ? ADDRESS_BITS - bits + prefixBits : prefixBits;
-  const address = isIpv4 ? Buffer.concat([IPV4_PREFIX, bytes]) : bytes;
-  return { address: masked(address, prefixLength), prefixLength, isExempt };
+  const prefixLength = ADDRESS_BITS - cidr.bytes.length * 8 + cidr.prefixLength;
+  return { address: asIpv6(networkOf(cidr)), prefixLength, isExempt };
 }
 
 /**

@@ -15,13 +15,56 @@ export function addressFamily(text: string): typeof AF_INET | typeof AF_INET6 {
   return encodeAddress(text).length === 4 ? AF_INET : AF_INET6;
 }
 
+function parseAddress(text: string): number[] | undefined {
+  return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
+}
+
 /** Four or sixteen bytes in network order. Throws RangeError when the text is no address. */
 export function encodeAddress(text: string): Buffer {
-  const bytes = text.includes(':') ? parseIpv6(text) : parseIpv4(text);
+  const bytes = parseAddress(text);
   if (bytes !== undefined) return Buffer.from(bytes);
   throw new RangeError(
     `Cannot encode address ${JSON.stringify(text)}: it is neither IPv4 nor IPv6`,
   );
+}
+
+/** An address with the length of its prefix. Bits beyond that may be set. */
+export interface Cidr {
+  /** Four or sixteen. */
+  readonly bytes: Buffer;
+  readonly prefixLength: number;
+}
+
+/** Reads `10.0.0.0/8` or `2001:db8::/32`; undefined for what is neither. */
+export function parseCidr(text: string): Cidr | undefined {
+  const [address = '', length = '', ...rest] = text.split('/');
+  const bytes = parseAddress(address);
+  const prefixLength = Number(length);
+  if (bytes === undefined || rest.length > 0 || !/^\d{1,3}$/.test(length)) return undefined;
+  if (prefixLength > bytes.length * 8) return undefined;
+  return { bytes: Buffer.from(bytes), prefixLength };
+}
+
+/** The first address of a prefix. */
+export function networkOf({ bytes, prefixLength }: Cidr): Buffer {
+  return Buffer.from(
+    bytes.map((byte, index) => {
+      const bits = Math.min(8, Math.max(0, prefixLength - index * 8));
+      return byte & (0xff00 >> bits);
+    }),
+  );
+}
+
+const IPV4_MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
+
+/** Sixteen bytes: those of IPv6, of IPv4 in its IPv6 form ::ffff:a.b.c.d. */
+export function asIpv6(bytes: Buffer): Buffer {
+  return bytes.length === 4 ? Buffer.concat([IPV4_MAPPED, bytes]) : bytes;
+}
+
+/** Whether an address of IPv6 is the form of one of IPv4. */
+export function isIpv4Mapped(bytes: Buffer): boolean {
+  return bytes.length === 16 && bytes.subarray(0, IPV4_MAPPED.length).equals(IPV4_MAPPED);
 }
 
 /**

@@ -1,7 +1,15 @@
 // RTM_NEWROUTE and its relatives: struct rtmsg, RTA_* and RTAX_* of linux/rtnetlink.h.
 
 import { Attributes, WireError, encodePayload, requireLength } from './attributes.ts';
-import { AF_INET, AF_INET6, addressFamily, decodeAddress, encodeAddress } from './ip-address.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  addressFamily,
+  decodeAddress,
+  encodeAddress,
+  parseCidr,
+  type Cidr,
+} from './ip-address.ts';
 
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
@@ -183,7 +191,7 @@ function encodeRoute(
     type,
   }: { readonly protocol: number; readonly scope: number; readonly type: number },
 ): Buffer {
-  const { family, address, prefixLength } = parseDestination(route.destination);
+  const { family, bytes, prefixLength } = parseDestination(route.destination);
   const header = Buffer.alloc(RTMSG_BYTES);
   header.writeUInt8(family, 0);
   header.writeUInt8(prefixLength, 1);
@@ -193,7 +201,7 @@ function encodeRoute(
   header.writeUInt8(type, 7);
   header.writeUInt32LE(route.onlink === true ? RTNH_F_ONLINK : 0, 8);
   return encodePayload(header, (attributes) => {
-    attributes.bytes(RTA_DST, prefixLength === 0 ? undefined : address);
+    attributes.bytes(RTA_DST, prefixLength === 0 ? undefined : bytes);
     attributes.u32(RTA_OIF, route.ifindex);
     if (route.gateway !== undefined) {
       const hop = encodeGateway(family, route.gateway);
@@ -223,14 +231,11 @@ function defaultScope(route: Route): number {
   return isDirect && !route.destination.includes(':') ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
 }
 
-function parseDestination(text: string): { family: number; address: Buffer; prefixLength: number } {
-  const [base = '', length = '', ...rest] = text.split('/');
-  const address = encodeAddress(base);
-  const prefixLength = Number(length);
-  if (!/^\d{1,3}$/.test(length) || prefixLength > address.length * 8 || rest.length > 0) {
+function parseDestination(text: string): Cidr & { readonly family: number } {
+  const cidr = parseCidr(text);
+  if (cidr === undefined)
     throw new RangeError(`Cannot encode destination ${JSON.stringify(text)}: it is no CIDR`);
-  }
-  return { family: addressFamily(base), address, prefixLength };
+  return { ...cidr, family: cidr.bytes.length === 4 ? AF_INET : AF_INET6 };
 }
 
 function decodeDestination(

@@ -1,7 +1,7 @@
 // The map entries of host routing: keys and values of routed_pods and pod_addresses of
 // bpf/routing.h, byte for byte.
 
-import { encodeAddress, encodeMac } from './ip-address.ts';
+import { asIpv6, encodeAddress, encodeMac } from './ip-address.ts';
 
 /** Bytes of a key and a value of the map routed_pods. */
 export const ROUTED_POD_KEY_SIZE = 4;
@@ -39,9 +39,7 @@ export function encodeRoutedPod(addresses: readonly string[]): Buffer {
 
 /** Key of pod_addresses: an IPv4 address in its IPv6 form. Throws for what is no address. */
 export function encodePodAddressKey(address: string): Buffer {
-  const encoded = encodeAddress(address);
-  if (encoded.length !== IPV4_BYTES) return encoded;
-  return Buffer.concat([Buffer.alloc(10), Buffer.from([0xff, 0xff]), encoded]);
+  return asIpv6(encodeAddress(address));
 }
 
 /** Value of pod_addresses. */

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { CniError } from '../../../../cni/types.ts';
 import { encodeAddress } from '../../../../helper/wire/ip-address.ts';
-import { parseCidr, planWiring } from '../../../../cni/wiring/plan.ts';
+import { readCidr, planWiring } from '../../../../cni/wiring/plan.ts';
 
 test('an IPv4 pod', (t) => {
   const plan = planWiring(
@@ -120,7 +120,7 @@ function isIpv4Mapped(address: string): boolean {
 
 test('an IPv4-mapped address and one with a zone are refused', (t) => {
   for (const address of ['::ffff:10.0.0.1', '::ffff:a00:1', 'fe80::1%eth0']) {
-    t.throws(() => parseCidr('address', `${address}/96`), {
+    t.throws(() => readCidr('address', `${address}/96`), {
       instanceOf: CniError,
       message: /address/,
     });
@@ -130,7 +130,7 @@ test('an IPv4-mapped address and one with a zone are refused', (t) => {
 test('the network of a CIDR is the address with its host bits cleared', (t) => {
   fc.assert(
     fc.property(fc.ipV4(), fc.integer({ min: 0, max: 32 }), (address, length) => {
-      const { network } = parseCidr('address', `${address}/${length}`);
+      const { network } = readCidr('address', `${address}/${length}`);
       const number = (text: string) =>
         text.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
       const size = 2 ** (32 - length);
@@ -140,8 +140,8 @@ test('the network of a CIDR is the address with its host bits cleared', (t) => {
   fc.assert(
     fc.property(fc.ipV6(), fc.integer({ min: 0, max: 128 }), (address, length) => {
       fc.pre(!isIpv4Mapped(address));
-      const { network } = parseCidr('address', `${address}/${length}`);
-      t.is(parseCidr('address', `${network}/${length}`).network, network);
+      const { network } = readCidr('address', `${address}/${length}`);
+      t.is(readCidr('address', `${network}/${length}`).network, network);
     }),
   );
 });

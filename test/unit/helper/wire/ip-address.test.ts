@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import test from 'ava';
 import fc from 'fast-check';
+import IPCIDR from 'ip-cidr';
 import { WireError } from '../../../../helper/wire/attributes.ts';
 import {
   AF_INET,
@@ -10,6 +11,9 @@ import {
   decodeMac,
   encodeAddress,
   encodeMac,
+  isIpv4Mapped,
+  networkOf,
+  parseCidr,
 } from '../../../../helper/wire/ip-address.ts';
 import { mac } from '../../../kit/arbitraries.ts';
 
@@ -117,3 +121,27 @@ for (const value of [
     t.throws(() => encodeMac(value), { instanceOf: RangeError });
   });
 }
+
+test('a CIDR and its network are what ip-cidr makes of it, and IPv4-mapped ones are IPv6', (t) => {
+  const text = fc
+    .tuple(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(140))
+    .map(([address, length]) => `${address}/${length}`);
+  fc.assert(
+    fc.property(text, (cidr) => {
+      const found = parseCidr(cidr);
+      if (found === undefined) t.false(IPCIDR.isValidCIDR(cidr), cidr);
+      if (found === undefined || isIpv4Mapped(found.bytes)) return;
+      // In its canonical text: of IPv6 with a dotted end it refuses some, or takes the end alone.
+      const other = new IPCIDR(`${decodeAddress(found.bytes)}/${found.prefixLength}`);
+      t.is(found.prefixLength, other.address.subnetMask);
+      t.is(decodeAddress(found.bytes), other.address.correctForm());
+      t.is(decodeAddress(networkOf(found)), other.addressStart.correctForm());
+    }),
+    { numRuns: 1000 },
+  );
+  const mapped = parseCidr('::ffff:10.1.2.3/104');
+  t.true(mapped !== undefined && isIpv4Mapped(mapped.bytes));
+  t.is(decodeAddress(networkOf(mapped!)), '::ffff:10.0.0.0');
+  for (const none of ['10.0.0.0', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.0/+8', 'fe80::1%eth0/64'])
+    t.is(parseCidr(none), undefined, none);
+});
