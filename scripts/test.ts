@@ -138,12 +138,17 @@ const ON_ANY_KERNEL = [
   'test/netns/cni/gc-status',
   'test/netns/cni/hanging-helper',
   'test/netns/cni/main-plugin',
+  // A sysctl of namespaces, and what the plugin itself refuses.
+  'test/netns/cni/pod-settings',
   'test/netns/helper/arrivals',
   'test/netns/helper/books',
   'test/netns/helper/daemon',
   'test/netns/helper/give-back',
   'test/netns/helper/heartbeat',
   'test/netns/helper/in-front',
+  // How this process reads, matches and closes what all messages come by.
+  'test/netns/helper/kernel/netlink-socket',
+  'test/netns/helper/kernel/rtnetlink',
   'test/netns/helper/node-traffic',
   'test/netns/helper/pod-names',
   'test/netns/helper/probe',
