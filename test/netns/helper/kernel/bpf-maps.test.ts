@@ -13,7 +13,11 @@ import {
   updateElement,
   updatePerCpu,
 } from '../../../../helper/kernel/bpf.ts';
-import { loadPodpace, type LoadedPodpace } from '../../../../helper/kernel/bpf-loader.ts';
+import {
+  closeObject,
+  loadObject,
+  type LoadedObject,
+} from '../../../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
@@ -26,22 +30,20 @@ import {
   encodeExemptionKey,
   parseExemption,
 } from '../../../../helper/wire/exemption.ts';
-import { buildBpf } from '../../../../scripts/lib/bpf-build.ts';
+import { presentObject } from '../../../kit/other-layout.ts';
 
 const KEY = Buffer.alloc(4);
 
-function load(t: ExecutionContext): Pick<LoadedPodpace, 'maps' | 'pages'> {
-  buildBpf();
+/** Loads a map of the datapath, without programs: an emulated verifier is seconds at them. */
+function load(t: ExecutionContext, name: string): LoadedObject {
   ensureBpffs('/sys/fs/bpf');
   const pins = path.join('/sys/fs/bpf', `pp-${process.pid}-maps-${Math.trunc(performance.now())}`);
   t.teardown(() => fs.rmSync(pins, { recursive: true, force: true }));
-  const { maps, pages, programs } = loadPodpace(pins);
-  t.teardown(() => {
-    for (const each of Object.values(pages)) each.close();
-    for (const fd of Object.values(maps)) fs.closeSync(fd);
-    for (const { fd } of Object.values(programs)) fs.closeSync(fd);
-  });
-  return { maps, pages };
+  const object = presentObject();
+  const maps = object.maps.filter((map) => map.name === name);
+  const loaded = loadObject({ ...object, maps, programs: [] }, pins);
+  t.teardown(() => closeObject(loaded));
+  return loaded;
 }
 
 /** All elements of the map exemptions, in hexadecimal. */
@@ -59,7 +61,7 @@ function nth(bytes: Buffer, at: number, size: number): string {
 }
 
 test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
-  const { aggregateCounters } = load(t).pages;
+  const aggregateCounters = load(t, 'aggregate_counters').pages.get('aggregate_counters')!;
   aggregateCounters.make(0);
   const { fd } = aggregateCounters.locate(0)!;
   const cpus = possibleCpus();
@@ -75,7 +77,7 @@ test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
 });
 
 test('many elements are written, listed and deleted at once, those that are not there among them', (t) => {
-  const { exemptions } = load(t).maps;
+  const exemptions = load(t, 'exemptions').maps.get('exemptions')!;
   const count = 10_000;
   const [keys, values] = [
     Buffer.alloc(count * EXEMPTION_KEY_SIZE),
