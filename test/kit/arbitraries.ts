@@ -13,11 +13,6 @@ export const mac = fc
   .uint8Array({ minLength: 6, maxLength: 6 })
   .map((bytes) => Array.from(bytes, (octet) => octet.toString(16).padStart(2, '0')).join(':'));
 
-/** Text that a C string can hold. */
-export const text = fc
-  .string({ unit: 'binary', maxLength: 40 })
-  .filter((value) => !value.includes('\0'));
-
 /**
  * Bytes that begin as a message does: a header of `headerBytes`, then attributes, of which some are
  * damaged.

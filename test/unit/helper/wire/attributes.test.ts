@@ -6,7 +6,8 @@ import {
   encodeAttributes,
   encodePayload,
 } from '../../../../helper/wire/attributes.ts';
-import { text, u32 } from '../../../kit/arbitraries.ts';
+import { text } from '../../../kit/any-text.ts';
+import { u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything, hex } from '../../../kit/wire.ts';
 
 test('Attributes.decode returns what AttributeWriter wrote', (t) => {

@@ -8,7 +8,8 @@ import {
   encodeLinkChange,
   encodePair,
 } from '../../../../helper/wire/link-message.ts';
-import { mac, partial, text, u32 } from '../../../kit/arbitraries.ts';
+import { text } from '../../../kit/any-text.ts';
+import { mac, partial, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
 
 const IFINFOMSG_BYTES = 16;

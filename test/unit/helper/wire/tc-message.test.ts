@@ -10,7 +10,8 @@ import {
   hookParent,
   writeBpfFilterOptions,
 } from '../../../../helper/wire/tc-message.ts';
-import { anyBytes, text, u32 } from '../../../kit/arbitraries.ts';
+import { text } from '../../../kit/any-text.ts';
+import { anyBytes, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything, hex } from '../../../kit/wire.ts';
 
 test('decodeTcObject returns what encodeTcRequest wrote', (t) => {
