@@ -18,8 +18,14 @@ import {
   PROG_TYPE_SCHED_CLS,
   updateElement,
 } from '../../helper/kernel/bpf.ts';
-import { loadPodpace, type LoadedPodpace } from '../../helper/kernel/bpf-loader.ts';
+import {
+  closeObject,
+  loadObject,
+  loadPodpace,
+  type LoadedPodpace,
+} from '../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs, isBpffs } from '../../helper/kernel/bpffs.ts';
+import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
   AGGREGATE_COUNTERS_SIZE,
@@ -29,10 +35,25 @@ import {
 } from '../../helper/wire/aggregate.ts';
 import { AGGREGATE_BOOK_SIZE } from '../../helper/wire/book.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
-import { mountTemporaryBpffs } from '../kit/datapath.ts';
+import { presentObject } from '../kit/other-layout.ts';
+import { mountTemporaryBpffs } from '../kit/temporary-bpffs.ts';
+
+/** What is loaded once, for tests that only look at it: an emulated verifier is seconds at it. */
+let whole: { readonly directory: string; readonly loaded: LoadedPodpace };
+const undo: (() => void)[] = [];
 
 test.before(() => {
   buildBpf();
+  const bpffs = mountTemporaryBpffs();
+  undo.unshift(() => bpffs.remove());
+  const directory = path.join(bpffs.directory, 'podpace');
+  const loaded = loadPodpace(directory);
+  undo.unshift(() => closePodpace(loaded));
+  whole = { directory, loaded };
+});
+
+test.after.always(() => {
+  for (const each of undo) each();
 });
 
 function temporaryBpffs(t: ExecutionContext): string {
@@ -41,13 +62,24 @@ function temporaryBpffs(t: ExecutionContext): string {
   return bpffs.directory;
 }
 
+function closePodpace({ maps, programs }: LoadedPodpace): void {
+  for (const fd of Object.values(maps)) fs.closeSync(fd);
+  for (const { fd } of Object.values(programs)) fs.closeSync(fd);
+}
+
 function load(t: ExecutionContext, directory: string): LoadedPodpace {
   const loaded = loadPodpace(directory);
-  t.teardown(() => {
-    for (const fd of Object.values(loaded.maps)) fs.closeSync(fd);
-    for (const { fd } of Object.values(loaded.programs)) fs.closeSync(fd);
-  });
+  t.teardown(() => closePodpace(loaded));
   return loaded;
+}
+
+/** Loads the maps that have pages, without programs: what is told of them hangs on none. */
+function loadPages(t: ExecutionContext, directory: string): MapPages {
+  const object = presentObject();
+  const maps = object.maps.filter(({ inner }) => inner !== undefined);
+  const loaded = loadObject({ ...object, maps, programs: [] }, directory);
+  t.teardown(() => closeObject(loaded));
+  return loaded.pages.get('aggregate_state') ?? t.fail();
 }
 
 function closing(t: ExecutionContext, fd: number): number {
@@ -73,8 +105,8 @@ function u32(value: number): Buffer {
 }
 
 test('maps and programs are loaded and pinned by name', (t) => {
-  const directory = path.join(temporaryBpffs(t), 'podpace');
-  const { maps, pages, programs } = load(t, directory);
+  const { directory } = whole;
+  const { maps, pages, programs } = whole.loaded;
   t.deepEqual(fs.readdirSync(directory).toSorted(), [
     'aggregate_books',
     'aggregate_config',
@@ -122,7 +154,7 @@ const VERIFIED_OFFSET = 216;
 const VERIFIED_MAX = 45_000;
 
 test('no program keeps the verifier long', (t) => {
-  const { programs, police } = load(t, path.join(temporaryBpffs(t), 'podpace'));
+  const { programs, police } = whole.loaded;
   t.false(police instanceof Error);
   for (const { name, fd } of [
     ...Object.values(programs),
@@ -184,9 +216,8 @@ test('a pinned map of another shape is refused by name, and nothing stays open',
 
 test('pages of another shape are refused too, those of the same shape are used on', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
-  const { pages } = load(t, directory);
-  pages.aggregateState.make(3);
-  t.true(load(t, directory).pages.aggregateState.has(3));
+  loadPages(t, directory).make(3);
+  t.true(loadPages(t, directory).has(3));
 
   const pin = path.join(directory, 'aggregate_state');
   const shape = {

@@ -1,22 +1,19 @@
 // The compiled programs of podpace in the kernel, on maps of their own, with a way to send packets
 // through them.
 
-import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import {
   deleteElement,
   lookupElement,
   lookupPerCpu,
   mapKeys,
+  pinObject,
   updateElement,
   updatePerCpu,
 } from '../../helper/kernel/bpf.ts';
-import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/bpf-loader.ts';
+import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import type { MapPages, MapPlace } from '../../helper/kernel/map-pages.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
-import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import {
   AGGREGATE_CLOCK_OFFSET,
   AGGREGATE_CONFIG_SIZE,
@@ -45,9 +42,15 @@ import {
   decodeAggregateBook,
   type AggregateBook,
 } from '../../helper/wire/book.ts';
-import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
-import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import type { Clock, Config } from '../model/departure.ts';
+import {
+  giveBackPrograms,
+  mapFd,
+  programFd,
+  putContinuation,
+  takePrograms,
+} from './shared-programs.ts';
+import { mountTemporaryBpffs, type TemporaryBpffs } from './temporary-bpffs.ts';
 
 /** Verdicts of linux/pkt_cls.h. */
 export const TC_ACT_UNSPEC = -1;
@@ -55,30 +58,6 @@ export const TC_ACT_SHOT = 2;
 
 /** The device that a test run's packets are on: loopback. */
 const TEST_IFINDEX = 1;
-
-/** A bpffs of the test's own. */
-export interface TemporaryBpffs {
-  readonly directory: string;
-  remove(): void;
-}
-
-/** Mounts a bpffs; `remove` takes it away again with all pins on it. */
-export function mountTemporaryBpffs(): TemporaryBpffs {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
-  try {
-    ensureBpffs(directory);
-  } catch (error) {
-    fs.rmdirSync(directory);
-    throw error;
-  }
-  return {
-    directory,
-    remove() {
-      execFileSync('umount', [directory]);
-      fs.rmdirSync(directory);
-    },
-  };
-}
 
 /** A packet for the program under test. */
 export interface TestPacket {
@@ -259,47 +238,32 @@ export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): Te
   };
 }
 
-function programFd(object: LoadedObject, name: string): number {
-  const program = object.programs.get(name);
-  if (program === undefined) throw new Error(`no program ${name}`);
-  return program.fd;
-}
-
-function mapFd(object: LoadedObject, name: string): number {
-  const fd = object.maps.get(name);
-  if (fd === undefined) throw new Error(`no map ${name}`);
-  return fd;
-}
-
-/** The programs and maps, for the tests of one file. */
+/**
+ * The programs, on empty maps, for the tests of one file; of the next one when this is closed.
+ */
 export class TestDatapath {
-  readonly #undo: (() => void)[] = [];
-  readonly #bpffs: TemporaryBpffs;
   readonly #podpace: LoadedObject;
   readonly #enter: LoadedObject;
+  #pins: TemporaryBpffs | undefined;
 
   constructor() {
-    try {
-      this.#bpffs = mountTemporaryBpffs();
-      this.#undo.unshift(() => this.#bpffs.remove());
-      this.#podpace = this.#load(buildBpf(), 'podpace');
-      this.#enter = this.#load(
-        buildBpfObject(path.join(import.meta.dirname, '../bpf/enter.bpf.c')),
-        'enter',
-      );
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    const { podpace, enter } = takePrograms();
+    this.#podpace = podpace;
+    this.#enter = enter;
   }
 
   close(): void {
-    for (const undo of this.#undo) undo();
+    this.#pins?.remove();
+    giveBackPrograms();
   }
 
-  /** Where another process finds the program that sends packets. */
+  /** Where another process finds the program that sends packets; it is pinned when first asked. */
   get enterPin(): string {
-    return path.join(this.#bpffs.directory, 'enter', 'enter');
+    const isPinned = this.#pins !== undefined;
+    this.#pins ??= mountTemporaryBpffs();
+    const pin = path.join(this.#pins.directory, 'enter');
+    if (!isPinned) pinObject(programFd(this.#enter, 'enter'), pin);
+    return pin;
   }
 
   /** Chooses which of podpace's programs the packets meet. */
@@ -364,14 +328,8 @@ export class TestDatapath {
    * again.
    */
   loseContinuation(): () => void {
-    const [map, key, program] = [
-      mapFd(this.#podpace, 'continuations'),
-      Buffer.alloc(4),
-      Buffer.alloc(4),
-    ];
-    program.writeUInt32LE(programFd(this.#podpace, 'podpace_receive'));
-    deleteElement(map, key);
-    return () => updateElement(map, key, program);
+    deleteElement(mapFd(this.#podpace, 'continuations'), Buffer.alloc(4));
+    return () => putContinuation(this.#podpace);
   }
 
   makePage(id: number): void {
@@ -504,14 +462,5 @@ export class TestDatapath {
   #stateValue(id: number): Buffer | undefined {
     const place = this.#place('aggregate_state', id);
     return place && lookupElement(place.fd, place.key, this.#stateSize);
-  }
-
-  #load(file: string, name: string): LoadedObject {
-    const object = loadObject(
-      parseBpfObject(fs.readFileSync(file)),
-      path.join(this.#bpffs.directory, name),
-    );
-    this.#undo.unshift(() => closeObject(object));
-    return object;
   }
 }

@@ -33,8 +33,9 @@ import {
   type AggregateConfig,
   type AggregateCounters,
 } from '../../helper/wire/aggregate.ts';
-import { mountTemporaryBpffs, TC_ACT_UNSPEC } from './datapath.ts';
+import { TC_ACT_UNSPEC } from './datapath.ts';
 import { otherLayouts, presentObject, type OtherLayout } from './other-layout.ts';
+import { mountTemporaryBpffs } from './temporary-bpffs.ts';
 
 /** A test run's packets are on loopback. */
 const IFINDEX = 1;
