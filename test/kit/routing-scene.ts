@@ -26,13 +26,15 @@ const IPAM = {
   routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
 };
 
-export type RoutingBed = TestBed<'one' | 'two'>;
+const POD_NAMES = ['one', 'two'] as const;
+type PodName = (typeof POD_NAMES)[number];
+export type RoutingBed = TestBed<PodName>;
 
 export interface RoutingScene {
   readonly bed: RoutingBed;
   readonly helper: BackgroundProcess;
   /** Calls the plugin for a pod. Throws CommandError with its words. */
-  readonly call: (verb: 'add' | 'del' | 'check', pod?: 'one' | 'two') => Promise<string>;
+  readonly call: (verb: 'add' | 'del' | 'check', pod?: PodName) => Promise<string>;
 }
 
 export interface RoutingOptions {
@@ -42,6 +44,8 @@ export interface RoutingOptions {
   readonly behind?: 'ptp';
   /** Capability arguments. */
   readonly caps?: object;
+  /** Which are added: each call of the plugins is seconds on an emulated processor. */
+  readonly pods?: readonly PodName[];
 }
 
 export function run(netns: string, command: string, ...args: string[]): string {
@@ -61,9 +65,9 @@ function addIpv6({ node, peer }: RoutingBed): void {
 
 let scenes = 0;
 
-/** Adds two pods to a node; all of it goes with `undo`. `prepare` is done before they are added. */
+/** Adds pods to a node; all of it goes with `undo`. `prepare` is done before they are added. */
 export async function makeRoutingScene(
-  { keys, behind, caps = {} }: RoutingOptions,
+  { keys, behind, caps = {}, pods = POD_NAMES }: RoutingOptions,
   undo: UndoStack,
   prepare?: (bed: RoutingBed) => Promise<void>,
 ): Promise<RoutingScene> {
@@ -71,7 +75,7 @@ export async function makeRoutingScene(
   const { signal } = new AbortController();
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-routing-'));
   undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
-  const bed = await makeTestBed(['one', 'two'], undo, signal, { label: `r${scenes}-` });
+  const bed = await makeTestBed(POD_NAMES, undo, signal, { label: `r${scenes}-` });
   addIpv6(bed);
   await prepare?.(bed);
   const helper = await startHelper(bed, undo, signal);
@@ -80,21 +84,19 @@ export async function makeRoutingScene(
       ? podpaceWith(folder, 'routed', { ipam: IPAM, ...keys })
       : podpaceWith(folder, 'routed', { ipam: undefined, ...keys }, [{ type: behind, ipam: IPAM }]);
   const cnitool = path.join(buildDirectory, 'tools/cnitool');
-  const call = (verb: 'add' | 'del' | 'check', pod: 'one' | 'two' = 'one'): Promise<string> => {
+  const present = new Set<PodName>();
+  const call: RoutingScene['call'] = async (verb, pod = 'one') => {
+    if (verb === 'add') present.add(pod);
     const netns = bed.pods.get(pod) ?? '';
-    return callPlugins({
-      verb,
-      network,
-      bed,
-      cnitool,
-      netns,
-      capabilityArguments: JSON.stringify(caps),
-    });
+    const capabilityArguments = JSON.stringify(caps);
+    const said = await callPlugins({ verb, network, bed, cnitool, netns, capabilityArguments });
+    if (verb === 'del') present.delete(pod);
+    return said;
   };
   undo.defer('take the pods away', async () => {
-    for (const pod of ['one', 'two'] as const) await call('del', pod);
+    for (const pod of present) await call('del', pod);
   });
-  for (const pod of ['one', 'two'] as const) await call('add', pod);
+  for (const pod of pods) await call('add', pod);
   const scene = { bed, helper, call };
   // Neighbours: the first packets are the stack's.
   for (const to of [PEER_IPV4, PEER_IPV6]) await ping(scene, to);

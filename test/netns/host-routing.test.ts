@@ -204,7 +204,7 @@ test.serial(
       'add rule ip nat POSTROUTING oifname "uplink" masquerade',
     ];
     const crowded = await makeRoutingScene(
-      { keys: { hostRouting: true } },
+      { keys: { hostRouting: true }, pods: ['one'] },
       undo,
       async ({ node }) => {
         run(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/uplink/rp_filter');

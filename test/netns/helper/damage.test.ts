@@ -38,6 +38,7 @@ import {
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
+import { UndoStack } from '../../../scripts/measure/undo.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const REPAIR_MS = 3000;
@@ -278,7 +279,21 @@ const ROWS: readonly Row[] = [
   programRow('tunnel', 'egress', /The departure program is missing on tunnel/),
 ];
 
-async function makeScene(t: ExecutionContext): Promise<Scene> {
+/** One node and its helper for all tests: each leaves whole what it has damaged. */
+const shared = new UndoStack();
+const teardown = (step: () => Promise<void> | void): void =>
+  shared.defer('take the scene away', step);
+let scene: Scene;
+let helper: TestHelper;
+
+test.before(async () => {
+  scene = await makeScene({ teardown });
+  helper = await startHelper({ teardown }, scene.node, scene.directories, FLAGS);
+});
+
+test.after.always(() => shared.run());
+
+async function makeScene(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> {
   const [node, sandbox, peer, directories] = [
     makeNetns(t),
     makeNetns(t),
@@ -310,17 +325,12 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   };
 }
 
-async function readAll(scene: Scene): Promise<unknown[]> {
-  return Promise.all(ROWS.map(({ read }) => read(scene)));
+function readAll(rows: readonly Row[]): Promise<unknown[]> {
+  return Promise.all(rows.map(({ read }) => read(scene)));
 }
 
 /** Damages objects, and gives what `status` says of it before anything of it is repaired. */
-async function damageAll(
-  t: ExecutionContext,
-  rows: readonly Row[],
-  scene: Scene,
-  helper: TestHelper,
-): Promise<string> {
+async function damageAll(t: ExecutionContext, rows: readonly Row[]): Promise<string> {
   for (let attempt = 1; attempt <= 5; attempt += 1) {
     const before = helper.log();
     for (const { damage } of rows) await damage(scene);
@@ -335,25 +345,24 @@ async function damageAll(
 
 /** Damages objects while a helper runs: each is reported, put back within 3 s, and told of. */
 async function arePutBack(t: ExecutionContext, rows: readonly Row[]): Promise<void> {
-  const scene = await makeScene(t);
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
-  const readAll = (): Promise<unknown[]> => Promise.all(rows.map(({ read }) => read(scene)));
-  const whole = await readAll();
+  const before = helper.log().length;
+  const log = (): string => helper.log().slice(before);
+  const whole = await readAll(rows);
   for (const [index, { object }] of rows.entries()) t.truthy(whole[index], object);
-  const problems = await damageAll(t, rows, scene, helper);
+  const problems = await damageAll(t, rows);
   const startMs = performance.now();
   for (const { object, problem } of rows)
     if (problem !== undefined) t.regex(problems, problem, object);
   const open = async (): Promise<string[]> => {
-    const found = await readAll();
+    const found = await readAll(rows);
     return rows.flatMap(({ object, told }, index) => {
       const isWhole = JSON.stringify(found[index]) === JSON.stringify(whole[index]);
-      return isWhole && told.test(helper.log()) ? [] : [object];
+      return isWhole && told.test(log()) ? [] : [object];
     });
   };
   while ((await open()).length > 0 && performance.now() - startMs < REPAIR_MS) await sleep(50);
   t.log(`${(performance.now() - startMs).toFixed(0)} ms`);
-  t.deepEqual(await open(), [], helper.log());
+  t.deepEqual(await open(), [], log());
 }
 
 test.serial(
@@ -371,13 +380,11 @@ test.serial('so is the program behind ingress caps where nothing else is damaged
 test.serial(
   'every object that was damaged while no helper ran is put back by the next one',
   async (t) => {
-    const scene = await makeScene(t);
-    const former = await startHelper(t, scene.node, scene.directories, FLAGS);
-    const whole = await readAll(scene);
-    await former.end('SIGTERM');
+    const whole = await readAll(ROWS);
+    await helper.end('SIGTERM');
     for (const { damage } of ROWS) await damage(scene);
-    await startHelper(t, scene.node, scene.directories, FLAGS);
-    const found = await readAll(scene);
+    helper = await startHelper({ teardown }, scene.node, scene.directories, FLAGS);
+    const found = await readAll(ROWS);
     for (const [index, { object, read }] of ROWS.entries()) {
       // A new helper has new programs.
       if (object.startsWith('program') || object === 'continuations')
