@@ -70,6 +70,11 @@ export class BackgroundProcess {
     }
   }
 
+  /** `ready` is given only what the program writes from now on. */
+  forgetOutput(): void {
+    this.#output = '';
+  }
+
   /**
    * Takes the processor from the program until `resume`; a program that has ended is none the worse
    * for it.

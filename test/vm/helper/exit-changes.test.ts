@@ -4,11 +4,13 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
-import { changeLink, findLink } from '../../../helper/kernel/links.ts';
+import test, { type ExecutionContext } from 'ava';
+import { changeLink, deleteLink, findLink, listLinks } from '../../../helper/kernel/links.ts';
 import { openNetns } from '../../../helper/kernel/netns.ts';
 import { RtSocket } from '../../../helper/kernel/rtnetlink.ts';
 import { inNamespace } from '../../../scripts/measure/testbed.ts';
+import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { joinByUplink } from '../../../scripts/measure/uplink.ts';
 import { askNode } from '../../kit/ask.ts';
 import {
   CAP_MBIT,
@@ -16,6 +18,7 @@ import {
   holds,
   ipIn,
   makeOwnScene,
+  makeScene,
   measure,
   measureAfter,
   secondsOn,
@@ -25,6 +28,49 @@ import {
 
 const PEER = '198.51.100.2';
 const FLAP_MS = 50;
+/** By then the helper has told of what it has followed. */
+const TOLD_MS = 1000;
+
+/** One scene for the tests of one uplink: a helper that starts is most of what a scene costs. */
+const shared = new UndoStack();
+let scene: Scene | undefined;
+
+async function endShared(): Promise<void> {
+  scene = undefined;
+  await shared.run();
+}
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+/** Takes the node's devices away but for those of pods, and gives it an uplink as it had at first. */
+async function renewUplink({ bed }: Scene): Promise<void> {
+  const netns = openNetns(bed.node);
+  const rt = RtSocket.open(netns);
+  try {
+    for (const { name, index } of await listLinks(rt))
+      if (['uplink', 'renamed'].includes(name)) await deleteLink(rt, index);
+  } finally {
+    rt.close();
+    netns.close();
+  }
+  await joinByUplink(bed.node, bed.peer);
+  for (const ip of [ipIn(bed.node), ipIn(bed.peer)]) ip('link set uplink gso_max_segs 1');
+}
+
+/** The scene with an uplink that no test has changed, of which the helper has said all it says. */
+async function freshScene(t: ExecutionContext): Promise<Scene> {
+  t.timeout(300_000);
+  if (scene === undefined) scene = await makeScene(shared);
+  else await renewUplink(scene);
+  await exitNamed(t, scene, 'uplink');
+  await sleep(TOLD_MS);
+  scene.helper.forgetOutput();
+  return scene;
+}
 
 /**
  * Switches a device on and off until `signal` says stop, within this process: others take their
@@ -49,7 +95,7 @@ async function flap(netnsPath: string, name: string, signal: AbortSignal): Promi
 test.serial(
   'a device that flaps ten times a second disturbs no cap, and is capping when it stays',
   async (t) => {
-    const scene = await makeOwnScene(t);
+    const scene = await freshScene(t);
     const { node } = scene.bed;
     ipIn(node)('link add link uplink name vlan9 type vlan id 9');
     ipIn(node)('address add 192.0.2.1/24 dev vlan9');
@@ -124,7 +170,7 @@ for (const [what, { change, name, told }] of Object.entries(CHANGES)) {
   test.serial(
     `an uplink that ${what} under load holds the cap again within two seconds`,
     async (t) => {
-      const scene = await makeOwnScene(t);
+      const scene = await freshScene(t);
       holds(t, await measureAfter(scene, PEER, () => change(scene)));
       const exit = await exitNamed(t, scene, name);
       t.deepEqual(new Set(exit?.leafQdiscs), new Set(['fq']));
@@ -150,6 +196,7 @@ const LEAST_MBIT_USED = 9;
 test.serial(
   'a route that moves to an uplink that was not there: the first second counts as unaccounted, none after it is above the cap',
   async (t) => {
+    // A helper that has followed changes before is so quick that nothing is left to count.
     const scene = await makeOwnScene(t);
     const unaccounted = async (): Promise<number> => {
       const { attachments } = await askNode(scene.bed, 'list', {});
