@@ -10,9 +10,16 @@ import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
-import { checkExemptions } from './wire/exemption.ts';
+import {
+  booleanOf,
+  exemptOf,
+  fail,
+  oneOf,
+  ShapeError,
+  type Fields,
+  type Reader,
+} from './protocol/validate.ts';
 import { isInterfaceName } from './wire/interface-name.ts';
-import { show } from './wire/show.ts';
 import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
 
 export interface HelperConfig {
@@ -73,83 +80,78 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-function absolutePath(name: string, value: unknown): string {
+function absolutePathOf(fields: Fields, name: string): string {
+  const value = fields[name];
   if (typeof value === 'string' && value.startsWith('/')) return value;
-  throw new ConfigError(`"${name}" must be an absolute path, got ${show(value)}`);
+  fail(name, 'an absolute path', value);
 }
 
-function boolean(name: string, value: unknown): boolean {
-  if (typeof value === 'boolean') return value;
-  throw new ConfigError(`"${name}" must be true or false, got ${show(value)}`);
+/** Flags are text. */
+function numberIn(least: number, most: number): Reader<number> {
+  return (fields, name) => {
+    const value = fields[name];
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    if (typeof number === 'number' && number >= least && number <= most) return number;
+    fail(name, `a number from ${least} to ${most}`, value);
+  };
 }
 
-function numberIn(name: string, value: unknown, least: number, most: number): number {
-  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-  if (typeof number === 'number' && number >= least && number <= most) return number;
-  throw new ConfigError(`"${name}" must be a number from ${least} to ${most}, got ${show(value)}`);
+function wholeNumberIn(least: number, most: number): Reader<number> {
+  const read = numberIn(least, most);
+  return (fields, name) => {
+    const number = read(fields, name);
+    return Number.isInteger(number) ? number : fail(name, 'a whole number', fields[name]);
+  };
 }
 
-function wholeNumberIn(name: string, value: unknown, least: number, most: number): number {
-  const number = numberIn(name, value, least, most);
-  if (Number.isInteger(number)) return number;
-  throw new ConfigError(`"${name}" must be a whole number, got ${show(value)}`);
+/** One may stand for a list of one. */
+function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [value];
 }
 
-function names(name: string, value: unknown): string[] {
-  const list: unknown[] = Array.isArray(value) ? value : [value];
+function namesOf(fields: Fields, name: string): string[] {
+  const list = listOf(fields[name]);
   if (
     list.length > 0 &&
     list.every((entry) => typeof entry === 'string' && isInterfaceName(entry))
   ) {
     return list as string[];
   }
-  throw new ConfigError(`"${name}" must be interface names or "auto", got ${show(value)}`);
+  fail(name, 'interface names or "auto"', fields[name]);
 }
 
-function cidrs(name: string, value: unknown): string[] {
-  const list: unknown[] = Array.isArray(value) ? value : [value];
-  try {
-    return checkExemptions(list);
-  } catch (error) {
-    throw new ConfigError(`"${name}" must be CIDRs: ${(error as Error).message}`);
-  }
-}
+const aqmTargetOf = numberIn(0, MAX_HORIZON_NS / NS_PER_MS);
 
-const READERS: { readonly [K in keyof HelperConfig]: (value: unknown) => HelperConfig[K] } = {
-  socket: (value) => absolutePath('socket', value),
-  stateDir: (value) => absolutePath('stateDir', value),
-  pinDir: (value) => absolutePath('pinDir', value),
-  mountBpffs: (value) => boolean('mountBpffs', value),
-  privateBpffs: (value) => boolean('privateBpffs', value),
-  uplink: (value) => names('uplink', value),
-  foreignQdisc: (value) => {
-    const policy = FOREIGN_QDISC.find((name) => name === value);
-    if (policy !== undefined) return policy;
-    throw new ConfigError(
-      `"foreignQdisc" must be ${FOREIGN_QDISC.join(' or ')}, got ${show(value)}`,
-    );
-  },
-  nodeTraffic: (value) => {
-    const found = NODE_TRAFFIC.find((name) => name === value);
-    if (found !== undefined) return found;
-    throw new ConfigError(`"nodeTraffic" must be ${NODE_TRAFFIC.join(' or ')}, got ${show(value)}`);
-  },
-  tunOverheadBytes: (value) => wholeNumberIn('tunOverheadBytes', value, 0, MAX_TUN_OVERHEAD_BYTES),
-  exempt: (value) => cidrs('exempt', value),
-  horizonMs: (value) =>
-    numberIn('horizonMs', value, MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
-  aqmTargetMs: (value) =>
-    value === 'off' ? 0 : numberIn('aqmTargetMs', value, 0, MAX_HORIZON_NS / NS_PER_MS),
-  aqmIntervalMs: (value) =>
-    numberIn('aqmIntervalMs', value, MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
-  reconcileSeconds: (value) => numberIn('reconcileSeconds', value, 1, 3600),
+const READERS: { readonly [K in keyof HelperConfig]: Reader<HelperConfig[K]> } = {
+  socket: absolutePathOf,
+  stateDir: absolutePathOf,
+  pinDir: absolutePathOf,
+  mountBpffs: booleanOf,
+  privateBpffs: booleanOf,
+  uplink: namesOf,
+  foreignQdisc: oneOf(FOREIGN_QDISC),
+  nodeTraffic: oneOf(NODE_TRAFFIC),
+  tunOverheadBytes: wholeNumberIn(0, MAX_TUN_OVERHEAD_BYTES),
+  exempt: (fields, name) => exemptOf({ [name]: listOf(fields[name]) }, name),
+  horizonMs: numberIn(MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
+  aqmTargetMs: (fields, name) => (fields[name] === 'off' ? 0 : aqmTargetOf(fields, name)),
+  aqmIntervalMs: numberIn(MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
+  reconcileSeconds: numberIn(1, 3600),
 };
 
 /**
  * Settings from a file's JSON or from flags, checked. Throws ConfigError for an unknown key or a
  * bad value.
  */
-export function readSettings(settings: Readonly<Record<string, unknown>>): Partial<HelperConfig> {
+export function readSettings(settings: Fields): Partial<HelperConfig> {
+  try {
+    return knownSettings(settings);
+  } catch (error) {
+    throw error instanceof ShapeError ? new ConfigError(error.message) : error;
+  }
+}
+
+function knownSettings(settings: Fields): Partial<HelperConfig> {
   const known: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(settings)) {
     if (value === undefined) continue;
@@ -158,7 +160,7 @@ export function readSettings(settings: Readonly<Record<string, unknown>>): Parti
         `Unknown setting "${key}": the settings are ${Object.keys(READERS).join(', ')}`,
       );
     }
-    known[key] = READERS[key as keyof HelperConfig](value);
+    known[key] = READERS[key as keyof HelperConfig](settings, key);
   }
   return known;
 }

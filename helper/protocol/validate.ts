@@ -1,6 +1,7 @@
 // Is a message what it claims to be? Each function returns the value with its type, or throws
 // ShapeError that names the field, what was expected and what came. What is read from disk is
-// judged by the same functions (helper/shaping/record-schema.ts).
+// judged by the same functions (helper/shaping/record-schema.ts), and so is the configuration
+// (helper/config.ts).
 
 import { checkExemptions } from '../wire/exemption.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
@@ -40,6 +41,32 @@ export function fieldsOf(value: unknown, name: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     fail(name, 'an object', value);
   return value as Fields;
+}
+
+/** Reads one field. */
+export type Reader<T> = (fields: Fields, name: string) => T;
+
+/** A field that may be absent, and what it is read by: itself, or nothing. */
+export function optional<N extends string, T>(
+  fields: Fields,
+  name: N,
+  read: (fields: Fields, name: N) => T,
+): { readonly [K in N]?: T } {
+  return fields[name] === undefined ? {} : ({ [name]: read(fields, name) } as Record<N, T>);
+}
+
+/** One of some words. */
+export function oneOf<T extends string>(words: readonly T[]): Reader<T> {
+  return (fields, name) =>
+    words.find((word) => word === fields[name]) ?? fail(name, words.join(' or '), fields[name]);
+}
+
+/** A text of a form; `owner` stands before its name in an error. */
+export function matching(pattern: RegExp, expected: string, owner = ''): Reader<string> {
+  return (fields, name) => {
+    const value = stringOf(fields, name);
+    return pattern.test(value) ? value : fail(`${owner}${name}`, expected, value);
+  };
 }
 
 export function stringOf(fields: Fields, name: string): string {
@@ -96,13 +123,7 @@ function sandboxOf(fields: Fields): string {
  * (bpf_obj_name_cpy).
  */
 const CONGESTION_CONTROL = /^[a-zA-Z0-9_.-]{1,15}$/;
-
-function congestionControlOf(fields: Fields): string {
-  const value = stringOf(fields, 'congestionControl');
-  if (!CONGESTION_CONTROL.test(value))
-    fail('congestionControl', 'the name of an algorithm of TCP', value);
-  return value;
-}
+const congestionControlOf = matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP');
 
 export function integerOf(value: unknown, name: string, least: number, most: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) {
@@ -113,21 +134,21 @@ export function integerOf(value: unknown, name: string, least: number, most: num
   fail(name, `an integer ${range}`, value);
 }
 
-function capOf(value: unknown, name: string): Cap {
-  const fields = fieldsOf(value, name);
+function capOf(caps: Fields, direction: string): Cap {
+  const name = `caps.${direction}`;
+  const fields = fieldsOf(caps[direction], name);
   const [least, most] = CAP_RANGES.rateBitsPerSec;
-  const rateBitsPerSec = integerOf(fields['rateBitsPerSec'], `${name}.rateBitsPerSec`, least, most);
-  if (fields['burstBits'] === undefined) return { rateBitsPerSec };
-  const burstBits = integerOf(fields['burstBits'], `${name}.burstBits`, 0, Number.MAX_SAFE_INTEGER);
-  return { rateBitsPerSec, burstBits };
+  return {
+    rateBitsPerSec: integerOf(fields['rateBitsPerSec'], `${name}.rateBitsPerSec`, least, most),
+    ...optional(fields, 'burstBits', (_, field) =>
+      integerOf(fields[field], `${name}.${field}`, 0, Number.MAX_SAFE_INTEGER),
+    ),
+  };
 }
 
 function capsOf(value: unknown): Caps {
-  const { egress, ingress } = fieldsOf(value, 'caps');
-  return {
-    ...(egress === undefined ? {} : { egress: capOf(egress, 'caps.egress') }),
-    ...(ingress === undefined ? {} : { ingress: capOf(ingress, 'caps.ingress') }),
-  };
+  const caps = fieldsOf(value, 'caps');
+  return { ...optional(caps, 'egress', capOf), ...optional(caps, 'ingress', capOf) };
 }
 
 export function attachmentKeyOf(fields: Fields): AttachmentKey {
@@ -141,17 +162,11 @@ export function attachParamsOf(fields: Fields): AttachParams {
     hostInterface: ifnameOf(fields, 'hostInterface'),
     sandbox: sandboxOf(fields),
     caps: capsOf(fields['caps']),
-    ...(fields['exempt'] === undefined ? {} : { exempt: exemptOf(fields['exempt']) }),
-    ...(fields['hostRouting'] === undefined
-      ? {}
-      : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
-    ...(fields['congestionControl'] === undefined
-      ? {}
-      : { congestionControl: congestionControlOf(fields) }),
-    ...(fields['beside'] === undefined
-      ? {}
-      : { beside: interfacesOf(fields, 'beside', pairBesideOf) }),
-    ...(fields['unheld'] === undefined ? {} : { unheld: interfacesOf(fields, 'unheld', unheldOf) }),
+    ...optional(fields, 'exempt', exemptOf),
+    ...optional(fields, 'hostRouting', hostRoutingOf),
+    ...optional(fields, 'congestionControl', congestionControlOf),
+    ...optional(fields, 'beside', (_, name) => interfacesOf(fields, name, pairBesideOf)),
+    ...optional(fields, 'unheld', (_, name) => interfacesOf(fields, name, unheldOf)),
     ...podNamesOf(fields),
   };
 }
@@ -189,9 +204,7 @@ export function pairBesideOf(fields: Fields): PairBeside {
     podInterface: ifnameOf(fields, 'podInterface'),
     hostInterface: ifnameOf(fields, 'hostInterface'),
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...(fields['hostRouting'] === undefined
-      ? {}
-      : { hostRouting: hostRoutingOf(fields['hostRouting']) }),
+    ...optional(fields, 'hostRouting', hostRoutingOf),
   };
 }
 
@@ -215,8 +228,12 @@ function isAddress(text: string): boolean {
 /** IPAM gives one address of each family, or a few. */
 const MAX_POD_ADDRESSES = 16;
 
-function hostRoutingOf(value: unknown): HostRouting {
-  const fields = fieldsOf(value, 'hostRouting');
+const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+export const macOf = matching(MAC, 'a hardware address');
+const routedMacOf = matching(MAC, 'a hardware address', 'hostRouting.');
+
+function hostRoutingOf(parent: Fields, name: string): HostRouting {
+  const fields = fieldsOf(parent[name], name);
   const { addresses } = fields;
   if (!Array.isArray(addresses) || addresses.length > MAX_POD_ADDRESSES)
     fail('hostRouting.addresses', `an array of at most ${MAX_POD_ADDRESSES} addresses`, addresses);
@@ -224,19 +241,16 @@ function hostRoutingOf(value: unknown): HostRouting {
     if (typeof address !== 'string' || !isAddress(address))
       fail('hostRouting.addresses', 'IP addresses', address);
   }
-  if (fields['mac'] === undefined) return { addresses: addresses as string[] };
-  const mac = stringOf(fields, 'mac');
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac))
-    fail('hostRouting.mac', 'a hardware address', mac);
-  return { addresses: addresses as string[], mac };
+  return { addresses: addresses as string[], ...optional(fields, 'mac', routedMacOf) };
 }
 
-function exemptOf(value: unknown): string[] {
-  if (!Array.isArray(value)) fail('exempt', 'an array', value);
+export function exemptOf(fields: Fields, name: string): string[] {
+  const value = fields[name];
+  if (!Array.isArray(value)) fail(name, 'an array', value);
   try {
     return checkExemptions(value);
   } catch (error) {
-    throw new ShapeError(`"exempt" must be CIDRs: ${(error as Error).message}`);
+    throw new ShapeError(`"${name}" must be CIDRs: ${(error as Error).message}`);
   }
 }
 
@@ -249,8 +263,8 @@ function gcParamsOf(fields: Fields): GcParams {
   return {
     network: cniNameOf(fields, 'network'),
     valid: keys,
-    ...(fields['from'] === undefined ? {} : { from: stringOf(fields, 'from') }),
-    ...(fields['to'] === undefined ? {} : { to: stringOf(fields, 'to') }),
+    ...optional(fields, 'from', stringOf),
+    ...optional(fields, 'to', stringOf),
   };
 }
 
@@ -273,24 +287,22 @@ function changesOf(value: unknown): SetParams['changes'] {
   return changes;
 }
 
+const directionOf = oneOf(['egress', 'ingress']);
+
 function setParamsOf(fields: Fields): SetParams {
-  const { direction } = fields;
-  if (direction !== 'egress' && direction !== 'ingress')
-    fail('direction', 'egress or ingress', direction);
   return {
     ...attachmentKeyOf(fields),
-    direction,
-    ...(fields['reset'] === undefined ? {} : { reset: booleanOf(fields, 'reset') }),
+    direction: directionOf(fields, 'direction'),
+    ...optional(fields, 'reset', booleanOf),
     changes: changesOf(fields['changes']),
   };
 }
 
 function countersParamsOf(fields: Fields): CountersParams {
-  const { after, only, perCpu } = fields;
   return {
-    ...(after === undefined ? {} : { after: stringOf(fields, 'after') }),
-    ...(only === undefined ? {} : { only: attachmentKeyOf(fieldsOf(only, 'only')) }),
-    ...(perCpu === undefined ? {} : { perCpu: booleanOf(fields, 'perCpu') }),
+    ...optional(fields, 'after', stringOf),
+    ...optional(fields, 'only', (_, name) => attachmentKeyOf(fieldsOf(fields[name], name))),
+    ...optional(fields, 'perCpu', booleanOf),
   };
 }
 
@@ -300,12 +312,11 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
   check: attachParamsOf,
   gc: gcParamsOf,
   status: () => ({}),
-  list: (fields) => (fields['after'] === undefined ? {} : { after: stringOf(fields, 'after') }),
+  list: (fields) => optional(fields, 'after', stringOf),
   set: setParamsOf,
   counters: countersParamsOf,
   probe: () => ({}),
-  uninstall: (fields) =>
-    fields['forget'] === undefined ? {} : { forget: booleanOf(fields, 'forget') },
+  uninstall: (fields) => optional(fields, 'forget', booleanOf),
 };
 
 /** A request whose method and parameters belong together. */

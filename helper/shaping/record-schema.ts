@@ -13,10 +13,15 @@ import {
   ifnameOf,
   integerOf,
   interfacesOf,
+  macOf,
+  matching,
+  oneOf,
+  optional,
   pairBesideOf,
   ShapeError,
   stringOf,
   type Fields,
+  type Reader,
 } from '../protocol/validate.ts';
 import {
   keyOf,
@@ -47,14 +52,16 @@ import {
 
 const MAX_U32 = 0xffff_ffff;
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const uuidOf = matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID');
 /** As Date.toISOString prints it. */
 const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
-const DECIMAL = /^[0-9]{1,20}$/;
-const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+const momentOf = matching(MOMENT, 'a moment in UTC');
+const decimalOf = matching(/^[0-9]{1,20}$/, 'a number in decimal');
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 /** Names of qdiscs are those of kernel modules. */
-const QDISC_KIND = /^[a-z0-9_]{1,15}$/;
+const qdiscKindOf = matching(/^[a-z0-9_]{1,15}$/, 'the name of a qdisc');
+const exitNameOf = matching(/^[^/:\s]{1,15}$/, 'an interface name');
+const kindOf = oneOf(['veth', 'netkit']);
 /**
  * The kernel gives a device 4096 transmit queues at most (net/core/rtnetlink.c), and mq each a
  * leaf.
@@ -62,44 +69,30 @@ const QDISC_KIND = /^[a-z0-9_]{1,15}$/;
 const MAX_FORMER_QDISCS = 4097;
 const MAX_OPTIONS_LENGTH = 65_536;
 
-function matchOf(fields: Fields, name: string, pattern: RegExp, expected: string): string {
-  const value = stringOf(fields, name);
-  if (!pattern.test(value)) fail(name, expected, value);
-  return value;
-}
-
 function originOf(fields: Fields): Origin {
   return {
-    ...(fields['bootId'] !== undefined && { bootId: matchOf(fields, 'bootId', UUID, 'a UUID') }),
-    ...(fields['netnsCookie'] !== undefined && {
-      netnsCookie: matchOf(fields, 'netnsCookie', DECIMAL, 'a number in decimal'),
-    }),
+    ...optional(fields, 'bootId', uuidOf),
+    ...optional(fields, 'netnsCookie', decimalOf),
   };
 }
 
-function capChangesOf(value: unknown, name: string): CapChanges {
-  const fields = fieldsOf(value, name);
+function capChangesOf(parent: Fields, direction: string): CapChanges {
+  const fields = fieldsOf(parent[direction], `changes.${direction}`);
   const known = Object.keys(CAP_RANGES) as (keyof CapChanges)[];
-  return Object.fromEntries(
-    known
-      .filter((key) => fields[key] !== undefined)
-      .map((key) => [key, integerOf(fields[key], `${name}.${key}`, ...CAP_RANGES[key])]),
-  );
+  return Object.assign(
+    {},
+    ...known.map((key) =>
+      optional(fields, key, () =>
+        integerOf(fields[key], `changes.${direction}.${key}`, ...CAP_RANGES[key]),
+      ),
+    ),
+  ) as CapChanges;
 }
 
-function changedCapsOf(value: unknown): ChangedCaps {
-  const fields = fieldsOf(value, 'changes');
-  return Object.fromEntries(
-    DIRECTIONS.filter((direction) => fields[direction] !== undefined).map((direction) => [
-      direction,
-      capChangesOf(fields[direction], `changes.${direction}`),
-    ]),
-  );
-}
-
-function kindOf(value: unknown): 'veth' | 'netkit' {
-  if (value !== 'veth' && value !== 'netkit') fail('kind', 'veth or netkit', value);
-  return value;
+function changedCapsOf(parent: Fields, name: string): ChangedCaps {
+  const fields = fieldsOf(parent[name], name);
+  const changes = DIRECTIONS.map((direction) => optional(fields, direction, capChangesOf));
+  return Object.assign({}, ...changes) as ChangedCaps;
 }
 
 /** Far above GSO_MAX_SIZE of linux/netdevice.h. */
@@ -108,15 +101,16 @@ const MAX_GSO = 0xffff_ffff;
 function aggregateIdsOf(
   fields: Fields,
 ): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
-  const names = ['egressAggregateId', 'ingressAggregateId'] as const;
-  const ids = names
-    .filter((name) => fields[name] !== undefined)
-    .map(
-      (name) => [name, integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX)] as const,
-    );
-  if (ids.length === 2 && ids[0]?.[1] === ids[1]?.[1])
-    fail('ingressAggregateId', 'another than egressAggregateId', ids[1]?.[1]);
-  return Object.fromEntries(ids);
+  const idOf: Reader<number> = (_, name) =>
+    integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
+  const ids = {
+    ...optional(fields, 'egressAggregateId', idOf),
+    ...optional(fields, 'ingressAggregateId', idOf),
+  };
+  const { egressAggregateId, ingressAggregateId } = ids;
+  if (egressAggregateId !== undefined && egressAggregateId === ingressAggregateId)
+    fail('ingressAggregateId', 'another than egressAggregateId', ingressAggregateId);
+  return ids;
 }
 
 /** A direction has an aggregate when it has a rate, by ADD or by `set`, and only then. */
@@ -133,24 +127,20 @@ function requireAggregates(record: AttachmentRecord): void {
   }
 }
 
-function gsoLimitsOf(value: unknown, name: string): GsoLimits {
-  const fields = fieldsOf(value, name);
-  const of = (field: string): number => integerOf(fields[field], `${name}.${field}`, 0, MAX_GSO);
+function gsoLimitsOf(parent: Fields, when: string): GsoLimits {
+  const fields = fieldsOf(parent[when], `gso.${when}`);
+  const of = (_: Fields, field: string): number =>
+    integerOf(fields[field], `gso.${when}.${field}`, 0, MAX_GSO);
   return {
-    gsoMaxSizeBytes: of('gsoMaxSizeBytes'),
-    gsoMaxSegs: of('gsoMaxSegs'),
-    ...(fields['gsoIpv4MaxSizeBytes'] !== undefined && {
-      gsoIpv4MaxSizeBytes: of('gsoIpv4MaxSizeBytes'),
-    }),
+    gsoMaxSizeBytes: of(fields, 'gsoMaxSizeBytes'),
+    gsoMaxSegs: of(fields, 'gsoMaxSegs'),
+    ...optional(fields, 'gsoIpv4MaxSizeBytes', of),
   };
 }
 
-function limitedGsoOf(value: unknown): LimitedGso {
-  const fields = fieldsOf(value, 'gso');
-  return {
-    former: gsoLimitsOf(fields['former'], 'gso.former'),
-    limited: gsoLimitsOf(fields['limited'], 'gso.limited'),
-  };
+function limitedGsoOf(parent: Fields, name: string): LimitedGso {
+  const fields = fieldsOf(parent[name], name);
+  return { former: gsoLimitsOf(fields, 'former'), limited: gsoLimitsOf(fields, 'limited') };
 }
 
 /** What is known of host routing, with the hardware address at this end. */
@@ -160,24 +150,17 @@ function routedOf(
 ): { readonly hostRouting?: RoutedRecord } {
   if (hostRouting === undefined) return {};
   const routed = fieldsOf(fields['hostRouting'], 'hostRouting');
-  const isKnown = routed['hostMac'] !== undefined;
-  const hostMac = isKnown && { hostMac: matchOf(routed, 'hostMac', MAC, 'a hardware address') };
-  return { hostRouting: { ...hostRouting, ...hostMac } };
+  return { hostRouting: { ...hostRouting, ...optional(routed, 'hostMac', macOf) } };
 }
 
 function hostInterfaceOf(fields: Fields): HostInterfaceRecord {
   const pair = pairBesideOf(fields);
   return {
     ...pair,
-    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    ...optional(fields, 'kind', kindOf),
     ...routedOf(pair, fields),
-    ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
+    ...optional(fields, 'gso', limitedGsoOf),
   };
-}
-
-function addedAtOf(fields: Fields): Pick<PodOfRecord, 'addedAt'> {
-  if (fields['addedAt'] === undefined) return {};
-  return { addedAt: matchOf(fields, 'addedAt', MOMENT, 'a moment in UTC') };
 }
 
 /** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
@@ -186,15 +169,15 @@ function attachmentOf(fields: Fields): AttachmentRecord {
   const record: AttachmentRecord = {
     ...params,
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    ...optional(fields, 'kind', kindOf),
     ...routedOf(params, fields),
-    ...(fields['changes'] !== undefined && { changes: changedCapsOf(fields['changes']) }),
+    ...optional(fields, 'changes', changedCapsOf),
     ...aggregateIdsOf(fields),
     ...originOf(fields),
-    ...(fields['gso'] !== undefined && { gso: limitedGsoOf(fields['gso']) }),
-    ...(fields['podInterface'] !== undefined && { podInterface: ifnameOf(fields, 'podInterface') }),
+    ...optional(fields, 'gso', limitedGsoOf),
+    ...optional(fields, 'podInterface', ifnameOf),
     ...(beside !== undefined && { beside: interfacesOf(fields, 'beside', hostInterfaceOf) }),
-    ...addedAtOf(fields),
+    ...optional(fields, 'addedAt', momentOf),
   };
   requireAggregates(record);
   return record;
@@ -206,7 +189,7 @@ function formerQdiscOf(value: unknown, index: number): FormerQdisc {
   if (typeof options !== 'string' || options.length > MAX_OPTIONS_LENGTH || !BASE64.test(options))
     fail('options', 'bytes in base64', options);
   return {
-    kind: matchOf(fields, 'kind', QDISC_KIND, 'the name of a qdisc'),
+    kind: qdiscKindOf(fields, 'kind'),
     handle: integerOf(fields['handle'], 'handle', 0, MAX_U32),
     parent: integerOf(fields['parent'], 'parent', 1, MAX_U32),
     options,
@@ -219,7 +202,7 @@ function exitOf(fields: Fields): ExitRecord {
     fail('formerQdiscs', `an array of at most ${MAX_FORMER_QDISCS} qdiscs`, formerQdiscs);
   return {
     ifindex: ifindexOf(fields, 'ifindex'),
-    name: matchOf(fields, 'name', /^[^/:\s]{1,15}$/, 'an interface name'),
+    name: exitNameOf(fields, 'name'),
     formerQdiscs: formerQdiscs.map(formerQdiscOf),
     ...originOf(fields),
   };
@@ -232,9 +215,9 @@ function wishOf(fields: Fields): Wish {
   return {
     ...attachParamsOf(fields),
     hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...(fields['kind'] !== undefined && { kind: kindOf(fields['kind']) }),
+    ...optional(fields, 'kind', kindOf),
     reason: printable(stringOf(fields, 'reason')).slice(0, MAX_REASON_LENGTH),
-    ...addedAtOf(fields),
+    ...optional(fields, 'addedAt', momentOf),
   };
 }
 
