@@ -221,7 +221,7 @@ function untilSignal(signal: AbortSignal): Promise<void> {
 
 /** Follows what happens to the node's devices. */
 function followNode(
-  { shaper, datapath: { routes, hooks } }: Control,
+  { shaper, datapath: { routes, devices, hooks } }: Control,
   log: Log,
 ): { readonly lookSoon: () => void; readonly stop: () => void } {
   /** A failure is told of once, however often what failed is tried again. */
@@ -241,6 +241,7 @@ function followNode(
   routes.follow((ifindex) => follower.hear({ kind: 'route', ifindex }));
   const events = new RtEvents((event) => {
     routes.hear(event);
+    devices.hear(event);
     // What others do with filters concerns podpace only where its own programs are filters.
     const { kind } = event;
     if (kind === 'filter' && hooks.kind === 'clsact')
@@ -248,6 +249,7 @@ function followNode(
     if (kind === 'link' || kind === 'lost') follower.hear(event);
     if (kind === 'qdisc') follower.hear({ kind, ifindex: event.ifindex });
   });
+  devices.follow(() => events.settle());
   const channels = new ChannelEvents(({ ifindex, queues }) => {
     // A driver may make its queues anew.
     follower.hear({ kind: 'link', ifindex });

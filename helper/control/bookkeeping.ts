@@ -1,7 +1,6 @@
 // Looks at the books now and then, and remembers what the watch over them has found.
 
 import { readDeviceBytes } from '../kernel/device-counters.ts';
-import { listLinks } from '../kernel/links.ts';
 import type { Datapath } from './datapath.ts';
 import { ToldProblems } from './told-problems.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
@@ -148,7 +147,7 @@ export class Bookkeeping {
   async #ways(attachments: readonly AttachmentRecord[], exits: readonly Exit[]): Promise<Ways> {
     const hostInterfaces = new Set(attachments.flatMap(hostInterfaceIndexesOf));
     const without = devicesWithoutProgram(
-      await listLinks(this.#datapath.rt),
+      await this.#datapath.devices.links(),
       exits,
       hostInterfaces,
     );

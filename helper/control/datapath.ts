@@ -59,6 +59,7 @@ import {
   ROUTED_POD_SIZE,
 } from '../wire/routing.ts';
 import { changeOver } from './change-over.ts';
+import { DeviceWatch } from './device-watch.ts';
 import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
 import type { Directories } from './layout.ts';
 import { PROGRAM_NAMES, type ProgramName } from '../wire/datapath-names.ts';
@@ -93,6 +94,7 @@ export class Datapath {
   readonly rt: RtSocket;
   readonly routes: RouteWatch;
   readonly outer: OuterWatch;
+  readonly devices: DeviceWatch;
   readonly hooks: Hooks;
   readonly policing: Policing;
   readonly unseen = new Unseen();
@@ -115,6 +117,7 @@ export class Datapath {
     this.rt = RtSocket.open();
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
+    this.devices = new DeviceWatch(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
     this.policing = new Policing(

@@ -52,9 +52,9 @@ export class Enforcement {
   /**
    * Puts the caps of a record in force in place of those of the former one. Throws ShapingError
    * `unenforceable` when they do not hold on the ways off the node; on the ways that stay on it,
-   * that is logged and a problem in `status`.
+   * that is logged and a problem in `status`. Returns the view that was gone by.
    */
-  async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<void> {
+  async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<View> {
     const devices = former === undefined ? [] : hostInterfaceIndexesOf(former);
     // The first egress cap of the node needs every way to other pods; after that they are followed
     // as they come.
@@ -87,6 +87,7 @@ export class Enforcement {
         );
       }
     }
+    return view;
   }
 
   /** Puts the exempt addresses of one record in place of those of another. */

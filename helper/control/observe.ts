@@ -3,7 +3,7 @@
 import { nameOfProgram } from '../kernel/bpf.ts';
 import { filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
-import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
+import { TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
 import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
@@ -78,7 +78,9 @@ async function observeDevices(
   indexes: ReadonlySet<number>,
   isWhole: boolean,
 ): Promise<{ readonly devices: ReadonlyMap<number, ObservedExit>; readonly filters: FilterLists }> {
-  const qdiscs = Map.groupBy(await listQdiscs(datapath.rt), ({ ifindex }) => ifindex);
+  const asked = links.filter(({ index }) => indexes.has(index));
+  const { devices: watch } = datapath;
+  const qdiscs = isWhole ? await watch.listQdiscs() : await watch.qdiscs(asked);
   const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
   const byIndex = new Map(links.map((link) => [link.index, link]));
   const devices = new Map<number, ObservedExit>();

@@ -2,7 +2,7 @@
 // here.
 
 import { isDeepStrictEqual } from 'node:util';
-import { listLinks, type Link } from '../kernel/links.ts';
+import type { Link } from '../kernel/links.ts';
 import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
 import type { Aggregates } from './aggregates.ts';
 import { nameOf } from '../protocol/pod-names.ts';
@@ -142,8 +142,8 @@ export class Removal {
     await exclusively(async () => {
       const candidates = this.#candidates(changed);
       if (candidates.length === 0) return;
-      // To list devices takes its time while many go: the first turn does with one list.
-      const links = await listLinks(this.#node.datapath.rt);
+      // To learn of devices takes its time while many go: the first turn does with one list.
+      const links = await this.#node.datapath.devices.links();
       const present = new Set(links.map(({ index }) => index));
       const vanished: AttachmentRecord[] = [];
       for (const record of candidates) {

@@ -158,15 +158,15 @@ export class Shaper {
     const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
     const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
     const wanted = recordOf(params, link, beside, addedAt);
-    const record = await this.#replace(former, wanted, (next) =>
-      this.#enforcement.enforce(next, former),
-    );
+    let view: View | undefined;
+    const record = await this.#replace(former, wanted, async (next) => {
+      view = await this.#enforcement.enforce(next, former);
+    });
     await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
     const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
     const notices = unheldSentences(record);
-    if (record.hostRouting === undefined) return { notices, held };
-    const view = await takeView(this.#options, [record], { hasOtherPods: false });
+    if (record.hostRouting === undefined || view === undefined) return { notices, held };
     return { notices: [...notices, ...(await hostRoutingNotices(view))], held };
   }
 

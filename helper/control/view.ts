@@ -91,7 +91,7 @@ export interface ViewScope {
 /** All exits of the node as they are now, whether or not a cap needs them. */
 function observeNodeExits(
   { datapath, store, uplinks, orphans, tunOverheadBytes }: Node,
-  listed: readonly Link[] | undefined,
+  listed: readonly Link[],
 ): Promise<ObservedExits> {
   const attached = store.readAttachments().flatMap(hostInterfaceIndexesOf);
   const known = {
@@ -114,7 +114,10 @@ export async function takeView(
 ): Promise<View> {
   const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
-  const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, listed);
+  const isWhole = hasOtherPods && attachments.length === all.length;
+  const { devices: watch } = datapath;
+  const present = listed ?? (isWhole ? await watch.listLinks() : await watch.links());
+  const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, present);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
   const own = new Set([...attachments.flatMap(hostInterfaceIndexesOf), ...devices, ...idle]);
@@ -136,7 +139,6 @@ export async function takeView(
   ]);
   for (const { ifindex } of exitRecords) if (!others.has(ifindex)) places.add(ifindex);
   // With everything in it, it also takes in every device where something of ours was ever left.
-  const isWhole = hasOtherPods && attachments.length === all.length;
   if (isWhole) {
     for (const { ifindex } of datapath.hooks.knownPlaces()) places.add(ifindex);
     for (const ifindex of datapath.hostInterfaceIndexes()) places.add(ifindex);

@@ -101,13 +101,31 @@ export async function ensureClsact(rt: RtSocket, ifindex: number): Promise<boole
   } catch (error) {
     if (!hasErrno(error, 'EEXIST')) throw error;
   }
+  if (await isClsact(rt, { ifindex, payload })) return false;
   const standing = (await listQdiscs(rt, ifindex)).find(({ parent }) => parent === TC_H_CLSACT);
-  if (standing?.kind === 'clsact') return false;
   throw new KernelError(
     operation,
     'EEXIST',
     `qdisc "${standing?.kind ?? 'unknown'}" stands in its place`,
   );
+}
+
+/**
+ * Whether what stands there is clsact: only that takes a change, of nothing, as clsact. To ask for
+ * it would take a list of the qdiscs of all devices.
+ */
+async function isClsact(
+  rt: RtSocket,
+  { ifindex, payload }: { readonly ifindex: number; readonly payload: Buffer },
+): Promise<boolean> {
+  const operation = `find qdisc "clsact" on interface ${ifindex}`;
+  try {
+    await rt.execute({ operation, type: RTM_NEWQDISC, payload });
+    return true;
+  } catch (error) {
+    if (hasErrno(error, 'EINVAL', 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 /**

@@ -78,6 +78,9 @@ function standingOfLink(place: Place, linkId: number | undefined): Standing | un
   return { programId: own.programId, inFront, canPass: true };
 }
 
+/** Pins of so many places are looked for one by one, those of more in the whole directory. */
+const FEW_PLACES = 64;
+
 /** `r0 = TCX_NEXT; exit`: lets every packet go on to the next program. */
 const LET_PASS = Buffer.from('b7000000ffffffff9500000000000000', 'hex');
 
@@ -138,6 +141,8 @@ export class TcxHooks implements Hooks {
   }
 
   async standings(places: readonly Place[]): Promise<(Standing | undefined)[]> {
+    if (places.length <= FEW_PLACES)
+      return places.map((place) => this.#standing(place, fs.existsSync(this.#pin(place))));
     const pins = new Set(fs.existsSync(this.#directory) ? fs.readdirSync(this.#directory) : []);
     return places.map((place) => this.#standing(place, pins.has(nameOfPlace(place))));
   }

@@ -18,6 +18,7 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_LINK = 5;
+const IFLA_QDISC = 6;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 /** struct rtnl_link_stats64. */
@@ -76,6 +77,8 @@ export interface Link {
   /** Index of the bridge or bond it is part of. */
   readonly masterIndex?: number;
   readonly alias?: string;
+  /** Kind of its root qdisc. */
+  readonly qdisc?: string;
   /** How it wraps packets, of kinds that are known. */
   readonly tunnel?: Tunnel;
   /**
@@ -136,6 +139,7 @@ export function decodeLink(payload: Buffer): Link {
   const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
   const masterIndex = attributes.u32(IFLA_MASTER);
   const alias = attributes.string(IFLA_IFALIAS);
+  const qdisc = attributes.string(IFLA_QDISC);
   const gsoIpv4MaxSizeBytes = attributes.u32(IFLA_GSO_IPV4_MAX_SIZE);
   const xdp = attributes.nested(IFLA_XDP);
   const xdpProgramId = XDP_PROGRAM_IDS.map((type) => xdp?.u32(type) ?? 0).find((id) => id !== 0);
@@ -156,6 +160,7 @@ export function decodeLink(payload: Buffer): Link {
     ...(linkNetnsId !== undefined && { linkNetnsId }),
     ...(masterIndex !== undefined && { masterIndex }),
     ...(alias !== undefined && { alias }),
+    ...(qdisc !== undefined && { qdisc }),
     ...(tunnel !== undefined && { tunnel }),
     ...(isUnbacked && { isUnbacked }),
     ...(headroomBytes > 0 && { headroomBytes }),
