@@ -1,9 +1,9 @@
-// Which aggregates an attachment has: they are handed out with its caps and given back with them,
-// empty both times.
+// Which aggregates an attachment has, and which pages there are for them.
 
 import { aggregateIdsInUse, nextAggregateId, pagesToHave } from '../shaping/aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
+import { applyStep } from './apply.ts';
 import type { AttachmentRecord } from '../shaping/records.ts';
 import type { Exclusively } from './turns.ts';
 import type { Node } from './view.ts';
@@ -25,28 +25,25 @@ export class Aggregates {
 
   /**
    * The record with an aggregate for each direction that has a cap, those of the former record
-   * where it had any. Throws ShapingError `unenforceable` when there are no more.
+   * where it had any, and which of them are new. Throws ShapingError `unenforceable` when there are
+   * no more.
    */
-  assign(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
+  assign(
+    wanted: AttachmentRecord,
+    former: AttachmentRecord | undefined,
+  ): { readonly record: AttachmentRecord; readonly newAggregates: ReadonlySet<number> } {
     const { store, defaults, orphans } = this.#node;
     const inUse = aggregateIdsInUse(store.readAttachments(), orphans);
+    const newAggregates = new Set<number>();
     const ids = DIRECTIONS.flatMap((direction) => {
       if (effectiveCapIn(wanted, direction, defaults) === undefined) return [];
       const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);
-      return [[`${direction}AggregateId`, formerId ?? this.#take(inUse)] as const];
+      const id = formerId ?? this.#take(inUse);
+      if (formerId === undefined) newAggregates.add(id);
+      return [[`${direction}AggregateId`, id] as const];
     });
     const { egressAggregateId: _egress, ingressAggregateId: _ingress, ...rest } = wanted;
-    return { ...rest, ...Object.fromEntries(ids) };
-  }
-
-  /** Clears the aggregates that `former` has and `present` has not. */
-  giveBack(former: AttachmentRecord | undefined, present: AttachmentRecord | undefined): void {
-    if (former === undefined) return;
-    for (const direction of DIRECTIONS) {
-      const id = aggregateIdOf(former, direction);
-      const isKept = present !== undefined && aggregateIdOf(present, direction) === id;
-      if (id !== undefined && !isKept) this.#node.datapath.clearAggregate(id);
-    }
+    return { record: { ...rest, ...Object.fromEntries(ids) }, newAggregates };
   }
 
   /**
@@ -55,14 +52,16 @@ export class Aggregates {
    * turn.
    */
   async keepPages(inTurn: Exclusively): Promise<void> {
-    const { datapath } = this.#node;
+    const { datapath, store } = this.#node;
     const kept = this.#pagesToHave();
     for (const page of kept)
-      if (!datapath.hasPage(page)) await inTurn(async () => datapath.makePage(page));
+      if (!datapath.hasPage(page))
+        await inTurn(() => applyStep(datapath, store, { kind: 'make-page', page }));
     for (const page of datapath.knownPages) {
       if (kept.has(page)) continue;
       await inTurn(async () => {
-        if (!this.#pagesToHave().has(page)) datapath.removePage(page);
+        if (!this.#pagesToHave().has(page))
+          await applyStep(datapath, store, { kind: 'remove-page', page });
       });
     }
   }
@@ -78,7 +77,6 @@ export class Aggregates {
       throw new ShapingError('unenforceable', `All ${inUse.size} aggregates are in use`);
     inUse.add(id);
     this.#lastId = id;
-    this.#node.datapath.prepareAggregate(id);
     return id;
   }
 }

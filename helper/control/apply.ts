@@ -44,6 +44,10 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
   switch (step.kind) {
     case 'make-page':
       return datapath.makePage(step.page);
+    case 'remove-page':
+      return datapath.removePage(step.page);
+    case 'clear-aggregate':
+      return datapath.clearAggregate(step.aggregateId);
     case 'police-node':
       return datapath.policing.begin();
     case 'free-node':

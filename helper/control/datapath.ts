@@ -23,7 +23,6 @@ import {
   AGGREGATE_CONFIG_SIZE,
   AGGREGATE_COUNTERS_SIZE,
   aggregateIndex,
-  aggregatePage,
   decodeAggregateClock,
   decodeAggregateConfig,
   decodeAggregateCounters,
@@ -60,6 +59,7 @@ import {
 } from '../wire/routing.ts';
 import { changeOver } from './change-over.ts';
 import { DeviceWatch } from './device-watch.ts';
+import { digestOf, listEntries } from '../shaping/exemptions.ts';
 import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
 import type { Directories } from './layout.ts';
 import { PROGRAM_NAMES, type ProgramName } from '../wire/datapath-names.ts';
@@ -104,6 +104,9 @@ export class Datapath {
    * performance.now().
    */
   #digests: { readonly byList: Map<number, string>; readonly untilMs: number } | undefined;
+
+  /** What lists of exemptions are known to be made of. */
+  readonly #texts = new Map<number, readonly string[]>();
 
   #untouchedFq: Buffer | undefined;
 
@@ -198,12 +201,6 @@ export class Datapath {
       const place = pages.locate(index);
       if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(pages.valueSize));
     }
-  }
-
-  /** Makes room for an aggregate's state and counters, empty. */
-  prepareAggregate(aggregateId: number): void {
-    this.makePage(aggregatePage(aggregateId));
-    this.clearAggregate(aggregateId);
   }
 
   /**
@@ -354,10 +351,14 @@ export class Datapath {
   }
 
   /**
-   * The entries of a list of the map exemptions, a character for each byte: there may be a hundred
-   * thousand.
+   * The entries of a list of the map exemptions, a character for each byte. Where it is not known
+   * what they are the whole map is gone through: there may be a hundred thousand.
    */
-  exemptionEntries(list: number): Map<string, string> {
+  exemptionEntries(list: number): ReadonlyMap<string, string> {
+    const digest = this.#digests?.byList.get(list);
+    if (this.#digests !== undefined && digest === undefined) return new Map();
+    const texts = this.#texts.get(list);
+    if (texts !== undefined && digestOf(texts) === digest) return listEntries(list, texts);
     const entries = new Map<string, string>();
     for (const batch of lookupBatches(
       this.#loaded.maps.exemptions,
@@ -372,6 +373,11 @@ export class Datapath {
       }
     }
     return entries;
+  }
+
+  /** The same as they were at the last walk through the map, with what was written since. */
+  knownExemptionDigests(): ReadonlyMap<number, string> {
+    return this.#digests?.byList ?? this.exemptionDigests();
   }
 
   /**
@@ -393,15 +399,23 @@ export class Datapath {
     }
     const byList = digests.digests();
     const endMs = performance.now();
-    const untilMs = endMs + (endMs - startMs) * EXEMPTION_PAUSE;
-    this.#digests = entries > EXEMPTIONS_SHORT ? { byList, untilMs } : undefined;
+    const pauseMs = entries > EXEMPTIONS_SHORT ? (endMs - startMs) * EXEMPTION_PAUSE : 0;
+    this.#digests = { byList, untilMs: endMs + pauseMs };
     return byList;
   }
 
-  /** Takes note of the digest that a list has now, undefined for none, where it was remembered. */
-  noteExemptionDigest(list: number, digest: string | undefined): void {
-    if (digest === undefined) this.#digests?.byList.delete(list);
-    else this.#digests?.byList.set(list, digest);
+  /**
+   * Takes note of the digest that a list has now, undefined for none, and of the texts that it is
+   * of.
+   */
+  noteExemptionDigest(list: number, digest: string | undefined, texts: readonly string[]): void {
+    if (digest === undefined) {
+      this.#digests?.byList.delete(list);
+      this.#texts.delete(list);
+      return;
+    }
+    this.#digests?.byList.set(list, digest);
+    this.#texts.set(list, texts);
   }
 
   /** Whether deliver goes on in the program for ingress caps. */

@@ -3,9 +3,9 @@
 
 import type { KernelError } from '../wire/errors.ts';
 import { applyStep } from './apply.ts';
-import { replaceOwnExemptions } from './exemptions.ts';
+import { observeMaps } from './observe.ts';
 import { isUnknownQdisc, qdiscFailure, ShapingError } from '../shaping/failure.ts';
-import { desiredConfigs, type Observed, type Step } from '../shaping/plan.ts';
+import { planMaps, type Observed, type Step } from '../shaping/plan.ts';
 import { nameOfOccupants } from '../shaping/in-front.ts';
 import { MAX_MOVES, PAUSE_MS } from '../shaping/precedence.ts';
 import { formatDuration } from '../shaping/units.ts';
@@ -15,7 +15,7 @@ import {
   type AttachmentRecord,
 } from '../shaping/records.ts';
 import { remedies } from '../protocol/remedies.ts';
-import { hasUplink, takeView, type Node, type View } from './view.ts';
+import { desiredMaps, hasUplink, takeView, type Node, type View } from './view.ts';
 
 /** A node, and where to tell of it. */
 export interface LoggingNode extends Node {
@@ -54,14 +54,20 @@ export class Enforcement {
    * `unenforceable` when they do not hold on the ways off the node; on the ways that stay on it,
    * that is logged and a problem in `status`. Returns the view that was gone by.
    */
-  async enforce(record: AttachmentRecord, former: AttachmentRecord | undefined): Promise<View> {
-    const devices = former === undefined ? [] : hostInterfaceIndexesOf(former);
+  async enforce(
+    record: AttachmentRecord,
+    former: AttachmentRecord | undefined,
+    newAggregates: ReadonlySet<number> = new Set(),
+  ): Promise<View> {
     // The first egress cap of the node needs every way to other pods; after that they are followed
     // as they come.
     const isFirst = !this.#node.store
       .readAttachments()
       .some((other) => other.egressAggregateId !== undefined && !isSameAttachment(other, record));
-    const view = await takeView(this.#node, [record], { devices, hasOtherPods: isFirst });
+    const view = await takeView(this.#node, [record], {
+      ...{ hasOtherPods: isFirst, newAggregates },
+      ...{ former: former === undefined ? [] : [former] },
+    });
     const needed = neededDevices(view, record);
     const [, problem] = [...view.plan.problems].find(([ifindex]) => needed.has(ifindex)) ?? [];
     if (problem !== undefined)
@@ -90,16 +96,13 @@ export class Enforcement {
     return view;
   }
 
-  /** Puts the exempt addresses of one record in place of those of another. */
-  exempt(former: AttachmentRecord | undefined, next: AttachmentRecord | undefined): void {
-    replaceOwnExemptions(this.#node.datapath, former, next);
-  }
-
   /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */
-  writeConfigs(record: AttachmentRecord): void {
-    for (const [aggregateId, config] of desiredConfigs(record, this.#node)) {
-      this.#node.datapath.writeConfig(aggregateId, config);
-    }
+  async writeMaps(record: AttachmentRecord): Promise<void> {
+    const { datapath, store } = this.#node;
+    const desired = desiredMaps(this.#node, [record], []);
+    const digests = datapath.knownExemptionDigests();
+    const observed = observeMaps(datapath, desired, hostInterfaceIndexesOf(record), digests);
+    for (const step of planMaps(desired, observed)) await applyStep(datapath, store, step);
   }
 
   /**

@@ -17,7 +17,8 @@ import {
   type XdpProgram,
 } from '../wire/hook-place.ts';
 import type { Datapath } from './datapath.ts';
-import { exemptionLists } from '../shaping/exemptions.ts';
+import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
+import { digestOf, exemptionLists } from '../shaping/exemptions.ts';
 import { isOurRoot, type ObservedExit, type ObservedQdisc } from '../shaping/holder-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices, type UplinkNames } from '../shaping/exits.ts';
 import {
@@ -29,7 +30,11 @@ import {
 } from '../shaping/host-routing.ts';
 import type { InFront } from '../shaping/in-front.ts';
 import { desiredPages, type Desired, type Observed, type ObservedMaps } from '../shaping/plan.ts';
-import type { AttachmentRecord, ExitRecord } from '../shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  type AttachmentRecord,
+  type ExitRecord,
+} from '../shaping/records.ts';
 
 const HOOKS: readonly HookName[] = ['ingress', 'egress', 'ingressLast'];
 /** Qdiscs that hold filters of a device's own hooks; both stand at the same place. */
@@ -166,7 +171,8 @@ const LOOKUPS_OF_A_WALK = 256;
 
 /** What stands where attachments have entries of host routing. */
 function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[]): RoutingEntry[] {
-  const places = attachments.flatMap(routingEntries);
+  const entries = attachments.flatMap(routingEntries);
+  const places = [...new Map(entries.map((entry) => [routingKeyOf(entry), entry])).values()];
   if (places.length > LOOKUPS_OF_A_WALK) {
     const wanted = new Set(places.map(routingKeyOf));
     return datapath.routingEntries().filter((entry) => wanted.has(routingKeyOf(entry)));
@@ -179,21 +185,25 @@ function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[
 
 /**
  * Entries of host routing that are of some devices, or at keys that the attachments have; with the
- * whole node, all.
+ * whole node, all. Those of devices that no attachment here has are looked for in all.
  */
 function observeRouting(
   datapath: Datapath,
   { attachments }: Desired,
-  { places, isWhole }: Sight,
+  { places, isWhole, former }: Sight,
 ): RoutingEntry[] {
   if (isWhole) return datapath.routingEntries();
+  const known = [...attachments, ...former];
+  const owned = new Set(known.flatMap(hostInterfaceIndexesOf));
+  const isStray = (ifindex: number): boolean =>
+    !owned.has(ifindex) && datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
+  const found = [...places].some(isStray)
+    ? datapath.routingEntries()
+    : readRouting(datapath, known);
   const wanted = new Set(attachments.flatMap(routingEntries).map(routingKeyOf));
-  const isRouted = (ifindex: number): boolean =>
-    datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
-  if (wanted.size === 0 && ![...places].some(isRouted)) return [];
-  return datapath
-    .routingEntries()
-    .filter((entry) => places.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)));
+  return found.filter(
+    (entry) => places.has(interfaceOfEntry(entry)) || wanted.has(routingKeyOf(entry)),
+  );
 }
 
 /**
@@ -203,18 +213,25 @@ function observeRouting(
 function observeExemptions(
   datapath: Datapath,
   desired: Desired,
-  isWhole: boolean,
+  { isWhole, former, digests }: Extent,
 ): Map<number, string> {
-  const lists = exemptionLists(desired.attachments, desired.exempt);
+  const lists = exemptionLists([...former, ...desired.attachments], desired.exempt);
   const isUnused = (list: number): boolean =>
     list < AGGREGATE_ID_MIN ||
     list > AGGREGATE_ID_MAX ||
     datapath.readConfig(list).rateBytesPerSec === 0;
-  return new Map(
-    [...datapath.exemptionDigests()].filter(
-      ([list]) => lists.has(list) || (isWhole && isUnused(list)),
-    ),
-  );
+  for (const [list, texts] of lists) {
+    const digest = digestOf(texts);
+    if (digest !== undefined && digests.get(list) === digest)
+      datapath.noteExemptionDigest(list, digest, texts);
+  }
+  return new Map([...digests].filter(([list]) => lists.has(list) || (isWhole && isUnused(list))));
+}
+
+/** How much of the maps is looked at. */
+interface Extent extends Pick<Sight, 'isWhole' | 'former'> {
+  /** Of all lists of exempt addresses. */
+  readonly digests: ReadonlyMap<number, string>;
 }
 
 /** What the maps hold of the aggregates of `desired` and of some devices. */
@@ -222,11 +239,9 @@ function observeCaps(
   datapath: Datapath,
   desired: Desired,
   indexes: Iterable<number>,
-  isWhole = false,
+  extent: Extent,
 ): Omit<ObservedMaps, 'routing'> {
-  const ids = desired.attachments.flatMap(({ egressAggregateId, ingressAggregateId }) =>
-    [egressAggregateId, ingressAggregateId].filter((id) => id !== undefined),
-  );
+  const ids = [...aggregateIdsInUse([...desired.attachments, ...extent.former])];
   const hostInterfaces = [...indexes].flatMap((ifindex) => {
     const entry = datapath.readHostInterface(ifindex);
     return entry === undefined ? [] : [[ifindex, entry] as const];
@@ -239,7 +254,7 @@ function observeCaps(
     pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
     policing: datapath.policing.standing(),
     goesOnInReceive: datapath.goesOnInReceive(),
-    exemptions: observeExemptions(datapath, desired, isWhole),
+    exemptions: observeExemptions(datapath, desired, extent),
     configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),
@@ -248,15 +263,17 @@ function observeCaps(
 
 /**
  * What the maps hold of attachments and of some devices: a few lookups for each, or one walk for
- * many.
+ * many. `digests`: of the lists of exempt addresses.
  */
 export function observeMaps(
   datapath: Datapath,
   desired: Desired,
   indexes: Iterable<number>,
+  digests = datapath.exemptionDigests(),
 ): ObservedMaps {
   const routing = readRouting(datapath, desired.attachments);
-  return { ...observeCaps(datapath, desired, indexes), routing };
+  const extent = { isWhole: false, former: [], digests };
+  return { ...observeCaps(datapath, desired, indexes, extent), routing };
 }
 
 /** Which devices to look at. */
@@ -271,6 +288,8 @@ export interface Sight {
    * All of the node is looked at: also for what is left of pods that nothing is known of any more.
    */
   readonly isWhole: boolean;
+  /** Attachments as they were: what stood for them is looked at, too. */
+  readonly former: readonly AttachmentRecord[];
 }
 
 /** Everything a plan for `desired` needs to know. */
@@ -283,8 +302,9 @@ export async function observe(
   const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
   const { devices, filters } = await observeDevices(datapath, links, indexes, sight.isWhole);
+  const digests = sight.isWhole ? datapath.exemptionDigests() : datapath.knownExemptionDigests();
   return {
-    ...observeCaps(datapath, desired, places, sight.isWhole),
+    ...observeCaps(datapath, desired, places, { ...sight, digests }),
     routing: observeRouting(datapath, desired, sight),
     devices,
     ...(await observePrograms(datapath, places, links, filters)),

@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Link } from '../kernel/links.ts';
 import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
-import type { Aggregates } from './aggregates.ts';
+import { applyStep } from './apply.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { giveGsoBack } from './gso.ts';
@@ -15,6 +15,7 @@ import {
   type AttachmentRecord,
   type HostInterfaceRecord,
 } from '../shaping/records.ts';
+import type { Step } from '../shaping/plan.ts';
 import type { Exclusively } from './turns.ts';
 import { hasEgressCap, takeView } from './view.ts';
 
@@ -45,15 +46,23 @@ function namesOf(ways: readonly HostInterfaceRecord[]): string {
   return ways.map(({ hostInterface }) => hostInterface).join(' and ');
 }
 
+type Clearing = Step & { readonly kind: 'clear-aggregate' };
+
+/** The steps that empty aggregates, which come last and only when nothing uses these, and the rest. */
+function clearingApart(
+  steps: readonly Step[],
+): readonly [clearing: readonly Clearing[], rest: readonly Step[]] {
+  const clearing = steps.filter((step) => step.kind === 'clear-aggregate');
+  return [clearing, steps.filter(({ kind }) => kind !== 'clear-aggregate')];
+}
+
 export class Removal {
   readonly #node: LoggingNode;
   readonly #enforcement: Enforcement;
-  readonly #aggregates: Aggregates;
 
-  constructor(node: LoggingNode, enforcement: Enforcement, aggregates: Aggregates) {
+  constructor(node: LoggingNode, enforcement: Enforcement) {
     this.#node = node;
     this.#enforcement = enforcement;
-    this.#aggregates = aggregates;
   }
 
   /**
@@ -68,12 +77,13 @@ export class Removal {
     // With the last egress cap all exits go, also those that are known by nothing but their
     // program.
     const isLast = !hasEgressCap(others, this.#node.orphans);
-    const devices = records.flatMap(hostInterfaceIndexesOf);
-    const scope = { devices, hasOtherPods: isLast, ...(links !== undefined && { links }) };
+    const devices = new Set(records.flatMap(hostInterfaceIndexesOf));
+    const scope = { former: records, hasOtherPods: isLast, ...(links !== undefined && { links }) };
     const view = await takeView(this.#node, isLast ? others : [], scope);
     const failures = new Map<number | undefined, unknown>();
     const apply = this.#enforcement.applier(view.observed);
-    for (const step of view.plan.steps) {
+    const [clearing, steps] = clearingApart(view.plan.steps);
+    for (const step of steps) {
       try {
         await apply(step);
       } catch (error) {
@@ -94,15 +104,15 @@ export class Removal {
     }
     // What failed elsewhere than at the interface of one of them is left of all.
     const isShared = [...failures.keys()].some(
-      (ifindex) => ifindex === undefined || !devices.includes(ifindex),
+      (ifindex) => ifindex === undefined || !devices.has(ifindex),
     );
     for (const record of records) {
       const own = hostInterfaceIndexesOf(record);
       if (isShared || own.some((ifindex) => failures.has(ifindex))) continue;
       if (own.some((ifindex) => view.observed.devices.has(ifindex)))
         await giveGsoBack(this.#node, record);
-      this.#enforcement.exempt(record, undefined);
-      this.#aggregates.giveBack(record, undefined);
+      const ids = aggregateIdsInUse([record]);
+      for (const step of clearing) if (ids.has(step.aggregateId)) await apply(step);
       this.#node.store.finishRemoval(record);
     }
     const [failure] = failures.values();
@@ -113,18 +123,19 @@ export class Removal {
    * What a crash had left of removals, or a step that failed. The entry of the host interface is
    * what goes last.
    */
-  finish(): void {
+  async finish(): Promise<void> {
+    const { datapath } = this.#node;
     const attachments = this.#node.store.readAttachments();
     const inUse = aggregateIdsInUse(attachments, this.#node.orphans);
     const owned = new Set(attachments.flatMap(hostInterfaceIndexesOf));
     for (const record of this.#node.store.readRemoving()) {
       const isLeft = hostInterfaceIndexesOf(record).some(
-        (ifindex) =>
-          !owned.has(ifindex) && this.#node.datapath.readHostInterface(ifindex) !== undefined,
+        (ifindex) => !owned.has(ifindex) && datapath.readHostInterface(ifindex) !== undefined,
       );
       if (isLeft) continue;
       for (const id of aggregateIdsInUse([record]))
-        if (!inUse.has(id)) this.#node.datapath.clearAggregate(id);
+        if (!inUse.has(id))
+          await applyStep(datapath, this.#node.store, { kind: 'clear-aggregate', aggregateId: id });
       this.#node.store.finishRemoval(record);
     }
   }

@@ -67,7 +67,14 @@ import {
   type Look,
   type NodeStatus,
 } from './reports.ts';
-import { desiredPolicing, recordProblems, takeView, type Node, type View } from './view.ts';
+import {
+  desiredMaps,
+  desiredPolicing,
+  recordProblems,
+  takeView,
+  type Node,
+  type View,
+} from './view.ts';
 import { Turns } from './turns.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
@@ -122,7 +129,7 @@ export class Shaper {
     this.#wishes = options.wishes;
     this.#aggregates = new Aggregates(node);
     this.#enforcement = new Enforcement(node);
-    this.#removal = new Removal(node, this.#enforcement, this.#aggregates);
+    this.#removal = new Removal(node, this.#enforcement);
     this.#lister = new Lister(node, () => this.#look());
     this.#programs = new ProgramWatch(options.datapath, precedence);
     this.#books = new Bookkeeping(options.datapath, options.log);
@@ -159,8 +166,8 @@ export class Shaper {
     const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
     const wanted = recordOf(params, link, beside, addedAt);
     let view: View | undefined;
-    const record = await this.#replace(former, wanted, async (next) => {
-      view = await this.#enforcement.enforce(next, former);
+    const record = await this.#replace(former, wanted, async (next, newAggregates) => {
+      view = await this.#enforcement.enforce(next, former, newAggregates);
     });
     await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
@@ -210,9 +217,9 @@ export class Shaper {
       const next = await this.#replace(
         former,
         applySet(former, params, defaults),
-        async (record) => {
-          if (hasSameAggregates(former, record)) this.#enforcement.writeConfigs(record);
-          else await this.#enforcement.enforce(record, former);
+        async (record, newAggregates) => {
+          if (hasSameAggregates(former, record)) await this.#enforcement.writeMaps(record);
+          else await this.#enforcement.enforce(record, former, newAggregates);
         },
       );
       await limitGsoAtCap(this.#options, former, next);
@@ -285,7 +292,7 @@ export class Shaper {
       this.#arrivals = view.desired.arrivals;
       this.#programs.reset();
       this.#hasReconciled = true;
-      this.#removal.finish();
+      await this.#removal.finish();
       const found = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
       const { log } = this.#options;
       await fulfil(this.#wishes, {
@@ -343,10 +350,7 @@ export class Shaper {
     return this.#exclusively(async () => {
       const attachments = this.#store.readAttachments();
       const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
-      const desired = {
-        ...{ ...this.#options, attachments, exits, arrivals: [] },
-        ...desiredPolicing(this.#options),
-      };
+      const desired = desiredMaps(this.#options, attachments, exits);
       const indexes = [
         ...attachments.flatMap(hostInterfaceIndexesOf),
         ...exits.map((exit) => exit.ifindex),
@@ -433,18 +437,16 @@ export class Shaper {
   async #replace(
     former: AttachmentRecord | undefined,
     wanted: AttachmentRecord,
-    enforce: (record: AttachmentRecord) => Promise<void>,
+    enforce: (record: AttachmentRecord, newAggregates: ReadonlySet<number>) => Promise<void>,
   ): Promise<AttachmentRecord> {
-    const record = this.#aggregates.assign(wanted, former);
+    const { record, newAggregates } = this.#aggregates.assign(wanted, former);
     this.#store.writeAttachment(record);
     try {
-      this.#enforcement.exempt(former, record);
-      await enforce(record);
+      await enforce(record, newAggregates);
     } catch (error) {
       await this.#undoReplace(record, former);
       throw error;
     }
-    this.#aggregates.giveBack(former, record);
     return record;
   }
 
@@ -455,9 +457,7 @@ export class Shaper {
     try {
       if (former === undefined) return await this.#removal.remove([record]);
       this.#store.writeAttachment(former);
-      this.#enforcement.exempt(record, former);
       await this.#enforcement.enforce(former, record);
-      this.#aggregates.giveBack(record, former);
     } catch (error) {
       this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
     }

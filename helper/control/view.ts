@@ -8,7 +8,7 @@ import { addedBytes, AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { nameOfPlace } from '../wire/hook-place.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
-import type { Orphan } from '../shaping/aggregate-ids.ts';
+import { aggregateIdsInUse, type Orphan } from '../shaping/aggregate-ids.ts';
 import type { Datapath } from './datapath.ts';
 import {
   planExitQdiscs,
@@ -84,6 +84,13 @@ export interface ViewScope {
   readonly hasUplinks?: boolean;
   /** Exits that no cap needs are looked at too: `status` tells of them. */
   readonly hasIdleExits?: boolean;
+  /**
+   * Attachments as they were before, which others of the view take the place of, or nobody: what
+   * they had and nobody has now is to go.
+   */
+  readonly former?: readonly AttachmentRecord[];
+  /** Aggregates that were handed out just now. */
+  readonly newAggregates?: ReadonlySet<number>;
   /** All devices of the node, where they have just been listed for another reason. */
   readonly links?: readonly Link[];
 }
@@ -110,8 +117,10 @@ function observeNodeExits(
 export async function takeView(
   node: Node,
   attachments: readonly AttachmentRecord[],
-  { devices = [], hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed }: ViewScope,
+  scope: ViewScope,
 ): Promise<View> {
+  const { hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed } = scope;
+  const { devices = [], former = [], newAggregates } = scope;
   const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
   const isWhole = hasOtherPods && attachments.length === all.length;
@@ -120,7 +129,10 @@ export async function takeView(
   const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, present);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
-  const own = new Set([...attachments.flatMap(hostInterfaceIndexesOf), ...devices, ...idle]);
+  const own = new Set([
+    ...[...attachments, ...former].flatMap(hostInterfaceIndexesOf),
+    ...[...devices, ...idle],
+  ]);
   const needed = needsExits ? exits : [];
   const exitRecords = store.readExits();
   const equipped = new Set(exitRecords.map(({ ifindex }) => ifindex));
@@ -153,12 +165,14 @@ export async function takeView(
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
     contested: node.precedence.contested(),
+    ...(newAggregates !== undefined && { newAggregates }),
+    givenBack: givenBackBy(former, aggregateIdsInUse(all, orphans)),
     ...desiredPolicing(node),
   };
   const observed = await observe(
     datapath,
     desired,
-    { links, places, holders, isWhole },
+    { links, places, holders, isWhole, former },
     exitRecords,
   );
   return {
@@ -166,6 +180,14 @@ export async function takeView(
     ...{ strictUplinks, uplinkNames: { unusable, unnamed, unrouted } },
     hasHostRouting: all.some(({ hostRouting }) => hostRouting !== undefined),
   };
+}
+
+/** Aggregates that attachments had, without those in use. */
+function givenBackBy(
+  former: readonly AttachmentRecord[],
+  inUse: ReadonlySet<number>,
+): ReadonlySet<number> {
+  return new Set([...aggregateIdsInUse(former)].filter((id) => !inUse.has(id)));
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */
@@ -177,6 +199,17 @@ export function hasEgressCap(
     attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined) ||
     orphans.some(({ egressId }) => egressId !== AGGREGATE_ID_NONE)
   );
+}
+
+/** What the maps are to hold of some attachments and exits. */
+export function desiredMaps(
+  node: Node,
+  attachments: readonly AttachmentRecord[],
+  exits: readonly Exit[],
+): Desired {
+  const { defaults, foreignQdisc, exempt, orphans } = node;
+  const policing = desiredPolicing(node);
+  return { attachments, exits, arrivals: [], defaults, foreignQdisc, exempt, orphans, ...policing };
 }
 
 /** What is to be of what pods send to the node itself. */

@@ -36,25 +36,12 @@ function addEntries(entries: Map<string, string>, list: number, texts: readonly 
   }
 }
 
-/**
- * Entries of an attachment's own list, for each of its aggregates. Throws RangeError for what is no
- * CIDR.
- */
-export function attachmentEntries(record: AttachmentRecord): ExemptionEntries {
-  const entries = new Map<string, string>();
-  for (const direction of DIRECTIONS) {
-    const id = aggregateIdOf(record, direction);
-    if (id !== undefined) addEntries(entries, id, record.exempt ?? []);
-  }
-  return entries;
-}
-
 /** The lists of an attachment: those of its aggregates. Empty ones are in it too. */
-export function ownLists(record: AttachmentRecord | undefined): Map<number, readonly string[]> {
+export function ownLists(record: AttachmentRecord): Map<number, readonly string[]> {
   return new Map(
     DIRECTIONS.flatMap((direction) => {
-      const id = record === undefined ? undefined : aggregateIdOf(record, direction);
-      return id === undefined ? [] : [[id, record?.exempt ?? []] as const];
+      const id = aggregateIdOf(record, direction);
+      return id === undefined ? [] : [[id, record.exempt ?? []] as const];
     }),
   );
 }

@@ -68,6 +68,10 @@ export interface Desired extends DesiredPolicing {
   readonly exempt: readonly string[];
   /** Devices whose caps are of attachments that nothing is known of: left as they are. */
   readonly orphans?: readonly Orphan[];
+  /** Aggregates that were handed out just now: they begin empty. */
+  readonly newAggregates?: ReadonlySet<number>;
+  /** Aggregates that were in use and that nobody has any more. */
+  readonly givenBack?: ReadonlySet<number>;
   /** Places where somebody insists on standing before podpace's program: it stays where it is. */
   readonly contested?: ReadonlySet<string>;
 }
@@ -87,7 +91,7 @@ function isOrphanHolder({ orphans = [] }: Pick<Desired, 'orphans'>, ifindex: num
 export interface ObservedMaps {
   /** Pages that are there, of those that the attachments' aggregates stand in. */
   readonly pages: ReadonlySet<number>;
-  /** Of the aggregates that the attachments use; a rate of 0 is an entry that is not in use. */
+  /** Of the aggregates in question; a rate of 0 is an entry that is not in use. */
   readonly configs: ReadonlyMap<number, AggregateConfig>;
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   /** Of the devices in question. */
@@ -139,7 +143,8 @@ export type Step =
   | QdiscStep
   | RestoreStep
   | PolicingStep
-  | { readonly kind: 'make-page'; readonly page: number }
+  | { readonly kind: 'make-page' | 'remove-page'; readonly page: number }
+  | { readonly kind: 'clear-aggregate'; readonly aggregateId: number }
   | { readonly kind: 'write-continuation' }
   | { readonly kind: 'write-exemptions'; readonly list: number; readonly texts: readonly string[] }
   | {
@@ -282,13 +287,40 @@ function continuationSteps({ attachments }: Desired, { goesOnInReceive }: Observ
   return isNeeded && !goesOnInReceive ? [{ kind: 'write-continuation' }] : [];
 }
 
-/** Lists of exempt addresses that are not as they have to be, or nobody's. */
+/** Lists of exempt addresses that are not as they have to be. */
 function exemptionSteps({ attachments, exempt }: Desired, { exemptions }: ObservedMaps): Step[] {
-  const wanted = exemptionLists(attachments, exempt);
-  const lists = new Map([...[...exemptions.keys()].map((list) => [list, []] as const), ...wanted]);
-  return [...lists]
+  return [...exemptionLists(attachments, exempt)]
     .filter(([list, texts]) => exemptions.get(list) !== digestOf(texts))
     .map(([list, texts]) => ({ kind: 'write-exemptions', list, texts }));
+}
+
+/** Lists of exempt addresses that are nobody's. */
+function exemptionOrphanSteps(
+  { attachments, exempt }: Desired,
+  { exemptions }: ObservedMaps,
+): Step[] {
+  const wanted = exemptionLists(attachments, exempt);
+  return [...exemptions.keys()]
+    .filter((list) => !wanted.has(list))
+    .map((list) => ({ kind: 'write-exemptions', list, texts: [] }));
+}
+
+/** New aggregates, whatever their elements held, until they have their configuration. */
+function emptyingSteps(desired: Desired, observed: ObservedMaps): Step[] {
+  const { newAggregates: fresh } = desired;
+  if (fresh === undefined) return [];
+  return configSteps(desired, observed).flatMap((step): Step[] =>
+    step.kind === 'write-config' && fresh.has(step.aggregateId)
+      ? [{ kind: 'clear-aggregate', aggregateId: step.aggregateId }]
+      : [],
+  );
+}
+
+/** Aggregates that nobody has any more. */
+function givingBackSteps({ givenBack = new Set() }: Desired, { configs }: ObservedMaps): Step[] {
+  return [...givenBack]
+    .filter((id) => (configs.get(id)?.rateBytesPerSec ?? 0) !== 0)
+    .map((aggregateId) => ({ kind: 'clear-aggregate', aggregateId }));
 }
 
 function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
@@ -356,6 +388,7 @@ export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
     ...continuationSteps(desired, observed),
     ...exemptionSteps(desired, observed),
     ...configSteps(desired, observed),
+    ...exemptionOrphanSteps(desired, observed),
     ...overheadSteps(desired, observed),
     ...hostInterfaceSteps(desired, observed),
     ...routingSteps(desired, observed),
@@ -470,6 +503,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
   return {
     steps: [
       ...pageSteps(desired, observed),
+      ...emptyingSteps(desired, observed),
       ...continuationSteps(desired, observed),
       ...exemptionSteps(desired, observed),
       ...configSteps(desired, observed),
@@ -487,6 +521,8 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...leaving,
       ...overheadOrphanSteps(desired, observed),
       ...restoreSteps(desired, shaped, observed, stayingAtEgress(observed, leaving)),
+      ...exemptionOrphanSteps(desired, observed),
+      ...givingBackSteps(desired, observed),
     ],
     problems,
   };

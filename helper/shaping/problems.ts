@@ -85,6 +85,8 @@ function textOf(step: Step, observed: Observed, parties: Parties): string | unde
     case 'remove-host-interface':
     case 'remove-overhead':
     case 'remove-routing':
+    case 'remove-page':
+    case 'clear-aggregate':
     case 'come-first':
     case 'detach':
       return undefined;
@@ -166,6 +168,8 @@ class Parties {
       case 'remove-host-interface':
       case 'remove-overhead':
       case 'remove-routing':
+      case 'remove-page':
+      case 'clear-aggregate':
       case 'come-first':
       case 'detach':
         return [];

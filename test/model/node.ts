@@ -41,6 +41,10 @@ export function applyToModel(node: Observed, step: Step): Observed {
   switch (step.kind) {
     case 'make-page':
       return { ...node, pages: new Set([...node.pages, step.page]) };
+    case 'remove-page':
+      return { ...node, pages: new Set([...node.pages].filter((page) => page !== step.page)) };
+    case 'clear-aggregate':
+      return { ...node, configs: without(node.configs, step.aggregateId) };
     case 'police-node':
       return { ...node, policing: 'ours' };
     case 'free-node':

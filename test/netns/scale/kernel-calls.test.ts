@@ -16,6 +16,7 @@ import { RtEvents } from '../../../helper/kernel/rt-events.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { RtRequest } from '../../../helper/kernel/rtnetlink.ts';
 import { isUnknownQdisc } from '../../../helper/shaping/failure.ts';
+import { routingEntries } from '../../../helper/shaping/host-routing.ts';
 import type { AttachmentRecord } from '../../../helper/shaping/records.ts';
 import {
   addPod,
@@ -29,6 +30,8 @@ import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
 const FEW = 10;
 const MANY = 1000;
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 100_000_000 } };
+const MAC = '02:00:00:00:00:01';
+const HOST_ROUTING = { addresses: ['192.0.2.2', '2001:db8::2'], mac: MAC };
 /** Of aggregates 64 stand in a page. */
 const PAGES = Math.ceil((2 * MANY) / 64) + 2;
 
@@ -135,7 +138,7 @@ function takeFqForPut({ datapath: { rt } }: Control): void {
 
 /** Attachments of former times: records, and devices that nothing has happened to for long. */
 async function addOthers(
-  { store }: Control,
+  { store, datapath }: Control,
   node: TestNetns,
   [from, to]: readonly [from: number, to: number],
 ): Promise<void> {
@@ -155,6 +158,8 @@ async function addOthers(
       ...{ hostInterface, hostInterfaceIndex, caps: CAPS },
       ...{ egressAggregateId: 6000 + 2 * number, ingressAggregateId: 6001 + 2 * number },
     };
+    const hostRouting = { addresses: [`10.${number >> 8}.${number & 255}.1`], mac: MAC };
+    for (const entry of routingEntries({ ...record, hostRouting })) datapath.writeRouting(entry);
     store.writeAttachment(record);
     store.writeExit({ ifindex: hostInterfaceIndex, name: hostInterface, formerQdiscs: [] });
   }
@@ -168,7 +173,7 @@ async function look({ datapath: { devices, routes } }: Control): Promise<void> {
   await routes.read();
 }
 
-/** What an attach, two changes and a detach of one pod cost. */
+/** What attaches, changes and a detach of one pod cost. */
 async function costs(
   meter: Meter,
   control: Control,
@@ -183,6 +188,7 @@ async function costs(
     ['set a rate', set('egress', 20_000_000)],
     ['set the first rate of a direction', set('ingress', 100_000_000)],
     ['attach again', () => shaper.attach({ ...pod, exempt: ['192.0.2.0/24'] })],
+    ['attach with host routing', () => shaper.attach({ ...pod, hostRouting: HOST_ROUTING })],
     ['detach', () => shaper.detach(pod)],
   ] as const) {
     await look(control);

@@ -3,10 +3,11 @@ import fc from 'fast-check';
 import { replaceExemptions, restoreExemptions } from '../../../../helper/control/exemptions.ts';
 import type { Datapath } from '../../../../helper/control/datapath.ts';
 import {
-  attachmentEntries,
   digestOf,
   exemptionLists,
   exemptionListsOf,
+  listEntries,
+  ownLists,
 } from '../../../../helper/shaping/exemptions.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { EXEMPT_NODE, EXEMPT_OWN } from '../../../../helper/wire/aggregate.ts';
@@ -29,6 +30,11 @@ function record(
     ...(exempt === undefined ? {} : { exempt }),
     ...rest,
   };
+}
+
+/** Entries of an attachment's own list, for each of its aggregates. */
+function attachmentEntries(of: AttachmentRecord): Map<string, string> {
+  return new Map([...ownLists(of)].flatMap(([list, texts]) => [...listEntries(list, texts)]));
 }
 
 /** The map as replaceExemptions writes it. */

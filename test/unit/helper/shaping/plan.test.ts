@@ -492,6 +492,33 @@ test('every damage to a map entry is found and put right, also without a look at
   }
 });
 
+test('an aggregate is emptied before it gets its first configuration, and last of all when it is given back', (t) => {
+  const desired: Desired = {
+    ...{ ...NOTHING, attachments: [attachment(10, true, true)], exits: [plainExit(2)] },
+    newAggregates: new Set([4116]),
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 7 });
+  const node = { ...fresh!, configs: new Map(), programs: new Map() };
+  const { steps } = plan(desired, node);
+  const at = (wanted: Step['kind'], id: number): number =>
+    steps.findIndex(
+      (step) => step.kind === wanted && 'aggregateId' in step && step.aggregateId === id,
+    );
+  t.true(at('clear-aggregate', 4116) !== -1);
+  t.true(at('clear-aggregate', 4116) < at('write-config', 4116));
+  // The other one may be in use: its clock is its own.
+  t.is(at('clear-aggregate', 4117), -1);
+  const after = apply(node, steps);
+  t.deepEqual(plan(desired, after).steps, []);
+  const none: Desired = { ...NOTHING, givenBack: new Set([4116, 4117]) };
+  const leaving = plan(none, after).steps;
+  t.deepEqual(
+    leaving.slice(-2).map((step) => step.kind === 'clear-aggregate' && step.aggregateId),
+    [4116, 4117],
+  );
+  t.deepEqual(plan(none, apply(after, leaving)).steps, []);
+});
+
 test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {
   const routed = (ifindex: number, isNetkit: boolean): AttachmentRecord =>
     attachment(ifindex, true, false, { isNetkit, isRouted: true });
