@@ -1,6 +1,7 @@
 // Carries out the steps of a plan, one after the other. Each is safe to repeat.
 
 import { hasErrno } from '../wire/errors.ts';
+import { changeLink } from '../kernel/links.ts';
 import { deleteQdisc, replaceQdisc } from '../kernel/qdiscs.ts';
 import { encodeFqOptions } from '../wire/fq.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
@@ -8,7 +9,8 @@ import type { Datapath } from './datapath.ts';
 import { restoreExemptions } from './exemptions.ts';
 import { DRAFT_FQ_OPTIONS, LEAF_FQ_OPTIONS, ROOT_HANDLE } from '../shaping/holder-qdiscs.ts';
 import type { Step } from '../shaping/plan.ts';
-import type { ExitRecord } from '../shaping/records.ts';
+import { withPodEnd } from './pod-end.ts';
+import { withGso, type ExitRecord } from '../shaping/records.ts';
 import type { Store } from './store.ts';
 
 /**
@@ -96,6 +98,14 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
       );
     case 'detach':
       return datapath.hooks.detach({ ifindex: step.ifindex, hook: step.hook });
+    case 'keep-offload': {
+      const record = store.readAttachment(step.key);
+      if (record !== undefined)
+        store.writeAttachment(withGso(record, step.hostInterfaceIndex, step.gso));
+      return;
+    }
+    case 'limit-offload':
+      return withPodEnd(step.end, (rt, { index }) => changeLink(rt, index, step.limits));
     case 'restore-root':
       if (step.isStillOurs) await restoreRoot(datapath, step.exit);
       return store.removeExit(step.exit.ifindex);

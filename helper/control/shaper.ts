@@ -44,6 +44,7 @@ import {
   hostInterfaceIndexesOf,
   hostInterfacesOf,
   isSameAttachment,
+  withGsoOf,
   withoutGone,
   type AttachmentRecord,
   type Wish,
@@ -164,7 +165,7 @@ export class Shaper {
     const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
     const beside = await pairsBesideOf(this.#datapath.rt, params, link, taken);
     const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
-    const wanted = recordOf(params, link, beside, addedAt);
+    const wanted = withGsoOf(recordOf(params, link, beside, addedAt), former);
     let view: View | undefined;
     const record = await this.#replace(former, wanted, async (next, newAggregates) => {
       view = await this.#enforcement.enforce(next, former, newAggregates);

@@ -40,6 +40,7 @@ import {
   type RoutingEntry,
 } from './host-routing.ts';
 import { isUpper, type Exit } from './exits.ts';
+import { planOffload, type DesiredOffload, type ObservedOffload, type OffloadStep } from './gso.ts';
 import {
   policingSteps,
   type DesiredPolicing,
@@ -72,6 +73,8 @@ export interface Desired extends DesiredPolicing {
   readonly newAggregates?: ReadonlySet<number>;
   /** Aggregates that were in use and that nobody has any more. */
   readonly givenBack?: ReadonlySet<number>;
+  /** Pods' interfaces whose segment offload is to follow their caps now. */
+  readonly offload?: readonly DesiredOffload[];
   /** Places where somebody insists on standing before podpace's program: it stays where it is. */
   readonly contested?: ReadonlySet<string>;
 }
@@ -129,6 +132,8 @@ export interface Observed extends ObservedMaps {
   /** Places where somebody else comes before it. */
   readonly inFront: ReadonlyMap<string, InFront>;
   readonly exitRecords: readonly ExitRecord[];
+  /** Of those that the desired state speaks of and that are there, by the host interface's index. */
+  readonly offload?: ReadonlyMap<number, ObservedOffload>;
 }
 
 export interface RestoreStep {
@@ -143,6 +148,7 @@ export type Step =
   | QdiscStep
   | RestoreStep
   | PolicingStep
+  | OffloadStep
   | { readonly kind: 'make-page' | 'remove-page'; readonly page: number }
   | { readonly kind: 'clear-aggregate'; readonly aggregateId: number }
   | { readonly kind: 'write-continuation' }
@@ -523,6 +529,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...restoreSteps(desired, shaped, observed, stayingAtEgress(observed, leaving)),
       ...exemptionOrphanSteps(desired, observed),
       ...givingBackSteps(desired, observed),
+      ...planOffload(desired, observed),
     ],
     problems,
   };

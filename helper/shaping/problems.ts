@@ -87,6 +87,8 @@ function textOf(step: Step, observed: Observed, parties: Parties): string | unde
     case 'remove-routing':
     case 'remove-page':
     case 'clear-aggregate':
+    case 'keep-offload':
+    case 'limit-offload':
     case 'come-first':
     case 'detach':
       return undefined;
@@ -170,6 +172,8 @@ class Parties {
       case 'remove-routing':
       case 'remove-page':
       case 'clear-aggregate':
+      case 'keep-offload':
+      case 'limit-offload':
       case 'come-first':
       case 'detach':
         return [];

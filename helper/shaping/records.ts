@@ -216,6 +216,22 @@ export function withGso(
   return withWays(record, ways) ?? record;
 }
 
+/** The record with what a former one of the same attachment says of the segment offload. */
+export function withGsoOf(
+  record: AttachmentRecord,
+  former: AttachmentRecord | undefined,
+): AttachmentRecord {
+  const own = new Set(hostInterfaceIndexesOf(record));
+  const known = former === undefined ? [] : hostInterfacesOf(former);
+  return known.reduce(
+    (next, { hostInterfaceIndex, gso }) =>
+      gso !== undefined && own.has(hostInterfaceIndex)
+        ? withGso(next, hostInterfaceIndex, gso)
+        : next,
+    record,
+  );
+}
+
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.containerId === b.containerId && a.ifname === b.ifname;
 }

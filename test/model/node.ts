@@ -10,6 +10,7 @@ import {
   ROOT_HANDLE,
   type ObservedQdisc,
 } from '../../helper/shaping/holder-qdiscs.ts';
+import type { ObservedOffload } from '../../helper/shaping/gso.ts';
 import { routingKeyOf, type RoutingEntry } from '../../helper/shaping/host-routing.ts';
 import type { Observed, Step } from '../../helper/shaping/plan.ts';
 
@@ -31,6 +32,19 @@ function without<K, V>(map: ReadonlyMap<K, V>, key: K): Map<K, V> {
 
 function withoutEntry({ routing }: Observed, entry: RoutingEntry): RoutingEntry[] {
   return routing.filter((other) => routingKeyOf(other) !== routingKeyOf(entry));
+}
+
+function withOffload(
+  node: Observed,
+  hostInterfaceIndex: number,
+  change: (found: ObservedOffload) => ObservedOffload,
+): Observed {
+  const found = node.offload?.get(hostInterfaceIndex);
+  if (found === undefined) return node;
+  return {
+    ...node,
+    offload: new Map([...(node.offload ?? []), [hostInterfaceIndex, change(found)]]),
+  };
 }
 
 const ourFq = { kind: 'fq', options: '', fq: LEAF_FQ_OPTIONS };
@@ -56,6 +70,20 @@ export function applyToModel(node: Observed, step: Step): Observed {
       const digest = digestOf(step.texts);
       return { ...node, exemptions: digest === undefined ? others : others.set(step.list, digest) };
     }
+    case 'keep-offload':
+      return withOffload(node, step.hostInterfaceIndex, ({ gso: _former, ...found }) =>
+        step.gso === undefined ? found : { ...found, gso: step.gso },
+      );
+    case 'limit-offload':
+      return withOffload(node, step.end.hostInterfaceIndex, (found) => {
+        const { gsoIpv4MaxSizeBytes: ipv4, ...limits } = step.limits;
+        const former = found.limits.gsoIpv4MaxSizeBytes;
+        const own = ipv4 ?? former;
+        return {
+          ...found,
+          limits: own === undefined ? limits : { ...limits, gsoIpv4MaxSizeBytes: own },
+        };
+      });
     case 'write-config':
       return { ...node, configs: new Map([...node.configs, [step.aggregateId, step.config]]) };
     case 'write-host-interface':

@@ -1,8 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { gsoChange } from '../../../../helper/control/gso.ts';
+import {
+  gsoChange,
+  planOffload,
+  type DesiredOffload,
+  type ObservedOffload,
+} from '../../../../helper/shaping/gso.ts';
+import type { Observed, Step } from '../../../../helper/shaping/plan.ts';
 import { gsoLimitOf, UNLIMITED_GSO } from '../../../../helper/shaping/rates.ts';
 import type { GsoLimits, LimitedGso } from '../../../../helper/shaping/records.ts';
+import { applyToModel } from '../../../model/node.ts';
 
 const MTU = 1500;
 
@@ -21,6 +28,13 @@ const interfaces: fc.Arbitrary<GsoLimits> = fc
   );
 
 const rates = fc.constantFrom(undefined, 1_000, 1_000_000, 10_000_000, 100_000_000, 10_000_000_000);
+
+type Offload = ReadonlyMap<number, ObservedOffload>;
+
+/** Interfaces and their records after a step. */
+function applied(offload: Offload, step: Step): Offload {
+  return applyToModel({ offload } as Observed, step).offload ?? offload;
+}
 
 /** An interface and its record after caps came, one after the other. */
 function after(
@@ -72,4 +86,27 @@ test('a record that says nothing stands for the default, if what it must have se
   });
   const another = { gsoMaxSizeBytes: 9000, gsoMaxSegs: 3 };
   t.deepEqual(gsoChange(another, MTU, { gso: undefined, formerRate }, undefined), {});
+});
+
+test('a plan for an interface leads to its limits, also after any step, and then there is nothing left to do', (t) => {
+  const end = { sandbox: '/run/netns/x', podInterface: 'eth0', hostInterfaceIndex: 10 };
+  const key = { containerId: 'c', ifname: 'eth0' };
+  fc.assert(
+    fc.property(interfaces, fc.array(rates, { minLength: 1 }), fc.nat(2), (limits, caps, stop) => {
+      let node = new Map([[10, { limits, mtuBytes: MTU }]]) as Offload;
+      let formerRate: number | undefined;
+      for (const rateBitsPerSec of caps) {
+        const desired: DesiredOffload = { ...end, key, rateBitsPerSec, formerRate };
+        const steps = () => planOffload({ offload: [desired] }, { offload: node });
+        for (const step of steps().slice(0, stop)) node = applied(node, step);
+        for (const step of steps()) node = applied(node, step);
+        t.deepEqual(steps(), []);
+        formerRate = rateBitsPerSec;
+      }
+      const none: DesiredOffload = { ...end, key, rateBitsPerSec: undefined, formerRate };
+      for (const step of planOffload({ offload: [none] }, { offload: node }))
+        node = applied(node, step);
+      t.deepEqual(node.get(10), { limits, mtuBytes: MTU });
+    }),
+  );
 });

@@ -1,0 +1,29 @@
+// The end of a pair that is in the pod's namespace.
+
+import { findLink, type Link } from '../kernel/links.ts';
+import { openNetns } from '../kernel/netns.ts';
+import { RtSocket } from '../kernel/rtnetlink.ts';
+import type { PodEnd } from '../shaping/gso.ts';
+
+/**
+ * Calls `use` with a socket in the pod's namespace and the pod's end of a pair, unless that is
+ * another one by now.
+ */
+export async function withPodEnd(
+  { sandbox, podInterface, hostInterfaceIndex }: PodEnd,
+  use: (rt: RtSocket, link: Link) => Promise<void>,
+): Promise<void> {
+  const netns = openNetns(sandbox);
+  try {
+    const rt = RtSocket.open(netns);
+    try {
+      const link = await findLink(rt, { name: podInterface });
+      const isPeer = link?.linkIndex === undefined || link.linkIndex === hostInterfaceIndex;
+      if (link !== undefined && isPeer) await use(rt, link);
+    } finally {
+      rt.close();
+    }
+  } finally {
+    netns.close();
+  }
+}
