@@ -277,6 +277,13 @@ function tellOfKept({ store }: Control, log: Log): void {
   );
 }
 
+/** Says what exempt CIDRs cover that say one thing and mean another. */
+async function tellOfLooseCidrs({ exempt }: HelperConfig, log: Log): Promise<void> {
+  if (exempt.length === 0) return;
+  const { notesOfLooseCidrs } = await import('./loose-cidrs.ts');
+  for (const note of notesOfLooseCidrs(exempt)) log('warn', note);
+}
+
 /** The end of a helper that has been stopped, or uninstalled. */
 async function endService(
   config: HelperConfig,
@@ -294,6 +301,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   const { lock, problems, features, isNew } = await prepareNode(config, log);
+  await tellOfLooseCidrs(config, log);
   const fq = new FqWatch(tryFq, features.fq);
   const standing = problems.map(nodeProblem);
   const items = standingItems(config);

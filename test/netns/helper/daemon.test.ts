@@ -71,6 +71,13 @@ test.serial('only root reaches the socket, and SIGTERM takes it away', async (t)
   t.regex(helper.log(), /caps stay in force/);
 });
 
+test.serial('what an exempt CIDR covers beyond what it says is told at start', async (t) => {
+  const exempt = ['--exempt', '10.1.2.3/8', '--exempt', '192.0.2.0/24'];
+  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t), exempt);
+  t.regex(helper.log(), /exempt "10\.1\.2\.3\/8" covers 10\.0\.0\.0 to 10\.255\.255\.255/);
+  t.notRegex(helper.log(), /192\.0\.2\.0/);
+});
+
 test.serial('a socket that is removed is made again, and logged', async (t) => {
   const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
   fs.rmSync(helper.socket);
