@@ -106,8 +106,10 @@ export async function startHelper(
  * own.
  */
 export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void {
-  node.ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', sandbox.name);
-  node.ip('link', 'set', name, 'up');
+  node.ipBatch(
+    `link add ${name} type veth peer name eth0 netns ${sandbox.name}`,
+    `link set ${name} up`,
+  );
   sandbox.ip('link', 'set', 'eth0', 'up');
 }
 
@@ -175,23 +177,12 @@ export function paramsOf(hostInterface: string, sandbox: TestNetns, caps: Caps):
 
 /** A veth pair that joins node and peer as the node's uplink, with a default route through it. */
 export function addUplink(node: TestNetns, peer: TestNetns, name: string, queues: number): void {
-  const count = ['numtxqueues', String(queues), 'numrxqueues', String(queues)];
-  node.ip(
-    'link',
-    'add',
-    name,
-    ...count,
-    'type',
-    'veth',
-    'peer',
-    'name',
-    name,
-    ...count,
-    'netns',
-    peer.name,
+  const end = `name ${name} numtxqueues ${queues} numrxqueues ${queues}`;
+  node.ip(...`link add ${end} type veth peer ${end} netns ${peer.name}`.split(' '));
+  peer.ipBatch(`address add 198.51.100.2/24 dev ${name}`, `link set ${name} up`);
+  node.ipBatch(
+    `address add 198.51.100.1/24 dev ${name}`,
+    `link set ${name} up`,
+    'route add default via 198.51.100.2',
   );
-  node.ip('address', 'add', '198.51.100.1/24', 'dev', name);
-  peer.ip('address', 'add', '198.51.100.2/24', 'dev', name);
-  for (const side of [node, peer]) side.ip('link', 'set', name, 'up');
-  node.ip('route', 'add', 'default', 'via', '198.51.100.2');
 }

@@ -17,6 +17,8 @@ export interface TestNetns {
   readonly rt: RtSocket;
   /** Runs `ip -n NAME ARGUMENTS`. */
   readonly ip: (...args: string[]) => string;
+  /** Runs several commands of `ip`, one line each, by one process. */
+  readonly ipBatch: (...lines: string[]) => void;
   /** Runs `ip -n NAME -j ARGUMENTS` and gives its objects. */
   readonly ipJson: (...args: string[]) => Record<string, unknown>[];
   /** Runs `tc -n NAME ARGUMENTS`. */
@@ -34,9 +36,9 @@ let made = 0;
 export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
   made++;
   const name = `pp-${process.pid}-${made}`;
-  const run = (command: string, args: string[]): string =>
+  const run = (command: string, args: string[], input = ''): string =>
     execFileSync(command, args, {
-      ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+      ...{ encoding: 'utf8', stdio: 'pipe', input },
       maxBuffer: MAX_OUTPUT_BYTES,
     });
   t.teardown(() => {
@@ -54,6 +56,7 @@ export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
     netns,
     rt,
     ip: (...args) => run('ip', ['-n', name, ...args]),
+    ipBatch: (...lines) => void run('ip', ['-n', name, '-batch', '-'], lines.join('\n')),
     ipJson: (...args) => json('ip', args),
     tc: (...args) => run('tc', ['-n', name, ...args]),
     tcJson: (...args) => json('tc', args),
