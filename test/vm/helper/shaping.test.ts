@@ -5,6 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { deleteLink, listLinks } from '../../../helper/kernel/links.ts';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { UndoStack } from '../../../scripts/measure/undo.ts';
@@ -15,6 +16,7 @@ import {
   paramsOf,
   PODPACED,
   startHelper,
+  type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { pidOf } from '../../kit/helper-process.ts';
@@ -23,6 +25,9 @@ import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
 /** Long enough that no repair gets between a test's damage and its check. */
 const NO_REPAIR = ['--reconcile-seconds', '3600'];
+const QUICK_REPAIR = ['--reconcile-seconds', '1'];
+const RESPECT = [...NO_REPAIR, '--foreign-qdisc', 'respect'];
+const REPLACE = [...NO_REPAIR, '--foreign-qdisc', 'replace'];
 /**
  * By then the helper has looked at what it and the test have made themselves, and looks again only
  * when more happens.
@@ -38,11 +43,21 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
-/** A node with its helper, for all tests that start one with the same flags. */
-type SharedNode = Pick<Scene, 'node' | 'helper'>;
+/**
+ * A node for all tests that need a helper with the same flags. Who ends its helper leaves it to the
+ * next by `startAgain`, with the flags that this one needs: on an emulated processor a start is most
+ * of what a test costs.
+ */
+interface SharedNode extends Scene {
+  readonly peer: TestNetns;
+  readonly directories: HelperDirectories;
+}
 
 const shared = new Map<string, SharedNode>();
 const undo = new UndoStack();
+const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
+  teardown: (end) => undo.defer('take the node away', end),
+};
 
 async function endShared(): Promise<void> {
   shared.clear();
@@ -58,57 +73,67 @@ test.afterEach.always(async (t) => {
 async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
   const known = shared.get(flags.join(' '));
   if (known !== undefined) return known;
-  const t: Pick<ExecutionContext, 'teardown'> = {
-    teardown: (end) => undo.defer('take the node away', end),
-  };
-  const node = makeNetns(t);
-  const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
-  shared.set(flags.join(' '), { node, helper });
-  return { node, helper };
+  const [node, sandbox, peer] = [1, 2, 3].map(() => makeNetns(UNTIL_END)) as [
+    TestNetns,
+    TestNetns,
+    TestNetns,
+  ];
+  const directories = makeHelperDirectories(UNTIL_END);
+  const helper = await startHelper(UNTIL_END, node, directories, flags);
+  const made = { node, sandbox, peer, directories, helper };
+  shared.set(flags.join(' '), made);
+  return made;
 }
 
-/** Waits until of the test before nothing is left: with its namespaces the kernel is not in haste. */
-async function untilEmpty({ node, helper }: SharedNode): Promise<void> {
+/** Starts a successor of a node's helper, which has been ended, with flags of its own. */
+async function startAgain(former: SharedNode, flags: readonly string[]): Promise<SharedNode> {
+  forget(former);
+  const helper = await startHelper(UNTIL_END, former.node, former.directories, flags);
+  const again = { ...former, helper };
+  shared.set(flags.join(' '), again);
+  return again;
+}
+
+/** No later test is to use the node. */
+function forget({ node }: SharedNode): void {
+  for (const [flags, known] of shared) if (known.node === node) shared.delete(flags);
+}
+
+/** Takes away what tests before have left, and waits until the helper knows. */
+async function empty({ node, helper }: SharedNode): Promise<void> {
+  for (const { name, index } of await listLinks(node.rt))
+    if (['pod0', 'uplink', 'other'].includes(name)) await deleteLink(node.rt, index);
   const deadlineMs = performance.now() + EMPTY_WITHIN_MS;
   for (;;) {
-    const isLeft = /pod0|uplink/.test(node.ip('link', 'show'));
     const [{ attachments }, { exits }] = await Promise.all([
       helper.ask('list', {}),
       helper.ask('status', {}),
     ]);
-    if (!isLeft && attachments.length + exits.length === 0) return;
+    if (attachments.length + exits.length === 0) return;
     if (performance.now() > deadlineMs)
       throw new Error(`left of the test before: ${JSON.stringify({ attachments, exits })}`);
     await sleep(100);
   }
 }
 
-function addDevices(t: ExecutionContext, node: TestNetns, queues: number): TestNetns {
-  const [sandbox, peer] = [makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
-  addUplink(node, peer, 'uplink', queues);
-  return sandbox;
-}
-
-/** A pod and an uplink of the test's own. */
-async function makeScene(
-  t: ExecutionContext,
-  queues = 4,
-  flags: readonly string[] = [],
-): Promise<Scene> {
+/** The node of all tests that need a helper with these flags, with a pod and an uplink. */
+async function makeScene(queues = 4, flags: readonly string[] = NO_REPAIR): Promise<SharedNode> {
   const here = await nodeWith(flags);
-  await untilEmpty(here);
-  return { ...here, sandbox: addDevices(t, here.node, queues) };
+  await empty(here);
+  addPod(here.node, here.sandbox, 'pod0');
+  addUplink(here.node, here.peer, 'uplink', queues);
+  return here;
 }
 
-/** Also a helper of the test's own, which it may end. */
+/** A node of the test's own. */
 async function makeLoneScene(
   t: ExecutionContext,
-  queues = 4,
-  flags: readonly string[] = [],
+  queues: number,
+  flags: readonly string[],
 ): Promise<Scene> {
-  const node = makeNetns(t);
-  const sandbox = addDevices(t, node, queues);
+  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  addPod(node, sandbox, 'pod0');
+  addUplink(node, peer, 'uplink', queues);
   const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
   return { node, helper, sandbox };
 }
@@ -129,7 +154,7 @@ function kinds(node: TestNetns, device: string): string {
 const CAPPED = 'mq root 7070:, fq, fq, fq, fq';
 
 test.serial('the first cap puts fq under the uplink, the last one takes it away', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t);
+  const { node, sandbox, helper } = await makeScene();
   t.is(kinds(node, 'uplink'), 'noqueue root 0:');
   await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
   t.is(kinds(node, 'uplink'), CAPPED);
@@ -147,14 +172,14 @@ test.serial('the first cap puts fq under the uplink, the last one takes it away'
 });
 
 test.serial('a single queue gets fq itself', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t, 1);
+  const { node, sandbox, helper } = await makeScene(1);
   await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
   t.is(kinds(node, 'uplink'), 'fq root 7070:');
   await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
 });
 
 test.serial('a qdisc that somebody chose comes back with its options', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t, 1);
+  const { node, sandbox, helper } = await makeScene(1);
   node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'pfifo', 'limit', '77');
   const before = node.tc('qdisc', 'show', 'dev', 'uplink');
   await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
@@ -164,7 +189,7 @@ test.serial('a qdisc that somebody chose comes back with its options', async (t)
 });
 
 test.serial('mq that somebody chose comes back with its leaves', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t);
+  const { node, sandbox, helper } = await makeScene();
   node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'mq');
   for (const queue of [1, 2, 3, 4]) {
     node.tc(
@@ -190,7 +215,7 @@ test.serial('mq that somebody chose comes back with its leaves', async (t) => {
 });
 
 test.serial('a shaper that somebody configured is respected, and the cap refused', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t, 1);
+  const { node, sandbox, helper } = await makeScene(1);
   node.tc(
     'qdisc',
     'add',
@@ -219,7 +244,7 @@ test.serial('a shaper that somebody configured is respected, and the cap refused
 test.serial(
   'an fq that somebody tuned is respected too, one without options of its own is not',
   async (t) => {
-    const { node, sandbox, helper } = await makeScene(t, 1);
+    const { node, sandbox, helper } = await makeScene(1);
     node.tc('qdisc', 'add', 'dev', 'uplink', 'root', 'handle', '5:', 'fq', 'maxrate', '1gbit');
     const before = node.tc('qdisc', 'show', 'dev', 'uplink');
     const error = await t.throwsAsync(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)), {
@@ -236,7 +261,7 @@ test.serial(
 test.serial(
   'a shaper is replaced when the operator says so, and then the default is put back',
   async (t) => {
-    const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', 'replace']);
+    const { node, sandbox, helper } = await makeScene(1, REPLACE);
     const shapers = ['tbf rate 1gbit burst 100k latency 1ms', 'htb default 1'];
     for (const shaper of shapers) {
       node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
@@ -248,35 +273,6 @@ test.serial(
     }
   },
 );
-
-for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit']) {
-  test.serial(
-    `${shaper}, put on an uplink that holds a cap, is respected and told of, or replaced`,
-    async (t) => {
-      for (const policy of ['respect', 'replace']) {
-        const { node, sandbox, helper } = await makeScene(t, 1, ['--foreign-qdisc', policy]);
-        await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-        node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
-        // The helper waits until whoever changes qdiscs has had time to finish.
-        await sleep(2500);
-        const { state, problems } = await helper.ask('status', {});
-        const left = kinds(node, 'uplink');
-        if (policy === 'replace') {
-          t.is(left, 'fq root 7070:');
-          t.is(state, 'ok');
-          continue;
-        }
-        const [kind = ''] = shaper.split(' ');
-        t.is(left, `${kind} root 1:`);
-        t.is(state, 'degraded');
-        const told = new RegExp(`uplink has a ${kind} root qdisc that somebody configured`);
-        t.regex(problems.join('\n'), told);
-        const { attachments } = await helper.ask('list', {});
-        t.regex(attachments[0]?.problems.join('\n') ?? '', told);
-      }
-    },
-  );
-}
 
 test.serial('an uplink by which nothing can leave is refused by name', async (t) => {
   const alone = await makeLoneScene(t, 1, ['--uplink', 'lo']);
@@ -327,7 +323,7 @@ const damages: readonly [string, (scene: Scene) => void, RegExp][] = [
 ];
 for (const [what, damage, expected] of damages) {
   test.serial(`check and status tell of the loss of ${what}`, async (t) => {
-    const scene = await makeScene(t);
+    const scene = await makeScene();
     const { sandbox, helper } = scene;
     await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
     await sleep(CALM_MS);
@@ -377,71 +373,10 @@ function detachByHand({ node, helper }: Scene, device: string, hook: 'ingress' |
     node.tc('filter', 'delete', 'dev', device, hook);
 }
 
-for (const [role, device, hook] of [
-  ['classifier', 'pod0', 'ingress'],
-  ['departure program', 'uplink', 'egress'],
-] as const) {
-  test.serial(`check fails without the ${role}, and a restarted helper repairs it`, async (t) => {
-    const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'pod0');
-    addUplink(node, peer, 'uplink', 4);
-    const directories = makeHelperDirectories(t);
-    const helper = await startHelper(t, node, directories, NO_REPAIR);
-    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-    await sleep(CALM_MS);
-    const scene = { node, sandbox, helper };
-    const missed = await missedByCheck(scene, () => detachByHand(scene, device, hook));
-    if (missed === undefined && !isTcxSupported())
-      t.regex(
-        node.tc('filter', 'show', 'dev', device, hook),
-        /podpace/,
-        'neither missed nor put back',
-      );
-    else t.regex(missed ?? '', new RegExp(`${role} is missing on ${device}`));
-    await helper.end('SIGTERM');
-    detachByHand(scene, device, hook);
-    const successor = await startHelper(t, node, directories, NO_REPAIR);
-    await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
-    t.is((await successor.ask('status', {})).state, 'ok');
-  });
-}
-
-test.serial('what was damaged is repaired by itself', async (t) => {
-  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
-  addUplink(node, peer, 'uplink', 4);
-  const helper = await startHelper(t, node, makeHelperDirectories(t), ['--reconcile-seconds', '1']);
-  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-  node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'pfifo');
-  for (let attempt = 0; attempt < 50 && kinds(node, 'uplink') !== CAPPED; attempt += 1)
-    await sleep(100);
-  t.is(kinds(node, 'uplink'), CAPPED);
-  await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
-});
-
-test.serial('caps outlive the helper, and its successor knows them', async (t) => {
-  const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
-  addUplink(node, peer, 'uplink', 4);
-  const directories = makeHelperDirectories(t);
-  const helper = await startHelper(t, node, directories, NO_REPAIR);
-  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-  await helper.end('SIGKILL');
-  t.is(kinds(node, 'uplink'), CAPPED);
-  const successor = await startHelper(t, node, directories, NO_REPAIR);
-  await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
-  t.is((await successor.ask('list', {})).attachments.length, 1);
-  await successor.end('SIGKILL');
-  node.ip('link', 'delete', 'pod0');
-  const last = await startHelper(t, node, directories, NO_REPAIR);
-  t.deepEqual((await last.ask('list', {})).attachments, []);
-  t.is(kinds(node, 'uplink'), 'noqueue root 0:');
-});
-
 test.serial(
   'set changes a cap in force, gives a direction a new one and takes it away again',
   async (t) => {
-    const { node, sandbox, helper } = await makeScene(t);
+    const { node, sandbox, helper } = await makeScene();
     const key = { containerId: 'c-pod0', ifname: 'eth0' };
     const params = paramsOf('pod0', sandbox, CAPS);
     await helper.ask('attach', params);
@@ -475,9 +410,128 @@ test.serial(
   },
 );
 
+test.serial('another program’s filter on the same hook stays', async (t) => {
+  const { node, sandbox, helper } = await makeScene();
+  node.tc('qdisc', 'add', 'dev', 'uplink', 'clsact');
+  node.tc(
+    'filter',
+    'add',
+    'dev',
+    'uplink',
+    'egress',
+    'pref',
+    '7',
+    'u32',
+    'match',
+    'u32',
+    '0',
+    '0',
+    'action',
+    'ok',
+  );
+  const before = node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7');
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
+  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
+  t.regex(node.tc('qdisc', 'show', 'dev', 'uplink'), /clsact/);
+});
+
+/** The successor is started with flags that the tests after it need. */
+function isRepairedByRestart(
+  role: string,
+  device: string,
+  hook: 'ingress' | 'egress',
+  [flags, next]: readonly [readonly string[], readonly string[]],
+): void {
+  test.serial(`check fails without the ${role}, and a restarted helper repairs it`, async (t) => {
+    const scene = await makeScene(4, flags);
+    const { node, sandbox, helper } = scene;
+    await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+    await sleep(CALM_MS);
+    const missed = await missedByCheck(scene, () => detachByHand(scene, device, hook));
+    if (missed === undefined && !isTcxSupported())
+      t.regex(
+        node.tc('filter', 'show', 'dev', device, hook),
+        /podpace/,
+        'neither missed nor put back',
+      );
+    else t.regex(missed ?? '', new RegExp(`${role} is missing on ${device}`));
+    await helper.end('SIGTERM');
+    detachByHand(scene, device, hook);
+    const successor = (await startAgain(scene, next)).helper;
+    await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
+    t.is((await successor.ask('status', {})).state, 'ok');
+  });
+}
+
+isRepairedByRestart('classifier', 'pod0', 'ingress', [NO_REPAIR, RESPECT]);
+
+for (const shaper of ['htb default 1', 'cake bandwidth 1gbit', 'fq maxrate 1gbit']) {
+  test.serial(
+    `${shaper}, put on an uplink that holds a cap, is respected and told of, or replaced`,
+    async (t) => {
+      for (const flags of [RESPECT, REPLACE]) {
+        const { node, sandbox, helper } = await makeScene(1, flags);
+        await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+        node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'handle', '1:', ...shaper.split(' '));
+        // The helper waits until whoever changes qdiscs has had time to finish.
+        await sleep(2500);
+        const { state, problems } = await helper.ask('status', {});
+        const left = kinds(node, 'uplink');
+        if (flags === REPLACE) {
+          t.is(left, 'fq root 7070:');
+          t.is(state, 'ok');
+          continue;
+        }
+        const [kind = ''] = shaper.split(' ');
+        t.is(left, `${kind} root 1:`);
+        t.is(state, 'degraded');
+        const told = new RegExp(`uplink has a ${kind} root qdisc that somebody configured`);
+        t.regex(problems.join('\n'), told);
+        const { attachments } = await helper.ask('list', {});
+        t.regex(attachments[0]?.problems.join('\n') ?? '', told);
+      }
+    },
+  );
+}
+
+isRepairedByRestart('departure program', 'uplink', 'egress', [RESPECT, QUICK_REPAIR]);
+
+test.serial('what was damaged is repaired by itself', async (t) => {
+  const { node, sandbox, helper } = await makeScene(4, QUICK_REPAIR);
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'pfifo');
+  for (let attempt = 0; attempt < 50 && kinds(node, 'uplink') !== CAPPED; attempt += 1)
+    await sleep(100);
+  t.is(kinds(node, 'uplink'), CAPPED);
+  await helper.ask('check', paramsOf('pod0', sandbox, CAPS));
+});
+
+test.serial('caps outlive the helper, and its successor knows them', async (t) => {
+  const scene = await makeScene(4, QUICK_REPAIR);
+  const { node, sandbox, helper } = scene;
+  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
+  await helper.end('SIGKILL');
+  t.is(kinds(node, 'uplink'), CAPPED);
+  const { helper: successor } = await startAgain(scene, NO_REPAIR);
+  await successor.ask('check', paramsOf('pod0', sandbox, CAPS));
+  t.is((await successor.ask('list', {})).attachments.length, 1);
+  await successor.end('SIGKILL');
+  node.ip('link', 'delete', 'pod0');
+  const { helper: last } = await startAgain(scene, NO_REPAIR);
+  t.deepEqual((await last.ask('list', {})).attachments, []);
+  t.is(kinds(node, 'uplink'), 'noqueue root 0:');
+});
+
 test.serial('uninstall gives the node back, with the helper running and without it', async (t) => {
-  for (const isRunning of [true, false]) {
-    const { node, sandbox, helper } = await makeLoneScene(t);
+  for (const [isRunning, flags] of [
+    [true, NO_REPAIR],
+    [false, REPLACE],
+  ] as const) {
+    const scene = await makeScene(4, flags);
+    forget(scene);
+    const { node, sandbox, helper } = scene;
     const before = node.tc('qdisc', 'show');
     await helper.ask(
       'attach',
@@ -519,31 +573,4 @@ test.serial('uninstall gives the node back, with the helper running and without 
       '',
     );
   }
-});
-
-test.serial('another program’s filter on the same hook stays', async (t) => {
-  const { node, sandbox, helper } = await makeScene(t);
-  node.tc('qdisc', 'add', 'dev', 'uplink', 'clsact');
-  node.tc(
-    'filter',
-    'add',
-    'dev',
-    'uplink',
-    'egress',
-    'pref',
-    '7',
-    'u32',
-    'match',
-    'u32',
-    '0',
-    '0',
-    'action',
-    'ok',
-  );
-  const before = node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7');
-  await helper.ask('attach', paramsOf('pod0', sandbox, CAPS));
-  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
-  await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
-  t.is(node.tc('filter', 'show', 'dev', 'uplink', 'egress', 'pref', '7'), before);
-  t.regex(node.tc('qdisc', 'show', 'dev', 'uplink'), /clsact/);
 });
