@@ -32,10 +32,9 @@ export const SECOND_PORT = 5202;
 /** How long an exit may take to be found. */
 export const FOLLOW_MS = 2000;
 const SETTLE_MS = 1000;
-/** How often, and how far apart, it is counted what has come. */
-const SAMPLES = 60;
+/** For how long, and how far apart, it is counted what has come. */
+const MEASURE_SECONDS = 3;
 const SAMPLE_MS = 50;
-const MEASURE_SECONDS = (SAMPLES * SAMPLE_MS) / 1000;
 const MAX_READING_MS = 5;
 const MAX_READINGS = 4;
 /** What can be due at once: the horizon of a cap, and its burst. */
@@ -49,17 +48,23 @@ const IPAM = {
   routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
 };
 
-export interface Scene {
+export interface SceneNode {
   readonly bed: TestBed<'pod'>;
   readonly helper: BackgroundProcess;
+}
+
+export interface Scene extends SceneNode {
   readonly podAddress: string;
   readonly podAddress6: string;
 }
 
 /** What it takes to count what has come to the peer. */
 interface PeerScene {
-  readonly bed: Pick<TestBed<'pod'>, 'peer'>;
+  readonly bed: Pick<TestBed<string>, 'peer'>;
 }
+
+/** What it takes to have the pod send. */
+type SendingScene = PeerScene & Pick<Scene, 'podAddress' | 'podAddress6'>;
 
 export type Ip = (command: string) => string;
 
@@ -83,10 +88,15 @@ export interface SceneOptions {
 }
 
 /** A node with a helper and one capped pod of both families. */
-export async function makeScene(
+export async function makeScene(undo: UndoStack, options: SceneOptions = {}): Promise<Scene> {
+  return await addScenePod(await makeSceneNode(undo, options), options, undo);
+}
+
+/** The same without the pod. */
+export async function makeSceneNode(
   undo: UndoStack,
-  { flags = [], isNested = false, keys = {}, caps = { egressMbit: CAP_MBIT } }: SceneOptions = {},
-): Promise<Scene> {
+  { flags = [], isNested = false }: Pick<SceneOptions, 'flags' | 'isNested'> = {},
+): Promise<SceneNode> {
   const signal = new AbortController().signal;
   scenes += 1;
   const bed = await makeTestBed(['pod'], undo, signal, { label: `${scenes}-`, isNested });
@@ -96,10 +106,20 @@ export async function makeScene(
   await startServer(pod, undo, signal, SECOND_PORT);
   // Frames are counted by the device: none may stand for several.
   for (const ip of [ipIn(bed.node), ipIn(bed.peer)]) ip('link set uplink gso_max_segs 1');
+  return { bed, helper };
+}
+
+/** Adds the pod to a node, and takes it away with `undo`. */
+export async function addScenePod(
+  { bed, helper }: SceneNode,
+  { keys = {}, caps = { egressMbit: CAP_MBIT } }: Pick<SceneOptions, 'keys' | 'caps'>,
+  undo: UndoStack,
+): Promise<Scene> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-exits-'));
   undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
   const call = {
-    ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed, netns: pod },
+    ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed },
+    netns: bed.pods.get('pod') ?? '',
     cnitool: path.join(buildDirectory, 'tools/cnitool'),
     capabilityArguments: bandwidthArguments(caps),
   };
@@ -190,7 +210,7 @@ const SENDING_FLOWS = 4;
 
 /** Has the pod send; settles when it has. */
 export function send(
-  { bed, podAddress, podAddress6 }: Scene,
+  { bed, podAddress, podAddress6 }: SendingScene,
   { to, seconds, port = 5201, mbit = 0 }: Sending,
 ): Promise<unknown> {
   const target = to.includes(':') ? podAddress6 : podAddress;
@@ -211,13 +231,18 @@ export function send(
  * then too many: as many as can be queued at once, which the horizon limits. So it is the growth in
  * the long run that counts, or all that came but one such queue if that is more.
  */
-export async function rateOn({ bed }: PeerScene, devices: readonly string[]): Promise<number> {
+export async function rateOn(
+  { bed }: PeerScene,
+  devices: readonly string[],
+  seconds = MEASURE_SECONDS,
+): Promise<number> {
   const netns = openNetns(bed.peer);
   try {
+    const samples = (seconds * 1000) / SAMPLE_MS;
     const points: Point[] = [];
-    for (let sample = 0; sample <= SAMPLES; sample += 1) {
+    for (let sample = 0; sample <= samples; sample += 1) {
       points.push(inNetns(netns, () => receivedBits(devices)));
-      if (sample < SAMPLES) await sleep(SAMPLE_MS);
+      if (sample < samples) await sleep(SAMPLE_MS);
     }
     const [[beginMs, before], [endMs, after]] = [points[0] ?? [0, 0], points.at(-1) ?? [0, 0]];
     const queueBits = CAP_MBIT * 1e3 * QUEUE_MS;
@@ -251,18 +276,18 @@ export async function secondsOn(
 }
 
 /**
- * Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer.
+ * Has the pod send to an address of the peer; Mbit/s of frames that come to devices of the peer,
+ * counted for so many seconds.
  */
 export async function measure(
-  scene: Scene,
+  scene: SendingScene,
   to: string,
   devices: readonly string[] = ['uplink'],
-  how: Pick<Sending, 'port' | 'mbit'> = {},
+  { seconds = MEASURE_SECONDS, ...how }: Partial<Omit<Sending, 'to'>> = {},
 ): Promise<number> {
-  const seconds = SETTLE_MS / 1000 + MEASURE_SECONDS + 1;
-  const sent = send(scene, { to, seconds, ...how });
+  const sent = send(scene, { to, seconds: SETTLE_MS / 1000 + seconds + 1, ...how });
   await sleep(SETTLE_MS);
-  const mbit = await rateOn(scene, devices);
+  const mbit = await rateOn(scene, devices, seconds);
   await sent;
   return mbit;
 }

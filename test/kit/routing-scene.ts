@@ -37,7 +37,16 @@ export interface RoutingScene {
   readonly call: (verb: 'add' | 'del' | 'check', pod?: PodName) => Promise<string>;
 }
 
-export interface RoutingOptions {
+/** A node with a helper that knows of no pod. */
+export interface RoutingNode {
+  readonly bed: RoutingBed;
+  readonly helper: BackgroundProcess;
+  /** For the lists of its networks. */
+  readonly folder: string;
+}
+
+/** Pods to add to a node. */
+export interface RoutedPods {
   /** Keys of the plugin. */
   readonly keys: object;
   /** Another plugin makes the interfaces. */
@@ -46,6 +55,8 @@ export interface RoutingOptions {
   readonly caps?: object;
   /** Which are added: each call of the plugins is seconds on an emulated processor. */
   readonly pods?: readonly PodName[];
+  /** Name of the network, whose pods get the same addresses as those of any other. */
+  readonly network?: string;
 }
 
 export function run(netns: string, command: string, ...args: string[]): string {
@@ -65,12 +76,11 @@ function addIpv6({ node, peer }: RoutingBed): void {
 
 let scenes = 0;
 
-/** Adds pods to a node; all of it goes with `undo`. `prepare` is done before they are added. */
-export async function makeRoutingScene(
-  { keys, behind, caps = {}, pods = POD_NAMES }: RoutingOptions,
+/** All of it goes with `undo`. `prepare` is done before the helper is started. */
+export async function makeRoutingNode(
   undo: UndoStack,
   prepare?: (bed: RoutingBed) => Promise<void>,
-): Promise<RoutingScene> {
+): Promise<RoutingNode> {
   scenes += 1;
   const { signal } = new AbortController();
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-routing-'));
@@ -78,11 +88,19 @@ export async function makeRoutingScene(
   const bed = await makeTestBed(POD_NAMES, undo, signal, { label: `r${scenes}-` });
   addIpv6(bed);
   await prepare?.(bed);
-  const helper = await startHelper(bed, undo, signal);
+  return { bed, helper: await startHelper(bed, undo, signal), folder };
+}
+
+/** Adds pods to a node; they are taken away with `undo`. */
+export async function addRoutedPods(
+  { bed, helper, folder }: RoutingNode,
+  { keys, behind, caps = {}, pods = POD_NAMES, network: name = 'routed' }: RoutedPods,
+  undo: UndoStack,
+): Promise<RoutingScene> {
   const network =
     behind === undefined
-      ? podpaceWith(folder, 'routed', { ipam: IPAM, ...keys })
-      : podpaceWith(folder, 'routed', { ipam: undefined, ...keys }, [{ type: behind, ipam: IPAM }]);
+      ? podpaceWith(folder, name, { ipam: IPAM, ...keys })
+      : podpaceWith(folder, name, { ipam: undefined, ...keys }, [{ type: behind, ipam: IPAM }]);
   const cnitool = path.join(buildDirectory, 'tools/cnitool');
   const present = new Set<PodName>();
   const call: RoutingScene['call'] = async (verb, pod = 'one') => {
@@ -101,6 +119,15 @@ export async function makeRoutingScene(
   // Neighbours: the first packets are the stack's.
   for (const to of [PEER_IPV4, PEER_IPV6]) await ping(scene, to);
   return scene;
+}
+
+/** A node and pods; all of it goes with `undo`. `prepare` is done before they are added. */
+export async function makeRoutingScene(
+  pods: RoutedPods,
+  undo: UndoStack,
+  prepare?: (bed: RoutingBed) => Promise<void>,
+): Promise<RoutingScene> {
+  return await addRoutedPods(await makeRoutingNode(undo, prepare), pods, undo);
 }
 
 /**
