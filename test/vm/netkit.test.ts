@@ -7,20 +7,23 @@ import test, { type ExecutionContext } from 'ava';
 import { FlagsNew } from 'netlink/dist/constants.js';
 import { loadProgram, PROG_TYPE_SCHED_CLS, programInfo } from '../../helper/kernel/bpf.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
-import { writeSysctl } from '../../helper/kernel/sysctl.ts';
+import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, queryTcx } from '../../helper/kernel/tcx.ts';
 import { encodePayload } from '../../helper/wire/attributes.ts';
+import { startServer } from '../../scripts/measure/load.ts';
 import { UndoStack } from '../../scripts/measure/undo.ts';
-import { giveIpv6, holds, makeOwnScene, measure } from '../kit/exit-scene.ts';
-import { addUplink, makeHelperDirectories, paramsOf, startHelper } from '../kit/helper.ts';
+import { askNode } from '../kit/ask.ts';
+import { holds, measure } from '../kit/exit-scene.ts';
+import { paramsOf } from '../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../kit/netns.ts';
 import { call, DUAL, fail, makePod, succeed, V4 } from '../kit/pod.ts';
 import { deliver } from '../kit/timed-datagrams.ts';
 import { inside, ip, reaches, snapshot } from '../kit/cni-node.ts';
 import {
+  addRoutedPods,
   forwardedByStack,
   list,
-  makeRoutingScene,
+  makeRoutingNode,
   missedAfter,
   PEER_IPV4,
   PEER_IPV6,
@@ -29,10 +32,12 @@ import {
   POD_IPV4,
   POD_IPV6,
   problemsOf,
+  run,
   status,
+  type RoutingNode,
+  type RoutingScene,
 } from '../kit/routing-scene.ts';
 
-const PEER = '198.51.100.2';
 /** Only the kernel can tell: it may have been built without. */
 const HAS_NETKIT =
   spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
@@ -88,38 +93,65 @@ test.serial('a netkit that is asked for is made, or refused by name', async (t) 
 
 const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
 
-for (const device of DEVICES) {
-  for (const hostRouting of [true, false]) {
-    // The common case is what all other tests are of.
-    if (device === 'veth' && !hostRouting) continue;
-    test.serial(
-      `${device}${hostRouting ? ', host routing' : ''}: the cap holds in both families`,
-      async (t) => {
-        const scene = await makeOwnScene(t, { keys: { device, hostRouting } });
-        holds(t, await measure(scene, PEER));
-        holds(t, await measure(scene, giveIpv6(scene)));
-      },
-    );
-  }
+/** The pods on the node of this file, which has one helper for all tests. */
+interface SharedPods {
+  readonly undo: UndoStack;
+  readonly scene: RoutingScene;
+  readonly how: string;
 }
 
-async function makeOwnRouting(
-  t: ExecutionContext,
-  keys: object,
-  caps: object = {},
-): ReturnType<typeof makeRoutingScene> {
-  t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  return await makeRoutingScene({ keys, caps }, undo);
+const shared = new UndoStack();
+let node: RoutingNode | undefined;
+let pods: SharedPods | undefined;
+let networks = 0;
+
+async function endShared(): Promise<void> {
+  await pods?.undo.run();
+  [node, pods] = [undefined, undefined];
+  await shared.run();
 }
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+/** One that counts frames by the device: none may stand for several. */
+async function sharedNode(t: ExecutionContext): Promise<RoutingNode> {
+  t.timeout(300_000);
+  node ??= await makeRoutingNode(shared, async (bed) => {
+    for (const netns of [bed.node, bed.peer])
+      run(netns, 'ip', 'link', 'set', 'uplink', 'gso_max_segs', '1');
+    await Promise.resolve();
+  });
+  return node;
+}
+
+/** The node with pods of this kind and no others; those of the test before where they are so. */
+async function withPods(t: ExecutionContext, keys: object, caps: object): Promise<RoutingScene> {
+  const here = await sharedNode(t);
+  const how = JSON.stringify({ keys, caps });
+  if (pods?.how !== how) {
+    await pods?.undo.run();
+    const undo = new UndoStack();
+    networks += 1;
+    const scene = await addRoutedPods(here, { keys, caps, network: `routed${networks}` }, undo);
+    pods = { undo, scene, how };
+  }
+  t.deepEqual((await status(pods.scene)).problems, []);
+  t.is(await problemsOf(pods.scene), '');
+  return pods.scene;
+}
+
+const EGRESS_CAP = { bandwidth: { egressRate: 10_000_000, egressBurst: 4294967295 } };
+const INGRESS_CAP = { bandwidth: { ingressRate: 10_000_000, ingressBurst: 4294967295 } };
 
 for (const device of DEVICES) {
   test.serial(
     `${device}: packets into a pod with a cap wait for it at its host interface, past the stack`,
     async (t) => {
-      const caps = { bandwidth: { ingressRate: 10_000_000, ingressBurst: 4294967295 } };
-      const scene = await makeOwnRouting(t, { device, hostRouting: true }, caps);
+      const scene = await withPods(t, { device, hostRouting: true }, INGRESS_CAP);
       const before = forwardedByStack(scene);
       const answered = new RegExp(`${PINGS} packets transmitted, ${PINGS} packets received`);
       for (const to of [PEER_IPV4, PEER_IPV6]) t.regex(await ping(scene, to), answered);
@@ -133,10 +165,29 @@ for (const device of DEVICES) {
   );
 }
 
+for (const hostRouting of [false, true]) {
+  for (const device of DEVICES) {
+    // The common case is what all other tests are of.
+    if (device === 'veth' && hostRouting) continue;
+    test.serial(
+      `${device}${hostRouting ? ', host routing' : ''}: the cap holds in both families`,
+      async (t) => {
+        const { bed } = await withPods(t, { device, hostRouting }, EGRESS_CAP);
+        const [podAddress, podAddress6] = [POD_IPV4[0], POD_IPV6[0]];
+        const [pod, { signal }] = [bed.pods.get('one') ?? '', new AbortController()];
+        const servers = new UndoStack();
+        t.teardown(() => servers.run());
+        await startServer(pod, servers, signal);
+        for (const to of [PEER_IPV4, PEER_IPV6])
+          holds(t, await measure({ bed, podAddress, podAddress6 }, to));
+      },
+    );
+  }
+}
+
 if (HAS_NETKIT) {
   test.serial('a program in front at the far end of a netkit is passed within 3 s', async (t) => {
-    const caps = { bandwidth: { egressRate: 10_000_000, egressBurst: 4294967295 } };
-    const scene = await makeOwnRouting(t, { device: 'netkit', hostRouting: true }, caps);
+    const scene = await withPods(t, { device: 'netkit', hostRouting: true }, EGRESS_CAP);
     const { attachments } = await list(scene);
     const ifindex = attachments[0]?.hostInterfaceIndex ?? 0;
     const node = openNetns(scene.bed.node);
@@ -161,8 +212,7 @@ if (HAS_NETKIT) {
   test.serial(
     'a program at the far end of a netkit that somebody takes away is missed, and put back',
     async (t) => {
-      const caps = { bandwidth: { egressRate: 10_000_000, egressBurst: 4294967295 } };
-      const scene = await makeOwnRouting(t, { device: 'netkit', hostRouting: true }, caps);
+      const scene = await withPods(t, { device: 'netkit', hostRouting: true }, EGRESS_CAP);
       t.is(await problemsOf(scene), '');
       const links = scene.bed.nodeFile('/sys/fs/bpf/podpace/links');
       const { problems, check } = await missedAfter(scene, () => {
@@ -177,6 +227,7 @@ if (HAS_NETKIT) {
       t.is(await problemsOf(scene), '');
       await scene.call('check');
       for (const pod of ['one', 'two'] as const) await scene.call('del', pod);
+      pods = undefined;
       t.deepEqual(fs.readdirSync(links), []);
     },
   );
@@ -191,7 +242,7 @@ const IFINFOMSG_BYTES = 16;
 const ROOM_BYTES = Buffer.from([96, 0]);
 
 /** A netkit as others make it: before Linux 6.14 the kernel passes over the room. */
-function addRoomyNetkit(node: TestNetns, sandbox: TestNetns, name: string): Promise<void> {
+function addRoomyNetkit(rt: RtSocket, sandbox: TestNetns, name: string): Promise<void> {
   const header = Buffer.alloc(IFINFOMSG_BYTES);
   const peer = encodePayload(header, (attributes) => {
     attributes.string(IFLA_IFNAME, 'eth0');
@@ -209,7 +260,7 @@ function addRoomyNetkit(node: TestNetns, sandbox: TestNetns, name: string): Prom
     });
   });
   const flags = FlagsNew.CREATE | FlagsNew.EXCL;
-  return node.rt.execute({
+  return rt.execute({
     operation: 'make a netkit with room',
     type: RTM_NEWLINK,
     flags,
@@ -221,26 +272,31 @@ if (HAS_NETKIT) {
   test.serial(
     'the cap holds on a netkit that another made with room in front of and behind packets',
     async (t) => {
-      const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-      await addRoomyNetkit(node, sandbox, 'pod0');
-      node.ip('address', 'add', '10.92.0.1/32', 'dev', 'pod0');
-      node.ip('link', 'set', 'pod0', 'up');
-      node.ip('route', 'add', '10.92.0.2/32', 'dev', 'pod0');
-      sandbox.ip('address', 'add', '10.92.0.2/32', 'dev', 'eth0');
-      sandbox.ip('link', 'set', 'eth0', 'up');
-      sandbox.ip('route', 'add', 'default', 'dev', 'eth0');
-      addUplink(node, peer, 'uplink', 4);
-      peer.ip('route', 'add', 'default', 'via', '198.51.100.1');
-      inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
-      const helper = await startHelper(t, node, makeHelperDirectories(t));
+      const { bed } = await sharedNode(t);
+      const [netns, sandbox] = [openNetns(bed.node), makeNetns(t)];
+      t.teardown(() => netns.close());
+      const rt = RtSocket.open(netns);
+      t.teardown(() => rt.close());
+      await addRoomyNetkit(rt, sandbox, 'pod0');
+      for (const line of [
+        'address add 10.92.0.1/32 dev pod0',
+        'link set pod0 up',
+        'route add 10.92.0.2/32 dev pod0',
+      ])
+        run(bed.node, 'ip', ...line.split(' '));
+      sandbox.ipBatch(
+        'address add 10.92.0.2/32 dev eth0',
+        'link set eth0 up',
+        'route add default dev eth0',
+      );
       const caps = {
         egress: { rateBitsPerSec: 10_000_000 },
         ingress: { rateBitsPerSec: 10_000_000 },
       };
-      await helper.ask('attach', paramsOf('pod0', sandbox, caps));
-      const [pod, outside] = [`/run/netns/${sandbox.name}`, `/run/netns/${peer.name}`];
+      await askNode(bed, 'attach', paramsOf('pod0', sandbox, caps));
+      const [pod, outside] = [`/run/netns/${sandbox.name}`, bed.peer];
       for (const [from, to] of [
-        [pod, { netns: outside, address: PEER }],
+        [pod, { netns: outside, address: PEER_IPV4 }],
         [outside, { netns: pod, address: '10.92.0.2' }],
       ] as const) {
         await deliver({ from, to, count: 1, payloadBytes: 1 });
