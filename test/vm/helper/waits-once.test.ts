@@ -245,13 +245,21 @@ for (const [name, crossing] of Object.entries(CROSSINGS)) {
 test.serial(
   'into a pod that forwards: what it is sent waits once, and nobody behind it waits',
   async (t) => {
-    const own = await makeOwnScene(t, { caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT } });
-    const { node, peer, pods } = own.bed;
+    t.timeout(300_000);
+    const { node, peer, pods } = scene.bed;
+    const { attachments } = await askNode(scene.bed, 'list', {});
+    const { containerId = '', ifname = '', hostInterface = '' } = attachments[0] ?? {};
+    const ingress = { containerId, ifname, direction: 'ingress' } as const;
+    t.teardown(async () => {
+      await askNode(scene.bed, 'set', { ...ingress, reset: true, changes: {} });
+    });
+    const changes = { rateBitsPerSec: CAP_MBIT * 1_000_000 };
+    t.like((await askNode(scene.bed, 'set', { ...ingress, changes })).after, changes);
     const pod = pods.get('pod') ?? '';
     const far = makeFar(t, pod);
-    const { attachments } = await askNode(own.bed, 'list', {});
-    const hostInterface = attachments[0]?.hostInterface ?? '';
-    ipIn(node)(`route add 192.0.2.0/24 via ${own.podAddress} dev ${hostInterface}`);
+    const route = `192.0.2.0/24 via ${scene.podAddress} dev ${hostInterface}`;
+    ipIn(node)(`route add ${route}`);
+    t.teardown(() => void ipIn(node)(`route del ${route}`));
     const burst = {
       from: peer,
       node,
