@@ -7,6 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
   addPod,
   makeHelperDirectories,
@@ -34,13 +35,38 @@ interface Scene {
   readonly helper: TestHelper;
 }
 
-async function makeScene(t: ExecutionContext): Promise<Scene> {
-  const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
+/** One scene for both tests: a helper that starts is most of what it costs. */
+const undo = new UndoStack();
+const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
+  teardown: (end) => undo.defer('take the scene away', end),
+};
+let shared: Scene | undefined;
+
+async function endShared(): Promise<void> {
+  shared = undefined;
+  await undo.run();
+}
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+/** A node with a helper and a pod, and without an uplink. */
+async function useScene(t: ExecutionContext): Promise<Scene> {
+  if (shared !== undefined) {
+    t.deepEqual((await shared.helper.ask('list', {})).attachments, []);
+    return shared;
+  }
+  const [node, sandbox] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
+  const directories = makeHelperDirectories(UNTIL_END);
   addPod(node, sandbox, 'pod0');
   // As an operator has it for BIG TCP.
   sandbox.ip('link', 'set', 'eth0', 'gso_max_size', '196608');
-  const helper = await startHelper(t, node, directories);
-  return { node, sandbox, directories, helper };
+  const helper = await startHelper(UNTIL_END, node, directories);
+  shared = { node, sandbox, directories, helper };
+  return shared;
 }
 
 /**
@@ -100,7 +126,7 @@ test.serial(
   async (t) => {
     const kinds = KINDS.filter((kind) => useDefault(t, kind));
     t.true(kinds.length > 0);
-    const scene = await makeScene(t);
+    const scene = await useScene(t);
     for (const kind of kinds) {
       for (const queues of kind === LEAF_KIND ? [1, 4] : [1]) {
         useDefault(t, kind);
@@ -121,7 +147,9 @@ test.serial(
 );
 
 test.serial('an exit whose record is lost is put back too, and said', async (t) => {
-  const scene = await makeScene(t);
+  const scene = await useScene(t);
+  // Its helper is ended.
+  shared = undefined;
   await addUplink(scene.node, 1);
   const before = look(scene);
   const params = paramsOf('pod0', scene.sandbox, CAPS);
@@ -129,7 +157,7 @@ test.serial('an exit whose record is lost is put back too, and said', async (t) 
   const loseRecords = async (helper: TestHelper): Promise<TestHelper> => {
     await helper.end('SIGTERM');
     fs.rmSync(path.join(helper.stateDir, 'exits'), { recursive: true });
-    return await startHelper(t, scene.node, scene.directories);
+    return await startHelper(UNTIL_END, scene.node, scene.directories);
   };
   await scene.helper.ask('attach', params);
   const second = await loseRecords(scene.helper);
