@@ -63,7 +63,8 @@ interface Scene {
   readonly pid: number;
   readonly params: readonly AttachParams[];
   readonly attachments: readonly AttachmentStatus[];
-  readonly flows: readonly Flow[];
+  readonly sandboxes: readonly TestNetns[];
+  readonly peer: TestNetns;
   /** At the peer, and at each pod's own end. */
   readonly counters: { readonly peer: Counter; readonly pods: readonly Counter[] };
 }
@@ -87,17 +88,40 @@ async function wire(
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
 }
 
-async function makeScene(t: ExecutionContext): Promise<Scene> {
+/** One scene for all tests: a helper that starts is most of what it costs. */
+const undo = new UndoStack();
+const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
+  teardown: (end) => undo.defer('take the scene away', end),
+};
+let shared: Scene | undefined;
+
+async function endShared(): Promise<void> {
+  shared = undefined;
+  await undo.run();
+}
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+/** The scene, of whose caps the helper says that they are held. */
+async function useScene(): Promise<Scene> {
+  shared ??= await makeScene();
+  await settle(shared, []);
+  return shared;
+}
+
+async function makeScene(): Promise<Scene> {
   compileCounter();
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const [node, peer] = [makeNetns(t), makeNetns(t)];
-  const sandboxes = PODS.map(() => makeNetns(t));
+  const [node, peer] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
+  const sandboxes = PODS.map(() => makeNetns(UNTIL_END));
   addUplink(node, peer, 'uplink', 2);
   await wire(node, peer, sandboxes);
-  const directories = makeHelperDirectories(t);
+  const directories = makeHelperDirectories(UNTIL_END);
   const flags = ['--reconcile-seconds', '3600', '--exempt', EXEMPT];
-  const helper = await startHelper(t, node, directories, flags);
+  const helper = await startHelper(UNTIL_END, node, directories, flags);
   const params = PODS.map(({ name, mbit }, index): AttachParams => {
     const cap = (direction: Direction) => ({
       [direction]: { rateBitsPerSec: mbit[direction] * 1e6 },
@@ -109,18 +133,23 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   const { attachments } = await helper.ask('list', {});
   const count = (of: TestNetns, device: string) =>
     attachCounter({ netns: `/run/netns/${of.name}`, device }, undo);
+  const pods: Counter[] = [];
+  for (const sandbox of sandboxes) pods.push(await count(sandbox, 'eth0'));
+  const counters = { peer: await count(peer, 'uplink'), pods };
+  const pid = pidOf(helper);
+  return { node, sandboxes, peer, helper, pid, params, attachments, counters };
+}
+
+/** What each pod and the peer send, by sockets that are closed after the test. */
+function openFlows(t: ExecutionContext, { node, sandboxes, peer }: Scene): Flow[] {
   const fromPeer = openSender(t, peer.netns);
-  const flows = PODS.flatMap(({ address, mbit }, index): Flow[] => [
+  return PODS.flatMap(({ address, mbit }, index): Flow[] => [
     {
       socket: openSender(t, (sandboxes[index] ?? node).netns),
       ...{ to: PEER, bitsPerSec: EXCESS * mbit.egress * 1e6 },
     },
     { socket: fromPeer, to: address, bitsPerSec: EXCESS * mbit.ingress * 1e6 },
   ]);
-  const pods: Counter[] = [];
-  for (const sandbox of sandboxes) pods.push(await count(sandbox, 'eth0'));
-  const counters = { peer: await count(peer, 'uplink'), pods };
-  return { ...{ node, helper, pid: pidOf(helper), params, attachments, flows, counters } };
 }
 
 /** Takes the processor from the helper, and waits until it has none. */
@@ -223,7 +252,10 @@ interface Wire {
   readonly cap: number;
 }
 
-async function countFrames({ counters, flows, attachments }: Scene): Promise<Wire[]> {
+async function countFrames(
+  { counters, attachments }: Scene,
+  flows: readonly Flow[],
+): Promise<Wire[]> {
   const all = [counters.peer, ...counters.pods];
   for (const counter of all) counter.reset();
   await sendAll(flows, LOAD_MS);
@@ -313,8 +345,7 @@ function faultsIn(t: ExecutionContext, { node, attachments, helper }: Scene): Fa
 
 test.serial('of caps that are held nothing is said to be missing', async (t) => {
   t.timeout(300_000);
-  const scene = await makeScene(t);
-  await settle(scene, []);
+  const scene = await useScene();
   const { helper, params } = scene;
   for (const each of params) await t.notThrowsAsync(helper.ask('check', each));
   const { attachments } = await helper.ask('list', {});
@@ -329,36 +360,37 @@ test.serial('of caps that are held nothing is said to be missing', async (t) => 
 
 test.serial('ingress caps hold without the program behind them, until it is back', async (t) => {
   t.timeout(300_000);
-  const scene = await makeScene(t);
-  await settle(scene, []);
+  const scene = await useScene();
   await stop(scene);
   const gone = faultsIn(t, scene).find(({ what }) => what === 'continuations emptied');
   await gone?.make();
   t.is(await gone?.stands(), true);
-  const wires = (await countFrames(scene)).filter(({ name }) => name.endsWith(' ingress'));
+  const flows = openFlows(t, scene);
+  const wires = (await countFrames(scene, flows)).filter(({ name }) => name.endsWith(' ingress'));
   t.is(wires.length, PODS.length);
   for (const { name, bytes, allowed, cap } of wires) {
     t.true(bytes <= allowed, `${name}: ${bytes} bytes, allowed ${allowed.toFixed(0)}`);
     t.true(bytes >= USED_PART * cap, `${name}: hardly sent: ${bytes} bytes`);
   }
   goOn(scene);
+  await settle(scene, gone === undefined ? [] : [gone]);
 });
 
 test.serial(
   'what list, status and check name is what is broken, and the wire agrees',
   async (t) => {
     t.timeout(900_000);
-    const scene = await makeScene(t);
+    const scene = await useScene();
+    const flows = openFlows(t, scene);
     const rounds = deal(faultsIn(t, scene), ROUNDS);
     t.log(`${ROUNDS} rounds, seed ${SEED}`);
-    await settle(scene, []);
     for (const faults of rounds) {
       const beginMs = performance.now();
       let told: Told | undefined;
       let attempts = 0;
       for (; told === undefined && attempts < ATTEMPTS; attempts += 1) {
         told = await damageAndAsk(scene, faults);
-        if (told !== undefined) agrees(t, faults, told, await countFrames(scene));
+        if (told !== undefined) agrees(t, faults, told, await countFrames(scene, flows));
         goOn(scene);
         await settle(scene, faults);
       }
