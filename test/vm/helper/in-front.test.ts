@@ -45,26 +45,61 @@ const POD = { name: 'pod0', address: '10.86.1.2', gateway: '10.86.1.1' };
 const PEER = '198.51.100.2';
 const IS_TCX = isTcxSupported();
 
-interface Scene {
+/** One for all tests: a helper that starts is most of what it costs. */
+interface SharedNode {
   readonly node: TestNetns;
   readonly sandbox: TestNetns;
   readonly helper: TestHelper;
-  readonly flow: Flow;
+  /** At the peer. */
   readonly counter: Counter;
+}
+
+interface Scene extends SharedNode {
+  readonly flow: Flow;
   readonly indexes: { readonly pod: number; readonly uplink: number };
 }
 
-/**
- * A node with a helper that only does what it does every two seconds, and one pod, which has no cap
- * yet.
- */
+const undo = new UndoStack();
+const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
+  teardown: (end) => undo.defer('take the node away', end),
+};
+let shared: SharedNode | undefined;
+
+async function endShared(): Promise<void> {
+  shared = undefined;
+  await undo.run();
+}
+
+test.after.always(endShared);
+// What a test that failed has left, nobody knows.
+test.afterEach.always(async (t) => {
+  if (!t.passed) await endShared();
+});
+
+/** A node with a helper that only does what it does every two seconds. */
+async function makeNode(): Promise<SharedNode> {
+  compileCounter();
+  const [node, peer, sandbox] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
+  addUplink(node, peer, 'uplink', 1);
+  await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
+  inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
+  const helper = await startHelper(UNTIL_END, node, makeHelperDirectories(UNTIL_END), [
+    '--reconcile-seconds',
+    '3600',
+  ]);
+  const counter = await attachCounter({ netns: `/run/netns/${peer.name}`, device: 'uplink' }, undo);
+  return { node, sandbox, helper, counter };
+}
+
+/** The node with one pod, which has no cap yet. */
 async function makeScene(t: ExecutionContext): Promise<Scene> {
   t.timeout(600_000);
-  compileCounter();
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const [node, peer, sandbox] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addUplink(node, peer, 'uplink', 1);
+  shared ??= await makeNode();
+  const { node, sandbox, helper } = shared;
+  const isAlone = async (): Promise<boolean> =>
+    (await helper.ask('list', {})).attachments.length === 0;
+  t.not(await waitFor(isAlone, FIRST_MS), undefined, 'the pod of the test before is known');
+  t.teardown(() => void node.ip('link', 'delete', POD.name));
   addPod(node, sandbox, POD.name);
   await runBatch(node, [`address add ${POD.gateway}/24 dev ${POD.name}`]);
   const [link] = node.ipJson('link', 'show', 'dev', POD.name);
@@ -74,20 +109,12 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
     // What takes all of the pod's frames away takes its ARP requests, too.
     `neigh add ${POD.gateway} lladdr ${String(link?.['address'])} dev eth0 nud permanent`,
   ]);
-  await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
-  inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
-  const helper = await startHelper(t, node, makeHelperDirectories(t), [
-    '--reconcile-seconds',
-    '3600',
-  ]);
-  const counter = await attachCounter({ netns: `/run/netns/${peer.name}`, device: 'uplink' }, undo);
   const socket = openSender(t, sandbox.netns);
-  const indexes = { pod: indexOf(node, POD.name), uplink: indexOf(node, 'uplink') };
-  const scene: Scene = {
-    ...{ node, sandbox, helper, counter, indexes },
+  return {
+    ...shared,
     flow: { socket, to: PEER, bitsPerSec: OFFERED_MBIT * 1e6 },
+    indexes: { pod: indexOf(node, POD.name), uplink: indexOf(node, 'uplink') },
   };
-  return scene;
 }
 
 async function capPod({ helper, sandbox }: Scene): Promise<void> {
