@@ -6,7 +6,15 @@ import test, { type ExecutionContext } from 'ava';
 import { inNamespace } from '../../../scripts/measure/testbed.ts';
 import { PEER_ADDRESS } from '../../../scripts/measure/uplink.ts';
 import { UndoStack } from '../../../scripts/measure/undo.ts';
-import { CAP_MBIT, holds, makeScene, measure, type Scene } from '../../kit/exit-scene.ts';
+import {
+  addScenePod,
+  CAP_MBIT,
+  holds,
+  makeSceneNode,
+  measure,
+  type Scene,
+  type SceneNode,
+} from '../../kit/exit-scene.ts';
 import { deliver, type Datagrams } from '../../kit/timed-datagrams.ts';
 
 /**
@@ -25,6 +33,17 @@ const RULES = ['0:1', '0:6', '0:7', '1:7', '1:17'];
 const HAS_NETKIT =
   spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'one', 'type', 'netkit']).status === 0;
 const DEVICES = HAS_NETKIT ? (['veth', 'netkit'] as const) : (['veth'] as const);
+
+/** For all tests; each adds its pod, and takes it away. */
+const shared = new UndoStack();
+let node: SceneNode;
+
+test.before(async (t) => {
+  t.timeout(300_000);
+  node = await makeSceneNode(shared);
+});
+
+test.after.always(() => shared.run());
 
 /** Has the node give everything that it sends or forwards a priority while `work` runs. */
 async function withPriority<T>(
@@ -83,10 +102,8 @@ for (const device of DEVICES) {
       t.timeout(300_000);
       const undo = new UndoStack();
       t.teardown(() => undo.run());
-      const scene = await makeScene(undo, {
-        keys: { device },
-        caps: { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT },
-      });
+      const caps = { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT };
+      const scene = await addScenePod(node, { keys: { device }, caps }, undo);
       const { peer, pods } = scene.bed;
       const pod = pods.get('pod') ?? '';
       const out = { from: pod, to: { netns: peer, address: PEER_ADDRESS } };
