@@ -257,3 +257,13 @@ export function printResult(result: CniResult, version: CniVersion): JsonObject 
 export function hardwareAddressOf({ mac }: { readonly mac: string }): { mac?: string } {
   return /^(00:)*00$/.test(mac) || mac === '' ? {} : { mac };
 }
+
+/**
+ * Names of interfaces that a result lists in the sandbox; all where it tells of no sandbox, as
+ * Azure CNI does.
+ */
+export function listedIn({ interfaces = [] }: CniResult, netns: string): ReadonlySet<string> {
+  const isAnywhere = interfaces.every(({ sandbox }) => sandbox === undefined);
+  const own = interfaces.filter(({ sandbox }) => isAnywhere || sandbox === netns);
+  return new Set(own.map(({ name }) => name));
+}

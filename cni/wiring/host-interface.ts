@@ -2,21 +2,11 @@
 // prevResult, in which plugins list what they please (test/netns/scale/prev-results.test.ts), only
 // the addresses are taken.
 
-import type { Link } from '../../helper/kernel/links.ts';
+import { findPodPair } from '../../helper/kernel/pod-pairs.ts';
+import { noPair } from '../../helper/protocol/no-pair.ts';
 import { CniError, ErrorCode, type CniInterface, type CniResult } from '../types.ts';
 import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
-
-/** Pairs of which one end stays on the node. */
-export const PAIR_KINDS: ReadonlySet<string | undefined> = new Set(['veth', 'netkit']);
-
-function noHostInterface(ifname: string, reason: string): CniError {
-  return new CniError(
-    ErrorCode.noHostInterface,
-    `Cannot cap interface "${ifname}": ${reason}`,
-    'podpace caps at the node-side end of a veth or netkit pair: chain it after bridge, ptp or another plugin that makes one',
-  );
-}
 
 /** The pod's end of a pair as a runtime and a result name it. */
 interface PodEnd {
@@ -78,50 +68,15 @@ function addressesIn(
  * has no host interface.
  */
 export async function findPair(session: Session, ifname: string): Promise<Pair> {
-  const { kernel, pod, netns } = session;
-  const inside = await kernel.findLink(pod, { name: ifname });
-  if (inside === undefined) {
+  const pair = await findPodPair(session, ifname);
+  if (pair === undefined) {
     throw new CniError(
       ErrorCode.checkFailed,
-      `Cannot find interface "${ifname}": it is not in ${netns.path}`,
+      `Cannot find interface "${ifname}": it is not in ${session.netns.path}`,
       'the plugin before podpace must leave the interface of CNI_IFNAME in the sandbox',
     );
   }
-  if (!PAIR_KINDS.has(inside.kind)) {
-    throw noHostInterface(
-      ifname,
-      `it is of kind ${inside.kind ?? 'unknown'} and has no host interface`,
-    );
-  }
-  if (inside.linkIndex === undefined || inside.linkNetnsId === undefined) {
-    throw noHostInterface(ifname, `both ends of its ${inside.kind} pair are in ${netns.path}`);
-  }
-  const host = await otherEnd(session, inside);
-  if (host !== undefined) return { host, pod: inside };
-  throw noHostInterface(ifname, `the other end of its ${inside.kind} pair is ${ELSEWHERE}`);
-}
-
-/** Where the other end of a pair is on which nothing can be held. */
-export const ELSEWHERE = "not in the node's network namespace";
-
-/** The other end of one of the pod's pairs, if it is on the node. */
-export async function otherEnd(session: Session, inside: Link): Promise<Link | undefined> {
-  const { kernel, node } = session;
-  if (inside.linkIndex === undefined) return undefined;
-  const outside = await kernel.findLink(node, { index: inside.linkIndex });
-  if (outside === undefined || outside.kind !== inside.kind) return undefined;
-  return (await leadsTo(session, outside, inside)) ? outside : undefined;
-}
-
-/**
- * Indexes are unique within a namespace only: two pairs of three namespaces may well have the same
- * ones.
- */
-async function leadsTo(
-  { kernel, node, netns }: Session,
-  outside: Link,
-  inside: Link,
-): Promise<boolean> {
-  if (outside.linkIndex !== inside.index || outside.linkNetnsId === undefined) return false;
-  return outside.linkNetnsId === (await kernel.netnsIdOf(node, netns));
+  if (typeof pair !== 'string') return pair;
+  const { message, remedy } = noPair(ifname, pair);
+  throw new CniError(ErrorCode.noHostInterface, message, remedy);
 }

@@ -2,10 +2,11 @@
 // and ways on which nothing can be held. The kernel is asked which there are; of prevResult it is
 // taken which of them this list's plugins have made.
 
-import type { Link } from '../../helper/kernel/links.ts';
+import { hostEndOf } from '../../helper/kernel/pod-pairs.ts';
 import type { UnheldInterface } from '../../helper/protocol/messages.ts';
 import type { CniResult } from '../types.ts';
-import { ELSEWHERE, namedAddressesOf, otherEnd, PAIR_KINDS } from './host-interface.ts';
+import { listedIn } from '../result.ts';
+import { namedAddressesOf } from './host-interface.ts';
 import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 
@@ -21,60 +22,10 @@ export interface OtherWays {
 
 export const NO_OTHERS: OtherWays = { pairs: [], unheld: [] };
 
-/** By which nothing leaves, or by another interface of the sandbox only. */
-const NO_WAYS: ReadonlySet<string | undefined> = new Set([
-  'dummy',
-  'ifb',
-  'nlmon',
-  'vrf',
-  'netdevsim',
-]);
-
-/**
- * Made in one namespace and moved to another they go on sending by the first, or to a process, and
- * the kernel tells of neither.
- */
-const UNTRACEABLE: ReadonlySet<string | undefined> = new Set(['tun', 'wireguard', 'openvswitch']);
-
 /**
  * The name that runtimes give to a pod's first interface, before which there is none but loopback.
  */
 const FIRST_IFNAME = 'eth0';
-
-/**
- * Whether what an interface sends leaves the sandbox by itself: a network card's own device (no
- * kind), or one that stands on a device of another namespace (macvlan, ipvlan, a VLAN). Tunnels and
- * the like that were made here leave by others of the sandbox; the kernel puts some of them into
- * each new namespace (net.core.fb_tunnels_only_for_init_net).
- */
-function leavesByItself({ kind, linkNetnsId }: Link): boolean {
-  return kind === undefined || linkNetnsId !== undefined || UNTRACEABLE.has(kind);
-}
-
-function unseen({ kind }: Link): string {
-  const what = kind === undefined ? 'it is a device of its own' : `it is of kind ${kind}`;
-  return `${what}, whose packets do not pass the node's end of a pair`;
-}
-
-/**
- * Names of interfaces that a result lists in the sandbox; all where it tells of no sandbox, as
- * Azure CNI does.
- */
-function listedIn({ interfaces = [] }: CniResult, netns: string): ReadonlySet<string> {
-  const isAnywhere = interfaces.every(({ sandbox }) => sandbox === undefined);
-  const own = interfaces.filter(({ sandbox }) => isAnywhere || sandbox === netns);
-  return new Set(own.map(({ name }) => name));
-}
-
-/** The host's end of a way out, or why nothing can be held there; undefined for what is none. */
-async function hostEndOf(session: Session, link: Link): Promise<Link | string | undefined> {
-  if (link.loopback || NO_WAYS.has(link.kind)) return undefined;
-  if (!PAIR_KINDS.has(link.kind)) return leavesByItself(link) ? unseen(link) : undefined;
-  if (link.linkNetnsId === undefined) return undefined;
-  return (
-    (await otherEnd(session, link)) ?? `the other end of its ${link.kind} pair is ${ELSEWHERE}`
-  );
-}
 
 /**
  * The other ways out of a pod. `add`: those that the list's plugins have made. They need not be
