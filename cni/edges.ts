@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { printable } from '../helper/protocol/printable.ts';
+import type { UncappedPod } from './uncapped.ts';
 import type { Kernel } from './wiring/kernel.ts';
 
 /** The environment variables of the process. */
@@ -33,6 +34,8 @@ export interface Edges {
    * addon.
    */
   mayHaveInterface(alias: string): boolean;
+  /** Leaves the record of a pod without a cap. Throws Error that says why it cannot be left. */
+  keepUncapped(socket: string, pod: UncappedPod): void;
   /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */
   watchTermination(): AbortSignal;
 }

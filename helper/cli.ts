@@ -19,11 +19,25 @@ import { tryPrograms } from './kernel/features.ts';
 import { bpffsOf } from './pin-place.ts';
 import { probe } from './probe.ts';
 import { askHelper, HelperError } from './protocol/client.ts';
-import type { AttachmentKey, ListResult, Method, Methods, PodNames } from './protocol/messages.ts';
+import {
+  keyOf,
+  type AttachmentKey,
+  type AttachmentStatus,
+  type ListParams,
+  type ListResult,
+  type Method,
+  type Methods,
+  type PodNames,
+  type UncappedPod,
+  type UncappedResult,
+  type UnknownPod,
+} from './protocol/messages.ts';
 import { podNamesOf } from './protocol/pod-names.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
 import { printable, printableLines } from './protocol/printable.ts';
+import { remedies } from './protocol/remedies.ts';
 import {
+  renderAll,
   renderCounters,
   renderList,
   renderProbe,
@@ -31,7 +45,12 @@ import {
   renderStatus,
   renderUninstall,
 } from './render.ts';
-import { describeSelection, matchingAttachments, selectAttachment } from './select.ts';
+import {
+  describeSelection,
+  matchingAttachments,
+  selectAttachment,
+  type Candidate,
+} from './select.ts';
 import { parseSetFlags, type SetFlags } from './set-flags.ts';
 import { UnitError } from './shaping/units.ts';
 import { discardMaps, hasRecords, removeTraces, requirePins, type Extent } from './uninstall.ts';
@@ -194,13 +213,39 @@ function listAll(socket: string): Promise<ListResult> {
   return allPages((after) => ask(socket, 'list', after));
 }
 
-/** The attachment that is meant, in few words; a note where the name is that of more. */
-async function select(
-  socket: string,
+type Uncapped = Omit<UncappedResult, 'next'>;
+
+/** All pods without a cap. */
+async function uncappedAll(socket: string): Promise<Uncapped> {
+  const uncapped: UncappedPod[] = [];
+  const unknown: UnknownPod[] = [];
+  let after: ListParams = {};
+  for (;;) {
+    const page = await ask(socket, 'uncapped', after);
+    uncapped.push(...page.uncapped);
+    unknown.push(...page.unknown);
+    if (page.next === undefined) return { uncapped, unknown };
+    after = { after: page.next };
+  }
+}
+
+/** The same; undefined where the helper is of a release that keeps no record of them. */
+async function uncappedIfKnown(socket: string): Promise<Uncapped | undefined> {
+  try {
+    return await uncappedAll(socket);
+  } catch (error) {
+    if (error instanceof HelperError && error.failure === 'bad-request') return undefined;
+    throw error;
+  }
+}
+
+/** One of these pods, in few words; a note where the name is that of more. */
+function select(
+  pods: readonly Candidate[],
   selector: string,
   edges: CliEdges,
-): Promise<{ readonly key: AttachmentKey; readonly pod: PodNames }> {
-  const selected = selectAttachment(selector, (await listAll(socket)).attachments);
+): { readonly key: AttachmentKey; readonly pod: PodNames } {
+  const selected = selectAttachment(selector, pods);
   const { containerId, ifname } = selected.attachment;
   const note = describeSelection(selected);
   if (note !== undefined) edges.stderr(`podpaced: ${note}\n`);
@@ -227,24 +272,54 @@ function addStatus(program: Command, edges: CliEdges, setExitCode: (code: number
 function addList(program: Command, edges: CliEdges): void {
   program
     .command('list')
-    .description('every capped pod')
+    .description('every capped pod; with --all also those without a cap')
     .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
+    .option('--all', 'also pods without a cap, those that no record is of as unknown')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON')
-    .action(async (selector: string | undefined, { socket, json }: QueryOptions) => {
+    .action(async (selector: string | undefined, options: QueryOptions & { all?: true }) => {
+      const { socket, json, all: isAll = false } = options;
       const { attachments: all } = await listAll(socket);
+      if (isAll) {
+        const others = await uncappedIfKnown(socket);
+        if (others === undefined)
+          throw new Error(
+            `The podpaced that runs keeps no record of other pods; ${remedies.sameRelease}`,
+          );
+        const pods = pick(selector, all, others);
+        return print(edges, json, pods, () => renderAll(pods));
+      }
       const attachments = selector === undefined ? all : matchingAttachments(selector, all);
       print(edges, json, { attachments }, () => renderList({ attachments }));
     });
+}
+
+/** All pods of the node, or those that a selector names. One that was just capped is so. */
+function pick(
+  selector: string | undefined,
+  attachments: readonly AttachmentStatus[],
+  { uncapped: others, unknown }: Uncapped,
+): ListResult & Uncapped {
+  const capped = new Set(attachments.map(keyOf));
+  const uncapped = others.filter((pod) => !capped.has(keyOf(pod)));
+  if (selector === undefined) return { attachments, uncapped, unknown };
+  const found = new Set<AttachmentKey>(
+    matchingAttachments(selector, [...attachments, ...uncapped]),
+  );
+  return {
+    attachments: attachments.filter((one) => found.has(one)),
+    uncapped: uncapped.filter((one) => found.has(one)),
+    unknown: [],
+  };
 }
 
 function addSet(program: Command, edges: CliEdges): void {
   program
     .command('set')
     .description(
-      'change how a running pod is capped, at once; "default" takes an earlier change back',
+      'change how a running pod is capped, also one without a cap, at once; "default" takes an earlier change back',
     )
-    .argument(`<${POD}>`, `see podpaced list; ${POD_IS}`)
+    .argument(`<${POD}>`, `see podpaced list --all; ${POD_IS}`)
     .option('--egress', 'what the pod sends')
     .option('--ingress', 'what the pod receives')
     .option('--rate <rate>', 'bits per second: 800k, 10M, 2.5G')
@@ -257,8 +332,13 @@ function addSet(program: Command, edges: CliEdges): void {
     .option('--json', 'print JSON')
     .action(async (selector: string, options: QueryOptions & SetFlags) => {
       const request = parseSetFlags(options);
-      const { key, pod } = await select(options.socket, selector, edges);
-      const result = await ask(options.socket, 'set', { ...key, ...request });
+      const { socket } = options;
+      const { attachments } = await listAll(socket);
+      const { uncapped = [] } = (await uncappedIfKnown(socket)) ?? {};
+      const pods = [...attachments, ...uncapped];
+      const { key, pod } = select(pods, selector, edges);
+      const result = await ask(socket, 'set', { ...key, ...request });
+      for (const notice of result.notices ?? []) edges.stderr(`podpaced: ${notice}\n`);
       print(edges, options.json, { ...key, ...pod, direction: request.direction, ...result }, () =>
         renderSet({ ...key, ...pod }, request.direction, result),
       );
@@ -279,7 +359,7 @@ function addCounters(program: Command, edges: CliEdges): void {
         selector === undefined
           ? await allPages((after) => ask(socket, 'counters', { ...after, perCpu }))
           : await ask(socket, 'counters', {
-              only: (await select(socket, selector, edges)).key,
+              only: select((await listAll(socket)).attachments, selector, edges).key,
               perCpu,
             });
       print(edges, json, result, () => renderCounters(result));

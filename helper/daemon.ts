@@ -27,6 +27,8 @@ import { nodeProblem, type Problem } from './shaping/judgement.ts';
 import { markRecords, requireKnownLayout, type Directories } from './control/layout.ts';
 import { Shaper } from './control/shaper.ts';
 import { Store } from './control/store.ts';
+import { placeHere, Uncapped } from './control/uncapped.ts';
+import { UncappedFiles } from './control/uncapped-files.ts';
 import { removeTraces } from './uninstall.ts';
 import { WishFiles } from './control/wish-files.ts';
 import { Wishes } from './control/wishes.ts';
@@ -122,9 +124,12 @@ export function openControl(
   log: Log,
   standingProblems: () => readonly Problem[] = () => [],
 ): Control {
-  const store = new Store(config.stateDir, (message) => log('warn', message), nodeIdentity());
+  const identity = nodeIdentity();
+  const store = new Store(config.stateDir, (message) => log('warn', message), identity);
   const datapath = new Datapath(directoriesOf(config), VERSION);
   markRecords(directoriesOf(config), VERSION);
+  const uncapped = new UncappedFiles(config.socket);
+  uncapped.removeStaged();
   const shaper = new Shaper({
     datapath,
     store,
@@ -136,6 +141,7 @@ export function openControl(
     tunOverheadBytes: config.tunOverheadBytes,
     standingProblems,
     wishes: new Wishes(new WishFiles(config.socket)),
+    uncapped: new Uncapped(uncapped, placeHere(identity.bootId), log),
     log,
   });
   return { shaper, store, datapath };

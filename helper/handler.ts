@@ -105,6 +105,8 @@ async function perform(
       return statusOf(context);
     case 'list':
       return shaper.list(request.params);
+    case 'uncapped':
+      return shaper.uncapped(request.params);
     case 'set': {
       const result = await shaper.set(request.params);
       context.log('info', describeSet(request.params, result));

@@ -16,7 +16,10 @@ import type {
   ProbeResult,
   SetResult,
   StatusResult,
+  UncappedPod,
+  UncappedResult,
   UninstallResult,
+  UnknownPod,
 } from './protocol/messages.ts';
 import { printable } from './protocol/printable.ts';
 import { nameOf, podOf } from './protocol/pod-names.ts';
@@ -186,21 +189,43 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
   ];
 }
 
+const LIST_COLUMNS = [
+  ...['POD', 'CONTAINER', 'INTERFACE', 'NETWORK', 'HOST INTERFACE', 'WIRING', 'EGRESS', 'INGRESS'],
+  'STATE',
+];
+
 /** The answer of `podpaced list`. */
 export function renderList({ attachments }: ListResult): string {
   if (attachments.length === 0) return 'No pod on this node has a cap';
-  const head = [
-    'POD',
-    'CONTAINER',
-    'INTERFACE',
-    'NETWORK',
-    'HOST INTERFACE',
-    'WIRING',
-    'EGRESS',
-    'INGRESS',
-    'STATE',
+  return renderTable([LIST_COLUMNS, ...attachments.map(attachmentRow)]);
+}
+
+function uncappedRow(pod: UncappedPod): string[] {
+  const { containerId, ifname, network, hostInterface = '-', kind = '-', noPair } = pod;
+  const state = noPair === undefined ? 'no cap' : `no cap, and none is possible: ${noPair}`;
+  return [podOf(pod) ?? '-', containerId, ifname, network, hostInterface, kind, '-', '-', state];
+}
+
+function unknownRow({ hostInterface, kind, isHeld }: UnknownPod): string[] {
+  const state =
+    isHeld === true
+      ? 'unknown: the record of its cap was lost, see podpaced status'
+      : 'unknown: no record of it, as of a pod that was there before podpace';
+  return ['-', '-', '-', '-', hostInterface, kind, '-', '-', state];
+}
+
+/** The answer of `podpaced list --all`. */
+export function renderAll({
+  attachments,
+  uncapped,
+  unknown,
+}: ListResult & Omit<UncappedResult, 'next'>): string {
+  const rows = [
+    ...attachments.map(attachmentRow),
+    ...uncapped.map(uncappedRow),
+    ...unknown.map(unknownRow),
   ];
-  return renderTable([head, ...attachments.map(attachmentRow)]);
+  return rows.length === 0 ? 'No pod on this node is known' : renderTable([LIST_COLUMNS, ...rows]);
 }
 
 function settingRow(

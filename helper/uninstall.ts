@@ -15,6 +15,7 @@ import { discardUpgrade } from './kernel/map-upgrade.ts';
 import { RecordFiles, removeEmptyDirectory } from './control/record-files.ts';
 import { unmarkRecords } from './control/layout.ts';
 import { giveBurstLimitBack } from './control/burst-limit.ts';
+import { UncappedFiles } from './control/uncapped-files.ts';
 import { WishFiles } from './control/wish-files.ts';
 import { removeDeadSocket } from './socket-file.ts';
 import { parseBpfObject } from './wire/bpf-object.ts';
@@ -113,6 +114,8 @@ export async function removeTraces(
     giveBurstLimitBack,
     () => removeRecords(places, forget),
     () => new WishFiles(socket).clear({ forget }),
+    // No cap hangs on these.
+    () => new UncappedFiles(socket).clear({ forget: true }),
     () => removeHeartbeat(socket),
     () => removeDeadSocket(socket),
     // One cache serves all executables of the node, so only the node's own helper takes it away.

@@ -11,6 +11,7 @@ import { hardwareAddressOf, parsePreviousResult, printResult } from '../result.t
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode, type CniResult, type JsonObject } from '../types.ts';
 import { Undo } from '../undo.ts';
+import type { UncappedPod } from '../uncapped.ts';
 import type { Pair } from '../wiring/pair.ts';
 import type { Session } from '../wiring/session.ts';
 import type { WiringPlan } from '../wiring/plan.ts';
@@ -34,6 +35,24 @@ function podResult(
     ...(ipam.dns === undefined ? {} : { dns: ipam.dns }),
   };
   return printResult(result, call.cniVersion);
+}
+
+/**
+ * Leaves the record of a pod without a cap. Nothing hangs on it but that the pod has a name in
+ * `podpaced list --all` and can be capped later, so ADD goes on where it cannot be left.
+ */
+function keepRecord(
+  { edges, call, settings }: Addition,
+  pod: Pick<UncappedPod, 'result' | 'host'>,
+) {
+  try {
+    edges.keepUncapped(settings.socket, { call, settings, ...pod });
+  } catch (error) {
+    note(
+      edges,
+      `WARNING: podpaced will not know interface "${call.ifname}", which has no cap: ${(error as Error).message}`,
+    );
+  }
 }
 
 /** Sets the pod's congestion control, when there is one to set. Throws CniError. */
@@ -83,6 +102,7 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       const own = plan.podAddresses.map(({ address }) => address);
       // What was there before is of no plugin of this list, whose first this one is.
       await enforceCaps(addition, { ...pair, addresses: own, others: NO_OTHERS }, addition);
+      if (!needsHelper(addition)) keepRecord(addition, { result: {}, host: pair.host });
       return podResult(addition, pair, plan, addresses);
     }),
   );
@@ -95,7 +115,10 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
 async function addCaps(addition: Addition, previous: unknown): Promise<JsonObject> {
   const { edges, call, settings } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
-  if (!needsHelper(addition) && settings.congestionControl === undefined) return raw;
+  if (!needsHelper(addition) && settings.congestionControl === undefined) {
+    keepRecord(addition, { result });
+    return raw;
+  }
   const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
   const { findOtherWays } = await import('../wiring/ways.ts');
   const { withSession } = await import('../wiring/session.ts');
@@ -103,7 +126,10 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
   return withSession(kernel, call.netns, (session) =>
     undoOnFailure(addition, async () => {
       await chooseCongestionControl(addition, session);
-      if (!needsHelper(addition)) return raw;
+      if (!needsHelper(addition)) {
+        keepRecord(addition, { result });
+        return raw;
+      }
       const pair = await findPair(session, call.ifname);
       const addresses = podAddressesOf(result, { ...call, hostInterface: pair.host.name });
       const others = await findOtherWays(session, call.ifname, result, 'add');

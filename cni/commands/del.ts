@@ -7,6 +7,7 @@ import { note, type Edges } from '../edges.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
+import { forgetUncapped } from '../uncapped.ts';
 
 /** DEL must not keep a pod from going. */
 const DETACH_DEADLINE_MS = 3_000;
@@ -36,6 +37,15 @@ async function detachBestEffort(edges: Edges, call: Invocation): Promise<void> {
   } catch (error) {
     const isExpected = error instanceof HelperError && error.isAbsent && !mayHaveCaps(call);
     if (!isExpected) note(edges, `${(error as Error).message} (DEL goes on)`);
+  }
+}
+
+/** The record of a pod that was added without a cap; the helper has no part in it. */
+function forgetRecord(edges: Edges, call: Invocation): void {
+  try {
+    forgetUncapped(socketOrDefault(call.config), call);
+  } catch (error) {
+    note(edges, `${(error as Error).message} (DEL goes on)`);
   }
 }
 
@@ -85,6 +95,8 @@ function ipamTypeOrNote(edges: Edges, call: Invocation): string | undefined {
  * it is in use.
  */
 export async function del(edges: Edges, call: Invocation): Promise<undefined> {
+  // First, since podpaced could otherwise be told to cap the pod afterwards.
+  forgetRecord(edges, call);
   await detachBestEffort(edges, call);
   const type = ipamTypeOrNote(edges, call);
   if (type !== undefined) {

@@ -70,6 +70,11 @@ async function collectWishes(call: Invocation, valid: readonly ValidAttachment[]
   await forgetWishesOf(socketOrDefault(call.config), call.network, valid);
 }
 
+async function collectUncapped(call: Invocation, valid: readonly ValidAttachment[]): Promise<void> {
+  const { forgetUncappedOf } = await import('../uncapped.ts');
+  await forgetUncappedOf(socketOrDefault(call.config), call.network, valid);
+}
+
 async function collectPairs(
   edges: Edges,
   call: Invocation,
@@ -109,6 +114,7 @@ export async function gc(edges: Edges, call: Invocation): Promise<undefined> {
   if (valid !== undefined) {
     steps.push(
       () => collectWishes(call, valid),
+      () => collectUncapped(call, valid),
       () => collectAtHelper(edges, call, valid),
     );
   }

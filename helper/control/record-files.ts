@@ -80,6 +80,16 @@ export class RecordFiles<K extends keyof Records> {
     };
   }
 
+  /** Names of the files of records, without their suffix. */
+  names(): string[] {
+    return this.#names(WHOLE);
+  }
+
+  /** One record. Throws Error that says what is wrong with it, ENOENT when it is not there. */
+  readOne(name: string): Records[K] {
+    return parseRecord(this.kind, name, readRegularFile(this.path(name)));
+  }
+
   /** Throws ShapingError that names the file when it cannot be written; then it is as it was. */
   write(name: string, record: Records[K]): void {
     const file = this.path(name);
@@ -176,7 +186,8 @@ function unlink(file: string): void {
   }
 }
 
-function reasonOf(error: unknown): string {
+/** Why a record cannot be read, printable. */
+export function reasonOf(error: unknown): string {
   // That is how O_NOFOLLOW says it.
   if (hasErrno(error, 'ELOOP')) return 'it is no regular file but a symbolic link';
   if (hasErrno(error, 'ENXIO')) return 'it is no regular file but a socket';

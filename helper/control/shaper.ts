@@ -12,12 +12,14 @@ import {
   type CheckParams,
   type CountersParams,
   type CountersResult,
+  type Direction,
   type GcParams,
   type ListParams,
   type ListResult,
   type PodNames,
   type SetParams,
   type SetResult,
+  type UncappedResult,
   type UninstallResult,
 } from '../protocol/messages.ts';
 import { podNamesOf } from '../protocol/pod-names.ts';
@@ -37,6 +39,7 @@ import { observeMaps } from './observe.ts';
 import { desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
+import type { NodeDefaults } from '../shaping/rates.ts';
 import { unheldSentences } from '../shaping/problems.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { Removal } from './removal.ts';
@@ -47,6 +50,7 @@ import {
   withGsoOf,
   withoutGone,
   type AttachmentRecord,
+  type UncappedRecord,
   type Wish,
 } from '../shaping/records.ts';
 import {
@@ -77,19 +81,45 @@ import {
   type View,
 } from './view.ts';
 import { Turns } from './turns.ts';
+import type { Uncapped } from './uncapped.ts';
+import { uncappedPage, type Census } from './uncapped-list.ts';
 import { fulfil, isPodThere, type Wishes } from './wishes.ts';
 
 /** What the shaper finds out itself is left out. */
 export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'precedence' | 'wishes'> & {
   readonly wishes: Wishes;
+  readonly uncapped: Uncapped;
 };
 
 type Attached = Pick<AttachResult, 'notices'> & Required<Pick<AttachResult, 'held'>>;
+
+/** Nothing is asked for it: neither a cap nor a way past the IP stack. */
+function isForNothing({ caps, changes, hostRouting }: AttachmentRecord): boolean {
+  const isAsked = caps.egress !== undefined || caps.ingress !== undefined;
+  return !isAsked && changes === undefined && hostRouting === undefined;
+}
+
+/** One direction before and after. */
+function setResultOf(
+  direction: Direction,
+  defaults: NodeDefaults,
+  former: AttachmentRecord,
+  next: AttachmentRecord,
+): SetResult {
+  const before = effectiveCapIn(former, direction, defaults);
+  const after = effectiveCapIn(next, direction, defaults);
+  return {
+    ...podNamesOf(former),
+    ...(before !== undefined && { before }),
+    ...(after !== undefined && { after }),
+  };
+}
 
 export class Shaper {
   readonly #options: LoggingNode;
   readonly #orphans = new Orphans();
   readonly #wishes: Wishes;
+  readonly #uncapped: Uncapped;
   readonly #aggregates: Aggregates;
   readonly #enforcement: Enforcement;
   readonly #removal: Removal;
@@ -128,6 +158,7 @@ export class Shaper {
     };
     this.#options = node;
     this.#wishes = options.wishes;
+    this.#uncapped = options.uncapped;
     this.#aggregates = new Aggregates(node);
     this.#enforcement = new Enforcement(node);
     this.#removal = new Removal(node, this.#enforcement);
@@ -203,10 +234,18 @@ export class Shaper {
     }
   }
 
-  /** Changes one direction of a running attachment, or nothing at all when it fails. */
+  /**
+   * Changes one direction of a running attachment, or nothing at all when it fails. A pod that was
+   * added without a cap becomes an attachment with its first one, and is none without any.
+   */
   set(params: SetParams): Promise<SetResult> {
     return this.#exclusively(async () => {
       this.#wishes.look();
+      const isUnreadable = this.#store.badnessOf(params) !== undefined;
+      if (this.#store.readAttachment(params) === undefined && !isUnreadable) {
+        const pod = await this.#uncappedPod(params);
+        if (pod !== undefined) return this.#setUncapped(pod, params);
+      }
       const former = knownAttachment(this.#options, params);
       const { rt } = this.#datapath;
       const links = await Promise.all(
@@ -215,23 +254,51 @@ export class Shaper {
       if (links.every((link) => link === undefined))
         throw new ShapingError('not-found', `${former.hostInterface} is gone`);
       const { defaults } = this.#options;
-      const next = await this.#replace(
-        former,
-        applySet(former, params, defaults),
-        async (record, newAggregates) => {
-          if (hasSameAggregates(former, record)) await this.#enforcement.writeMaps(record);
-          else await this.#enforcement.enforce(record, former, newAggregates);
-        },
-      );
+      const wanted = applySet(former, params, defaults);
+      if (isForNothing(wanted) && (await this.#uncappedPod(params)) !== undefined) {
+        await this.#removal.remove([former]);
+        return setResultOf(params.direction, defaults, former, wanted);
+      }
+      const next = await this.#replace(former, wanted, async (record, newAggregates) => {
+        if (hasSameAggregates(former, record)) await this.#enforcement.writeMaps(record);
+        else await this.#enforcement.enforce(record, former, newAggregates);
+      });
       await limitGsoAtCap(this.#options, former, next);
-      const before = effectiveCapIn(former, params.direction, defaults);
-      const after = effectiveCapIn(next, params.direction, defaults);
-      return {
-        ...podNamesOf(former),
-        ...(before === undefined ? {} : { before }),
-        ...(after === undefined ? {} : { after }),
-      };
+      return setResultOf(params.direction, defaults, former, next);
     });
+  }
+
+  /** The record of a pod that was added without a cap, if it is of one that runs. */
+  async #uncappedPod(key: AttachmentKey): Promise<UncappedRecord | undefined> {
+    if (this.#wishes.find(key) !== undefined) return undefined;
+    const { rt } = this.#datapath;
+    await this.#uncapped.look(rt, await listLinks(rt));
+    return this.#uncapped.find(key);
+  }
+
+  /** Caps a pod as ADD would have. Undoes itself when it fails. */
+  async #setUncapped(pod: UncappedRecord, params: SetParams): Promise<SetResult> {
+    const { defaults } = this.#options;
+    const { rt } = this.#datapath;
+    const isKnown = (key: AttachmentKey): boolean => this.#store.readAttachment(key) !== undefined;
+    const { params: asked, link, notices } = await this.#uncapped.enrolment(rt, pod, isKnown);
+    const others = this.#store
+      .readAttachments()
+      .filter(({ hostInterfaceIndex }) => hostInterfaceIndex !== link.index);
+    const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
+    const beside = await pairsBesideOf(rt, asked, link, taken);
+    const addedAt = pod.addedAt ?? new Date().toISOString();
+    const bare = recordOf(asked, link, beside, addedAt);
+    const wanted = applySet(bare, params, defaults);
+    if (isForNothing(wanted)) return setResultOf(params.direction, defaults, bare, wanted);
+    await this.#makeRoom(link.index, undefined);
+    const record = await this.#replace(undefined, wanted, async (next, newAggregates) => {
+      await this.#enforcement.enforce(next, undefined, newAggregates);
+    });
+    await limitGsoAtCap(this.#options, undefined, record);
+    const told = [...unheldSentences(record), ...notices];
+    const result = setResultOf(params.direction, defaults, bare, record);
+    return { ...result, ...(told.length > 0 && { notices: told }) };
   }
 
   /** Takes an attachment's caps away. Succeeds for one that is not known. */
@@ -304,6 +371,7 @@ export class Shaper {
       return [...found, ...this.#wishes.problems().map(({ text }) => text)];
     });
     await this.#aggregates.keepPages(this.#turns.runOneOfMany);
+    await this.#uncapped.enrol(this.#datapath.rt, this.#turns.runOneOfMany);
     return problems;
   }
 
@@ -385,6 +453,25 @@ export class Shaper {
   /** A page of attachments, each with what is wrong with it. */
   list(params: ListParams): Promise<ListResult> {
     return this.#lister.page(params);
+  }
+
+  /** A page of the pods without a cap, as they are now. */
+  async uncapped(params: ListParams): Promise<UncappedResult> {
+    const { view, records, wishes } = await this.#look();
+    const { rt } = this.#datapath;
+    const uplinks = view.nodeExits.filter(({ role }) => role === 'uplink');
+    const links = await this.#exclusively(async () => {
+      const all = await listLinks(rt);
+      await this.#uncapped.look(rt, all);
+      return all;
+    });
+    await this.#uncapped.enrol(rt, this.#turns.runOneOfMany, Infinity);
+    const census: Census = {
+      ...{ uncapped: this.#uncapped.all, attachments: records, wishes, links },
+      uplinks: new Set(uplinks.map(({ ifindex }) => ifindex)),
+      orphans: this.#options.orphans,
+    };
+    return uncappedPage(census, params);
   }
 
   /** A page of attachments with their counters, or those of one. */
@@ -474,6 +561,7 @@ export class Shaper {
     this.#store.adopt();
     const known = [...this.#store.readAttachments(), ...this.#store.readRemoving()];
     this.#orphans.known = await findOrphans(this.#datapath, links, known);
+    await this.#uncapped.look(this.#datapath.rt, links);
   }
 
   async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {

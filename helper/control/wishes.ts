@@ -1,11 +1,8 @@
 // What the helper knows of wishes: attachments that have no cap and are to have one. They are kept
 // apart from records: a record is in force, a wish is not by any part.
 
-import fs from 'node:fs';
-import path from 'node:path';
 import { findLink, type Link } from '../kernel/links.ts';
 import { netnsIdOf } from '../kernel/netns-id.ts';
-import { openNetns, type NetNamespace } from '../kernel/netns.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { printable } from '../protocol/printable.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
@@ -15,6 +12,7 @@ import { ShapingError } from '../shaping/failure.ts';
 import { nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { isSameDevice, type Wish } from '../shaping/records.ts';
 import { formatRate } from '../shaping/units.ts';
+import { isRemoved, tryOpenNetns } from './sandbox.ts';
 import type { WishFiles } from './wish-files.ts';
 
 /** What is asked for, in words: `egress 10 Mbit/s is`. */
@@ -179,22 +177,6 @@ function reasonOf(error: unknown): string {
   return error instanceof ShapingError && error.remedy !== undefined
     ? `${message}; ${error.remedy}`
     : message;
-}
-
-/**
- * Whether a sandbox was removed. One in a directory that is not there is only out of sight: of a
- * container's mounts, perhaps.
- */
-function isRemoved(sandbox: string): boolean {
-  return !fs.existsSync(sandbox) && fs.existsSync(path.dirname(sandbox));
-}
-
-function tryOpenNetns(sandbox: string): NetNamespace | undefined {
-  try {
-    return openNetns(sandbox);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -293,6 +293,8 @@ export interface SetParams extends AttachmentKey {
 export interface SetResult extends PodNames {
   readonly before?: EffectiveCap;
   readonly after?: EffectiveCap;
+  /** What to know although it is as asked for; absent when there is nothing. */
+  readonly notices?: readonly string[];
 }
 
 /**
@@ -374,6 +376,39 @@ export interface ListResult {
   readonly next?: string;
 }
 
+/** A pod that was added without a cap, and has none. */
+export interface UncappedPod extends AttachmentKey, PodNames {
+  readonly network: string;
+  readonly sandbox: string;
+  /** Absent where there is none, or the kernel could not be asked. */
+  readonly hostInterface?: string;
+  readonly hostInterfaceIndex?: number;
+  readonly kind?: AttachmentKind;
+  /** In UTC (ISO 8601). */
+  readonly addedAt?: string;
+  /** Why it cannot be capped; absent where nothing is known to be in the way. */
+  readonly noPair?: string;
+}
+
+/** The node's end of a pair that leads to another network namespace and of which no record tells. */
+export interface UnknownPod {
+  readonly hostInterface: string;
+  readonly hostInterfaceIndex: number;
+  readonly kind: AttachmentKind;
+  /** The kernel holds a cap there all the same, whose record was lost. */
+  readonly isHeld?: true;
+}
+
+/** Pods without a cap, in pages as those of `list`: first those that are known. */
+export interface UncappedResult {
+  /** In the order of `keyOf`. */
+  readonly uncapped: readonly UncappedPod[];
+  /** In the order of their indexes. */
+  readonly unknown: readonly UnknownPod[];
+  /** What `after` has to be, when more follow. */
+  readonly next?: string;
+}
+
 /** One thing that caps need, or that podpace uses where it is there. */
 export interface ProbeItem {
   readonly name: string;
@@ -427,6 +462,8 @@ export interface Methods {
   gc: { params: GcParams; result: GcResult };
   status: { params: Record<string, never>; result: StatusResult };
   list: { params: ListParams; result: ListResult };
+  /** Helpers of releases that leave no record of such pods do not know it. */
+  uncapped: { params: ListParams; result: UncappedResult };
   set: { params: SetParams; result: SetResult };
   counters: { params: CountersParams; result: CountersResult };
   probe: { params: Record<string, never>; result: ProbeResult };

@@ -17,6 +17,9 @@ export const ATTACHMENTS = 'attachments';
 /** Directory of the wishes, beside the helper's socket. */
 export const WISHES = 'wishes';
 
+/** Directory of the records of pods that were added without a cap, beside the helper's socket. */
+export const UNCAPPED = 'uncapped';
+
 /** The helper's sign of life (helper/wire/heartbeat.ts), beside its socket. */
 export const HEARTBEAT = 'heartbeat.json';
 

@@ -87,7 +87,7 @@ const CNI_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
  */
 const MAX_CNI_NAME_LENGTH = 200;
 
-function cniNameOf(fields: Fields, name: string): string {
+export function cniNameOf(fields: Fields, name: string): string {
   const value = stringOf(fields, name);
   if (!CNI_NAME.test(value)) fail(name, 'a name of letters, digits, "_", "." and "-"', value);
   if (value.length > MAX_CNI_NAME_LENGTH)
@@ -109,7 +109,7 @@ const MAX_PATH_BYTES = 4096;
  * The path of a namespace: runtimes name it after ids and UUIDs, and none has control characters in
  * it.
  */
-function sandboxOf(fields: Fields): string {
+export function sandboxOf(fields: Fields): string {
   const value = stringOf(fields, 'sandbox');
   if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value))
     fail('sandbox', 'a path without control characters', value);
@@ -123,7 +123,7 @@ function sandboxOf(fields: Fields): string {
  * (bpf_obj_name_cpy).
  */
 const CONGESTION_CONTROL = /^[a-zA-Z0-9_.-]{1,15}$/;
-const congestionControlOf = matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP');
+export const congestionControlOf = matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP');
 
 export function integerOf(value: unknown, name: string, least: number, most: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) {
@@ -316,6 +316,7 @@ const PARAMS: { readonly [M in Method]: (fields: Fields) => Methods[M]['params']
   set: setParamsOf,
   counters: countersParamsOf,
   probe: () => ({}),
+  uncapped: (fields) => optional(fields, 'after', stringOf),
   uninstall: (fields) => optional(fields, 'forget', booleanOf),
 };
 

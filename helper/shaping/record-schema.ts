@@ -4,9 +4,13 @@
 // Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is
 // or not at all; what it holds beyond what is known here is left out.
 
-import { crc32 } from 'node:zlib';
 import {
+  attachmentKeyOf,
   attachParamsOf,
+  booleanOf,
+  cniNameOf,
+  congestionControlOf,
+  exemptOf,
   fail,
   fieldsOf,
   ifindexOf,
@@ -18,6 +22,7 @@ import {
   oneOf,
   optional,
   pairBesideOf,
+  sandboxOf,
   ShapeError,
   stringOf,
   type Fields,
@@ -30,6 +35,7 @@ import {
   type ChangedCaps,
 } from '../protocol/messages.ts';
 import { podNamesOf } from '../protocol/pod-names.ts';
+import { checksumOf, podIn, recordText, withoutPod } from '../protocol/record-text.ts';
 import { CAP_RANGES } from '../protocol/ranges.ts';
 import { printable } from '../protocol/printable.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
@@ -45,8 +51,8 @@ import {
   type HostInterfaceRecord,
   type LimitedGso,
   type Origin,
-  type PodOfRecord,
   type RoutedRecord,
+  type UncappedRecord,
   type Wish,
 } from './records.ts';
 
@@ -221,11 +227,58 @@ function wishOf(fields: Fields): Wish {
   };
 }
 
+/** As stat(2) names a namespace: device and inode. */
+const identityOf = matching(/^[0-9]{1,20}:[0-9]{1,20}$/, 'a device and an inode');
+
+/** Far more than a list makes in a sandbox. */
+const MAX_LISTED = 64;
+
+function listedOf(fields: Fields, name: string): string[] {
+  const value = fields[name];
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_LISTED)
+    fail(name, `an array of 1 to ${MAX_LISTED} interfaces`, value);
+  return value.map((one: unknown) => ifnameOf({ [name]: one }, name));
+}
+
+function clauseOf(fields: Fields, name: string): string {
+  return printable(stringOf(fields, name)).slice(0, MAX_REASON_LENGTH);
+}
+
+function hostEndOf(fields: Fields): Pick<UncappedRecord, 'hostInterface' | 'hostInterfaceIndex'> {
+  if (fields['hostInterface'] === undefined) return {};
+  return {
+    hostInterface: ifnameOf(fields, 'hostInterface'),
+    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
+  };
+}
+
+/** Keys in the order in which the plugin writes them, which the checksum goes by. */
+function uncappedOf(fields: Fields): UncappedRecord {
+  return {
+    ...attachmentKeyOf(fields),
+    network: cniNameOf(fields, 'network'),
+    sandbox: sandboxOf(fields),
+    ...optional(fields, 'sandboxNetns', identityOf),
+    ...optional(fields, 'nodeNetns', identityOf),
+    ...optional(fields, 'bootId', uuidOf),
+    ...hostEndOf(fields),
+    ...optional(fields, 'kind', kindOf),
+    ...optional(fields, 'isAsked', booleanOf),
+    ...optional(fields, 'noPair', clauseOf),
+    ...optional(fields, 'exempt', exemptOf),
+    ...optional(fields, 'congestionControl', congestionControlOf),
+    ...optional(fields, 'listed', listedOf),
+    ...podNamesOf(fields),
+    ...optional(fields, 'addedAt', momentOf),
+  };
+}
+
 /** The kinds of records, by the names of their directories. */
 export interface Records {
   attachments: AttachmentRecord;
   exits: ExitRecord;
   wishes: Wish;
+  uncapped: UncappedRecord;
 }
 
 /** Name of the file of a record, without its suffix. */
@@ -233,12 +286,14 @@ export const RECORD_NAMES: { readonly [K in keyof Records]: (record: Records[K])
   attachments: keyOf,
   exits: ({ ifindex }) => String(ifindex),
   wishes: keyOf,
+  uncapped: keyOf,
 };
 
 const READERS: { readonly [K in keyof Records]: (fields: Fields) => Records[K] } = {
   attachments: attachmentOf,
   exits: exitOf,
   wishes: wishOf,
+  uncapped: uncappedOf,
 };
 
 function requireVersion(fields: Fields, version: unknown): void {
@@ -291,29 +346,6 @@ export function parseRecord<K extends keyof Records>(
   }
 }
 
-/**
- * What is said of the pod has a checksum of its own: releases that know nothing of it read such a
- * record as one that they have written, and leave this out. Whatever comes later has to do the
- * same.
- */
-function podIn(record: object): PodOfRecord | undefined {
-  const { addedAt } = record as PodOfRecord;
-  const pod = { ...podNamesOf(record), ...(addedAt !== undefined && { addedAt }) };
-  return Object.keys(pod).length === 0 ? undefined : pod;
-}
-
-/** The rest of a record. */
-function withoutPod(record: object): object {
-  const {
-    podNamespace: _namespace,
-    podName: _name,
-    podUid: _uid,
-    addedAt: _at,
-    ...rest
-  } = record as PodOfRecord;
-  return rest;
-}
-
 function requireChecksum(checksum: unknown, said: object): void {
   if (checksum !== checksumOf(said))
     throw new ShapeError(
@@ -321,19 +353,10 @@ function requireChecksum(checksum: unknown, said: object): void {
     );
 }
 
-/** Of what is known of a record: a digit that has become another one is seen by nothing else. */
-function checksumOf(record: object): number {
-  return crc32(JSON.stringify(record));
-}
-
 /** What a file of a record holds. Throws ShapeError for what `parseRecord` would not take. */
 export function formatRecord<K extends keyof Records>(kind: K, record: Records[K]): string {
   const own = READERS[kind]({ ...record });
-  const [rest, pod] = [withoutPod(own), podIn(own)];
-  return `${JSON.stringify({
-    ...{ recordVersion: versionOf(own), ...rest, ...pod, checksum: checksumOf(rest) },
-    ...(pod !== undefined && { podChecksum: checksumOf(pod) }),
-  })}\n`;
+  return recordText(versionOf(own), own);
 }
 
 /**

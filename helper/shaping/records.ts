@@ -9,9 +9,11 @@ import type {
   Caps,
   ChangedCaps,
   HostRouting,
-  PodNames,
   UnheldInterface,
 } from '../protocol/messages.ts';
+import type { PodOfRecord } from '../protocol/record-text.ts';
+
+export type { PodOfRecord } from '../protocol/record-text.ts';
 
 /**
  * Of a record that tells of one host interface and nothing else: releases that know no more read
@@ -32,18 +34,6 @@ export const SEVERAL_VERSION = 2;
 export interface Origin {
   readonly bootId?: string;
   readonly netnsCookie?: string;
-}
-
-/**
- * What a record says of its pod for people. Absent in records of versions that did not ask, and of
- * attachments of which the runtime has named no pod.
- */
-export interface PodOfRecord extends PodNames {
-  /**
-   * When the attachment was added first, in UTC (ISO 8601): of two sandboxes of one pod the later
-   * is the newer.
-   */
-  readonly addedAt?: string;
 }
 
 export interface AttachmentRecord extends AttachmentKey, Origin, PodOfRecord {
@@ -127,6 +117,35 @@ export interface Wish extends AttachParams, PodOfRecord {
   readonly kind?: AttachmentKind;
   /** Why it was not in force when the pod was added. */
   readonly reason: string;
+}
+
+/**
+ * A pod that was added without a cap: what a cap needs that comes later. The plugin writes it, with
+ * or without a helper, and asks the kernel only what it would have asked anyway.
+ */
+export interface UncappedRecord extends AttachmentKey, PodOfRecord {
+  readonly network: string;
+  /** Path of the pod's network namespace, as CNI_NETNS gave it. */
+  readonly sandbox: string;
+  /** That namespace by device and inode; absent where nothing was at the path. */
+  readonly sandboxNetns?: string;
+  /** Likewise that of the node. */
+  readonly nodeNetns?: string;
+  readonly bootId?: string;
+  /** Until the kernel was asked, the one that the list's result names, if it names just one. */
+  readonly hostInterface?: string;
+  /** There with `hostInterface`. */
+  readonly hostInterfaceIndex?: number;
+  readonly kind?: AttachmentKind;
+  /** The kernel was asked for the host interface: it is that one, or there is none. */
+  readonly isAsked?: boolean;
+  /** Why there is no host interface: a clause. Only where the kernel was asked. */
+  readonly noPair?: string;
+  /** Of the network's configuration, for a cap that comes later. */
+  readonly exempt?: readonly string[];
+  readonly congestionControl?: string;
+  /** Further interfaces that the list's result has in the sandbox; absent when there are none. */
+  readonly listed?: readonly string[];
 }
 
 /** One way in and out of a pod: the end on the node of a pair whose other end is in the sandbox. */

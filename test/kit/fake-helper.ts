@@ -31,6 +31,7 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
   gc: { removed: [] },
   status: { problems: [] },
   list: { attachments: [] },
+  uncapped: { uncapped: [], unknown: [] },
   set: {},
   counters: { attachments: [] },
   probe: { items: [] },

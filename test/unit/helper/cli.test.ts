@@ -82,6 +82,10 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
     notEnforced: [{ ...KEY, ...POD, directions: ['egress'] }],
   },
   counters: { attachments: [{ ...KEY, ...POD, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
+  uncapped: {
+    uncapped: [{ ...KEY, ...POD, ...PLACE, containerId: 'def', kind: 'veth', noPair: FORGED }],
+    unknown: [{ hostInterface: FORGED, hostInterfaceIndex: 9, kind: 'veth' }],
+  },
   set: { before: CAP, after: CAP },
   uninstall: { restoredExits: [FORGED], detached: 1 },
 };
@@ -159,10 +163,18 @@ const SANDBOXES = ['old', 'new'].flatMap((containerId, index) => {
 });
 const UNNAMED = { containerId: 'abc', ifname: 'eth0', ...LISTED };
 
+const UNCAPPED = {
+  ...{ containerId: 'bare', ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x' },
+  ...{ hostInterface: 'pod7', hostInterfaceIndex: 7, kind: 'veth' },
+  ...{ podNamespace: 'default', podName: 'bare-0', addedAt: '2026-01-01T00:00:00.000Z' },
+};
+const UNKNOWN = { hostInterface: 'pod9', hostInterfaceIndex: 9, kind: 'netkit' };
+
 const named: Script = ({ method, params }, connection) => {
   const answers: Readonly<Partial<Record<Method, unknown>>> = {
     list: { attachments: [...SANDBOXES, UNNAMED] },
     counters: { attachments: [{ ...(params as { only?: object }).only, hostInterface: 'pod0' }] },
+    uncapped: { uncapped: [UNCAPPED], unknown: [UNKNOWN] },
     set: { before: CAP, after: CAP },
   };
   connection.write(encodeLine({ version: PROTOCOL_VERSION, result: answers[method] }));
@@ -188,6 +200,53 @@ test('set and counters find a pod by its name, mean the newer of two sandboxes, 
     unclear.stderr,
     'podpaced: Cannot tell which pod "default/web-0" is: default/web-0 (eth0, new), default/web-0 (net1, new)\n',
   );
+});
+
+test('list --all shows pods without a cap and unknown ones, escaped, as text and JSON', async (t) => {
+  const { socketPath } = await startFakeHelper(t, hostile);
+  const text = await run('list', '--all', '--socket', socketPath);
+  t.is(text.stderr, '');
+  isShown(t, text);
+  t.is(text.stdout.split('\n').length, 5, text.stdout);
+  t.regex(text.stdout, / no cap, and none is possible: /);
+  t.regex(
+    text.stdout,
+    /^- .* unknown: no record of it, as of a pod that was there before podpace$/m,
+  );
+  const json = await run('list', '--all', '--json', '--socket', socketPath);
+  isShown(t, json);
+  t.like(JSON.parse(json.stdout), {
+    ...(RESULTS.list as object),
+    ...(RESULTS.uncapped as object),
+  });
+});
+
+test('a pod without a cap is found by its name, by list --all and set', async (t) => {
+  const { socketPath, requests } = await startFakeHelper(t, named);
+  const socket = ['--socket', socketPath];
+  const json = await run('list', '--all', '--json', 'default/bare-0', ...socket);
+  t.deepEqual(JSON.parse(json.stdout), { attachments: [], uncapped: [UNCAPPED], unknown: [] });
+  const text = await run('list', '--all', ...socket);
+  t.regex(text.stdout, /^default\/bare-0 +bare +eth0 +pods +pod7 +veth +- +- +no cap$/m);
+  t.regex(text.stdout, /^- +- +- +- +pod9 +netkit +- +- +unknown: /m);
+  t.notRegex((await run('list', ...socket)).stdout, /bare|pod9/);
+  const set = await run('set', 'default/bare-0', '--egress', '--rate', '10M', ...socket);
+  t.is(set.code, 0, set.stderr);
+  t.like(requests.at(-1)?.params, { containerId: 'bare', ifname: 'eth0', direction: 'egress' });
+});
+
+test('beside a helper that keeps no record of pods without a cap list --all says so, and set works', async (t) => {
+  const old: Script = (request, connection) => {
+    if (request.method !== 'uncapped') return named(request, connection);
+    const error = { code: 'bad-request', message: '"method" must be one of attach, list' };
+    connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
+  };
+  const { socketPath } = await startFakeHelper(t, old);
+  const list = await run('list', '--all', '--socket', socketPath);
+  t.deepEqual([list.code, list.stdout], [1, '']);
+  t.regex(list.stderr, /^podpaced: The podpaced that runs keeps no record of other pods; install /);
+  const set = await run('set', 'abc', '--egress', '--rate', '10M', '--socket', socketPath);
+  t.is(set.code, 0, set.stderr);
 });
 
 test('list shows every sandbox of a pod that is named, and says of an unknown one what there is', async (t) => {

@@ -10,6 +10,7 @@ import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
 import { DEFAULTS } from '../../../helper/shaping/rates.ts';
 import { checkFailure, listItem, pageOf } from '../../../helper/control/reports.ts';
 import type { AttachmentRecord } from '../../../helper/shaping/records.ts';
+import { uncappedPage } from '../../../helper/control/uncapped-list.ts';
 import type { Shaper } from '../../../helper/control/shaper.ts';
 
 const EXITS = 600;
@@ -97,6 +98,17 @@ const shaper = {
       records.slice(0, 100).map((record) => listItem(record, judgement, DEFAULTS)),
       records.length,
     ),
+  uncapped: async () =>
+    uncappedPage(
+      {
+        ...{ attachments: [], wishes: [], links: [], uplinks: new Set(), orphans: [] },
+        uncapped: records.map(({ caps: _caps, ...record }) => ({
+          ...record,
+          noPair: texts.join('; '),
+        })),
+      },
+      {},
+    ),
   set: async () => {
     throw new ShapingError('unenforceable', `Cannot enforce the cap: ${texts.join('; ')}`);
   },
@@ -142,6 +154,7 @@ const REQUESTS: Readonly<Record<Method, readonly [params: object, told: RegExp]>
   gc: [{ network: 'pods', valid: [] }, /"removed":\[\{.*"moreRemoved":\d+/],
   status: [{}, /"state":"degraded".*and 5\d\d more.*"moreExits":\d+.*"moreNotEnforced":\d+/],
   list: [{}, /"problemsByDirection":\{"egress":\["eth0 .*and 580 more"\]\}.*"next":/],
+  uncapped: [{}, /"noPair":"[^"]*more characters.*"next":/],
   set: [
     { ...key, direction: 'egress', changes: { rateBitsPerSec: 20_000_000 } },
     /"unenforceable".*\d+ more characters/,

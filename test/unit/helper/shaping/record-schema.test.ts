@@ -16,6 +16,7 @@ import {
   withoutGone,
   type AttachmentRecord,
   type ExitRecord,
+  type UncappedRecord,
   type Wish,
 } from '../../../../helper/shaping/records.ts';
 import { damaged } from '../../../kit/record-damage.ts';
@@ -85,12 +86,30 @@ const WISH: Wish = {
   reason: 'no helper listens there',
 };
 
+const UNCAPPED: UncappedRecord = {
+  containerId: 'c0ffee',
+  ifname: 'eth0',
+  network: 'pods',
+  sandbox: '/run/netns/x',
+  sandboxNetns: '4:4026532210',
+  nodeNetns: '4:4026531840',
+  bootId: '01234567-89ab-cdef-0123-456789abcdef',
+  hostInterface: 'veth12',
+  hostInterfaceIndex: 12,
+  kind: 'veth',
+  isAsked: true,
+  exempt: ['10.0.0.0/8', '!10.1.0.0/16'],
+  congestionControl: 'bbr',
+  listed: ['v4if0'],
+};
+
 const SEEDS: {
   readonly [K in keyof Records]: { readonly name: string; readonly record: Records[K] };
 } = {
   attachments: { name: 'c0ffee:eth0', record: ATTACHMENT },
   exits: { name: '2', record: EXIT },
   wishes: { name: 'c0ffee:eth0', record: WISH },
+  uncapped: { name: 'c0ffee:eth0', record: UNCAPPED },
 };
 
 /** A damaged file: its name and its bytes. */
@@ -102,10 +121,12 @@ interface Mutant {
 
 /** Files of records with one fault each; `format` writes the good one. */
 function mutants(format: (kind: keyof Records) => string): fc.Arbitrary<Mutant> {
-  const own = (['attachments', 'exits', 'wishes'] as const).map((kind): fc.Arbitrary<Mutant> => {
-    const { name } = SEEDS[kind];
-    return damaged(format(kind)).map((bytes) => ({ kind, name, bytes }));
-  });
+  const own = (['attachments', 'exits', 'wishes', 'uncapped'] as const).map(
+    (kind): fc.Arbitrary<Mutant> => {
+      const { name } = SEEDS[kind];
+      return damaged(format(kind)).map((bytes) => ({ kind, name, bytes }));
+    },
+  );
   return fc.oneof(...own);
 }
 
@@ -199,6 +220,7 @@ for (const [kind, record] of [
   ['attachments', ATTACHMENT],
   ['attachments', SEVERAL],
   ['wishes', WISH],
+  ['uncapped', UNCAPPED],
 ] as const) {
   const what = record === SEVERAL ? 'several interfaces' : kind;
   const named = { ...record, ...POD };

@@ -1,0 +1,55 @@
+// What the file of a record holds, and how it is seen that nothing has become something else since
+// it was written. Pure.
+
+import { crc32 } from '../wire/crc32.ts';
+import type { PodNames } from './messages.ts';
+import { podNamesOf } from './pod-names.ts';
+
+/**
+ * What a record says of its pod for people. Absent in records of versions that did not ask, and of
+ * attachments of which the runtime has named no pod.
+ */
+export interface PodOfRecord extends PodNames {
+  /**
+   * When the attachment was added first, in UTC (ISO 8601): of two sandboxes of one pod the later
+   * is the newer.
+   */
+  readonly addedAt?: string;
+}
+
+/**
+ * What is said of the pod has a checksum of its own: releases that know nothing of it read such a
+ * record as one that they have written, and leave this out. Whatever comes later has to do the
+ * same.
+ */
+export function podIn(record: object): PodOfRecord | undefined {
+  const { addedAt } = record as PodOfRecord;
+  const pod = { ...podNamesOf(record), ...(addedAt !== undefined && { addedAt }) };
+  return Object.keys(pod).length === 0 ? undefined : pod;
+}
+
+/** The rest of a record. */
+export function withoutPod(record: object): object {
+  const {
+    podNamespace: _namespace,
+    podName: _name,
+    podUid: _uid,
+    addedAt: _at,
+    ...rest
+  } = record as PodOfRecord;
+  return rest;
+}
+
+/** Of what is known of a record: a digit that has become another one is seen by nothing else. */
+export function checksumOf(record: object): number {
+  return crc32(JSON.stringify(record));
+}
+
+/** A record with its version and checksums, in the order of its keys: that is what they are of. */
+export function recordText(recordVersion: number, record: object): string {
+  const [rest, pod] = [withoutPod(record), podIn(record)];
+  return `${JSON.stringify({
+    ...{ recordVersion, ...rest, ...pod, checksum: checksumOf(rest) },
+    ...(pod !== undefined && { podChecksum: checksumOf(pod) }),
+  })}\n`;
+}
