@@ -284,6 +284,13 @@ const CASES: Readonly<Record<string, Case>> = {
     /^POD +CONTAINER .*\ndefault\/web-0 +4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nshop\/db-0 +b10c55 .*10 Mbit\/s +- /,
   ),
   'podpaced list default/web-0': prints(/^POD .*\ndefault\/web-0 +4f2a9d .*\n$/),
+  'podpaced list --all': prints(/^POD .*\ndefault\/web-0 +4f2a9d .*\nshop\/db-0 +b10c55 .*\n$/),
+  'podpaced list --all --json': async (t, node, command) => {
+    const { stdout } = await node.run(command);
+    const { attachments, ...others } = JSON.parse(stdout) as Record<string, object[]>;
+    t.is(attachments?.length, 2);
+    t.deepEqual(others, { uncapped: [], unknown: [] });
+  },
   'podpaced counters': prints(
     /^POD .*\ndefault\/web-0 +4f2a9d +eth0 +egress +0 .*\ndefault\/web-0 +4f2a9d +eth0 +ingress .*\nshop\/db-0 +b10c55 /,
   ),
