@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import {
   addPod,
@@ -45,6 +46,15 @@ function podpaced(
   ]);
 }
 
+/** The kernel tells of a carrier up to a second after it is there. */
+async function waitForCarrier(node: TestNetns, device: string): Promise<void> {
+  const deadlineMs = performance.now() + 10_000;
+  while (node.ipJson('link', 'show', 'dev', device)[0]?.['operstate'] !== 'UP') {
+    if (performance.now() > deadlineMs) throw new Error(`${device} has no carrier`);
+    await sleep(20);
+  }
+}
+
 /** A node with an uplink and a pod, both of whose directions a running helper caps. */
 async function makeServedNode(t: ExecutionContext) {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
@@ -53,6 +63,7 @@ async function makeServedNode(t: ExecutionContext) {
   addPod(node, sandbox, 'pod0');
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
   await startHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
+  for (const device of ['uplink', 'pod0']) await waitForCarrier(node, device);
   return { node, directories };
 }
 
