@@ -156,6 +156,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/second-way',
   'test/netns/helper/set',
   'test/netns/helper/status',
+  'test/netns/helper/uncapped',
   'test/netns/helper/uninstall',
   'test/netns/helper/upgrade',
   'test/netns/routed-nodes',

@@ -165,12 +165,20 @@ async function request(
   };
 }
 
-/** Mbit/s in each second from when the first byte comes. */
+/**
+ * Mbit/s in each second, of which the first begins shortly before the first byte comes. A look at
+ * what has come may be late by what the process does meanwhile, and count what came before the
+ * look: the second begins at the look before the last that found nothing.
+ */
 async function rates(bytes: () => number, share: number, seconds: number): Promise<number[]> {
   const before = bytes();
-  while (bytes() - before < DATAGRAM_BYTES) await sleep(1);
+  let [beginMs, quietMs] = [performance.now(), performance.now()];
+  while (bytes() - before < DATAGRAM_BYTES) {
+    [beginMs, quietMs] = [quietMs, performance.now()];
+    await sleep(1);
+  }
   const mbit: number[] = [];
-  for (let [last, lastMs] = [before, performance.now()]; mbit.length < seconds;) {
+  for (let [last, lastMs] = [before, beginMs]; mbit.length < seconds;) {
     await sleep(lastMs + 1000 - performance.now());
     const [now, nowMs] = [bytes(), performance.now()];
     mbit.push(((now - last) * 8 * share) / 1000 / (nowMs - lastMs));
