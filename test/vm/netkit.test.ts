@@ -37,6 +37,7 @@ import {
   type RoutingNode,
   type RoutingScene,
 } from '../kit/routing-scene.ts';
+import { wholeFile } from '../kit/whole-file.ts';
 
 /** Only the kernel can tell: it may have been built without. */
 const HAS_NETKIT =
@@ -100,27 +101,19 @@ interface SharedPods {
   readonly how: string;
 }
 
-const shared = new UndoStack();
 let node: RoutingNode | undefined;
 let pods: SharedPods | undefined;
 let networks = 0;
 
-async function endShared(): Promise<void> {
+const untilEnd = wholeFile(test, async () => {
   await pods?.undo.run();
   [node, pods] = [undefined, undefined];
-  await shared.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
 });
 
 /** One that counts frames by the device: none may stand for several. */
 async function sharedNode(t: ExecutionContext): Promise<RoutingNode> {
   t.timeout(300_000);
-  node ??= await makeRoutingNode(shared, async (bed) => {
+  node ??= await makeRoutingNode(untilEnd.undo, async (bed) => {
     for (const netns of [bed.node, bed.peer])
       run(netns, 'ip', 'link', 'set', 'uplink', 'gso_max_segs', '1');
     await Promise.resolve();

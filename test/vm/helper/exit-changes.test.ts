@@ -9,7 +9,6 @@ import { changeLink, deleteLink, findLink, listLinks } from '../../../helper/ker
 import { openNetns } from '../../../helper/kernel/netns.ts';
 import { RtSocket } from '../../../helper/kernel/rtnetlink.ts';
 import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
 import { joinByUplink } from '../../../scripts/measure/uplink.ts';
 import { askNode } from '../../kit/ask.ts';
 import {
@@ -25,6 +24,7 @@ import {
   send,
   type Scene,
 } from '../../kit/exit-scene.ts';
+import { wholeFile } from '../../kit/whole-file.ts';
 
 const PEER = '198.51.100.2';
 const FLAP_MS = 50;
@@ -32,18 +32,9 @@ const FLAP_MS = 50;
 const TOLD_MS = 1000;
 
 /** One scene for the tests of one uplink: a helper that starts is most of what a scene costs. */
-const shared = new UndoStack();
 let scene: Scene | undefined;
-
-async function endShared(): Promise<void> {
+const untilEnd = wholeFile(test, () => {
   scene = undefined;
-  await shared.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
 });
 
 /** Takes the node's devices away but for those of pods, and gives it an uplink as it had at first. */
@@ -64,7 +55,7 @@ async function renewUplink({ bed }: Scene): Promise<void> {
 /** The scene with an uplink that no test has changed, of which the helper has said all it says. */
 async function freshScene(t: ExecutionContext): Promise<Scene> {
   t.timeout(300_000);
-  if (scene === undefined) scene = await makeScene(shared);
+  if (scene === undefined) scene = await makeScene(untilEnd.undo);
   else await renewUplink(scene);
   await exitNamed(t, scene, 'uplink');
   await sleep(TOLD_MS);

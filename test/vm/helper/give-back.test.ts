@@ -7,7 +7,6 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
   addPod,
   makeHelperDirectories,
@@ -16,6 +15,7 @@ import {
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { wholeFile } from '../../kit/whole-file.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
 const DEFAULT_QDISC = '/proc/sys/net/core/default_qdisc';
@@ -36,21 +36,9 @@ interface Scene {
 }
 
 /** One scene for both tests: a helper that starts is most of what it costs. */
-const undo = new UndoStack();
-const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
-  teardown: (end) => undo.defer('take the scene away', end),
-};
 let shared: Scene | undefined;
-
-async function endShared(): Promise<void> {
+const untilEnd = wholeFile(test, () => {
   shared = undefined;
-  await undo.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
 });
 
 /** A node with a helper and a pod, and without an uplink. */
@@ -59,12 +47,12 @@ async function useScene(t: ExecutionContext): Promise<Scene> {
     t.deepEqual((await shared.helper.ask('list', {})).attachments, []);
     return shared;
   }
-  const [node, sandbox] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
-  const directories = makeHelperDirectories(UNTIL_END);
+  const [node, sandbox] = [makeNetns(untilEnd), makeNetns(untilEnd)];
+  const directories = makeHelperDirectories(untilEnd);
   addPod(node, sandbox, 'pod0');
   // As an operator has it for BIG TCP.
   sandbox.ip('link', 'set', 'eth0', 'gso_max_size', '196608');
-  const helper = await startHelper(UNTIL_END, node, directories);
+  const helper = await startHelper(untilEnd, node, directories);
   shared = { node, sandbox, directories, helper };
   return shared;
 }
@@ -157,7 +145,7 @@ test.serial('an exit whose record is lost is put back too, and said', async (t) 
   const loseRecords = async (helper: TestHelper): Promise<TestHelper> => {
     await helper.end('SIGTERM');
     fs.rmSync(path.join(helper.stateDir, 'exits'), { recursive: true });
-    return await startHelper(UNTIL_END, scene.node, scene.directories);
+    return await startHelper(untilEnd, scene.node, scene.directories);
   };
   await scene.helper.ask('attach', params);
   const second = await loseRecords(scene.helper);

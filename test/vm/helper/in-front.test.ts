@@ -14,7 +14,6 @@ import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
 import { indexOf, load, putXdp, redirectCode, verdictCode } from '../../kit/foreign-programs.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import {
@@ -27,6 +26,7 @@ import {
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
 import { FRAME_BYTES, openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
+import { wholeFile } from '../../kit/whole-file.ts';
 
 const CAP_MBIT = 10;
 const OFFERED_MBIT = 30;
@@ -59,35 +59,26 @@ interface Scene extends SharedNode {
   readonly indexes: { readonly pod: number; readonly uplink: number };
 }
 
-const undo = new UndoStack();
-const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
-  teardown: (end) => undo.defer('take the node away', end),
-};
 let shared: SharedNode | undefined;
-
-async function endShared(): Promise<void> {
+const untilEnd = wholeFile(test, () => {
   shared = undefined;
-  await undo.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
 });
 
 /** A node with a helper that only does what it does every two seconds. */
 async function makeNode(): Promise<SharedNode> {
   compileCounter();
-  const [node, peer, sandbox] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
+  const [node, peer, sandbox] = [makeNetns(untilEnd), makeNetns(untilEnd), makeNetns(untilEnd)];
   addUplink(node, peer, 'uplink', 1);
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
-  const helper = await startHelper(UNTIL_END, node, makeHelperDirectories(UNTIL_END), [
+  const helper = await startHelper(untilEnd, node, makeHelperDirectories(untilEnd), [
     '--reconcile-seconds',
     '3600',
   ]);
-  const counter = await attachCounter({ netns: `/run/netns/${peer.name}`, device: 'uplink' }, undo);
+  const counter = await attachCounter(
+    { netns: `/run/netns/${peer.name}`, device: 'uplink' },
+    untilEnd.undo,
+  );
   return { node, sandbox, helper, counter };
 }
 

@@ -20,7 +20,6 @@ import type {
 } from '../../../helper/protocol/messages.ts';
 import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
 import { faultsOf, openMaps, type Fault, type Name } from '../../kit/damage.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import {
@@ -35,6 +34,7 @@ import {
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
 import { FRAME_BYTES, openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
+import { wholeFile } from '../../kit/whole-file.ts';
 
 const ROUNDS = Number(process.env['PODPACE_ROUNDS'] ?? 12);
 /** Which faults come together, and in which order. */
@@ -89,21 +89,9 @@ async function wire(
 }
 
 /** One scene for all tests: a helper that starts is most of what it costs. */
-const undo = new UndoStack();
-const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
-  teardown: (end) => undo.defer('take the scene away', end),
-};
 let shared: Scene | undefined;
-
-async function endShared(): Promise<void> {
+const untilEnd = wholeFile(test, () => {
   shared = undefined;
-  await undo.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
 });
 
 /** The scene, of whose caps the helper says that they are held. */
@@ -115,13 +103,13 @@ async function useScene(): Promise<Scene> {
 
 async function makeScene(): Promise<Scene> {
   compileCounter();
-  const [node, peer] = [makeNetns(UNTIL_END), makeNetns(UNTIL_END)];
-  const sandboxes = PODS.map(() => makeNetns(UNTIL_END));
+  const [node, peer] = [makeNetns(untilEnd), makeNetns(untilEnd)];
+  const sandboxes = PODS.map(() => makeNetns(untilEnd));
   addUplink(node, peer, 'uplink', 2);
   await wire(node, peer, sandboxes);
-  const directories = makeHelperDirectories(UNTIL_END);
+  const directories = makeHelperDirectories(untilEnd);
   const flags = ['--reconcile-seconds', '3600', '--exempt', EXEMPT];
-  const helper = await startHelper(UNTIL_END, node, directories, flags);
+  const helper = await startHelper(untilEnd, node, directories, flags);
   const params = PODS.map(({ name, mbit }, index): AttachParams => {
     const cap = (direction: Direction) => ({
       [direction]: { rateBitsPerSec: mbit[direction] * 1e6 },
@@ -132,7 +120,7 @@ async function makeScene(): Promise<Scene> {
   for (const each of params) await helper.ask('attach', each);
   const { attachments } = await helper.ask('list', {});
   const count = (of: TestNetns, device: string) =>
-    attachCounter({ netns: `/run/netns/${of.name}`, device }, undo);
+    attachCounter({ netns: `/run/netns/${of.name}`, device }, untilEnd.undo);
   const pods: Counter[] = [];
   for (const sandbox of sandboxes) pods.push(await count(sandbox, 'eth0'));
   const counters = { peer: await count(peer, 'uplink'), pods };

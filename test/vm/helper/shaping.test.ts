@@ -8,7 +8,6 @@ import test, { type ExecutionContext } from 'ava';
 import { deleteLink, listLinks } from '../../../helper/kernel/links.ts';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
 import {
   addPod,
   addUplink,
@@ -21,6 +20,7 @@ import {
 } from '../../kit/helper.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { wholeFile } from '../../kit/whole-file.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } };
 /** Long enough that no repair gets between a test's damage and its check. */
@@ -54,32 +54,18 @@ interface SharedNode extends Scene {
 }
 
 const shared = new Map<string, SharedNode>();
-const undo = new UndoStack();
-const UNTIL_END: Pick<ExecutionContext, 'teardown'> = {
-  teardown: (end) => undo.defer('take the node away', end),
-};
-
-async function endShared(): Promise<void> {
-  shared.clear();
-  await undo.run();
-}
-
-test.after.always(endShared);
-// What a test that failed has left, nobody knows.
-test.afterEach.always(async (t) => {
-  if (!t.passed) await endShared();
-});
+const untilEnd = wholeFile(test, () => shared.clear());
 
 async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
   const known = shared.get(flags.join(' '));
   if (known !== undefined) return known;
-  const [node, sandbox, peer] = [1, 2, 3].map(() => makeNetns(UNTIL_END)) as [
+  const [node, sandbox, peer] = [1, 2, 3].map(() => makeNetns(untilEnd)) as [
     TestNetns,
     TestNetns,
     TestNetns,
   ];
-  const directories = makeHelperDirectories(UNTIL_END);
-  const helper = await startHelper(UNTIL_END, node, directories, flags);
+  const directories = makeHelperDirectories(untilEnd);
+  const helper = await startHelper(untilEnd, node, directories, flags);
   const made = { node, sandbox, peer, directories, helper };
   shared.set(flags.join(' '), made);
   return made;
@@ -88,7 +74,7 @@ async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
 /** Starts a successor of a node's helper, which has been ended, with flags of its own. */
 async function startAgain(former: SharedNode, flags: readonly string[]): Promise<SharedNode> {
   forget(former);
-  const helper = await startHelper(UNTIL_END, former.node, former.directories, flags);
+  const helper = await startHelper(untilEnd, former.node, former.directories, flags);
   const again = { ...former, helper };
   shared.set(flags.join(' '), again);
   return again;
