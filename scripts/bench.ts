@@ -5,8 +5,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { collectReport, htmlReport, jsonReport, latencyPicture } from './benches/report.ts';
-import type { BenchReport } from './benches/report.ts';
+import { collectReport, htmlReport, jsonReport, latencyPicture } from '../test/bench/report.ts';
+import type { BenchReport } from '../test/bench/report.ts';
 import {
   BENCHES,
   NETKIT_SCENARIOS,
@@ -14,14 +14,14 @@ import {
   scenariosOf,
   WIRED_BENCHES,
   WIRINGS,
-} from './benches/names.ts';
-import type { Bench } from './benches/names.ts';
-import { readPart } from './benches/record.ts';
-import type { Part } from './benches/record.ts';
-import { FULL, QUICK, runBench } from './benches/run.ts';
-import { compileSteps } from './benches/step-under-test.ts';
-import { renewedSummary } from './benches/summary.ts';
-import { textTables } from './benches/tables.ts';
+} from '../test/bench/names.ts';
+import type { Bench } from '../test/bench/names.ts';
+import { readPart } from '../test/bench/record.ts';
+import type { Part } from '../test/bench/record.ts';
+import { FULL, QUICK, runBench } from '../test/bench/run.ts';
+import { compileSteps } from '../test/bench/step-under-test.ts';
+import { renewedSummary } from '../test/bench/summary.ts';
+import { textTables } from '../test/bench/tables.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
@@ -31,9 +31,9 @@ import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { capture, run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
-import { SenderDeath } from './benches/exact.ts';
+import { SenderDeath } from '../test/bench/exact.ts';
 import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
-import { compileCounter } from './measure/counter.ts';
+import { compileCounter } from '../test/bed/counter.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'bench');
 const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');

@@ -15,12 +15,12 @@ import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
 import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
-import { compileCounter } from './measure/counter.ts';
-import { judge, SYSTEMS } from './measure/limits.ts';
-import { measureSystem } from './measure/measure.ts';
-import type { Durations, Measured } from './measure/measure.ts';
-import { htmlReport, jsonReport, textReport } from './measure/report.ts';
-import type { LabRun } from './measure/report.ts';
+import { compileCounter } from '../test/bed/counter.ts';
+import { judge, SYSTEMS } from '../test/bed/limits.ts';
+import { measureSystem } from '../test/bed/measure.ts';
+import type { Durations, Measured } from '../test/bed/measure.ts';
+import { htmlReport, jsonReport, textReport } from '../test/bed/report.ts';
+import type { LabRun } from '../test/bed/report.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'lab');
 const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');

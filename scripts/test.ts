@@ -26,8 +26,8 @@ import { run } from './lib/process.ts';
 import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from './lib/revisions.ts';
 import { say } from './lib/progress.ts';
 import { addTallies, runAva, type AvaOptions, type Tally } from './lib/ava.ts';
-import { compileSteps } from './benches/step-under-test.ts';
-import { compileCounter } from './measure/counter.ts';
+import { compileSteps } from '../test/bench/step-under-test.ts';
+import { compileCounter } from '../test/bed/counter.ts';
 
 const TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
 type Tier = (typeof TIERS)[number];

@@ -19,7 +19,7 @@
 
 #include "../../bpf/helpers.h"
 
-#define INTERVAL_NS 10000000ULL /* scripts/measure/series.ts: COUNTED_INTERVAL_MS */
+#define INTERVAL_NS 10000000ULL /* test/bed/series.ts: COUNTED_INTERVAL_MS */
 
 /*
  * A load starts with its first full frame: connection set-up and iperf3's control

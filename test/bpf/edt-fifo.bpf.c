@@ -8,7 +8,7 @@
  * plain_depart             tc egress of the uplink         stamps the departure time; fq, at its
  * defaults, holds the packet
  *
- * State is a hash looked up by id, as the field has it: scripts/benches/edt-fifo.ts fills it.
+ * State is a hash looked up by id, as the field has it: test/bench/edt-fifo.ts fills it.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -70,7 +70,7 @@ int plain_depart(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* What a test run costs without any step: scripts/benches/cost.ts subtracts it. */
+/* What a test run costs without any step: test/bench/cost.ts subtracts it. */
 SEC("tc")
 int plain_nothing(struct __sk_buff *skb)
 {

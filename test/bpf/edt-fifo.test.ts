@@ -2,9 +2,9 @@
 // and all.
 
 import test from 'ava';
-import { AGGREGATE_ID, StepUnderTest } from '../../scripts/benches/step-under-test.ts';
-import type { StepPacket } from '../../scripts/benches/step-under-test.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { AGGREGATE_ID, StepUnderTest } from '../bench/step-under-test.ts';
+import type { StepPacket } from '../bench/step-under-test.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
 const HORIZON_NS = 2_000_000_000n;

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { askHelper } from '../../helper/protocol/client.ts';
 import type { Method, Methods } from '../../helper/protocol/messages.ts';
 import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
-import type { TestBed } from '../../scripts/measure/testbed.ts';
+import type { TestBed } from '../bed/testbed.ts';
 
 const DEADLINE_MS = 30_000;
 

@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 import { CAP_MBIT, rateOn } from './exit-scene.ts';
 import {
   addPod,

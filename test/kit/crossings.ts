@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 import {
   FULL_BYTES,
   GATEWAY,

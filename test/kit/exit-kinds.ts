@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 import { ipIn, type Scene } from './exit-scene.ts';
 
 /** Outer and inner address of each end. */

@@ -12,18 +12,18 @@ import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
 import { buildDirectory } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { growthRate, type Point } from '../../scripts/benches/statistics.ts';
-import type { BackgroundProcess } from '../../scripts/measure/background.ts';
-import { startServer } from '../../scripts/measure/load.ts';
+import { growthRate, type Point } from '../bench/statistics.ts';
+import type { BackgroundProcess } from '../bed/background.ts';
+import { startServer } from '../bed/load.ts';
 import {
   bandwidthArguments,
   callPlugins,
   podpaceWith,
   startHelper,
   type PodCaps,
-} from '../../scripts/measure/systems.ts';
-import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+} from '../bed/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { askNode } from './ask.ts';
 
 export const CAP_MBIT = 10;

@@ -1,7 +1,7 @@
 // What fq qdiscs have done with packets that came with a time.
 
 import { execFileSync } from 'node:child_process';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 
 /** Of all fq on one device. */
 export interface Held {

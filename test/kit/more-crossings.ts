@@ -7,7 +7,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import type { ExecutionContext } from 'ava';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 import {
   chain,
   DNAT,

@@ -2,10 +2,10 @@
 
 import type { ExecutionContext } from 'ava';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
-import { listenOn as listenUntil, type NodeListener } from '../../scripts/measure/node-listener.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { listenOn as listenUntil, type NodeListener } from '../bed/node-listener.ts';
+import { UndoStack } from '../bed/undo.ts';
 
-export type { NodeListener } from '../../scripts/measure/node-listener.ts';
+export type { NodeListener } from '../bed/node-listener.ts';
 
 /** Listens at a port of all addresses of a namespace, until the test is over. */
 export function listenOn(t: ExecutionContext, netns: NetNamespace, port: number): NodeListener {

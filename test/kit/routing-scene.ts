@@ -8,10 +8,10 @@ import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
 import { buildDirectory } from '../../scripts/lib/paths.ts';
-import type { BackgroundProcess } from '../../scripts/measure/background.ts';
-import { callPlugins, podpaceWith, startHelper } from '../../scripts/measure/systems.ts';
-import { inNamespace, makeTestBed, type TestBed } from '../../scripts/measure/testbed.ts';
-import type { UndoStack } from '../../scripts/measure/undo.ts';
+import type { BackgroundProcess } from '../bed/background.ts';
+import { callPlugins, podpaceWith, startHelper } from '../bed/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
+import type { UndoStack } from '../bed/undo.ts';
 import { askNode } from './ask.ts';
 
 /** Addresses of the pods, by the order in which they are added. */

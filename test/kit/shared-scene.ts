@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { readSysctl } from '../../helper/kernel/sysctl.ts';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { inNamespace } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { set, type Scene } from './crossing-scene.ts';
 import type { TestNetns } from './netns.ts';
 

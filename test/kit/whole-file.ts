@@ -1,7 +1,7 @@
 // What the tests of a file share: a helper that starts is most of what a scene costs.
 
 import type { ExecutionContext, TestFn } from 'ava';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { UndoStack } from '../bed/undo.ts';
 
 /** Takes the place of a test's context where something is made that outlives the test. */
 export interface WholeFile extends Pick<ExecutionContext, 'teardown'> {

@@ -21,7 +21,7 @@ import {
   encodePodAddressKey,
   POD_ADDRESS_SIZE,
 } from '../../helper/wire/routing.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { UndoStack } from '../bed/undo.ts';
 import type { AttachmentStatus } from '../../helper/protocol/messages.ts';
 import {
   ALL_ANSWERED,

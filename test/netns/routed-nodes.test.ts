@@ -2,7 +2,7 @@
 // kernel.
 
 import test from 'ava';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { UndoStack } from '../bed/undo.ts';
 import {
   ALL_ANSWERED,
   forwardedDuring,

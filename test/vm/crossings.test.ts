@@ -12,7 +12,7 @@ import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import type { Direction } from '../../helper/protocol/messages.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
+import { inNamespace } from '../bed/testbed.ts';
 import {
   BRIDGED_POD,
   countFrames,

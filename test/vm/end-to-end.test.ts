@@ -6,17 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture, CommandError } from '../../scripts/lib/process.ts';
-import { measureSystem } from '../../scripts/measure/measure.ts';
-import type { Trace } from '../../scripts/measure/report.ts';
-import {
-  addPod,
-  capabilityArguments,
-  removePod,
-  startSystem,
-} from '../../scripts/measure/systems.ts';
-import { makeTestBed } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
-import { UPLINK } from '../../scripts/measure/uplink.ts';
+import { measureSystem } from '../bed/measure.ts';
+import type { Trace } from '../bed/report.ts';
+import { addPod, capabilityArguments, removePod, startSystem } from '../bed/systems.ts';
+import { makeTestBed } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
+import { UPLINK } from '../bed/uplink.ts';
 
 const cnitool = path.join(buildDirectory, 'tools/cnitool');
 const signal = new AbortController().signal;

@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import type { NodeListener } from '../../scripts/measure/node-listener.ts';
+import type { NodeListener } from '../bed/node-listener.ts';
 import {
   measureNodeTraffic,
   NODE_ROUTES,
@@ -14,9 +14,9 @@ import {
   nodeRules,
   PORT,
   type NodeTrafficRow,
-} from '../../scripts/measure/node-traffic.ts';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+} from '../bed/node-traffic.ts';
+import { inNamespace } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { addPod, addUplink, makeHelperDirectories, paramsOf, startHelper } from '../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../kit/netns.ts';
 import { listenOn } from '../kit/node-listener.ts';

@@ -13,8 +13,8 @@ import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import type { ExitStatus } from '../../helper/protocol/messages.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { inNamespace } from '../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../scripts/measure/undo.ts';
+import { inNamespace } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { rateOn } from '../kit/exit-scene.ts';
 import {
   addPod,

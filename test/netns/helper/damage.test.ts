@@ -38,7 +38,7 @@ import {
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { UndoStack } from '../../bed/undo.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const REPAIR_MS = 3000;

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
+import { inNamespace } from '../../bed/testbed.ts';
 import {
   addPod,
   addUplink,

@@ -4,8 +4,8 @@
 import os from 'node:os';
 import { spawnSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
-import { PEER_ADDRESS } from '../../../scripts/measure/uplink.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { PEER_ADDRESS } from '../../bed/uplink.ts';
+import { UndoStack } from '../../bed/undo.ts';
 import { askNode } from '../../kit/ask.ts';
 import { makeScene, type Scene } from '../../kit/exit-scene.ts';
 import { deliver, type Datagrams, type TxtimeClock } from '../../kit/timed-datagrams.ts';

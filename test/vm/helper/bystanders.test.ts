@@ -5,9 +5,9 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
-import { startServer } from '../../../scripts/measure/load.ts';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { startServer } from '../../bed/load.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import { UndoStack } from '../../bed/undo.ts';
 import { holds, makeOwnScene, rateOn } from '../../kit/exit-scene.ts';
 
 const NODE = '198.51.100.1';

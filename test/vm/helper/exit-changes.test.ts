@@ -8,8 +8,8 @@ import test, { type ExecutionContext } from 'ava';
 import { changeLink, deleteLink, findLink, listLinks } from '../../../helper/kernel/links.ts';
 import { openNetns } from '../../../helper/kernel/netns.ts';
 import { RtSocket } from '../../../helper/kernel/rtnetlink.ts';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { joinByUplink } from '../../../scripts/measure/uplink.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import { joinByUplink } from '../../bed/uplink.ts';
 import { askNode } from '../../kit/ask.ts';
 import {
   CAP_MBIT,

@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import test from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import { UndoStack } from '../../bed/undo.ts';
 import {
   carrierOf,
   ENDS,

@@ -12,8 +12,8 @@ import { ensureClsact, replaceBpfFilter, type TcHook } from '../../../helper/ker
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
-import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
-import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
+import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
+import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { indexOf, load, putXdp, redirectCode, verdictCode } from '../../kit/foreign-programs.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import {

@@ -18,8 +18,8 @@ import type {
   AttachmentStatus,
   Direction,
 } from '../../../helper/protocol/messages.ts';
-import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
-import { COUNTED_INTERVAL_MS } from '../../../scripts/measure/series.ts';
+import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
+import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { faultsOf, openMaps, type Fault, type Name } from '../../kit/damage.ts';
 import { pidOf } from '../../kit/helper-process.ts';
 import {

@@ -3,9 +3,9 @@
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { PEER_ADDRESS } from '../../../scripts/measure/uplink.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import { PEER_ADDRESS } from '../../bed/uplink.ts';
+import { UndoStack } from '../../bed/undo.ts';
 import {
   addScenePod,
   CAP_MBIT,

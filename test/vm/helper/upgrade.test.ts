@@ -14,14 +14,14 @@ import {
   FIRST_LAYOUT_REVISION,
   type BuiltRevision,
 } from '../../../scripts/lib/revisions.ts';
-import { BackgroundProcess } from '../../../scripts/measure/background.ts';
-import { attachCounter, compileCounter, type Counter } from '../../../scripts/measure/counter.ts';
-import { startServer } from '../../../scripts/measure/load.ts';
-import { COUNTED_INTERVAL_MS, mbitPerSec } from '../../../scripts/measure/series.ts';
-import { addressOf, bandwidthArguments, podpaceWith } from '../../../scripts/measure/systems.ts';
-import { inNamespace, makeTestBed, type TestBed } from '../../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
-import { PEER_ADDRESS, UPLINK } from '../../../scripts/measure/uplink.ts';
+import { BackgroundProcess } from '../../bed/background.ts';
+import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
+import { startServer } from '../../bed/load.ts';
+import { COUNTED_INTERVAL_MS, mbitPerSec } from '../../bed/series.ts';
+import { addressOf, bandwidthArguments, podpaceWith } from '../../bed/systems.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../../bed/testbed.ts';
+import { UndoStack } from '../../bed/undo.ts';
+import { PEER_ADDRESS, UPLINK } from '../../bed/uplink.ts';
 import { askNode } from '../../kit/ask.ts';
 
 const signal = new AbortController().signal;

@@ -25,8 +25,8 @@ import { heldBy, type Held } from '../../kit/fq-statistics.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { askNode } from '../../kit/ask.ts';
 import { deliver } from '../../kit/timed-datagrams.ts';
-import { inNamespace } from '../../../scripts/measure/testbed.ts';
-import { UndoStack } from '../../../scripts/measure/undo.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import { UndoStack } from '../../bed/undo.ts';
 
 const COUNT = 39;
 const TOLERANCE = 0.05;

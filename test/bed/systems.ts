@@ -1,0 +1,215 @@
+// The systems under comparison: how each is started on the node, and how a pod is added by it.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
+import { projectRoot } from '../../scripts/lib/paths.ts';
+import { capture } from '../../scripts/lib/process.ts';
+import { BackgroundProcess } from './background.ts';
+import { capMbit } from './limits.ts';
+import type { Scenario, System } from './limits.ts';
+import type { TestBed } from './testbed.ts';
+import type { UndoStack } from './undo.ts';
+
+/** What containerd passes as burst when nobody sets one: 2^32 - 1 bits. */
+const CONTAINERD_BURST_BITS = 4_294_967_295;
+
+/**
+ * Network lists by what adds the pods; `ptp` is the plain plugin that TBF's list has as well. They
+ * are used as the files have them: the node's own mounts make every path in them private.
+ */
+const CONFLISTS = {
+  podpace: path.join(projectRoot, 'conf/10-podpace.conflist'),
+  tbf: path.join(projectRoot, 'test/bed/tbf.conflist'),
+  ptp: path.join(projectRoot, 'test/bed/ptp.conflist'),
+  'podpace-bridge': path.join(projectRoot, 'conf/20-bridge-podpace.conflist'),
+  'tbf-bridge': path.join(projectRoot, 'test/bed/tbf-bridge.conflist'),
+} as const satisfies Record<System | 'ptp' | 'podpace-bridge' | 'tbf-bridge', string>;
+
+export type Network = keyof typeof CONFLISTS;
+
+/** A network list as a file, when it is none of those. */
+export interface OwnNetwork {
+  readonly conflist: string;
+}
+
+/**
+ * Writes podpace's network list with further keys for the plugin into a folder of its own, as a
+ * network of another name and subnet; returns it. Plugins that come `before` it in the list make
+ * the interface, when keys.ipam is undefined.
+ */
+export function podpaceWith(
+  folder: string,
+  name: string,
+  keys: object,
+  before: readonly object[] = [],
+): OwnNetwork {
+  const list = JSON.parse(fs.readFileSync(CONFLISTS.podpace, 'utf8')) as { plugins: object[] };
+  fs.mkdirSync(path.join(folder, name), { recursive: true });
+  const conflist = path.join(folder, name, '10-podpace.conflist');
+  const plugins = [...before, ...list.plugins.map((plugin) => ({ ...plugin, ...keys }))];
+  fs.writeFileSync(conflist, JSON.stringify({ ...list, name, plugins }));
+  return { conflist };
+}
+
+const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
+
+/** Caps of a pod; a direction without one is absent. */
+export interface PodCaps {
+  readonly egressMbit?: number | undefined;
+  readonly ingressMbit?: number | undefined;
+  /** Of both; what containerd passes when absent. */
+  readonly burstBits?: number;
+}
+
+/**
+ * The capability arguments of a pod, letter for letter as containerd spells them; empty for a pod
+ * without a cap.
+ */
+export function bandwidthArguments({ egressMbit, ingressMbit, burstBits }: PodCaps): string {
+  if (egressMbit === undefined && ingressMbit === undefined) return '{}';
+  const burst = burstBits ?? CONTAINERD_BURST_BITS;
+  const bandwidth = {
+    IngressRate: (ingressMbit ?? 0) * 1_000_000,
+    IngressBurst: ingressMbit === undefined ? 0 : burst,
+    EgressRate: (egressMbit ?? 0) * 1_000_000,
+    EgressBurst: egressMbit === undefined ? 0 : burst,
+  };
+  return JSON.stringify({ bandwidth });
+}
+
+/** The capability arguments of a pod of the lab. */
+export function capabilityArguments(scenario: Scenario): string {
+  return bandwidthArguments({ egressMbit: capMbit(scenario) });
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? (value as Record<string, unknown>)[name]
+    : undefined;
+}
+
+/**
+ * The pod's first IPv4 address in the result of ADD. Throws Error with the result when there is
+ * none.
+ */
+export function addressOf(result: string): string {
+  const ips = field(JSON.parse(result), 'ips');
+  for (const ip of Array.isArray(ips) ? ips : []) {
+    const address = field(ip, 'address');
+    if (typeof address === 'string' && address.includes('.'))
+      return address.split('/')[0] ?? address;
+  }
+  throw new Error(`Cannot find the pod's IPv4 address in the result of ADD: ${result}`);
+}
+
+/**
+ * Name of the node's end of the pod's pair in the result of ADD. Throws Error with the result when
+ * there is none.
+ */
+export function hostInterfaceOf(result: string): string {
+  const interfaces = field(JSON.parse(result), 'interfaces');
+  for (const each of Array.isArray(interfaces) ? interfaces : []) {
+    const name = field(each, 'name');
+    if (typeof name === 'string' && (field(each, 'sandbox') ?? '') === '') return name;
+  }
+  throw new Error(`Cannot find the host interface in the result of ADD: ${result}`);
+}
+
+/**
+ * Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers.
+ */
+export async function startHelper(
+  bed: TestBed<string>,
+  undo: UndoStack,
+  signal: AbortSignal,
+  flags: readonly string[] = [],
+): Promise<BackgroundProcess> {
+  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run', ...flags);
+  const helper = await BackgroundProcess.start(command, args);
+  undo.defer('end podpaced', () => helper.stop());
+  await helper.ready(() => fs.existsSync(bed.nodeFile(DEFAULT_SOCKET)), signal);
+  return helper;
+}
+
+/** Starts what the system needs on the node: podpace its helper, the other nothing. */
+export async function startSystem(
+  system: System,
+  bed: TestBed<Scenario>,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<void> {
+  if (system === 'podpace') await startHelper(bed, undo, signal);
+}
+
+/** A pod to add: its namespace, and the scenario that tells its cap. */
+export interface Pod {
+  readonly netns: string;
+  readonly scenario: Scenario;
+}
+
+/** Where pods are added, and by what. */
+export interface PodPlace {
+  readonly system: System;
+  readonly bed: TestBed<Scenario>;
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+}
+
+/** One call of a network's plugins. */
+export interface PluginCall {
+  readonly verb: 'add' | 'del' | 'check';
+  readonly network: Network | OwnNetwork;
+  readonly bed: TestBed<string>;
+  /** Path of the cnitool executable. */
+  readonly cnitool: string;
+  /** The pod's namespace. */
+  readonly netns: string;
+  /** CAP_ARGS: what bandwidthArguments returns. */
+  readonly capabilityArguments: string;
+}
+
+/**
+ * Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints.
+ * Throws CommandError.
+ */
+export async function callPlugins(call: PluginCall): Promise<string> {
+  const conflist =
+    typeof call.network === 'string' ? CONFLISTS[call.network] : call.network.conflist;
+  const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
+  const env = {
+    CNI_PATH: PLUGIN_PATH,
+    NETCONFPATH: path.dirname(conflist),
+    CAP_ARGS: call.capabilityArguments,
+    CNI_IFNAME: 'eth0',
+  };
+  return await capture(...call.bed.onNode(call.cnitool, call.verb, network, call.netns), { env });
+}
+
+function callOf(
+  verb: 'add' | 'del',
+  { system, bed, cnitool }: PodPlace,
+  { netns, scenario }: Pod,
+): PluginCall {
+  return {
+    verb,
+    network: system,
+    bed,
+    cnitool,
+    netns,
+    capabilityArguments: capabilityArguments(scenario),
+  };
+}
+
+/**
+ * Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with
+ * cnitool's words.
+ */
+export async function addPod(place: PodPlace, pod: Pod): Promise<string> {
+  return addressOf(await callPlugins(callOf('add', place, pod)));
+}
+
+/** Takes a pod away; also one whose adding failed. Throws CommandError with cnitool's words. */
+export async function removePod(place: PodPlace, pod: Pod): Promise<void> {
+  await callPlugins(callOf('del', place, pod));
+}

@@ -1,0 +1,96 @@
+// What a departure step costs the processor, by the time of a test run.
+
+import { STEPS } from './names.ts';
+import type { CostScenario, Step } from './names.ts';
+import type { Measured } from './record.ts';
+import { UndoStack } from '../bed/undo.ts';
+import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
+import type { StepName } from './step-under-test.ts';
+
+/** 1 Pbit/s: no backlog can build up, and every flow is sparse beside it. */
+const RATE_BEYOND_LOAD = 125_000_000_000_000;
+/** 1 Tbit/s: a million frames are 12 ms, so a clock that begins ahead stays there. */
+const RATE_BULK = 125_000_000_000;
+const AHEAD_NS = 1_000_000_000n;
+const FRAME_WIRE_LEN = 1514;
+const SMALL_WIRE_LEN = 64;
+
+/** Of the flow that has the clock ahead, and of the one that is sparse beside it. */
+const BULK_FLOW = 1;
+const SPARSE_FLOW = 2;
+
+/**
+ * The steps run in turns with each other and with a program that does nothing: one clock rate, one
+ * state of the caches. Of many turns the shortest of each counts: whatever else the machine does
+ * makes some of them longer and none shorter, and a neighbour on the other thread of a core does so
+ * for seconds.
+ */
+const TURNS = 40;
+
+function runOnce(
+  step: StepUnderTest,
+  name: StepName,
+  scenario: CostScenario,
+  repeat: number,
+): number {
+  switch (scenario) {
+    case 'unclassified':
+      return step.send({ id: 0, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
+    case 'bulk':
+      step.configure(RATE_BULK);
+      step.putAhead(BULK_FLOW, AHEAD_NS);
+      return step.send({ id: AGGREGATE_ID, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat)
+        .durationNs;
+    case 'sparse':
+      step.configure(RATE_BEYOND_LOAD);
+      // The plain step knows no sparse flows: there it is a packet that meets no backlog.
+      if (name === 'podpace') step.putAhead(BULK_FLOW, AHEAD_NS);
+      return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat)
+        .durationNs;
+  }
+}
+
+/**
+ * One run of `packets` through each step: what the kernel says a test run takes for each packet,
+ * and how much of that is the step's, after what a test run of a program that does nothing takes on
+ * the same way in.
+ */
+export async function measureCosts(
+  scenario: CostScenario,
+  packets: number,
+): Promise<ReadonlyMap<Step, Measured>> {
+  const undo = new UndoStack();
+  try {
+    const nothing = StepUnderTest.load('nothing', undo);
+    const steps = STEPS.map((name) => ({
+      name,
+      step: StepUnderTest.load(name, undo),
+      shortest: Infinity,
+    }));
+    const repeat = Math.ceil(packets / TURNS);
+    let empty = Infinity;
+    for (let turn = 0; turn < TURNS; turn += 1) {
+      empty = Math.min(
+        empty,
+        await despiteSignals(() => runOnce(nothing, 'nothing', 'unclassified', repeat)),
+      );
+      for (const each of steps) {
+        const whole = await despiteSignals(() => runOnce(each.step, each.name, scenario, repeat));
+        each.shortest = Math.min(each.shortest, whole);
+      }
+    }
+    return new Map(
+      steps.map(({ name, shortest }) => [
+        name,
+        {
+          metrics: [
+            { metric: 'ns_per_packet', unit: 'ns', value: shortest },
+            { metric: 'step_ns', unit: 'ns', value: shortest - empty },
+          ],
+        },
+      ]),
+    );
+  } finally {
+    await undo.run();
+  }
+}

@@ -1,0 +1,137 @@
+// Several processors charge one aggregate at once: does its clock advance by the sum of the
+// charges?
+
+import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import os from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { KernelError } from '../../helper/wire/errors.ts';
+import type { EXACT_SCENARIOS } from './names.ts';
+import type { Measured } from './record.ts';
+import { UndoStack } from '../bed/undo.ts';
+import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
+import type { StepName, StepPacket } from './step-under-test.ts';
+
+/**
+ * At this rate a packet of this length is charged exactly 100 ns by either step, nothing to be
+ * rounded.
+ */
+const RATE_BYTES_PER_SEC = 12_500_000_000;
+const WIRE_LEN = 1250;
+const CHARGE_NS = 100n;
+
+/**
+ * The clock begins that far ahead: no packet meets an idle clock, none the plain step's horizon of
+ * 2 s.
+ */
+const AHEAD_NS = 1_500_000_000n;
+/**
+ * Packets of one sender for which that is enough, also on an emulated processor; so many that
+ * senders do overlap.
+ */
+const ROUND_PACKETS = 100_000;
+
+const TC_ACT_UNSPEC = '-1';
+
+/** A sender that a signal has ended: on emulated processors, Node's own death now and then. */
+export class SenderDeath extends Error {
+  /** What a shell would report. */
+  readonly status: number;
+
+  constructor(signal: NodeJS.Signals) {
+    super(`Cannot measure: ${signal} has ended a sender`);
+    this.status = 128 + os.constants.signals[signal];
+  }
+}
+
+type Sender = ChildProcessByStdio<Writable, Readable, null>;
+
+async function startSender(pin: string, undo: UndoStack): Promise<Sender> {
+  const script = fileURLToPath(new URL('sender.ts', import.meta.url));
+  const sender = spawn(process.execPath, [script, pin], { stdio: ['pipe', 'pipe', 'inherit'] });
+  undo.defer('end a sender', async () => {
+    if (sender.exitCode !== null || sender.signalCode !== null) return;
+    sender.kill();
+    await once(sender, 'close');
+  });
+  await answer(sender);
+  return sender;
+}
+
+/** The next line that a sender writes; it writes one at a time. */
+async function answer(sender: Sender): Promise<string> {
+  const ended = new AbortController();
+  const line = once(sender.stdout, 'data', { signal: ended.signal });
+  const close = once(sender, 'close', { signal: ended.signal });
+  try {
+    const [first] = (await Promise.race([line, close])) as unknown[];
+    if (sender.signalCode !== null) throw new SenderDeath(sender.signalCode);
+    if (!Buffer.isBuffer(first)) throw new Error('Cannot measure: a sender has ended');
+    return first.toString().trim();
+  } finally {
+    line.catch(() => undefined);
+    close.catch(() => undefined);
+    ended.abort();
+  }
+}
+
+/** All senders send their packets at once; returns by how much the clock advanced. */
+async function runRound(
+  step: StepUnderTest,
+  senders: readonly Sender[],
+  packets: number,
+): Promise<bigint> {
+  step.configure(RATE_BYTES_PER_SEC);
+  step.putAhead(0, AHEAD_NS);
+  const before = step.clockNs();
+  const verdicts = senders.map(answer);
+  senders.forEach((sender, flow) => {
+    const packet: StepPacket = { id: AGGREGATE_ID, flow, wireLen: WIRE_LEN };
+    sender.stdin.write(`${JSON.stringify([packet, packets])}\n`);
+  });
+  for (const verdict of await Promise.all(verdicts)) {
+    if (verdict !== TC_ACT_UNSPEC)
+      throw new KernelError(
+        'charge packets from several processors',
+        verdict,
+        'expected verdict -1',
+      );
+  }
+  const after = step.clockNs();
+  if (after < process.hrtime.bigint())
+    throw new Error(
+      'Cannot measure: this machine is too slow, the clock has fallen behind the time',
+    );
+  return after - before;
+}
+
+/** One run: `packets` from each sender. */
+export async function measureExact(
+  name: StepName,
+  { senders: count }: (typeof EXACT_SCENARIOS)[number],
+  packets: number,
+): Promise<Measured> {
+  const undo = new UndoStack();
+  try {
+    const step = StepUnderTest.load(name, undo);
+    const pins = Array.from({ length: count }, () => step.enterPin);
+    const senders = await Promise.all(pins.map((pin) => startSender(pin, undo)));
+    let advanceNs = 0n;
+    const rounds = Math.ceil(packets / ROUND_PACKETS);
+    for (let round = 0; round < rounds; round += 1) {
+      advanceNs += await despiteSignals(() => runRound(step, senders, ROUND_PACKETS));
+    }
+    const chargesNs = BigInt(rounds * ROUND_PACKETS * count) * CHARGE_NS;
+    const unchargedNs = Number(chargesNs - advanceNs);
+    return {
+      metrics: [
+        { metric: 'uncharged_share', unit: '1', value: unchargedNs / Number(chargesNs) },
+        { metric: 'uncharged_ns', unit: 'ns', value: unchargedNs },
+      ],
+    };
+  } finally {
+    await undo.run();
+  }
+}
