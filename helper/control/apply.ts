@@ -97,6 +97,7 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
         datapath.program(step.program),
       );
     case 'detach':
+    case 'drop-pin':
       return datapath.hooks.detach({ ifindex: step.ifindex, hook: step.hook });
     case 'keep-offload': {
       const record = store.readAttachment(step.key);

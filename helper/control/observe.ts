@@ -132,35 +132,35 @@ function redirectsIn(
   );
 }
 
-/** Of devices that are gone nothing is asked: what stood there is let go of. */
+/** Filters go with their device; of links the pins are left. */
 async function observePrograms(
   datapath: Datapath,
   devices: Iterable<number>,
   links: readonly Link[],
   filters: FilterLists,
-): Promise<Pick<Observed, 'programs' | 'inFront'>> {
+): Promise<Pick<Observed, 'programs' | 'inFront' | 'deadPins'>> {
   const kinds = new Map(links.map(({ index, kind }) => [index, kind]));
-  const places: Place[] = [];
-  for (const ifindex of devices) {
-    if (!kinds.has(ifindex)) {
-      datapath.hooks.forgetDevice(ifindex);
-      continue;
-    }
-    const hooks = kinds.get(ifindex) === 'netkit' ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS;
-    places.push(...hooks.map((hook) => ({ ifindex, hook })));
-  }
+  const places = [...devices].flatMap((ifindex): Place[] => {
+    const isGone = !kinds.has(ifindex);
+    if (isGone && datapath.hooks.kind === 'clsact') return [];
+    const mayHaveFarEnd = isGone || kinds.get(ifindex) === 'netkit';
+    const hooks = mayHaveFarEnd ? [...HOOKS, ...NETKIT_HOOKS] : HOOKS;
+    return hooks.map((hook) => ({ ifindex, hook }));
+  });
   const standings = await datapath.hooks.standings(places, filters);
   const programs = new Map<string, ProgramName | 'stale'>();
   const inFront = new Map<string, InFront>();
+  const deadPins = new Set<string>();
   for (const [index, point] of places.entries()) {
     const standing = standings[index];
     if (standing === undefined) continue;
     const place = nameOfPlace(point);
-    programs.set(place, datapath.programNameOf(standing.programId) ?? 'stale');
-    const { inFront: occupants, canPass } = standing;
+    const { programId, inFront: occupants, canPass } = standing;
+    if (programId === undefined) deadPins.add(place);
+    else programs.set(place, datapath.programNameOf(programId) ?? 'stale');
     if (occupants.length > 0) inFront.set(place, { occupants, canPass });
   }
-  return { programs, inFront };
+  return { programs, inFront, deadPins };
 }
 
 /**

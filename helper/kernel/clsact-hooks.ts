@@ -228,9 +228,6 @@ export class ClsactHooks implements Hooks {
     this.#removeMark(clsactMark);
   }
 
-  /** The notes stay: filters go with a device into another namespace, and come back with it. */
-  forgetDevice(): void {}
-
   knownPlaces(): Place[] {
     return [...this.#marks].flatMap(placeFromName);
   }

@@ -12,7 +12,8 @@ export interface AttachableProgram {
 
 /** How podpace's program stands at a place. */
 export interface Standing {
-  readonly programId: number;
+  /** Undefined where the link has ended and its pin is left. */
+  readonly programId: number | undefined;
   /**
    * What runs before it, in that order. Always empty at the last hooks, where the others are to
    * come first.
@@ -45,8 +46,6 @@ export interface Hooks {
   comeFirst(place: Place, program: AttachableProgram): Promise<void>;
   /** Takes podpace's program away; does nothing when there is none. */
   detach(place: Place): Promise<void>;
-  /** Lets go of what stood at a device that is gone. */
-  forgetDevice(ifindex: number): void;
   /** Devices at whose hooks podpace has left something, living or not. */
   knownPlaces(): Place[];
 }

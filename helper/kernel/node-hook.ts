@@ -107,7 +107,7 @@ export class NodeHook {
     return path.join(this.#directory, NODE_LINK);
   }
 
-  /** Descriptor of the link, when it still stands; the pin of one that does not is removed. */
+  /** Descriptor of the link when it still stands. */
   #open(): { readonly fd: number; readonly programId: number } | undefined {
     let fd: number;
     try {
@@ -119,7 +119,6 @@ export class NodeHook {
     const { programId, isAttached } = readLink(fd);
     if (isAttached) return { fd, programId };
     fs.closeSync(fd);
-    fs.rmSync(this.#pin, { force: true });
     return undefined;
   }
 
@@ -162,6 +161,8 @@ export class NodeHook {
         .u32(LINK_CREATE.attachType, BPF_CGROUP_INET_INGRESS)
         .call('attach a program to the root of all control groups', COMMAND.LINK_CREATE);
       fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      // That of a link which somebody has detached.
+      fs.rmSync(this.#pin, { force: true });
       try {
         pinObject(link, this.#pin);
       } finally {

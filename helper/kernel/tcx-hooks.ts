@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadProgram, nameOfProgram, openPinned, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
 import { hasErrno } from '../wire/errors.ts';
 import { placesIn, type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
-import { HOOK_NAMES, isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
+import { isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
 import { currentNetns, inNetns } from './netns.ts';
 import { createTcxLink, linkInfo, queryTcxLinks, updateLink, type TcxProgram } from './tcx.ts';
 
@@ -78,6 +78,9 @@ function standingOfLink(place: Place, linkId: number | undefined): Standing | un
   return { programId: own.programId, inFront, canPass: true };
 }
 
+/** Of a link that the kernel has ended, with its device or by somebody's hand. */
+const ENDED: Standing = { programId: undefined, inFront: [], canPass: true };
+
 /** Pins of so many places are looked for one by one, those of more in the whole directory. */
 const FEW_PLACES = 64;
 
@@ -109,10 +112,8 @@ export class TcxHooks implements Hooks {
     return path.join(this.#directory, nameOfPlace(place));
   }
 
-  /**
-   * Descriptor of the pinned link when it is still attached to its device; a dead pin is removed.
-   */
-  #openLink(place: Place): number | undefined {
+  /** Descriptor of the pinned link when it is still attached to its device; `ended` when not. */
+  #openLink(place: Place): number | 'ended' | undefined {
     let fd: number;
     try {
       fd = openPinned(this.#pin(place));
@@ -126,6 +127,13 @@ export class TcxHooks implements Hooks {
       return fd;
     }
     fs.closeSync(fd);
+    return 'ended';
+  }
+
+  /** The same for what is about to change the place: the pin of a link that has ended goes. */
+  #takeLink(place: Place): number | undefined {
+    const link = this.#openLink(place);
+    if (link !== 'ended') return link;
     this.#removePin(place);
     return undefined;
   }
@@ -161,12 +169,13 @@ export class TcxHooks implements Hooks {
     if (known !== undefined) return known;
     const fd = this.#openLink(place);
     if (fd === undefined) return undefined;
+    if (fd === 'ended') return ENDED;
     fs.closeSync(fd);
     return standingOfLink(place, this.#linkIds.get(pin));
   }
 
   async attach(place: Place, program: AttachableProgram): Promise<void> {
-    const existing = this.#openLink(place);
+    const existing = this.#takeLink(place);
     if (existing !== undefined) {
       try {
         updateLink(existing, program.fd);
@@ -192,7 +201,7 @@ export class TcxHooks implements Hooks {
    * leaves a program that the next helper knows not to be its own.
    */
   async comeFirst(place: Place, program: AttachableProgram): Promise<void> {
-    const former = this.#openLink(place);
+    const former = this.#takeLink(place);
     if (former === undefined) return this.attach(place, program);
     const letPass = loadLetPass();
     try {
@@ -226,11 +235,6 @@ export class TcxHooks implements Hooks {
    */
   async detach(place: Place): Promise<void> {
     this.#removePin(place);
-  }
-
-  forgetDevice(ifindex: number): void {
-    for (const hook of HOOK_NAMES)
-      if (fs.existsSync(this.#pin({ ifindex, hook }))) this.#removePin({ ifindex, hook });
   }
 
   knownPlaces(): Place[] {

@@ -129,6 +129,8 @@ export interface Observed extends ObservedMaps {
    * one.
    */
   readonly programs: ReadonlyMap<string, ProgramName | 'stale'>;
+  /** Places where a link of podpace's has ended and its pin is left. */
+  readonly deadPins?: ReadonlySet<string>;
   /** Places where somebody else comes before it. */
   readonly inFront: ReadonlyMap<string, InFront>;
   readonly exitRecords: readonly ExitRecord[];
@@ -175,7 +177,8 @@ export type Step =
       /** Who stands in front now. */
       readonly passed: readonly Occupant[];
     } & Place)
-  | ({ readonly kind: 'detach' } & Place);
+  | ({ readonly kind: 'detach' } & Place)
+  | ({ readonly kind: 'drop-pin' } & Place);
 
 export interface Plan {
   readonly steps: readonly Step[];
@@ -433,6 +436,10 @@ function detachSteps(
     .map((point) => ({ kind: 'detach', ...point }));
 }
 
+function pinSteps({ deadPins = new Set() }: Observed): Step[] {
+  return [...deadPins].map((place) => ({ kind: 'drop-pin', ...placeNamed(place) }));
+}
+
 /** Host interface entries that no attachment owns any more. */
 function orphanSteps(desired: Desired, observed: Observed): Step[] {
   const owned = new Set(desired.attachments.flatMap(hostInterfaceIndexesOf));
@@ -518,6 +525,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...hostInterfaceSteps(desired, observed),
       ...routingSteps(desired, observed),
       ...policingSteps(desired, observed),
+      ...pinSteps(observed),
       ...HOOK_ORDER.flatMap((hook) => attachSteps(desired, programs, observed, hook)),
       ...HOOK_ORDER.slice(1)
         .toReversed()

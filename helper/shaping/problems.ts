@@ -11,7 +11,7 @@ import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
-import { placeNamed, type Occupant } from '../wire/hook-place.ts';
+import { nameOfPlace, placeNamed, type Occupant } from '../wire/hook-place.ts';
 import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
@@ -56,7 +56,7 @@ function textOf(step: Step, observed: Observed, parties: Parties): string | unde
   switch (step.kind) {
     case 'attach': {
       const place = `${parties.nameOf(step.ifindex)} (${step.hook})`;
-      const found = observed.programs.get(`${step.ifindex}/${step.hook}`);
+      const found = observed.programs.get(nameOfPlace(step));
       return found === 'stale'
         ? `The ${ROLES[step.program]} on ${place} is of another podpaced`
         : `The ${ROLES[step.program]} is missing on ${place}`;
@@ -91,6 +91,7 @@ function textOf(step: Step, observed: Observed, parties: Parties): string | unde
     case 'limit-offload':
     case 'come-first':
     case 'detach':
+    case 'drop-pin':
       return undefined;
   }
 }
@@ -176,6 +177,7 @@ class Parties {
       case 'limit-offload':
       case 'come-first':
       case 'detach':
+      case 'drop-pin':
         return [];
     }
   }

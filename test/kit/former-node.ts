@@ -190,7 +190,6 @@ export class FormerNode {
   hooks(ours: LoadedObject, attaching: () => void): Hooks {
     return {
       kind: 'tcx',
-      forgetDevice: () => undefined,
       standings: async (places) =>
         places.map(() => ({ programId: this.standing.id, inFront: [], canPass: true })),
       comeFirst: async () => undefined,

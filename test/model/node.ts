@@ -111,6 +111,11 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, programs: new Map([...node.programs, [nameOfPlace(step), step.program]]) };
     case 'detach':
       return { ...node, programs: without(node.programs, nameOfPlace(step)) };
+    case 'drop-pin':
+      return {
+        ...node,
+        deadPins: new Set([...(node.deadPins ?? [])].filter((pin) => pin !== nameOfPlace(step))),
+      };
     case 'record-exit':
       return { ...node, exitRecords: [...node.exitRecords, step.exit] };
     case 'set-root': {

@@ -519,6 +519,23 @@ test('an aggregate is emptied before it gets its first configuration, and last o
   t.deepEqual(plan(none, apply(after, leaving)).steps, []);
 });
 
+test('the pin of a link that has ended is let go of before a program is put in its place', (t) => {
+  const desired: Desired = {
+    ...{ ...NOTHING, attachments: [attachment(10, true, false)], exits: [plainExit(2)] },
+  };
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const whole = apply(fresh!, plan(desired, fresh!).steps);
+  const programs = new Map([...whole.programs].filter(([place]) => place !== '10-ingress'));
+  const node = { ...whole, programs, deadPins: new Set(['10-ingress', '99-egress']) };
+  const { steps } = plan(desired, node);
+  t.deepEqual(steps, [
+    { kind: 'drop-pin', ifindex: 10, hook: 'ingress' },
+    { kind: 'drop-pin', ifindex: 99, hook: 'egress' },
+    { kind: 'attach', program: 'classify', ifindex: 10, hook: 'ingress' },
+  ]);
+  t.deepEqual(plan(desired, apply(node, steps)).steps, []);
+});
+
 test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {
   const routed = (ifindex: number, isNetkit: boolean): AttachmentRecord =>
     attachment(ifindex, true, false, { isNetkit, isRouted: true });
