@@ -1,7 +1,6 @@
-// Every command of README.md, and of the one beside the results, run as it stands on a node of the
-// test's own: its network and mounts are nobody else's, the built executables are installed into
-// them, two pods with caps wait there. A command without a case fails, and so does a case whose
-// command has gone.
+// Every command of the project's documents, run as it stands on a node of the test's own: its
+// network and mounts are nobody else's, the built executables are installed into them, two pods with
+// caps wait there. A command without a case fails, and so does a case whose command has gone.
 
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -21,10 +20,11 @@ import {
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
+import { ErrorCode } from '../../../cni/types.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
-const DOCUMENTS = ['README.md', 'test/bench/results/README.md'];
-const README = DOCUMENTS.map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8')).join('\n');
+const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'test/bench/results/README.md'];
+const TEXT = DOCUMENTS.map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8')).join('\n');
 
 interface Block {
   readonly language: string;
@@ -34,7 +34,7 @@ interface Block {
 const FENCED = /^```(\w*)\n([^]*?)^```$/gm;
 
 function blocks(): Block[] {
-  return [...README.matchAll(FENCED)].map(([, language = '', text = '']) => ({ language, text }));
+  return [...TEXT.matchAll(FENCED)].map(([, language = '', text = '']) => ({ language, text }));
 }
 
 function blockIn(language: string): string {
@@ -54,13 +54,18 @@ function commandsIn({ language, text }: Block): string[] {
 }
 
 function codeSpans(): string[] {
-  return [...README.replaceAll(FENCED, '').matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
+  const spans = TEXT.replaceAll(FENCED, '').matchAll(/`([^`]+)`/g);
+  return [...spans].map(([, code = '']) => code.replaceAll(/\s+/g, ' '));
 }
 
-function commandsOfReadme(): Set<string> {
-  const isCommand = (code: string): boolean =>
-    /^(podpaced |\.\/scripts\/\w+ |npm |systemctl )/.test(code);
-  return new Set([...blocks().flatMap(commandsIn), ...codeSpans().filter(isCommand)]);
+/** Programs that stand for a command in a sentence when anything follows. */
+const PROGRAMS =
+  'podpaced|npm|npx|systemctl|kubectl|crictl|journalctl|install|mount|modprobe|ip|tc|nft|sysctl|iperf3|ethtool|setarch';
+const COMMAND = new RegExp(`^(\\./scripts/\\w+( |$)|(${PROGRAMS}) )`);
+
+function commandsOfDocuments(): Set<string> {
+  const spans = codeSpans().filter((code) => COMMAND.test(code));
+  return new Set([...blocks().flatMap(commandsIn), ...spans]);
 }
 
 interface Node {
@@ -87,6 +92,7 @@ function mounts(run: string, pins: string): string {
     `mount --bind ${run}/state /run/podpace`,
     `mount --bind ${pins} /sys/fs/bpf`,
     'mount -t tmpfs none /usr/local/sbin',
+    'mount -t tmpfs none /etc/systemd/system',
     'mount -t tmpfs none /opt && mkdir -p /opt/cni/bin',
     'echo ready && exec sleep infinity',
   ].join(' && ');
@@ -154,7 +160,7 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
   };
 }
 
-/** Runs one command of README; asserts what README says of it. */
+/** Runs one command of a document; asserts what the document says of it. */
 type Case = (t: ExecutionContext, node: Node, command: string) => Promise<void> | void;
 
 const installs =
@@ -174,16 +180,34 @@ const prints =
     t.regex(stdout, expected);
   };
 
-/** Takes long, or runs this very test: what it would be asked is what its --help tells of. */
+/**
+ * Why it is not run: it takes minutes to hours, or runs this very test. It has to be understood as
+ * it stands, and its --help to tell of what the document says of it.
+ */
 const helps =
-  (...expected: readonly string[]): Case =>
+  (_why: string, ...expected: readonly string[]): Case =>
   async (t, node, command) => {
-    const [script = ''] = command.split(' ');
-    const { code, stdout, stderr } = await node.run(`${script} --help`);
-    t.is(code, 0, stderr);
+    const told = new Set<string>();
+    for (const one of alternativesOf(command)) {
+      const [asked = ''] = one.split(' -- ');
+      const { code, stdout, stderr } = await node.run(`${asked} --help`);
+      t.is(code, 0, stderr);
+      told.add(stdout.replaceAll(/\s+/g, ' '));
+    }
     for (const words of expected)
-      t.true(stdout.replaceAll(/\s+/g, ' ').includes(words), `${command}: ${words}`);
+      t.true(
+        [...told].every((text) => text.includes(words)),
+        `${command}: ${words}`,
+      );
   };
+
+/** `--tier a|b` as a reader types it: with either. */
+function alternativesOf(command: string): string[] {
+  const words = command.split(' ');
+  const at = words.findIndex((word) => word.includes('|'));
+  if (at === -1) return [command];
+  return (words[at] ?? '').split('|').map((word) => words.with(at, word).join(' '));
+}
 
 const probes: Case = async (t, node, command) => {
   const { code, stdout } = await node.run(command);
@@ -207,7 +231,7 @@ const probesInJson: Case = async (t, node, command) => {
 const showsStatus: Case = async (t, node, command) => {
   const { code, stdout } = await node.run(command);
   t.is(code, node.hasFq ? 0 : 1, stdout);
-  const [, shown = ''] = README.split(`$ ${command}\n`);
+  const [, shown = ''] = TEXT.split(`$ ${command}\n`);
   const lines = shown.split('\n...\n')[0]?.split('\n') ?? [];
   t.is(lines.length, 3);
   const printed = stdout.split('\n');
@@ -245,9 +269,9 @@ const sets: Case = async (t, node, command) => {
   }
 };
 
-/** The unit file starts what was installed, by the command that README gives. */
+/** What was installed as a unit starts what was installed as a program. No systemd runs here. */
 const startsService: Case = async (t, node) => {
-  const unit = fs.readFileSync(path.join(ROOT, 'conf/podpaced.service'), 'utf8');
+  const { stdout: unit } = await node.run('cat /etc/systemd/system/podpaced.service');
   const [, started = ''] = /^ExecStart=\/usr\/local\/sbin\/(.*)$/m.exec(unit) ?? [];
   t.is(started, RUN);
   t.regex(unit, /^\[Install\]\nWantedBy=/m);
@@ -264,8 +288,11 @@ const CASES: Readonly<Record<string, Case>> = {
     '/usr/local/sbin/podpaced',
     'dist/podpaced',
   ),
-  'systemctl enable --now podpaced': startsService,
   'podpaced probe': probes,
+  'install -m 0644 conf/podpaced.service /etc/systemd/system/': async (t, node, command) => {
+    t.is((await node.run(command)).code, 0);
+  },
+  'systemctl enable --now podpaced': startsService,
   [RUN]: async (t, node, command) => {
     await node.serve(command);
     t.is(
@@ -299,19 +326,15 @@ const CASES: Readonly<Record<string, Case>> = {
   ),
   'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
   'podpaced set POD[/IFNAME] --egress|--ingress': sets,
-  './scripts/lab': helps('--quick'),
-  './scripts/test': helps('--tier', '--kernel'),
-  './scripts/test --tier unit|bpf|netns|vm': helps('unit|bpf|netns|vm'),
-  './scripts/test --tier vm --crossings all': helps('--crossings', 'all'),
-  './scripts/bench all': helps('"all"', '--quick'),
-  './scripts/bench wiring': helps('"wiring"'),
-  './scripts/bench accuracy --wiring netkit-routing': helps(
-    '"accuracy"',
-    '--wiring',
-    '"netkit-routing"',
-    '"6.1"',
-  ),
-  './scripts/vm -- COMMAND': helps('after --'),
+  './scripts/lab': helps('takes minutes', '--quick'),
+  './scripts/test': helps('runs this test', '--tier', '--kernel'),
+  './scripts/test --tier unit|bpf|netns|vm': helps('runs this test', 'unit|bpf|netns|vm'),
+  './scripts/test --tier vm --crossings all': helps('takes an hour', '--crossings', 'all'),
+  './scripts/bench all': helps('takes hours', '"all"', '--quick'),
+  './scripts/bench wiring': helps('takes minutes', '"wiring"'),
+  './scripts/bench accuracy --wiring netkit-routing': helps('takes minutes', '"accuracy"'),
+  './scripts/vm -- COMMAND': helps('boots a VM, in which the tier vm runs', 'after --'),
+  './scripts/vm --count-instructions': helps('boots a VM, as the tier vm does', 'instructions'),
   'npm run check': (t) => {
     const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>;
@@ -332,8 +355,22 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
+/** Of systemctl and of Node. */
+const OTHERS_FLAGS = [
+  ...['--', '--now'],
+  ...['--inspect', '--node-options', '--openssl-config', '--no-warnings'],
+];
+
+/** Commands that need what no machine of the tests has. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  'kubectl exec web-0 -- iperf3 -c SERVER': 'needs a cluster; the lab measures the same',
+};
+
 test('every command of README has a case, and every case a command', (t) => {
-  t.deepEqual([...commandsOfReadme()].toSorted(), Object.keys(CASES).toSorted());
+  t.deepEqual(
+    [...commandsOfDocuments()].toSorted(),
+    [...Object.keys(CASES), ...Object.keys(ELSEWHERE)].toSorted(),
+  );
 });
 
 test.serial('the commands of README do what README says', async (t) => {
@@ -346,15 +383,18 @@ test.serial('the commands of README do what README says', async (t) => {
 });
 
 test.serial('every flag that README names is one of a command', async (t) => {
+  const commands = [
+    ...['run', 'set', 'list', 'uninstall'].map((name) => ['dist/podpaced', name]),
+    ...['lab', 'test', 'bench', 'vm'].map((name) => [`scripts/${name}`]),
+  ];
   const helps = await Promise.all(
-    ['run', 'set', 'list', 'uninstall'].map((name) =>
-      runProgram(path.join(ROOT, 'dist/podpaced'), [name, '--help']),
+    commands.map(([program = '', ...args]) =>
+      runProgram(path.join(ROOT, program), [...args, '--help']),
     ),
   );
-  const others = ['--tier', '--kernel', '--crossings', '--wiring', '--quick', '--', '--now'];
   const known = new Set([
     ...helps.flatMap(({ stdout }) => stdout.match(/--[a-z-]+/g) ?? []),
-    ...others,
+    ...OTHERS_FLAGS,
   ]);
   const named = codeSpans().flatMap((code) => code.match(/(?<![\w-])--[a-z-]*/g) ?? []);
   t.true(named.length > 15);
@@ -364,10 +404,21 @@ test.serial('every flag that README names is one of a command', async (t) => {
   );
 });
 
+test('every error code of the plugin is in README', (t) => {
+  const [, table = ''] = TEXT.split(/^\| code .*\n.*\n/m);
+  const rows = table.split('\n\n')[0]?.matchAll(/^\| ([\d, ]+) \|/gm) ?? [];
+  const told = [...rows].flatMap(([, codes = '']) => codes.split(',').map(Number));
+  const { unsupportedField: _never, ...used } = ErrorCode;
+  t.deepEqual(
+    told.toSorted((a, b) => a - b),
+    Object.values(used).toSorted((a, b) => a - b),
+  );
+});
+
 test('the plugin entry and the annotations of README are what the shipped lists and Kubernetes have', (t) => {
   const entry = JSON.parse(blockIn('json')) as object;
   for (const name of ['20-bridge-podpace', '30-ptp-podpace', '40-flannel-podpace']) {
-    t.true(README.includes(`conf/${name}.conflist`));
+    t.true(TEXT.includes(`conf/${name}.conflist`));
     const text = fs.readFileSync(path.join(ROOT, `conf/${name}.conflist`), 'utf8');
     t.deepEqual((JSON.parse(text) as { plugins: object[] }).plugins.at(-1), entry);
   }
