@@ -386,7 +386,9 @@ async function uninstallAlone(
     const notes = await removeTraces(config, { forget, anyLayout });
     return { restoredExits: [], detached: 0, kept: 0, notes };
   }
-  const { lock } = await prepareNode({ ...config, privateBpffs: true }, log, { anyLayout });
+  const { lock } = await prepareNode({ ...config, privateBpffs: true }, log, {
+    ...{ purpose: 'uninstall', anyLayout },
+  });
   discardMaps(config.pinDir, anyLayout);
   const { shaper, datapath } = openControl(config, log);
   const result = await shaper.uninstall(forget);

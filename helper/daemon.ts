@@ -19,6 +19,8 @@ import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe, standingItems } from './probe.ts';
+import { problemReporter } from './problem-reporter.ts';
+import { Refusal } from './refusal.ts';
 import { listen } from './server.ts';
 import { nameOf } from './protocol/pod-names.ts';
 import { Datapath } from './control/datapath.ts';
@@ -54,12 +56,12 @@ export interface Control {
   readonly datapath: Datapath;
 }
 
-/** Throws Error with what the kernel lacks. The programs themselves are tried by loading them. */
+/** Throws Refusal with what the kernel lacks. The programs themselves are tried by loading them. */
 async function requireKernel(): Promise<KernelFeatures> {
   const features = { ...(await tryFeatures()), programs: THERE };
   const refusal = startRefusal(features);
   if (refusal === undefined) return features;
-  throw new Error(`Cannot start on Linux ${os.release()}: ${refusal}`);
+  throw new Refusal(refusal, ` on Linux ${os.release()}`);
 }
 
 function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
@@ -73,7 +75,7 @@ function requireOwnLayout(config: HelperConfig, log: Log): void {
 
 function requirePrivileges(): void {
   const missing = missingPrivileges();
-  if (missing !== undefined) throw new Error(`Cannot start: ${missing}`);
+  if (missing !== undefined) throw new Refusal(missing);
 }
 
 /** A node that is this helper's alone, with a place for its pins. */
@@ -90,13 +92,23 @@ export interface PreparedNode {
 /**
  * Everything that comes before the first change of the datapath, in this order: privileges, lock,
  * kernel, bpffs, layout, directories. Up to the lock nothing is changed. `anyLayout` passes over
- * the layout. Throws Error with the remedy when this node cannot be served.
+ * the layout. Throws Error with the remedy, which says what cannot be done, when this node cannot
+ * be served.
  */
 export async function prepareNode(
   config: HelperConfig,
   log: Log,
-  { anyLayout = false }: { readonly anyLayout?: boolean | undefined } = {},
+  { purpose, anyLayout = false }: { readonly purpose: string; readonly anyLayout?: boolean },
 ): Promise<PreparedNode> {
+  try {
+    return await prepare(config, log, anyLayout);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw new Error(`Cannot ${purpose}${error.where}: ${error.message}`, { cause: error });
+  }
+}
+
+async function prepare(config: HelperConfig, log: Log, anyLayout: boolean): Promise<PreparedNode> {
   requirePrivileges();
   requirePinPlace(config);
   const lock = await NodeLock.take(config, log);
@@ -161,26 +173,16 @@ async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
     log('error', `Cannot replace a program of a former release: ${failure}`);
 }
 
-/** Reports problems when they change, not every time they are seen. */
-function problemReporter(log: Log): (problems: readonly string[]) => void {
-  let reported = new Set<string>();
-  return (problems) => {
-    const current = new Set(problems);
-    for (const problem of current) if (!reported.has(problem)) log('error', problem);
-    for (const problem of reported) if (!current.has(problem)) log('info', `Solved: ${problem}`);
-    reported = current;
-  };
-}
-
 /**
  * Marks the records again where the mark went with the state directory; returns why that failed.
  */
-function markAgain(config: HelperConfig): string[] {
+function markAgain(config: HelperConfig): Problem[] {
   try {
     markRecords(directoriesOf(config), VERSION);
     return [];
   } catch (error) {
-    return [`Cannot say of which layout the records are: ${(error as Error).message}`];
+    const { message } = error as Error;
+    return [nodeProblem(`Cannot say of which layout the records are: ${message}`)];
   }
 }
 
@@ -204,15 +206,15 @@ function tryToRaiseBurstLimit(log: Log): void {
 
 /** Looks at the whole node and puts it right. */
 function repairer({ config, shaper, fq, log, lookSoon }: Repair): () => Promise<void> {
-  const report = problemReporter(log);
+  const report = problemReporter(log, (key) => shaper.isKnown(key));
   return async () => {
     await fq.look();
-    const standing = fq.problems().map(({ text }) => text);
+    const standing = fq.problems();
     try {
-      const problems = await shaper.reconcile(standing[0]);
+      const problems = await shaper.reconcile(standing[0]?.text);
       report([...standing, ...problems, ...markAgain(config)]);
     } catch (error) {
-      report([...standing, (error as Error).message]);
+      report([...standing, nodeProblem((error as Error).message)]);
       lookSoon();
     }
   };
@@ -306,7 +308,7 @@ async function endService(
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  const { lock, problems, features, isNew } = await prepareNode(config, log);
+  const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
   await tellOfLooseCidrs(config, log);
   const fq = new FqWatch(tryFq, features.fq);
   const standing = problems.map(nodeProblem);

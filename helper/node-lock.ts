@@ -13,19 +13,16 @@ import { effectiveCapabilities } from './kernel/capabilities.ts';
 import { hasErrno } from './wire/errors.ts';
 import { lockHolder, NETWORK_NAMESPACE, tryLock } from './kernel/locks.ts';
 import { listenerOf } from './kernel/unix-sockets.ts';
+import { Refusal } from './refusal.ts';
 import { isServed } from './socket-file.ts';
 
 type Places = Pick<HelperConfig, 'socket' | 'stateDir' | 'pinDir'>;
 type Log = (level: 'warn', message: string) => void;
 
-/** Another helper is at work here; the message says which. */
-export class NotAloneError extends Error {
-  override readonly name = 'NotAloneError';
-
-  constructor(pid: number | undefined, how: string) {
-    const who = pid === undefined || pid === 0 ? '' : ` (process ${pid})`;
-    super(`Cannot start: another podpaced is serving this node${who}: ${how}; nothing was changed`);
-  }
+/** Another helper is at work here. */
+function notAlone(pid: number | undefined, how: string): Refusal {
+  const who = pid === undefined || pid === 0 ? '' : ` (process ${pid})`;
+  return new Refusal(`another podpaced is serving this node${who}: ${how}; nothing was changed`);
 }
 
 function nameOf(place: string): string {
@@ -49,7 +46,7 @@ function canBeHelper(pid: number): boolean {
 
 function refuseHolder(place: string, holder: number | undefined): void {
   if (holder === undefined || (place === NETWORK_NAMESPACE && !canBeHelper(holder))) return;
-  throw new NotAloneError(holder, `it holds the lock of ${nameOf(place)}`);
+  throw notAlone(holder, `it holds the lock of ${nameOf(place)}`);
 }
 
 /** Sockets at which a helper of these places may answer. */
@@ -63,8 +60,7 @@ function socketsOf({ socket, stateDir }: Places): string[] {
 
 async function refuseServed(places: Places): Promise<void> {
   for (const socket of socketsOf(places)) {
-    if (await isServed(socket))
-      throw new NotAloneError(listenerOf(socket), `it answers on ${socket}`);
+    if (await isServed(socket)) throw notAlone(listenerOf(socket), `it answers on ${socket}`);
   }
 }
 
@@ -86,7 +82,7 @@ export class NodeLock {
     this.#log = log;
   }
 
-  /** Locks everything that is there. Throws NotAloneError, and has then changed nothing. */
+  /** Locks everything that is there. Throws Refusal, and has then changed nothing. */
   static async take(places: Places, log: Log): Promise<NodeLock> {
     // First by reading only: to lock takes a native addon, and to unpack that would be a change
     // already.
@@ -102,10 +98,7 @@ export class NodeLock {
     }
   }
 
-  /**
-   * Makes a directory, readable by root only, unless it is there, and has it locked. Throws
-   * NotAloneError.
-   */
+  /** Makes a directory, readable by root only, unless it is there, and has it locked. Throws Refusal. */
   provide(directory: string): void {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fd = this.#fds.get(directory);

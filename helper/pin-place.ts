@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { HelperConfig } from './config.ts';
 import { bpffsOwner, ensureBpffs, isBpffs, removeBpffs } from './kernel/bpffs.ts';
 import { remedies } from './protocol/remedies.ts';
+import { Refusal } from './refusal.ts';
 
 type Settings = Pick<HelperConfig, 'pinDir' | 'mountBpffs' | 'privateBpffs'>;
 
@@ -52,16 +53,16 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
 }
 
 /**
- * Throws Error when podpaced may not pin what it would find at the place for pins. Changes nothing.
+ * Throws Refusal when podpaced may not pin what it would find at the place for pins. Changes nothing.
  */
 export function requirePinPlace(settings: Settings): void {
   const { ok, found, remedy = '' } = examinePinPlace(settings);
-  if (!ok) throw new Error(`Cannot start: ${found}: ${remedy}`);
+  if (!ok) throw new Refusal(`${found}: ${remedy}`);
 }
 
 /**
  * Sees to it that there is a bpffs for pins; returns what is wrong with it although it can be used,
- * for `status`. Throws Error when there is none, or not the node's, and the settings do not allow
+ * for `status`. Throws Refusal when there is none, or not the node's, and the settings do not allow
  * that: then nothing is mounted.
  */
 export function providePinPlace(settings: Settings): string[] {

@@ -89,6 +89,7 @@ export class Arrivals {
         const record = records.get(id);
         return record === undefined ? [] : [{ record, problem: problemOf(record, arrival) }];
       }),
+      attachments,
     );
   }
 

@@ -90,7 +90,7 @@ export class Bookkeeping {
     const senders = new Map<number, AttachmentRecord>();
     for (const record of attachments)
       if (record.egressAggregateId !== undefined) senders.set(record.egressAggregateId, record);
-    if (senders.size === 0) return this.#told.tell([]);
+    if (senders.size === 0) return this.#told.tell([], attachments);
     const places = [...exits];
     // Before the books: what comes between the two readings was seen too often, and not unseen.
     const { received, sent } = readDeviceBytes();
@@ -107,6 +107,7 @@ export class Bookkeeping {
         const record = senders.get(leak.id);
         return record === undefined ? [] : [{ record, problem: problemOf(leak, record) }];
       }),
+      attachments,
     );
   }
 

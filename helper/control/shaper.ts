@@ -33,7 +33,7 @@ import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { giveGsoBack, limitGsoAtCap } from './gso.ts';
-import { nodeProblem } from '../shaping/judgement.ts';
+import { cappedDirections, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
 import { desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
@@ -97,6 +97,19 @@ type Attached = Pick<AttachResult, 'notices'> & Required<Pick<AttachResult, 'hel
 function isForNothing({ caps, changes, hostRouting }: AttachmentRecord): boolean {
   const isAsked = caps.egress !== undefined || caps.ingress !== undefined;
   return !isAsked && changes === undefined && hostRouting === undefined;
+}
+
+/** What is wrong at a device, or at none: of the pod that it leads to, or else of the node. */
+function problemAt(
+  ifindex: number | undefined,
+  text: string,
+  attachments: readonly AttachmentRecord[],
+): Problem {
+  const owner = attachments.find((record) =>
+    hostInterfaceIndexesOf(record).some((own) => own === ifindex),
+  );
+  const scopes = cappedDirections(owner);
+  return { ...nodeProblem(text), ...(scopes.length > 0 && { scopes }) };
 }
 
 /** One direction before and after. */
@@ -345,7 +358,7 @@ export class Shaper {
    * Brings the whole node to its desired state, and puts in force what was only wished for; returns
    * what could not be done. `refusal`: why no cap could be put in force now, if that is known.
    */
-  async reconcile(refusal?: string): Promise<string[]> {
+  async reconcile(refusal?: string): Promise<Problem[]> {
     await this.#exclusively(() => {
       this.#store.refresh();
       this.#datapath.routes.check();
@@ -361,18 +374,27 @@ export class Shaper {
       this.#programs.reset();
       this.#hasReconciled = true;
       await this.#removal.finish();
-      const found = [...failures, ...recordProblems(this.#options), ...view.plan.problems.values()];
+      const found = [
+        ...failures,
+        ...recordProblems(this.#options).map(nodeProblem),
+        ...[...view.plan.problems].map(([ifindex, text]) => problemAt(ifindex, text, attachments)),
+      ];
       const { log } = this.#options;
       await fulfil(this.#wishes, {
         ...{ refusal, log },
         isAlive: (wish) => isPodThere(this.#datapath.rt, wish),
         attach: (wish) => this.#attach(wish),
       });
-      return [...found, ...this.#wishes.problems().map(({ text }) => text)];
+      return [...found, ...this.#wishes.problems()];
     });
     await this.#aggregates.keepPages(this.#turns.runOneOfMany);
     await this.#uncapped.enrol(this.#datapath.rt, this.#turns.runOneOfMany);
     return problems;
+  }
+
+  /** Whether an attachment has a record, or the wish of a cap. */
+  isKnown(key: AttachmentKey): boolean {
+    return this.#store.readAttachment(key) !== undefined || this.#wishes.find(key) !== undefined;
   }
 
   /**
@@ -397,8 +419,8 @@ export class Shaper {
       const isAny = changed === undefined;
       const scope = { devices, hasOtherPods: isAny, hasUplinks: isAny };
       const view = await takeView(this.#options, concerned, scope);
-      for (const failure of await this.#carryOut(view))
-        log('error', `Cannot follow a change of the node's devices: ${failure}`);
+      for (const { text } of await this.#carryOut(view))
+        log('error', `Cannot follow a change of the node's devices: ${text}`);
     });
   }
 
@@ -579,13 +601,13 @@ export class Shaper {
       hasOtherPods: false,
       hasUplinks: false,
     });
-    for (const failure of await this.#carryOut(view)) this.#options.log('error', failure);
+    for (const { text } of await this.#carryOut(view)) this.#options.log('error', text);
     await this.#programs.except(lost);
   }
 
   /** Applies as much of a plan as can be, and tells of it; returns what failed. */
-  async #carryOut(view: View): Promise<string[]> {
-    const failures: string[] = [];
+  async #carryOut(view: View): Promise<Problem[]> {
+    const failures: Problem[] = [];
     const done: Step[] = [];
     const apply = this.#enforcement.applier(view.observed);
     for (const step of view.plan.steps) {
@@ -593,7 +615,8 @@ export class Shaper {
         await apply(step);
         done.push(step);
       } catch (error) {
-        failures.push((error as Error).message);
+        const ifindex = 'ifindex' in step ? step.ifindex : undefined;
+        failures.push(problemAt(ifindex, (error as Error).message, view.desired.attachments));
       }
     }
     for (const step of done) this.#tellOfRepair(step, view.desired.attachments, view.observed);

@@ -103,12 +103,11 @@ export class Store {
   #isStale = true;
   #isHidden = false;
   #sorted: readonly AttachmentRecord[] | undefined;
-  /** What was warned of: each once, not at every look. */
-  #warned: ReadonlySet<string> = new Set();
 
   /**
-   * Makes the directory, readable by root only. `warn` hears of files that cannot be understood.
-   * Records carry `origin`; those of another are not of this node's devices.
+   * Makes the directory, readable by root only. `warn` hears of what is put right without more ado,
+   * and of what could not be. Records carry `origin`; those of another are not of this node's
+   * devices.
    */
   constructor(directory: string, warn: (message: string) => void, origin: Origin = {}) {
     this.#warn = warn;
@@ -293,8 +292,5 @@ export class Store {
       this.#isStale = true;
       throw error;
     }
-    const problems = this.problems();
-    for (const problem of problems) if (!this.#warned.has(problem)) this.#warn(problem);
-    this.#warned = new Set(problems);
   }
 }

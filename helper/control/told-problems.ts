@@ -1,6 +1,7 @@
 // Problems of attachments that looks find: remembered, and logged when they come and when they go.
+// A pod that went has solved nothing: nothing is said of it.
 
-import { keyOf } from '../protocol/messages.ts';
+import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import type { AttachmentRecord } from '../shaping/records.ts';
@@ -31,13 +32,19 @@ export class ToldProblems {
     return [...this.#findings.values()].map(({ problem }) => problem);
   }
 
-  /** Takes what a look has found, one of an attachment: logs what comes and what goes, once each. */
-  tell(found: readonly Finding[]): void {
+  /**
+   * Takes what a look has found, one of an attachment: logs what comes and what goes, once each.
+   * `attachments`: all that there are.
+   */
+  tell(found: readonly Finding[], attachments: readonly AttachmentKey[]): void {
     const findings = new Map(found.map((finding) => [keyOf(finding.record), finding]));
+    const solved = [...this.#findings].filter(
+      ([key]) => !findings.has(key) && attachments.some((one) => keyOf(one) === key),
+    );
     for (const [key, { problem }] of findings)
       if (!this.#findings.has(key)) this.#log('error', problem.text);
-    for (const [key, { record }] of this.#findings)
-      if (!findings.has(key)) this.#log('info', `Solved: ${this.#solvedText(nameOf(record))}`);
+    for (const [, { record }] of solved)
+      this.#log('info', `Solved: ${this.#solvedText(nameOf(record))}`);
     this.#findings = findings;
   }
 }

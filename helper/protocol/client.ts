@@ -70,6 +70,25 @@ export interface Connector {
   connect(path: string): Promise<Socket>;
 }
 
+/** What a request is for, in words that follow "Cannot". */
+const PURPOSES: Readonly<Record<Method, string>> = {
+  attach: 'attach',
+  detach: 'detach',
+  check: 'check the caps',
+  gc: 'remove stale attachments',
+  status: 'get the status',
+  list: 'list the capped pods',
+  uncapped: 'list the pods without a cap',
+  set: 'change the cap',
+  counters: 'get the counters',
+  probe: 'probe the node',
+  uninstall: 'uninstall',
+};
+
+function cannot(method: Method, socketPath: string, why: string): string {
+  return `Cannot ${PURPOSES[method]} through the helper at ${socketPath}: ${why}`;
+}
+
 /** How long a request may take. */
 export interface Patience {
   /** For everything: connecting, sending, the answer. */
@@ -91,7 +110,7 @@ function connectError(socketPath: string, error: NodeJS.ErrnoException): HelperE
 function silent(socketPath: string, method: Method, deadlineMs: number): HelperError {
   return new HelperError(
     'silent',
-    `Cannot ${method} through the helper at ${socketPath}: no answer within ${deadlineMs} ms`,
+    cannot(method, socketPath, `no answer within ${deadlineMs} ms`),
     'see the log of podpaced; restart it if it hangs (caps go on being enforced meanwhile)',
   );
 }
@@ -99,7 +118,7 @@ function silent(socketPath: string, method: Method, deadlineMs: number): HelperE
 function closedEarly(socketPath: string, method: Method, cause: string): HelperError {
   return new HelperError(
     'closed',
-    `Cannot ${method} through the helper at ${socketPath}: it closed the connection ${cause}`,
+    cannot(method, socketPath, `it closed the connection ${cause}`),
     'see the log of podpaced and try again',
   );
 }
@@ -172,9 +191,8 @@ function readResponse<M extends Method>(
     );
   }
   if (isProtocolError(error)) {
-    const action = `Cannot ${method} through the helper at ${socketPath}`;
-    const reason = error.message;
-    throw new HelperError(error.code, `${action}: ${reason}`, error.remedy, reason);
+    const { code, message, remedy } = error;
+    throw new HelperError(code, cannot(method, socketPath, message), remedy, message);
   }
   if (!isResult(method, result)) throw garbage(socketPath, `it answered ${show(response)}`);
   return result as Methods[M]['result'];

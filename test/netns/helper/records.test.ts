@@ -193,6 +193,15 @@ for (const [kind, damage] of Object.entries(DAMAGES)) {
   });
 }
 
+test.serial('a record that cannot be read is told of once at a start', async (t) => {
+  const scene = await makeScene(t, ['pod0']);
+  const { node, directories } = scene;
+  fs.writeFileSync(recordFile(scene, 'pod0'), 'torn');
+  const helper = await startHelper(t, node, directories, EVERY_SECOND);
+  await sleep(2500);
+  t.is(helper.log().match(/Cannot read the record .*c-pod0:eth0\.json/g)?.length, 1);
+});
+
 test.serial(
   'a removal that a crash cut short is finished, and not taken for a lost record',
   async (t) => {

@@ -180,6 +180,18 @@ function makeKeep({ run }: HelperDirectories): { keep: string; file: string } {
   return { keep, file };
 }
 
+test.serial('an uninstall that is refused speaks of uninstalling', async (t) => {
+  const { node, directories } = makeNode(t, []);
+  await startHelper(t, node, directories);
+  const elsewhere = ['--socket', path.join(directories.run, 'other.sock')];
+  const { code, stderr } = await uninstall(node, directories, ...elsewhere);
+  t.is(code, 1);
+  t.regex(
+    stderr,
+    /^podpaced: Cannot uninstall: another podpaced is serving this node \(process \d+\).*\n$/,
+  );
+});
+
 test.serial('no files go from a directory that uninstall is told has pins', async (t) => {
   const { node, directories } = makeNode(t, []);
   const { run } = directories;

@@ -105,6 +105,8 @@ test.serial(
     t.is(call(scene, 'DEL', pod).status, 0);
     t.false(fs.existsSync(scene.wishes), 'the directory goes with the last wish');
     t.true(await isUntold(helper, pod));
+    await sleep(1500);
+    t.notRegex(helper.log(), /Solved: /, 'a pod that went has solved nothing');
   },
 );
 

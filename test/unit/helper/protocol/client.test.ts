@@ -196,6 +196,23 @@ for (const [code, expected] of Object.entries(CODES)) {
   });
 }
 
+const SAID: readonly (readonly [method: 'status' | 'list' | 'counters' | 'gc', said: string])[] = [
+  ['status', 'get the status'],
+  ['list', 'list the capped pods'],
+  ['counters', 'get the counters'],
+  ['gc', 'remove stale attachments'],
+];
+
+for (const [method, said] of SAID) {
+  test(`what cannot be done by ${method} is said in words`, async (t) => {
+    const helper = await startFakeHelper(t, answers(''));
+    const params = { network: 'pods', valid: [] };
+    const asked = askHelper(connector, helper.socketPath, method, params, { deadlineMs: 5_000 });
+    const error = await t.throwsAsync(asked, { instanceOf: HelperError });
+    t.true(error.message.startsWith(`Cannot ${said} through the helper at `), error.message);
+  });
+}
+
 test('a request beyond the limit is not sent', async (t) => {
   const helper = await startFakeHelper(t);
   const network = 'x'.repeat(70_000);
