@@ -173,7 +173,6 @@ const isWanted =
 async function measureHere(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
   const isQuick = options.quick === true;
   await runBench(bench, partFile(bench), {
-    cnitool: await ensureCnitool(),
     repeats: options.repeats ?? (isQuick ? QUICK : FULL).repeats,
     isWanted: isWanted(options),
     isQuick,

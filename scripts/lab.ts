@@ -16,11 +16,11 @@ import { run } from './lib/process.ts';
 import { say } from './lib/progress.ts';
 import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from '../test/bed/counter.ts';
-import { judge, SYSTEMS } from '../test/bed/limits.ts';
-import { measureSystem } from '../test/bed/measure.ts';
-import type { Durations, Measured } from '../test/bed/measure.ts';
-import { htmlReport, jsonReport, textReport } from '../test/bed/report.ts';
-import type { LabRun } from '../test/bed/report.ts';
+import { judge, SYSTEMS } from '../test/bench/lab-limits.ts';
+import { measureSystem } from '../test/bench/lab.ts';
+import type { Durations, Measured } from '../test/bench/lab.ts';
+import { htmlReport, jsonReport, textReport } from '../test/bench/lab-report.ts';
+import type { LabRun } from '../test/bench/lab-report.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'lab');
 const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');
@@ -72,11 +72,10 @@ async function runInVm(options: Options, signal: AbortSignal): Promise<number> {
 
 /** Measures both systems, one after the other, each on a node of its own. */
 async function measure(options: Options, signal: AbortSignal): Promise<LabRun> {
-  const cnitool = await ensureCnitool();
   const durations = options.quick === true ? QUICK_DURATIONS : DURATIONS;
   const measured: Measured[] = [];
   for (const system of SYSTEMS) {
-    measured.push(...(await measureSystem(system, { durations, cnitool, signal })));
+    measured.push(...(await measureSystem(system, { durations, signal })));
   }
   const measurements = measured.map(({ trace }) => trace);
   return {

@@ -11,7 +11,8 @@ import { step } from './progress.ts';
 const SOURCE_PACKAGE = 'golang-github-appc-cni';
 const IMPORT_PATH = 'github.com/containernetworking/cni';
 const toolsDirectory = join(buildDirectory, 'tools');
-const cnitoolPath = join(toolsDirectory, 'cnitool');
+/** Where ensureCnitool puts it. */
+export const CNITOOL = join(toolsDirectory, 'cnitool');
 
 /**
  * Returns the path of cnitool, the CNI project's own caller of plugins. No Debian package carries
@@ -19,7 +20,7 @@ const cnitoolPath = join(toolsDirectory, 'cnitool');
  * sources stay as they are.
  */
 export async function ensureCnitool(): Promise<string> {
-  if (existsSync(cnitoolPath)) return cnitoolPath;
+  if (existsSync(CNITOOL)) return CNITOOL;
   requireDebian('get the source of cnitool');
   await ensurePackages(packageSets.cnitool);
   await mkdir(toolsDirectory, { recursive: true });
@@ -32,7 +33,7 @@ export async function ensureCnitool(): Promise<string> {
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  return cnitoolPath;
+  return CNITOOL;
 }
 
 /**
@@ -71,5 +72,5 @@ async function compile(directory: string, report: (line: string) => void): Promi
       CGO_ENABLED: '0',
     },
   });
-  await rename(built, cnitoolPath);
+  await rename(built, CNITOOL);
 }

@@ -3,6 +3,11 @@
 
 import { say } from '../../scripts/lib/progress.ts';
 
+/** What is given steps to take when it is over, the last one first: a test, an undo stack. */
+export interface Teardown {
+  teardown(step: () => Promise<void> | void): void;
+}
+
 interface Entry {
   readonly what: string;
   readonly undo: () => Promise<void> | void;
@@ -15,9 +20,21 @@ interface Entry {
 export class UndoStack {
   readonly #entries: Entry[] = [];
 
+  /** One that is run when a test is over. */
+  static of(t: Teardown): UndoStack {
+    const undo = new UndoStack();
+    t.teardown(() => undo.run());
+    return undo;
+  }
+
   /** Adds a step. `what` names it for the message in case it fails: `delete the namespace "x"`. */
   defer(what: string, undo: () => Promise<void> | void): void {
     this.#entries.push({ what, undo });
+  }
+
+  /** Adds a step that needs no name of its own. */
+  teardown(step: () => Promise<void> | void): void {
+    this.defer('take away what was made', step);
   }
 
   /**

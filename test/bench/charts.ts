@@ -1,7 +1,7 @@
 // Charts of the benches' page: distributions of round-trip times and rates over time, as SVG.
 // Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
 
-import { escapeText } from '../bed/chart.ts';
+import { escapeText } from './panel.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEMS } from './names.ts';
 import type { System } from './names.ts';

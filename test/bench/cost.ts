@@ -1,8 +1,10 @@
 // What a departure step costs the processor, by the time of a test run.
 
-import { STEPS } from './names.ts';
+import { COST_SCENARIOS, STEPS } from './names.ts';
 import type { CostScenario, Step } from './names.ts';
-import type { Measured } from './record.ts';
+import { metric } from './record.ts';
+import type { Measured, Recorder } from './record.ts';
+import { keepRun, type BenchOptions } from './runner.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
 import type { StepName } from './step-under-test.ts';
@@ -55,7 +57,7 @@ function runOnce(
  * and how much of that is the step's, after what a test run of a program that does nothing takes on
  * the same way in.
  */
-export async function measureCosts(
+async function measureCosts(
   scenario: CostScenario,
   packets: number,
 ): Promise<ReadonlyMap<Step, Measured>> {
@@ -84,13 +86,29 @@ export async function measureCosts(
         name,
         {
           metrics: [
-            { metric: 'ns_per_packet', unit: 'ns', value: shortest },
-            { metric: 'step_ns', unit: 'ns', value: shortest - empty },
+            metric('ns_per_packet', 'ns', shortest),
+            metric('step_ns', 'ns', shortest - empty),
           ],
         },
       ]),
     );
   } finally {
     await undo.run();
+  }
+}
+
+/** Runs the bench: the steps are measured side by side. */
+export async function runCost(
+  packets: number,
+  recorder: Recorder,
+  { repeats, isWanted, signal }: BenchOptions,
+): Promise<void> {
+  for (let repeat = 0; repeat < repeats; repeat += 1) {
+    for (const scenario of COST_SCENARIOS.filter(isWanted)) {
+      if (STEPS.every((system) => recorder.has({ scenario, system, repeat }))) continue;
+      signal.throwIfAborted();
+      for (const [system, measured] of await measureCosts(scenario, packets))
+        keepRun('cost', { scenario, system, repeat }, measured, recorder);
+    }
   }
 }

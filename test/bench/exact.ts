@@ -8,11 +8,13 @@ import type { Readable, Writable } from 'node:stream';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { KernelError } from '../../helper/wire/errors.ts';
-import type { EXACT_SCENARIOS } from './names.ts';
-import type { Measured } from './record.ts';
-import { UndoStack } from '../bed/undo.ts';
+import type { UndoStack } from '../bed/undo.ts';
+import { EXACT_SCENARIOS, STEPS } from './names.ts';
+import type { Step } from './names.ts';
+import { metric } from './record.ts';
+import type { SingleBench } from './runner.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
-import type { StepName, StepPacket } from './step-under-test.ts';
+import type { StepPacket } from './step-under-test.ts';
 
 /**
  * At this rate a packet of this length is charged exactly 100 ns by either step, nothing to be
@@ -107,31 +109,31 @@ async function runRound(
   return after - before;
 }
 
-/** One run: `packets` from each sender. */
-export async function measureExact(
-  name: StepName,
-  { senders: count }: (typeof EXACT_SCENARIOS)[number],
-  packets: number,
-): Promise<Measured> {
-  const undo = new UndoStack();
-  try {
-    const step = StepUnderTest.load(name, undo);
-    const pins = Array.from({ length: count }, () => step.enterPin);
-    const senders = await Promise.all(pins.map((pin) => startSender(pin, undo)));
-    let advanceNs = 0n;
-    const rounds = Math.ceil(packets / ROUND_PACKETS);
-    for (let round = 0; round < rounds; round += 1) {
-      advanceNs += await despiteSignals(() => runRound(step, senders, ROUND_PACKETS));
-    }
-    const chargesNs = BigInt(rounds * ROUND_PACKETS * count) * CHARGE_NS;
-    const unchargedNs = Number(chargesNs - advanceNs);
-    return {
-      metrics: [
-        { metric: 'uncharged_share', unit: '1', value: unchargedNs / Number(chargesNs) },
-        { metric: 'uncharged_ns', unit: 'ns', value: unchargedNs },
-      ],
-    };
-  } finally {
-    await undo.run();
-  }
+type ExactScenario = (typeof EXACT_SCENARIOS)[number];
+
+/** The bench: `packets` from each sender. */
+export function exactBench(packets: number): SingleBench<ExactScenario, Step> {
+  return {
+    name: 'exact',
+    scenarios: EXACT_SCENARIOS,
+    systemsOf: () => STEPS,
+    measure: async (name, { senders: count }, { undo }) => {
+      const step = StepUnderTest.load(name, undo);
+      const pins = Array.from({ length: count }, () => step.enterPin);
+      const senders = await Promise.all(pins.map((pin) => startSender(pin, undo)));
+      let advanceNs = 0n;
+      const rounds = Math.ceil(packets / ROUND_PACKETS);
+      for (let round = 0; round < rounds; round += 1) {
+        advanceNs += await despiteSignals(() => runRound(step, senders, ROUND_PACKETS));
+      }
+      const chargesNs = BigInt(rounds * ROUND_PACKETS * count) * CHARGE_NS;
+      const unchargedNs = Number(chargesNs - advanceNs);
+      return {
+        metrics: [
+          metric('uncharged_share', '1', unchargedNs / Number(chargesNs)),
+          metric('uncharged_ns', 'ns', unchargedNs),
+        ],
+      };
+    },
+  };
 }

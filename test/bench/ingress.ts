@@ -7,12 +7,13 @@ import type { Counter } from '../bed/counter.ts';
 import { firstSecondMbit, meanMbit, ratesMbit } from '../bed/series.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { PEER_ADDRESS } from '../bed/uplink.ts';
-import { parseRetransmits } from './bulk.ts';
+import { parseIperf } from '../bed/iperf.ts';
 import { queueMetrics, requestMetrics, withEcn } from './latency.ts';
 import { besideBulk } from './load.ts';
 import { INGRESS_SCENARIOS } from './names.ts';
 import type { IngressScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
+import { metric } from './record.ts';
 import type { Measured, Metric } from './record.ts';
 import { runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
@@ -52,29 +53,22 @@ async function load(
   target: Target,
   scenario: IngressScenario,
   seconds: number,
-): Promise<{ report: string; requests: RequestReport | undefined; stallMs: number }> {
+): Promise<{ report: string; requests: RequestReport | undefined }> {
   const { node, signal } = target;
   const { requestsPerSec: perSec } = scenario;
   const options = ['--congestion', 'cubic', ...directionOf(scenario)];
   if (perSec === 0) {
-    const bulk = await besideBulk(target, { seconds, options }, async () => undefined);
-    return { report: bulk.report, requests: undefined, stallMs: bulk.stallMs };
+    const { report } = await besideBulk(target, { seconds, options }, async () => undefined);
+    return { report, requests: undefined };
   }
   const bulkSeconds = WARM_UP_SECONDS + seconds + SPARE_SECONDS;
-  const { done, report, stallMs } = await besideBulk(
-    target,
-    { seconds: bulkSeconds, options },
-    async () => {
-      await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
-      return await runRequests(
-        node.pod,
-        node.options.folder,
-        { flows: 1, perSec, seconds },
-        signal,
-      );
-    },
-  );
-  return { report, requests: done, stallMs };
+  const bulk = { seconds: bulkSeconds, options };
+  const { done: requests, report } = await besideBulk(target, bulk, async () => {
+    await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
+    const asked = { flows: 1, perSec, seconds };
+    return await runRequests(node.pod, node.options.folder, asked, signal);
+  });
+  return { report, requests };
 }
 
 async function measureIngress(
@@ -89,12 +83,7 @@ async function measureIngress(
     node.counter.reset();
     const isIngress = scenario.ingressMbit !== undefined;
     const before = isIngress ? await node.counters('ingress') : undefined;
-    const { report, requests, stallMs } = await load(target, scenario, seconds);
-    const metric = (name: string, unit: string, value: number): Metric => ({
-      metric: name,
-      unit,
-      value,
-    });
+    const { report, requests } = await load(target, scenario, seconds);
     const metrics: Metric[] = [];
     if (scenario.ingressMbit !== undefined) {
       const { goodput, wire, firstSecond } = courseOf(received, PEER_ADDRESS, seconds);
@@ -112,13 +101,12 @@ async function measureIngress(
       );
     }
     if (scenario.egressMbit === undefined)
-      metrics.push(metric('retransmits', 'segments', parseRetransmits(report)));
+      metrics.push(metric('retransmits', 'segments', parseIperf(report).retransmits));
     if (requests !== undefined) metrics.push(...requestMetrics(requests));
     if (isIngress) metrics.push(...queueMetrics(before, await node.counters('ingress')));
     const frames = received.readWire().get(PEER_ADDRESS);
     return {
       metrics,
-      stallMs,
       ...(frames !== undefined && { ratesMbit: ratesMbit(frames, seconds * 1000) }),
     };
   } finally {

@@ -5,16 +5,16 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { say } from '../../scripts/lib/progress.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
-import { parseBulk } from './bulk.ts';
+import { parseBulk } from '../bed/iperf.ts';
 import { besideBulk } from './load.ts';
 import { LATENCY_SCENARIOS, SYSTEMS } from './names.ts';
 import type { LatencyScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import type { PodCounters } from './node.ts';
+import { metric } from './record.ts';
 import type { Measured, Metric } from './record.ts';
 import { MESSAGE_BYTES, runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
-import { watchingStalls } from './stalls.ts';
 import { curveOf, meanMbitWithin, percentile } from './statistics.ts';
 import type { Span } from './statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
@@ -35,10 +35,10 @@ function waitsUs({ roundTripsUs, seconds }: RequestReport): readonly number[] {
 export function requestMetrics(report: RequestReport): Metric[] {
   const { roundTripsUs, sent, seconds } = report;
   return [
-    { metric: 'rr_p50_us', unit: 'us', value: percentile(waitsUs(report), 50) },
-    { metric: 'rr_p99_us', unit: 'us', value: percentile(waitsUs(report), 99) },
-    { metric: 'rr_per_sec', unit: '1/s', value: sent / seconds },
-    { metric: 'rr_lost_share', unit: '1', value: Math.max(0, 1 - roundTripsUs.length / sent) },
+    metric('rr_p50_us', 'us', percentile(waitsUs(report), 50)),
+    metric('rr_p99_us', 'us', percentile(waitsUs(report), 99)),
+    metric('rr_per_sec', '1/s', sent / seconds),
+    metric('rr_lost_share', '1', Math.max(0, 1 - roundTripsUs.length / sent)),
   ];
 }
 
@@ -48,16 +48,13 @@ export function queueMetrics(
   after: PodCounters | undefined,
 ): Metric[] {
   if (before === undefined || after === undefined) return [];
-  const metric = (name: string, counter: keyof PodCounters): Metric => ({
-    metric: name,
-    unit: 'packets',
-    value: after[counter] - before[counter],
-  });
+  const grown = (name: string, counter: keyof PodCounters): Metric =>
+    metric(name, 'packets', after[counter] - before[counter]);
   return [
-    metric('ce_marks', 'ceMarked'),
-    metric('aqm_drops', 'droppedAqm'),
-    metric('horizon_drops', 'droppedHorizon'),
-    metric('flow_drops', 'droppedFlow'),
+    grown('ce_marks', 'ceMarked'),
+    grown('aqm_drops', 'droppedAqm'),
+    grown('horizon_drops', 'droppedHorizon'),
+    grown('flow_drops', 'droppedFlow'),
   ];
 }
 
@@ -97,19 +94,21 @@ function spanOf(
   return { fromMs: sinceBeginMs(wire, fromNs), toMs: Math.min(toMs, endMs) };
 }
 
+function request(
+  { node, signal }: Target,
+  { requestFlows: flows, requestsPerSec: perSec }: LatencyScenario,
+  seconds: number,
+): Promise<RequestReport> {
+  return runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal);
+}
+
 async function measureLoaded(
   target: Target,
   scenario: LatencyScenario,
   requestSeconds: number,
 ): Promise<Measured> {
   const { node, signal } = target;
-  const {
-    capMbit,
-    congestionControl,
-    bulkFlows,
-    requestFlows: flows,
-    requestsPerSec: perSec,
-  } = scenario;
+  const { capMbit, congestionControl, bulkFlows } = scenario;
   const before = await node.counters();
   node.counter.reset();
   const bulkSeconds = WARM_UP_SECONDS + requestSeconds + SPARE_SECONDS;
@@ -117,17 +116,11 @@ async function measureLoaded(
   const measure = async (): Promise<{ requests: RequestReport; fromNs: bigint; toNs: bigint }> => {
     await delay(WARM_UP_SECONDS * 1000, undefined, { signal });
     const fromNs = nowNs();
-    const seconds = requestSeconds;
-    const requests = await runRequests(
-      node.pod,
-      node.options.folder,
-      { flows, perSec, seconds },
-      signal,
-    );
+    const requests = await request(target, scenario, requestSeconds);
     return { requests, fromNs, toNs: nowNs() };
   };
   const bulk = { seconds: bulkSeconds, options: bulkOptions };
-  const { done: measured, report, stallMs } = await besideBulk(target, bulk, measure);
+  const { done: measured, report } = await besideBulk(target, bulk, measure);
   const { retransmits, meanRttUs } = parseBulk(report, WARM_UP_SECONDS);
   const wire = readWire(target);
   const span = spanOf(wire, measured, bulkSeconds);
@@ -136,32 +129,24 @@ async function measureLoaded(
   return {
     metrics: [
       ...requestMetrics(requests),
-      { metric: 'cap_used_share', unit: '1', value: meanMbitWithin(wire.frames, span) / capMbit },
-      {
-        metric: 'bulk_goodput_mbit',
-        unit: 'Mbit/s',
-        value: meanMbitWithin(wire.payload, span) - requestMbit,
-      },
-      { metric: 'bulk_rtt_us', unit: 'us', value: meanRttUs },
-      { metric: 'retransmits', unit: 'segments', value: retransmits },
+      metric('cap_used_share', '1', meanMbitWithin(wire.frames, span) / capMbit),
+      metric('bulk_goodput_mbit', 'Mbit/s', meanMbitWithin(wire.payload, span) - requestMbit),
+      metric('bulk_rtt_us', 'us', meanRttUs),
+      metric('retransmits', 'segments', retransmits),
       ...queueMetrics(before, await node.counters()),
     ],
-    stallMs,
     curveUs: curveOf(waitsUs(requests)),
     ratesMbit: chartRates(wire, bulkSeconds * 1000),
   };
 }
 
 async function measureIdle(
-  { node, signal }: Target,
+  target: Target,
   scenario: LatencyScenario,
   seconds: number,
 ): Promise<Measured> {
-  const { requestFlows: flows, requestsPerSec: perSec } = scenario;
-  const { result: requests, stallMs } = await watchingStalls(() =>
-    runRequests(node.pod, node.options.folder, { flows, perSec, seconds }, signal),
-  );
-  return { metrics: requestMetrics(requests), stallMs, curveUs: curveOf(waitsUs(requests)) };
+  const requests = await request(target, scenario, seconds);
+  return { metrics: requestMetrics(requests), curveUs: curveOf(waitsUs(requests)) };
 }
 
 /**

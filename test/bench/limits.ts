@@ -1,6 +1,6 @@
 // What podpace must show in the benches, and the comparison with what was measured. Pure.
 
-import type { Row } from '../bed/report.ts';
+import type { Row } from './lab-report.ts';
 import { LATENCY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
 import type { Bench, System } from './names.ts';
 

@@ -10,6 +10,7 @@ import { besideBulk } from './load.ts';
 import { LIVE_SCENARIOS } from './names.ts';
 import type { LiveScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
+import { metric } from './record.ts';
 import type { Measured } from './record.ts';
 import { maxWindowMbit, settleMs } from './statistics.ts';
 import type { Course } from './statistics.ts';
@@ -121,7 +122,7 @@ async function measureLive(
     return changes;
   };
   // On one processor: a veth pair hands over in any order what two processors send, capped or not.
-  const { done: changes, stallMs } = await besideBulk(target, { seconds }, change);
+  const { done: changes } = await besideBulk(target, { seconds }, change);
   const wire = readWire(target, COUNTED_INTERVAL_MS);
   const endMs = seconds * 1000 - WINDOW_MS / 5;
   const phases = phasesOf((timeNs) => sinceBeginMs(wire, timeNs), firstCapMbit, changes, endMs);
@@ -130,12 +131,11 @@ async function measureLive(
   const reordered = (await readReordered(node.pod)) - reorderedBefore;
   return {
     metrics: [
-      { metric: 'settle_ms', unit: 'ms', value: settleMs },
-      { metric: 'reordered', unit: 'segments', value: reordered },
-      { metric: 'max_window_share', unit: '1', value: maxWindowShare },
-      { metric: 'command_ms', unit: 'ms', value: commandMs },
+      metric('settle_ms', 'ms', settleMs),
+      metric('reordered', 'segments', reordered),
+      metric('max_window_share', '1', maxWindowShare),
+      metric('command_ms', 'ms', commandMs),
     ],
-    stallMs,
     ratesMbit: chartRates(wire, seconds * 1000),
   };
 }

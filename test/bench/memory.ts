@@ -12,9 +12,9 @@ import {
   encodeInterfaceKey,
 } from '../../helper/wire/aggregate.ts';
 import { required } from '../bed/programs.ts';
-import { UndoStack } from '../bed/undo.ts';
-import type { MEMORY_SCENARIOS } from './names.ts';
-import type { Measured } from './record.ts';
+import { MEMORY_SCENARIOS } from './names.ts';
+import { metric } from './record.ts';
+import type { SingleBench } from './runner.ts';
 import { despiteSignals, StepUnderTest } from './step-under-test.ts';
 
 const CONFIG = {
@@ -51,37 +51,26 @@ async function use(step: StepUnderTest, id: number): Promise<void> {
   await despiteSignals(() => step.send({ id, flow: 1, wireLen: WIRE_LEN }));
 }
 
-/** One run. */
-export async function measureMemory({
-  attachments,
-}: (typeof MEMORY_SCENARIOS)[number]): Promise<Measured> {
-  const undo = new UndoStack();
-  try {
+/** The bench. */
+export const MEMORY_BENCH: SingleBench<(typeof MEMORY_SCENARIOS)[number], 'podpace'> = {
+  name: 'memory',
+  scenarios: MEMORY_SCENARIOS,
+  systemsOf: () => ['podpace'],
+  measure: async (_, { attachments }, { undo }) => {
     const step = StepUnderTest.load('podpace', undo);
     for (let index = 0; index < attachments; index += 1) {
-      const [egressId, ingressId] = [
-        AGGREGATE_ID_MIN + 2 * index,
-        AGGREGATE_ID_MIN + 2 * index + 1,
-      ];
-      const key = encodeInterfaceKey(index + 1);
-      updateElement(
-        required(step.maps, 'host_interfaces'),
-        key,
-        encodeHostInterface({ egressId, ingressId }),
-      );
+      const egressId = AGGREGATE_ID_MIN + 2 * index;
+      const ingressId = egressId + 1;
+      const value = encodeHostInterface({ egressId, ingressId });
+      updateElement(required(step.maps, 'host_interfaces'), encodeInterfaceKey(index + 1), value);
       await use(step, egressId);
       await use(step, ingressId);
     }
-    const fds = [
-      ...step.maps.values(),
-      ...[...step.pages.values()].flatMap((pages) => pages.openPages),
-    ];
-    const bytes = fds.map((fd) =>
+    const pages = [...step.pages.values()].flatMap(({ openPages }) => openPages);
+    const bytes = [...step.maps.values(), ...pages].map((fd) =>
       accountedBytes(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')),
     );
     const total = bytes.reduce((sum, each) => sum + each, 0);
-    return { metrics: [{ metric: 'bpf_map_mib', unit: 'MiB', value: total / BYTES_PER_MIB }] };
-  } finally {
-    await undo.run();
-  }
-}
+    return { metrics: [metric('bpf_map_mib', 'MiB', total / BYTES_PER_MIB)] };
+  },
+};

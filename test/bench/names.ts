@@ -284,34 +284,21 @@ export type CostScenario = (typeof COST_SCENARIOS)[number];
 /** Attachments with a cap in each direction. */
 export const MEMORY_SCENARIOS = [{ name: '1000', attachments: 1000 }] as const;
 
+const SCENARIOS: Readonly<Record<Bench, readonly { readonly name: string }[]>> = {
+  latency: LATENCY_SCENARIOS,
+  accuracy: ACCURACY_SCENARIOS,
+  udp: UDP_SCENARIOS,
+  exact: EXACT_SCENARIOS,
+  cost: COST_SCENARIOS.map((name) => ({ name })),
+  live: LIVE_SCENARIOS,
+  memory: MEMORY_SCENARIOS,
+  ingress: INGRESS_SCENARIOS,
+  samenode: SAMENODE_SCENARIOS,
+  node: NODE_SCENARIOS,
+  bystanders: BYSTANDER_SCENARIOS,
+  wiring: [...WIRING_SCENARIOS, ...WIRED_CAP_SCENARIOS],
+};
+
 /** Names of a bench's scenarios, in their order. */
-export function scenariosOf(bench: Bench): readonly string[] {
-  const names = (scenarios: readonly { readonly name: string }[]): string[] =>
-    scenarios.map(({ name }) => name);
-  switch (bench) {
-    case 'latency':
-      return names(LATENCY_SCENARIOS);
-    case 'accuracy':
-      return names(ACCURACY_SCENARIOS);
-    case 'udp':
-      return names(UDP_SCENARIOS);
-    case 'live':
-      return names(LIVE_SCENARIOS);
-    case 'ingress':
-      return names(INGRESS_SCENARIOS);
-    case 'samenode':
-      return names(SAMENODE_SCENARIOS);
-    case 'node':
-      return names(NODE_SCENARIOS);
-    case 'bystanders':
-      return names(BYSTANDER_SCENARIOS);
-    case 'wiring':
-      return [...names(WIRING_SCENARIOS), ...names(WIRED_CAP_SCENARIOS)];
-    case 'exact':
-      return names(EXACT_SCENARIOS);
-    case 'cost':
-      return COST_SCENARIOS;
-    case 'memory':
-      return names(MEMORY_SCENARIOS);
-  }
-}
+export const scenariosOf = (bench: Bench): readonly string[] =>
+  SCENARIOS[bench].map(({ name }) => name);

@@ -1,21 +1,15 @@
 // Runs benches that send packets: nodes of all systems side by side, every scenario on each of them
 // in turn.
 
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { say, step } from '../../scripts/lib/progress.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { UndoStack } from '../bed/undo.ts';
-import type { PodCaps } from '../bed/systems.ts';
+import type { PodCaps } from '../bed/plugins.ts';
 import { BenchNode } from './node.ts';
 import type { Bench, System } from './names.ts';
 import type { Measured, Recorder, RunKey } from './record.ts';
-import { MAX_STALL_MS } from './stalls.ts';
-
-/** A scenario as far as every bench has it. */
-interface Scenario {
-  readonly name: string;
-}
+import { keepRun, type BenchOptions, type Scenario } from './runner.ts';
+import { measureUndisturbed } from './stalls.ts';
 
 /** A node with its pod, ready for one run. */
 export interface Target {
@@ -38,36 +32,6 @@ export interface NetworkBench<S extends Scenario> {
   readonly measure: (target: Target, scenario: S) => Promise<Measured>;
 }
 
-/** How a bench is run. */
-export interface BenchOptions {
-  /** Path of the cnitool executable. */
-  readonly cnitool: string;
-  readonly repeats: number;
-  readonly isWanted: (scenario: string) => boolean;
-  /** How podpace joins pods to their nodes; absent: as its network list says. */
-  readonly wiring?: string | undefined;
-  readonly signal: AbortSignal;
-}
-
-const FIGURES_SHOWN = 4;
-
-/** A run's first figures in one line. */
-function describe({ metrics }: Measured): string {
-  return metrics
-    .slice(0, FIGURES_SHOWN)
-    .map(({ metric, value }) => `${metric} ${Number(value.toPrecision(4))}`)
-    .join(', ');
-}
-
-/** Says what came of a run. */
-export function sayRun(
-  bench: Bench,
-  { scenario, system, repeat }: RunKey,
-  measured: Measured,
-): void {
-  say(`${bench} ${scenario}, ${system}, run ${repeat + 1}: ${describe(measured)}`);
-}
-
 async function makeNodes(
   {
     systems,
@@ -78,10 +42,9 @@ async function makeNodes(
 ): Promise<BenchNode[]> {
   const nodes: BenchNode[] = [];
   for (const system of systems) {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
-    undo.defer(`remove ${folder}`, () => fs.rmSync(folder, { recursive: true, force: true }));
-    const { cnitool, signal, wiring } = options;
-    const nodeOptions = { cnitool, folder, hasQueuesPerProcessor, wiring, signal };
+    const { signal, wiring } = options;
+    const folder = temporaryDirectory(undo);
+    const nodeOptions = { folder, hasQueuesPerProcessor, wiring, signal };
     const node = await step(`making a node for ${system}`, () =>
       BenchNode.make(system, nodeOptions, undo),
     );
@@ -96,27 +59,6 @@ interface Turn {
   readonly key: RunKey;
   readonly node: BenchNode;
   readonly address: string;
-}
-
-/** How often a run is made at most for one in which the machine did not stand still. */
-const MAX_ATTEMPTS = 5;
-
-/**
- * Measures, again if the machine stood still meanwhile; of several attempts the one with the
- * shortest stall counts.
- */
-export async function measureUndisturbed(measure: () => Promise<Measured>): Promise<Measured> {
-  let best: Measured | undefined;
-  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-    const made = await measure();
-    const { stallMs = 0 } = made;
-    if (best?.stallMs === undefined || stallMs < best.stallMs) best = made;
-    if (stallMs <= MAX_STALL_MS) break;
-    say(
-      `the machine stood still for ${Math.round(stallMs)} ms: ${attempt < MAX_ATTEMPTS ? 'again' : 'going on'}`,
-    );
-  }
-  return best!;
 }
 
 /**
@@ -134,8 +76,7 @@ async function takeTurn<S extends Scenario>(
     const measured = await measureUndisturbed(() =>
       bench.measure({ node, address, signal }, scenario),
     );
-    recorder.add({ ...key, ...measured });
-    sayRun(bench.name, key, measured);
+    keepRun(bench.name, key, measured, recorder);
     return true;
   } catch (error) {
     signal.throwIfAborted();

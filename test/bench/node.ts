@@ -7,17 +7,18 @@ import { projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { attachCounter } from '../bed/counter.ts';
 import type { Counter } from '../bed/counter.ts';
-import { BackgroundProcess } from '../bed/background.ts';
+import type { BackgroundProcess } from '../bed/background.ts';
+import { startHelper } from '../bed/helper.ts';
+import { startServer } from '../bed/iperf.ts';
 import {
   addressOf,
   bandwidthArguments,
   callPlugins,
   hostInterfaceOf,
   podpaceWith,
-  startHelper,
-} from '../bed/systems.ts';
-import type { Network, OwnNetwork, PodCaps } from '../bed/systems.ts';
-import { inNamespace, makeTestBed } from '../bed/testbed.ts';
+} from '../bed/plugins.ts';
+import type { Network, OwnNetwork, PodCaps } from '../bed/plugins.ts';
+import { makeTestBed } from '../bed/testbed.ts';
 import type { TestBed } from '../bed/testbed.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { UPLINK, UPLINK_QUEUES } from '../bed/uplink.ts';
@@ -30,6 +31,12 @@ import { startAnswering } from './requests.ts';
 
 /** TBF needs a burst that is set: this one delays nobody, and is 1 ms at 1 Gbit/s. */
 const TBF_BURST_BITS = 1_000_000;
+
+/** The capability arguments of a pod on a node of a system: caps, where its plugins hold them. */
+export function argumentsFor(system: System, caps: PodCaps): string {
+  if (system === 'podpace') return bandwidthArguments(caps);
+  return bandwidthArguments(system === 'tbf' ? { ...caps, burstBits: TBF_BURST_BITS } : {});
+}
 
 const NETWORKS: Readonly<Record<System, Network>> = {
   podpace: 'podpace',
@@ -45,8 +52,6 @@ function networkOf(system: System, { folder, wiring }: NodeOptions): Network | O
 
 /** What a node needs from outside. */
 export interface NodeOptions {
-  /** Path of the cnitool executable. */
-  readonly cnitool: string;
   /** Folder for files of its own. */
   readonly folder: string;
   /**
@@ -108,10 +113,7 @@ export class BenchNode {
     const { signal, folder, hasQueuesPerProcessor } = options;
     const bed = await makeTestBed(['pod'], undo, signal, { label: `${system}-` });
     const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
-    const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
-    const server = await BackgroundProcess.start(command, args);
-    undo.defer('end the iperf3 server', () => server.stop());
-    await server.ready((output) => output.includes('Server listening'), signal);
+    const server = await startServer(bed.peer, undo, signal);
     await startAnswering(bed.peer, folder, undo, signal);
     for (const netns of [bed.node, bed.peer]) {
       if (hasQueuesPerProcessor) await spreadTransmitQueues(netns, UPLINK_QUEUES);
@@ -132,15 +134,11 @@ export class BenchNode {
   }
 
   async #call(verb: 'add' | 'del', caps: PodCaps): Promise<string> {
-    const takesCap = this.system === 'podpace' || this.system === 'tbf';
-    const burst = this.system === 'tbf' ? { burstBits: TBF_BURST_BITS } : {};
-    return await callPlugins({
-      verb,
+    return await callPlugins(verb, {
       network: this.#machinery.network,
       bed: this.bed,
-      cnitool: this.options.cnitool,
       netns: this.pod,
-      capabilityArguments: bandwidthArguments(takesCap ? { ...caps, ...burst } : {}),
+      capabilityArguments: argumentsFor(this.system, caps),
     });
   }
 

@@ -3,7 +3,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import type { Row } from '../bed/report.ts';
+import type { Row } from './lab-report.ts';
 import type { Bench, System } from './names.ts';
 import { median, medianCurve } from './statistics.ts';
 
@@ -13,6 +13,12 @@ export interface Metric {
   readonly unit: string;
   readonly value: number;
 }
+
+export const metric = (name: string, unit: string, value: number): Metric => ({
+  metric: name,
+  unit,
+  value,
+});
 
 /** What one run has to show. */
 export interface Measured {

@@ -1,7 +1,7 @@
 // The two reports of the benches: rows for programs, a page for people. Pure.
 
-import { escapeText } from '../bed/chart.ts';
-import type { Row } from '../bed/report.ts';
+import { escapeText } from './panel.ts';
+import type { Row } from './lab-report.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEM_ORDER_STYLE, curveChart, legend, rateChart, standalone } from './charts.ts';
 import { formatFigure, judge } from './limits.ts';

@@ -52,6 +52,21 @@ export function feedFile(flows: number): string {
   return ports.map((port) => `U:${PEER_ADDRESS}:${port}\n`).join('');
 }
 
+/** Into a pipe it would keep its messages to itself until it ends. */
+export const SERVER = ['stdbuf', '--output=L', 'sockperf', 'server'] as const;
+
+/** Starts a server of sockperf's in a namespace, and waits until it answers. */
+export async function startSockperf(
+  netns: string,
+  command: readonly [string, ...string[]],
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<void> {
+  const server = await BackgroundProcess.start(...inNamespace(netns, ...command));
+  undo.defer('end the sockperf server', () => server.stop());
+  await server.ready((output) => output.includes('to block on socket'), signal);
+}
+
 /**
  * Starts sockperf's server at the peer; it answers every flow. `folder` takes its list of ports.
  */
@@ -63,15 +78,35 @@ export async function startAnswering(
 ): Promise<void> {
   const feed = path.join(folder, 'server-feed');
   fs.writeFileSync(feed, feedFile(MAX_FLOWS));
-  const server = ['server', '-f', feed, '-F', 'e', '--timeout', IDLE_WAKE_UP_MS];
-  // Into a pipe it would keep its messages to itself until it ends.
-  const [command, args] = inNamespace(
-    peer,
-    ...firstOfAll('stdbuf', '--output=L', 'sockperf', ...server),
-  );
-  const process = await BackgroundProcess.start(command, args);
-  undo.defer('end the sockperf server', () => process.stop());
-  await process.ready((output) => output.includes('to block on socket'), signal);
+  const server = ['-f', feed, '-F', 'e', '--timeout', IDLE_WAKE_UP_MS];
+  await startSockperf(peer, firstOfAll(...SERVER, ...server), undo, signal);
+}
+
+/**
+ * Runs a client of sockperf's, which writes its log into a folder, and reads that. Throws Error
+ * with sockperf's words.
+ */
+export async function runSockperf(
+  [command, args]: readonly [string, readonly string[]],
+  folder: string,
+  signal: AbortSignal,
+  onStart?: (pid: number, signal: AbortSignal) => Promise<void>,
+): Promise<RequestReport> {
+  const log = path.join(folder, 'requests.csv');
+  const all = [...args, '--full-rtt', '--full-log', log];
+  await new Promise<void>((resolve, reject) => {
+    const sockperf = execFile(command, all, { signal }, (error, stdout, stderr) => {
+      if (error === null) resolve();
+      else
+        reject(
+          new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }),
+        );
+    });
+    if (sockperf.pid !== undefined) onStart?.(sockperf.pid, signal).catch(reject);
+  });
+  const report = parseFullLog(fs.readFileSync(log, 'utf8'));
+  fs.rmSync(log);
+  return report;
 }
 
 /** Requests of a run. */
@@ -92,7 +127,7 @@ export async function runRequests(
   { flows, perSec, seconds }: Requests,
   signal: AbortSignal,
 ): Promise<RequestReport> {
-  const [feed, log] = [path.join(folder, 'client-feed'), path.join(folder, 'requests.csv')];
+  const feed = path.join(folder, 'client-feed');
   fs.writeFileSync(feed, feedFile(flows));
   const load = [
     '--msg-size',
@@ -105,20 +140,7 @@ export async function runRequests(
   // Never --no-rdtsc: sockperf 3.7 then counts nanoseconds as if they were ticks of the TSC, and
   // sends too seldom.
   const time = ['--time', String(seconds)];
-  const output = ['--full-rtt', '--full-log', log];
-  const client = ['under-load', '-f', feed, '-F', 'e', ...load, ...time, ...output];
-  const [command, args] = inNamespace(pod, ...besideNothing('sockperf', ...client));
-  await new Promise<void>((resolve, reject) => {
-    const sockperf = execFile(command, args, { signal }, (error, stdout, stderr) => {
-      if (error === null) resolve();
-      else
-        reject(
-          new Error(`Cannot measure: sockperf says: ${(stderr + stdout).trim()}`, { cause: error }),
-        );
-    });
-    if (sockperf.pid !== undefined) putSecondThreadFirst(sockperf.pid, signal).catch(reject);
-  });
-  const report = parseFullLog(fs.readFileSync(log, 'utf8'));
-  fs.rmSync(log);
-  return report;
+  const client = ['under-load', '-f', feed, '-F', 'e', ...load, ...time];
+  const command = inNamespace(pod, ...besideNothing('sockperf', ...client));
+  return await runSockperf(command, folder, signal, putSecondThreadFirst);
 }

@@ -3,21 +3,19 @@
 import os from 'node:os';
 import { capture, succeeds } from '../../scripts/lib/process.ts';
 import { accuracyBench, udpBench } from './accuracy.ts';
-import { runBystanders } from './bystanders.ts';
-import { measureCosts } from './cost.ts';
-import { measureExact } from './exact.ts';
+import { bystandersBench } from './bystanders.ts';
+import { runCost } from './cost.ts';
+import { exactBench } from './exact.ts';
 import { ingressBench } from './ingress.ts';
 import { latencyBench } from './latency.ts';
 import { liveBench } from './live.ts';
-import { measureMemory } from './memory.ts';
-import { COST_SCENARIOS, EXACT_SCENARIOS, MEMORY_SCENARIOS, STEPS } from './names.ts';
-import type { Bench, System } from './names.ts';
-import { runNetworkBench, sayRun } from './network.ts';
-import type { BenchOptions } from './network.ts';
+import { MEMORY_BENCH } from './memory.ts';
+import type { Bench } from './names.ts';
+import { runNetworkBench } from './network.ts';
 import { Recorder } from './record.ts';
-import type { Measured } from './record.ts';
-import { runSamenode } from './samenode.ts';
-import { runToNode } from './to-node.ts';
+import { runSingly, type BenchOptions } from './runner.ts';
+import { samenodeBench } from './samenode.ts';
+import { nodeBench } from './to-node.ts';
 import { runWiring } from './wiring.ts';
 
 /** How much is measured. */
@@ -53,61 +51,6 @@ export const QUICK: Effort = {
   packets: 250_000,
 };
 
-/**
- * A run of steps without a network; of systems that have to be measured side by side, it is one
- * run.
- */
-interface StepRun {
-  readonly scenario: string;
-  readonly systems: readonly System[];
-  readonly measure: () => Promise<ReadonlyMap<System, Measured>>;
-}
-
-function stepRuns(bench: 'exact' | 'cost' | 'memory', packets: number): StepRun[] {
-  switch (bench) {
-    case 'exact':
-      return EXACT_SCENARIOS.flatMap((scenario) =>
-        STEPS.map((system) => ({
-          scenario: scenario.name,
-          systems: [system],
-          measure: async () => new Map([[system, await measureExact(system, scenario, packets)]]),
-        })),
-      );
-    case 'cost':
-      return COST_SCENARIOS.map((scenario) => ({
-        scenario,
-        systems: STEPS,
-        measure: () => measureCosts(scenario, packets),
-      }));
-    case 'memory':
-      return MEMORY_SCENARIOS.map((scenario) => ({
-        scenario: scenario.name,
-        systems: ['podpace'],
-        measure: async () => new Map([['podpace', await measureMemory(scenario)]]),
-      }));
-  }
-}
-
-async function runSteps(
-  bench: 'exact' | 'cost' | 'memory',
-  effort: Effort,
-  recorder: Recorder,
-  { isWanted, signal }: BenchOptions,
-): Promise<void> {
-  const runs = stepRuns(bench, effort.packets).filter(({ scenario }) => isWanted(scenario));
-  for (let repeat = 0; repeat < effort.repeats; repeat += 1) {
-    for (const { scenario, systems, measure } of runs) {
-      if (systems.every((system) => recorder.has({ scenario, system, repeat }))) continue;
-      signal.throwIfAborted();
-      for (const [system, measured] of await measure()) {
-        const key = { scenario, system, repeat };
-        recorder.add({ ...key, ...measured });
-        sayRun(bench, key, measured);
-      }
-    }
-  }
-}
-
 /** Linux does not offer it before it is loaded. */
 async function loadBbr(): Promise<void> {
   if (!(await succeeds('modprobe', ['tcp_bbr']))) {
@@ -126,7 +69,7 @@ export async function runBench(
   partFile: string,
   options: BenchOptions & { readonly isQuick: boolean; readonly countsInstructions: boolean },
 ): Promise<void> {
-  const effort = { ...(options.isQuick ? QUICK : FULL), repeats: options.repeats };
+  const effort = options.isQuick ? QUICK : FULL;
   const recorder = new Recorder(partFile, {
     bench,
     kernel: os.release(),
@@ -149,17 +92,19 @@ export async function runBench(
     case 'ingress':
       return await runNetworkBench(ingressBench(effort.accuracySeconds), recorder, options);
     case 'bystanders':
-      return await runBystanders(effort, recorder, options);
+      return await runSingly(bystandersBench(effort.udpSeconds), recorder, options);
     case 'samenode':
-      return await runSamenode(effort, recorder, options);
+      return await runSingly(samenodeBench(effort.accuracySeconds), recorder, options);
     case 'node':
-      return await runToNode(effort, recorder, options);
+      return await runSingly(nodeBench(effort.accuracySeconds), recorder, options);
     case 'wiring':
       await loadBbr();
-      return await runWiring(effort, recorder, options);
+      return await runWiring(effort.accuracySeconds, recorder, options);
     case 'exact':
+      return await runSingly(exactBench(effort.packets), recorder, options);
     case 'cost':
+      return await runCost(effort.packets, recorder, options);
     case 'memory':
-      return await runSteps(bench, effort, recorder, options);
+      return await runSingly(MEMORY_BENCH, recorder, options);
   }
 }

@@ -1,9 +1,9 @@
 // The figures as tables: one for each bench, a line for each scenario and system, a column for each
 // metric. Pure.
 
-import { formatTable } from '../bed/table.ts';
-import type { Column } from '../bed/table.ts';
-import type { Row } from '../bed/report.ts';
+import { formatTable } from './table.ts';
+import type { Column } from './table.ts';
+import type { Row } from './lab-report.ts';
 import { formatFigure } from './limits.ts';
 import type { Bench } from './names.ts';
 

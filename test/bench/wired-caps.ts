@@ -1,27 +1,23 @@
 // What TCP of a capped pod does when its packets keep their socket on the way: the queue it makes,
 // a pace of its own, and BBR over a lossy path.
 
-import { BackgroundProcess } from '../bed/background.ts';
-import { attachCounter, type Counter } from '../bed/counter.ts';
-import {
-  addressOf,
-  bandwidthArguments,
-  callPlugins,
-  hostInterfaceOf,
-  podpaceWith,
-  startHelper,
-} from '../bed/systems.ts';
-import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
-import { UndoStack } from '../bed/undo.ts';
 import { capture } from '../../scripts/lib/process.ts';
+import { attachCounter } from '../bed/counter.ts';
+import { startHelper } from '../bed/helper.ts';
+import { parseBulk, parseReceived, runIperf, startServer } from '../bed/iperf.ts';
+import { addPod, addressOf, hostInterfaceOf, podpaceWith } from '../bed/plugins.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
+import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
+import type { UndoStack } from '../bed/undo.ts';
 import { WINDOW_MS } from './accuracy.ts';
 import { startEdtFifo } from './edt-fifo.ts';
-import { parseBulk, parseReceived, runIperf } from './bulk.ts';
+import { WIRED_CAP_SCENARIOS } from './names.ts';
 import type { Step, WiredCapScenario } from './names.ts';
-import { measureUndisturbed } from './network.ts';
-import type { BenchOptions } from './network.ts';
-import type { Measured, Metric } from './record.ts';
-import { watchingStalls } from './stalls.ts';
+import { argumentsFor } from './node.ts';
+import { metric } from './record.ts';
+import type { Metric } from './record.ts';
+import type { SingleBench } from './runner.ts';
+import { measureUndisturbed } from './stalls.ts';
 import { maxWindowMbit, meanMbitWithin } from './statistics.ts';
 
 /** Until TCP has left slow start. */
@@ -44,56 +40,28 @@ async function addLoss({ node, peer }: TestBed<'pod'>): Promise<void> {
   await capture(...inNamespace(peer, 'sh', '-ec', commands.join('\n')));
 }
 
-interface Scene {
-  readonly bed: TestBed<'pod'>;
-  readonly pod: string;
-  readonly address: string;
-  readonly counter: Counter;
-}
-
 /** Adds the pod with its cap; returns the pod's address. `undo` takes both away. */
 async function addCappedPod(
   system: Step,
   { name, capMbit, keys, isAqmOff }: WiredCapScenario,
   bed: TestBed<'pod'>,
-  { cnitool, signal }: BenchOptions,
-  folder: string,
   undo: UndoStack,
+  signal: AbortSignal,
 ): Promise<string> {
   const isPlain = system === 'edt-fifo';
   if (!isPlain)
     await startHelper(bed, undo, signal, isAqmOff === true ? ['--aqm-target-ms', 'off'] : []);
-  const call = {
-    network: isPlain ? ('ptp' as const) : podpaceWith(folder, name, keys),
-    ...{ bed, cnitool, netns: bed.pods.get('pod') ?? '' },
-    capabilityArguments: bandwidthArguments(isPlain ? {} : { egressMbit: capMbit }),
+  const pod = {
+    network: isPlain ? ('ptp' as const) : podpaceWith(temporaryDirectory(undo), name, keys),
+    ...{ bed, netns: bed.pods.get('pod') ?? '' },
+    capabilityArguments: argumentsFor(system, { egressMbit: capMbit }),
   };
-  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
-  const result = await callPlugins({ ...call, verb: 'add' });
+  const result = await addPod(pod, undo);
   if (isPlain) {
     const plain = await startEdtFifo(bed.node, undo);
     await plain.cap(hostInterfaceOf(result), capMbit);
   }
   return addressOf(result);
-}
-
-async function makeScene(
-  system: Step,
-  scenario: WiredCapScenario,
-  options: BenchOptions,
-  folder: string,
-  undo: UndoStack,
-): Promise<Scene> {
-  const { signal } = options;
-  const bed = await makeTestBed(['pod'], undo, signal, { label: `${scenario.name}-` });
-  const counter = await attachCounter({ netns: bed.peer, device: 'uplink' }, undo);
-  if (scenario.isLossy === true) await addLoss(bed);
-  const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
-  const server = await BackgroundProcess.start(command, args);
-  undo.defer('end the iperf3 server', () => server.stop());
-  await server.ready((output) => output.includes('Server listening'), signal);
-  const address = await addCappedPod(system, scenario, bed, options, folder, undo);
-  return { bed, pod: bed.pods.get('pod') ?? '', counter, address };
 }
 
 function metricsOf(
@@ -110,42 +78,36 @@ function metricsOf(
   const mean = meanMbitWithin(course, settled);
   const goodput = parseReceived(report);
   return [
-    { metric: 'goodput_mbit', unit: 'Mbit/s', value: goodput },
-    { metric: 'bulk_rtt_us', unit: 'us', value: parseBulk(report, WARM_UP_SECONDS).meanRttUs },
+    metric('goodput_mbit', 'Mbit/s', goodput),
+    metric('bulk_rtt_us', 'us', parseBulk(report, WARM_UP_SECONDS).meanRttUs),
     paceMbit === undefined
-      ? { metric: 'mean_share', unit: '1', value: mean / capMbit }
-      : { metric: 'pace_share', unit: '1', value: goodput / paceMbit },
-    {
-      metric: 'max_window_share',
-      unit: '1',
-      value: maxWindowMbit(course, whole, WINDOW_MS) / capMbit,
-    },
+      ? metric('mean_share', '1', mean / capMbit)
+      : metric('pace_share', '1', goodput / paceMbit),
+    metric('max_window_share', '1', maxWindowMbit(course, whole, WINDOW_MS) / capMbit),
   ];
 }
 
-/** One run: one TCP flow from the pod to the peer. Nothing is left behind. */
-export async function measureWiredCap(
-  system: Step,
-  scenario: WiredCapScenario,
-  seconds: number,
-  options: BenchOptions,
-  folder: string,
-): Promise<Measured> {
-  const undo = new UndoStack();
-  try {
-    const { pod, address, counter } = await makeScene(system, scenario, options, folder, undo);
-    const pace = scenario.paceMbit === undefined ? [] : ['--fq-rate', `${scenario.paceMbit}M`];
-    return await measureUndisturbed(async () => {
-      counter.reset();
-      const { result: report, stallMs } = await watchingStalls(() =>
-        runIperf(pod, seconds, pace, options.signal),
-      );
-      const frames = counter.readWire().get(address);
-      if (frames === undefined)
-        throw new Error(`Cannot measure: no data frame came from ${address}`);
-      return { metrics: metricsOf(scenario, report, frames, seconds), stallMs };
-    });
-  } finally {
-    await undo.run();
-  }
+/** The part of the bench that is of capped pods: one TCP flow from the pod to the peer. */
+export function wiredCapsBench(seconds: number): SingleBench<WiredCapScenario, Step> {
+  return {
+    name: 'wiring',
+    scenarios: WIRED_CAP_SCENARIOS,
+    systemsOf: ({ steps = ['podpace'] }) => steps,
+    measure: async (system, scenario, { undo, signal }) => {
+      const bed = await makeTestBed(['pod'], undo, signal, { label: `${scenario.name}-` });
+      const counter = await attachCounter({ netns: bed.peer, device: 'uplink' }, undo);
+      if (scenario.isLossy === true) await addLoss(bed);
+      await startServer(bed.peer, undo, signal);
+      const address = await addCappedPod(system, scenario, bed, undo, signal);
+      const pace = scenario.paceMbit === undefined ? [] : ['--fq-rate', `${scenario.paceMbit}M`];
+      return await measureUndisturbed(async () => {
+        counter.reset();
+        const report = await runIperf(bed.pods.get('pod') ?? '', seconds, pace, signal);
+        const frames = counter.readWire().get(address);
+        if (frames === undefined)
+          throw new Error(`Cannot measure: no data frame came from ${address}`);
+        return { metrics: metricsOf(scenario, report, frames, seconds) };
+      });
+    },
+  };
 }

@@ -3,25 +3,18 @@
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
-import { buildDirectory } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { growthRate, type Point } from '../bench/statistics.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
-import { startServer } from '../bed/load.ts';
-import {
-  bandwidthArguments,
-  callPlugins,
-  podpaceWith,
-  startHelper,
-  type PodCaps,
-} from '../bed/systems.ts';
+import { startHelper } from '../bed/helper.ts';
+import { startServer } from '../bed/iperf.ts';
+import { addPod, bandwidthArguments, podpaceWith, type PodCaps } from '../bed/plugins.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { askNode } from './ask.ts';
@@ -115,16 +108,10 @@ export async function addScenePod(
   { keys = {}, caps = { egressMbit: CAP_MBIT } }: Pick<SceneOptions, 'keys' | 'caps'>,
   undo: UndoStack,
 ): Promise<Scene> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-exits-'));
-  undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
-  const call = {
-    ...{ network: podpaceWith(folder, 'exits', { ipam: IPAM, ...keys }), bed },
-    netns: bed.pods.get('pod') ?? '',
-    cnitool: path.join(buildDirectory, 'tools/cnitool'),
-    capabilityArguments: bandwidthArguments(caps),
-  };
-  undo.defer('take the pod away', async () => void (await callPlugins({ ...call, verb: 'del' })));
-  const added = await callPlugins({ ...call, verb: 'add' });
+  const network = podpaceWith(temporaryDirectory(undo), 'exits', { ipam: IPAM, ...keys });
+  const netns = bed.pods.get('pod') ?? '';
+  const capabilityArguments = bandwidthArguments(caps);
+  const added = await addPod({ network, bed, netns, capabilityArguments }, undo);
   const { ips } = JSON.parse(added) as { ips: { address: string }[] };
   const addresses = ips.map(({ address }) => address.split('/')[0] ?? '');
   execFileSync(
@@ -156,9 +143,7 @@ export async function makeOwnScene(
   options: SceneOptions = {},
 ): Promise<Scene> {
   t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  return await makeScene(undo, options);
+  return await makeScene(UndoStack.of(t), options);
 }
 
 /** The exit with a name once it holds caps. */

@@ -9,7 +9,5 @@ export type { NodeListener } from '../bed/node-listener.ts';
 
 /** Listens at a port of all addresses of a namespace, until the test is over. */
 export function listenOn(t: ExecutionContext, netns: NetNamespace, port: number): NodeListener {
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  return listenUntil(undo, netns, port);
+  return listenUntil(UndoStack.of(t), netns, port);
 }

@@ -2,14 +2,13 @@
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
-import { buildDirectory } from '../../scripts/lib/paths.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
-import { callPlugins, podpaceWith, startHelper } from '../bed/systems.ts';
+import { startHelper } from '../bed/helper.ts';
+import { callPlugins, podpaceWith } from '../bed/plugins.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { askNode } from './ask.ts';
@@ -83,8 +82,7 @@ export async function makeRoutingNode(
 ): Promise<RoutingNode> {
   scenes += 1;
   const { signal } = new AbortController();
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-routing-'));
-  undo.defer('remove the folder', () => fs.rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryDirectory(undo);
   const bed = await makeTestBed(POD_NAMES, undo, signal, { label: `r${scenes}-` });
   addIpv6(bed);
   await prepare?.(bed);
@@ -101,13 +99,12 @@ export async function addRoutedPods(
     behind === undefined
       ? podpaceWith(folder, name, { ipam: IPAM, ...keys })
       : podpaceWith(folder, name, { ipam: undefined, ...keys }, [{ type: behind, ipam: IPAM }]);
-  const cnitool = path.join(buildDirectory, 'tools/cnitool');
   const present = new Set<PodName>();
   const call: RoutingScene['call'] = async (verb, pod = 'one') => {
     if (verb === 'add') present.add(pod);
     const netns = bed.pods.get(pod) ?? '';
     const capabilityArguments = JSON.stringify(caps);
-    const said = await callPlugins({ verb, network, bed, cnitool, netns, capabilityArguments });
+    const said = await callPlugins(verb, { network, bed, netns, capabilityArguments });
     if (verb === 'del') present.delete(pod);
     return said;
   };

@@ -27,9 +27,7 @@ export class SharedScene {
 
   /** The scene, once nothing of the tests before is complained of any more. */
   async use(): Promise<Scene> {
-    this.#scene ??= this.#make({
-      teardown: (undo) => this.#undo.defer('take the scene away', undo),
-    });
+    this.#scene ??= this.#make(this.#undo);
     const scene = await this.#scene;
     await untilCalm(scene);
     return scene;

@@ -196,8 +196,7 @@ test.serial(
   'who is on the node besides: a filter, rules of netfilter, a program at the hook',
   async (t) => {
     t.timeout(300_000);
-    const undo = new UndoStack();
-    t.teardown(() => undo.run());
+    const undo = UndoStack.of(t);
     const rules = [
       'add table ip nat',
       'add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }',

@@ -17,8 +17,7 @@ import {
 
 test.serial('pods of another plugin are routed past the stack as well', async (t) => {
   t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
+  const undo = UndoStack.of(t);
   const chained = await makeRoutingScene({ keys: { hostRouting: true }, behind: 'ptp' }, undo);
   for (const to of [PEER_IPV4, PEER_IPV6]) t.is(await forwardedDuring(t, chained, to), 0, to);
   for (const to of [POD_IPV4[0], POD_IPV6[0]])
@@ -28,8 +27,7 @@ test.serial('pods of another plugin are routed past the stack as well', async (t
 
 test.serial('an address that somebody else got while the helper was down is theirs', async (t) => {
   t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
+  const undo = UndoStack.of(t);
   const lone = await makeRoutingScene({ keys: { hostRouting: true } }, undo);
   t.is(await forwardedDuring(t, lone, POD_IPV4[0], { isFromPeer: true }), 0);
   await lone.helper.stop();

@@ -5,9 +5,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import test from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
-import { parseRetransmits, runIperf } from '../bench/bulk.ts';
+import { parseIperf, runIperf, startServer } from '../bed/iperf.ts';
 import { attachCounter, compileCounter } from '../bed/counter.ts';
-import { startServer } from '../bed/load.ts';
 import { meanMbit } from '../bed/series.ts';
 import { inNamespace } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
@@ -83,8 +82,7 @@ if (HAS_ACCECN) {
     'AccECN between pod and peer: marks, no drops, no retransmits, and the cap is used',
     async (t) => {
       t.timeout(300_000);
-      const undo = new UndoStack();
-      t.teardown(() => undo.run());
+      const undo = UndoStack.of(t);
       compileCounter();
       const signal = new AbortController().signal;
       const { bed } = await makeScene(undo, { caps: { ingressMbit: ECN.capMbit } });
@@ -103,10 +101,10 @@ if (HAS_ACCECN) {
       const { attachments } = await askNode(bed, 'counters', {});
       const { ceMarked = 0, droppedAqm } = attachments[0]?.ingress?.total ?? {};
       t.log(
-        `${mbit.toFixed(2)} Mbit/s, ${ceMarked} marks, ${parseRetransmits(report)} retransmits`,
+        `${mbit.toFixed(2)} Mbit/s, ${ceMarked} marks, ${parseIperf(report).retransmits} retransmits`,
       );
       t.true(syns() > 0, 'asked for');
-      t.is(parseRetransmits(report), 0);
+      t.is(parseIperf(report).retransmits, 0);
       t.is(droppedAqm, 0);
       t.true(ceMarked > 0);
       t.true(mbit >= LEAST_MBIT && mbit <= MOST_MBIT, `${mbit} Mbit/s of payload`);

@@ -1,19 +1,17 @@
 // The whole path with real parts: cnitool, the shipped conflist, both executables, iperf3, frames
 // counted at the peer.
 
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { capture, CommandError } from '../../scripts/lib/process.ts';
-import { measureSystem } from '../bed/measure.ts';
-import type { Trace } from '../bed/report.ts';
-import { addPod, capabilityArguments, removePod, startSystem } from '../bed/systems.ts';
+import { measureSystem } from '../bench/lab.ts';
+import type { Trace } from '../bench/lab-report.ts';
+import { startHelper } from '../bed/helper.ts';
+import { addressOf, bandwidthArguments, callPlugins } from '../bed/plugins.ts';
 import { makeTestBed } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { UPLINK } from '../bed/uplink.ts';
 
-const cnitool = path.join(buildDirectory, 'tools/cnitool');
 const signal = new AbortController().signal;
 
 function mean(values: readonly number[]): number {
@@ -49,7 +47,7 @@ test.serial('caps set through the conflist hold on the wire, alone and together'
   t.timeout(600_000);
   // TCP's start takes a part of the first second; the less of it the more of them there are.
   const durations = { capped: 3, uncapped: 1, together: 4 };
-  const measured = await measureSystem('podpace', { durations, cnitool, signal });
+  const measured = await measureSystem('podpace', { durations, signal });
   const traces = new Map<string, Trace>(measured.map(({ trace }) => [trace.scenario, trace]));
   holdsCaps(t, traces);
   const goodputOf = (scenario: string): number => traces.get(scenario)?.goodputMbit ?? 0;
@@ -66,21 +64,16 @@ const MAX_CHECKS = 5;
 
 test.serial('cnitool adds, checks and deletes; CHECK sees what a hand has damaged', async (t) => {
   t.timeout(300_000);
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
-  const bed = await makeTestBed(['10M'], undo, signal);
-  await startSystem('podpace', bed, undo, signal);
-  const place = { system: 'podpace', bed, cnitool } as const;
-  const pod = { scenario: '10M', netns: bed.pods.get('10M') ?? '' } as const;
-  const env = {
-    CNI_PATH: `${projectRoot}/dist:/usr/lib/cni`,
-    NETCONFPATH: path.join(projectRoot, 'conf'),
-    CAP_ARGS: capabilityArguments('10M'),
-  };
-  const check = () => capture(...bed.onNode(cnitool, 'check', 'podpace', pod.netns), { env });
+  const undo = UndoStack.of(t);
+  const bed = await makeTestBed(['pod'], undo, signal);
+  await startHelper(bed, undo, signal);
+  const netns = bed.pods.get('pod') ?? '';
+  const capabilityArguments = bandwidthArguments({ egressMbit: 10 });
+  const pod = { network: 'podpace', bed, netns, capabilityArguments } as const;
+  const check = () => callPlugins('check', pod);
   const tc = (...args: string[]) => capture(...bed.onNode('tc', ...args));
   const before = await tc('qdisc', 'show');
-  t.regex(await addPod(place, pod), /^10\.85\.0\.\d+$/);
+  t.regex(addressOf(await callPlugins('add', pod)), /^10\.85\.0\.\d+$/);
   await check();
   // A hand that goes on: what it did once would be repaired before a slow machine has asked.
   const end = new AbortController();
@@ -106,7 +99,7 @@ test.serial('cnitool adds, checks and deletes; CHECK sees what a hand has damage
   end.abort();
   await damaging;
   t.regex(complaint, /queue 2 has the leaf qdisc pfifo/);
-  await removePod(place, pod);
-  await removePod(place, pod);
+  await callPlugins('del', pod);
+  await callPlugins('del', pod);
   t.is(await tc('qdisc', 'show'), before);
 });

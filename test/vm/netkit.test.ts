@@ -10,7 +10,7 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, queryTcx } from '../../helper/kernel/tcx.ts';
 import { encodePayload } from '../../helper/wire/attributes.ts';
-import { startServer } from '../bed/load.ts';
+import { startServer } from '../bed/iperf.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { askNode } from '../kit/ask.ts';
 import { holds, measure } from '../kit/exit-scene.ts';
@@ -113,7 +113,7 @@ const untilEnd = wholeFile(test, async () => {
 /** One that counts frames by the device: none may stand for several. */
 async function sharedNode(t: ExecutionContext): Promise<RoutingNode> {
   t.timeout(300_000);
-  node ??= await makeRoutingNode(untilEnd.undo, async (bed) => {
+  node ??= await makeRoutingNode(untilEnd, async (bed) => {
     for (const netns of [bed.node, bed.peer])
       run(netns, 'ip', 'link', 'set', 'uplink', 'gso_max_segs', '1');
     await Promise.resolve();
@@ -168,9 +168,7 @@ for (const hostRouting of [false, true]) {
         const { bed } = await withPods(t, { device, hostRouting }, EGRESS_CAP);
         const [podAddress, podAddress6] = [POD_IPV4[0], POD_IPV6[0]];
         const [pod, { signal }] = [bed.pods.get('one') ?? '', new AbortController()];
-        const servers = new UndoStack();
-        t.teardown(() => servers.run());
-        await startServer(pod, servers, signal);
+        await startServer(pod, UndoStack.of(t), signal);
         for (const to of [PEER_IPV4, PEER_IPV6])
           holds(t, await measure({ bed, podAddress, podAddress6 }, to));
       },

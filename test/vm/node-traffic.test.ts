@@ -90,8 +90,7 @@ async function measure(
   { pod, listener }: Scene,
   row: NodeTrafficRow,
 ): Promise<Measured> {
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
+  const undo = UndoStack.of(t);
   const sender = { netns: pod.netns, undo };
   const { mbit, p99Ms, lost, sent } = await measureNodeTraffic(
     sender,

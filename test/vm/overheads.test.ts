@@ -52,10 +52,7 @@ const undo = new UndoStack();
 let scene: Scene;
 
 /** A node whose pod is routed to whatever exit there is. */
-async function makeScene(): Promise<Scene> {
-  const t: Pick<ExecutionContext, 'teardown'> = {
-    teardown: (end) => undo.defer('undo a part of the scene', end),
-  };
+async function makeScene(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addPod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
@@ -81,7 +78,7 @@ async function makeScene(): Promise<Scene> {
 
 test.before(async (t) => {
   t.timeout(600_000);
-  scene = await makeScene();
+  scene = await makeScene(undo);
 });
 
 test.after.always(() => undo.run());

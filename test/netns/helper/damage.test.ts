@@ -281,14 +281,12 @@ const ROWS: readonly Row[] = [
 
 /** One node and its helper for all tests: each leaves whole what it has damaged. */
 const shared = new UndoStack();
-const teardown = (step: () => Promise<void> | void): void =>
-  shared.defer('take the scene away', step);
 let scene: Scene;
 let helper: TestHelper;
 
 test.before(async () => {
-  scene = await makeScene({ teardown });
-  helper = await startHelper({ teardown }, scene.node, scene.directories, FLAGS);
+  scene = await makeScene(shared);
+  helper = await startHelper(shared, scene.node, scene.directories, FLAGS);
 });
 
 test.after.always(() => shared.run());
@@ -383,7 +381,7 @@ test.serial(
     const whole = await readAll(ROWS);
     await helper.end('SIGTERM');
     for (const { damage } of ROWS) await damage(scene);
-    helper = await startHelper({ teardown }, scene.node, scene.directories, FLAGS);
+    helper = await startHelper(shared, scene.node, scene.directories, FLAGS);
     const found = await readAll(ROWS);
     for (const [index, { object, read }] of ROWS.entries()) {
       // A new helper has new programs.

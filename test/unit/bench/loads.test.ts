@@ -1,5 +1,5 @@
 import test from 'ava';
-import { parseBulk, parseOffered } from '../../bench/bulk.ts';
+import { parseBulk, parseOffered } from '../../bed/iperf.ts';
 import { feedFile, parseFullLog } from '../../bench/requests.ts';
 
 const IPERF = JSON.stringify({

@@ -2,15 +2,14 @@
 // by filters.
 
 import test from 'ava';
-import { parseBulk, runIperf } from '../../bench/bulk.ts';
 import { startEdtFifo } from '../../bench/edt-fifo.ts';
 import { meanMbitWithin } from '../../bench/statistics.ts';
 import { ensureCnitool } from '../../../scripts/lib/cnitool.ts';
-import { BackgroundProcess } from '../../bed/background.ts';
 import { attachCounter, compileCounter } from '../../bed/counter.ts';
+import { parseBulk, runIperf, startServer } from '../../bed/iperf.ts';
 import { INTERVAL_MS } from '../../bed/series.ts';
-import { addressOf, callPlugins, hostInterfaceOf } from '../../bed/systems.ts';
-import { inNamespace, makeTestBed } from '../../bed/testbed.ts';
+import { addPod, addressOf, hostInterfaceOf } from '../../bed/plugins.ts';
+import { makeTestBed } from '../../bed/testbed.ts';
 import { UndoStack } from '../../bed/undo.ts';
 import { UPLINK } from '../../bed/uplink.ts';
 
@@ -19,27 +18,16 @@ const SECONDS = 3;
 const { signal } = new AbortController();
 
 test('a pod is held to its cap behind a queue that only the horizon ends', async (t) => {
-  const undo = new UndoStack();
-  t.teardown(() => undo.run());
+  const undo = UndoStack.of(t);
   compileCounter();
   const bed = await makeTestBed(['pod'], undo, signal);
   const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
-  const [command, args] = inNamespace(bed.peer, 'iperf3', '--server', '--forceflush');
-  const server = await BackgroundProcess.start(command, args);
-  undo.defer('end the iperf3 server', () => server.stop());
-  await server.ready((output) => output.includes('Server listening'));
+  await startServer(bed.peer, undo, signal);
   const edtFifo = await startEdtFifo(bed.node, undo);
 
   const netns = bed.pods.get('pod') ?? '';
-  const pod = {
-    network: 'ptp',
-    bed,
-    cnitool: await ensureCnitool(),
-    netns,
-    capabilityArguments: '{}',
-  } as const;
-  undo.defer('take the pod away', async () => void (await callPlugins({ ...pod, verb: 'del' })));
-  const result = await callPlugins({ ...pod, verb: 'add' });
+  await ensureCnitool();
+  const result = await addPod({ network: 'ptp', bed, netns }, undo);
   await edtFifo.cap(hostInterfaceOf(result), CAP_MBIT);
 
   const { meanRttUs } = parseBulk(await runIperf(netns, SECONDS, [], signal), 1);

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
-import { startServer } from '../../bed/load.ts';
+import { startServer } from '../../bed/iperf.ts';
 import { inNamespace } from '../../bed/testbed.ts';
 import { UndoStack } from '../../bed/undo.ts';
 import { holds, makeOwnScene, rateOn } from '../../kit/exit-scene.ts';
@@ -52,8 +52,7 @@ test.serial(
   async (t) => {
     const scene = await makeOwnScene(t);
     const { node, peer, pods } = scene.bed;
-    const undo = new UndoStack();
-    t.teardown(() => undo.run());
+    const undo = UndoStack.of(t);
     run(node, 'nft', NODE_RULES);
     run(peer, 'nft', PEER_RULES);
     // Where podpace stands at tcx nobody has made it yet.

@@ -55,7 +55,7 @@ async function renewUplink({ bed }: Scene): Promise<void> {
 /** The scene with an uplink that no test has changed, of which the helper has said all it says. */
 async function freshScene(t: ExecutionContext): Promise<Scene> {
   t.timeout(300_000);
-  if (scene === undefined) scene = await makeScene(untilEnd.undo);
+  if (scene === undefined) scene = await makeScene(untilEnd);
   else await renewUplink(scene);
   await exitNamed(t, scene, 'uplink');
   await sleep(TOLD_MS);

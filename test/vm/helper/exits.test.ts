@@ -118,8 +118,7 @@ test.serial(
     t.timeout(300_000);
     const { node } = scene.bed;
     const { signal } = new AbortController();
-    const undo = new UndoStack();
-    t.teardown(() => undo.run());
+    const undo = UndoStack.of(t);
     execFileSync('ip', ['netns', 'add', `pp-${process.pid}-other`]);
     undo.defer(
       'delete the other pod',

@@ -77,7 +77,7 @@ async function makeNode(): Promise<SharedNode> {
   ]);
   const counter = await attachCounter(
     { netns: `/run/netns/${peer.name}`, device: 'uplink' },
-    untilEnd.undo,
+    untilEnd,
   );
   return { node, sandbox, helper, counter };
 }

@@ -120,7 +120,7 @@ async function makeScene(): Promise<Scene> {
   for (const each of params) await helper.ask('attach', each);
   const { attachments } = await helper.ask('list', {});
   const count = (of: TestNetns, device: string) =>
-    attachCounter({ netns: `/run/netns/${of.name}`, device }, untilEnd.undo);
+    attachCounter({ netns: `/run/netns/${of.name}`, device }, untilEnd);
   const pods: Counter[] = [];
   for (const sandbox of sandboxes) pods.push(await count(sandbox, 'eth0'));
   const counters = { peer: await count(peer, 'uplink'), pods };

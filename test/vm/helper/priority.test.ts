@@ -100,8 +100,7 @@ for (const device of DEVICES) {
     `${device}: no priority moves a departure, and the cap holds with each`,
     async (t) => {
       t.timeout(300_000);
-      const undo = new UndoStack();
-      t.teardown(() => undo.run());
+      const undo = UndoStack.of(t);
       const caps = { egressMbit: CAP_MBIT, ingressMbit: CAP_MBIT };
       const scene = await addScenePod(node, { keys: { device }, caps }, undo);
       const { peer, pods } = scene.bed;

@@ -16,9 +16,9 @@ import {
 } from '../../../scripts/lib/revisions.ts';
 import { BackgroundProcess } from '../../bed/background.ts';
 import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
-import { startServer } from '../../bed/load.ts';
+import { startServer } from '../../bed/iperf.ts';
 import { COUNTED_INTERVAL_MS, mbitPerSec } from '../../bed/series.ts';
-import { addressOf, bandwidthArguments, podpaceWith } from '../../bed/systems.ts';
+import { addressOf, bandwidthArguments, podpaceWith } from '../../bed/plugins.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../../bed/testbed.ts';
 import { UndoStack } from '../../bed/undo.ts';
 import { PEER_ADDRESS, UPLINK } from '../../bed/uplink.ts';
@@ -195,8 +195,7 @@ test.serial(
   'two pods under load are capped through an upgrade, and nothing of theirs is forgotten',
   async (t) => {
     t.timeout(600_000);
-    const undo = new UndoStack();
-    t.teardown(() => undo.run());
+    const undo = UndoStack.of(t);
     compileCounter();
     const { bed, old, former, pods } = await makeFormerNode(undo);
     const [a = '', b = ''] = pods.map(({ address }) => address);

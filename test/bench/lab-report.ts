@@ -1,10 +1,10 @@
 // The lab's two reports: rows for programs, a page for people. Pure.
 
-import { drawPanel, escapeText, logAxis } from './chart.ts';
-import type { LogAxis } from './chart.ts';
-import { capMbit, SCENARIOS } from './limits.ts';
-import type { Measurement, Scenario, System, Verdict } from './limits.ts';
-import { INTERVAL_MS } from './series.ts';
+import { drawPanel, escapeText, logAxis } from './panel.ts';
+import type { LogAxis } from './panel.ts';
+import { capMbit, SCENARIOS } from './lab-limits.ts';
+import type { Measurement, Scenario, System, Verdict } from './lab-limits.ts';
+import { INTERVAL_MS } from '../bed/series.ts';
 import { formatTable } from './table.ts';
 import type { Column } from './table.ts';
 

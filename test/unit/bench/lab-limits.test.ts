@@ -1,6 +1,6 @@
 import test from 'ava';
-import { capMbit, judge, SCENARIOS } from '../../bed/limits.ts';
-import type { Measurement, Scenario } from '../../bed/limits.ts';
+import { capMbit, judge, SCENARIOS } from '../../bench/lab-limits.ts';
+import type { Measurement, Scenario } from '../../bench/lab-limits.ts';
 
 const GOOD: Readonly<Record<Scenario, readonly [goodputMbit: number, firstSecondMbit: number]>> = {
   '10M': [9.56, 10.1],

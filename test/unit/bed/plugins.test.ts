@@ -1,14 +1,9 @@
 import test from 'ava';
-import {
-  addressOf,
-  bandwidthArguments,
-  capabilityArguments,
-  hostInterfaceOf,
-} from '../../bed/systems.ts';
+import { addressOf, bandwidthArguments, hostInterfaceOf } from '../../bed/plugins.ts';
 
 test('caps are spelled as containerd spells them, with the burst that it passes', (t) => {
   t.is(
-    capabilityArguments('together-10M'),
+    bandwidthArguments({ egressMbit: 10 }),
     '{"bandwidth":{"IngressRate":0,"IngressBurst":0,"EgressRate":10000000,"EgressBurst":4294967295}}',
   );
 });
@@ -21,7 +16,7 @@ test('a burst can be set', (t) => {
 });
 
 test('a pod without a cap has no bandwidth argument', (t) => {
-  t.is(capabilityArguments('uncapped'), '{}');
+  t.is(bandwidthArguments({ egressMbit: undefined }), '{}');
 });
 
 test("the pod's IPv4 address is found beside others", (t) => {

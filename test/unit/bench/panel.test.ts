@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { drawPanel, escapeText, logAxis } from '../../bed/chart.ts';
-import type { Panel } from '../../bed/chart.ts';
+import { drawPanel, escapeText, logAxis } from '../../bench/panel.ts';
+import type { Panel } from '../../bench/panel.ts';
 
 const rate = fc.double({ min: 0, max: 100_000, noNaN: true });
 

@@ -1,7 +1,7 @@
 import test from 'ava';
-import { judge, SCENARIOS, SYSTEMS } from '../../bed/limits.ts';
-import { htmlReport, jsonReport, rowsOf, textReport } from '../../bed/report.ts';
-import type { LabRun, Trace } from '../../bed/report.ts';
+import { judge, SCENARIOS, SYSTEMS } from '../../bench/lab-limits.ts';
+import { htmlReport, jsonReport, rowsOf, textReport } from '../../bench/lab-report.ts';
+import type { LabRun, Trace } from '../../bench/lab-report.ts';
 
 const measurements: Trace[] = SCENARIOS.flatMap((scenario) =>
   SYSTEMS.map((system) => ({

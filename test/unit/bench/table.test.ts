@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { formatTable } from '../../bed/table.ts';
-import type { Column } from '../../bed/table.ts';
+import { formatTable } from '../../bench/table.ts';
+import type { Column } from '../../bench/table.ts';
 
 test('words stand left, figures right, under their headings', (t) => {
   const columns: Column[] = [

@@ -1,18 +1,19 @@
 // The measuring itself: one system on a fresh test bed, every load in turn.
 
 import { step } from '../../scripts/lib/progress.ts';
-import { attachCounter } from './counter.ts';
-import type { Counter } from './counter.ts';
-import { SCENARIOS } from './limits.ts';
-import type { Scenario, System } from './limits.ts';
-import { receive, startServer } from './load.ts';
-import type { Trace } from './report.ts';
-import { firstSecondMbit, meanMbit, ratesMbit } from './series.ts';
-import { addPod, removePod, startSystem } from './systems.ts';
-import type { Pod, PodPlace } from './systems.ts';
-import { makeTestBed } from './testbed.ts';
-import { UndoStack } from './undo.ts';
-import { UPLINK } from './uplink.ts';
+import { attachCounter } from '../bed/counter.ts';
+import type { Counter } from '../bed/counter.ts';
+import { startHelper } from '../bed/helper.ts';
+import { receive, startServer } from '../bed/iperf.ts';
+import { addressOf, bandwidthArguments, callPlugins } from '../bed/plugins.ts';
+import { firstSecondMbit, meanMbit, ratesMbit } from '../bed/series.ts';
+import { makeTestBed } from '../bed/testbed.ts';
+import type { TestBed } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
+import { UPLINK } from '../bed/uplink.ts';
+import { capMbit, SCENARIOS } from './lab-limits.ts';
+import type { Scenario, System } from './lab-limits.ts';
+import type { Trace } from './lab-report.ts';
 
 /** How long each load lasts, in seconds. */
 export interface Durations {
@@ -27,8 +28,6 @@ export interface Durations {
 /** What a run needs from outside. */
 export interface MeasureOptions {
   readonly durations: Durations;
-  /** Path of the cnitool executable. */
-  readonly cnitool: string;
   /** Ends the run early. */
   readonly signal: AbortSignal;
 }
@@ -65,7 +64,9 @@ function podOf(scenario: Scenario): Scenario {
 }
 
 /** A system on its test bed, with the means to measure it. */
-interface Bench extends PodPlace {
+interface Bench {
+  readonly system: System;
+  readonly bed: TestBed<Scenario>;
   readonly counter: Counter;
   readonly signal: AbortSignal;
 }
@@ -120,16 +121,23 @@ async function atOnce<T, R>(things: Iterable<T>, work: (thing: T) => Promise<R>)
 /** Adds the pods, puts the loads on them one after the other, and takes the pods away. */
 async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measured[]> {
   const { system, bed, signal } = bench;
-  const pods = Array.from(bed.pods, ([scenario, netns]): Pod => ({ scenario, netns }));
+  const pods = Array.from(bed.pods, ([scenario, netns]) => {
+    const capabilityArguments = bandwidthArguments({ egressMbit: capMbit(scenario) });
+    return { scenario, call: { network: system, bed, netns, capabilityArguments } };
+  });
   const undo = new UndoStack();
   try {
     signal.throwIfAborted();
     undo.defer(
       'take the pods away',
-      async () => void (await atOnce(pods, (pod) => removePod(bench, pod))),
+      async () => void (await atOnce(pods, ({ call }) => callPlugins('del', call))),
     );
     const added = await step(`${system}: adding ${pods.length} pods`, () =>
-      atOnce(pods, async (pod) => [pod.scenario, await addPod(bench, pod)] as const),
+      atOnce(
+        pods,
+        async ({ scenario, call }) =>
+          [scenario, addressOf(await callPlugins('add', call))] as const,
+      ),
     );
     const addresses = new Map<Scenario, string>(added);
     const measured: Measured[] = [];
@@ -146,13 +154,13 @@ async function measureRound(bench: Bench, loads: readonly Load[]): Promise<Measu
 
 /** A node with its peer and servers, on which pods can be added by the system. */
 async function makeBench(system: System, options: MeasureOptions, undo: UndoStack): Promise<Bench> {
-  const { cnitool, signal } = options;
+  const { signal } = options;
   const pods = SCENARIOS.filter((scenario) => podOf(scenario) === scenario);
   const bed = await makeTestBed(pods, undo, signal);
   const counter = await attachCounter({ netns: bed.peer, device: UPLINK }, undo);
-  await startSystem(system, bed, undo, signal);
+  if (system === 'podpace') await startHelper(bed, undo, signal);
   await atOnce(bed.pods.values(), (netns) => startServer(netns, undo, signal));
-  return { system, bed, counter, cnitool, signal };
+  return { system, bed, counter, signal };
 }
 
 /**

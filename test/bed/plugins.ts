@@ -1,13 +1,10 @@
-// The systems under comparison: how each is started on the node, and how a pod is added by it.
+// Networks, and calls of their plugins for the pods of a test bed.
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
+import { CNITOOL } from '../../scripts/lib/cnitool.ts';
 import { projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { BackgroundProcess } from './background.ts';
-import { capMbit } from './limits.ts';
-import type { Scenario, System } from './limits.ts';
 import type { TestBed } from './testbed.ts';
 import type { UndoStack } from './undo.ts';
 
@@ -24,7 +21,7 @@ const CONFLISTS = {
   ptp: path.join(projectRoot, 'test/bed/ptp.conflist'),
   'podpace-bridge': path.join(projectRoot, 'conf/20-bridge-podpace.conflist'),
   'tbf-bridge': path.join(projectRoot, 'test/bed/tbf-bridge.conflist'),
-} as const satisfies Record<System | 'ptp' | 'podpace-bridge' | 'tbf-bridge', string>;
+} as const;
 
 export type Network = keyof typeof CONFLISTS;
 
@@ -78,11 +75,6 @@ export function bandwidthArguments({ egressMbit, ingressMbit, burstBits }: PodCa
   return JSON.stringify({ bandwidth });
 }
 
-/** The capability arguments of a pod of the lab. */
-export function capabilityArguments(scenario: Scenario): string {
-  return bandwidthArguments({ egressMbit: capMbit(scenario) });
-}
-
 function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null
     ? (value as Record<string, unknown>)[name]
@@ -116,100 +108,40 @@ export function hostInterfaceOf(result: string): string {
   throw new Error(`Cannot find the host interface in the result of ADD: ${result}`);
 }
 
-/**
- * Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers.
- */
-export async function startHelper(
-  bed: TestBed<string>,
-  undo: UndoStack,
-  signal: AbortSignal,
-  flags: readonly string[] = [],
-): Promise<BackgroundProcess> {
-  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run', ...flags);
-  const helper = await BackgroundProcess.start(command, args);
-  undo.defer('end podpaced', () => helper.stop());
-  await helper.ready(() => fs.existsSync(bed.nodeFile(DEFAULT_SOCKET)), signal);
-  return helper;
-}
-
-/** Starts what the system needs on the node: podpace its helper, the other nothing. */
-export async function startSystem(
-  system: System,
-  bed: TestBed<Scenario>,
-  undo: UndoStack,
-  signal: AbortSignal,
-): Promise<void> {
-  if (system === 'podpace') await startHelper(bed, undo, signal);
-}
-
-/** A pod to add: its namespace, and the scenario that tells its cap. */
-export interface Pod {
-  readonly netns: string;
-  readonly scenario: Scenario;
-}
-
-/** Where pods are added, and by what. */
-export interface PodPlace {
-  readonly system: System;
-  readonly bed: TestBed<Scenario>;
-  /** Path of the cnitool executable. */
-  readonly cnitool: string;
-}
-
-/** One call of a network's plugins. */
-export interface PluginCall {
-  readonly verb: 'add' | 'del' | 'check';
+/** What a runtime knows of a pod. */
+export interface PodCall {
   readonly network: Network | OwnNetwork;
   readonly bed: TestBed<string>;
-  /** Path of the cnitool executable. */
-  readonly cnitool: string;
   /** The pod's namespace. */
   readonly netns: string;
-  /** CAP_ARGS: what bandwidthArguments returns. */
-  readonly capabilityArguments: string;
+  /** CAP_ARGS: what bandwidthArguments returns; none when absent. */
+  readonly capabilityArguments?: string;
 }
 
 /**
- * Runs cnitool on the node with what a runtime would pass for the pod; returns what it prints.
- * Throws CommandError.
+ * Runs cnitool, which has to be there (ensureCnitool), on the node with what a runtime would pass
+ * for the pod; returns what it prints. Throws CommandError.
  */
-export async function callPlugins(call: PluginCall): Promise<string> {
-  const conflist =
-    typeof call.network === 'string' ? CONFLISTS[call.network] : call.network.conflist;
-  const network = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
+export async function callPlugins(
+  verb: 'add' | 'del' | 'check',
+  { network, bed, netns, capabilityArguments = '{}' }: PodCall,
+): Promise<string> {
+  const conflist = typeof network === 'string' ? CONFLISTS[network] : network.conflist;
+  const name = String(field(JSON.parse(fs.readFileSync(conflist, 'utf8')), 'name'));
   const env = {
     CNI_PATH: PLUGIN_PATH,
     NETCONFPATH: path.dirname(conflist),
-    CAP_ARGS: call.capabilityArguments,
+    CAP_ARGS: capabilityArguments,
     CNI_IFNAME: 'eth0',
   };
-  return await capture(...call.bed.onNode(call.cnitool, call.verb, network, call.netns), { env });
-}
-
-function callOf(
-  verb: 'add' | 'del',
-  { system, bed, cnitool }: PodPlace,
-  { netns, scenario }: Pod,
-): PluginCall {
-  return {
-    verb,
-    network: system,
-    bed,
-    cnitool,
-    netns,
-    capabilityArguments: capabilityArguments(scenario),
-  };
+  return await capture(...bed.onNode(CNITOOL, verb, name, netns), { env });
 }
 
 /**
- * Adds a pod with the cap of its scenario and returns its IPv4 address. Throws CommandError with
- * cnitool's words.
+ * Adds a pod and returns the result of ADD; `undo` takes it away, also when adding it has failed.
+ * Throws CommandError with cnitool's words.
  */
-export async function addPod(place: PodPlace, pod: Pod): Promise<string> {
-  return addressOf(await callPlugins(callOf('add', place, pod)));
-}
-
-/** Takes a pod away; also one whose adding failed. Throws CommandError with cnitool's words. */
-export async function removePod(place: PodPlace, pod: Pod): Promise<void> {
-  await callPlugins(callOf('del', place, pod));
+export async function addPod(pod: PodCall, undo: UndoStack): Promise<string> {
+  undo.defer('take a pod away', async () => void (await callPlugins('del', pod)));
+  return await callPlugins('add', pod);
 }
