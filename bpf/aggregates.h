@@ -7,8 +7,9 @@
 #define PODPACE_AGGREGATES_H
 
 #include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
 #include "departure.h"
-#include "helpers.h"
 
 /* Ids lie above any receive queue that a NIC's driver may have recorded in queue_mapping. */
 #define AGGREGATE_ID_MIN 4096
@@ -97,7 +98,7 @@ struct {
 } aggregate_counters SEC(".maps");
 
 /* The value of an aggregate in its page; NULL when somebody has taken the page away. */
-inline_always void *in_page(void *pages, __u32 index)
+static __always_inline void *in_page(void *pages, __u32 index)
 {
 	__u32 number = index / PAGE_LENGTH, slot = index % PAGE_LENGTH;
 	void *page = bpf_map_lookup_elem(pages, &number);
@@ -106,13 +107,13 @@ inline_always void *in_page(void *pages, __u32 index)
 }
 
 /* An id of ours; anything else in queue_mapping is somebody's receive queue. */
-inline_always int is_aggregate(__u32 id)
+static __always_inline int is_aggregate(__u32 id)
 {
 	return id - AGGREGATE_ID_MIN < AGGREGATE_COUNT;
 }
 
 /* Which bucket: how many bits a sojourn has beyond the first bucket's. */
-inline_always __u32 sojourn_bucket(__u64 sojourn_ns)
+static __always_inline __u32 sojourn_bucket(__u64 sojourn_ns)
 {
 	__u32 scaled = sojourn_ns >> SOJOURN_SHIFT;
 	__u32 bucket = 0;
@@ -134,8 +135,8 @@ inline_always __u32 sojourn_bucket(__u64 sojourn_ns)
 	return bucket + (scaled > 1 ? 2 : scaled);
 }
 
-inline_always void count(struct aggregate_counters *counters, const struct departure *departure,
-			 __u32 wire_len)
+static __always_inline void count(struct aggregate_counters *counters,
+				  const struct departure *departure, __u32 wire_len)
 {
 	if (departure->repaired)
 		counters->repaired += departure->repaired;

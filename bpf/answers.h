@@ -11,11 +11,13 @@
 #define PODPACE_ANSWERS_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/in.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "departure-state.h"
 #include "frames.h"
-#include "helpers.h"
 
 #define ANSWER_COUNT 16384 /* flows: those of one place are held by each other's times */
 
@@ -31,18 +33,18 @@ struct {
 } answers SEC(".maps");
 
 /* Length of the IP header of a TCP packet; 0 of any other, and of IPv6 with extension headers. */
-inline_always __u32 header_before_tcp(struct __sk_buff *skb)
+static __always_inline __u32 header_before_tcp(struct __sk_buff *skb)
 {
 	__u8 first, protocol;
 
-	if (skb->protocol == ETHER_TYPE_IPV4) {
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET) ||
 		    bpf_skb_load_bytes_relative(skb, IPV4_PROTOCOL, &protocol, sizeof(protocol),
 						BPF_HDR_START_NET))
 			return 0;
 		return protocol == IPPROTO_TCP ? (first & 15) * 4 : 0;
 	}
-	if (skb->protocol != ETHER_TYPE_IPV6 ||
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
 	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
 					BPF_HDR_START_NET))
 		return 0;
@@ -53,7 +55,7 @@ inline_always __u32 header_before_tcp(struct __sk_buff *skb)
  * Where the time stands for a flow of an aggregate; `at` is where the pod's port stands in the TCP
  * header.
  */
-inline_always __u64 *answer_of(struct __sk_buff *skb, __u32 id, __u32 at)
+static __always_inline __u64 *answer_of(struct __sk_buff *skb, __u32 id, __u32 at)
 {
 	__u32 header = header_before_tcp(skb), place;
 	__u16 port;
@@ -66,25 +68,25 @@ inline_always __u64 *answer_of(struct __sk_buff *skb, __u32 id, __u32 at)
 }
 
 /* At the socket: what answers this packet is to wait. */
-inline_always void note_answer(struct __sk_buff *skb, __u32 id, __u64 not_before)
+static __always_inline void note_answer(struct __sk_buff *skb, __u32 id, __u64 not_before)
 {
 	__u64 *time = answer_of(skb, id, 0);
 
 	if (time)
-		write_once(*time, not_before);
+		WRITE_ONCE(*time, not_before);
 }
 
 /*
  * At the host interface: until when a packet of the node's own to a pod has to wait; 0 when it has
  * not.
  */
-inline_always __u64 answer_waits_until(struct __sk_buff *skb, __u32 id)
+static __always_inline __u64 answer_waits_until(struct __sk_buff *skb, __u32 id)
 {
 	__u64 *time = answer_of(skb, id, 2), until, ahead_ns;
 
 	if (!time)
 		return 0;
-	until = read_once(*time);
+	until = READ_ONCE(*time);
 	ahead_ns = departure_ahead(until, bpf_ktime_get_ns());
 	return ahead_ns && ahead_ns < ANSWER_WAIT_MAX_NS ? until : 0;
 }

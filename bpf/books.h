@@ -18,8 +18,9 @@
 #ifndef PODPACE_BOOKS_H
 #define PODPACE_BOOKS_H
 
+#include <bpf/bpf_helpers.h>
+
 #include "aggregates.h"
-#include "helpers.h"
 
 struct tally {
 	__u64 frames;
@@ -64,20 +65,20 @@ struct {
 } unsigned_traffic SEC(".maps");
 
 /* The book of an aggregate; NULL while its page is not there. */
-inline_always struct aggregate_book *book_of(__u32 id)
+static __always_inline struct aggregate_book *book_of(__u32 id)
 {
 	return in_page(&aggregate_books, id - AGGREGATE_ID_MIN);
 }
 
 /* 0 segments count as 1 frame. */
-inline_always void enter(struct tally *tally, __u32 segments, __u32 bytes)
+static __always_inline void enter(struct tally *tally, __u32 segments, __u32 bytes)
 {
 	tally->frames += segments ? segments : 1;
 	tally->bytes += bytes;
 }
 
 /* A packet that came in by another device and has no sign. */
-inline_always void book_unsigned(struct __sk_buff *skb)
+static __always_inline void book_unsigned(struct __sk_buff *skb)
 {
 	__u32 place = skb->ifindex % UNSIGNED_COUNT;
 	struct tally *tally = bpf_map_lookup_elem(&unsigned_traffic, &place);
@@ -90,7 +91,7 @@ inline_always void book_unsigned(struct __sk_buff *skb)
  * A packet of a pod's that comes up on its host interface. Returns how many have on this processor;
  * 0 when nobody counts.
  */
-inline_always __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 
@@ -101,7 +102,7 @@ inline_always __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
 }
 
 /* A packet of a pod's whose sign has been taken off. */
-inline_always void book_settled(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_settled(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 
@@ -110,7 +111,7 @@ inline_always void book_settled(__u32 id, __u32 segments, __u32 bytes)
 }
 
 /* A copy of a packet that was settled already. */
-inline_always void book_copy(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_copy(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 
@@ -121,7 +122,7 @@ inline_always void book_copy(__u32 id, __u32 segments, __u32 bytes)
 }
 
 /* A packet that the cap does not count. */
-inline_always void book_exempt(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_exempt(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 
@@ -130,7 +131,7 @@ inline_always void book_exempt(__u32 id, __u32 segments, __u32 bytes)
 }
 
 /* A packet that the departure step has dropped. */
-inline_always void book_dropped(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_dropped(__u32 id, __u32 segments, __u32 bytes)
 {
 	struct aggregate_book *book = book_of(id);
 

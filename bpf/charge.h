@@ -5,13 +5,14 @@
 
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
 #include "aggregates.h"
 #include "books.h"
 #include "copies.h"
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
-#include "helpers.h"
 
 /*
  * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket
@@ -19,15 +20,16 @@
  * addresses alone, which makes one flow of all between two hosts: the call knows that and computes
  * another.
  */
-inline_always __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
+static __always_inline __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 {
 	return (far == DESTINATION ? skb->hash : 0) ?: bpf_get_hash_recalc(skb);
 }
 
 /* The departure step, under the lock of the aggregate's state. */
-inline_always struct departure charge(const struct aggregate_config *config,
-				      struct aggregate_gate *gate, struct aggregate_state *state,
-				      const struct departure_packet *packet)
+static __always_inline struct departure charge(const struct aggregate_config *config,
+					       struct aggregate_gate *gate,
+					       struct aggregate_state *state,
+					       const struct departure_packet *packet)
 {
 	struct departure departure;
 
@@ -35,7 +37,7 @@ inline_always struct departure charge(const struct aggregate_config *config,
 	if (state) {
 		state->latest = departure_schedule(config, &state->departures, packet);
 		state->latest_at = packet->now;
-		departure_forget_paths();
+		barrier();
 		departure = state->latest;
 	} else {
 		departure = departure_without_state(config, &gate->clock, packet);
@@ -48,8 +50,8 @@ inline_always struct departure charge(const struct aggregate_config *config,
  * Counts what a charged packet was told. Returns whether it is to be dropped. Counters are looked
  * up behind the step: the verifier would follow that once with them and once without.
  */
-inline_always int count_and_drop(__u32 id, const struct departure *departure,
-				 const struct departure_packet *packet)
+static __always_inline int count_and_drop(__u32 id, const struct departure *departure,
+					  const struct departure_packet *packet)
 {
 	struct aggregate_counters *counters = in_page(&aggregate_counters, id - AGGREGATE_ID_MIN);
 
@@ -67,16 +69,16 @@ inline_always int count_and_drop(__u32 id, const struct departure *departure,
  * verifier follows a branch for each, through the whole step, and a value in each range that it was
  * compared with.
  */
-inline_always int is_answered_as_copy(struct __sk_buff *skb, struct aggregate_gate *gate,
-				      const struct aggregate_state *state, struct departure *told,
-				      __u64 *departs_at)
+static __always_inline int is_answered_as_copy(struct __sk_buff *skb, struct aggregate_gate *gate,
+					       const struct aggregate_state *state,
+					       struct departure *told, __u64 *departs_at)
 {
-	__u64 tstamp = read_once(skb->tstamp), beyond = tstamp >> FRAME_BITS;
-	__u32 latest = read_once(gate->latest_frame);
+	__u64 tstamp = READ_ONCE(skb->tstamp), beyond = tstamp >> FRAME_BITS;
+	__u32 latest = READ_ONCE(gate->latest_frame);
 	/* 0 where the time is none of these. */
 	__u32 frame = tstamp & (((beyond | -beyond) >> 63) - 1);
 
-	write_once(gate->latest_frame, frame);
+	WRITE_ONCE(gate->latest_frame, frame);
 	if ((latest ^ frame) | FRAME_SEGMENTS(frame ^ skb->gso_segs))
 		return 0;
 	if (frame < FRAME_MIN || !state || !is_whole(skb))
@@ -99,9 +101,10 @@ enum numbering {
  * when the aggregate is not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a
  * packet that must be dropped.
  */
-inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
-				     enum numbering numbering, const struct departure_packet *asked,
-				     __u64 *departure_at)
+static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
+					      enum numbering numbering,
+					      const struct departure_packet *asked,
+					      __u64 *departure_at)
 {
 	const struct aggregate_config *config;
 	struct departure_packet packet = *asked;
@@ -114,14 +117,14 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	if (!config || !gate)
 		return TC_ACT_UNSPEC;
-	lists = read_once(config->exemptions);
+	lists = READ_ONCE(config->exemptions);
 	if (lists && is_exempt(skb, id, lists, far)) {
 		book_exempt(id, packet.segments, packet.wire_len);
 		return TC_ACT_UNSPEC;
 	}
 	state = in_page(&aggregate_state, index);
-	if (!read_once(config->rate_bytes_per_sec) &&
-	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
+	if (!READ_ONCE(config->rate_bytes_per_sec) &&
+	    !(state && READ_ONCE(state->departures.config.rate_bytes_per_sec)))
 		return TC_ACT_UNSPEC;
 
 	if (numbering == NUMBERED &&
@@ -136,8 +139,8 @@ inline_always int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_e
 	/*
 	 * Below the target nothing is marked; that another CPU makes more backlog just now costs one mark.
 	 */
-	if (state && departure_ahead(read_once(state->departures.t_last), packet.now) >=
-			     read_once(config->target_ns))
+	if (state && departure_ahead(READ_ONCE(state->departures.t_last), packet.now) >=
+			     READ_ONCE(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);
 
 	departure = charge(config, gate, state, &packet);

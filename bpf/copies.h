@@ -19,11 +19,13 @@
 #define PODPACE_COPIES_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "frames.h"
-#include "helpers.h"
 
 /*
  * The number: processor, count, segments, from the top. All of them are times of the first second
@@ -38,7 +40,7 @@
 #define FRAME_SEGMENTS(segments) ((segments) & (FRAME_MIN - 1))
 
 /* `count` is one that goes up with each frame of the processor; 0 where nobody counts. */
-inline_always __u32 number_of_frame(__u32 count, __u32 segments)
+static __always_inline __u32 number_of_frame(__u32 count, __u32 segments)
 {
 	__u32 processor = bpf_get_smp_processor_id() & ((1U << FRAME_PROCESSOR_BITS) - 1);
 	__u32 number = processor << FRAME_COUNT_BITS | (count & ((1U << FRAME_COUNT_BITS) - 1));
@@ -47,16 +49,16 @@ inline_always __u32 number_of_frame(__u32 count, __u32 segments)
 }
 
 /* Neither a fragment nor anything in which one could hide. */
-inline_always int is_whole(struct __sk_buff *skb)
+static __always_inline int is_whole(struct __sk_buff *skb)
 {
 	__u16 fragment = 0;
 	__u8 protocol = 0;
 
-	if (skb->protocol == ETHER_TYPE_IPV4)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return !bpf_skb_load_bytes_relative(skb, IPV4_FRAGMENT_OFFSET, &fragment,
 						    sizeof(fragment), BPF_HDR_START_NET) &&
 		       !(fragment & IPV4_FRAGMENT);
-	if (skb->protocol != ETHER_TYPE_IPV6 ||
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
 	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
 					BPF_HDR_START_NET))
 		return 0;

@@ -9,7 +9,7 @@
 #include "departure-state.h"
 
 /* Bulk flows are counted in rounds. */
-departure_inline void departure_start_round(struct departure_state *state, __u64 now)
+static __always_inline void departure_start_round(struct departure_state *state, __u64 now)
 {
 	__u32 round_ns = state->config.interval_ns;
 
@@ -23,8 +23,8 @@ departure_inline void departure_start_round(struct departure_state *state, __u64
 	state->round_end = now + round_ns;
 }
 
-departure_inline void departure_count_bulk(struct departure_state *state,
-					   struct departure_flow *flow)
+static __always_inline void departure_count_bulk(struct departure_state *state,
+						 struct departure_flow *flow)
 {
 	if (flow->round == state->round || state->bulk_flows == BULK_FLOWS_MAX)
 		return;
@@ -38,7 +38,8 @@ departure_inline void departure_count_bulk(struct departure_state *state,
  * A sparse flow uses less than this part of the rate. A bulk flow has its share when all is well,
  * so one with large packets must stay well below that; small packets may use all of it.
  */
-departure_inline __u64 departure_sparse_divisor(const struct departure_state *state, __u32 wire_len)
+static __always_inline __u64 departure_sparse_divisor(const struct departure_state *state,
+						      __u32 wire_len)
 {
 	__u64 flows = state->flows;
 
@@ -50,9 +51,10 @@ departure_inline __u64 departure_sparse_divisor(const struct departure_state *st
  * Whether a packet is one of a sparse flow: the first after a pause, or one of those that follow it
  * within the allowance. A large one must fit into that with its whole length.
  */
-departure_inline int departure_is_sparse(const struct departure_state *state,
-					 const struct departure_flow *flow,
-					 const struct departure_packet *packet, __u64 charge_ns)
+static __always_inline int departure_is_sparse(const struct departure_state *state,
+					       const struct departure_flow *flow,
+					       const struct departure_packet *packet,
+					       __u64 charge_ns)
 {
 	__u64 ahead_ns = departure_ahead(flow->sparse_clock, packet->now);
 	__u64 divisor = departure_sparse_divisor(state, departure_wire_len(packet));
@@ -63,8 +65,8 @@ departure_inline int departure_is_sparse(const struct departure_state *state,
 }
 
 /* The latest departure of a flow, as far as it can be true. */
-departure_inline __u64 departure_flow_last(const struct departure_state *state,
-					   const struct departure_flow *flow)
+static __always_inline __u64 departure_flow_last(const struct departure_state *state,
+						 const struct departure_flow *flow)
 {
 	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
 }
@@ -73,14 +75,14 @@ departure_inline __u64 departure_flow_last(const struct departure_state *state,
  * Time as bulk flows have it: it stands still while the link is busy with packets of the sparse
  * lane. Never below 0.
  */
-departure_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
+static __always_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
 {
 	return (1ULL << 62) + now - state->sparse_ns;
 }
 
 /* How far a flow is ahead of its fair share of the rate, as far as it can be true. */
-departure_inline __u64 departure_fair_excess(const struct departure_state *state,
-					     const struct departure_flow *flow, __u64 now)
+static __always_inline __u64 departure_fair_excess(const struct departure_state *state,
+						   const struct departure_flow *flow, __u64 now)
 {
 	__u64 excess_ns = departure_ahead(flow->fair_clock, departure_fair_time(state, now));
 
@@ -88,8 +90,8 @@ departure_inline __u64 departure_fair_excess(const struct departure_state *state
 }
 
 /* Bits: whether a flow has something yet to depart, as departure_flow_last() says it. */
-departure_inline __u64 departure_flow_departs(const struct departure_state *state,
-					      const struct departure_flow *flow, __u64 now)
+static __always_inline __u64 departure_flow_departs(const struct departure_state *state,
+						    const struct departure_flow *flow, __u64 now)
 {
 	__u64 is_untrue = departure_is_less(state->t_last + CREDIT_MAX_NS, flow->last);
 
@@ -100,8 +102,8 @@ departure_inline __u64 departure_flow_departs(const struct departure_state *stat
  * Whether it has had more than is sparse or, as departure_fair_excess() says it, than its fair
  * share.
  */
-departure_inline __u64 departure_flow_owes(const struct departure_state *state,
-					   const struct departure_flow *flow, __u64 now)
+static __always_inline __u64 departure_flow_owes(const struct departure_state *state,
+						 const struct departure_flow *flow, __u64 now)
 {
 	__u64 fair_now = departure_fair_time(state, now);
 	__u64 is_untrue = departure_is_less(2ULL * HORIZON_MAX_NS, flow->fair_clock - fair_now);
@@ -114,26 +116,27 @@ departure_inline __u64 departure_flow_owes(const struct departure_state *state,
  * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that
  * owes nothing, or else the shared entry.
  */
-departure_inline void departure_admit_flow(struct departure_state *state,
-					   struct departure_flow_set *set, __u32 tag, __u64 now)
+static __always_inline void departure_admit_flow(struct departure_state *state,
+						 struct departure_flow_set *set, __u32 tag,
+						 __u64 now)
 {
 	__u64 way, is_taken, chosen = FLOW_WAYS;
 	struct departure_flow *flow;
 
 	/* It may be one of those that share, and have something yet to depart. */
 	if (departure_flow_departs(state, &set->flows[FLOW_WAYS], now)) {
-		write_once(state->way, FLOW_WAYS);
+		WRITE_ONCE(state->way, FLOW_WAYS);
 		return;
 	}
 	for (way = 0; way < FLOW_WAYS; way++) {
 		flow = &set->flows[way];
 		is_taken = (chosen / FLOW_WAYS | ~departure_flow_owes(state, flow, now)) &
 			   ~departure_flow_departs(state, flow, now) & 1;
-		departure_keep_order(is_taken);
+		barrier_var(is_taken);
 		chosen += (way - chosen) * is_taken;
 	}
-	write_once(state->way, chosen);
-	chosen = read_once(state->way);
+	WRITE_ONCE(state->way, chosen);
+	chosen = READ_ONCE(state->way);
 	if (chosen >= FLOW_WAYS)
 		return;
 	set->tags[chosen] = tag;
@@ -144,8 +147,9 @@ departure_inline void departure_admit_flow(struct departure_state *state,
  * Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is
  * none.
  */
-departure_inline void departure_search_flow(struct departure_state *state,
-					    struct departure_flow_set *set, __u32 tag, __u64 now)
+static __always_inline void departure_search_flow(struct departure_state *state,
+						  struct departure_flow_set *set, __u32 tag,
+						  __u64 now)
 {
 	__u32 way, difference, negated, is_it, found = 0, is_found = 0;
 
@@ -157,14 +161,14 @@ departure_inline void departure_search_flow(struct departure_state *state,
 	for (way = 0; way < FLOW_WAYS; way++) {
 		difference = set->tags[way] ^ tag;
 		negated = -difference;
-		departure_keep_order(negated);
+		barrier_var(negated);
 		is_it = (difference | negated) >> 31 ^ 1;
-		departure_keep_order(is_it);
+		barrier_var(is_it);
 		found |= way * is_it;
 		is_found |= is_it;
 	}
 	if (is_found)
-		write_once(state->way, found);
+		WRITE_ONCE(state->way, found);
 	else
 		departure_admit_flow(state, set, tag, now);
 }
@@ -173,27 +177,27 @@ departure_inline void departure_search_flow(struct departure_state *state,
  * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step
  * once, and not for each entry that it may be. Never NULL, for which it has no proof.
  */
-departure_inline struct departure_flow *departure_find_flow(struct departure_state *state,
-							    __u32 hash, __u64 now)
+static __always_inline struct departure_flow *departure_find_flow(struct departure_state *state,
+								  __u32 hash, __u64 now)
 {
 	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
 	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
-	__u32 way = read_once(set->latest_way) & (FLOW_WAYS - 1);
+	__u32 way = READ_ONCE(set->latest_way) & (FLOW_WAYS - 1);
 
-	departure_keep_order(way);
+	barrier_var(way);
 	/*
 	 * A tag stands in one way only. Packets come in trains, so most often in that where the one before
 	 * was found.
 	 */
 	if (set->tags[way] == tag)
-		write_once(state->way, way);
+		WRITE_ONCE(state->way, way);
 	else
 		departure_search_flow(state, set, tag, now);
-	departure_forget_paths();
-	way = read_once(state->way);
+	barrier();
+	way = READ_ONCE(state->way);
 	if (way > FLOW_WAYS)
 		return 0;
-	departure_keep_order(way);
+	barrier_var(way);
 	set->latest_way = way;
 	return &set->flows[way];
 }
@@ -202,8 +206,8 @@ departure_inline struct departure_flow *departure_find_flow(struct departure_sta
  * Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind
  * than memory_ns.
  */
-departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns, __u64 divisor,
-					    __u64 memory_ns)
+static __always_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns,
+						  __u64 divisor, __u64 memory_ns)
 {
 	__u64 busy_ns = departure_min(charge_ns, HORIZON_MAX_NS) * divisor;
 
@@ -211,10 +215,10 @@ departure_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge
 }
 
 /* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
-departure_inline void departure_charge_flow(struct departure_state *state,
-					    struct departure_flow *flow,
-					    const struct departure_packet *packet, __u64 charge_ns,
-					    __u64 time)
+static __always_inline void departure_charge_flow(struct departure_state *state,
+						  struct departure_flow *flow,
+						  const struct departure_packet *packet,
+						  __u64 charge_ns, __u64 time)
 {
 	__u64 flows = state->flows, now = packet->now;
 	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */

@@ -11,7 +11,7 @@
  * Begins with another sparse credit. If there was one before, it is out until the present backlog
  * has left.
  */
-departure_inline void departure_reset_loans(struct departure_state *state)
+static __always_inline void departure_reset_loans(struct departure_state *state)
 {
 	__u32 part;
 
@@ -28,8 +28,8 @@ departure_inline void departure_reset_loans(struct departure_state *state)
  * the credit. The parts that it fills must have been paid back since they were filled LOAN_PARTS
  * parts ago. Never: ~0.
  */
-departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 loan_ns,
-					   __u32 *repaired)
+static __always_inline __u64 departure_loan_time(struct departure_state *state, __u64 loan_ns,
+						 __u32 *repaired)
 {
 	__u64 lent, paid_back;
 	__u32 part_ns;
@@ -41,8 +41,8 @@ departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 
 		return ~0ULL;
 	lent = state->loan_rest + loan_ns;
 	/* By way of memory, or the verifier would have to know for good what each part of the sum is. */
-	write_once(state->way, state->loan_part + (lent + part_ns - 1) / part_ns);
-	paid_back = state->loans[read_once(state->way) & (LOAN_PARTS - 1)];
+	WRITE_ONCE(state->way, state->loan_part + (lent + part_ns - 1) / part_ns);
+	paid_back = state->loans[READ_ONCE(state->way) & (LOAN_PARTS - 1)];
 	if (paid_back <= state->t_last)
 		return paid_back;
 	departure_reset_loans(state);
@@ -51,7 +51,8 @@ departure_inline __u64 departure_loan_time(struct departure_state *state, __u64 
 }
 
 /* Takes a loan that is paid back with the slot at start. */
-departure_inline void departure_take_loan(struct departure_state *state, __u64 loan_ns, __u64 start)
+static __always_inline void departure_take_loan(struct departure_state *state, __u64 loan_ns,
+						__u64 start)
 {
 	__u64 lent = state->loan_rest + loan_ns;
 	__u32 part_ns = state->loan_credit / LOAN_PARTS;

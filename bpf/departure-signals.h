@@ -6,7 +6,8 @@
 #include "departure-state.h"
 
 /* Whether the AQM owes somebody a signal. */
-departure_inline int departure_signal_due(struct departure_state *state, __u64 now, __u64 queue_ns)
+static __always_inline int departure_signal_due(struct departure_state *state, __u64 now,
+						__u64 queue_ns)
 {
 	__u32 interval_ns = state->config.interval_ns, target_ns = state->config.target_ns;
 	__u64 urgent_ns = departure_min(
@@ -40,9 +41,10 @@ departure_inline int departure_signal_due(struct departure_state *state, __u64 n
  * after a drop the flow is left alone for some time; others may be told. Not in slow start, which
  * hears of its first signal at once, and not halfway to the horizon.
  */
-departure_inline int departure_signal_waits(const struct departure_state *state,
-					    const struct departure_flow *flow,
-					    const struct departure_packet *packet, __u64 queue_ns)
+static __always_inline int departure_signal_waits(const struct departure_state *state,
+						  const struct departure_flow *flow,
+						  const struct departure_packet *packet,
+						  __u64 queue_ns)
 {
 	__u32 recovering = (__u32)(packet->now >> DROPPED_SHIFT) - flow->dropped_at;
 
@@ -59,7 +61,7 @@ departure_inline int departure_signal_waits(const struct departure_state *state,
  * The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 /
  * sqrt(n).
  */
-departure_inline void departure_signal_given(struct departure_state *state, __u64 now)
+static __always_inline void departure_signal_given(struct departure_state *state, __u64 now)
 {
 	state->signal_last = now;
 	if (state->signal_count < SIGNAL_COUNT_MAX)

@@ -6,14 +6,14 @@
 #ifndef PODPACE_DEPARTURE_STATE_H
 #define PODPACE_DEPARTURE_STATE_H
 
-#include <linux/types.h>
+#include "compiler.h"
 
 #define RATE_MAX 125000000000000ULL /* bytes per second: 1 Pbit/s */
 #define HORIZON_MIN_NS 1000000U
 #define HORIZON_MAX_NS 0xffffffffU /* what horizon_ns can say */
 #define CREDIT_MAX_NS 20000000U
 #define INTERVAL_MIN_NS 1000000U
-#define WIRE_LEN_MAX                                                                               \
+#define WIRE_LEN_MAX \
 	(1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
 
 #define CHARGE_COARSE_NS 1024
@@ -23,51 +23,26 @@
 #define FLOW_WAYS 8
 #define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
 #define SPARSE_ALLOWANCE_NS 250000U /* but may fill the link for so long at once */
-#define SPARSE_MEMORY_NS                                                                           \
+#define SPARSE_MEMORY_NS \
 	100000000U /* after sending more it has to keep quiet for so long at most */
-#define SMALL_WIRE_LEN                                                                             \
+#define SMALL_WIRE_LEN \
 	576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
 
 /* A queue of so many targets, or so far above one, or of half the horizon, is in slow start. */
 #define URGENT_TARGETS 5
 #define URGENT_AHEAD_NS 20000000U
-#define DROPPED_SEGMENTS                                                                           \
+#define DROPPED_SEGMENTS \
 	2 /* a signal that is a drop waits for a packet of no more segments than these */
-#define RECOVERY_QUEUES                                                                            \
+#define RECOVERY_QUEUES \
 	4 /* and after a drop for so many times the queue: retransmissions are packets of few segments */
 #define DROPPED_SHIFT 16
-#define SPARED_FRAMES                                                                              \
+#define SPARED_FRAMES \
 	2 /* a flow that queues no more than these is not signalled: it could hardly send less */
 #define FULL_FRAME 1514
 
 #define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
 #define SIGNAL_COUNT_MAX (1U << 20)
 #define BULK_FLOWS_MAX 65535
-
-#define departure_inline static inline __attribute__((always_inline))
-#define read_once(word) (*(const volatile typeof(word) *)&(word))
-#define write_once(word, value) (*(volatile typeof(word) *)&(word) = (value))
-/*
- * What is in memory is read again: the verifier then forgets on which way it came there, and
- * follows one, not all.
- */
-#define departure_forget_paths() __asm__ volatile("" ::: "memory")
-/*
- * What is computed from it is computed from here on, after the check of its range that stands
- * before.
- */
-#define departure_keep_order(word) __asm__ volatile("" : "+r"(word))
-/*
- * The verifier forgets what it knows of a word, such as the outcome of a comparison that would
- * decide a later one, and so tell paths apart that have met by then. The other word is one of which
- * it knows nothing. Both stay as they are.
- */
-#ifdef __bpf__
-#define departure_forget_range(word, unknown)                                                      \
-	__asm__ volatile("%0 ^= %1\n%0 ^= %1" : "+&r"(word) : "r"(unknown))
-#else
-#define departure_forget_range(word, unknown) ((void)(unknown))
-#endif
 
 /* What the helper sets, at any time: value of the map aggregate_config. */
 struct aggregate_config {
@@ -156,27 +131,27 @@ struct departure {
 };
 
 /* Of a packet, without what an earlier comparison has told the verifier. */
-departure_inline __u32 departure_wire_len(const struct departure_packet *packet)
+static __always_inline __u32 departure_wire_len(const struct departure_packet *packet)
 {
 	__u32 wire_len = packet->wire_len;
 
-	departure_forget_range(wire_len, packet->now);
+	verifier_forget_range(wire_len, packet->now);
 	return wire_len;
 }
 
-departure_inline __u32 departure_segments(const struct departure_packet *packet)
+static __always_inline __u32 departure_segments(const struct departure_packet *packet)
 {
 	__u32 segments = packet->segments;
 
-	departure_forget_range(segments, packet->now);
+	verifier_forget_range(segments, packet->now);
 	return segments;
 }
 
-departure_inline __u32 departure_is_ecn_capable(const struct departure_packet *packet)
+static __always_inline __u32 departure_is_ecn_capable(const struct departure_packet *packet)
 {
 	__u32 is_capable = packet->ecn_capable;
 
-	departure_forget_range(is_capable, packet->now);
+	verifier_forget_range(is_capable, packet->now);
 	return is_capable;
 }
 
@@ -186,12 +161,12 @@ struct departure_charge {
 	__u32 fraction; /* 0 .. 2^16 */
 };
 
-departure_inline __u64 departure_max(__u64 a, __u64 b)
+static __always_inline __u64 departure_max(__u64 a, __u64 b)
 {
 	return a > b ? a : b;
 }
 
-departure_inline __u64 departure_min(__u64 a, __u64 b)
+static __always_inline __u64 departure_min(__u64 a, __u64 b)
 {
 	return a < b ? a : b;
 }
@@ -201,11 +176,11 @@ departure_inline __u64 departure_min(__u64 a, __u64 b)
  * register and then asks that: one more branch for every packet, and for the verifier one of which
  * it remembers the outcome, all paths apart.
  */
-departure_inline __u64 departure_ahead(__u64 a, __u64 b)
+static __always_inline __u64 departure_ahead(__u64 a, __u64 b)
 {
 	__u64 ahead = a - b;
 
-	departure_keep_order(ahead);
+	barrier_var(ahead);
 	return a > b ? ahead : 0;
 }
 
@@ -214,15 +189,15 @@ departure_inline __u64 departure_ahead(__u64 a, __u64 b)
  * verifier follow as many paths as these can take together. It is the borrow of a - b, of which
  * clang may not see that it is one.
  */
-departure_inline __u64 departure_is_less(__u64 a, __u64 b)
+static __always_inline __u64 departure_is_less(__u64 a, __u64 b)
 {
 	__u64 difference = a - b;
 
-	departure_keep_order(difference);
+	barrier_var(difference);
 	return ((~a & b) | ((~a | b) & difference)) >> 63;
 }
 
-departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire_len)
+static __always_inline struct departure_charge departure_charge(__u64 rate, __u32 wire_len)
 {
 	__u64 byte_ns = (__u64)wire_len * 1000000000;
 	struct departure_charge charge = { .ns = byte_ns / rate };
@@ -232,8 +207,8 @@ departure_inline struct departure_charge departure_charge(__u64 rate, __u32 wire
 		charge.fraction = ((rest << FRACTION_SHIFT) + rate - 1) / rate;
 	else if (rest)
 		charge.ns++;
-	departure_forget_range(charge.ns, rate);
-	departure_forget_range(charge.fraction, rate);
+	verifier_forget_range(charge.ns, rate);
+	verifier_forget_range(charge.fraction, rate);
 	return charge;
 }
 

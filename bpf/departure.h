@@ -118,36 +118,36 @@
  * Takes over the settings; whatever stands in the map, those in force are in range. Returns 0
  * without any rate.
  */
-departure_inline __u64 departure_adopt(struct departure_state *state,
-				       const struct aggregate_config *map, __u32 *repaired)
+static __always_inline __u64 departure_adopt(struct departure_state *state,
+					     const struct aggregate_config *map, __u32 *repaired)
 {
 	struct aggregate_config *config = &state->config;
-	__u64 rate = read_once(map->rate_bytes_per_sec);
+	__u64 rate = READ_ONCE(map->rate_bytes_per_sec);
 
 	if (rate)
 		config->rate_bytes_per_sec = departure_min(rate, RATE_MAX);
 	else
 		*repaired = 1;
-	config->horizon_ns = departure_max(read_once(map->horizon_ns), HORIZON_MIN_NS);
-	config->idle_credit_ns = departure_min(read_once(map->idle_credit_ns), CREDIT_MAX_NS);
-	config->sparse_credit_ns = departure_min(read_once(map->sparse_credit_ns), CREDIT_MAX_NS);
-	config->target_ns = read_once(map->target_ns);
-	config->interval_ns = departure_max(read_once(map->interval_ns), INTERVAL_MIN_NS);
-	departure_forget_paths();
+	config->horizon_ns = departure_max(READ_ONCE(map->horizon_ns), HORIZON_MIN_NS);
+	config->idle_credit_ns = departure_min(READ_ONCE(map->idle_credit_ns), CREDIT_MAX_NS);
+	config->sparse_credit_ns = departure_min(READ_ONCE(map->sparse_credit_ns), CREDIT_MAX_NS);
+	config->target_ns = READ_ONCE(map->target_ns);
+	config->interval_ns = departure_max(READ_ONCE(map->interval_ns), INTERVAL_MIN_NS);
+	barrier();
 	return config->rate_bytes_per_sec;
 }
 
 /*
  * No packet that was ever accepted can have set the clock this far ahead, not at the present rate.
  */
-departure_inline int departure_out_of_reach(__u64 rate, __u64 t_last, __u64 now)
+static __always_inline int departure_out_of_reach(__u64 rate, __u64 t_last, __u64 now)
 {
 	return departure_ahead(t_last, now) >
 	       HORIZON_MAX_NS + departure_charge(rate, WIRE_LEN_MAX).ns + 1;
 }
 
 /* Puts the clock right when someone has damaged it. */
-departure_inline void departure_check_clock(struct departure_state *state, __u32 *repaired)
+static __always_inline void departure_check_clock(struct departure_state *state, __u32 *repaired)
 {
 	if (state->t_last == state->t_last_copy)
 		return;
@@ -157,8 +157,8 @@ departure_inline void departure_check_clock(struct departure_state *state, __u32
 }
 
 /* Moves the clock behind the slot that begins at start. */
-departure_inline void departure_occupy(struct departure_state *state, __u64 start,
-				       struct departure_charge charge)
+static __always_inline void departure_occupy(struct departure_state *state, __u64 start,
+					     struct departure_charge charge)
 {
 	state->prepaid &= (1U << FRACTION_SHIFT) - 1;
 	state->t_last = start + charge.ns;
@@ -174,9 +174,9 @@ departure_inline void departure_occupy(struct departure_state *state, __u64 star
  * When a merged packet that has to wait for its slot departs: with the last of its segments, and
  * below the horizon.
  */
-departure_inline __u64 departure_of_last_segment(const struct departure_state *state,
-						 const struct departure_packet *packet, __u64 start,
-						 __u64 charge_ns)
+static __always_inline __u64 departure_of_last_segment(const struct departure_state *state,
+						       const struct departure_packet *packet,
+						       __u64 start, __u64 charge_ns)
 {
 	__u32 segments = departure_segments(packet);
 
@@ -189,17 +189,17 @@ departure_inline __u64 departure_of_last_segment(const struct departure_state *s
 /*
  * What a flow may queue at its share of the rate whatever the others do: it could hardly send less.
  */
-departure_inline __u64 departure_spared(const struct departure_state *state)
+static __always_inline __u64 departure_spared(const struct departure_state *state)
 {
 	return state->flows * SPARED_FRAMES *
 	       departure_charge(state->config.rate_bytes_per_sec, FULL_FRAME).ns;
 }
 
 /* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
-departure_inline __u32 departure_slot_verdict(struct departure_state *state,
-					      const struct departure_packet *packet,
-					      struct departure_flow *flow, __u64 queue_ns,
-					      __u64 wait_ns)
+static __always_inline __u32 departure_slot_verdict(struct departure_state *state,
+						    const struct departure_packet *packet,
+						    struct departure_flow *flow, __u64 queue_ns,
+						    __u64 wait_ns)
 {
 	const struct aggregate_config *config = &state->config;
 	__u64 fair_ns = departure_fair_excess(state, flow, packet->now);
@@ -228,13 +228,13 @@ departure_inline __u32 departure_slot_verdict(struct departure_state *state,
 }
 
 /* When a packet may depart for all that its socket asked for. */
-departure_inline __u64 departure_ready(const struct departure_packet *packet)
+static __always_inline __u64 departure_ready(const struct departure_packet *packet)
 {
 	__u64 now = packet->now, ahead;
 
-	departure_forget_range(now, packet->tstamp);
+	verifier_forget_range(now, packet->tstamp);
 	ahead = departure_ahead(packet->tstamp, now);
-	departure_forget_range(ahead, packet->now);
+	verifier_forget_range(ahead, packet->now);
 	return ahead <= HORIZON_MAX_NS ? packet->now + ahead : packet->now;
 }
 
@@ -246,9 +246,9 @@ departure_inline __u64 departure_ready(const struct departure_packet *packet)
  *
  * Return: when it departs, or why it is dropped
  */
-departure_inline struct departure departure_schedule(const struct aggregate_config *map,
-						     struct departure_state *state,
-						     const struct departure_packet *packet)
+static __always_inline struct departure departure_schedule(const struct aggregate_config *map,
+							   struct departure_state *state,
+							   const struct departure_packet *packet)
 {
 	struct departure departure = { .verdict = DEPART };
 	__u64 rate = departure_adopt(state, map, &departure.repaired);
@@ -275,11 +275,11 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 				     ? state->config.sparse_credit_ns / 2
 				     : 0;
 		time = departure_loan_time(state, loan_ns + reserve_ns, &departure.repaired);
-		departure_forget_range(time, now);
+		verifier_forget_range(time, now);
 		if (reserve_ns && time > ready)
 			time = start;
 		time = departure_max(time, departure_max(ready, last));
-		departure_forget_range(time, now);
+		verifier_forget_range(time, now);
 		if (time < start && time - now < state->config.horizon_ns) {
 			departure_take_loan(state, loan_ns, start);
 			state->sparse_ns += charge.ns;
@@ -290,7 +290,7 @@ departure_inline struct departure departure_schedule(const struct aggregate_conf
 
 	time = departure_max(departure_max(start, ready), last);
 	queue_ns = departure_ahead(start, ready);
-	departure_forget_range(queue_ns, now);
+	verifier_forget_range(queue_ns, now);
 	departure.verdict = departure_slot_verdict(state, packet, flow, queue_ns, time - now);
 	if (departure.verdict == DROP_HORIZON && departure_out_of_reach(rate, state->t_last, now)) {
 		start = now + state->config.horizon_ns - 1;
@@ -323,13 +323,13 @@ charged:
  *
  * Return: when the packet departs, or why it is dropped
  */
-departure_inline struct departure departure_without_state(const struct aggregate_config *map,
-							  __u64 *clock,
-							  const struct departure_packet *packet)
+static __always_inline struct departure
+departure_without_state(const struct aggregate_config *map, __u64 *clock,
+			const struct departure_packet *packet)
 {
 	struct departure departure = { .verdict = DEPART };
-	__u64 rate = departure_min(read_once(map->rate_bytes_per_sec), RATE_MAX);
-	__u64 horizon_ns = departure_max(read_once(map->horizon_ns), HORIZON_MIN_NS);
+	__u64 rate = departure_min(READ_ONCE(map->rate_bytes_per_sec), RATE_MAX);
+	__u64 horizon_ns = departure_max(READ_ONCE(map->horizon_ns), HORIZON_MIN_NS);
 	__u64 start = departure_max(*clock, packet->now);
 
 	departure.repaired = 1;

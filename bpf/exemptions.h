@@ -8,8 +8,9 @@
 #define PODPACE_EXEMPTIONS_H
 
 #include <linux/bpf.h>
-
-#include "helpers.h"
+#include <linux/if_ether.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #define EXEMPTION_COUNT (1 << 21)
 
@@ -34,7 +35,7 @@ struct exemption {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, ENTRIES_OF_THE_HELPER);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__uint(max_entries, EXEMPTION_COUNT);
 	__type(key, struct exemption_key);
 	__type(value, struct exemption);
@@ -44,12 +45,12 @@ struct {
 enum far_end { DESTINATION, SOURCE };
 
 /* Reads the address of an end. Returns 0 for a packet that has none. */
-inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
+static __always_inline int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
 {
-	if (skb->protocol == ETHER_TYPE_IPV6)
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16,
 						    BPF_HDR_START_NET);
-	if (skb->protocol != ETHER_TYPE_IPV4)
+	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return 0;
 	__builtin_memset(address, 0, 10);
 	address[10] = 0xff;
@@ -62,7 +63,7 @@ inline_always int read_address(struct __sk_buff *skb, enum far_end end, __u8 add
  * Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest
  * prefix wins, its own first.
  */
-inline_always int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
+static __always_inline int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
 {
 	struct exemption_key key = { .prefix_len = 32 + 128 };
 	const struct exemption *own = 0, *node = 0;

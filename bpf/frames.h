@@ -4,10 +4,11 @@
 #define PODPACE_FRAMES_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/in.h>
-#include "helpers.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
-#define ETHER_HEADER 14
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
 #define UDP_HEADER 8
@@ -16,21 +17,21 @@
 #define IPV4_FRAGMENT_OFFSET 6
 #define IPV4_PROTOCOL 9
 #define IPV6_NEXT_HEADER 6
-#define IPV4_FRAGMENT __builtin_bswap16(0x3fff) /* more to come, or not the first */
+#define IPV4_FRAGMENT bpf_htons(0x3fff) /* more to come, or not the first */
 
 /*
  * Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6
  * header.
  */
-inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
+static __always_inline __u32 is_ecn_capable(struct __sk_buff *skb)
 {
 	__u8 second;
 
 	if (bpf_skb_load_bytes_relative(skb, 1, &second, sizeof(second), BPF_HDR_START_NET))
 		return 0;
-	if (skb->protocol == ETHER_TYPE_IPV4)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return second & 3;
-	if (skb->protocol == ETHER_TYPE_IPV6)
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		return second >> 4 & 3;
 	return 0;
 }
@@ -39,7 +40,7 @@ inline_always __u32 is_ecn_capable(struct __sk_buff *skb)
  * Bytes of the network header and what stands behind it, which each segment of a merged packet has;
  * 0 when it cannot be read.
  */
-inline_always __u32 length_of_headers(struct __sk_buff *skb)
+static __always_inline __u32 length_of_headers(struct __sk_buff *skb)
 {
 	__u32 network_header = IPV6_HEADER;
 	__u8 first[10], data_offset = 0, protocol;
@@ -47,7 +48,7 @@ inline_always __u32 length_of_headers(struct __sk_buff *skb)
 	if (bpf_skb_load_bytes_relative(skb, 0, first, sizeof(first), BPF_HDR_START_NET))
 		return 0;
 	protocol = first[6];
-	if (skb->protocol == ETHER_TYPE_IPV4) {
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		network_header = (first[0] & 15) * 4;
 		protocol = first[9];
 	}
@@ -61,13 +62,13 @@ inline_always __u32 length_of_headers(struct __sk_buff *skb)
  * Bytes of the frames of a packet, before any hook has counted them: of a merged one with the
  * headers of each segment.
  */
-inline_always __u32 length_of_frames(struct __sk_buff *skb)
+static __always_inline __u32 length_of_frames(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
 
 	if (segments < 2)
 		return skb->len;
-	return skb->len + (segments - 1) * (ETHER_HEADER + length_of_headers(skb));
+	return skb->len + (segments - 1) * (ETH_HLEN + length_of_headers(skb));
 }
 
 #endif

@@ -16,11 +16,14 @@
 #define PODPACE_LOCAL_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "frames.h"
-#include "helpers.h"
 #include "node.h"
 #include "routing.h"
 
@@ -38,7 +41,7 @@ enum taker {
 };
 
 /* A UDP datagram whose header stands at an offset from the network header. */
-inline_always enum taker taker_of_datagram(struct __sk_buff *skb, __u32 at)
+static __always_inline enum taker taker_of_datagram(struct __sk_buff *skb, __u32 at)
 {
 	__u32 type = 0;
 
@@ -46,7 +49,7 @@ inline_always enum taker taker_of_datagram(struct __sk_buff *skb, __u32 at)
 	return type == WIREGUARD_DATA ? KERNEL : SOCKET_OR_EXIT;
 }
 
-inline_always enum taker taker_of_ipv4(struct __sk_buff *skb)
+static __always_inline enum taker taker_of_ipv4(struct __sk_buff *skb)
 {
 	struct {
 		__u8 version_ihl, tos;
@@ -62,7 +65,7 @@ inline_always enum taker taker_of_ipv4(struct __sk_buff *skb)
 	return ip.protocol == IPPROTO_ICMP ? KERNEL : SOCKET_OR_EXIT;
 }
 
-inline_always enum taker taker_of_ipv6(struct __sk_buff *skb)
+static __always_inline enum taker taker_of_ipv6(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
 
@@ -88,16 +91,16 @@ inline_always enum taker taker_of_ipv6(struct __sk_buff *skb)
  * Whether the node's routes say that it is the node's own. A node that does not forward has no
  * other use for it.
  */
-inline_always int ends_here(struct __sk_buff *skb)
+static __always_inline int ends_here(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
 	long answer;
 
-	if (skb->protocol == ETHER_TYPE_IPV4) {
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct ipv4_header ip = {};
 
 		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
-		fib.family = ADDRESS_FAMILY_IPV4;
+		fib.family = AF_INET;
 		fib.tos = ip.tos;
 		fib.ipv4_src = ip.source;
 		fib.ipv4_dst = ip.destination;
@@ -105,30 +108,30 @@ inline_always int ends_here(struct __sk_buff *skb)
 		struct ipv6_header ip = {};
 
 		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
-		fib.family = ADDRESS_FAMILY_IPV6;
+		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, ip.source, 16);
 		__builtin_memcpy(fib.ipv6_dst, ip.destination, 16);
 	}
 	answer = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	return answer == BPF_FIB_LKUP_RET_NOT_FWDED ||
-	       (answer == BPF_FIB_LKUP_RET_FWD_DISABLED && skb->pkt_type == PACKET_TO_HOST);
+	       (answer == BPF_FIB_LKUP_RET_FWD_DISABLED && skb->pkt_type == PACKET_HOST);
 }
 
 /*
  * Who takes a packet that comes up from a pod; the kernel only where what goes to the node belongs
  * to caps.
  */
-inline_always enum taker taker_of(struct __sk_buff *skb)
+static __always_inline enum taker taker_of(struct __sk_buff *skb)
 {
 	const struct node_place *place;
 	enum taker taker;
 	__u32 key = 0;
 
-	if (skb->pkt_type == PACKET_TO_ALL || skb->pkt_type == PACKET_TO_GROUP)
+	if (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST)
 		return MANY;
-	if (skb->protocol == ETHER_TYPE_IPV4)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		taker = taker_of_ipv4(skb);
-	else if (skb->protocol == ETHER_TYPE_IPV6)
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		taker = taker_of_ipv6(skb);
 	else
 		return SOCKET_OR_EXIT;

@@ -16,6 +16,9 @@
 #define PODPACE_NODE_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "aggregates.h"
 #include "answers.h"
@@ -24,7 +27,6 @@
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
-#include "helpers.h"
 
 /*
  * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the
@@ -61,7 +63,7 @@ struct {
  * into it, and several nodes may be on one machine. bpf_get_netns_cookie would tell, since Linux
  * 6.15.
  */
-inline_always int is_of_node(struct __sk_buff *skb)
+static __always_inline int is_of_node(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 	__u64 address = 0, netns = 0, cookie = 0;
@@ -82,15 +84,16 @@ inline_always int is_of_node(struct __sk_buff *skb)
  * Bytes of the frames that a packet at a socket was; what the node has put together again counts as
  * one of them.
  */
-inline_always __u32 length_at_socket(struct __sk_buff *skb)
+static __always_inline __u32 length_at_socket(struct __sk_buff *skb)
 {
-	return length_of_frames(skb) + ETHER_HEADER;
+	return length_of_frames(skb) + ETH_HLEN;
 }
 
 /* The hash that the packet has, or one of its addresses and ports: no helper makes one here. */
-inline_always __u32 flow_at_socket(struct __sk_buff *skb)
+static __always_inline __u32 flow_at_socket(struct __sk_buff *skb)
 {
-	__u32 words[9] = { 0 }, hash = skb->hash, is_ipv4 = skb->protocol == ETHER_TYPE_IPV4, at;
+	__u32 words[9] = { 0 }, hash = skb->hash, is_ipv4 = skb->protocol == bpf_htons(ETH_P_IP),
+	      at;
 
 	if (hash)
 		return hash;
@@ -106,7 +109,7 @@ inline_always __u32 flow_at_socket(struct __sk_buff *skb)
 }
 
 /* Charges a packet to its aggregate, and says whether the node may have it. */
-inline_always int police(struct __sk_buff *skb, __u32 id)
+static __always_inline int police(struct __sk_buff *skb, __u32 id)
 {
 	struct departure_packet packet = { .wire_len = length_at_socket(skb),
 					   .segments = skb->gso_segs };
@@ -121,14 +124,14 @@ inline_always int police(struct __sk_buff *skb, __u32 id)
 	if (!config || !gate)
 		return NODE_TAKE;
 	book_settled(id, packet.segments, packet.wire_len);
-	lists = read_once(config->exemptions);
+	lists = READ_ONCE(config->exemptions);
 	if (lists && is_exempt(skb, id, lists, DESTINATION)) {
 		book_exempt(id, packet.segments, packet.wire_len);
 		return NODE_TAKE;
 	}
 	state = in_page(&aggregate_state, index);
-	if (!read_once(config->rate_bytes_per_sec) &&
-	    !(state && read_once(state->departures.config.rate_bytes_per_sec)))
+	if (!READ_ONCE(config->rate_bytes_per_sec) &&
+	    !(state && READ_ONCE(state->departures.config.rate_bytes_per_sec)))
 		return NODE_TAKE;
 
 	packet.police_ns = POLICED_NS;

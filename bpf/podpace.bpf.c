@@ -27,8 +27,11 @@
  * Those that redirect come after all others.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "aggregates.h"
 #include "answers.h"
@@ -38,7 +41,6 @@
 #include "departure.h"
 #include "exemptions.h"
 #include "frames.h"
-#include "helpers.h"
 #include "local.h"
 #include "node.h"
 #include "routing.h"
@@ -65,7 +67,7 @@ struct upper_exit {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, ENTRIES_OF_THE_HELPER);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__uint(max_entries, AGGREGATE_COUNT);
 	__type(key, __u32);
 	__type(value, struct host_interface);
@@ -74,7 +76,7 @@ struct {
 /* Those that add something. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, ENTRIES_OF_THE_HELPER);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__uint(max_entries, UPPER_EXIT_COUNT);
 	__type(key, __u32);
 	__type(value, struct upper_exit);
@@ -114,14 +116,14 @@ int podpace_classify(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	}
 	packet.wire_len = length_of_frames(skb);
-	departure_forget_range(packet.segments, packet.wire_len);
+	verifier_forget_range(packet.segments, packet.wire_len);
 	frames = book_seen(id, packet.segments, packet.wire_len);
 	/*
 	 * What is read from the packet again the verifier knows nothing of: it follows one path and not
 	 * one for each reason.
 	 */
-	write_once(skb->tc_classid, taker_of(skb));
-	taker = read_once(skb->tc_classid);
+	WRITE_ONCE(skb->tc_classid, taker_of(skb));
+	taker = READ_ONCE(skb->tc_classid);
 	if (taker == SOCKET_OR_EXIT) {
 		write_sign(skb, id);
 		say_clock(skb, number_of_frame(frames, packet.segments));
@@ -142,7 +144,7 @@ int podpace_classify(struct __sk_buff *skb)
  * At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its
  * sign.
  */
-inline_always void pass_unsigned(struct __sk_buff *skb)
+static __always_inline void pass_unsigned(struct __sk_buff *skb)
 {
 	if (skb->ingress_ifindex) {
 		if (skb->tc_index != CHARGED_ABOVE)
@@ -176,8 +178,8 @@ int podpace_depart(struct __sk_buff *skb)
 }
 
 /* What the devices below an exit add to a packet whose segments are of this length. */
-inline_always __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit,
-				__u32 wire_len, __u32 segments)
+static __always_inline __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit,
+					 __u32 wire_len, __u32 segments)
 {
 	__u32 length = wire_len / segments, inner, padded;
 
@@ -227,7 +229,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 /*
  * The ingress aggregate of the pod behind a host interface; 0 for packets that it does not count.
  */
-inline_always __u32 receiving_aggregate(const struct __sk_buff *skb)
+static __always_inline __u32 receiving_aggregate(const struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface =
@@ -237,7 +239,7 @@ inline_always __u32 receiving_aggregate(const struct __sk_buff *skb)
 }
 
 /* The later of the sender's departure and the receiver's, of which 0 is none. */
-inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
+static __always_inline void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 {
 	__u64 left_at = skb->tstamp;
 
@@ -247,7 +249,7 @@ inline_always void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 }
 
 /* What the node itself sends to a pod that sends to it: see answers.h. */
-inline_always void hold_answer(struct __sk_buff *skb)
+static __always_inline void hold_answer(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	const struct host_interface *host_interface =
@@ -266,7 +268,7 @@ inline_always void hold_answer(struct __sk_buff *skb)
  * `continuations`, until the helper has put it back seconds later. The clock of the state goes
  * along, so that nobody gains a queue by the change, neither way.
  */
-inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
+static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 {
 	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
 	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN, lists;
@@ -275,9 +277,9 @@ inline_always int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 	struct aggregate_state *state;
 	struct departure departure;
 
-	if (!config || !gate || !read_once(config->rate_bytes_per_sec))
+	if (!config || !gate || !READ_ONCE(config->rate_bytes_per_sec))
 		return TC_ACT_UNSPEC;
-	lists = read_once(config->exemptions);
+	lists = READ_ONCE(config->exemptions);
 	if (lists && is_exempt(skb, id, lists, SOURCE)) {
 		book_exempt(id, packet.segments, packet.wire_len);
 		return TC_ACT_UNSPEC;
@@ -362,9 +364,9 @@ int podpace_forward(struct __sk_buff *skb)
 
 	if (!pod || !is_routable(skb))
 		return TC_ACT_UNSPEC;
-	if (skb->protocol == ETHER_TYPE_IPV4)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return forward_ipv4(skb, pod);
-	if (skb->protocol == ETHER_TYPE_IPV6)
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		return forward_ipv6(skb, pod);
 	return TC_ACT_UNSPEC;
 }
@@ -374,9 +376,9 @@ int podpace_arrive(struct __sk_buff *skb)
 {
 	if (!is_routable(skb))
 		return TC_ACT_UNSPEC;
-	if (skb->protocol == ETHER_TYPE_IPV4)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return arrive_ipv4(skb);
-	if (skb->protocol == ETHER_TYPE_IPV6)
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		return arrive_ipv6(skb);
 	return TC_ACT_UNSPEC;
 }

@@ -17,17 +17,19 @@
 #define PODPACE_ROUTING_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "frames.h"
-#include "helpers.h"
 
-#define ADDRESS_FAMILY_IPV4 2
-#define ADDRESS_FAMILY_IPV6 10
-
-#define ETHER_ADDRESSES 12
+/* Of sys/socket.h, which has no place in a BPF program. */
+#define AF_INET 2
+#define AF_INET6 10
 
 #define ROUTED_POD_COUNT 16384
 #define POD_ADDRESS_COUNT 65536
@@ -46,7 +48,7 @@ struct pod_address {
 	__u32 ifindex; /* of the host interface */
 	__u32 is_shaped; /* an ingress cap: they have to pass the qdisc of the host interface */
 	__u32 macs
-		[ETHER_ADDRESSES /
+		[(2 * ETH_ALEN) /
 		 4]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
 };
 
@@ -56,7 +58,7 @@ struct address_key {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, ENTRIES_OF_THE_HELPER);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__uint(max_entries, ROUTED_POD_COUNT);
 	__type(key, __u32);
 	__type(value, struct routed_pod);
@@ -64,7 +66,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, ENTRIES_OF_THE_HELPER);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__uint(max_entries, POD_ADDRESS_COUNT);
 	__type(key, struct address_key);
 	__type(value, struct pod_address);
@@ -98,12 +100,12 @@ struct ipv6_header {
 #define IPV4_PLAIN 0x45
 
 /* What is routed here at all, whatever its addresses. */
-inline_always int is_routable(const struct __sk_buff *skb)
+static __always_inline int is_routable(const struct __sk_buff *skb)
 {
-	return skb->pkt_type == PACKET_TO_HOST && !skb->vlan_present && !skb->mark;
+	return skb->pkt_type == PACKET_HOST && !skb->vlan_present && !skb->mark;
 }
 
-inline_always int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
+static __always_inline int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
 {
 	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
 	       ip->version_ihl == IPV4_PLAIN && !(ip->fragment & IPV4_FRAGMENT) && ip->ttl > 1;
@@ -113,7 +115,7 @@ inline_always int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
  * The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among
  * them, have other numbers.
  */
-inline_always int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
+static __always_inline int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 {
 	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
 	       ip->hop_limit > 1 &&
@@ -121,23 +123,23 @@ inline_always int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 		ip->next_header == IPPROTO_ICMPV6);
 }
 
-inline_always int is_same_ipv6(const __u32 a[4], const __u32 b[4])
+static __always_inline int is_same_ipv6(const __u32 a[4], const __u32 b[4])
 {
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
 }
 
 /* Not 224.0.0.0/4 and above, and not this host's own 0.0.0.0/8 and 127.0.0.0/8. */
-inline_always int is_unicast_ipv4(__u32 address)
+static __always_inline int is_unicast_ipv4(__u32 address)
 {
-	__u32 first = __builtin_bswap32(address) >> 24;
+	__u32 first = address & 0xff; /* in network byte order */
 
 	return first && first < 224 && first != 127;
 }
 
 /* Neither multicast (ff00::/8) nor of the link only (fe80::/10). */
-inline_always int is_global_ipv6(const __u32 address[4])
+static __always_inline int is_global_ipv6(const __u32 address[4])
 {
-	__u32 first = __builtin_bswap32(address[0]);
+	__u32 first = bpf_ntohl(address[0]);
 
 	return first >> 24 != 0xff && first >> 22 != 0xfe80 >> 6;
 }
@@ -146,36 +148,36 @@ inline_always int is_global_ipv6(const __u32 address[4])
  * One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot
  * be written to.
  */
-inline_always int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
+static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
 {
-	__u32 sum = ip->checksum + __builtin_bswap16(0x0100);
+	__u32 sum = ip->checksum + bpf_htons(0x0100);
 	struct {
 		__u8 ttl;
 		__u8 protocol;
 		__u16 checksum;
 	} next = { ip->ttl - 1, ip->protocol, sum + (sum >= 0xffff) };
 
-	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV4_TTL_OFFSET, &next, sizeof(next), 0);
+	return !bpf_skb_store_bytes(skb, ETH_HLEN + IPV4_TTL_OFFSET, &next, sizeof(next), 0);
 }
 
-inline_always int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
+static __always_inline int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
 {
 	__u8 next = ip->hop_limit - 1;
 
-	return !bpf_skb_store_bytes(skb, ETHER_HEADER + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next),
-				    0);
+	return !bpf_skb_store_bytes(skb, ETH_HLEN + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next), 0);
 }
 
 /*
  * Length of the packet on the next link without the link's header: of a merged packet that of each
  * of its segments.
  */
-inline_always __u32 packet_length(struct __sk_buff *skb, __u32 network_header, __u8 protocol)
+static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_header,
+					   __u8 protocol)
 {
 	__u8 data_offset = 0;
 
 	if (!skb->gso_size)
-		return skb->len - ETHER_HEADER;
+		return skb->len - ETH_HLEN;
 	if (protocol != IPPROTO_TCP)
 		return network_header + UDP_HEADER + skb->gso_size;
 	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, sizeof(data_offset),
@@ -187,8 +189,8 @@ inline_always __u32 packet_length(struct __sk_buff *skb, __u32 network_header, _
  * The question to the kernel's routes: where a packet goes, and whether the next link takes its
  * length.
  */
-inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
-			    struct bpf_fib_lookup *fib)
+static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
+				     struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->protocol;
 	fib->tos = ip->tos;
@@ -197,18 +199,18 @@ inline_always void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
 	fib->ipv4_dst = ip->destination;
 }
 
-inline_always void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
-			    struct bpf_fib_lookup *fib)
+static __always_inline void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
+				     struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->next_header;
-	fib->flowinfo = ip->version_class_label & __builtin_bswap32(0x0fffffff);
+	fib->flowinfo = ip->version_class_label & bpf_htonl(0x0fffffff);
 	fib->tot_len = packet_length(skb, IPV6_HEADER, ip->next_header);
 	__builtin_memcpy(fib->ipv6_src, ip->source, 16);
 	__builtin_memcpy(fib->ipv6_dst, ip->destination, 16);
 }
 
 /* Sends it where a lookup says; the neighbour there is known. */
-inline_always int redirect_to(const struct bpf_fib_lookup *fib)
+static __always_inline int redirect_to(const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh next_hop = { .nh_family = fib->family };
 
@@ -217,9 +219,9 @@ inline_always int redirect_to(const struct bpf_fib_lookup *fib)
 }
 
 /* Out of a pod. Returns TC_ACT_UNSPEC for what the stack has to see. */
-inline_always int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
+static __always_inline int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
 {
-	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
+	struct bpf_fib_lookup fib = { .family = AF_INET, .ifindex = skb->ifindex };
 	struct ipv4_header ip;
 
 	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 ||
@@ -232,9 +234,9 @@ inline_always int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *p
 	return redirect_to(&fib);
 }
 
-inline_always int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *pod)
+static __always_inline int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *pod)
 {
-	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
+	struct bpf_fib_lookup fib = { .family = AF_INET6, .ifindex = skb->ifindex };
 	struct ipv6_header ip;
 
 	if (!pod->ipv6[0] || !read_ipv6(skb, &ip) || !is_same_ipv6(ip.source, pod->ipv6) ||
@@ -252,8 +254,8 @@ inline_always int forward_ipv6(struct __sk_buff *skb, const struct routed_pod *p
  * routes lead there as well: an entry may outlive its pod while the helper is down, and somebody
  * else may have the address by then.
  */
-inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod,
-			 struct bpf_fib_lookup *fib)
+static __always_inline int arrive(struct __sk_buff *skb, const struct pod_address *pod,
+				  struct bpf_fib_lookup *fib)
 {
 	struct pod_address found = *pod;
 	long answer = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
@@ -265,14 +267,14 @@ inline_always int arrive(struct __sk_buff *skb, const struct pod_address *pod,
 	if (found.is_shaped)
 		return redirect_to(fib);
 	if ((found.macs[0] || found.macs[1]) &&
-	    bpf_skb_store_bytes(skb, 0, found.macs, ETHER_ADDRESSES, 0))
+	    bpf_skb_store_bytes(skb, 0, found.macs, sizeof(found.macs), 0))
 		return TC_ACT_UNSPEC;
 	return bpf_redirect_peer(found.ifindex, 0);
 }
 
-inline_always int arrive_ipv4(struct __sk_buff *skb)
+static __always_inline int arrive_ipv4(struct __sk_buff *skb)
 {
-	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV4, .ifindex = skb->ifindex };
+	struct bpf_fib_lookup fib = { .family = AF_INET, .ifindex = skb->ifindex };
 	struct address_key key = {};
 	const struct pod_address *pod;
 	struct ipv4_header ip;
@@ -280,7 +282,7 @@ inline_always int arrive_ipv4(struct __sk_buff *skb)
 
 	if (!read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source))
 		return TC_ACT_UNSPEC;
-	key.address[2] = __builtin_bswap32(0x0000ffff);
+	key.address[2] = bpf_htonl(0x0000ffff);
 	key.address[3] = ip.destination;
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
 	if (!pod)
@@ -290,9 +292,9 @@ inline_always int arrive_ipv4(struct __sk_buff *skb)
 	return verdict == TC_ACT_UNSPEC || count_hop_ipv4(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
-inline_always int arrive_ipv6(struct __sk_buff *skb)
+static __always_inline int arrive_ipv6(struct __sk_buff *skb)
 {
-	struct bpf_fib_lookup fib = { .family = ADDRESS_FAMILY_IPV6, .ifindex = skb->ifindex };
+	struct bpf_fib_lookup fib = { .family = AF_INET6, .ifindex = skb->ifindex };
 	const struct pod_address *pod;
 	struct address_key key;
 	struct ipv6_header ip;

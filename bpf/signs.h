@@ -7,8 +7,9 @@
 #define PODPACE_SIGNS_H
 
 #include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
 #include "aggregates.h"
-#include "helpers.h"
 
 /*
  * tc_index of a packet that was charged at an upper exit: the exit below finds no id on it, and
@@ -21,7 +22,7 @@
  * Writes the sign of an aggregate, or of none, on a packet. Since Linux 6.6 a program behind this
  * one that ends the hook with TCX_PASS has tc_classid written to tc_index.
  */
-inline_always void write_sign(struct __sk_buff *skb, __u32 id)
+static __always_inline void write_sign(struct __sk_buff *skb, __u32 id)
 {
 	skb->queue_mapping = id;
 	skb->tc_index = id;
@@ -32,7 +33,7 @@ inline_always void write_sign(struct __sk_buff *skb, __u32 id)
  * Takes the sign off a packet, so that it is charged once. Returns the aggregate, or 0 for a packet
  * of nobody's.
  */
-inline_always __u32 take_sign(struct __sk_buff *skb)
+static __always_inline __u32 take_sign(struct __sk_buff *skb)
 {
 	__u32 id = skb->queue_mapping;
 

@@ -5,10 +5,11 @@
 
 #include <linux/bpf.h>
 #include <linux/pkt_sched.h>
-#include "departure.h"
-#include "helpers.h"
+#include <bpf/bpf_helpers.h>
 
-#define WALL_CLOCK_MIN                                                                             \
+#include "departure.h"
+
+#define WALL_CLOCK_MIN \
 	(1ULL << 60) /* ns: July 2006 by a wall clock, 36 years after boot by the monotonic one */
 
 /*
@@ -23,12 +24,12 @@
  * it is by now. Of other frames the kernel takes none, so they get no time: they are charged, and
  * dropped at the horizon, but do not wait.
  */
-inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
+static __always_inline void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
 	/*
 	 * Or else clang computes the address of the field, and the verifier takes none that was computed.
 	 */
-	departure_keep_order(skb);
+	barrier_var(skb);
 	if (skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO)
 		skb->tstamp = departure_at;
 	else
@@ -42,9 +43,9 @@ inline_always void stamp(struct __sk_buff *skb, __u64 departure_at)
  * as well (TCP says when it has sent a packet), by whichever clock: a pod could choose the number
  * by CLOCK_TAI otherwise.
  */
-inline_always void say_clock(struct __sk_buff *skb, __u32 frame)
+static __always_inline void say_clock(struct __sk_buff *skb, __u32 frame)
 {
-	departure_keep_order(skb);
+	barrier_var(skb);
 	if (!skb->tstamp_type)
 		bpf_skb_set_tstamp(skb, frame, BPF_SKB_TSTAMP_DELIVERY_MONO);
 	else if (skb->tstamp <= bpf_ktime_get_ns())
@@ -57,7 +58,7 @@ inline_always void say_clock(struct __sk_buff *skb, __u32 frame)
  * packets on the node (nft meta priority, skbedit) would take its cap away. The next lower priority
  * waits, and is in the same band where fq has them, since Linux 6.7. The upper bits, a class, stay.
  */
-inline_always void hold_until(struct __sk_buff *skb, __u64 departure_at)
+static __always_inline void hold_until(struct __sk_buff *skb, __u64 departure_at)
 {
 	if ((skb->priority & TC_PRIO_MAX) == TC_PRIO_CONTROL)
 		skb->priority ^= TC_PRIO_CONTROL ^ TC_PRIO_INTERACTIVE;
@@ -71,7 +72,7 @@ inline_always void hold_until(struct __sk_buff *skb, __u64 departure_at)
  * clock that every fq reads, which fq does itself since Linux 7. It is known by its value: on Linux
  * 6.1 a packet does not tell its clock.
  */
-inline_always void say_monotonic(struct __sk_buff *skb)
+static __always_inline void say_monotonic(struct __sk_buff *skb)
 {
 	__u64 asked_at = skb->tstamp;
 
@@ -84,7 +85,7 @@ inline_always void say_monotonic(struct __sk_buff *skb)
  * been charged and has its time: as with hold_until() no priority takes that away, whichever rule
  * behind the classifier sets it.
  */
-inline_always void pass_forwarded(struct __sk_buff *skb)
+static __always_inline void pass_forwarded(struct __sk_buff *skb)
 {
 	if ((skb->priority & TC_PRIO_MAX) == TC_PRIO_CONTROL &&
 	    skb->tstamp_type == BPF_SKB_TSTAMP_DELIVERY_MONO)
@@ -92,7 +93,7 @@ inline_always void pass_forwarded(struct __sk_buff *skb)
 }
 
 /* 0 is none. */
-inline_always void stamp_or_keep(struct __sk_buff *skb, __u64 departure_at)
+static __always_inline void stamp_or_keep(struct __sk_buff *skb, __u64 departure_at)
 {
 	if (departure_at)
 		hold_until(skb, departure_at);

@@ -8,8 +8,10 @@
 #define PODPACE_TUNNELS_H
 
 #include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
 #include "frames.h"
-#include "helpers.h"
 
 #define TOLD_FAMILY 1 /* the outer header may be IPv6 where frame_bytes has IPv4 */
 #define TOLD_GRE 2 /* checksum, key and sequence number of RFC 2890, 4 bytes each */
@@ -19,7 +21,7 @@
  * TUNNEL_CSUM, TUNNEL_KEY and TUNNEL_SEQ of linux/if_tunnel.h, in network byte order as the kernel
  * gives them.
  */
-#define TUNNEL_FLAG(bit) __builtin_bswap16(bit)
+#define TUNNEL_FLAG(bit) bpf_htons(bit)
 #define TUNNEL_FLAG_CHECKSUM TUNNEL_FLAG(1)
 #define TUNNEL_FLAG_KEY TUNNEL_FLAG(4)
 #define TUNNEL_FLAG_SEQUENCE TUNNEL_FLAG(8)
@@ -43,7 +45,7 @@ struct {
 	__type(value, struct tunnel_options);
 } tunnel_options SEC(".maps");
 
-inline_always __u32 length_of_options(struct __sk_buff *skb)
+static __always_inline __u32 length_of_options(struct __sk_buff *skb)
 {
 	__u32 first = 0;
 	struct tunnel_options *options = bpf_map_lookup_elem(&tunnel_options, &first);
@@ -53,7 +55,7 @@ inline_always __u32 length_of_options(struct __sk_buff *skb)
 }
 
 /* Bytes that are added to a packet beside those that its exit's entry says. */
-inline_always __u32 overhead_told(struct __sk_buff *skb, __u32 told)
+static __always_inline __u32 overhead_told(struct __sk_buff *skb, __u32 told)
 {
 	struct bpf_tunnel_key key = {};
 	__u32 length = 0;

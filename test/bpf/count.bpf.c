@@ -8,7 +8,6 @@
  * device to segment (GSO) counts as the frames that a real wire would carry: its
  * headers once per segment. Frame check sequence, preamble and gap do not count.
  */
-#include <asm/byteorder.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -16,8 +15,8 @@
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
-
-#include "../../bpf/helpers.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #define INTERVAL_NS 10000000ULL /* test/bed/series.ts: COUNTED_INTERVAL_MS */
 
@@ -54,8 +53,7 @@ struct {
 } payload_bytes SEC(".maps");
 
 /* Adds to an interval, making it when this is its first frame; any CPU may be first. */
-static inline __attribute__((always_inline)) void add(void *map, const struct interval *key,
-						      __u64 bytes)
+static __always_inline void add(void *map, const struct interval *key, __u64 bytes)
 {
 	__u64 *total = bpf_map_lookup_elem(map, key);
 	__u64 zero = 0;
@@ -79,7 +77,7 @@ int count(struct __sk_buff *skb)
 	struct interval key = {};
 	__u64 now, bytes, *first;
 
-	if ((void *)(ip + 1) > data_end || eth->h_proto != __constant_htons(ETH_P_IP))
+	if ((void *)(ip + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_IP))
 		return TC_ACT_UNSPEC;
 	header_bytes += ip->ihl * 4;
 	if (ip->protocol == IPPROTO_TCP) {

@@ -13,14 +13,10 @@
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 
-#include "../../bpf/helpers.h"
+#include "../../bpf/compiler.h"
 
 #define PLAIN_HORIZON_NS 2000000000ULL
 #define NS_PER_SEC 1000000000ULL
-
-/* Neither merged nor split by the compiler; nothing more. */
-#define plain_read(word) (*(const volatile typeof(word) *)&(word))
-#define plain_write(word, value) (*(volatile typeof(word) *)&(word) = (value))
 
 struct plain_aggregate {
 	__u64 rate_bytes_per_sec;
@@ -57,15 +53,15 @@ int plain_depart(struct __sk_buff *skb)
 
 	now = bpf_ktime_get_ns();
 	t = skb->tstamp > now ? skb->tstamp : now;
-	next = plain_read(aggregate->t_last) +
+	next = READ_ONCE(aggregate->t_last) +
 	       skb->wire_len * NS_PER_SEC / aggregate->rate_bytes_per_sec;
 	if (next <= t) {
-		plain_write(aggregate->t_last, t);
+		WRITE_ONCE(aggregate->t_last, t);
 		return TC_ACT_UNSPEC;
 	}
 	if (next - now >= PLAIN_HORIZON_NS)
 		return TC_ACT_SHOT;
-	plain_write(aggregate->t_last, next);
+	WRITE_ONCE(aggregate->t_last, next);
 	skb->tstamp = next;
 	return TC_ACT_UNSPEC;
 }

@@ -9,12 +9,10 @@
  * this one twice over the same packet: the second time it only reports.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
-
-#include "../../bpf/helpers.h"
-
-static long (*const bpf_skb_vlan_push)(struct __sk_buff *skb, __u16 protocol,
-				       __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #define SKB_CLOCK_TAI 2 /* BPF_SKB_CLOCK_TAI of newer headers */
 
@@ -55,8 +53,8 @@ int enter(struct __sk_buff *skb)
 	/* The second tag has the first put into the frame, and skb->protocol say it. */
 	if (skb->cb[REPORT] == 3) {
 		bpf_skb_set_tstamp(skb, 1, BPF_SKB_TSTAMP_DELIVERY_MONO);
-		bpf_skb_vlan_push(skb, __builtin_bswap16(0x8100), 1);
-		bpf_skb_vlan_push(skb, __builtin_bswap16(0x8100), 2);
+		bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 1);
+		bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), 2);
 	}
 	skb->queue_mapping = skb->cb[SIGNS] & 0xffff; /* a larger one is not written */
 	skb->tc_index = skb->cb[SIGNS] >> 16;

@@ -4,18 +4,18 @@
  * podpace's own object, clang tells nothing.
  */
 #include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 
-#include "helpers.h"
-#include "departure-state.h"
 #include "aggregates.h"
 #include "books.h"
+#include "departure-state.h"
 
-#define TYPE_OF(structure)                                                                         \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
-		__uint(max_entries, 1);                                                            \
-		__type(key, __u32);                                                                \
-		__type(value, struct structure);                                                   \
+#define TYPE_OF(structure)                        \
+	struct {                                  \
+		__uint(type, BPF_MAP_TYPE_ARRAY); \
+		__uint(max_entries, 1);           \
+		__type(key, __u32);               \
+		__type(value, struct structure);  \
 	} of_##structure SEC(".maps")
 
 TYPE_OF(aggregate_state);
