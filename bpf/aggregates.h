@@ -63,39 +63,28 @@ struct {
 } aggregate_gates SEC(".maps");
 
 /*
- * State and counters stand in pages that the helper makes: memory follows the number of pods, and
- * both are found by index alone. Two lookups in a hash would take a quarter of the time of the
- * whole. (Sizes, because clang tells nothing of types that are behind two pointers.)
+ * A map whose values stand in pages, which the helper makes: memory follows the number of pods, and
+ * values are found by index alone. Two lookups in a hash would take a quarter of the time of the
+ * whole. (The size of a value, because clang tells nothing of types behind two pointers.)
  */
-struct state_page {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PAGE_LENGTH);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct aggregate_state));
-};
+#define PAGE(map_type, structure)                      \
+	struct {                                       \
+		__uint(type, map_type);                \
+		__uint(max_entries, PAGE_LENGTH);      \
+		__uint(key_size, sizeof(__u32));       \
+		__uint(value_size, sizeof(structure)); \
+	}
+#define PAGED_MAP(name, map_type, structure)                        \
+	struct {                                                    \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);           \
+		__uint(max_entries, AGGREGATE_COUNT / PAGE_LENGTH); \
+		__type(key, __u32);                                 \
+		__type(value, __u32);                               \
+		__array(values, PAGE(map_type, structure));         \
+	} name SEC(".maps")
 
-struct counter_page {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PAGE_LENGTH);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct aggregate_counters));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, AGGREGATE_COUNT / PAGE_LENGTH);
-	__type(key, __u32);
-	__type(value, __u32);
-	__array(values, struct state_page);
-} aggregate_state SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, AGGREGATE_COUNT / PAGE_LENGTH);
-	__type(key, __u32);
-	__type(value, __u32);
-	__array(values, struct counter_page);
-} aggregate_counters SEC(".maps");
+PAGED_MAP(aggregate_state, BPF_MAP_TYPE_ARRAY, struct aggregate_state);
+PAGED_MAP(aggregate_counters, BPF_MAP_TYPE_PERCPU_ARRAY, struct aggregate_counters);
 
 /* The value of an aggregate in its page; NULL when somebody has taken the page away. */
 static __always_inline void *in_page(void *pages, __u32 index)

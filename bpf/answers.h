@@ -38,17 +38,16 @@ static __always_inline __u32 header_before_tcp(struct __sk_buff *skb)
 	__u8 first, protocol;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes_relative(skb, 0, &first, sizeof(first), BPF_HDR_START_NET) ||
-		    bpf_skb_load_bytes_relative(skb, IPV4_PROTOCOL, &protocol, sizeof(protocol),
-						BPF_HDR_START_NET))
+		if (load_net_bytes(skb, 0, &first, sizeof(first)) ||
+		    load_net_bytes(skb, offsetof(struct iphdr, protocol), &protocol,
+				   sizeof(protocol)))
 			return 0;
 		return protocol == IPPROTO_TCP ? (first & 15) * 4 : 0;
 	}
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
-	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
-					BPF_HDR_START_NET))
+	    load_net_bytes(skb, offsetof(struct ipv6hdr, nexthdr), &protocol, sizeof(protocol)))
 		return 0;
-	return protocol == IPPROTO_TCP ? IPV6_HEADER : 0;
+	return protocol == IPPROTO_TCP ? sizeof(struct ipv6hdr) : 0;
 }
 
 /*
@@ -60,8 +59,7 @@ static __always_inline __u64 *answer_of(struct __sk_buff *skb, __u32 id, __u32 a
 	__u32 header = header_before_tcp(skb), place;
 	__u16 port;
 
-	if (!header ||
-	    bpf_skb_load_bytes_relative(skb, header + at, &port, sizeof(port), BPF_HDR_START_NET))
+	if (!header || load_net_bytes(skb, header + at, &port, sizeof(port)))
 		return 0;
 	place = ((id << 16 | port) * GOLDEN_RATIO_32) >> 18;
 	return bpf_map_lookup_elem(&answers, &place);

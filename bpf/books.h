@@ -36,20 +36,7 @@ struct aggregate_book {
 	struct tally dropped; /* by the departure step */
 };
 
-struct book_page {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PAGE_LENGTH);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct aggregate_book));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, AGGREGATE_COUNT / PAGE_LENGTH);
-	__type(key, __u32);
-	__type(value, __u32);
-	__array(values, struct book_page);
-} aggregate_books SEC(".maps");
+PAGED_MAP(aggregate_books, BPF_MAP_TYPE_PERCPU_ARRAY, struct aggregate_book);
 
 /*
  * What of other devices leaves by an exit without a sign, by the exit's index: the helper looks
@@ -73,7 +60,7 @@ static __always_inline struct aggregate_book *book_of(__u32 id)
 /* 0 segments count as 1 frame. */
 static __always_inline void enter(struct tally *tally, __u32 segments, __u32 bytes)
 {
-	tally->frames += segments ? segments : 1;
+	tally->frames += segments ?: 1;
 	tally->bytes += bytes;
 }
 
@@ -91,52 +78,52 @@ static __always_inline void book_unsigned(struct __sk_buff *skb)
  * A packet of a pod's that comes up on its host interface. Returns how many have on this processor;
  * 0 when nobody counts.
  */
-static __always_inline __u32 book_seen(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline __u32 book_seen(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);
 
 	if (!book)
 		return 0;
-	enter(&book->seen, segments, bytes);
+	enter(&book->seen, packet->segments, packet->wire_len);
 	return book->seen.frames;
 }
 
 /* A packet of a pod's whose sign has been taken off. */
-static __always_inline void book_settled(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_settled(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);
 
 	if (book)
-		enter(&book->settled, segments, bytes);
+		enter(&book->settled, packet->segments, packet->wire_len);
 }
 
 /* A copy of a packet that was settled already. */
-static __always_inline void book_copy(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_copy(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);
 
 	if (!book)
 		return;
-	book->settled.frames -= segments ? segments : 1;
-	book->settled.bytes -= bytes;
+	book->settled.frames -= packet->segments ?: 1;
+	book->settled.bytes -= packet->wire_len;
 }
 
 /* A packet that the cap does not count. */
-static __always_inline void book_exempt(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_exempt(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);
 
 	if (book)
-		enter(&book->exempt, segments, bytes);
+		enter(&book->exempt, packet->segments, packet->wire_len);
 }
 
 /* A packet that the departure step has dropped. */
-static __always_inline void book_dropped(__u32 id, __u32 segments, __u32 bytes)
+static __always_inline void book_dropped(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);
 
 	if (book)
-		enter(&book->dropped, segments, bytes);
+		enter(&book->dropped, packet->segments, packet->wire_len);
 }
 
 #endif

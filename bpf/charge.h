@@ -59,7 +59,7 @@ static __always_inline int count_and_drop(__u32 id, const struct departure *depa
 		count(counters, departure, packet->wire_len);
 	if (departure->verdict <= DEPART_MARKED)
 		return 0;
-	book_dropped(id, packet->segments, packet->wire_len);
+	book_dropped(id, packet);
 	return 1;
 }
 
@@ -90,6 +90,20 @@ static __always_inline int is_answered_as_copy(struct __sk_buff *skb, struct agg
 	return 1;
 }
 
+/* Whether a packet's far end is exempt from the cap of its aggregate; books it if so. */
+static __always_inline int goes_free(struct __sk_buff *skb, __u32 id, enum far_end far,
+				     const struct aggregate_config *config,
+				     const struct departure_packet *packet)
+{
+	__u32 lists = READ_ONCE(config->exemptions);
+
+	if (lists && is_exempt(skb, id, lists, far)) {
+		book_exempt(id, packet);
+		return 1;
+	}
+	return 0;
+}
+
 /* Whether what a packet's time says is the number of its frame: not where others have set it. */
 enum numbering {
 	NOT_NUMBERED,
@@ -111,17 +125,14 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 	struct departure departure;
 	struct aggregate_gate *gate;
 	struct aggregate_state *state;
-	__u32 index = id - AGGREGATE_ID_MIN, lists;
+	__u32 index = id - AGGREGATE_ID_MIN;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
 	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	if (!config || !gate)
 		return TC_ACT_UNSPEC;
-	lists = READ_ONCE(config->exemptions);
-	if (lists && is_exempt(skb, id, lists, far)) {
-		book_exempt(id, packet.segments, packet.wire_len);
+	if (goes_free(skb, id, far, config, &packet))
 		return TC_ACT_UNSPEC;
-	}
 	state = in_page(&aggregate_state, index);
 	if (!READ_ONCE(config->rate_bytes_per_sec) &&
 	    !(state && READ_ONCE(state->departures.config.rate_bytes_per_sec)))
@@ -129,7 +140,7 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 
 	if (numbering == NUMBERED &&
 	    is_answered_as_copy(skb, gate, state, &departure, departure_at)) {
-		book_copy(id, packet.segments, packet.wire_len);
+		book_copy(id, &packet);
 		if (departure.verdict == DEPART_MARKED)
 			bpf_skb_ecn_set_ce(skb);
 		return departure.verdict > DEPART_MARKED ? TC_ACT_SHOT : TC_ACT_UNSPEC;

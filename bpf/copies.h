@@ -55,12 +55,11 @@ static __always_inline int is_whole(struct __sk_buff *skb)
 	__u8 protocol = 0;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return !bpf_skb_load_bytes_relative(skb, IPV4_FRAGMENT_OFFSET, &fragment,
-						    sizeof(fragment), BPF_HDR_START_NET) &&
+		return !load_net_bytes(skb, offsetof(struct iphdr, frag_off), &fragment,
+				       sizeof(fragment)) &&
 		       !(fragment & IPV4_FRAGMENT);
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
-	    bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
-					BPF_HDR_START_NET))
+	    load_net_bytes(skb, offsetof(struct ipv6hdr, nexthdr), &protocol, sizeof(protocol)))
 		return 0;
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_ICMPV6;
 }

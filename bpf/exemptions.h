@@ -9,8 +9,12 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+
+#include "frames.h"
 
 #define EXEMPTION_COUNT (1 << 21)
 
@@ -48,15 +52,18 @@ enum far_end { DESTINATION, SOURCE };
 static __always_inline int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
 {
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 8 : 24, address, 16,
-						    BPF_HDR_START_NET);
+		return !load_net_bytes(skb,
+				       end == SOURCE ? offsetof(struct ipv6hdr, saddr)
+						     : offsetof(struct ipv6hdr, daddr),
+				       address, 16);
 	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return 0;
 	__builtin_memset(address, 0, 10);
 	address[10] = 0xff;
 	address[11] = 0xff;
-	return !bpf_skb_load_bytes_relative(skb, end == SOURCE ? 12 : 16, address + 12, 4,
-					    BPF_HDR_START_NET);
+	return !load_net_bytes(
+		skb, end == SOURCE ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr),
+		address + 12, 4);
 }
 
 /*

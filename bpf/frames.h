@@ -6,18 +6,20 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define IPV4_HEADER 20
-#define IPV6_HEADER 40
-#define UDP_HEADER 8
-
-/* From the network header. */
-#define IPV4_FRAGMENT_OFFSET 6
-#define IPV4_PROTOCOL 9
-#define IPV6_NEXT_HEADER 6
 #define IPV4_FRAGMENT bpf_htons(0x3fff) /* more to come, or not the first */
+
+/* Reads from an offset into the network header. Returns 0, or an error. */
+static __always_inline long load_net_bytes(const struct __sk_buff *skb, __u32 offset, void *to,
+					   __u32 len)
+{
+	return bpf_skb_load_bytes_relative(skb, offset, to, len, BPF_HDR_START_NET);
+}
 
 /*
  * Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6
@@ -27,7 +29,7 @@ static __always_inline __u32 is_ecn_capable(struct __sk_buff *skb)
 {
 	__u8 second;
 
-	if (bpf_skb_load_bytes_relative(skb, 1, &second, sizeof(second), BPF_HDR_START_NET))
+	if (load_net_bytes(skb, 1, &second, sizeof(second)))
 		return 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return second & 3;
@@ -42,10 +44,10 @@ static __always_inline __u32 is_ecn_capable(struct __sk_buff *skb)
  */
 static __always_inline __u32 length_of_headers(struct __sk_buff *skb)
 {
-	__u32 network_header = IPV6_HEADER;
+	__u32 network_header = sizeof(struct ipv6hdr);
 	__u8 first[10], data_offset = 0, protocol;
 
-	if (bpf_skb_load_bytes_relative(skb, 0, first, sizeof(first), BPF_HDR_START_NET))
+	if (load_net_bytes(skb, 0, first, sizeof(first)))
 		return 0;
 	protocol = first[6];
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
@@ -53,8 +55,8 @@ static __always_inline __u32 length_of_headers(struct __sk_buff *skb)
 		protocol = first[9];
 	}
 	if (protocol != IPPROTO_TCP)
-		return network_header + UDP_HEADER;
-	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, 1, BPF_HDR_START_NET);
+		return network_header + sizeof(struct udphdr);
+	load_net_bytes(skb, network_header + 12, &data_offset, 1);
 	return network_header + (data_offset >> 4) * 4;
 }
 

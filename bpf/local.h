@@ -45,7 +45,7 @@ static __always_inline enum taker taker_of_datagram(struct __sk_buff *skb, __u32
 {
 	__u32 type = 0;
 
-	bpf_skb_load_bytes_relative(skb, at + UDP_HEADER, &type, sizeof(type), BPF_HDR_START_NET);
+	load_net_bytes(skb, at + sizeof(struct udphdr), &type, sizeof(type));
 	return type == WIREGUARD_DATA ? KERNEL : SOCKET_OR_EXIT;
 }
 
@@ -57,7 +57,7 @@ static __always_inline enum taker taker_of_ipv4(struct __sk_buff *skb)
 		__u8 ttl, protocol;
 	} ip = {};
 
-	bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+	load_net_bytes(skb, 0, &ip, sizeof(ip));
 	if (ip.fragment & IPV4_FRAGMENT)
 		return KERNEL_IN_PARTS;
 	if (ip.protocol == IPPROTO_UDP)
@@ -69,11 +69,10 @@ static __always_inline enum taker taker_of_ipv6(struct __sk_buff *skb)
 {
 	__u8 protocol = 0;
 
-	bpf_skb_load_bytes_relative(skb, IPV6_NEXT_HEADER, &protocol, sizeof(protocol),
-				    BPF_HDR_START_NET);
+	load_net_bytes(skb, offsetof(struct ipv6hdr, nexthdr), &protocol, sizeof(protocol));
 	switch (protocol) {
 	case IPPROTO_UDP:
-		return taker_of_datagram(skb, IPV6_HEADER);
+		return taker_of_datagram(skb, sizeof(struct ipv6hdr));
 	case IPPROTO_ICMPV6:
 		return KERNEL;
 	/* Whatever may stand behind these. */
@@ -97,17 +96,17 @@ static __always_inline int ends_here(struct __sk_buff *skb)
 	long answer;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct ipv4_header ip = {};
+		struct iphdr ip = {};
 
-		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+		load_net_bytes(skb, 0, &ip, sizeof(ip));
 		fib.family = AF_INET;
 		fib.tos = ip.tos;
-		fib.ipv4_src = ip.source;
-		fib.ipv4_dst = ip.destination;
+		fib.ipv4_src = ip.saddr;
+		fib.ipv4_dst = ip.daddr;
 	} else {
 		struct ipv6_header ip = {};
 
-		bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET);
+		load_net_bytes(skb, 0, &ip, sizeof(ip));
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, ip.source, 16);
 		__builtin_memcpy(fib.ipv6_dst, ip.destination, 16);

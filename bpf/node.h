@@ -98,9 +98,9 @@ static __always_inline __u32 flow_at_socket(struct __sk_buff *skb)
 	if (hash)
 		return hash;
 	if (is_ipv4) {
-		bpf_skb_load_bytes_relative(skb, 12, words, 12, BPF_HDR_START_NET);
+		load_net_bytes(skb, offsetof(struct iphdr, saddr), words, 12);
 	} else {
-		bpf_skb_load_bytes_relative(skb, 8, words, sizeof(words), BPF_HDR_START_NET);
+		load_net_bytes(skb, offsetof(struct ipv6hdr, saddr), words, sizeof(words));
 	}
 	hash = FNV_BASIS;
 	for (at = 0; at < 9; at++)
@@ -117,18 +117,15 @@ static __always_inline int police(struct __sk_buff *skb, __u32 id)
 	struct aggregate_state *state;
 	struct aggregate_gate *gate;
 	struct departure departure;
-	__u32 index = id - AGGREGATE_ID_MIN, lists;
+	__u32 index = id - AGGREGATE_ID_MIN;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
 	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	if (!config || !gate)
 		return NODE_TAKE;
-	book_settled(id, packet.segments, packet.wire_len);
-	lists = READ_ONCE(config->exemptions);
-	if (lists && is_exempt(skb, id, lists, DESTINATION)) {
-		book_exempt(id, packet.segments, packet.wire_len);
+	book_settled(id, &packet);
+	if (goes_free(skb, id, DESTINATION, config, &packet))
 		return NODE_TAKE;
-	}
 	state = in_page(&aggregate_state, index);
 	if (!READ_ONCE(config->rate_bytes_per_sec) &&
 	    !(state && READ_ONCE(state->departures.config.rate_bytes_per_sec)))

@@ -92,6 +92,14 @@ struct {
 
 #define CONTINUE_RECEIVE 0
 
+/* What the departure step is told of a packet at an egress hook. */
+static __always_inline struct departure_packet packet_of(const struct __sk_buff *skb)
+{
+	return (struct departure_packet){ .tstamp = skb->tstamp,
+					  .wire_len = skb->wire_len,
+					  .segments = skb->gso_segs };
+}
+
 /*
  * Writes the id even when it is none: what the pod left in queue_mapping must not choose an
  * aggregate.
@@ -117,7 +125,7 @@ int podpace_classify(struct __sk_buff *skb)
 	}
 	packet.wire_len = length_of_frames(skb);
 	verifier_forget_range(packet.segments, packet.wire_len);
-	frames = book_seen(id, packet.segments, packet.wire_len);
+	frames = book_seen(id, &packet);
 	/*
 	 * What is read from the packet again the verifier knows nothing of: it follows one path and not
 	 * one for each reason.
@@ -131,7 +139,7 @@ int podpace_classify(struct __sk_buff *skb)
 	}
 	packet.police_ns = (taker & KERNEL) * POLICED_NS;
 	write_sign(skb, 0);
-	book_settled(id, packet.segments, packet.wire_len);
+	book_settled(id, &packet);
 	if (schedule_departure(skb, id, DESTINATION, NOT_NUMBERED, &packet, &departure_at) ==
 	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
@@ -157,9 +165,7 @@ static __always_inline void pass_unsigned(struct __sk_buff *skb)
 SEC("tc")
 int podpace_depart(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp,
-					   .wire_len = skb->wire_len,
-					   .segments = skb->gso_segs };
+	struct departure_packet packet = packet_of(skb);
 	__u64 departure_at = 0;
 	__u32 id = take_sign(skb);
 
@@ -169,7 +175,7 @@ int podpace_depart(struct __sk_buff *skb)
 			skb->tc_index = 0;
 		return TC_ACT_UNSPEC;
 	}
-	book_settled(id, packet.segments, packet.wire_len);
+	book_settled(id, &packet);
 	if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &departure_at) ==
 	    TC_ACT_SHOT)
 		return TC_ACT_SHOT;
@@ -202,9 +208,7 @@ static __always_inline __u32 overhead_of(struct __sk_buff *skb, const struct upp
 SEC("tc")
 int podpace_depart_upper(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp,
-					   .wire_len = skb->wire_len,
-					   .segments = skb->gso_segs };
+	struct departure_packet packet = packet_of(skb);
 	__u32 ifindex = skb->ifindex, segments = packet.segments > 1 ? packet.segments : 1;
 	__u64 departure_at = 0;
 	__u32 id = take_sign(skb);
@@ -214,7 +218,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 		pass_unsigned(skb);
 		return TC_ACT_UNSPEC;
 	}
-	book_settled(id, packet.segments, packet.wire_len);
+	book_settled(id, &packet);
 	exit = bpf_map_lookup_elem(&upper_exits, &ifindex);
 	if (exit)
 		packet.wire_len += overhead_of(skb, exit, packet.wire_len, segments);
@@ -271,7 +275,7 @@ static __always_inline void hold_answer(struct __sk_buff *skb)
 static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 {
 	struct departure_packet packet = { .wire_len = skb->wire_len, .segments = skb->gso_segs };
-	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN, lists;
+	__u32 id = receiving_aggregate(skb), index = id - AGGREGATE_ID_MIN;
 	const struct aggregate_config *config = bpf_map_lookup_elem(&aggregate_config, &index);
 	struct aggregate_gate *gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	struct aggregate_state *state;
@@ -279,11 +283,8 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 
 	if (!config || !gate || !READ_ONCE(config->rate_bytes_per_sec))
 		return TC_ACT_UNSPEC;
-	lists = READ_ONCE(config->exemptions);
-	if (lists && is_exempt(skb, id, lists, SOURCE)) {
-		book_exempt(id, packet.segments, packet.wire_len);
+	if (goes_free(skb, id, SOURCE, config, &packet))
 		return TC_ACT_UNSPEC;
-	}
 	state = in_page(&aggregate_state, index);
 	packet.now = bpf_ktime_get_ns();
 
@@ -314,14 +315,12 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 SEC("tc")
 int podpace_deliver(struct __sk_buff *skb)
 {
-	struct departure_packet packet = { .tstamp = skb->tstamp,
-					   .wire_len = skb->wire_len,
-					   .segments = skb->gso_segs };
+	struct departure_packet packet = packet_of(skb);
 	__u64 left_at = 0, arrives_at = 0;
 	__u32 id = take_sign(skb);
 
 	if (id) {
-		book_settled(id, packet.segments, packet.wire_len);
+		book_settled(id, &packet);
 		if (schedule_departure(skb, id, DESTINATION, NUMBERED, &packet, &left_at) ==
 		    TC_ACT_SHOT)
 			return TC_ACT_SHOT;

@@ -21,6 +21,7 @@
 #include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/ip.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -72,19 +73,7 @@ struct {
 	__type(value, struct pod_address);
 } pod_addresses SEC(".maps");
 
-struct ipv4_header {
-	__u8 version_ihl;
-	__u8 tos;
-	__u16 total_length;
-	__u16 id;
-	__u16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 checksum;
-	__u32 source;
-	__u32 destination;
-};
-
+/* struct ipv6hdr with its addresses in words, as struct bpf_fib_lookup has them. */
 struct ipv6_header {
 	__u32 version_class_label;
 	__u16 payload_length;
@@ -95,9 +84,6 @@ struct ipv6_header {
 };
 
 /* Offsets in both are of network headers; what is stored goes behind an Ethernet header. */
-#define IPV4_TTL_OFFSET 8
-#define IPV6_HOP_LIMIT_OFFSET 7
-#define IPV4_PLAIN 0x45
 
 /* What is routed here at all, whatever its addresses. */
 static __always_inline int is_routable(const struct __sk_buff *skb)
@@ -105,10 +91,10 @@ static __always_inline int is_routable(const struct __sk_buff *skb)
 	return skb->pkt_type == PACKET_HOST && !skb->vlan_present && !skb->mark;
 }
 
-static __always_inline int read_ipv4(struct __sk_buff *skb, struct ipv4_header *ip)
+static __always_inline int read_ipv4(struct __sk_buff *skb, struct iphdr *ip)
 {
-	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
-	       ip->version_ihl == IPV4_PLAIN && !(ip->fragment & IPV4_FRAGMENT) && ip->ttl > 1;
+	return !load_net_bytes(skb, 0, ip, sizeof(*ip)) && ip->version == 4 && ip->ihl == 5 &&
+	       !(ip->frag_off & IPV4_FRAGMENT) && ip->ttl > 1;
 }
 
 /*
@@ -117,8 +103,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, struct ipv4_header *
  */
 static __always_inline int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 {
-	return !bpf_skb_load_bytes_relative(skb, 0, ip, sizeof(*ip), BPF_HDR_START_NET) &&
-	       ip->hop_limit > 1 &&
+	return !load_net_bytes(skb, 0, ip, sizeof(*ip)) && ip->hop_limit > 1 &&
 	       (ip->next_header == IPPROTO_TCP || ip->next_header == IPPROTO_UDP ||
 		ip->next_header == IPPROTO_ICMPV6);
 }
@@ -148,23 +133,25 @@ static __always_inline int is_global_ipv6(const __u32 address[4])
  * One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot
  * be written to.
  */
-static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip)
+static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct iphdr *ip)
 {
-	__u32 sum = ip->checksum + bpf_htons(0x0100);
+	__u32 sum = ip->check + bpf_htons(0x0100);
 	struct {
 		__u8 ttl;
 		__u8 protocol;
 		__u16 checksum;
 	} next = { ip->ttl - 1, ip->protocol, sum + (sum >= 0xffff) };
 
-	return !bpf_skb_store_bytes(skb, ETH_HLEN + IPV4_TTL_OFFSET, &next, sizeof(next), 0);
+	return !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct iphdr, ttl), &next,
+				    sizeof(next), 0);
 }
 
 static __always_inline int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
 {
 	__u8 next = ip->hop_limit - 1;
 
-	return !bpf_skb_store_bytes(skb, ETH_HLEN + IPV6_HOP_LIMIT_OFFSET, &next, sizeof(next), 0);
+	return !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6_header, hop_limit), &next,
+				    sizeof(next), 0);
 }
 
 /*
@@ -179,9 +166,8 @@ static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_
 	if (!skb->gso_size)
 		return skb->len - ETH_HLEN;
 	if (protocol != IPPROTO_TCP)
-		return network_header + UDP_HEADER + skb->gso_size;
-	bpf_skb_load_bytes_relative(skb, network_header + 12, &data_offset, sizeof(data_offset),
-				    BPF_HDR_START_NET);
+		return network_header + sizeof(struct udphdr) + skb->gso_size;
+	load_net_bytes(skb, network_header + 12, &data_offset, sizeof(data_offset));
 	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
 }
 
@@ -189,14 +175,14 @@ static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_
  * The question to the kernel's routes: where a packet goes, and whether the next link takes its
  * length.
  */
-static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct ipv4_header *ip,
+static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
 				     struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->protocol;
 	fib->tos = ip->tos;
-	fib->tot_len = packet_length(skb, IPV4_HEADER, ip->protocol);
-	fib->ipv4_src = ip->source;
-	fib->ipv4_dst = ip->destination;
+	fib->tot_len = packet_length(skb, sizeof(struct iphdr), ip->protocol);
+	fib->ipv4_src = ip->saddr;
+	fib->ipv4_dst = ip->daddr;
 }
 
 static __always_inline void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
@@ -204,7 +190,7 @@ static __always_inline void ask_ipv6(struct __sk_buff *skb, const struct ipv6_he
 {
 	fib->l4_protocol = ip->next_header;
 	fib->flowinfo = ip->version_class_label & bpf_htonl(0x0fffffff);
-	fib->tot_len = packet_length(skb, IPV6_HEADER, ip->next_header);
+	fib->tot_len = packet_length(skb, sizeof(struct ipv6hdr), ip->next_header);
 	__builtin_memcpy(fib->ipv6_src, ip->source, 16);
 	__builtin_memcpy(fib->ipv6_dst, ip->destination, 16);
 }
@@ -222,10 +208,10 @@ static __always_inline int redirect_to(const struct bpf_fib_lookup *fib)
 static __always_inline int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
 {
 	struct bpf_fib_lookup fib = { .family = AF_INET, .ifindex = skb->ifindex };
-	struct ipv4_header ip;
+	struct iphdr ip;
 
-	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.source != pod->ipv4 ||
-	    !is_unicast_ipv4(ip.destination))
+	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.saddr != pod->ipv4 ||
+	    !is_unicast_ipv4(ip.daddr))
 		return TC_ACT_UNSPEC;
 	ask_ipv4(skb, &ip, &fib);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
@@ -277,13 +263,13 @@ static __always_inline int arrive_ipv4(struct __sk_buff *skb)
 	struct bpf_fib_lookup fib = { .family = AF_INET, .ifindex = skb->ifindex };
 	struct address_key key = {};
 	const struct pod_address *pod;
-	struct ipv4_header ip;
+	struct iphdr ip;
 	int verdict;
 
-	if (!read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.source))
+	if (!read_ipv4(skb, &ip) || !is_unicast_ipv4(ip.saddr))
 		return TC_ACT_UNSPEC;
 	key.address[2] = bpf_htonl(0x0000ffff);
-	key.address[3] = ip.destination;
+	key.address[3] = ip.daddr;
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
 	if (!pod)
 		return TC_ACT_UNSPEC;

@@ -66,7 +66,7 @@ static __always_inline __u32 overhead_told(struct __sk_buff *skb, __u32 told)
 					   BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS))
 			return 0;
 		if (told & TOLD_FAMILY)
-			length = IPV6_HEADER - IPV4_HEADER;
+			length = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
 	}
 	if (told & TOLD_GRE) {
 		length += key.tunnel_flags & TUNNEL_FLAG_CHECKSUM ? GRE_FIELD : 0;
