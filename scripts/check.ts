@@ -1,10 +1,11 @@
-// npm run check: types, lint with the layer rule, format, unused code. Every check runs; any
-// failure fails.
+// npm run check: types, lint with the layer rule, format, unused code, what documents name. Every
+// check runs; any failure fails.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { ensurePackages } from './lib/debian.ts';
+import { documentFaults } from './lib/documents.ts';
 import { projectRoot } from './lib/paths.ts';
 import { say } from './lib/progress.ts';
 
@@ -61,6 +62,14 @@ async function passes({ title, command, args }: Check): Promise<boolean> {
   return status === 0;
 }
 
+function documentsPass(): boolean {
+  const faults = documentFaults(projectRoot);
+  for (const fault of faults) process.stderr.write(`${fault}\n`);
+  say(`documents: ${faults.length === 0 ? 'ok' : 'FAILED'}`);
+  return faults.length === 0;
+}
+
 // Side by side: the longest runs in one thread.
-const passed = await Promise.all(checks.map(passes));
+const others = checks.map(passes);
+const passed = [documentsPass(), ...(await Promise.all(others))];
 process.exitCode = passed.every(Boolean) ? 0 : 1;

@@ -7,10 +7,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { ErrorCode } from '../../../cni/types.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { ProbeResult, StatusResult } from '../../../helper/protocol/messages.ts';
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
+import { DOCUMENTS } from '../../../scripts/lib/documents.ts';
 import {
   addPod,
   addUplink,
@@ -20,10 +22,8 @@ import {
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
-import { ErrorCode } from '../../../cni/types.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
-const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'test/bench/results/README.md'];
 const TEXT = DOCUMENTS.map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8')).join('\n');
 
 interface Block {
@@ -356,10 +356,7 @@ const CASES: Readonly<Record<string, Case>> = {
 };
 
 /** Of systemctl and of Node. */
-const OTHERS_FLAGS = [
-  ...['--', '--now'],
-  ...['--inspect', '--node-options', '--openssl-config', '--no-warnings'],
-];
+const OTHERS_FLAGS = [...['--', '--now'], ...['--inspect', '--openssl-config', '--no-warnings']];
 
 /** Commands that need what no machine of the tests has. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
