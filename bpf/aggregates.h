@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What stands for each aggregate: settings, gate, state and counters, and how they are found by its
- * id.
+ * The maps of an aggregate: settings, gate, state and counters, and how they are found by its id.
+ *
+ * Settings and gates are arrays that nobody can delete from. State and counters are in pages that
+ * the helper makes and somebody may take away: whoever looks them up must go on without them.
  */
 #ifndef PODPACE_AGGREGATES_H
 #define PODPACE_AGGREGATES_H
@@ -11,25 +13,25 @@
 
 #include "departure.h"
 
-/* Ids lie above any receive queue that a NIC's driver may have recorded in queue_mapping. */
+/* Ids are above any receive queue that a driver may have recorded in queue_mapping. */
 #define AGGREGATE_ID_MIN 4096
 #define AGGREGATE_COUNT 16384
-#define PAGE_LENGTH 64 /* aggregates whose state stands in one map */
+#define PAGE_LENGTH 64 /* aggregates in one page */
 
 #define SOJOURN_BUCKETS 16
 #define SOJOURN_SHIFT 16 /* the first bucket ends at 2^16 ns */
 
-/* What has to be there for each aggregate, come what may. */
+/* What every aggregate has, whatever happens to its state. */
 struct aggregate_gate {
 	struct bpf_spin_lock lock; /* of the aggregate's state too */
-	__u32 latest_frame; /* number of the one that was charged last: see copies.h */
-	__u64 clock; /* while the aggregate has no state */
+	__u32 latest_frame; /* number of the frame charged last: see copies.h */
+	__u64 clock; /* monotonic ns, while the aggregate has no state */
 };
 
 struct aggregate_state {
 	struct departure_state departures;
-	struct departure latest; /* what the latest packet was told */
-	__u64 latest_at; /* and when; monotonic ns */
+	struct departure latest; /* of the latest packet */
+	__u64 latest_at; /* when it came, monotonic ns */
 };
 
 /* Of one CPU. */
@@ -44,8 +46,7 @@ struct aggregate_counters {
 	__u64 dropped_flow;
 	__u64 repaired;
 	__u64 reserved;
-	__u64 sojourn
-		[SOJOURN_BUCKETS]; /* packets by departure - now: below 2^16 ns, 2^17 ns, ... */
+	__u64 sojourn[SOJOURN_BUCKETS]; /* packets by sojourn: below 2^16 ns, 2^17 ns, ... */
 };
 
 struct {
@@ -63,9 +64,9 @@ struct {
 } aggregate_gates SEC(".maps");
 
 /*
- * A map whose values stand in pages, which the helper makes: memory follows the number of pods, and
- * values are found by index alone. Two lookups in a hash would take a quarter of the time of the
- * whole. (The size of a value, because clang tells nothing of types behind two pointers.)
+ * A map of pages: memory follows the number of pods, and a value is found by index alone, where
+ * lookups in a hash would take a quarter of the time of a packet. A page gives the size of its
+ * values, since clang writes no BTF of types behind two pointers.
  */
 #define PAGE(map_type, structure)                      \
 	struct {                                       \
@@ -86,22 +87,22 @@ struct {
 PAGED_MAP(aggregate_state, BPF_MAP_TYPE_ARRAY, struct aggregate_state);
 PAGED_MAP(aggregate_counters, BPF_MAP_TYPE_PERCPU_ARRAY, struct aggregate_counters);
 
-/* The value of an aggregate in its page; NULL when somebody has taken the page away. */
+/* The value of an aggregate in its page; NULL without that page. */
 static __always_inline void *in_page(void *pages, __u32 index)
 {
 	__u32 number = index / PAGE_LENGTH, slot = index % PAGE_LENGTH;
 	void *page = bpf_map_lookup_elem(pages, &number);
 
-	return page ? bpf_map_lookup_elem(page, &slot) : 0;
+	return page ? bpf_map_lookup_elem(page, &slot) : NULL;
 }
 
-/* An id of ours; anything else in queue_mapping is somebody's receive queue. */
+/* Whether it is an id of ours; anything else in queue_mapping is a receive queue. */
 static __always_inline int is_aggregate(__u32 id)
 {
 	return id - AGGREGATE_ID_MIN < AGGREGATE_COUNT;
 }
 
-/* Which bucket: how many bits a sojourn has beyond the first bucket's. */
+/* The bucket of a sojourn: how many bits it has beyond the first bucket's. */
 static __always_inline __u32 sojourn_bucket(__u64 sojourn_ns)
 {
 	__u32 scaled = sojourn_ns >> SOJOURN_SHIFT;

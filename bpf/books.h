@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The books: what was seen of an aggregate's packets beside what became of them.
+ * The books: what was seen of an aggregate's packets, and what became of them.
  *
- * The classifier books what comes up from a pod; whoever takes the sign off a packet, to charge it,
- * exempt it or drop it, books that it is settled. What is seen and never settled has vanished in
- * between: a firewall dropped it, there was no route, or it has left past every exit. The helper
- * compares.
+ * The classifier books what comes up from a pod as seen. Whoever takes the sign off a packet, to
+ * charge it, exempt it or drop it, books it as settled. What was seen and never settled vanished in
+ * between: a firewall dropped it, there was no route, or it left past every exit. The helper
+ * compares the two.
  *
- * Both sides count frames, and their bytes as they are without what tunnels add: a merged packet as
- * its segments. Link headers differ from device to device, and fragments are more frames than what
- * they were made of, so neither number says alone how much is missing.
+ * Both sides count frames and their bytes, without what tunnels add: a merged packet as its
+ * segments. Link headers differ between devices, and fragments are more frames than the packet they
+ * were, so neither number alone says how much is missing.
  *
- * The books stand in a map of their own, in pages as the counters do: one that is missing is made,
- * by whatever release comes next, and no layout has to change. Packets without an aggregate meet
- * nothing of this.
+ * The books are a map of their own, made where it is missing: they changed no layout.
  */
 #ifndef PODPACE_BOOKS_H
 #define PODPACE_BOOKS_H
@@ -29,9 +27,9 @@ struct tally {
 
 /* Of one CPU; a cache line. */
 struct aggregate_book {
-	struct tally seen; /* by the classifier: of what a pod sends only */
+	struct tally seen; /* by the classifier: what a pod sends only */
 	struct tally
-		settled; /* signs taken off: charged, exempt, dropped; of what a pod sends only */
+		settled; /* signs taken off, to charge, exempt or drop: what a pod sends only */
 	struct tally exempt;
 	struct tally dropped; /* by the departure step */
 };
@@ -39,8 +37,8 @@ struct aggregate_book {
 PAGED_MAP(aggregate_books, BPF_MAP_TYPE_PERCPU_ARRAY, struct aggregate_book);
 
 /*
- * What of other devices leaves by an exit without a sign, by the exit's index: the helper looks
- * there for what has lost it. Of exits that share a place each is named.
+ * Packets that came in by another device and leave by an exit without a sign, by the exit's index:
+ * where the helper looks for signs that were lost. Exits that share a place are all named.
  */
 #define UNSIGNED_COUNT 256
 
@@ -51,7 +49,7 @@ struct {
 	__type(value, struct tally);
 } unsigned_traffic SEC(".maps");
 
-/* The book of an aggregate; NULL while its page is not there. */
+/* The book of an aggregate; NULL without its page. */
 static __always_inline struct aggregate_book *book_of(__u32 id)
 {
 	return in_page(&aggregate_books, id - AGGREGATE_ID_MIN);
@@ -64,7 +62,7 @@ static __always_inline void enter(struct tally *tally, __u32 segments, __u32 byt
 	tally->bytes += bytes;
 }
 
-/* A packet that came in by another device and has no sign. */
+/* A forwarded packet without a sign. */
 static __always_inline void book_unsigned(struct __sk_buff *skb)
 {
 	__u32 place = skb->ifindex % UNSIGNED_COUNT;
@@ -75,8 +73,8 @@ static __always_inline void book_unsigned(struct __sk_buff *skb)
 }
 
 /*
- * A packet of a pod's that comes up on its host interface. Returns how many have on this processor;
- * 0 when nobody counts.
+ * A packet of a pod that comes up on its host interface. Returns the number of its frames so far on
+ * this CPU; 0 without a book.
  */
 static __always_inline __u32 book_seen(__u32 id, const struct departure_packet *packet)
 {
@@ -88,7 +86,7 @@ static __always_inline __u32 book_seen(__u32 id, const struct departure_packet *
 	return book->seen.frames;
 }
 
-/* A packet of a pod's whose sign has been taken off. */
+/* A packet of a pod whose sign has been taken off. */
 static __always_inline void book_settled(__u32 id, const struct departure_packet *packet)
 {
 	struct aggregate_book *book = book_of(id);

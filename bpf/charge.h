@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* A packet is charged to its aggregate, and gets its departure time from there. */
+/*
+ * Charges packets to their aggregates: from the sign to the departure time.
+ *
+ * Every packet with a sign ends here exactly once: charged, answered as a copy, exempt or dropped,
+ * and booked as that.
+ */
 #ifndef PODPACE_CHARGE_H
 #define PODPACE_CHARGE_H
 
@@ -15,10 +20,10 @@
 #include "frames.h"
 
 /*
- * The call costs as much as that of a stamp. What a pod sends has its hash by now, from its socket
- * or from whoever chose a queue on the way. What comes to it may have a network card's, of the
- * addresses alone, which makes one flow of all between two hosts: the call knows that and computes
- * another.
+ * What a pod sends has a hash by now, from its socket or from a queue selection on the way. What
+ * comes to it may have a NIC's, of the addresses alone, which makes one flow of everything between
+ * two hosts; bpf_get_hash_recalc() knows that and computes another. The call costs as much as a
+ * stamp.
  */
 static __always_inline __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 {
@@ -47,8 +52,8 @@ static __always_inline struct departure charge(const struct aggregate_config *co
 }
 
 /*
- * Counts what a charged packet was told. Returns whether it is to be dropped. Counters are looked
- * up behind the step: the verifier would follow that once with them and once without.
+ * Counts a verdict. Returns whether the packet is to be dropped. The counters are looked up behind
+ * the step, or the verifier would follow it twice, with and without them.
  */
 static __always_inline int count_and_drop(__u32 id, const struct departure *departure,
 					  const struct departure_packet *packet)
@@ -64,10 +69,10 @@ static __always_inline int count_and_drop(__u32 id, const struct departure *depa
 }
 
 /*
- * Gives a copy of the packet that the aggregate was charged for last what that one was told; see
- * copies.h. Returns 0 for any other packet. Its time is read anew, and all conditions are one: the
- * verifier follows a branch for each, through the whole step, and a value in each range that it was
- * compared with.
+ * Gives a copy of the packet charged last the verdict and the departure of that one: see copies.h.
+ * Returns 0 for any other packet. The time is read anew and the conditions are merged, since the
+ * verifier follows each branch, and each range that a value was compared with, through the whole
+ * step.
  */
 static __always_inline int is_answered_as_copy(struct __sk_buff *skb, struct aggregate_gate *gate,
 					       const struct aggregate_state *state,
@@ -75,7 +80,7 @@ static __always_inline int is_answered_as_copy(struct __sk_buff *skb, struct agg
 {
 	__u64 tstamp = READ_ONCE(skb->tstamp), beyond = tstamp >> FRAME_BITS;
 	__u32 latest = READ_ONCE(gate->latest_frame);
-	/* 0 where the time is none of these. */
+	/* 0 if the time is no frame's number. */
 	__u32 frame = tstamp & (((beyond | -beyond) >> 63) - 1);
 
 	WRITE_ONCE(gate->latest_frame, frame);
@@ -104,16 +109,15 @@ static __always_inline int goes_free(struct __sk_buff *skb, __u32 id, enum far_e
 	return 0;
 }
 
-/* Whether what a packet's time says is the number of its frame: not where others have set it. */
+/* Whether a packet's time may be the number of its frame, or has been set by others. */
 enum numbering {
 	NOT_NUMBERED,
 	NUMBERED,
 };
 
 /*
- * Charges a packet to its aggregate. *departure_at becomes its departure time, or stays as it is
- * when the aggregate is not in use or the packet's far end is exempt. Returns TC_ACT_SHOT for a
- * packet that must be dropped.
+ * Charges a packet to its aggregate and sets *departure_at, unless the aggregate is not in use or
+ * the packet's far end is exempt. Returns TC_ACT_SHOT for a packet that must be dropped.
  */
 static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, enum far_end far,
 					      enum numbering numbering,
@@ -148,7 +152,7 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
 	/*
-	 * Below the target nothing is marked; that another CPU makes more backlog just now costs one mark.
+	 * Below the target nothing is marked. A backlog that another CPU adds now costs one mark.
 	 */
 	if (state && departure_ahead(READ_ONCE(state->departures.t_last), packet.now) >=
 			     READ_ONCE(config->target_ns))

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * One frame, one charge: what the node makes several packets of is charged once. A bridge floods
- * what goes to a link address that it does not know, an operator copies packets by TEE or by a
- * mirror; each copy has the sign of the packet.
+ * One frame, one charge: a frame of which the node makes several packets is charged once. A bridge
+ * floods frames to addresses that it does not know, an operator copies packets by TEE or a mirror,
+ * and each copy has the sign of the original.
  *
- * So the classifier numbers frames. The number stands in the packet's time, where no departure is
- * asked for yet, as one that is over since long ago. The kernel makes copies of a packet one right
- * after the other, on one processor: an exit that meets the number of the packet that its aggregate
- * was charged for last gives the copy the verdict and the departure of that one.
+ * So the classifier numbers frames. The number is in the packet's time, which requests no departure
+ * yet, as a time long past. The kernel makes the copies of a packet one after the other, on one
+ * CPU: an exit that meets the number of the packet that its aggregate was charged for last gives
+ * the copy the verdict and the departure of that one.
  *
- * A pod does not choose the number. Fragments of a packet have the same one and are no copies, nor
- * are the segments of a merged packet that the node has taken apart: the number says how many there
- * were.
- *
- * Included by podpace.bpf.c, of which it is a part.
+ * What must hold: a pod cannot choose the number. Fragments of a packet share its number and are no
+ * copies, nor are the segments of a merged packet that the node has split: the number says how many
+ * segments there were.
  */
 #ifndef PODPACE_COPIES_H
 #define PODPACE_COPIES_H
@@ -27,19 +25,16 @@
 
 #include "frames.h"
 
-/*
- * The number: processor, count, segments, from the top. All of them are times of the first second
- * after boot.
- */
+/* The number, from the top: CPU, count, segments. All of them are in the first 1.1 s after boot. */
 #define FRAME_SEGMENT_BITS 6
 #define FRAME_COUNT_BITS 16
 #define FRAME_PROCESSOR_BITS 8
 #define FRAME_BITS (FRAME_SEGMENT_BITS + FRAME_COUNT_BITS + FRAME_PROCESSOR_BITS)
 #define FRAME_MIN (1U << FRAME_SEGMENT_BITS)
-#define NO_FRAME 1 /* a time that is over, and no number */
+#define NO_FRAME 1 /* a time long past that is no number */
 #define FRAME_SEGMENTS(segments) ((segments) & (FRAME_MIN - 1))
 
-/* `count` is one that goes up with each frame of the processor; 0 where nobody counts. */
+/* `count` goes up with each frame on this CPU; 0: not counted. */
 static __always_inline __u32 number_of_frame(__u32 count, __u32 segments)
 {
 	__u32 processor = bpf_get_smp_processor_id() & ((1U << FRAME_PROCESSOR_BITS) - 1);
@@ -48,7 +43,7 @@ static __always_inline __u32 number_of_frame(__u32 count, __u32 segments)
 	return !count ? NO_FRAME : number << FRAME_SEGMENT_BITS | FRAME_SEGMENTS(segments);
 }
 
-/* Neither a fragment nor anything in which one could hide. */
+/* Whether a packet is neither a fragment nor anything in which one could hide. */
 static __always_inline int is_whole(struct __sk_buff *skb)
 {
 	__u16 fragment = 0;

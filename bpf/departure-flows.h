@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Flows of an aggregate: the table that tells them apart, what each has sent lately, how many share
- * the rate.
+ * The flows of an aggregate: the table that tells them apart, what each has sent recently, and how
+ * many share the rate. See "Flows" and "Fairness" in departure.h.
+ *
+ * Owns departure_state.sets and the counts of bulk flows. An entry is reused only when nothing of
+ * it is still to depart.
  */
 #ifndef PODPACE_DEPARTURE_FLOWS_H
 #define PODPACE_DEPARTURE_FLOWS_H
 
 #include "departure-state.h"
 
-/* Bulk flows are counted in rounds. */
+/* Bulk flows are counted in rounds of one interval. */
 static __always_inline void departure_start_round(struct departure_state *state, __u64 now)
 {
 	__u32 round_ns = state->config.interval_ns;
@@ -35,8 +38,8 @@ static __always_inline void departure_count_bulk(struct departure_state *state,
 }
 
 /*
- * A sparse flow uses less than this part of the rate. A bulk flow has its share when all is well,
- * so one with large packets must stay well below that; small packets may use all of it.
+ * A sparse flow uses less than 1/divisor of the rate. A bulk flow gets its share if all goes well,
+ * so a flow of large packets must stay well below that share; small packets may use all of it.
  */
 static __always_inline __u64 departure_sparse_divisor(const struct departure_state *state,
 						      __u32 wire_len)
@@ -48,8 +51,8 @@ static __always_inline __u64 departure_sparse_divisor(const struct departure_sta
 }
 
 /*
- * Whether a packet is one of a sparse flow: the first after a pause, or one of those that follow it
- * within the allowance. A large one must fit into that with its whole length.
+ * Whether a packet belongs to a sparse flow: the first after a pause, or one that follows within
+ * the allowance. A large packet must fit the allowance with its whole length.
  */
 static __always_inline int departure_is_sparse(const struct departure_state *state,
 					       const struct departure_flow *flow,
@@ -64,23 +67,20 @@ static __always_inline int departure_is_sparse(const struct departure_state *sta
 	return ahead_ns <= SPARSE_ALLOWANCE_NS * divisor;
 }
 
-/* The latest departure of a flow, as far as it can be true. */
+/* The latest departure of a flow; 0 if the value is damaged. */
 static __always_inline __u64 departure_flow_last(const struct departure_state *state,
 						 const struct departure_flow *flow)
 {
 	return flow->last <= state->t_last + CREDIT_MAX_NS ? flow->last : 0;
 }
 
-/*
- * Time as bulk flows have it: it stands still while the link is busy with packets of the sparse
- * lane. Never below 0.
- */
+/* Fair time: stands still while the link carries the sparse lane. Never below 0. */
 static __always_inline __u64 departure_fair_time(const struct departure_state *state, __u64 now)
 {
 	return (1ULL << 62) + now - state->sparse_ns;
 }
 
-/* How far a flow is ahead of its fair share of the rate, as far as it can be true. */
+/* How far a flow is ahead of its fair share of the rate; 0 if the value is damaged. */
 static __always_inline __u64 departure_fair_excess(const struct departure_state *state,
 						   const struct departure_flow *flow, __u64 now)
 {
@@ -89,7 +89,7 @@ static __always_inline __u64 departure_fair_excess(const struct departure_state 
 	return excess_ns <= 2ULL * HORIZON_MAX_NS ? excess_ns : 0;
 }
 
-/* Bits: whether a flow has something yet to depart, as departure_flow_last() says it. */
+/* Bit 0: whether a flow has packets still to depart, by departure_flow_last() without branches. */
 static __always_inline __u64 departure_flow_departs(const struct departure_state *state,
 						    const struct departure_flow *flow, __u64 now)
 {
@@ -99,8 +99,8 @@ static __always_inline __u64 departure_flow_departs(const struct departure_state
 }
 
 /*
- * Whether it has had more than is sparse or, as departure_fair_excess() says it, than its fair
- * share.
+ * Bit 0: whether a flow has had more than its share: one of its own links is still busy, the fair
+ * one by departure_fair_excess() without branches.
  */
 static __always_inline __u64 departure_flow_owes(const struct departure_state *state,
 						 const struct departure_flow *flow, __u64 now)
@@ -113,8 +113,8 @@ static __always_inline __u64 departure_flow_owes(const struct departure_state *s
 }
 
 /*
- * Chooses the entry of a flow that has none, into state->way: a way that is quiet, best one that
- * owes nothing, or else the shared entry.
+ * Chooses an entry for a flow that has none, into state->way: a way with nothing still to depart,
+ * preferably one that owes nothing either, or else the shared entry.
  */
 static __always_inline void departure_admit_flow(struct departure_state *state,
 						 struct departure_flow_set *set, __u32 tag,
@@ -123,7 +123,7 @@ static __always_inline void departure_admit_flow(struct departure_state *state,
 	__u64 way, is_taken, chosen = FLOW_WAYS;
 	struct departure_flow *flow;
 
-	/* It may be one of those that share, and have something yet to depart. */
+	/* It may be one of those that share: their packets must depart first. */
 	if (departure_flow_departs(state, &set->flows[FLOW_WAYS], now)) {
 		WRITE_ONCE(state->way, FLOW_WAYS);
 		return;
@@ -143,10 +143,7 @@ static __always_inline void departure_admit_flow(struct departure_state *state,
 	set->flows[chosen] = (struct departure_flow){ 0 };
 }
 
-/*
- * Looks for the entry of a flow among all ways of its set, into state->way; makes one when there is
- * none.
- */
+/* Searches all ways of a set for a flow's entry, into state->way; makes one if there is none. */
 static __always_inline void departure_search_flow(struct departure_state *state,
 						  struct departure_flow_set *set, __u32 tag,
 						  __u64 now)
@@ -154,9 +151,9 @@ static __always_inline void departure_search_flow(struct departure_state *state,
 	__u32 way, difference, negated, is_it, found = 0, is_found = 0;
 
 	/*
-	 * Without branches: eight of them would be 256 ways for the verifier. And by a product, not a
-	 * mask: where a constant meets a mask that is 0 or all ones, newer verifiers (Linux 6.18 does)
-	 * follow both. Clang would make either of it, if it saw what the bit says.
+	 * No branches: eight would be 256 paths for the verifier. A product, no mask: of a constant
+	 * and a mask of 0 or ~0 newer verifiers (Linux 6.18) follow both outcomes. barrier_var()
+	 * keeps clang from turning the bit into either.
 	 */
 	for (way = 0; way < FLOW_WAYS; way++) {
 		difference = set->tags[way] ^ tag;
@@ -174,21 +171,18 @@ static __always_inline void departure_search_flow(struct departure_state *state,
 }
 
 /*
- * The entry of a flow. Its way goes through memory: the verifier then follows the rest of the step
- * once, and not for each entry that it may be. Never NULL, for which it has no proof.
+ * The entry of a flow. Its way goes through memory, so the verifier follows the rest of the step
+ * once and not once for each way. Never NULL, which only the verifier cannot know.
  */
 static __always_inline struct departure_flow *departure_find_flow(struct departure_state *state,
 								  __u32 hash, __u64 now)
 {
 	struct departure_flow_set *set = &state->sets[hash & (FLOW_SETS - 1)];
-	__u32 tag = hash | FLOW_SETS; /* a bit that does not choose the set: a tag is never 0 */
+	__u32 tag = hash | FLOW_SETS; /* a bit that does not select the set: a tag is never 0 */
 	__u32 way = READ_ONCE(set->latest_way) & (FLOW_WAYS - 1);
 
 	barrier_var(way);
-	/*
-	 * A tag stands in one way only. Packets come in trains, so most often in that where the one before
-	 * was found.
-	 */
+	/* A tag is in one way only. Packets come in trains: mostly it is the latest packet's. */
 	if (set->tags[way] == tag)
 		WRITE_ONCE(state->way, way);
 	else
@@ -196,16 +190,13 @@ static __always_inline struct departure_flow *departure_find_flow(struct departu
 	barrier();
 	way = READ_ONCE(state->way);
 	if (way > FLOW_WAYS)
-		return 0;
+		return NULL;
 	barrier_var(way);
 	set->latest_way = way;
 	return &set->flows[way];
 }
 
-/*
- * Lets a flow's own link, of 1 / divisor of the rate, carry a packet; it is never further behind
- * than memory_ns.
- */
+/* The clock of a flow's own link, of 1/divisor of the rate, after a packet; memory_ns at most. */
 static __always_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 charge_ns,
 						  __u64 divisor, __u64 memory_ns)
 {
@@ -214,14 +205,14 @@ static __always_inline __u64 departure_flow_clock(__u64 clock, __u64 now, __u64 
 	return departure_min(departure_max(clock, now) + busy_ns, now + memory_ns);
 }
 
-/* Charges a packet that departs at time to its flow, after it has been charged to the aggregate. */
+/* Charges a packet that departs at time to its flow, after it was charged to the aggregate. */
 static __always_inline void departure_charge_flow(struct departure_state *state,
 						  struct departure_flow *flow,
 						  const struct departure_packet *packet,
 						  __u64 charge_ns, __u64 time)
 {
 	__u64 flows = state->flows, now = packet->now;
-	/* Not even a flow that owns the whole backlog would queue for longer than this at its share. */
+	/* What a flow that owns the whole backlog would queue at its share. */
 	__u64 backlog_ns = departure_ahead(state->t_last, now) * flows;
 
 	flow->last = time;

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The AQM: when a queue that stands above the target owes somebody a signal. */
+/*
+ * The AQM: when a queue above the target owes a signal. See "AQM" in departure.h.
+ *
+ * Owns departure_state.signal_*. Whom the signal goes to, and whether it is a mark or a drop, is
+ * departure_slot_verdict()'s.
+ */
 #ifndef PODPACE_DEPARTURE_SIGNALS_H
 #define PODPACE_DEPARTURE_SIGNALS_H
 
 #include "departure-state.h"
 
-/* Whether the AQM owes somebody a signal. */
+/* Whether a signal is due. */
 static __always_inline int departure_signal_due(struct departure_state *state, __u64 now,
 						__u64 queue_ns)
 {
@@ -20,7 +25,9 @@ static __always_inline int departure_signal_due(struct departure_state *state, _
 	}
 	if (!state->signal_at || state->signal_at > now + interval_ns) {
 		state->signal_at = now + interval_ns / state->flows;
-		/* Soon after the last time it begins where it was, at half the pace; the count is its square. */
+		/*
+		 * Soon after the last queue it resumes at half the pace; the count is its square.
+		 */
 		if (!state->signal_spacing || now - state->signal_last > 16ULL * interval_ns) {
 			state->signal_count = 1;
 			state->signal_spacing = interval_ns;
@@ -35,11 +42,10 @@ static __always_inline int departure_signal_due(struct departure_state *state, _
 }
 
 /*
- * Whether a signal that is due waits for a later packet, because a drop of this one would cost as
- * many retransmissions as it has segments, or would take such a retransmission: they are what comes
- * in packets of few segments, and TCP that loses one sends nothing for a timeout of 200 ms. So
- * after a drop the flow is left alone for some time; others may be told. Not in slow start, which
- * hears of its first signal at once, and not halfway to the horizon.
+ * Whether a due signal waits for a later packet. A drop costs as many retransmissions as the packet
+ * has segments; and packets of few segments are mostly retransmissions, of which TCP that loses one
+ * sends nothing for a timeout of 200 ms. So after a drop the flow is spared for a while; others are
+ * not. Nor is the first signal of a slow start held back, or any at half the horizon.
  */
 static __always_inline int departure_signal_waits(const struct departure_state *state,
 						  const struct departure_flow *flow,
@@ -57,10 +63,7 @@ static __always_inline int departure_signal_waits(const struct departure_state *
 		packet->now - state->signal_last < 16ULL * state->config.interval_ns);
 }
 
-/*
- * The signal has been given: sets the time of the next. The product of 1 - 1/2n goes with 1 /
- * sqrt(n).
- */
+/* Schedules the signal after the one just given. The product of 1 - 1/2n goes as 1/sqrt(n). */
 static __always_inline void departure_signal_given(struct departure_state *state, __u64 now)
 {
 	state->signal_last = now;

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the departure step works on: settings, state, packets; and the arithmetic that all of it
- * uses.
+ * What the departure step works on: settings, state and packets, and the arithmetic that its parts
+ * share. The theory is in departure.h.
+ *
+ * The structs are the values of maps: helper/wire/ reads and writes them, and a test compares the
+ * two. Maps outlive the helper, so a struct of another shape is another layout:
+ * helper/wire/layout.ts.
  */
 #ifndef PODPACE_DEPARTURE_STATE_H
 #define PODPACE_DEPARTURE_STATE_H
@@ -10,41 +14,48 @@
 
 #define RATE_MAX 125000000000000ULL /* bytes per second: 1 Pbit/s */
 #define HORIZON_MIN_NS 1000000U
-#define HORIZON_MAX_NS 0xffffffffU /* what horizon_ns can say */
+#define HORIZON_MAX_NS 0xffffffffU /* of the type of horizon_ns */
 #define CREDIT_MAX_NS 20000000U
 #define INTERVAL_MIN_NS 1000000U
-#define WIRE_LEN_MAX \
-	(1U << 21) /* BIG TCP: 512 KiB in segments of 48 bytes, with 114 bytes of headers each */
+/* BIG TCP: 512 KiB in segments of 48 bytes, each with 114 bytes of headers. */
+#define WIRE_LEN_MAX (1U << 21)
 
+/* Charges below this pay their fraction of a nanosecond, in units of 2^-FRACTION_SHIFT ns. */
 #define CHARGE_COARSE_NS 1024
 #define FRACTION_SHIFT 16
 
 #define FLOW_SETS 16
 #define FLOW_WAYS 8
-#define SPARSE_DIVISOR 8 /* a sparse flow uses less than this part of the rate */
-#define SPARSE_ALLOWANCE_NS 250000U /* but may fill the link for so long at once */
-#define SPARSE_MEMORY_NS \
-	100000000U /* after sending more it has to keep quiet for so long at most */
-#define SMALL_WIRE_LEN \
-	576 /* acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): exempt from signals */
-
-/* A queue of so many targets, or so far above one, or of half the horizon, is in slow start. */
-#define URGENT_TARGETS 5
-#define URGENT_AHEAD_NS 20000000U
-#define DROPPED_SEGMENTS \
-	2 /* a signal that is a drop waits for a packet of no more segments than these */
-#define RECOVERY_QUEUES \
-	4 /* and after a drop for so many times the queue: retransmissions are packets of few segments */
-#define DROPPED_SHIFT 16
-#define SPARED_FRAMES \
-	2 /* a flow that queues no more than these is not signalled: it could hardly send less */
-#define FULL_FRAME 1514
-
-#define LOAN_PARTS 16 /* sparse_credit is lent and paid back in so many parts */
-#define SIGNAL_COUNT_MAX (1U << 20)
 #define BULK_FLOWS_MAX 65535
 
-/* What the helper sets, at any time: value of the map aggregate_config. */
+/*
+ * A sparse flow uses less than 1/SPARSE_DIVISOR of the rate, but may fill the link for
+ * SPARSE_ALLOWANCE_NS at a time. After sending more it has to pause, for SPARSE_MEMORY_NS at most.
+ */
+#define SPARSE_DIVISOR 8
+#define SPARSE_ALLOWANCE_NS 250000U
+#define SPARSE_MEMORY_NS 100000000U
+/* Acknowledgements, SYNs, DNS (RFC 1035: 512 bytes): never signalled. */
+#define SMALL_WIRE_LEN 576
+#define LOAN_PARTS 16 /* sparse_credit is lent and paid back in parts */
+
+/* A queue this many targets long, or this far above one, or of half the horizon: slow start. */
+#define URGENT_TARGETS 5
+#define URGENT_AHEAD_NS 20000000U
+#define SIGNAL_COUNT_MAX (1U << 20)
+/*
+ * A signal that is a drop waits for a packet of no more segments than DROPPED_SEGMENTS. After it
+ * the flow is spared for RECOVERY_QUEUES times the queue: packets of few segments are its
+ * retransmissions.
+ */
+#define DROPPED_SEGMENTS 2
+#define RECOVERY_QUEUES 4
+#define DROPPED_SHIFT 16 /* dropped_at counts in 2^16 ns */
+/* A flow that queues no more than these is spared: it could hardly send less. */
+#define SPARED_FRAMES 2
+#define FULL_FRAME 1514
+
+/* Settings, which the helper may write at any time: value of the map aggregate_config. */
 struct aggregate_config {
 	__u64 rate_bytes_per_sec;
 	__u32 horizon_ns;
@@ -52,67 +63,61 @@ struct aggregate_config {
 	__u32 sparse_credit_ns;
 	__u32 target_ns; /* 0: neither AQM nor fairness */
 	__u32 interval_ns;
-	/* not for the departure step: which lists of exempt addresses its packets are looked up in */
-	__u32 exemptions;
+	__u32 exemptions; /* EXEMPT_*: not for the departure step */
 };
 
-/* One flow. All times are monotonic ns. */
+/* One flow. Times are monotonic ns. Its own links are virtual, as the aggregate's. */
 struct departure_flow {
 	__u64 last; /* its latest departure */
-	/* its own link of 1 / SPARSE_DIVISOR of the rate, or less, is busy until then */
-	__u64 sparse_clock;
-	__u64 fair_clock; /* its own link of a fair share of the rate is busy until then, in fair time */
+	__u64 sparse_clock; /* its link of the rate / SPARSE_DIVISOR, or less, is busy until then */
+	__u64 fair_clock; /* its link of a fair share is, in fair time */
 	__u32 round; /* in which it was last counted as a bulk flow */
-	__u32 dropped_at; /* when the AQM dropped one of its packets, in units of 2^DROPPED_SHIFT ns */
+	__u32 dropped_at; /* when the AQM last dropped one of its packets, in 2^DROPPED_SHIFT ns */
 };
 
 struct departure_flow_set {
 	__u32 tags[FLOW_WAYS]; /* hash of the flow, never 0 */
-	__u32 latest_way; /* of the latest packet's flow: where the next one is looked for first */
+	__u32 latest_way; /* of the latest packet: the next one is looked for there first */
 	__u32 reserved;
-	struct departure_flow
-		flows[FLOW_WAYS +
-		      1]; /* one for each way, and one of those that found all ways busy */
+	struct departure_flow flows[FLOW_WAYS + 1]; /* the last is shared when all ways are busy */
 };
 
-/*
- * What only the departure step writes, under the aggregate's lock. All zero is a valid beginning.
- */
+/* Only the departure step writes it, under the aggregate's lock. All zeros is a valid state. */
 struct departure_state {
 	__u64 t_last; /* monotonic ns: the virtual link is busy until then */
 	__u64 t_last_copy;
 	struct aggregate_config config; /* the settings in force: those of the map, in range */
-	__u32 prepaid; /* the part of t_last's last nanosecond that nobody used yet, in 2^-16 ns */
+	__u32 prepaid; /* the unused part of t_last's last nanosecond, in 2^-16 ns */
 
 	__u32 bulk_flows; /* counted in this round */
-	__u32 flows; /* bulk flows that share the rate: of this round or the one before, at least 1 */
+	__u32 flows; /* bulk flows that share the rate: of this round or the last, at least 1 */
 	__u32 round;
 	__u64 round_end;
 
-	__u64 signal_at; /* when the next signal is due; 0: not queueing beyond the target */
+	__u64 signal_at; /* when the next signal is due; 0: no queue beyond the target */
 	__u64 signal_last;
 	__u32 signal_spacing;
 	__u32 signal_count;
 
-	__u64 sparse_ns; /* for which the link was busy with packets of the sparse lane */
-	__u64 loans[LOAN_PARTS]; /* slot with which a part of the sparse credit is paid back */
-	__u32 loan_part; /* index of the part that was filled last */
-	__u32 loan_rest; /* ns of the part after it that are lent */
-	__u32 loan_credit; /* the sparse credit that the parts are of */
-	__u32 way; /* of the flow at hand */
+	__u64 sparse_ns; /* total time for which the link carried the sparse lane */
+	__u64 loans[LOAN_PARTS]; /* the slot that pays back a part of the sparse credit */
+	__u32 loan_part; /* index of the part filled last */
+	__u32 loan_rest; /* ns lent of the part after it */
+	__u32 loan_credit; /* the sparse credit that the parts divide */
+	__u32 way; /* scratch: of the present packet's flow */
 
 	struct departure_flow_set sets[FLOW_SETS];
 };
 
 struct departure_packet {
 	__u64 now; /* monotonic */
-	__u64 tstamp; /* departure time asked for before, or anything that is none */
+	__u64 tstamp; /* requested departure time, or anything that is none */
 	__u32 wire_len; /* as the link sees it, headers of GSO segments included */
 	__u32 flow_hash;
 	__u32 ecn_capable;
 	__u32 segments; /* on the link; 0 counts as 1 */
-	__u32 is_merged; /* by others than the socket that sends it */
-	__u32 police_ns; /* it cannot be held: its flow may be no further ahead of its share; 0: it can */
+	__u32 is_merged; /* by others than the sending socket */
+	__u32 police_ns; /* nothing can hold it: how far its flow may be ahead of its share; or 0 */
 };
 
 enum departure_verdict {
@@ -130,7 +135,7 @@ struct departure {
 	__u32 repaired; /* something was damaged */
 };
 
-/* Of a packet, without what an earlier comparison has told the verifier. */
+/* Members of a packet, without what earlier comparisons told the verifier of them. */
 static __always_inline __u32 departure_wire_len(const struct departure_packet *packet)
 {
 	__u32 wire_len = packet->wire_len;
@@ -155,7 +160,7 @@ static __always_inline __u32 departure_is_ecn_capable(const struct departure_pac
 	return is_capable;
 }
 
-/* How long the virtual link is busy with a packet: ns + fraction * 2^-16, rounded up. */
+/* For how long the virtual link is busy with a packet: ns + fraction * 2^-16, rounded up. */
 struct departure_charge {
 	__u64 ns;
 	__u32 fraction; /* 0 .. 2^16 */
@@ -172,9 +177,9 @@ static __always_inline __u64 departure_min(__u64 a, __u64 b)
 }
 
 /*
- * a - b, but at least 0: how far a lies ahead of b. Left to itself clang puts the comparison into a
- * register and then asks that: one more branch for every packet, and for the verifier one of which
- * it remembers the outcome, all paths apart.
+ * How far a is ahead of b; 0 if it is not. Without barrier_var() clang materializes the comparison
+ * in a register and branches on that: one branch more for each packet, and one whose outcome the
+ * verifier remembers, keeping the paths apart.
  */
 static __always_inline __u64 departure_ahead(__u64 a, __u64 b)
 {
@@ -185,9 +190,9 @@ static __always_inline __u64 departure_ahead(__u64 a, __u64 b)
 }
 
 /*
- * 1 if a < b, or else 0, without a branch, for loops: with branches in them each turn has the
- * verifier follow as many paths as these can take together. It is the borrow of a - b, of which
- * clang may not see that it is one.
+ * 1 if a < b, else 0. Without a branch, for loops: the verifier follows every combination of the
+ * branches that a loop takes. It is the borrow of a - b; barrier_var() keeps clang from seeing that
+ * and making it a comparison again.
  */
 static __always_inline __u64 departure_is_less(__u64 a, __u64 b)
 {

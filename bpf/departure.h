@@ -2,110 +2,149 @@
 /*
  * The departure step: when may the next packet of an aggregate leave?
  *
+ * Owns the algorithm. Integers only, no helper calls: it compiles for the host too, where it is
+ * tested against test/model/departure.ts. The caller holds the aggregate's lock around the step.
+ *
  * DOC: Theory of operation
  *
- * An aggregate is a virtual link of its rate. Its clock, t_last, says when that link has sent
- * everything that was charged to it. A packet at the time now gets the next slot on the link:
+ * The virtual link
+ * ----------------
+ * An aggregate is a virtual link of its rate. Its clock, t_last, is the time at which that link has
+ * sent everything charged to it. A packet that arrives at the time now gets the next slot:
  *
  *	ready  = max(now, tstamp)
  *	start  = max(t_last, ready - idle_credit)	where its slot begins
- *	t_last = start + charge				charge: the packet's wire length divided by the rate
+ *	t_last = start + charge				charge = wire length / rate
  *
  * and departs in one of two lanes.
  *
- * Slot lane. departure = max(start, ready). A packet waits for the backlog before it and never for
- * itself. (A 64 KB GSO packet takes 52 ms at 10 Mbit/s. A step that adds the packet's own time
- * first would drop it at a horizon of 50 ms, for ever.) Idle time earns credit, but never more than
- * idle_credit. Into a pod packets come merged, by the sender's host or by this one's. Such a
- * packet, when it has to wait, leaves when the last of its segments would leave had they come one
- * by one: the pod never has more than the link could have brought it, where 64 KB at the start of
- * their slot would be 26 ms of 20 Mbit/s ahead of that.
+ * The slot lane
+ * -------------
+ * departure = max(start, ready). A packet waits for the backlog ahead of it, never for itself: a
+ * 64 KB GSO packet takes 52 ms at 10 Mbit/s, so a step that adds the packet's own time first drops
+ * every one of them at a horizon of 50 ms. Idle time earns credit, up to idle_credit.
  *
- * Sparse lane. The packet of a sparse flow departs before its slot: at once, as a rule. It is
- * charged all the same, so it is the bulk flows that come after it which wait for it. Such a packet
- * is a loan, paid back when its slot comes. Loans that are out add up to at most sparse_credit:
- * with more, a packet departs when enough of the older ones have been paid back. Half of the credit
- * is for small packets only, and a large one never waits for credit: bulk flows that come back from
- * a timeout would spend all of it. So hundreds of sparse flows that together offer more than the
- * rate get the rate.
+ * Packets into a pod come merged, by the sender's host or by this one. A merged packet that has to
+ * wait departs when its last segment would have departed, had the segments come one by one. So the
+ * pod never has more than the link could have carried; 64 KB at the start of their slot would be
+ * 26 ms of 20 Mbit/s too early.
  *
- * What holds, whatever the packets are:
+ * The sparse lane
+ * ---------------
+ * A packet of a sparse flow departs before its slot, usually at once. It is charged all the same,
+ * so the bulk flows behind it do the waiting. Such a packet is a loan, paid back when its slot
+ * comes. Outstanding loans add up to at most sparse_credit; beyond that a packet departs as soon as
+ * enough older loans are paid back. Hundreds of sparse flows that together offer more than the rate
+ * therefore get the rate.
  *
- * - Bytes that depart in any window <= rate * (window + idle_credit + sparse_credit) + one packet.
- *   Proof: slots do not overlap. What departs from the slot lane in [a, b] starts within [a -
- *   idle_credit, b], since start <= departure <= start + idle_credit. What departs from the sparse
- *   lane in it and has its slot before b starts within [a, b]; the rest of the sparse lane are the
- *   loans that are out at b.
- * - Where packets come merged, one more: that whose slot a lies in and which waits for its last
- *   segment. But from the first packet on it is one segment and no packet, unless a merged one is
- *   on the link at b that did not have to wait: what departs from the slot lane by b ends by b, or
- *   one segment later. (Not both: a packet that comes at the end of another's slot departs at once,
- *   so that other one would have to be gone for as long as this one takes.)
- * - Departures of one flow never go back: a packet of the sparse lane departs at the earliest with
- *   the one before it of its flow, whichever lane that is in, and slots do not go back. (On several
- *   CPUs: for packets in the order in which they take the lock.)
- * - An aggregate without backlog neither drops nor delays, except as tstamp asks for it.
- * - A packet that is dropped leaves the clock alone. One that departs waits for less than the
- *   horizon.
+ * Half of the credit is reserved for small packets, and a large packet never waits for credit: bulk
+ * flows returning from a timeout would use up all of it.
  *
- * Flows. A flow is what has one hash, in a table of the aggregate's own, so no pod can disturb
- * another's. A flow is sparse while what it sent lately is below 1/SPARSE_DIVISOR of the rate and,
- * when bulk flows are many, below the share that each flow has: well below with large packets; a
- * few packets at once are no more than one in that. The table is set-associative. When a set is
- * full of flows that have packets yet to depart, the flows that come on top share one entry: they
- * count as one flow until its last packet has left. Forgetting an entry is only ever done when
- * nothing of it is still to depart, so order never depends on the table's size.
+ * Invariants
+ * ----------
+ * Whatever the packets:
  *
- * AQM. EDT knows at enqueue how long a packet will queue (start - ready). When that has been above
- * the target for an interval, a signal is due, and then more, ever closer, as in CoDel (RFC 8289):
- * the n-th comes interval / sqrt(n) later, times 1.13, and sooner the more bulk flows there are. A
- * signal is a CE mark for a packet that can carry one and a drop for any other. It goes to a flow
- * that queues at least half as long as the aggregate at its fair share of the rate, and never to a
- * small packet: those are acknowledgements, SYNs, DNS. At five targets, 20 ms above the target, or
- * halfway to the horizon, one signal per round trip through the queue is due at once: slow start
- * would be at the horizon before the interval is over. A drop takes all segments of a packet, of
- * which one would do: eight in a train of the pod's own, ten and more where they come merged. So it
- * waits for a packet of one or two, unless it is the first of a slow start, or the queue is halfway
- * to the horizon meanwhile. The packets of few segments are retransmissions before all, so after a
- * drop none of that flow is dropped for four times the queue: by then TCP has recovered.
+ * - The cap. Bytes departing in any window <= rate * (window + idle_credit + sparse_credit) + one
+ *   packet.
  *
- * Fairness. A flow has a clock of its own at the rate divided by the number of bulk flows; it
- * stands still while the link is busy with the sparse lane, whose packets these flows wait for.
- * While the aggregate queues beyond the target, a flow whose own clock has reached the horizon is
- * dropped: a UDP flood gets its share and not its neighbours'. Nothing is dropped for fairness on a
- * link that has time left.
+ *   Proof: slots do not overlap. Packets of the slot lane that depart within [a, b] have slots that
+ *   start within [a - idle_credit, b], since start <= departure <= start + idle_credit. Packets of
+ *   the sparse lane that depart within [a, b] have slots that start within [a, b], or are loans
+ *   still outstanding at b.
  *
- * Policing. A packet that nothing can hold departs at once, whatever its time. So its flow may be
- * ahead of its share of the rate by no more than police_ns, or a few frames: that, and not the
- * horizon, is how far such flows together come ahead of the clock.
+ * - The cap, where packets come merged: one packet more, the one whose slot contains a and which
+ *   waits for its last segment. Counted from the first packet on it is one segment instead, unless
+ *   a merged packet that did not have to wait is on the link at b: what departs from the slot lane
+ *   by b ends by b, or one segment later. (Never both: a packet that comes at the end of another's
+ *   slot departs at once, and that other one must have departed as long ago as this one takes.)
  *
- * tstamp is a departure time that someone asked for before: the socket (SO_TXTIME, TCP pacing). It
- * moves the clock when it is ahead of the slot by more than the idle credit, or else packets that
- * were all stamped for one instant could leave as a burst there. It counts only when it lies ahead
- * of now, by less than the longest horizon: a value of another clock than the monotonic one (a
- * receive timestamp, CLOCK_TAI) is decades away. Going by the value instead of
- * __sk_buff->tstamp_type is on purpose: another EDT program's plain write leaves the type as it
- * was, so the type does not tell such a stamp from none.
+ * - Order. Departures of one flow never go back: a packet of the sparse lane departs no earlier
+ *   than its flow's previous packet, whichever lane that took, and slots do not go back. On several
+ *   CPUs the order is that in which packets take the lock.
  *
- * Rounding. The clock counts whole nanoseconds; a 64-byte packet takes half of one at 1 Tbit/s. A
- * charge of CHARGE_COARSE_NS or more is rounded up, which costs less than 0.1 % of the rate. A
- * smaller one pays its fraction in units of 2^-16 ns out of `prepaid`, which a whole nanosecond of
- * t_last refills. Either way t_last is never less than the exact sum of the charges: rounding never
+ * - An aggregate without backlog neither drops nor delays, except as tstamp asks.
+ *
+ * - A dropped packet leaves the clock alone. A packet that departs waits for less than the horizon.
+ *
+ * Flows
+ * -----
+ * A flow is what shares a hash, in a table of the aggregate's own: no pod can disturb another's
+ * flows. A flow is sparse while what it sent recently is below 1/SPARSE_DIVISOR of the rate and,
+ * when there are many bulk flows, below the share of each: well below it with large packets. A few
+ * packets back to back are within that allowance.
+ *
+ * The table is set-associative. When every way of a set is taken by a flow with packets still to
+ * depart, further flows share one entry and count as one flow until the last of their packets has
+ * left. An entry is only reused when nothing of it is still to depart, so order never depends on
+ * the size of the table.
+ *
+ * AQM
+ * ---
+ * EDT knows at enqueue how long a packet will queue (start - ready). Once that has been above the
+ * target for an interval, signals are due at a growing rate, as in CoDel (RFC 8289): the n-th comes
+ * interval / sqrt(n) after the one before, times 1.13, and sooner the more bulk flows there are. At
+ * five targets, at 20 ms above the target, or at half the horizon, one signal per round trip
+ * through the queue is due at once: slow start would reach the horizon before the interval is over.
+ *
+ * A signal is a CE mark on a packet that can carry one and a drop of any other. It goes to a flow
+ * that queues at least half as long, at its fair share of the rate, as the aggregate does, and
+ * never to a small packet: those are acknowledgements, SYNs, DNS.
+ *
+ * A drop takes all segments of a packet where one would do: eight in a train of the pod's own, ten
+ * and more in a merged one. So it waits for a packet of one or two segments, unless it is the first
+ * of a slow start or the queue has reached half the horizon. Packets of so few segments are mostly
+ * retransmissions, so after a drop the flow is spared for four times the queue, by when TCP has
+ * recovered.
+ *
+ * Fairness
+ * --------
+ * Each flow has a clock of its own, at the rate divided by the number of bulk flows. That clock
+ * stands still while the link carries the sparse lane, for whose packets bulk flows wait. While the
+ * aggregate queues beyond the target, a flow whose own clock has reached the horizon is dropped: a
+ * UDP flood gets its share and not its neighbours'. A link with time to spare drops nothing for
+ * fairness.
+ *
+ * Policing
+ * --------
+ * A packet that nothing can hold departs at once, whatever its time. Its flow may be ahead of its
+ * share by no more than police_ns, or a few frames; that, not the horizon, bounds how far such
+ * flows together run ahead of the clock.
+ *
+ * Requested times
+ * ---------------
+ * tstamp is a departure time requested earlier, by the socket (SO_TXTIME, TCP pacing). It moves the
+ * clock when it is ahead of the slot by more than the idle credit; otherwise packets all stamped
+ * for one instant could leave as a burst at it. It counts only when it is ahead of now by less than
+ * the longest horizon: values of other clocks (a receive timestamp, CLOCK_TAI) are decades away.
+ * __sk_buff->tstamp_type is not consulted, on purpose: a plain write by another EDT program leaves
+ * the type as it was, so the type does not tell such a stamp from none.
+ *
+ * Rounding
+ * --------
+ * The clock counts whole nanoseconds; a 64-byte packet takes half of one at 1 Tbit/s. A charge of
+ * CHARGE_COARSE_NS or more is rounded up, which costs less than 0.1 % of the rate. A smaller charge
+ * pays its fraction, in units of 2^-16 ns, out of `prepaid`, which a whole nanosecond of t_last
+ * refills. Either way t_last is never less than the exact sum of the charges, so rounding never
  * exceeds the cap.
  *
- * Ranges. Any wire length that fits 32 bits, times 10^9, fits 63 bits. Rates go up to RATE_MAX (1
- * Pbit/s); more counts as that. With t_last in nanoseconds since boot nothing wraps for 200 years,
- * idle or not.
+ * Ranges
+ * ------
+ * Any wire length that fits 32 bits, times 10^9, fits 63 bits. Rates go up to RATE_MAX (1 Pbit/s);
+ * more counts as that. With t_last in nanoseconds since boot nothing wraps for 200 years, idle or
+ * not.
  *
- * Several CPUs. The caller holds the aggregate's lock around the step: a few dozen nanoseconds,
- * shared by nobody but the packets of one direction of one pod. So a packet is charged what it was
- * granted, on any number of CPUs.
+ * Locking
+ * -------
+ * The lock is held for a few dozen nanoseconds and contended only by packets of one direction of
+ * one pod. Under it a packet is charged what it was granted, on any number of CPUs.
  *
- * Repair. Maps can be damaged by hand. A rate of zero stands for the last good one; horizon,
- * credits and interval are held to their ranges. t_last is kept twice: when the two differ the
- * earlier one is true. When both are out of reach of any packet that could have been accepted at
- * the present rate, the clock is pulled back to just below the horizon, which is where the last
- * packet in the qdisc may stand. Times of flows and loans that lie beyond the clock are ignored.
+ * Repair
+ * ------
+ * Maps can be damaged by hand. A rate of zero stands for the last good one; horizon, credits and
+ * interval are clamped. t_last is kept twice; if the copies differ, the earlier one holds. If both
+ * are beyond the reach of any packet that could have been accepted at the present rate, the clock
+ * is pulled back to just below the horizon, which is where the last packet in the qdisc may be.
+ * Times of flows and loans that lie beyond the clock are ignored.
  */
 #ifndef PODPACE_DEPARTURE_H
 #define PODPACE_DEPARTURE_H
@@ -115,8 +154,8 @@
 #include "departure-signals.h"
 
 /*
- * Takes over the settings; whatever stands in the map, those in force are in range. Returns 0
- * without any rate.
+ * Adopts the settings, clamped to their ranges whatever the map says. Returns the rate in force; 0
+ * if there never was one.
  */
 static __always_inline __u64 departure_adopt(struct departure_state *state,
 					     const struct aggregate_config *map, __u32 *repaired)
@@ -137,16 +176,14 @@ static __always_inline __u64 departure_adopt(struct departure_state *state,
 	return config->rate_bytes_per_sec;
 }
 
-/*
- * No packet that was ever accepted can have set the clock this far ahead, not at the present rate.
- */
+/* Whether no packet accepted at the present rate can have set the clock this far ahead. */
 static __always_inline int departure_out_of_reach(__u64 rate, __u64 t_last, __u64 now)
 {
 	return departure_ahead(t_last, now) >
 	       HORIZON_MAX_NS + departure_charge(rate, WIRE_LEN_MAX).ns + 1;
 }
 
-/* Puts the clock right when someone has damaged it. */
+/* Repairs a clock that differs from its copy. */
 static __always_inline void departure_check_clock(struct departure_state *state, __u32 *repaired)
 {
 	if (state->t_last == state->t_last_copy)
@@ -156,7 +193,7 @@ static __always_inline void departure_check_clock(struct departure_state *state,
 	*repaired = 1;
 }
 
-/* Moves the clock behind the slot that begins at start. */
+/* Moves the clock to the end of the slot that begins at start. */
 static __always_inline void departure_occupy(struct departure_state *state, __u64 start,
 					     struct departure_charge charge)
 {
@@ -170,10 +207,7 @@ static __always_inline void departure_occupy(struct departure_state *state, __u6
 	state->t_last_copy = state->t_last;
 }
 
-/*
- * When a merged packet that has to wait for its slot departs: with the last of its segments, and
- * below the horizon.
- */
+/* When a packet that has to wait departs: a merged one with its last segment, below the horizon. */
 static __always_inline __u64 departure_of_last_segment(const struct departure_state *state,
 						       const struct departure_packet *packet,
 						       __u64 start, __u64 charge_ns)
@@ -186,16 +220,14 @@ static __always_inline __u64 departure_of_last_segment(const struct departure_st
 			     packet->now + state->config.horizon_ns - 1);
 }
 
-/*
- * What a flow may queue at its share of the rate whatever the others do: it could hardly send less.
- */
+/* What any flow may queue at its share of the rate, whatever the others do. */
 static __always_inline __u64 departure_spared(const struct departure_state *state)
 {
 	return state->flows * SPARED_FRAMES *
 	       departure_charge(state->config.rate_bytes_per_sec, FULL_FRAME).ns;
 }
 
-/* What the slot lane does with a packet: let it depart, marked or not, or drop it, and why. */
+/* What the slot lane does with a packet: lets it depart, marked or not, or drops it, and why. */
 static __always_inline __u32 departure_slot_verdict(struct departure_state *state,
 						    const struct departure_packet *packet,
 						    struct departure_flow *flow, __u64 queue_ns,
@@ -205,7 +237,7 @@ static __always_inline __u32 departure_slot_verdict(struct departure_state *stat
 	__u64 fair_ns = departure_fair_excess(state, flow, packet->now);
 	int is_small = departure_wire_len(packet) <= SMALL_WIRE_LEN;
 
-	/* Small packets find room where others do not. */
+	/* The last sixteenth of the horizon is for small packets. */
 	if (wait_ns >= config->horizon_ns - (is_small ? 0 : config->horizon_ns / 16))
 		return DROP_HORIZON;
 	if (packet->police_ns && queue_ns && fair_ns >= packet->police_ns &&
@@ -227,7 +259,7 @@ static __always_inline __u32 departure_slot_verdict(struct departure_state *stat
 	return DROP_AQM;
 }
 
-/* When a packet may depart for all that its socket asked for. */
+/* The earliest departure that the packet's socket allows. */
 static __always_inline __u64 departure_ready(const struct departure_packet *packet)
 {
 	__u64 now = packet->now, ahead;
@@ -238,10 +270,10 @@ static __always_inline __u64 departure_ready(const struct departure_packet *pack
 	return ahead <= HORIZON_MAX_NS ? packet->now + ahead : packet->now;
 }
 
-/*
+/**
  * departure_schedule() - Charge a packet to its aggregate and find its departure time
- * @map:	the aggregate's settings; the helper may change them at any time
- * @state:	the aggregate's clock, AQM and flows; the caller holds their lock
+ * @map:	the aggregate's settings, which the helper may change at any time
+ * @state:	the aggregate's clock, AQM and flows, whose lock the caller holds
  * @packet:	the packet
  *
  * Return: when it departs, or why it is dropped
@@ -262,7 +294,7 @@ static __always_inline struct departure departure_schedule(const struct aggregat
 	if (!rate)
 		return departure;
 	charge = departure_charge(rate, departure_wire_len(packet));
-	loan_ns = charge.ns + 1; /* its fraction rounded up */
+	loan_ns = charge.ns + 1; /* the fraction, rounded up */
 	departure_start_round(state, now);
 	flow = departure_find_flow(state, packet->flow_hash, now);
 	if (!flow)
@@ -312,14 +344,13 @@ charged:
 	return departure;
 }
 
-/*
- * departure_without_state() - The cap and nothing else: one clock, one lane
+/**
+ * departure_without_state() - The cap alone: one clock, one lane
  * @map:	the aggregate's settings
- * @clock:	monotonic ns until when its link is busy; the caller holds its lock
+ * @clock:	monotonic ns; the link is busy until then; the caller holds its lock
  * @packet:	the packet
  *
- * For as long as somebody's hand has taken the state away: its packets are neither stopped nor set
- * free.
+ * While the state is missing, deleted by hand: packets are neither stopped nor let loose.
  *
  * Return: when the packet departs, or why it is dropped
  */
@@ -342,8 +373,8 @@ departure_without_state(const struct aggregate_config *map, __u64 *clock,
 		departure.verdict = DROP_HORIZON;
 		return departure;
 	}
-	*clock = start + departure_charge(rate, packet->wire_len).ns +
-		 1; /* its fraction rounded up */
+	/* The fraction, rounded up. */
+	*clock = start + departure_charge(rate, packet->wire_len).ns + 1;
 	return departure;
 }
 

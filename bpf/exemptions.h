@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Addresses whose traffic is neither delayed nor charged: a list of the node's, and one of each
- * aggregate that has its own. In both together the longest prefix decides, and of two of one length
- * the aggregate's own.
+ * Addresses whose traffic is neither delayed nor charged: the node's list, and those of aggregates
+ * that have their own. The longest prefix of both lists decides; of two of the same length, the
+ * aggregate's.
  */
 #ifndef PODPACE_EXEMPTIONS_H
 #define PODPACE_EXEMPTIONS_H
@@ -18,23 +18,20 @@
 
 #define EXEMPTION_COUNT (1 << 21)
 
-/* Bits of aggregate_config.exemptions: lists that have entries. */
+/* Bits of aggregate_config.exemptions: the lists that have entries. */
 #define EXEMPT_OWN 1
 #define EXEMPT_NODE 2
 
-/*
- * A prefix of addresses in the list of an aggregate, or of the node. IPv4 stands in its IPv6 form,
- * ::ffff:a.b.c.d.
- */
+/* A prefix in the list of an aggregate or of the node. IPv4 is mapped: ::ffff:a.b.c.d. */
 struct exemption_key {
-	__u32 prefix_len; /* of all that follows, in bits */
+	__u32 prefix_len; /* in bits, of all that follows */
 	__u32 list; /* id of the aggregate; 0: the node's */
 	__u8 address[16];
 };
 
 struct exemption {
-	__u32 prefix_len; /* of the key: the longest prefix of either list decides */
-	__u32 is_exempt; /* or else an exception from a shorter one */
+	__u32 prefix_len; /* of the key */
+	__u32 is_exempt; /* 0: an exception from a shorter prefix */
 };
 
 struct {
@@ -45,10 +42,10 @@ struct {
 	__type(value, struct exemption);
 } exemptions SEC(".maps");
 
-/* Which end of a packet is looked at: the one that is not the pod. */
+/* The end of a packet that is not the pod. */
 enum far_end { DESTINATION, SOURCE };
 
-/* Reads the address of an end. Returns 0 for a packet that has none. */
+/* Reads the address of an end. Returns 0 for a packet without one. */
 static __always_inline int read_address(struct __sk_buff *skb, enum far_end end, __u8 address[16])
 {
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
@@ -66,14 +63,11 @@ static __always_inline int read_address(struct __sk_buff *skb, enum far_end end,
 		address + 12, 4);
 }
 
-/*
- * Whether a packet's far end is exempt from the cap of an aggregate with such lists: the longest
- * prefix wins, its own first.
- */
+/* Whether a packet's far end is exempt from the cap of an aggregate with these lists. */
 static __always_inline int is_exempt(struct __sk_buff *skb, __u32 id, __u32 lists, enum far_end end)
 {
 	struct exemption_key key = { .prefix_len = 32 + 128 };
-	const struct exemption *own = 0, *node = 0;
+	const struct exemption *own = NULL, *node = NULL;
 
 	if (!read_address(skb, end, key.address))
 		return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the headers of a packet say. */
+/* What the headers of a packet say, from the network header on, whatever link header it has. */
 #ifndef PODPACE_FRAMES_H
 #define PODPACE_FRAMES_H
 
@@ -21,10 +21,7 @@ static __always_inline long load_net_bytes(const struct __sk_buff *skb, __u32 of
 	return bpf_skb_load_bytes_relative(skb, offset, to, len, BPF_HDR_START_NET);
 }
 
-/*
- * Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE in the IPv4 or IPv6
- * header.
- */
+/* Whether the packet may be marked CE instead of dropped: ECT(0), ECT(1) or CE. */
 static __always_inline __u32 is_ecn_capable(struct __sk_buff *skb)
 {
 	__u8 second;
@@ -38,10 +35,7 @@ static __always_inline __u32 is_ecn_capable(struct __sk_buff *skb)
 	return 0;
 }
 
-/*
- * Bytes of the network header and what stands behind it, which each segment of a merged packet has;
- * 0 when it cannot be read.
- */
+/* Length of network and transport header, which each segment has; 0 if they cannot be read. */
 static __always_inline __u32 length_of_headers(struct __sk_buff *skb)
 {
 	__u32 network_header = sizeof(struct ipv6hdr);
@@ -60,10 +54,7 @@ static __always_inline __u32 length_of_headers(struct __sk_buff *skb)
 	return network_header + (data_offset >> 4) * 4;
 }
 
-/*
- * Bytes of the frames of a packet, before any hook has counted them: of a merged one with the
- * headers of each segment.
- */
+/* Bytes of a packet's frames, each with its headers, before a qdisc has set skb->wire_len. */
 static __always_inline __u32 length_of_frames(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the node's kernel takes from a pod without asking a socket's program: ICMP, and what a
- * WireGuard endpoint decrypts, which clears every field that a sign could stand in. Neither
- * podpace_police nor an exit sees it. Nobody translates the addresses of either, so the classifier
- * can ask the node's routes whether it is the node's, and police it where it comes up. Other
- * tunnels leave tc_index alone: what they decapsulate is charged where it leaves.
+ * What the node's kernel takes from a pod without running a socket's program: ICMP, and what a
+ * WireGuard endpoint decrypts, which clears every field that can carry a sign. Neither
+ * podpace_police nor an exit sees it. NAT changes the addresses of neither, so the classifier asks
+ * the node's routes whether a packet is the node's, and polices it there. Other tunnels leave
+ * tc_index alone: what they decapsulate is charged where it leaves.
  *
- * Fragments say no more what they are of, and are taken here as well. Of those it is only the
- * horizon that drops, as at an exit: a datagram of many may be longer than what is tolerated of the
- * rest.
- *
- * Included by podpace.bpf.c, of which it is a part.
+ * Fragments no longer say what they are of and are taken here as well. Only the horizon drops them,
+ * as at an exit: a datagram of many may be longer than policing tolerates.
  */
 #ifndef PODPACE_LOCAL_H
 #define PODPACE_LOCAL_H
@@ -27,20 +24,17 @@
 #include "node.h"
 #include "routing.h"
 
-/*
- * The first four bytes of a transport data message of WireGuard, as they are read (its paper,
- * section 5.4.6).
- */
+/* The first four bytes of a WireGuard transport data message (its paper, section 5.4.6). */
 #define WIREGUARD_DATA 4
 
 enum taker {
-	SOCKET_OR_EXIT, /* somebody else charges it */
+	SOCKET_OR_EXIT, /* charged there */
 	KERNEL,
-	KERNEL_IN_PARTS, /* perhaps, once it is put together */
+	KERNEL_IN_PARTS, /* perhaps, once it is reassembled */
 	MANY = 4, /* broadcast and multicast: the ports of a bridge */
 };
 
-/* A UDP datagram whose header stands at an offset from the network header. */
+/* A UDP datagram; `at` is the offset of its header. */
 static __always_inline enum taker taker_of_datagram(struct __sk_buff *skb, __u32 at)
 {
 	__u32 type = 0;
@@ -75,7 +69,7 @@ static __always_inline enum taker taker_of_ipv6(struct __sk_buff *skb)
 		return taker_of_datagram(skb, sizeof(struct ipv6hdr));
 	case IPPROTO_ICMPV6:
 		return KERNEL;
-	/* Whatever may stand behind these. */
+	/* Whatever follows these. */
 	case IPPROTO_HOPOPTS:
 	case IPPROTO_ROUTING:
 	case IPPROTO_FRAGMENT:
@@ -86,10 +80,7 @@ static __always_inline enum taker taker_of_ipv6(struct __sk_buff *skb)
 	return SOCKET_OR_EXIT;
 }
 
-/*
- * Whether the node's routes say that it is the node's own. A node that does not forward has no
- * other use for it.
- */
+/* Whether the node's routes keep a packet here. A node that does not forward has no other use. */
 static __always_inline int ends_here(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
@@ -116,10 +107,7 @@ static __always_inline int ends_here(struct __sk_buff *skb)
 	       (answer == BPF_FIB_LKUP_RET_FWD_DISABLED && skb->pkt_type == PACKET_HOST);
 }
 
-/*
- * Who takes a packet that comes up from a pod; the kernel only where what goes to the node belongs
- * to caps.
- */
+/* Who takes a packet that comes up from a pod. The kernel only if caps include the node. */
 static __always_inline enum taker taker_of(struct __sk_buff *skb)
 {
 	const struct node_place *place;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a pod sends to the node itself: it meets no exit, and is known to be the node's only when a
- * socket takes it, behind routing, NAT and TPROXY. Nothing can be held there. So a packet gets its
- * departure time as at an exit, has it at once, and is dropped where its flow is too far ahead of
- * its share: policed by the clock that holds the rest. What is sparse has its lane here too.
+ * What a pod sends to the node itself. It meets no exit, and is known to be the node's only when a
+ * socket takes it, behind routing, NAT and TPROXY, where nothing can hold it. So a packet gets its
+ * departure time as at an exit but is delivered at once, and is dropped when its flow is too far
+ * ahead of its share: policed by the clock that holds the rest. Sparse flows have their lane here
+ * too.
  *
- * TCP that is policed and nothing else sends in bursts, a timeout apart: its round trip takes
- * microseconds, and no window is small enough. So what answers a packet (its acknowledgement) is
- * held at the pod's host interface until the packet would have departed: the queue is in the round
- * trip, as it would be had the packet waited itself.
- *
- * Included by podpace.bpf.c, of which it is a part.
+ * TCP that is only policed sends in bursts, a timeout apart: its round trip takes microseconds, and
+ * no window is small enough. So the answer to a packet (its acknowledgement) is held at the pod's
+ * host interface until the packet would have departed: see answers.h. The round trip then has the
+ * queue, as if the packet itself had waited.
  */
 #ifndef PODPACE_NODE_H
 #define PODPACE_NODE_H
@@ -29,26 +28,23 @@
 #include "frames.h"
 
 /*
- * How far a flow may be ahead of its share of the rate when a socket takes its packet. With the
- * credits it is less than 1 % of a second, so that no second has more than 101 % of the cap.
+ * How far a flow may be ahead of its share when a socket takes its packet. With the credits it is
+ * less than 1 % of a second, so no second has more than 101 % of the cap.
  */
 #define POLICED_NS 7000000U
 
 #define NODE_DROP 0
 #define NODE_TAKE 1
 
-/* FNV-1a, a word at a time: flows need no more than to be told apart. */
+/* FNV-1a, a word at a time: it only has to tell flows apart. */
 #define FNV_BASIS 0x811c9dc5
 #define FNV_PRIME 0x01000193
 
-/*
- * By what the node's namespace is known to a program that all sockets of the machine meet: pods'
- * own too.
- */
+/* How the node's namespace is told from others: every socket of the machine runs the program. */
 struct node_place {
-	__u64 netns_cookie; /* 0: not known, nothing is charged */
-	__u32 netns_offset; /* of the namespace in a socket, in this kernel */
-	__u32 cookie_offset; /* of the cookie in a namespace */
+	__u64 netns_cookie; /* 0: unknown, nothing is charged */
+	__u32 netns_offset; /* of the namespace in struct sock of this kernel */
+	__u32 cookie_offset; /* of the cookie in struct net */
 };
 
 struct {
@@ -59,9 +55,8 @@ struct {
 } node_place SEC(".maps");
 
 /*
- * Whether it is a socket of the node. Whoever may set up tc in a pod can write a sign on what comes
- * into it, and several nodes may be on one machine. bpf_get_netns_cookie would tell, since Linux
- * 6.15.
+ * Whether the socket is the node's. Whoever may set up tc in a pod can write a sign on what comes
+ * into it, and several nodes may share a machine. Linux 6.15 has bpf_get_netns_cookie() here.
  */
 static __always_inline int is_of_node(struct __sk_buff *skb)
 {
@@ -73,23 +68,20 @@ static __always_inline int is_of_node(struct __sk_buff *skb)
 	place = bpf_map_lookup_elem(&node_place, &key);
 	if (!sk || !place || !place->netns_cookie)
 		return 0;
-	/* As a number: the verifier lets nobody add to the address of a socket. */
+	/* As a number: the verifier allows no arithmetic on the address of a socket. */
 	bpf_probe_read_kernel(&address, sizeof(address), &sk);
 	bpf_probe_read_kernel(&netns, sizeof(netns), (void *)(address + place->netns_offset));
 	bpf_probe_read_kernel(&cookie, sizeof(cookie), (void *)(netns + place->cookie_offset));
 	return cookie == place->netns_cookie;
 }
 
-/*
- * Bytes of the frames that a packet at a socket was; what the node has put together again counts as
- * one of them.
- */
+/* Bytes of the frames that a packet at a socket was. A reassembled one counts as one frame. */
 static __always_inline __u32 length_at_socket(struct __sk_buff *skb)
 {
 	return length_of_frames(skb) + ETH_HLEN;
 }
 
-/* The hash that the packet has, or one of its addresses and ports: no helper makes one here. */
+/* The packet's hash, or one of addresses and ports: no helper computes one at this hook. */
 static __always_inline __u32 flow_at_socket(struct __sk_buff *skb)
 {
 	__u32 words[9] = { 0 }, hash = skb->hash, is_ipv4 = skb->protocol == bpf_htons(ETH_P_IP),
@@ -108,7 +100,7 @@ static __always_inline __u32 flow_at_socket(struct __sk_buff *skb)
 	return hash ^ hash >> 16;
 }
 
-/* Charges a packet to its aggregate, and says whether the node may have it. */
+/* Charges a packet to its aggregate. Returns whether the node may have it. */
 static __always_inline int police(struct __sk_buff *skb, __u32 id)
 {
 	struct departure_packet packet = { .wire_len = length_at_socket(skb),
@@ -147,9 +139,9 @@ static __always_inline int police(struct __sk_buff *skb, __u32 id)
 }
 
 /*
- * cgroup ingress of the root: what any socket of the machine takes. Whoever has been charged has no
- * sign any more, so this is what met no exit. The sign stays, since nothing can be written here: a
- * packet that a socket has taken goes nowhere else.
+ * What any socket of the machine takes. What was charged has no sign any more, so a sign means that
+ * the packet met no exit. It stays, since nothing can be written at this hook: a packet that a
+ * socket has taken goes nowhere else.
  */
 SEC("cgroup_skb/ingress")
 int podpace_police(struct __sk_buff *skb)

@@ -1,30 +1,32 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The datapath of podpace: tc programs and the maps they share.
+ * The datapath of podpace: its programs, which charge packets to the aggregates of pods.
  *
- * podpace_classify        tc ingress of a host interface  writes the aggregate id to
- * skb->queue_mapping and skb->tc_index podpace_depart  tc egress of an exit            reads the
- * id, sets it back to 0, stamps the departure time podpace_depart_upper the same, of an exit that
- * hands packets on to other devices: tunnel, VLAN, bond, bridge podpace_deliver tc egress of a host
- * interface   the same for a sender on this node, and goes on to podpace_receive
- * the ingress aggregate of the pod podpace_forward        tc ingress of a host interface, last
- * host routing out of a pod, and podpace_arrive   tc ingress of an uplink, last           into it:
- * see routing.h podpace_police   cgroup ingress of the root              what a pod sends to the
- * node itself: see node.h
+ *   podpace_classify      tc ingress of a host interface        writes the id on the packet
+ *   podpace_depart        tc egress of an exit                  takes it, stamps the departure
+ *   podpace_depart_upper  tc egress of an upper exit: tunnel,   the same, for the device below
+ *                         VLAN, bond, team, bridge
+ *   podpace_deliver       tc egress of a host interface         the same, for a sender on this node
+ *   podpace_receive       tail call of podpace_deliver          charges the ingress aggregate
+ *   podpace_forward       tc ingress of a host interface, last  host routing from a pod: routing.h
+ *   podpace_arrive        tc ingress of an uplink, last         host routing to a pod: routing.h
+ *   podpace_police        cgroup ingress of the root            polices what the node takes: node.h
  *
- * On a netkit the first and the sixth stand at the pod's end instead of tc ingress
- * (BPF_NETKIT_PEER).
+ * On a netkit podpace_classify and podpace_forward are at the pod's end (BPF_NETKIT_PEER) instead
+ * of tc ingress.
  *
- * The fq qdisc behind the stamp holds the packet until then. The id crosses routing, NAT and
- * bridging in queue_mapping, which nothing else on that way reads or writes, and which needs no bit
- * of skb->mark. It must be 0 again before the device picks its transmit queue: that happens after
- * the egress hook. Fragments are new packets, which do not inherit it, and each device on the way
- * that has an egress of its own clears it. What is left then is tc_index, which fragments inherit
- * and devices leave alone; other programs at a hook may overwrite it. Whoever charges a packet
- * takes both.
+ * What must hold:
  *
- * All return TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT) so that other programs at the hook run, or drop.
- * Those that redirect come after all others.
+ * - The fq qdisc behind the stamp holds the packet until its departure time.
+ * - The id crosses routing, NAT and bridging in queue_mapping, which nothing else on the way reads
+ *   or writes; no bit of skb->mark is used. It must be 0 again before the device selects a transmit
+ *   queue, which happens after the egress hook.
+ * - Fragments are new packets that do not inherit queue_mapping, and every device on the way with
+ *   an egress of its own clears it. Then tc_index is left, which fragments inherit and devices
+ *   leave alone, though other programs at a hook may overwrite it. Whoever charges a packet clears
+ *   both.
+ * - A program drops a packet, redirects it, or returns TC_ACT_UNSPEC (TCX_NEXT, NETKIT_NEXT), so
+ *   that the other programs at the hook run. Those that redirect come last.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -50,19 +52,19 @@
 
 #define UPPER_EXIT_COUNT 4096
 
-/* Aggregates of a host interface; 0 is none. */
+/* Aggregates of a host interface; 0: none. */
 struct host_interface {
 	__u32 egress_id;
 	__u32 ingress_id;
 };
 
-/* What leaves below an upper device for each packet that passes it. */
+/* What the devices below an upper exit add to each packet. */
 struct upper_exit {
-	__u32 frame_bytes; /* headers and trailers that are added */
-	__u16 align; /* a packet is padded to a multiple of this, 0: it is not, */
-	__u16 inner_bytes; /* with these, which are added before, */
-	__u32 mtu; /* but not beyond this */
-	__u32 told; /* TOLD_*: what else is added stands with each packet */
+	__u32 frame_bytes; /* headers and trailers */
+	__u16 align; /* packet and inner_bytes are padded to a multiple of this; 0: they are not */
+	__u16 inner_bytes; /* added before the padding */
+	__u32 mtu; /* which padding does not exceed */
+	__u32 told; /* TOLD_*: what each packet's tunnel metadata adds: tunnels.h */
 };
 
 struct {
@@ -73,7 +75,7 @@ struct {
 	__type(value, struct host_interface);
 } host_interfaces SEC(".maps");
 
-/* Those that add something. */
+/* Upper exits that add something. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
@@ -82,7 +84,7 @@ struct {
 	__type(value, struct upper_exit);
 } upper_exits SEC(".maps");
 
-/* Where one program goes on in another; the helper fills it, and looks after it. */
+/* Where a program goes on in another. The helper fills it and repairs it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
@@ -101,12 +103,12 @@ static __always_inline struct departure_packet packet_of(const struct __sk_buff 
 }
 
 /*
- * Writes the id even when it is none: what the pod left in queue_mapping must not choose an
- * aggregate.
+ * Writes the sign even when there is no aggregate: what the pod left in queue_mapping must not
+ * choose one.
  *
- * Bridges make a copy for each of their ports of what goes to many. It is charged here, once, and
- * has its departure time with it: so have the copies, and no exit finds a sign on them. What the
- * node's kernel takes for itself is policed here: see local.h.
+ * Multicast and broadcast are charged here, once: the copies that a bridge makes for its ports take
+ * the departure time along, and no exit finds a sign on them. What the node's kernel takes without
+ * a socket is policed here: see local.h.
  */
 SEC("tc")
 int podpace_classify(struct __sk_buff *skb)
@@ -126,10 +128,7 @@ int podpace_classify(struct __sk_buff *skb)
 	packet.wire_len = length_of_frames(skb);
 	verifier_forget_range(packet.segments, packet.wire_len);
 	frames = book_seen(id, &packet);
-	/*
-	 * What is read from the packet again the verifier knows nothing of: it follows one path and not
-	 * one for each reason.
-	 */
+	/* Through a field of the packet: the verifier follows one path, not one for each reason. */
 	WRITE_ONCE(skb->tc_classid, taker_of(skb));
 	taker = READ_ONCE(skb->tc_classid);
 	if (taker == SOCKET_OR_EXIT) {
@@ -148,10 +147,7 @@ int podpace_classify(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/*
- * At an exit: a packet of nobody's, of somebody who was charged already, or one that has lost its
- * sign.
- */
+/* At an exit: a packet without a sign. It never had one, was charged already, or has lost it. */
 static __always_inline void pass_unsigned(struct __sk_buff *skb)
 {
 	if (skb->ingress_ifindex) {
@@ -183,7 +179,7 @@ int podpace_depart(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* What the devices below an exit add to a packet whose segments are of this length. */
+/* What the devices below an upper exit add to a packet of so many segments. */
 static __always_inline __u32 overhead_of(struct __sk_buff *skb, const struct upper_exit *exit,
 					 __u32 wire_len, __u32 segments)
 {
@@ -201,10 +197,7 @@ static __always_inline __u32 overhead_of(struct __sk_buff *skb, const struct upp
 	return (exit->frame_bytes + padded - length) * segments;
 }
 
-/*
- * A tunnel, VLAN, bond, team or bridge: what is charged is the frame that leaves the device below,
- * and the stamp has to reach the fq there.
- */
+/* Charges the frame that leaves the device below. The stamp has to reach the fq there. */
 SEC("tc")
 int podpace_depart_upper(struct __sk_buff *skb)
 {
@@ -230,9 +223,7 @@ int podpace_depart_upper(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/*
- * The ingress aggregate of the pod behind a host interface; 0 for packets that it does not count.
- */
+/* The ingress aggregate of the pod behind a host interface; 0: none. */
 static __always_inline __u32 receiving_aggregate(const struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
@@ -242,7 +233,7 @@ static __always_inline __u32 receiving_aggregate(const struct __sk_buff *skb)
 	return host_interface ? host_interface->ingress_id : 0;
 }
 
-/* The later of the sender's departure and the receiver's, of which 0 is none. */
+/* Stamps the later of the sender's and the receiver's departure; 0: none of the receiver's. */
 static __always_inline void stamp_arrival(struct __sk_buff *skb, __u64 arrives_at)
 {
 	__u64 left_at = skb->tstamp;
@@ -252,7 +243,7 @@ static __always_inline void stamp_arrival(struct __sk_buff *skb, __u64 arrives_a
 	stamp_or_keep(skb, arrives_at);
 }
 
-/* What the node itself sends to a pod that sends to it: see answers.h. */
+/* What the node itself sends to a pod, perhaps in answer to it: see answers.h. */
 static __always_inline void hold_answer(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
@@ -268,9 +259,9 @@ static __always_inline void hold_answer(struct __sk_buff *skb)
 }
 
 /*
- * What podpace_receive does, with nothing but a clock: while somebody has taken that program out of
- * `continuations`, until the helper has put it back seconds later. The clock of the state goes
- * along, so that nobody gains a queue by the change, neither way.
+ * What podpace_receive does, by the clock alone: for the seconds until the helper has put that
+ * program back into `continuations`, if somebody has removed it. The state's clock is kept in step,
+ * so that the change gains nobody a queue, either way.
  */
 static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrives_at)
 {
@@ -305,12 +296,12 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 }
 
 /*
- * Into a pod: the egress aggregate of a sender on the same node, when it has one, and then the
- * ingress aggregate of this pod. The later departure wins; the clocks do not see each other, so a
- * sender that queues for long leaves no gap in the receiver's link. For the same reason a time that
- * the sender's socket asks for only delays.
+ * Into a pod: the egress aggregate of a sender on this node, if it has one, then the ingress
+ * aggregate of the pod. The later departure wins. The clocks do not see each other, so a sender
+ * that queues for long leaves no gap in the receiver's link; for the same reason a time requested
+ * by the sender's socket only delays.
  *
- * Two programs, because the verifier of Linux 6.1 gives up on two departure steps in one.
+ * Two programs, because two departure steps in one are too much for the verifier of Linux 6.1.
  */
 SEC("tc")
 int podpace_deliver(struct __sk_buff *skb)

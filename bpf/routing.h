@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Host routing: packets between a pod and an uplink past the node's IP stack, by the kernel's own
+ * Host routing: packets between a pod and an uplink bypass the node's IP stack, by the kernel's own
  * routes and neighbours.
  *
- * The stack takes the socket from a packet that it forwards (skb_orphan in ip_rcv), so a pod's TCP
- * cannot feel the queue that its packets wait in. Redirected at the pod's end they keep it until fq
- * lets them go.
+ * The stack orphans a packet that it forwards (skb_orphan in ip_rcv), so a pod's TCP cannot feel
+ * the queue that its packets wait in. Redirected at the pod's end they keep their socket until fq
+ * releases them.
  *
- * Only what is plain goes this way: unicast to or from the very addresses that the pod was given,
+ * Only plain packets go this way: unicast to or from the very addresses that the pod was given,
  * without IPv4 options, IPv6 extension headers, fragments, a mark or a VLAN tag, with hops left,
- * and small enough for the next link. All else is left to the stack, which answers with ICMP
- * errors, reassembles, resolves neighbours, and checks source addresses (rp_filter). Netfilter does
- * not see what is redirected.
+ * and small enough for the next link. All else is left to the stack, which sends ICMP errors,
+ * reassembles, resolves neighbours and checks source addresses (rp_filter). Netfilter does not see
+ * what is redirected.
  */
 #ifndef PODPACE_ROUTING_H
 #define PODPACE_ROUTING_H
@@ -37,24 +37,19 @@
 
 /* A pod whose packets are routed here: value of routed_pods, by the index of its host interface. */
 struct routed_pod {
-	__u32 ipv4; /* what it may send from; zeros: nothing of this family */
+	__u32 ipv4; /* its source addresses; zeros: none of this family */
 	__u32 ipv6[4];
 };
 
-/*
- * Where packets to an address of such a pod go: value of pod_addresses. IPv4 stands in its IPv6
- * form in the key.
- */
+/* Where packets to an address of such a pod go: value of pod_addresses. */
 struct pod_address {
 	__u32 ifindex; /* of the host interface */
-	__u32 is_shaped; /* an ingress cap: they have to pass the qdisc of the host interface */
-	__u32 macs
-		[(2 * ETH_ALEN) /
-		 4]; /* of the pod's end and of the host interface; zeros for a device of layer 3 */
+	__u32 is_shaped; /* an ingress cap: packets have to pass the host interface's qdisc */
+	__u32 macs[2 * ETH_ALEN / 4]; /* destination and source; zeros for a layer 3 device */
 };
 
 struct address_key {
-	__u32 address[4];
+	__u32 address[4]; /* IPv4 is mapped: ::ffff:a.b.c.d */
 };
 
 struct {
@@ -83,9 +78,7 @@ struct ipv6_header {
 	__u32 destination[4];
 };
 
-/* Offsets in both are of network headers; what is stored goes behind an Ethernet header. */
-
-/* What is routed here at all, whatever its addresses. */
+/* Whether a packet is routed here at all, whatever its addresses. */
 static __always_inline int is_routable(const struct __sk_buff *skb)
 {
 	return skb->pkt_type == PACKET_HOST && !skb->vlan_present && !skb->mark;
@@ -97,10 +90,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, struct iphdr *ip)
 	       !(ip->frag_off & IPV4_FRAGMENT) && ip->ttl > 1;
 }
 
-/*
- * The last bytes of an IPv4-mapped address are the IPv4 one. Extension headers, fragments among
- * them, have other numbers.
- */
+/* Extension headers, fragments among them, have other numbers than these. */
 static __always_inline int read_ipv6(struct __sk_buff *skb, struct ipv6_header *ip)
 {
 	return !load_net_bytes(skb, 0, ip, sizeof(*ip)) && ip->hop_limit > 1 &&
@@ -113,7 +103,7 @@ static __always_inline int is_same_ipv6(const __u32 a[4], const __u32 b[4])
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
 }
 
-/* Not 224.0.0.0/4 and above, and not this host's own 0.0.0.0/8 and 127.0.0.0/8. */
+/* Neither 224.0.0.0/4 and above, nor the host's own 0.0.0.0/8 and 127.0.0.0/8. */
 static __always_inline int is_unicast_ipv4(__u32 address)
 {
 	__u32 first = address & 0xff; /* in network byte order */
@@ -121,7 +111,7 @@ static __always_inline int is_unicast_ipv4(__u32 address)
 	return first && first < 224 && first != 127;
 }
 
-/* Neither multicast (ff00::/8) nor of the link only (fe80::/10). */
+/* Neither multicast (ff00::/8) nor link-local (fe80::/10). */
 static __always_inline int is_global_ipv6(const __u32 address[4])
 {
 	__u32 first = bpf_ntohl(address[0]);
@@ -129,10 +119,7 @@ static __always_inline int is_global_ipv6(const __u32 address[4])
 	return first >> 24 != 0xff && first >> 22 != 0xfe80 >> 6;
 }
 
-/*
- * One hop less, as any router does it (RFC 1141 for the checksum). Returns 0 when the packet cannot
- * be written to.
- */
+/* Takes off a hop; the checksum by RFC 1141. Returns 0 if the packet cannot be written to. */
 static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct iphdr *ip)
 {
 	__u32 sum = ip->check + bpf_htons(0x0100);
@@ -154,10 +141,7 @@ static __always_inline int count_hop_ipv6(struct __sk_buff *skb, const struct ip
 				    sizeof(next), 0);
 }
 
-/*
- * Length of the packet on the next link without the link's header: of a merged packet that of each
- * of its segments.
- */
+/* Length of a packet, or of each of its segments, on the next link, without the link's header. */
 static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_header,
 					   __u8 protocol)
 {
@@ -171,10 +155,7 @@ static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_
 	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
 }
 
-/*
- * The question to the kernel's routes: where a packet goes, and whether the next link takes its
- * length.
- */
+/* Asks the kernel's routes where a packet goes, and whether the next link takes its length. */
 static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
 				     struct bpf_fib_lookup *fib)
 {
@@ -195,7 +176,7 @@ static __always_inline void ask_ipv6(struct __sk_buff *skb, const struct ipv6_he
 	__builtin_memcpy(fib->ipv6_dst, ip->destination, 16);
 }
 
-/* Sends it where a lookup says; the neighbour there is known. */
+/* Sends a packet where a lookup says; the neighbour there is known. */
 static __always_inline int redirect_to(const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh next_hop = { .nh_family = fib->family };
@@ -204,7 +185,7 @@ static __always_inline int redirect_to(const struct bpf_fib_lookup *fib)
 	return bpf_redirect_neigh(fib->ifindex, &next_hop, sizeof(next_hop), 0);
 }
 
-/* Out of a pod. Returns TC_ACT_UNSPEC for what the stack has to see. */
+/* Out of a pod. Returns TC_ACT_UNSPEC for what is left to the stack. */
 static __always_inline int forward_ipv4(struct __sk_buff *skb, const struct routed_pod *pod)
 {
 	struct bpf_fib_lookup fib = { .family = AF_INET, .ifindex = skb->ifindex };
@@ -236,9 +217,9 @@ static __always_inline int forward_ipv6(struct __sk_buff *skb, const struct rout
 }
 
 /*
- * Into a pod, past its host interface unless that holds packets for a cap. Only where the node's
- * routes lead there as well: an entry may outlive its pod while the helper is down, and somebody
- * else may have the address by then.
+ * Into a pod, bypassing its host interface unless that holds packets for a cap. Only where the
+ * node's routes lead there as well: an entry may outlive its pod while the helper is down, and the
+ * address may be another's by then.
  */
 static __always_inline int arrive(struct __sk_buff *skb, const struct pod_address *pod,
 				  struct bpf_fib_lookup *fib)
@@ -246,7 +227,7 @@ static __always_inline int arrive(struct __sk_buff *skb, const struct pod_addres
 	struct pod_address found = *pod;
 	long answer = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 
-	/* Its neighbour need not be known: the entry has its hardware address. */
+	/* The neighbour need not be known: the entry has its link address. */
 	if ((answer != BPF_FIB_LKUP_RET_SUCCESS && answer != BPF_FIB_LKUP_RET_NO_NEIGH) ||
 	    fib->ifindex != found.ifindex)
 		return TC_ACT_UNSPEC;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a tunnel adds that has no far end of its own ("external", "collect_md"): a route, a filter
- * or a switch gives each packet the outer header with it (struct ip_tunnel_info of
- * net/ip_tunnels.h), and the device has no attribute that tells.
+ * What a tunnel in metadata mode ("external", "collect_md") adds: a route, a filter or a switch
+ * gives each packet its outer header (struct ip_tunnel_info of net/ip_tunnels.h), and no attribute
+ * of the device tells.
  */
 #ifndef PODPACE_TUNNELS_H
 #define PODPACE_TUNNELS_H
@@ -13,13 +13,14 @@
 
 #include "frames.h"
 
+/* Bits of upper_exit.told: what is asked of each packet. */
 #define TOLD_FAMILY 1 /* the outer header may be IPv6 where frame_bytes has IPv4 */
 #define TOLD_GRE 2 /* checksum, key and sequence number of RFC 2890, 4 bytes each */
 #define TOLD_OPTIONS 4 /* options of RFC 8926 */
 
 /*
- * TUNNEL_CSUM, TUNNEL_KEY and TUNNEL_SEQ of linux/if_tunnel.h, in network byte order as the kernel
- * gives them.
+ * TUNNEL_CSUM, TUNNEL_KEY and TUNNEL_SEQ of linux/if_tunnel.h, which needs headers of the C
+ * library. In network byte order, as the kernel gives them.
  */
 #define TUNNEL_FLAG(bit) bpf_htons(bit)
 #define TUNNEL_FLAG_CHECKSUM TUNNEL_FLAG(1)
@@ -27,13 +28,10 @@
 #define TUNNEL_FLAG_SEQUENCE TUNNEL_FLAG(8)
 #define GRE_FIELD 4
 
-/* All that 6 bits can say in units of 4 bytes: RFC 8926, section 3.4. */
+/* 6 bits, in units of 4 bytes: RFC 8926, section 3.4. */
 #define GENEVE_OPTIONS_MAX 252
 
-/*
- * The kernel tells how long options are only by writing them. Not on the stack, of which the
- * departure step needs much.
- */
+/* Options, whose length the kernel tells only by writing them. Too long for the stack. */
 struct tunnel_options {
 	__u8 bytes[GENEVE_OPTIONS_MAX];
 };
@@ -54,13 +52,13 @@ static __always_inline __u32 length_of_options(struct __sk_buff *skb)
 	return length > 0 ? length : 0;
 }
 
-/* Bytes that are added to a packet beside those that its exit's entry says. */
+/* Bytes added to a packet besides those in its exit's entry. */
 static __always_inline __u32 overhead_told(struct __sk_buff *skb, __u32 told)
 {
 	struct bpf_tunnel_key key = {};
 	__u32 length = 0;
 
-	/* An error where the outer header is of the other family. */
+	/* An error if the outer header is of the other family. */
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_FLAGS)) {
 		if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key),
 					   BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS))

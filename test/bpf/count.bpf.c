@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Counts what each pod puts on the wire: attached at tc ingress of the peer's
- * device, keyed by source address and by time since that pod's first data frame.
+ * Counts what each pod puts on the wire: attached at tc ingress of the peer's device, keyed by
+ * source address and by time since that pod's first data frame.
  *
- * The program keeps the time itself, so the figures do not depend on when a user
- * space reader gets the CPU. A packet that the sender's stack left whole for the
- * device to segment (GSO) counts as the frames that a real wire would carry: its
- * headers once per segment. Frame check sequence, preamble and gap do not count.
+ * The program keeps the time itself, so the figures do not depend on when a user space reader gets
+ * the CPU. A packet that the sender's stack left whole for the device to segment (GSO) counts as
+ * the frames that a real wire would carry: its headers once per segment. Frame check sequence,
+ * preamble and gap do not count.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -21,8 +21,8 @@
 #define INTERVAL_NS 10000000ULL /* test/bed/series.ts: COUNTED_INTERVAL_MS */
 
 /*
- * A load starts with its first full frame: connection set-up and iperf3's control
- * messages are shorter.
+ * A load starts with its first full frame: connection set-up and iperf3's control messages are
+ * shorter.
  */
 #define FIRST_DATA_FRAME_BYTES 1400
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The plain departure step, as it is in wide use, for comparison: one clock per aggregate, read and
- * written without atomics, a packet waits for itself too, and nothing is dropped before the clock
+ * written without atomics. A packet waits for itself too, and nothing is dropped before the clock
  * is two seconds ahead. The clock makes one FIFO of all flows of a pod.
  *
- * plain_classify  tc ingress of a host interface  the interface's index becomes the aggregate id
- * plain_depart             tc egress of the uplink         stamps the departure time; fq, at its
- * defaults, holds the packet
+ *   plain_classify  tc ingress of a host interface  the interface's index is the aggregate id
+ *   plain_depart    tc egress of the uplink         stamps; fq, at its defaults, holds the packet
  *
  * State is a hash looked up by id, as the field has it: test/bench/edt-fifo.ts fills it.
  */

@@ -3,12 +3,13 @@
  * bpf/departure.h as a host program, for departure-host.test.ts. Each line on stdin is a word and
  * its numbers:
  *
- * new				begins with another aggregate
- * config RATE HORIZON IDLE_CREDIT SPARSE_CREDIT TARGET INTERVAL
- * clock T_LAST PREPAID COPY	writes the clock and its copy by hand
- * packet NOW TSTAMP WIRE_LEN HASH ECN SEGMENTS IS_MERGED
- *				prints the verdict, the sojourn, whether something was repaired, and the clock's words
- * end				prints an empty line, and sends off what was printed so far
+ *   new                        begins with another aggregate
+ *   config RATE HORIZON IDLE_CREDIT SPARSE_CREDIT TARGET INTERVAL
+ *   clock T_LAST PREPAID COPY  writes the clock and its copy by hand
+ *   packet NOW TSTAMP WIRE_LEN HASH ECN SEGMENTS IS_MERGED POLICE_NS
+ *                              prints verdict, sojourn, whether something was repaired, and the
+ *                              clock's words
+ *   end                        prints an empty line and flushes the output
  */
 #include <inttypes.h>
 #include <stdio.h>
