@@ -21,7 +21,7 @@ import type { Part } from '../test/bench/record.ts';
 import { FULL, QUICK, runBench } from '../test/bench/run.ts';
 import { compileSteps } from '../test/bench/step-under-test.ts';
 import { renewedSummary } from '../test/bench/summary.ts';
-import { textTables } from '../test/bench/tables.ts';
+import { textTables } from '../test/bench/table.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
@@ -34,6 +34,7 @@ import { say } from './lib/progress.ts';
 import { SenderDeath } from '../test/bench/exact.ts';
 import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
 import { compileCounter } from '../test/bed/counter.ts';
+import { printVerdicts } from '../test/bench/verdict.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'bench');
 const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');
@@ -283,15 +284,11 @@ async function conclude(benches: readonly Bench[], options: Options): Promise<nu
     process.stdout.write(
       `Measured on one processor whose clock counts instructions, 2 ns each: ${counted.join(', ')}\n\n`,
     );
-  for (const { met, text } of report.verdicts)
-    process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
-  const missed = report.verdicts.filter(({ met }) => !met).length;
-  const conclusion =
-    missed === 0 ? 'podpace meets every figure' : `podpace misses ${missed} of its figures`;
-  process.stdout.write(
-    `\n${conclusion} on Linux ${report.kernel}; report: ${path.relative(process.cwd(), REPORT_HTML)}\n`,
-  );
-  return missed === 0 ? 0 : 1;
+  return printVerdicts(report.verdicts, (missed) => {
+    const told = missed === 0 ? 'meets every figure' : `misses ${missed} of its figures`;
+    const page = path.relative(process.cwd(), REPORT_HTML);
+    return `podpace ${told} on Linux ${report.kernel}; report: ${page}`;
+  });
 }
 
 async function bench(

@@ -21,6 +21,7 @@ import { measureSystem } from '../test/bench/lab.ts';
 import type { Durations, Measured } from '../test/bench/lab.ts';
 import { htmlReport, jsonReport, textReport } from '../test/bench/lab-report.ts';
 import type { LabRun } from '../test/bench/lab-report.ts';
+import { printVerdicts } from '../test/bench/verdict.ts';
 
 const REPORT_DIRECTORY = path.join(buildDirectory, 'lab');
 const REPORT_JSON = path.join(REPORT_DIRECTORY, 'report.json');
@@ -97,13 +98,10 @@ function report(labRun: LabRun): number {
   process.stdout.write(
     `\nkernel ${kernel}, CPUs: ${cpus}, TCP ${congestionControl}\n\n${textReport(measurements)}\n\n`,
   );
-  for (const { met, text } of verdicts)
-    process.stdout.write(`${met ? 'ok    ' : 'MISSED'}  ${text}\n`);
-  const missed = verdicts.filter(({ met }) => !met).length;
-  const conclusion =
-    missed === 0 ? 'podpace holds every cap' : `podpace misses ${missed} of its limits`;
-  process.stdout.write(`\n${conclusion}; chart: ${path.relative(process.cwd(), REPORT_HTML)}\n`);
-  return missed === 0 ? 0 : 1;
+  return printVerdicts(verdicts, (missed) => {
+    const told = missed === 0 ? 'holds every cap' : `misses ${missed} of its limits`;
+    return `podpace ${told}; chart: ${path.relative(process.cwd(), REPORT_HTML)}`;
+  });
 }
 
 async function lab(options: Options, signal: AbortSignal): Promise<number> {

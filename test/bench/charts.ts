@@ -1,12 +1,12 @@
 // Charts of the benches' page: distributions of round-trip times and rates over time, as SVG.
 // Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
 
-import { escapeText } from './panel.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEMS } from './names.ts';
 import type { System } from './names.ts';
 import type { Curve } from './record.ts';
 import { CURVE_PERCENTS } from './statistics.ts';
+import { at, escapeText, line, polyline, sideTitle, svg, text } from './svg.ts';
 
 const WIDTH = 420;
 const HEIGHT = 280;
@@ -20,8 +20,15 @@ const LABELS: Readonly<Record<System, string>> = {
   none: 'idle, no cap (none)',
 };
 
-/** Style of lines and axes; the variables are the page's. */
-export const SYSTEM_ORDER_STYLE = `
+/** Colours of the pages and pictures, for readers' light and dark settings. */
+export const COLOURS = `:root { --ink: #1a1d21; --soft: #5a626c; --faint: #dfe3e8; --page: #ffffff; --podpace: #0a5cc2; --tbf: #b8430a; --edt-fifo: #7b3fb5; --none: #3b7d3b; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaed; --soft: #a3abb5; --faint: #343a42; --page: #14171b; --podpace: #6db3ff; --tbf: #ff9d5c; --edt-fifo: #c79bff; --none: #8fd18f; }
+}
+`;
+
+/** Style of lines and axes. */
+export const LINE_STYLE = `
 .chart text { font: 13px system-ui, sans-serif; fill: var(--soft); }
 .grid { stroke: var(--faint); }
 .axis { stroke: var(--soft); }
@@ -40,8 +47,6 @@ interface Axis {
   readonly ticks: readonly { readonly value: number; readonly label: string }[];
   readonly title: string;
 }
-
-const at = (value: number): string => value.toFixed(1);
 
 function between(from: number, to: number, first: number, last: number): Scale {
   return (value) =>
@@ -83,14 +88,6 @@ function linearAxis(
   };
 }
 
-function line(x1: number, y1: number, x2: number, y2: number, style: string): string {
-  return `<line x1="${at(x1)}" y1="${at(y1)}" x2="${at(x2)}" y2="${at(y2)}" class="${style}"/>`;
-}
-
-function text(x: number, y: number, anchor: string, content: string): string {
-  return `<text x="${at(x)}" y="${at(y)}" text-anchor="${anchor}">${escapeText(content)}</text>`;
-}
-
 function drawAxes(x: Axis, y: Axis): string {
   const middle = (PLOT.top + PLOT.bottom) / 2;
   return [
@@ -106,7 +103,7 @@ function drawAxes(x: Axis, y: Axis): string {
     ),
     line(PLOT.left, PLOT.bottom, PLOT.right, PLOT.bottom, 'axis'),
     text((PLOT.left + PLOT.right) / 2, HEIGHT - 8, 'middle', x.title),
-    `<text transform="translate(13 ${at(middle)}) rotate(-90)" text-anchor="middle">${escapeText(y.title)}</text>`,
+    sideTitle(middle, y.title),
   ].join('');
 }
 
@@ -120,15 +117,14 @@ interface Path {
 function draw(x: Axis, y: Axis, paths: readonly Path[]): string {
   const ordered = paths.toSorted((a, b) => SYSTEMS.indexOf(b.system) - SYSTEMS.indexOf(a.system));
   const lines = ordered.map(({ system, points }) => {
-    const places = points.map(([px, py]) => `${at(x.scale(px))},${at(y.scale(py))}`);
-    return `<polyline points="${places.join(' ')}" class="line ${system}"/>`;
+    const places = points.map(([px, py]) => [x.scale(px), y.scale(py)] as const);
+    return polyline(places, system);
   });
   return drawAxes(x, y) + lines.join('');
 }
 
-function svg(description: string, content: string): string {
-  return `<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeText(description)}">${content}</svg>`;
-}
+const chart = (description: string, content: string): string =>
+  svg([WIDTH, HEIGHT], description, content, 'chart');
 
 function drawCurves(curves: readonly Curve[]): string {
   const x = timeAxis(curves.flatMap(({ values }) => values));
@@ -142,7 +138,7 @@ function drawCurves(curves: readonly Curve[]): string {
 
 /** Distribution of round-trip times. */
 export function curveChart(scenario: string, curves: readonly Curve[]): string {
-  return svg(`${scenario}: distribution of round-trip times`, drawCurves(curves));
+  return chart(`${scenario}: distribution of round-trip times`, drawCurves(curves));
 }
 
 /** Rates on the wire over time. */
@@ -161,7 +157,7 @@ export function rateChart(scenario: string, curves: readonly Curve[]): string {
     system,
     points: values.map((rate, index) => [seconds(index), rate]),
   }));
-  return svg(`${scenario}: rate over time`, draw(x, y, paths));
+  return chart(`${scenario}: rate over time`, draw(x, y, paths));
 }
 
 function sample(system: System): string {
@@ -176,12 +172,9 @@ export function legend(systems: ReadonlySet<System>): string {
   return `<ul class="legend">${items.join('')}</ul>`;
 }
 
-const PICTURE_COLOURS = `
-:root { --ink: #1a1d21; --soft: #5a626c; --faint: #dfe3e8; --page: #ffffff; --podpace: #0a5cc2; --tbf: #b8430a; --edt-fifo: #7b3fb5; --none: #3b7d3b; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #a3abb5; --faint: #343a42; --page: #14171b; --podpace: #6db3ff; --tbf: #ff9d5c; --edt-fifo: #c79bff; --none: #8fd18f; }
-}
-svg.chart text.heading { font: 600 14px system-ui, sans-serif; fill: var(--ink); }
+/** The picture has them with it, and the heading that a page has in HTML. */
+const PICTURE_STYLE = `
+${COLOURS}svg.chart text.heading { font: 600 14px system-ui, sans-serif; fill: var(--ink); }
 `;
 
 const LEGEND_LINE = 20;
@@ -199,7 +192,7 @@ export function standalone(title: string, curves: readonly Curve[]): string {
   const width = 640;
   const scale = (width - 20) / WIDTH;
   return `<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 ${width} ${at(height + HEIGHT * (scale - 1))}" role="img" aria-label="${escapeText(title)}">
-<style>${PICTURE_COLOURS}${SYSTEM_ORDER_STYLE}</style>
+<style>${PICTURE_STYLE}${LINE_STYLE}</style>
 <rect width="100%" height="100%" fill="var(--page)"/>
 <text x="16" y="20" class="heading">${escapeText(title)}</text>
 <g transform="translate(0 ${HEADING_HEIGHT}) scale(${at(scale)})">${drawCurves(curves)}</g>

@@ -1,5 +1,7 @@
 // What podpace must show in the lab, and the comparison with what was measured. Pure.
 
+import type { Verdict } from './verdict.ts';
+
 /** The loads of the lab: each pod by itself, then all of them together. */
 export const SCENARIOS = [
   '10M',
@@ -52,15 +54,7 @@ const LIMITS = new Map<number, Limits>([
 /** How much faster than the sum of the caps the uncapped pod must be beside the capped ones. */
 const UNCAPPED_TIMES_SUM_OF_CAPS = 3;
 
-/** One requirement and whether it was met. */
-export interface Verdict {
-  readonly scenario: Scenario;
-  readonly met: boolean;
-  /** The requirement with the figure that was measured, for a person. */
-  readonly text: string;
-}
-
-function capVerdicts(measurement: Measurement, limits: Limits): Verdict[] {
+function capVerdicts(measurement: Measurement, limits: Limits): Verdict<Scenario>[] {
   const { scenario, goodputMbit, firstSecondMbit } = measurement;
   const [least, most] = limits.goodputMbit;
   return [
@@ -81,8 +75,8 @@ function capVerdicts(measurement: Measurement, limits: Limits): Verdict[] {
  * Every requirement on podpace's measurements. A scenario that was not measured has a verdict that
  * is not met.
  */
-export function judge(measurements: readonly Measurement[]): Verdict[] {
-  return SCENARIOS.flatMap((scenario): Verdict[] => {
+export function judge(measurements: readonly Measurement[]): Verdict<Scenario>[] {
+  return SCENARIOS.flatMap((scenario): Verdict<Scenario>[] => {
     const measurement = measurements.find(
       (each) => each.system === 'podpace' && each.scenario === scenario,
     );

@@ -1,16 +1,13 @@
 // What podpace must show in the benches, and the comparison with what was measured. Pure.
 
-import type { Row } from './lab-report.ts';
+import type { Row } from './record.ts';
 import { LATENCY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
 import type { Bench, System } from './names.ts';
+import type { Verdict } from './verdict.ts';
 
-/** One requirement and whether it was met. */
-export interface Verdict {
+/** One requirement of a bench. */
+export interface BenchVerdict extends Verdict {
   readonly bench: Bench;
-  readonly scenario: string;
-  readonly met: boolean;
-  /** The requirement with the figure that was measured, for a person. */
-  readonly text: string;
 }
 
 /** Half a percent, and the default burst: 1 ms of the rate in a window of 1 s. */
@@ -26,9 +23,21 @@ interface Requirement {
   readonly what: string;
   readonly value: number | undefined;
   readonly unit: string;
-  readonly least?: number | undefined;
-  readonly most?: number | undefined;
+  readonly side: 'at least' | 'at most';
+  readonly bound: number | undefined;
 }
+
+/** What must not be below a bound, or above it. */
+const bounded =
+  (side: Requirement['side']) =>
+  (
+    what: string,
+    unit: string,
+    value: number | undefined,
+    bound: number | undefined,
+  ): Requirement => ({ what, value, unit, side, bound });
+const atLeast = bounded('at least');
+const atMost = bounded('at most');
 
 const times = (factor: number, value: number | undefined): number | undefined =>
   value === undefined ? undefined : factor * value;
@@ -46,28 +55,18 @@ const P99_PART_OF_TBF: Readonly<Record<string, number>> = {
   '1G-cubic-1x1': 3,
 };
 
-function besideTbf(scenario: string, of: Figures): Requirement {
-  const part = P99_PART_OF_TBF[scenario] ?? 1;
-  const most = times(1 / part, of('rr_p99_us', 'tbf'));
-  return { what: `rr p99, 1/${part} of TBF's`, value: of('rr_p99_us'), unit: 'us', most };
+function besideTbf(part: number, of: Figures): Requirement {
+  const bound = times(1 / part, of('rr_p99_us', 'tbf'));
+  return atMost(`rr p99, 1/${part} of TBF's`, 'us', of('rr_p99_us'), bound);
 }
 
 function asIdle(of: Figures): Requirement[] {
+  const [p99, p50] = [of('rr_p99_us', 'none'), of('rr_p50_us', 'none')];
   return [
-    {
-      what: 'rr p99, 2 times idle',
-      value: of('rr_p99_us'),
-      unit: 'us',
-      most: times(2, of('rr_p99_us', 'none')),
-    },
-    {
-      what: 'rr p50, 1.3 times idle',
-      value: of('rr_p50_us'),
-      unit: 'us',
-      most: times(1.3, of('rr_p50_us', 'none')),
-    },
-    { what: 'cap used', value: of('cap_used_share'), unit: '', least: 0.985 },
-    { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 15_000 },
+    atMost('rr p99, 2 times idle', 'us', of('rr_p99_us'), times(2, p99)),
+    atMost('rr p50, 1.3 times idle', 'us', of('rr_p50_us'), times(1.3, p50)),
+    atLeast('cap used', '', of('cap_used_share'), 0.985),
+    atMost('bulk mean RTT', 'us', of('bulk_rtt_us'), 15_000),
   ];
 }
 
@@ -108,57 +107,47 @@ function unreached(bench: Bench, name: string, of: Figures): string {
 }
 
 function latencyRequirements(scenario: string, of: Figures): Requirement[] {
-  const requirements = [besideTbf(scenario, of)];
-  if (scenario === '100M-cubic-1x1' || scenario === '100M-ecn-1x1')
-    requirements.push(...asIdle(of));
-  if (scenario === '100M-ecn-1x1') {
-    requirements.push(
-      { what: 'retransmits', value: of('retransmits'), unit: 'segments', most: 10 },
-      { what: 'AQM drops', value: of('aqm_drops'), unit: 'packets', most: 10 },
-    );
-  }
-  return requirements;
-}
-
-function accuracyRequirements(scenario: string, of: Figures): Requirement[] {
+  const isEcn = scenario === '100M-ecn-1x1';
   return [
-    { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
-    {
-      what: 'mean',
-      value: of('mean_share'),
-      unit: '',
-      least: scenario.startsWith('1G') ? 0.97 : 0.985,
-    },
+    besideTbf(P99_PART_OF_TBF[scenario] ?? 1, of),
+    ...(isEcn || scenario === '100M-cubic-1x1' ? asIdle(of) : []),
+    ...(isEcn
+      ? [
+          atMost('retransmits', 'segments', of('retransmits'), 10),
+          atMost('AQM drops', 'packets', of('aqm_drops'), 10),
+        ]
+      : []),
   ];
 }
 
+const windowOf = (of: Figures): Requirement =>
+  atMost('highest second', '', of('max_window_share'), MAX_WINDOW_SHARE);
+
+/** How much of the plain step's cost for bulk a step may take. */
+const COST_TO_PLAIN: Readonly<Record<string, number>> = { bulk: 1.8, unclassified: 0.7 };
+
 function costRequirements(scenario: string, of: Figures): Requirement[] {
-  const plain = of('ns_per_packet', 'edt-fifo', 'bulk');
-  const value = of('ns_per_packet');
-  if (scenario === 'bulk')
-    return [{ what: "1.8 times the plain step's", value, unit: 'ns', most: times(1.8, plain) }];
-  if (scenario === 'unclassified')
-    return [{ what: "0.7 times the plain step's", value, unit: 'ns', most: times(0.7, plain) }];
-  return [];
+  const factor = COST_TO_PLAIN[scenario];
+  if (factor === undefined) return [];
+  const bound = times(factor, of('ns_per_packet', 'edt-fifo', 'bulk'));
+  return [atMost(`${factor} times the plain step's`, 'ns', of('ns_per_packet'), bound)];
+}
+
+/** Within two bounds. */
+function within(
+  what: string,
+  unit: string,
+  value: number | undefined,
+  [least, most]: readonly [number | undefined, number | undefined],
+): Requirement[] {
+  return [atLeast(what, unit, value, least), atMost(what, unit, value, most)];
 }
 
 /** Within one percent of the figure of a direction by itself. */
 function asAlone(what: string, metric: string, alone: string, of: Figures): Requirement[] {
-  const [value, single] = [of(metric), of(metric, 'podpace', alone)];
-  return [
-    {
-      what: `${what} beside the other direction`,
-      value,
-      unit: 'Mbit/s',
-      least: times(0.99, single),
-    },
-    {
-      what: `${what} beside the other direction`,
-      value,
-      unit: 'Mbit/s',
-      most: times(1.01, single),
-    },
-  ];
+  const single = of(metric, 'podpace', alone);
+  const bounds = [times(0.99, single), times(1.01, single)] as const;
+  return within(`${what} beside the other direction`, 'Mbit/s', of(metric), bounds);
 }
 
 function ingressRequirements(scenario: string, of: Figures): Requirement[] {
@@ -170,139 +159,78 @@ function ingressRequirements(scenario: string, of: Figures): Requirement[] {
       ...asAlone('egress', 'egress_goodput_mbit', '20M-egress', of),
       ...asAlone('egress on the wire', 'egress_wire_mbit', '20M-egress', of),
     ];
-  if (scenario === '20M-rr') {
-    const most = times(1 / 8, of('rr_p99_us', 'tbf'));
-    return [{ what: "rr p99, 1/8 of TBF's", value: of('rr_p99_us'), unit: 'us', most }];
-  }
-  const goodput = of('goodput_mbit');
+  if (scenario === '20M-rr') return [besideTbf(8, of)];
   const retransmits = scenario === '20M-ecn' ? 5 : 100;
   return [
-    { what: 'goodput', value: goodput, unit: 'Mbit/s', least: 18.9 },
-    { what: 'goodput', value: goodput, unit: 'Mbit/s', most: 19.15 },
-    { what: 'first second', value: of('first_second_mbit'), unit: 'Mbit/s', most: 20.3 },
-    { what: 'retransmits', value: of('retransmits'), unit: 'segments', most: retransmits },
+    ...within('goodput', 'Mbit/s', of('goodput_mbit'), [18.9, 19.15]),
+    atMost('first second', 'Mbit/s', of('first_second_mbit'), 20.3),
+    atMost('retransmits', 'segments', of('retransmits'), retransmits),
   ];
 }
 
 /** netkit with host routing beside the node itself, and better than ptp. */
 function wiringRequirements(of: Figures): Requirement[] {
-  const [stream, transactions, p99, cost] = [
-    of('stream_mbit'),
-    of('rr_per_sec'),
-    of('rr_p99_us'),
-    of('cpu_s_per_gb'),
-  ];
-  const host = (metric: string): number | undefined => of(metric, 'none', 'host');
+  const [stream, transactions] = [of('stream_mbit'), of('rr_per_sec')];
+  const host = (metric: string, part: number): number | undefined =>
+    times(part, of(metric, 'none', 'host'));
   const ptp = (metric: string): number | undefined => of(metric, 'none', 'ptp');
   return [
-    {
-      what: "stream, 0.9 of the node's",
-      value: stream,
-      unit: 'Mbit/s',
-      least: times(0.9, host('stream_mbit')),
-    },
-    {
-      what: "transactions, 0.9 of the node's",
-      value: transactions,
-      unit: '1/s',
-      least: times(0.9, host('rr_per_sec')),
-    },
-    {
-      what: "p99, 1.15 of the node's",
-      value: p99,
-      unit: 'us',
-      most: times(1.15, host('rr_p99_us')),
-    },
-    { what: 'stream, as ptp', value: stream, unit: 'Mbit/s', least: ptp('stream_mbit') },
-    { what: 'transactions, as ptp', value: transactions, unit: '1/s', least: ptp('rr_per_sec') },
-    { what: 'CPU, as ptp', value: cost, unit: 's/GB', most: ptp('cpu_s_per_gb') },
+    atLeast("stream, 0.9 of the node's", 'Mbit/s', stream, host('stream_mbit', 0.9)),
+    atLeast("transactions, 0.9 of the node's", '1/s', transactions, host('rr_per_sec', 0.9)),
+    atMost("p99, 1.15 of the node's", 'us', of('rr_p99_us'), host('rr_p99_us', 1.15)),
+    atLeast('stream, as ptp', 'Mbit/s', stream, ptp('stream_mbit')),
+    atLeast('transactions, as ptp', '1/s', transactions, ptp('rr_per_sec')),
+    atMost('CPU, as ptp', 's/GB', of('cpu_s_per_gb'), ptp('cpu_s_per_gb')),
   ];
 }
 
 /** A capped pod whose packets keep their socket. */
 function wiredCapRequirements(scenario: string, of: Figures): Requirement[] {
-  const cap = {
-    what: 'highest second',
-    value: of('max_window_share'),
-    unit: '',
-    most: MAX_WINDOW_SHARE,
-  };
   if (/^queue-.*routing$/.test(scenario))
-    return [cap, { what: 'bulk mean RTT', value: of('bulk_rtt_us'), unit: 'us', most: 5000 }];
+    return [windowOf(of), atMost('bulk mean RTT', 'us', of('bulk_rtt_us'), 5000)];
   if (scenario.startsWith('pace'))
-    return [cap, { what: 'of its own pace', value: of('pace_share'), unit: '', least: 0.97 }];
-  if (scenario === 'lossy-bbr') {
-    const least = times(5, of('goodput_mbit', 'podpace', 'lossy-cubic'));
-    return [
-      cap,
-      { what: "goodput, 5 times cubic's", value: of('goodput_mbit'), unit: 'Mbit/s', least },
-    ];
-  }
-  return [];
+    return [windowOf(of), atLeast('of its own pace', '', of('pace_share'), 0.97)];
+  if (scenario !== 'lossy-bbr') return [];
+  const bound = times(5, of('goodput_mbit', 'podpace', 'lossy-cubic'));
+  return [windowOf(of), atLeast("goodput, 5 times cubic's", 'Mbit/s', of('goodput_mbit'), bound)];
 }
 
 /** What can only be policed: TCP by itself has a policer take more from it. */
 function nodeRequirements(scenario: string, of: Figures): Requirement[] {
-  const mean = of('mean_mbit');
+  const least = scenario.includes('tcp') ? 8.5 : 9.9;
   return [
-    { what: 'mean', value: mean, unit: 'Mbit/s', least: scenario.includes('tcp') ? 8.5 : 9.9 },
-    { what: 'mean', value: mean, unit: 'Mbit/s', most: 10.1 },
-    { what: 'highest second', value: of('max_second_mbit'), unit: 'Mbit/s', most: 10.1 },
-    {
-      what: "rr p99, 1/8 of TBF's",
-      value: of('rr_p99_us'),
-      unit: 'us',
-      most: times(1 / 8, of('rr_p99_us', 'tbf')),
-    },
+    ...within('mean', 'Mbit/s', of('mean_mbit'), [least, 10.1]),
+    atMost('highest second', 'Mbit/s', of('max_second_mbit'), 10.1),
+    besideTbf(8, of),
   ];
 }
 
-function requirementsOf(bench: Bench, scenario: string, of: Figures): Requirement[] {
-  switch (bench) {
-    case 'latency':
-      return latencyRequirements(scenario, of);
-    case 'accuracy':
-      return accuracyRequirements(scenario, of);
-    case 'udp':
-      return [{ what: 'delivered', value: of('delivered_share'), unit: '', least: 0.99 }];
-    case 'exact':
-      return [
-        { what: 'uncharged', value: absolute(of('uncharged_ns')), unit: 'ns', most: ROUNDING_NS },
-      ];
-    case 'cost':
-      return costRequirements(scenario, of);
-    case 'live':
-      return [
-        { what: 'in force after', value: of('settle_ms'), unit: 'ms', most: 100 },
-        { what: 'reordered', value: of('reordered'), unit: 'segments', most: 0 },
-        { what: 'highest second', value: of('max_window_share'), unit: '', most: MAX_WINDOW_SHARE },
-      ];
-    case 'ingress':
-      return ingressRequirements(scenario, of);
-    case 'samenode':
-      return [
-        { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', least: 1.88 },
-        { what: 'goodput', value: of('goodput_mbit'), unit: 'Mbit/s', most: 1.92 },
-      ];
-    case 'node':
-      return nodeRequirements(scenario, of);
-    case 'bystanders':
-      return [
-        {
-          what: '97 % of what it is without podpace',
-          value: of('mbit'),
-          unit: 'Mbit/s',
-          least: times(0.97, of('mbit', 'none')),
-        },
-      ];
-    case 'wiring':
-      return scenario === 'netkit-routing'
-        ? wiringRequirements(of)
-        : wiredCapRequirements(scenario, of);
-    case 'memory':
-      return [{ what: 'BPF maps', value: of('bpf_map_mib'), unit: 'MiB', most: 16 }];
-  }
-}
+/** What each bench asks for under a scenario. */
+const REQUIREMENTS: Readonly<Record<Bench, (scenario: string, of: Figures) => Requirement[]>> = {
+  latency: latencyRequirements,
+  accuracy: (scenario, of) => [
+    windowOf(of),
+    atLeast('mean', '', of('mean_share'), scenario.startsWith('1G') ? 0.97 : 0.985),
+  ],
+  udp: (_, of) => [atLeast('delivered', '', of('delivered_share'), 0.99)],
+  exact: (_, of) => [atMost('uncharged', 'ns', absolute(of('uncharged_ns')), ROUNDING_NS)],
+  cost: costRequirements,
+  live: (_, of) => [
+    atMost('in force after', 'ms', of('settle_ms'), 100),
+    atMost('reordered', 'segments', of('reordered'), 0),
+    windowOf(of),
+  ],
+  ingress: ingressRequirements,
+  samenode: (_, of) => within('goodput', 'Mbit/s', of('goodput_mbit'), [1.88, 1.92]),
+  node: nodeRequirements,
+  bystanders: (_, of) => {
+    const bound = times(0.97, of('mbit', 'none'));
+    return [atLeast('97 % of what it is without podpace', 'Mbit/s', of('mbit'), bound)];
+  },
+  wiring: (scenario, of) =>
+    scenario === 'netkit-routing' ? wiringRequirements(of) : wiredCapRequirements(scenario, of),
+  memory: (_, of) => [atMost('BPF maps', 'MiB', of('bpf_map_mib'), 16)],
+};
 
 /** A figure with as many digits as tell it from its bound. */
 export function formatFigure(value: number): string {
@@ -312,16 +240,15 @@ export function formatFigure(value: number): string {
   return value.toFixed(Math.abs(value) < 1000 ? 1 : 0);
 }
 
-function judgeOne(bench: Bench, scenario: string, requirement: Requirement): Verdict {
-  const { what, value, unit, least, most } = requirement;
-  const bound = least ?? most;
+function judgeOne(bench: Bench, scenario: string, requirement: Requirement): BenchVerdict {
+  const { what, value, unit, side, bound } = requirement;
+  const head = `${bench} ${scenario}: ${what}`;
   if (value === undefined || bound === undefined)
-    return { bench, scenario, met: false, text: `${bench} ${scenario}: ${what}: not measured` };
-  const met = least === undefined ? value <= bound : value >= bound;
-  const side = least === undefined ? 'at most' : 'at least';
+    return { bench, scenario, met: false, text: `${head}: not measured` };
+  const met = side === 'at most' ? value <= bound : value >= bound;
   const units = unit === '' ? '' : ` ${unit}`;
-  const text = `${bench} ${scenario}: ${what}: ${formatFigure(value)}${units}, must be ${side} ${formatFigure(bound)}`;
-  return { bench, scenario, met, text };
+  const figure = `${formatFigure(value)}${units}, must be ${side} ${formatFigure(bound)}`;
+  return { bench, scenario, met, text: `${head}: ${figure}` };
 }
 
 /**
@@ -331,7 +258,7 @@ function judgeOne(bench: Bench, scenario: string, requirement: Requirement): Ver
 export function judge(
   rows: readonly Row[],
   wanted: readonly { readonly bench: Bench; readonly scenarios: readonly string[] }[],
-): Verdict[] {
+): BenchVerdict[] {
   return wanted.flatMap(({ bench, scenarios }) =>
     scenarios.flatMap((scenario) => {
       const figures: Figures = (metric, system = 'podpace', of = scenario) =>
@@ -343,7 +270,7 @@ export function judge(
             row.metric === metric,
         )?.value;
       const note = unreached(bench, scenario, figures);
-      return requirementsOf(bench, scenario, figures)
+      return REQUIREMENTS[bench](scenario, figures)
         .map((each) => judgeOne(bench, scenario, each))
         .map((verdict) => ({ ...verdict, text: verdict.text + note }));
     }),

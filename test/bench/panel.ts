@@ -3,14 +3,7 @@
 // reader's light or dark setting; what a line is, is told by its label and its stroke as well.
 // Pure.
 
-/** Escapes text for HTML and SVG content and attribute values. */
-export function escapeText(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
-}
+import { line as rule, polyline, sideTitle, svg, text } from './svg.ts';
 
 /** A line of the chart. */
 export interface Line {
@@ -71,17 +64,6 @@ function xOf(seconds: number, spanSeconds: number): number {
   return PLOT.left + (seconds / spanSeconds) * (PLOT.right - PLOT.left);
 }
 
-const coordinate = (value: number): string => value.toFixed(1);
-
-function text(x: number, y: number, classes: string, content: string, anchor = 'start'): string {
-  return `<text x="${coordinate(x)}" y="${coordinate(y)}" class="${classes}" text-anchor="${anchor}">${escapeText(content)}</text>`;
-}
-
-function rule(x1: number, y1: number, x2: number, y2: number, classes: string): string {
-  const [a, b, c, d] = [x1, y1, x2, y2].map(coordinate);
-  return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" class="${classes}"/>`;
-}
-
 /**
  * 1000 is written `1 000`: thousands apart, in the way that no country reads as a decimal point.
  */
@@ -94,17 +76,14 @@ function rateAxis(axis: LogAxis): string {
   for (let decade = axis.least; decade <= axis.most; decade *= 10) {
     const y = yOf(axis, decade);
     parts.push(rule(PLOT.left, y, PLOT.right, y, 'grid'));
-    parts.push(text(PLOT.left - 8, y + 4, 'tick', thousands(decade), 'end'));
+    parts.push(text(PLOT.left - 8, y + 4, 'end', thousands(decade), 'tick'));
     for (let step = 2; step < 10 && decade < axis.most; step += 1) {
       const minor = yOf(axis, decade * step);
       parts.push(rule(PLOT.left - 4, minor, PLOT.left, minor, 'axis'));
     }
   }
   const middle = (PLOT.top + PLOT.bottom) / 2;
-  const title = 'rate on the wire, Mbit/s';
-  parts.push(
-    `<text transform="translate(13 ${coordinate(middle)}) rotate(-90)" class="title" text-anchor="middle">${title}</text>`,
-  );
+  parts.push(sideTitle(middle, 'rate on the wire, Mbit/s', 'title'));
   return parts.join('');
 }
 
@@ -114,19 +93,19 @@ function timeAxis(spanSeconds: number): string {
   for (let second = 0; second <= spanSeconds; second += step) {
     const x = xOf(second, spanSeconds);
     parts.push(rule(x, PLOT.bottom, x, PLOT.bottom + 5, 'axis'));
-    parts.push(text(x, PLOT.bottom + 19, 'tick', String(second), 'middle'));
+    parts.push(text(x, PLOT.bottom + 19, 'middle', String(second), 'tick'));
   }
   const middle = (PLOT.left + PLOT.right) / 2;
-  parts.push(text(middle, HEIGHT - 8, 'title', 'seconds since the first data frame', 'middle'));
+  parts.push(text(middle, HEIGHT - 8, 'middle', 'seconds since the first data frame', 'title'));
   return parts.join('');
 }
 
-function linePath(panel: Panel, line: Line, spanSeconds: number): string {
+function course(panel: Panel, line: Line, spanSeconds: number): string {
   const points = line.ratesMbit.map((rate, index) => {
     const x = xOf(((index + 0.5) * panel.intervalMs) / 1000, spanSeconds);
-    return `${coordinate(x)},${coordinate(yOf(panel.axis, rate))}`;
+    return [x, yOf(panel.axis, rate)] as const;
   });
-  return `<polyline points="${points.join(' ')}" class="line ${line.style}"/>`;
+  return polyline(points, line.style);
 }
 
 /** Rates of all lines in the part of the time that a label at that side of the panel covers. */
@@ -149,7 +128,7 @@ function labelY(panel: Panel, side: 'left' | 'right', place: 'above' | 'below'):
 
 function lineLabel(panel: Panel, line: Line): string {
   const y = labelY(panel, 'left', line.labelPlace);
-  return text(PLOT.left + 8, y, `label ${line.style}`, line.label);
+  return text(PLOT.left + 8, y, 'start', line.label, `label ${line.style}`);
 }
 
 function capLine(panel: Panel, capMbit: number): string {
@@ -159,9 +138,9 @@ function capLine(panel: Panel, capMbit: number): string {
     text(
       PLOT.right - 4,
       labelY(panel, 'right', 'below'),
-      'label cap-label',
-      `cap: ${capMbit} Mbit/s`,
       'end',
+      `cap: ${capMbit} Mbit/s`,
+      'label cap-label',
     )
   );
 }
@@ -170,13 +149,12 @@ function capLine(panel: Panel, capMbit: number): string {
 export function drawPanel(panel: Panel): string {
   const intervals = Math.max(1, ...panel.lines.map((line) => line.ratesMbit.length));
   const spanSeconds = (intervals * panel.intervalMs) / 1000;
-  return [
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeText(panel.description)}">`,
+  const content = [
     rateAxis(panel.axis),
     timeAxis(spanSeconds),
-    ...panel.lines.map((line) => linePath(panel, line, spanSeconds)),
+    ...panel.lines.map((line) => course(panel, line, spanSeconds)),
     panel.capMbit === undefined ? '' : capLine(panel, panel.capMbit),
     ...panel.lines.map((line) => lineLabel(panel, line)),
-    '</svg>',
-  ].join('');
+  ];
+  return svg([WIDTH, HEIGHT], panel.description, content.join(''));
 }

@@ -3,9 +3,18 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import type { Row } from './lab-report.ts';
 import type { Bench, System } from './names.ts';
 import { median, medianCurve } from './statistics.ts';
+
+/** One figure, in the form that all of the project's benchmarks share. */
+export interface Row {
+  readonly bench: string;
+  readonly scenario: string;
+  readonly system: string;
+  readonly metric: string;
+  readonly unit: string;
+  readonly value: number;
+}
 
 /** One figure of one run. */
 export interface Metric {

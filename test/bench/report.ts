@@ -1,17 +1,18 @@
 // The two reports of the benches: rows for programs, a page for people. Pure.
 
-import { escapeText } from './panel.ts';
-import type { Row } from './lab-report.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
-import { SYSTEM_ORDER_STYLE, curveChart, legend, rateChart, standalone } from './charts.ts';
+import { LINE_STYLE, curveChart, legend, rateChart, standalone } from './charts.ts';
 import { formatFigure, judge } from './limits.ts';
-import type { Verdict } from './limits.ts';
+import type { BenchVerdict } from './limits.ts';
 import type { Bench } from './names.ts';
 import { curvesOf, ratesOf, rowsOf } from './record.ts';
-import type { Curve, Part } from './record.ts';
+import type { Curve, Part, Row } from './record.ts';
+import { htmlPage, htmlTable } from './page.ts';
 import { MAX_STALL_MS } from './stalls.ts';
 import { CURVE_PERCENTS } from './statistics.ts';
-import { tableOf } from './tables.ts';
+import { escapeText } from './svg.ts';
+import { tableOf } from './table.ts';
+import { missedOf } from './verdict.ts';
 
 /** All that a run of the benches has to show. */
 export interface BenchReport {
@@ -25,7 +26,7 @@ export interface BenchReport {
   /** What was used, and of which version. */
   readonly tools: Readonly<Record<string, string>>;
   readonly rows: readonly Row[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly BenchVerdict[];
   readonly parts: readonly Part[];
 }
 
@@ -143,19 +144,7 @@ function chartsOf(part: Part): string {
   return `${legend(systems)}<div class="panels">${figures.join('\n')}</div>`;
 }
 
-function htmlTable(bench: Bench, rows: readonly Row[]): string {
-  const { columns, rows: lines } = tableOf(bench, rows);
-  const cell = (tag: 'td' | 'th') => (content: string, index: number) =>
-    `<${tag}${columns[index]?.align === 'right' ? ' class="figure"' : ''}>${escapeText(content)}</${tag}>`;
-  const head = columns.map(({ heading }) => heading).map(cell('th'));
-  const body = lines.map(
-    (cells) =>
-      `<tr${cells[1] === 'podpace' ? ' class="own"' : ''}>${cells.map(cell('td')).join('')}</tr>`,
-  );
-  return `<div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
-}
-
-function verdictList(verdicts: readonly Verdict[]): string {
+function verdictList(verdicts: readonly BenchVerdict[]): string {
   const items = verdicts.map(
     ({ met, text }) =>
       `<li class="${met ? 'met' : 'missed'}">${met ? '✓' : '✗'} ${escapeText(text.replace(/^\S+ /, ''))}</li>`,
@@ -172,12 +161,13 @@ function section(part: Part, report: BenchReport): string {
       : ' The clock of this VM counted instructions, 2 ns each, and not time: what else the machine had to do changes nothing.';
   const wired = wiring === undefined ? '' : ` podpace joined its pods by ${wiring}.`;
   const own = report.verdicts.filter((verdict) => verdict.bench === bench);
+  const table = tableOf(bench, rowsOf(part));
   const processors = `${part.cpus} ${part.cpus === 1 ? 'CPU' : 'CPUs'} (${part.cpuModel})`;
   return `<section>
 <h2>${escapeText(TITLES[bench])}</h2>
 <p class="soft">${escapeText(EXPLANATIONS[bench] + counted + wired)}</p>
 ${chartsOf(part)}
-${htmlTable(bench, rowsOf(part))}
+${htmlTable(table.columns, table.rows)}
 ${verdictList(own)}
 <p class="soft">${escapeText(`Measured ${part.measuredAt}, kernel ${part.kernel}, ${processors}${revision}.`)}</p>
 </section>`;
@@ -185,7 +175,7 @@ ${verdictList(own)}
 
 /** The sentence that matters most: a pod's requests beside its own bulk. */
 function summary({ rows, verdicts }: BenchReport): string {
-  const missed = verdicts.filter(({ met }) => !met).length;
+  const missed = missedOf(verdicts).length;
   const judged =
     missed === 0
       ? `podpace meets all ${verdicts.length} figures.`
@@ -206,47 +196,21 @@ function summary({ rows, verdicts }: BenchReport): string {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --ink: #1a1d21; --soft: #5a626c; --faint: #dfe3e8; --page: #ffffff; --podpace: #0a5cc2; --tbf: #b8430a; --edt-fifo: #7b3fb5; --none: #3b7d3b; --missed: #b3261e; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #a3abb5; --faint: #343a42; --page: #14171b; --podpace: #6db3ff; --tbf: #ff9d5c; --edt-fifo: #c79bff; --none: #8fd18f; --missed: #ff8a80; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 84rem; background: var(--page); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.125rem; margin: 2.5rem 0 .25rem; }
-p { max-width: 52rem; margin: .5rem 0; }
-.soft, footer { color: var(--soft); }
 .lead { font-weight: 600; }
 .warning { color: var(--missed); font-weight: 600; }
-.panels { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); margin: .5rem 0 1rem; }
-figure { margin: 0; }
-figcaption { font-weight: 600; margin-bottom: .25rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .75rem 0; padding: 0; list-style: none; }
 .legend svg { width: 2.5rem; height: .75rem; display: inline-block; vertical-align: middle; margin-right: .5rem; }
-.chart { display: block; width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .25rem 1rem .25rem 0; text-align: left; border-bottom: 1px solid var(--faint); }
-th { font-weight: 600; color: var(--soft); }
-.figure { text-align: right; padding-left: 1rem; }
-tr.own { font-weight: 600; }
 .verdicts { padding: 0; list-style: none; margin: .75rem 0; }
 .verdicts .met { color: var(--soft); }
 .verdicts .missed { color: var(--missed); font-weight: 600; }
-${SYSTEM_ORDER_STYLE}
+${LINE_STYLE}
 `;
 
 /** Content of report.html: one file that needs nothing beside it. */
 export function htmlReport(report: BenchReport): string {
   const { kernel, quick, measuredAt, repeats, tools, parts } = report;
   const used = Object.entries(tools).map(([name, version]) => `${name} ${version}`);
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>podpace benches</title>
-<style>${STYLE}</style>
-<h1>podpace beside what others do</h1>
+  const body = `<h1>podpace beside what others do</h1>
 <p class="soft">Same pods, same caps, same load, each bench in one run, kernel ${escapeText(kernel)}. Figures are medians of
 ${repeats} ${repeats === 1 ? 'run' : 'runs'}, taken in turn. A run during which the machine itself stood still for more than ${MAX_STALL_MS} ms was made again, up to four times, whichever system it was.</p>
 ${quick ? '<p class="warning">A quick run: short loads, one repeat. It shows that the benches work; its figures are none to go by.</p>' : ''}
@@ -262,9 +226,8 @@ ${parts.map((part) => section(part, report)).join('\n')}
 <p>Each system has a node, a peer and a pod of its own: network namespaces joined by veth pairs, the uplink with 4 queues. Only the system that is
 measured runs; the helper of podpace is halted meanwhile.</p>
 <p>${escapeText(used.join('; '))}. Measured ${escapeText(measuredAt)}.</p>
-</footer>
-</html>
-`;
+</footer>`;
+  return htmlPage({ title: 'podpace benches', style: STYLE }, body);
 }
 
 /**

@@ -2,7 +2,7 @@ import test from 'ava';
 import { formatFigure, judge } from '../../bench/limits.ts';
 import { BENCHES, scenariosOf } from '../../bench/names.ts';
 import type { Bench, System } from '../../bench/names.ts';
-import type { Row } from '../../bench/lab-report.ts';
+import type { Row } from '../../bench/record.ts';
 
 function rows(
   bench: Bench,

@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { drawPanel, escapeText, logAxis } from '../../bench/panel.ts';
+import { drawPanel, logAxis } from '../../bench/panel.ts';
 import type { Panel } from '../../bench/panel.ts';
+import { escapeText } from '../../bench/svg.ts';
 
 const rate = fc.double({ min: 0, max: 100_000, noNaN: true });
 

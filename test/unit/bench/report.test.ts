@@ -4,7 +4,7 @@ import type { Bench } from '../../bench/names.ts';
 import type { Part } from '../../bench/record.ts';
 import { collectReport, htmlReport, jsonReport, latencyPicture } from '../../bench/report.ts';
 import { CURVE_PERCENTS } from '../../bench/statistics.ts';
-import { tableOf, textTables } from '../../bench/tables.ts';
+import { tableOf, textTables } from '../../bench/table.ts';
 
 function part(bench: Bench): Part {
   const extra = {
