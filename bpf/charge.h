@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Charges packets to their aggregates: from the sign to the departure time.
+ * Charges a packet to an aggregate: from its id to the departure time.
  *
- * Every packet with a sign ends here exactly once: charged, answered as a copy, exempt or dropped,
- * and booked as that.
+ * A frame is charged to an aggregate at most once. Its copies get its answer, packets of exempt
+ * addresses none, and what became of each is booked.
  */
 #ifndef PODPACE_CHARGE_H
 #define PODPACE_CHARGE_H
@@ -95,10 +95,10 @@ static __always_inline int is_answered_as_copy(struct __sk_buff *skb, struct agg
 	return 1;
 }
 
-/* Whether a packet's far end is exempt from the cap of its aggregate; books it if so. */
-static __always_inline int goes_free(struct __sk_buff *skb, __u32 id, enum far_end far,
-				     const struct aggregate_config *config,
-				     const struct departure_packet *packet)
+/* Books a packet whose far end is exempt from the cap of its aggregate. Returns whether it is. */
+static __always_inline int book_if_exempt(struct __sk_buff *skb, __u32 id, enum far_end far,
+					  const struct aggregate_config *config,
+					  const struct departure_packet *packet)
 {
 	__u32 lists = READ_ONCE(config->exemptions);
 
@@ -135,7 +135,7 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 	gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	if (!config || !gate)
 		return TC_ACT_UNSPEC;
-	if (goes_free(skb, id, far, config, &packet))
+	if (book_if_exempt(skb, id, far, config, &packet))
 		return TC_ACT_UNSPEC;
 	state = in_page(&aggregate_state, index);
 	if (!READ_ONCE(config->rate_bytes_per_sec) &&
@@ -151,9 +151,7 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 	}
 	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
-	/*
-	 * Below the target nothing is marked. A backlog that another CPU adds now costs one mark.
-	 */
+	/* Below the target nothing is marked. A backlog that another CPU adds now costs a mark. */
 	if (state && departure_ahead(READ_ONCE(state->departures.t_last), packet.now) >=
 			     READ_ONCE(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);

@@ -27,6 +27,7 @@
 /* The first four bytes of a WireGuard transport data message (its paper, section 5.4.6). */
 #define WIREGUARD_DATA 4
 
+/* Bits: only what is KERNEL is policed, by a product and not a branch. */
 enum taker {
 	SOCKET_OR_EXIT, /* charged there */
 	KERNEL,
@@ -80,8 +81,8 @@ static __always_inline enum taker taker_of_ipv6(struct __sk_buff *skb)
 	return SOCKET_OR_EXIT;
 }
 
-/* Whether the node's routes keep a packet here. A node that does not forward has no other use. */
-static __always_inline int ends_here(struct __sk_buff *skb)
+/* Whether the node's routes deliver a packet here, or it does not forward: then it is its own. */
+static __always_inline int is_delivered_here(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
 	long answer;
@@ -125,7 +126,7 @@ static __always_inline enum taker taker_of(struct __sk_buff *skb)
 	if (taker == SOCKET_OR_EXIT)
 		return SOCKET_OR_EXIT;
 	place = bpf_map_lookup_elem(&node_place, &key);
-	return place && place->netns_cookie && ends_here(skb) ? taker : SOCKET_OR_EXIT;
+	return place && place->netns_cookie && is_delivered_here(skb) ? taker : SOCKET_OR_EXIT;
 }
 
 #endif

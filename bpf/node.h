@@ -116,7 +116,7 @@ static __always_inline int police(struct __sk_buff *skb, __u32 id)
 	if (!config || !gate)
 		return NODE_TAKE;
 	book_settled(id, &packet);
-	if (goes_free(skb, id, DESTINATION, config, &packet))
+	if (book_if_exempt(skb, id, DESTINATION, config, &packet))
 		return NODE_TAKE;
 	state = in_page(&aggregate_state, index);
 	if (!READ_ONCE(config->rate_bytes_per_sec) &&

@@ -133,7 +133,7 @@ int podpace_classify(struct __sk_buff *skb)
 	taker = READ_ONCE(skb->tc_classid);
 	if (taker == SOCKET_OR_EXIT) {
 		write_sign(skb, id);
-		say_clock(skb, number_of_frame(frames, packet.segments));
+		mark_monotonic(skb, number_of_frame(frames, packet.segments));
 		return TC_ACT_UNSPEC;
 	}
 	packet.police_ns = (taker & KERNEL) * POLICED_NS;
@@ -155,7 +155,7 @@ static __always_inline void pass_unsigned(struct __sk_buff *skb)
 			book_unsigned(skb);
 		pass_forwarded(skb);
 	}
-	say_monotonic(skb);
+	convert_tai(skb);
 }
 
 SEC("tc")
@@ -274,7 +274,7 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 
 	if (!config || !gate || !READ_ONCE(config->rate_bytes_per_sec))
 		return TC_ACT_UNSPEC;
-	if (goes_free(skb, id, SOURCE, config, &packet))
+	if (book_if_exempt(skb, id, SOURCE, config, &packet))
 		return TC_ACT_UNSPEC;
 	state = in_page(&aggregate_state, index);
 	packet.now = bpf_ktime_get_ns();

@@ -119,8 +119,8 @@ static __always_inline int is_global_ipv6(const __u32 address[4])
 	return first >> 24 != 0xff && first >> 22 != 0xfe80 >> 6;
 }
 
-/* Takes off a hop; the checksum by RFC 1141. Returns 0 if the packet cannot be written to. */
-static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct iphdr *ip)
+/* The checksum by RFC 1141. Returns 0 if the packet cannot be written to. */
+static __always_inline int decrease_ttl(struct __sk_buff *skb, const struct iphdr *ip)
 {
 	__u32 sum = ip->check + bpf_htons(0x0100);
 	struct {
@@ -133,7 +133,7 @@ static __always_inline int count_hop_ipv4(struct __sk_buff *skb, const struct ip
 				    sizeof(next), 0);
 }
 
-static __always_inline int count_hop_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip)
+static __always_inline int decrease_hop_limit(struct __sk_buff *skb, const struct ipv6_header *ip)
 {
 	__u8 next = ip->hop_limit - 1;
 
@@ -155,9 +155,9 @@ static __always_inline __u32 packet_length(struct __sk_buff *skb, __u32 network_
 	return network_header + (data_offset >> 4) * 4 + skb->gso_size;
 }
 
-/* Asks the kernel's routes where a packet goes, and whether the next link takes its length. */
-static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
-				     struct bpf_fib_lookup *fib)
+/* What a FIB lookup is told: where does a packet go, and does the next link take its length? */
+static __always_inline void fill_fib_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
+					  struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->protocol;
 	fib->tos = ip->tos;
@@ -166,8 +166,8 @@ static __always_inline void ask_ipv4(struct __sk_buff *skb, const struct iphdr *
 	fib->ipv4_dst = ip->daddr;
 }
 
-static __always_inline void ask_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
-				     struct bpf_fib_lookup *fib)
+static __always_inline void fill_fib_ipv6(struct __sk_buff *skb, const struct ipv6_header *ip,
+					  struct bpf_fib_lookup *fib)
 {
 	fib->l4_protocol = ip->next_header;
 	fib->flowinfo = ip->version_class_label & bpf_htonl(0x0fffffff);
@@ -194,9 +194,9 @@ static __always_inline int forward_ipv4(struct __sk_buff *skb, const struct rout
 	if (!pod->ipv4 || !read_ipv4(skb, &ip) || ip.saddr != pod->ipv4 ||
 	    !is_unicast_ipv4(ip.daddr))
 		return TC_ACT_UNSPEC;
-	ask_ipv4(skb, &ip, &fib);
+	fill_fib_ipv4(skb, &ip, &fib);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
-	    fib.ifindex == skb->ifindex || !count_hop_ipv4(skb, &ip))
+	    fib.ifindex == skb->ifindex || !decrease_ttl(skb, &ip))
 		return TC_ACT_UNSPEC;
 	return redirect_to(&fib);
 }
@@ -209,9 +209,9 @@ static __always_inline int forward_ipv6(struct __sk_buff *skb, const struct rout
 	if (!pod->ipv6[0] || !read_ipv6(skb, &ip) || !is_same_ipv6(ip.source, pod->ipv6) ||
 	    !is_global_ipv6(ip.destination))
 		return TC_ACT_UNSPEC;
-	ask_ipv6(skb, &ip, &fib);
+	fill_fib_ipv6(skb, &ip, &fib);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
-	    fib.ifindex == skb->ifindex || !count_hop_ipv6(skb, &ip))
+	    fib.ifindex == skb->ifindex || !decrease_hop_limit(skb, &ip))
 		return TC_ACT_UNSPEC;
 	return redirect_to(&fib);
 }
@@ -254,9 +254,9 @@ static __always_inline int arrive_ipv4(struct __sk_buff *skb)
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
 	if (!pod)
 		return TC_ACT_UNSPEC;
-	ask_ipv4(skb, &ip, &fib);
+	fill_fib_ipv4(skb, &ip, &fib);
 	verdict = arrive(skb, pod, &fib);
-	return verdict == TC_ACT_UNSPEC || count_hop_ipv4(skb, &ip) ? verdict : TC_ACT_SHOT;
+	return verdict == TC_ACT_UNSPEC || decrease_ttl(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
 static __always_inline int arrive_ipv6(struct __sk_buff *skb)
@@ -273,9 +273,9 @@ static __always_inline int arrive_ipv6(struct __sk_buff *skb)
 	pod = bpf_map_lookup_elem(&pod_addresses, &key);
 	if (!pod)
 		return TC_ACT_UNSPEC;
-	ask_ipv6(skb, &ip, &fib);
+	fill_fib_ipv6(skb, &ip, &fib);
 	verdict = arrive(skb, pod, &fib);
-	return verdict == TC_ACT_UNSPEC || count_hop_ipv6(skb, &ip) ? verdict : TC_ACT_SHOT;
+	return verdict == TC_ACT_UNSPEC || decrease_hop_limit(skb, &ip) ? verdict : TC_ACT_SHOT;
 }
 
 #endif

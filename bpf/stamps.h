@@ -24,9 +24,9 @@
  * which its socket sent it, and fq, which is late now and then, would let it overtake packets of
  * its flow that have been due since.
  *
- * What left the pod as IP has its clock from TCP or say_clock(), whatever it is by now. Of other
- * frames the kernel accepts no clock, so they get no stamp: they are charged, and dropped at the
- * horizon, but do not wait.
+ * What left the pod as IP has its clock from TCP or mark_monotonic(), whatever it is by now. Of
+ * other frames the kernel accepts no clock, so they get no stamp: they are charged, and dropped at
+ * the horizon, but do not wait.
  */
 static __always_inline void stamp(struct __sk_buff *skb, __u64 departure_at)
 {
@@ -44,7 +44,7 @@ static __always_inline void stamp(struct __sk_buff *skb, __u64 departure_at)
  * step. A time that a socket requested stays, unless it is past as well (TCP's is when it sent the
  * packet), by either clock: otherwise a pod could choose the number by CLOCK_TAI.
  */
-static __always_inline void say_clock(struct __sk_buff *skb, __u32 frame)
+static __always_inline void mark_monotonic(struct __sk_buff *skb, __u32 frame)
 {
 	barrier_var(skb);
 	if (!skb->tstamp_type)
@@ -73,7 +73,7 @@ static __always_inline void hold_until(struct __sk_buff *skb, __u64 departure_at
  * monotonic clock, as fq does itself since Linux 7. It is known by its value: on Linux 6.1 a packet
  * does not tell its clock.
  */
-static __always_inline void say_monotonic(struct __sk_buff *skb)
+static __always_inline void convert_tai(struct __sk_buff *skb)
 {
 	__u64 asked_at = skb->tstamp;
 
@@ -98,7 +98,7 @@ static __always_inline void stamp_or_keep(struct __sk_buff *skb, __u64 departure
 	if (departure_at)
 		hold_until(skb, departure_at);
 	else
-		say_monotonic(skb);
+		convert_tai(skb);
 }
 
 #endif
