@@ -19,6 +19,7 @@ import type { Bench } from '../test/bench/names.ts';
 import { readPart } from '../test/bench/record.ts';
 import type { Part } from '../test/bench/record.ts';
 import { FULL, QUICK, runBench } from '../test/bench/run.ts';
+import { prepareControl } from '../test/bench/control-tools.ts';
 import { compileSteps } from '../test/bench/step-under-test.ts';
 import { renewedSummary } from '../test/bench/summary.ts';
 import { textTables } from '../test/bench/table.ts';
@@ -30,6 +31,7 @@ import type { KernelSeries } from './lib/kernels.ts';
 import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { capture, run } from './lib/process.ts';
+import { buildRevision } from './lib/revisions.ts';
 import { say } from './lib/progress.ts';
 import { SenderDeath } from '../test/bench/exact.ts';
 import { COUNTED_MACHINE, runInSturdyVm } from './lib/vm/emulation.ts';
@@ -56,6 +58,8 @@ interface Options {
   /** Of the VMs, which it asks for. */
   readonly kernel?: KernelSeries;
   readonly wiring?: string;
+  /** A revision to compare with. */
+  readonly baseline?: string;
   readonly keep?: true;
   /** Everything is installed and built: the benches' own second call, inside the VM. */
   readonly prepared?: true;
@@ -139,6 +143,10 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
         'how podpace joins its pods to their nodes, in benches that send from them',
       ).choices([...WIRINGS.keys()]),
     )
+    .option(
+      '--baseline <revision>',
+      'measure this revision of podpace as well, in the bench control',
+    )
     .option('--keep', `renew these benches in ${RESULTS_DIRECTORY}, as a full run of all does`)
     .addOption(new Option('--prepared').hideHelp())
     .addOption(new Option('--counted').hideHelp())
@@ -147,6 +155,8 @@ function parseCommandLine(): { benches: readonly Bench[]; options: Options } {
   const benches = BENCHES.filter((bench) => names.has(bench) || names.has('all'));
   const options = program.opts<Options>();
   refuseWiring(program, benches, options);
+  if (options.baseline !== undefined && !benches.includes('control'))
+    program.error('error: --baseline is of the bench control: leave it out');
   refuseKernel(program, options);
   return { benches, options };
 }
@@ -157,12 +167,14 @@ function partFile(bench: Bench): string {
 }
 
 /** Installs what is missing and builds. Quick when there is nothing to do. */
-async function prepare(): Promise<void> {
+async function prepare(benches: readonly Bench[], { baseline }: Options): Promise<void> {
   await ensurePackages([...packageSets.build, ...packageSets.lab, ...packageSets.bench]);
   await ensureCnitool();
   await run(path.join(projectRoot, 'scripts/build'), []);
   compileCounter();
   compileSteps();
+  if (benches.includes('control')) await prepareControl();
+  if (baseline !== undefined) await buildRevision(baseline);
 }
 
 const isWanted =
@@ -179,6 +191,7 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
     isQuick,
     countsInstructions: options.counted === true,
     wiring: options.wiring,
+    baseline: options.baseline === undefined ? undefined : await buildRevision(options.baseline),
     signal,
   });
 }
@@ -188,13 +201,17 @@ async function measureHere(bench: Bench, options: Options, signal: AbortSignal):
  * directory.
  */
 async function measureInVm(bench: Bench, options: Options, signal: AbortSignal): Promise<void> {
-  const { quick, repeats, scenario, kernel = USUAL_KERNEL, wiring } = options;
+  const { quick, repeats, scenario, kernel = USUAL_KERNEL, wiring, baseline } = options;
   const isByCount = NETWORK_BENCHES.has(bench);
   const flags = [
     ...(quick === true ? ['--quick'] : []),
     ...(repeats === undefined ? [] : ['--repeats', String(repeats)]),
     ...(scenario === undefined ? [] : ['--scenario', scenario.source]),
     ...(wiring === undefined ? [] : ['--wiring', wiring]),
+    // Its whole name, by which it is found where git does not answer.
+    ...(baseline === undefined || bench !== 'control'
+      ? []
+      : ['--baseline', (await buildRevision(baseline)).commit]),
     ...(isByCount ? ['--counted'] : []),
     ...['--kernel', kernel],
   ];
@@ -302,7 +319,7 @@ async function bench(
     return 0;
   }
   fs.rmSync(REPORT_DIRECTORY, { recursive: true, force: true });
-  await prepare();
+  await prepare(benches, options);
   const hasFq = await hasSchFq();
   const lacking = benches.filter((name) => NETWORK_BENCHES.has(name));
   if (options.here === true && !hasFq && lacking.length > 0)

@@ -16,8 +16,9 @@ export async function startHelper(
   undo: UndoStack,
   signal: AbortSignal,
   flags: readonly string[] = [],
+  podpaced: string = path.join(projectRoot, 'dist/podpaced'),
 ): Promise<BackgroundProcess> {
-  const [command, args] = bed.onNode(path.join(projectRoot, 'dist/podpaced'), 'run', ...flags);
+  const [command, args] = bed.onNode(podpaced, 'run', ...flags);
   const helper = await BackgroundProcess.start(command, args);
   undo.defer('end podpaced', () => helper.stop());
   await helper.ready(() => fs.existsSync(bed.nodeFile(DEFAULT_SOCKET)), signal);

@@ -1,8 +1,9 @@
 // What podpace must show in the benches, and the comparison with what was measured. Pure.
 
+import { FIRST_LAYOUT_REVISION } from '../../scripts/lib/revisions.ts';
 import type { Row } from './record.ts';
 import { LATENCY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
-import type { Bench, System } from './names.ts';
+import type { Bench, ControlSystem, System } from './names.ts';
 import type { Verdict } from './verdict.ts';
 
 /** One requirement of a bench. */
@@ -16,7 +17,11 @@ const MAX_WINDOW_SHARE = 1.006;
 const ROUNDING_NS = 1;
 
 /** Looks figures up. Undefined when a figure was not measured. */
-type Figures = (metric: string, system?: System, scenario?: string) => number | undefined;
+type Figures = (
+  metric: string,
+  system?: System | ControlSystem,
+  scenario?: string,
+) => number | undefined;
 
 /** A figure and the bound that it must not cross. */
 interface Requirement {
@@ -205,8 +210,65 @@ function nodeRequirements(scenario: string, of: Figures): Requirement[] {
   ];
 }
 
+/** How much longer than those of Debian's ptp, host-local and bandwidth podpace's calls may take. */
+const PART_OF_GO_CHAIN = { add: 1.8, del: 1.4, 'add-del': 1.55, 'add-10-at-once': 1.7 } as const;
+const PART_OF_NOTHING = 1.15;
+/** Of the resident set of VERSION, which loads nothing. */
+const PART_OF_VERSION_RSS = 1.15;
+
+/** How long ADD and DEL may take beside those of a former revision. */
+function besideBaseline(commit: string, of: Figures): Requirement {
+  const part = commit === FIRST_LAYOUT_REVISION ? 0.6 : 1.05;
+  const bound = times(part, of('wall_p50_ms', 'baseline'));
+  return atMost(
+    `wall p50, ${part} times that of ${commit.slice(0, 7)}`,
+    'ms',
+    of('wall_p50_ms'),
+    bound,
+  );
+}
+
+function controlRequirements(scenario: string, of: Figures, baseline?: string): Requirement[] {
+  const besideGo = (percentile: 'p50' | 'p99', part: number): Requirement => {
+    const [value, others] = [of(`wall_${percentile}_ms`), of(`wall_${percentile}_ms`, 'go-chain')];
+    return atMost(
+      `wall ${percentile}, ${part} times the Go plugins'`,
+      'ms',
+      value,
+      times(part, others),
+    );
+  };
+  switch (scenario) {
+    case 'add':
+    case 'del': {
+      const bound = times(PART_OF_VERSION_RSS, of('peak_rss_mib', 'podpace', 'version'));
+      return [
+        besideGo('p50', PART_OF_GO_CHAIN[scenario]),
+        atMost("peak RSS, 1.15 times VERSION's", 'MiB', of('peak_rss_mib'), bound),
+      ];
+    }
+    case 'add-del':
+      return [
+        besideGo('p50', PART_OF_GO_CHAIN[scenario]),
+        ...(baseline === undefined ? [] : [besideBaseline(baseline, of)]),
+      ];
+    case 'add-10-at-once':
+      return [besideGo('p99', PART_OF_GO_CHAIN[scenario])];
+    case 'check':
+      return [];
+    default:
+      return (['wall', 'cpu'] as const).map((time) => {
+        const [value, empty] = [of(`${time}_p50_ms`), of(`${time}_p50_ms`, 'empty-executable')];
+        const what = `${time} p50, ${PART_OF_NOTHING} times the empty executable's`;
+        return atMost(what, 'ms', value, times(PART_OF_NOTHING, empty));
+      });
+  }
+}
+
 /** What each bench asks for under a scenario. */
-const REQUIREMENTS: Readonly<Record<Bench, (scenario: string, of: Figures) => Requirement[]>> = {
+const REQUIREMENTS: Readonly<
+  Record<Bench, (scenario: string, of: Figures, baseline?: string) => Requirement[]>
+> = {
   latency: latencyRequirements,
   accuracy: (scenario, of) => [
     windowOf(of),
@@ -230,6 +292,7 @@ const REQUIREMENTS: Readonly<Record<Bench, (scenario: string, of: Figures) => Re
   wiring: (scenario, of) =>
     scenario === 'netkit-routing' ? wiringRequirements(of) : wiredCapRequirements(scenario, of),
   memory: (_, of) => [atMost('BPF maps', 'MiB', of('bpf_map_mib'), 16)],
+  control: controlRequirements,
 };
 
 /** A figure with as many digits as tell it from its bound. */
@@ -253,11 +316,12 @@ function judgeOne(bench: Bench, scenario: string, requirement: Requirement): Ben
 
 /**
  * Every requirement on podpace under the scenarios that were asked for. What was not measured is
- * not met.
+ * not met. `baseline` is the commit that was measured beside it.
  */
 export function judge(
   rows: readonly Row[],
   wanted: readonly { readonly bench: Bench; readonly scenarios: readonly string[] }[],
+  baseline?: string,
 ): BenchVerdict[] {
   return wanted.flatMap(({ bench, scenarios }) =>
     scenarios.flatMap((scenario) => {
@@ -270,7 +334,7 @@ export function judge(
             row.metric === metric,
         )?.value;
       const note = unreached(bench, scenario, figures);
-      return REQUIREMENTS[bench](scenario, figures)
+      return REQUIREMENTS[bench](scenario, figures, baseline)
         .map((each) => judgeOne(bench, scenario, each))
         .map((verdict) => ({ ...verdict, text: verdict.text + note }));
     }),

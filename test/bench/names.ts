@@ -26,6 +26,7 @@ export const BENCHES = [
   'node',
   'bystanders',
   'wiring',
+  'control',
 ] as const;
 export type Bench = (typeof BENCHES)[number];
 
@@ -284,6 +285,23 @@ export type CostScenario = (typeof COST_SCENARIOS)[number];
 /** Attachments with a cap in each direction. */
 export const MEMORY_SCENARIOS = [{ name: '1000', attachments: 1000 }] as const;
 
+/** Who adds pods in the bench of CNI calls, and what any Node executable takes. */
+export type ControlSystem = 'podpace' | 'go-chain' | 'empty-executable' | 'baseline';
+
+/** Calls of CNI plugins. `del-again`: of a pod that is gone, as the first plugin of its list. */
+export const CONTROL_SCENARIOS = [
+  'add',
+  'del',
+  'del-again',
+  'del-again-chained',
+  'add-del',
+  'add-10-at-once',
+  'version',
+  'check',
+  'status',
+] as const;
+export type ControlScenario = (typeof CONTROL_SCENARIOS)[number];
+
 const SCENARIOS: Readonly<Record<Bench, readonly { readonly name: string }[]>> = {
   latency: LATENCY_SCENARIOS,
   accuracy: ACCURACY_SCENARIOS,
@@ -297,6 +315,7 @@ const SCENARIOS: Readonly<Record<Bench, readonly { readonly name: string }[]>> =
   node: NODE_SCENARIOS,
   bystanders: BYSTANDER_SCENARIOS,
   wiring: [...WIRING_SCENARIOS, ...WIRED_CAP_SCENARIOS],
+  control: CONTROL_SCENARIOS.map((name) => ({ name })),
 };
 
 /** Names of a bench's scenarios, in their order. */

@@ -3,7 +3,8 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import type { Bench, System } from './names.ts';
+import { SYSTEMS } from './names.ts';
+import type { Bench, ControlSystem, System } from './names.ts';
 import { median, medianCurve } from './statistics.ts';
 
 /** One figure, in the form that all of the project's benchmarks share. */
@@ -46,7 +47,7 @@ export interface Measured {
 /** Which run it is. */
 export interface RunKey {
   readonly scenario: string;
-  readonly system: System;
+  readonly system: System | ControlSystem;
   /** From 0 on. */
   readonly repeat: number;
 }
@@ -65,6 +66,8 @@ export interface Part {
   readonly clock?: 'instructions';
   /** How podpace joined pods to their nodes, where it was told. */
   readonly wiring?: string;
+  /** Commit of the former revision beside podpace, where one was asked for. */
+  readonly baseline?: string;
   /** Of podpace, where git knows it. */
   readonly revision?: string;
   /** ISO 8601: when its first run was over. */
@@ -113,12 +116,17 @@ export interface Curve {
   readonly values: readonly number[];
 }
 
+/** Only systems that send packets are drawn. */
+function isDrawn(system: RunKey['system']): system is System {
+  return (SYSTEMS as readonly string[]).includes(system);
+}
+
 /** Distributions of round-trip times: at each percentage the median over the repeats. */
 export function curvesOf({ records }: Pick<Part, 'records'>): Curve[] {
   return groupsOf(records).flatMap((group): Curve[] => {
     const curves = group.flatMap(({ curveUs }) => (curveUs === undefined ? [] : [curveUs]));
     const [first] = group;
-    if (first === undefined || curves.length === 0) return [];
+    if (first === undefined || !isDrawn(first.system) || curves.length === 0) return [];
     return [{ scenario: first.scenario, system: first.system, values: medianCurve(curves) }];
   });
 }
@@ -127,7 +135,7 @@ export function curvesOf({ records }: Pick<Part, 'records'>): Curve[] {
 export function ratesOf({ records }: Pick<Part, 'records'>): Curve[] {
   return groupsOf(records).flatMap((group): Curve[] => {
     const [first] = group;
-    if (first?.ratesMbit === undefined) return [];
+    if (first?.ratesMbit === undefined || !isDrawn(first.system)) return [];
     return [{ scenario: first.scenario, system: first.system, values: first.ratesMbit }];
   });
 }

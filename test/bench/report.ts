@@ -49,7 +49,7 @@ export function collectReport(
     repeats: Math.max(0, ...repeats),
     tools,
     rows,
-    verdicts: judge(rows, wanted),
+    verdicts: judge(rows, wanted, parts.find(({ baseline }) => baseline !== undefined)?.baseline),
     parts,
   };
 }
@@ -79,6 +79,7 @@ const TITLES: Readonly<Record<Bench, string>> = {
   node: 'A cap towards the node itself',
   bystanders: 'What those without a cap get beside one',
   wiring: 'What it costs to join a pod to its node',
+  control: 'What calls of the CNI plugin cost',
 };
 
 const EXPLANATIONS: Readonly<Record<Bench, string>> = {
@@ -126,6 +127,11 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'peer, stream_in_mbit: from it; cpu_s_per_gb: processor time of the whole machine, both ends included, for each 10^9 bytes. ' +
     'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off, and under the plain step behind ptp; pace-400M: a socket that asks for 400 Mbit/s ' +
     'under a cap of 600 (pace_share: payload, of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
+  control:
+    'Calls in rounds, all systems in turn, both caps. add, check and del by cnitool, with all plugins of the list (go-chain: Debian’s ptp, host-local and bandwidth); ' +
+    'the others call the plugin by itself: del-again of a pod that is gone, with an IPAM plugin or after another plugin (chained). empty-executable: an empty program packed ' +
+    'as the plugin is, and in del-again the IPAM plugin’s own call besides. cpu: processor time of all processes of a call; helper_cpu: that of podpaced meanwhile. ' +
+    'peak_rss_mib: of calls for which the plugin was read from the disk. Where the kernel has no sch_fq pods are added without their caps (onUnenforceable is allow).',
 };
 
 function chartsOf(part: Part): string {

@@ -4,6 +4,7 @@ import os from 'node:os';
 import { capture, succeeds } from '../../scripts/lib/process.ts';
 import { accuracyBench, udpBench } from './accuracy.ts';
 import { bystandersBench } from './bystanders.ts';
+import { runControl } from './control.ts';
 import { runCost } from './cost.ts';
 import { exactBench } from './exact.ts';
 import { ingressBench } from './ingress.ts';
@@ -29,6 +30,10 @@ export interface Effort {
   readonly phaseSeconds: number;
   /** Of each sender, and of each cost. */
   readonly packets: number;
+  /** Of every CNI call. */
+  readonly rounds: number;
+  /** Of those for which the plugin is read from the disk. */
+  readonly coldRounds: number;
 }
 
 /** What figures are published with. */
@@ -39,6 +44,8 @@ export const FULL: Effort = {
   udpSeconds: 6,
   phaseSeconds: 5,
   packets: 1_000_000,
+  rounds: 10,
+  coldRounds: 3,
 };
 
 /** Enough to see that everything works. */
@@ -49,6 +56,8 @@ export const QUICK: Effort = {
   udpSeconds: 3,
   phaseSeconds: 3,
   packets: 250_000,
+  rounds: 5,
+  coldRounds: 1,
 };
 
 /** Linux does not offer it before it is loaded. */
@@ -78,6 +87,7 @@ export async function runBench(
     quick: options.isQuick,
     ...(options.countsInstructions && { clock: 'instructions' as const }),
     ...(options.wiring !== undefined && { wiring: options.wiring }),
+    ...(options.baseline !== undefined && { baseline: options.baseline.commit }),
   });
   switch (bench) {
     case 'latency':
@@ -100,6 +110,8 @@ export async function runBench(
     case 'wiring':
       await loadBbr();
       return await runWiring(effort.accuracySeconds, recorder, options);
+    case 'control':
+      return await runControl(effort, recorder, options);
     case 'exact':
       return await runSingly(exactBench(effort.packets), recorder, options);
     case 'cost':

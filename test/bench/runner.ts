@@ -2,6 +2,7 @@
 
 import { UndoStack } from '../bed/undo.ts';
 import { say } from '../../scripts/lib/progress.ts';
+import type { BuiltRevision } from '../../scripts/lib/revisions.ts';
 import type { Bench, System } from './names.ts';
 import type { Measured, Recorder, RunKey } from './record.ts';
 
@@ -16,6 +17,8 @@ export interface BenchOptions {
   readonly isWanted: (scenario: string) => boolean;
   /** How podpace joins pods to their nodes; absent: as its network list says. */
   readonly wiring?: string | undefined;
+  /** A former revision to measure beside podpace, in the bench of CNI calls. */
+  readonly baseline?: BuiltRevision | undefined;
   readonly signal: AbortSignal;
 }
 

@@ -35,6 +35,9 @@ function linesOf(part: Part): string[] {
   });
 }
 
+/** What calls take depends on the machine too much to be kept. */
+const KEPT = BENCHES.filter((bench) => bench !== 'control');
+
 /**
  * Content of summary.csv (RFC 4180, without quotes: no cell has a comma): medians of the runs in
  * `parts` in place of what `kept`, a former content, has of the same benches; of the others that
@@ -42,7 +45,7 @@ function linesOf(part: Part): string[] {
  */
 export function renewedSummary(kept: string, parts: readonly Part[]): string {
   const former = kept.split('\n');
-  const lines = BENCHES.flatMap((bench) => {
+  const lines = KEPT.flatMap((bench) => {
     const fresh = parts.filter((part) => part.bench === bench).flatMap(linesOf);
     return fresh.length > 0 ? fresh : former.filter((line) => line.startsWith(`${bench},`));
   });

@@ -1,0 +1,53 @@
+// What the bench of CNI calls runs besides the plugins: its meter and an executable that does
+// nothing.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { assetSourcePath } from '../../helper/kernel/assets.ts';
+import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
+import { step } from '../../scripts/lib/progress.ts';
+
+const TOOLS = path.join(buildDirectory, 'tools');
+
+/** Path of the compiled test/bench/call-meter.c. */
+export const CALL_METER = path.join(TOOLS, 'call-meter');
+
+/** An empty program, packed as the plugin is: what every call of a Node executable takes. */
+export const EMPTY_EXECUTABLE = path.join(TOOLS, 'empty-executable');
+
+function isOlder(file: string, sources: readonly string[]): boolean {
+  const made = fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return sources.some((source) => fs.statSync(source).mtimeMs > made);
+}
+
+function compileMeter(): void {
+  const source = path.join(import.meta.dirname, 'call-meter.c');
+  if (isOlder(CALL_METER, [source]))
+    execFileSync('clang', ['-O2', '-Wall', '-Wextra', '-Werror', source, '-o', CALL_METER]);
+}
+
+async function packEmptyExecutable(): Promise<void> {
+  const how = path.join(projectRoot, 'scripts/lib/pack.ts');
+  if (!isOlder(EMPTY_EXECUTABLE, [how, process.execPath])) return;
+  // Slow to load, and needed once.
+  const { packExecutable } = await import('../../scripts/lib/pack.ts');
+  const main = `${EMPTY_EXECUTABLE}.cjs`;
+  fs.writeFileSync(main, '');
+  const assets = Object.fromEntries(
+    (['koffi.node', 'netlink.node'] as const).map((name) => [
+      name,
+      path.join(projectRoot, assetSourcePath(name)),
+    ]),
+  );
+  await step('packing an empty executable', () =>
+    packExecutable({ main, assets, output: EMPTY_EXECUTABLE }),
+  );
+}
+
+/** Makes both, where they are out of date. */
+export async function prepareControl(): Promise<void> {
+  fs.mkdirSync(TOOLS, { recursive: true });
+  compileMeter();
+  await packEmptyExecutable();
+}
