@@ -15,7 +15,7 @@ import { joinByUplink } from './uplink.ts';
 import type { UndoStack } from './undo.ts';
 
 /** Folders that the mount namespace covers. */
-const PRIVATE_FOLDERS = ['/var/lib/cni', '/run/podpace'];
+const PRIVATE_FOLDERS = ['/var/lib/cni', '/run/podpace'] as const;
 
 /** Namespaces of a test bed, by path. */
 export interface TestBed<Pod extends string> {
@@ -92,6 +92,8 @@ export interface BedOptions {
    * /sys sees only its own.
    */
   readonly isNested?: boolean;
+  /** Of /sys it sees its own devices, as a real node does, and keeps this machine's bpffs. */
+  readonly hasOwnSys?: boolean;
 }
 
 /**
@@ -112,7 +114,7 @@ function addPinFolder(node: string, undo: UndoStack): string {
  */
 async function holdMounts(
   node: string,
-  isNested: boolean,
+  { isNested = false, hasOwnSys = false }: BedOptions,
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<BackgroundProcess> {
@@ -121,8 +123,18 @@ async function holdMounts(
   const bpffs = isNested
     ? ['mount -t sysfs sysfs /sys', `mount -t bpf bpf ${BPFFS}`]
     : [`mount --bind ${addPinFolder(node, undo)} ${BPFFS}`];
+  // The new /sys hides the folder of pins, which is kept elsewhere meanwhile.
+  const [aside] = PRIVATE_FOLDERS;
+  const sys = hasOwnSys
+    ? [
+        `mount --bind ${BPFFS} ${aside}`,
+        'mount -t sysfs sysfs /sys',
+        `mount --move ${aside} ${BPFFS}`,
+      ]
+    : [];
   const mounts = [
     ...bpffs,
+    ...sys,
     ...PRIVATE_FOLDERS.map((folder) => `mount -t tmpfs tmpfs ${folder}`),
     'echo mounted',
     'exec sleep infinity',
@@ -143,8 +155,9 @@ export async function makeTestBed<Pod extends string>(
   podNames: readonly Pod[],
   undo: UndoStack,
   signal: AbortSignal,
-  { label = '', isNested = false }: BedOptions = {},
+  options: BedOptions = {},
 ): Promise<TestBed<Pod>> {
+  const { label = '', isNested = false } = options;
   const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${label}${name}`);
   const [node = '', peer = '', ...podPaths] = await addNamespaces(names, undo);
   const pods = new Map(podNames.map((name, index) => [name, podPaths[index] ?? '']));
@@ -152,7 +165,7 @@ export async function makeTestBed<Pod extends string>(
   await joinByUplink(node, peer);
   signal.throwIfAborted();
   // Last, so that the copy of the mount table has the namespaces' files in it.
-  const holder = await holdMounts(node, isNested, undo, signal);
+  const holder = await holdMounts(node, options, undo, signal);
   const namespaces = [`--net=${node}`, `--mount=/proc/${holder.pid}/ns/mnt`];
   // The holder itself is outside: its first child began the node's processes.
   if (isNested) namespaces.push(`--pid=/proc/${holder.pid}/ns/pid_for_children`);

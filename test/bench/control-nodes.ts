@@ -141,7 +141,11 @@ export class ControlNode {
     undo: UndoStack,
   ): Promise<ControlNode> {
     const { baseline, signal } = options;
-    const bed = await makeTestBed([POD, ...AT_ONCE], undo, signal, { label: `${system}-` });
+    const bed = await makeTestBed([POD, ...AT_ONCE], undo, signal, {
+      label: `${system}-`,
+      // The plugin looks there for what is left of a pod.
+      hasOwnSys: true,
+    });
     const built = {
       podpace: path.join(projectRoot, 'dist/podpace'),
       podpaced: path.join(projectRoot, 'dist/podpaced'),
