@@ -94,7 +94,9 @@ async function buildExecutable(executable: Executable): Promise<void> {
   );
   const output = path.join(projectRoot, 'dist', executable.name);
   const stamp = path.join(buildDirectory, 'bundle', `${executable.name}.stamp`);
-  const how = ['build.ts', 'lib/pack.ts'].map((file) => path.join(import.meta.dirname, file));
+  const how = ['build.ts', 'lib/pack.ts', 'lib/compile-whole.cjs', 'lib/packed-main.cjs'].map(
+    (file) => path.join(import.meta.dirname, file),
+  );
   const digest = digestOf([main, ...Object.values(assets), process.execPath, ...how]);
   const isCurrent =
     fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;

@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import sea from '@yao-pkg/pkg/lib-es5/sea.js';
+import { run } from './process.ts';
 
 /** What goes into an executable, by absolute paths. */
 export interface Packing {
@@ -52,9 +53,24 @@ function blankVariables(file: string): void {
 }
 
 /**
+ * A bundle as an asset, and what V8 makes of it when it compiles all of it, by the flags that it
+ * runs with. The same bundle gives the same bytes: by its seed V8 orders its tables.
+ */
+async function compileWhole(
+  bundle: string,
+  nodeFlags: readonly string[],
+): Promise<Record<string, string>> {
+  const assets = { 'main.cjs': `${bundle}.script`, 'main.code': `${bundle}.code` };
+  const script = path.join(import.meta.dirname, 'compile-whole.cjs');
+  const args = [script, bundle, ...Object.values(assets)];
+  await run(process.execPath, [...nodeFlags, '--random-seed=1', ...args]);
+  return assets;
+}
+
+/**
  * Packs a bundle into a copy of the Node that runs this script, which the lockfile pins. pkg's
- * command line would download a Node; its function takes the path of one, and passes assets and the
- * code cache on. The executable appears under its name only when it is whole.
+ * command line would download a Node; its function takes the path of one, and passes assets on. The
+ * executable appears under its name only when it is whole.
  */
 export async function packExecutable({
   main,
@@ -66,14 +82,15 @@ export async function packExecutable({
   fs.mkdirSync(path.dirname(output), { recursive: true });
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const target = { nodeRange: 'node24', platform: 'linux', arch, output: staged } as const;
-  await sea.default(main, {
+  const wholeBundle = await compileWhole(main, nodeFlags);
+  await sea.default(path.join(import.meta.dirname, 'packed-main.cjs'), {
     targets: [target],
     nodePath: process.execPath,
     seaConfig: {
       disableExperimentalSEAWarning: true,
       useSnapshot: false,
-      useCodeCache: true,
-      assets,
+      useCodeCache: false,
+      assets: { ...assets, ...wholeBundle },
       ...closedToTheEnvironment(nodeFlags),
     },
   });
