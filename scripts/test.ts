@@ -12,20 +12,19 @@ import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { provideBpffs } from './lib/bpffs.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
+import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
-import { newComplaints, readKernelLog } from './lib/kernel-log.ts';
 import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
-import { findLeaks, observeMachine } from './lib/leaks.ts';
 import { packageSets } from './lib/needs.ts';
-import { withBundles, type Bundles } from './lib/one-worker.ts';
+import { bundleInto, withBundles, type Bundles } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
 import { buildRevision, FIRST_LAYOUT_REVISION, NAMELESS_REVISION } from './lib/revisions.ts';
 import { say } from './lib/progress.ts';
-import { addTallies, runAva, type AvaOptions, type Tally } from './lib/ava.ts';
+import { runHere } from './lib/run-here.ts';
+import { addTallies, type Tally } from './lib/ava.ts';
 import { compileSteps } from '../test/bench/step-under-test.ts';
 import { compileCounter } from '../test/bed/counter.ts';
 
@@ -43,21 +42,12 @@ const USUAL_KERNELS: readonly KernelSeries[] = ['newest', '6.1'];
 /** What one VM runs. */
 interface VmJob {
   readonly kernel: KernelSeries;
-  readonly tier: Tier;
+  /** Stands before each line about it. */
+  readonly label: string;
   readonly files: readonly string[];
   /** Whether what it measures hangs on how much of the machine it gets. */
   readonly isTimed: boolean;
   readonly hasAllCrossings?: true;
-}
-
-/** One whose files are bundled, as the VM is told of it. */
-type BundledVmJob = VmJob & Bundles;
-
-/** What a VM says of its job. */
-interface VmResult {
-  readonly tally: Tally;
-  /** What `uname -r` says there. */
-  readonly ranOn: string;
 }
 
 /**
@@ -76,15 +66,15 @@ function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
     return only !== undefined && only !== kernel && kernels.includes(only);
   };
   const jobOf = (kernel: KernelSeries, tier: Tier): VmJob => ({
-    ...{ kernel, tier, isTimed: tier === 'vm' },
-    files: filesOf(tier).filter((file) => !isElsewhere(file, kernel)),
+    ...{ kernel, label: `${kernel} ${tier}`, isTimed: tier === 'vm' },
+    files: filesOf(tier).filter((file) => isForVm(file) && !isElsewhere(file, kernel)),
   });
   const oldest = kernels.filter((kernel) => kernel === OLDEST);
   return [
     ...kernels.map((kernel) => jobOf(kernel, 'vm')),
     ...oldest.map((kernel) => jobOf(kernel, 'netns')),
     ...kernels.map((kernel) => jobOf(kernel, 'bpf')),
-  ].map((job) => ({ ...job, files: job.files.filter(isForVm) }));
+  ];
 }
 
 const CROSSINGS = ['test/vm/crossings.test.ts', 'test/vm/overheads.test.ts'];
@@ -93,7 +83,8 @@ const CROSSING_KERNELS: readonly KernelSeries[] = ['newest', '6.1', '6.12'];
 /** Every crossing of test/kit/crossings.ts, and not one of each kind as in the vm tier. */
 function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
   return kernels.map((kernel) => {
-    return { kernel, tier: 'vm', files: CROSSINGS, isTimed: true, hasAllCrossings: true };
+    const label = `${kernel} crossings`;
+    return { kernel, label, files: CROSSINGS, isTimed: true, hasAllCrossings: true };
   });
 }
 
@@ -115,13 +106,6 @@ const TIMED_VM = ['--count-instructions', '--skip-idle'];
 const YIELDING = ['nice', '-n', '19'] as const;
 /** Several times what a slow machine takes. */
 const VM_TIMEOUT_SECONDS = '3600';
-/**
- * By a clock that passes over waiting, reading a file takes the guest any time. Whatever hangs ends
- * with the VM.
- */
-const AVA_TIMEOUT_TIMED = '24h';
-/** By time: a busy machine is minutes at compiling and verifying all programs for the first test. */
-const AVA_TIMEOUT_IN_VM = '900s';
 
 /**
  * Tests with thousands of objects or dozens of processes, which an emulated processor is minutes
@@ -203,66 +187,40 @@ function isForVm(file: string): boolean {
   return ![AT_SCALE, ...ON_ANY_KERNEL].some((start) => file.startsWith(start));
 }
 
-/** What the executables unpack once and keep, wherever they run. */
-const ADDON_CACHE = '/run/podpace/addons';
-
-function removeAddonCache(): void {
-  fs.rmSync(ADDON_CACHE, { recursive: true, force: true });
-  const parent = path.dirname(ADDON_CACHE);
-  if (fs.existsSync(parent) && fs.readdirSync(parent).length === 0) fs.rmdirSync(parent);
-}
-
 /** Kernels that tests ran on, as `uname -r` names them. */
 const releases = new Set<string>();
 
-/** Runs test files on the kernel that this process runs on. What they leave behind is a failure. */
-async function runHere(files: readonly string[], options: AvaOptions): Promise<Tally> {
-  releases.add(release());
-  const removeBpffs = provideBpffs();
-  const before = observeMachine();
-  const hadAddons = fs.existsSync(ADDON_CACHE);
-  const tally = await runAva(files, options);
-  if (!hadAddons) removeAddonCache();
-  const leaks = findLeaks(before, observeMachine());
-  removeBpffs();
-  for (const leak of leaks) say(`${options.label}: left behind: ${leak}`);
-  return addTallies(tally, { passed: 0, failed: leaks.length, skipped: 0 });
-}
-
-function labelOf({ kernel, tier }: VmJob): string {
-  return `${kernel} ${tier}`;
-}
-
-/** Runs this script again inside a VM; what it counted comes back through a file beside the bundle. */
-async function runInVm(job: BundledVmJob, signal: AbortSignal): Promise<Tally> {
-  const { kernel, isTimed } = job;
-  const result = path.join(job.directory, 'result.json');
-  say(`vm: ${labelOf(job)} tests in a VM`);
-  const clock = isTimed ? TIMED_VM : [];
+/** Runs a bundle of test files inside a VM. */
+async function runInVm(
+  job: VmJob,
+  { directory, files }: Bundles,
+  signal: AbortSignal,
+): Promise<Tally> {
+  const { kernel, label, isTimed, hasAllCrossings = false } = job;
+  say(`vm: ${label} tests in a VM`);
+  const guestJob: GuestJob = { label, files, isTimed, hasAllCrossings };
+  fs.writeFileSync(path.join(directory, JOB_FILE), JSON.stringify(guestJob));
+  const inside = path.join(directory, 'inside.mjs');
+  await bundleInto(
+    inside,
+    `import { runGuestJob } from './scripts/lib/inside-vm.ts';\nawait runGuestJob(import.meta.dirname);`,
+  );
   const vm = [
-    '--kernel',
-    kernel,
-    '--cpus',
-    VM_CPUS,
-    ...clock,
-    '--timeout',
-    VM_TIMEOUT_SECONDS,
-    '--',
-  ];
-  const inside = [
-    path.join(projectRoot, 'scripts/test'),
-    ...['--inside-vm', JSON.stringify(job), '--result', result],
+    ...['--kernel', kernel, '--cpus', VM_CPUS],
+    ...(isTimed ? TIMED_VM : []),
+    ...['--timeout', VM_TIMEOUT_SECONDS, '--', process.execPath, inside],
   ];
   const script = path.join(projectRoot, 'scripts/vm');
   const [program, ...command] = isTimed ? [...YIELDING, script] : [script];
+  const result = path.join(directory, RESULT_FILE);
   try {
-    await run(program, [...command, ...vm, ...inside], { signal });
+    await run(program, [...command, ...vm], { signal });
   } catch (error) {
     signal.throwIfAborted();
     if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
   }
   if (!fs.existsSync(result)) return { passed: 0, failed: 1, skipped: 0 };
-  const { tally, ranOn } = JSON.parse(fs.readFileSync(result, 'utf8')) as VmResult;
+  const { tally, ranOn } = JSON.parse(fs.readFileSync(result, 'utf8')) as GuestResult;
   releases.add(ranOn);
   return tally;
 }
@@ -322,6 +280,7 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     .filter(([tier]) => tiers.includes(tier))
     .map(([, label, some = [], concurrency]): Job => async (signal) => {
       const shares = sharesOf(some, concurrency);
+      releases.add(release());
       return await withBundles(label.replaceAll(' ', '-'), shares, ({ directory, files }) =>
         runHere(files, { label, directory, concurrency, allowSkips: true, signal }),
       );
@@ -342,32 +301,11 @@ async function runSideBySide(
   const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
   const inVms = (tiers.includes('vm') ? jobs : []).map((job): Job => async (each) => {
     if (!job.isTimed || VMS_AT_ONCE === 1) await here;
-    return await withBundles(`${job.kernel}-${job.tier}`, [job.files], async (bundles) =>
-      runInVm({ ...job, ...bundles }, each),
+    return await withBundles(job.label.replaceAll(' ', '-'), [job.files], async (bundles) =>
+      runInVm(job, bundles, each),
     );
   });
   return await allOf([here, severalAtOnce(inVms, signal)], signal);
-}
-
-async function runInside(job: BundledVmJob, result: string, signal: AbortSignal): Promise<Tally> {
-  const { tier, isTimed } = job;
-  const limits = {
-    signal,
-    directory: job.directory,
-    concurrency: 1,
-    allowSkips: tier !== 'vm',
-    hasFreeWaits: isTimed,
-    timeout: isTimed ? AVA_TIMEOUT_TIMED : AVA_TIMEOUT_IN_VM,
-  };
-  const label = labelOf(job);
-  if (job.hasAllCrossings) process.env['PODPACE_CROSSINGS'] = 'all';
-  const before = await readKernelLog();
-  const tally = await runHere(job.files, { label, ...limits });
-  const complaints = newComplaints(before, await readKernelLog());
-  for (const line of complaints) say(`${label}: the kernel says: ${line}`);
-  const total = addTallies(tally, { passed: 0, failed: complaints.length, skipped: 0 });
-  fs.writeFileSync(result, JSON.stringify({ tally: total, ranOn: release() } satisfies VmResult));
-  return total;
 }
 
 const HELP = `Usage: test [options]
@@ -389,8 +327,6 @@ function readFlags() {
         kernel: { type: 'string', multiple: true },
         crossings: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
-        'inside-vm': { type: 'string' },
-        result: { type: 'string' },
       },
     });
     return values;
@@ -443,12 +379,9 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
   return total;
 }
 
-const { 'inside-vm': job, result = '/dev/null' } = values;
 const signal = interruption();
 try {
-  const { passed, failed } = await (job === undefined
-    ? runAll(signal)
-    : runInside(JSON.parse(job) as BundledVmJob, result, signal));
+  const { passed, failed } = await runAll(signal);
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 } catch (error) {
   process.exitCode = signal.aborted ? INTERRUPTED : 1;

@@ -4,8 +4,11 @@ import { spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { buildDirectory, projectRoot } from './paths.ts';
+import { buildDirectory } from './paths.ts';
 import { say } from './progress.ts';
+
+/** AVA's command line, in the directory of the bundles. */
+export const AVA_CLI = 'ava/cli.js';
 
 export interface Tally {
   readonly passed: number;
@@ -30,8 +33,8 @@ export interface AvaOptions {
    * a test costs.
    */
   readonly hasFreeWaits?: boolean;
-  /** Where AVA runs and finds its configuration; the project's own unless said. */
-  readonly directory?: string;
+  /** Where the bundles are, and AVA, and its configuration for them. */
+  readonly directory: string;
   /** Ends the run early, and has this throw. */
   readonly signal: AbortSignal;
 }
@@ -119,8 +122,8 @@ class TapFollower {
 }
 
 /**
- * Runs files, each in a process of its own (one-worker.ts bundles many into one). A run that ends
- * badly without a failed test counts as one failure.
+ * Runs bundles of test files (one-worker.ts), each in a process of its own. A run that ends badly
+ * without a failed test counts as one failure.
  */
 export async function runAva(files: readonly string[], options: AvaOptions): Promise<Tally> {
   const startMs = performance.now();
@@ -128,7 +131,7 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     say(`${options.label}: no test files`);
     return { passed: 0, failed: 1, skipped: 0 };
   }
-  const cli = path.join(projectRoot, 'node_modules/ava/entrypoints/cli.js');
+  const cli = path.join(options.directory, AVA_CLI);
   const limit = options.timeout === undefined ? [] : ['--timeout', options.timeout];
   const args = [cli, '--tap', '--concurrency', String(options.concurrency), ...limit, ...files];
   // What one test file has had compiled the next one need not: in a VM that is seconds for each.
@@ -138,7 +141,7 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   };
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const ava = spawn(process.execPath, args, {
-    cwd: options.directory ?? projectRoot,
+    cwd: options.directory,
     env,
     stdio: [...stdio],
   });

@@ -1,5 +1,6 @@
 // Many test files as one, for AVA to run in one process: a process of its own for each file is a
-// second at AVA's modules and the file's, on an emulated processor ten.
+// second at AVA's modules and the file's, on an emulated processor ten. AVA itself is bundled, too:
+// to find and read its 250 modules is half of its start.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -24,7 +25,7 @@ const testPerFile: Plugin = {
   setup(build) {
     build.onResolve({ filter: /^ava$/ }, ({ importer }) =>
       importer === SHARED_TEST
-        ? { path: 'ava', external: true }
+        ? { path: './ava/main.js', external: true }
         : { path: titleOf(importer), namespace: 'tests-of' },
     );
     build.onLoad({ filter: /./, namespace: 'tests-of' }, ({ path: title }) => ({
@@ -54,6 +55,32 @@ const ownPlaces: Plugin = {
   },
 };
 
+const AVA = path.join(projectRoot, 'node_modules/ava');
+
+async function bundleAva(directory: string): Promise<void> {
+  await bundle({
+    entryPoints: {
+      cli: path.join(AVA, 'entrypoints/cli.js'),
+      main: path.join(AVA, 'entrypoints/main.js'),
+      // The command line starts it by its place.
+      'worker/base': path.join(AVA, 'lib/worker/base.js'),
+    },
+    // Where runAva looks for it.
+    outdir: path.join(directory, 'ava'),
+    bundle: true,
+    // What the three share they must have one of.
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    // Some of its packages are CommonJS.
+    banner: {
+      js: `const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);`,
+    },
+    // Of its watch mode.
+    external: ['@vercel/nft'],
+  });
+}
+
 /** AVA's configuration: of the project's own only what these files need, as they are not its. */
 const PACKAGE = {
   type: 'module',
@@ -67,12 +94,10 @@ export interface Bundles {
   readonly files: readonly string[];
 }
 
-async function bundleInto(outfile: string, files: readonly string[]): Promise<void> {
+/** Bundles a module with what it imports of the project's tree, at whose root it stands. */
+export async function bundleInto(outfile: string, contents: string): Promise<void> {
   await bundle({
-    stdin: {
-      contents: files.map((file) => `import ${JSON.stringify(`./${file}`)};`).join('\n'),
-      resolveDir: projectRoot,
-    },
+    stdin: { contents, resolveDir: projectRoot },
     outfile,
     bundle: true,
     // AVA has Node read it: what fails is told with its place in the sources.
@@ -98,9 +123,12 @@ export async function withBundles<T>(
   const directory = fs.mkdtempSync(path.join(BUNDLES, `${name}-`));
   try {
     fs.writeFileSync(path.join(directory, 'package.json'), JSON.stringify(PACKAGE));
+    await bundleAva(directory);
     const files = shares.map((_, index) => `${index + 1}.test.js`);
-    for (const [index, file] of files.entries())
-      await bundleInto(path.join(directory, file), shares[index] ?? []);
+    for (const [index, file] of files.entries()) {
+      const imports = shares[index]?.map((each) => `import ${JSON.stringify(`./${each}`)};`) ?? [];
+      await bundleInto(path.join(directory, file), imports.join('\n'));
+    }
     return await use({ directory, files });
   } finally {
     fs.rmSync(directory, { recursive: true });

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { parseTapLine } from '../../../../scripts/lib/ava.ts';
+import { AVA_CLI, parseTapLine } from '../../../../scripts/lib/ava.ts';
 import { withBundles } from '../../../../scripts/lib/one-worker.ts';
 import { buildDirectory, projectRoot } from '../../../../scripts/lib/paths.ts';
 
@@ -39,9 +39,8 @@ async function runTwo(t: ExecutionContext, fails: string): Promise<Ran> {
     return path.relative(projectRoot, file);
   });
   const said = path.join(place, 'said');
-  const cli = path.join(projectRoot, 'node_modules/ava/entrypoints/cli.js');
   const { stdout } = await withBundles('two-files', [files], async ({ directory, files }) =>
-    spawnSync(process.execPath, [cli, '--tap', ...files], {
+    spawnSync(process.execPath, [path.join(directory, AVA_CLI), '--tap', ...files], {
       cwd: directory,
       env: { ...process.env, SAID: said, PLACE: place },
       encoding: 'utf8',
