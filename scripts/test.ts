@@ -16,7 +16,7 @@ import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
-import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
+import { ensureKernel, kernelSeries, type KernelSeries } from './lib/kernels.ts';
 import { packageSets } from './lib/needs.ts';
 import { bundleInto, withBundles, type Bundles } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
@@ -365,12 +365,16 @@ async function buildRevisions(): Promise<void> {
 async function runAll(signal: AbortSignal): Promise<Tally> {
   const { build, vm, lab, exits, crossings } = packageSets;
   await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings]);
-  await run(path.join(projectRoot, 'scripts/build'), []);
   // On an emulated processor clang is half a minute.
   compileCounter();
   compileSteps();
-  // Both wait for the network and for single threads.
-  await Promise.all([ensureCnitool(), buildRevisions()]);
+  // Each waits for the network or for a single thread.
+  await Promise.all([
+    run(path.join(projectRoot, 'scripts/build'), []),
+    ensureCnitool(),
+    buildRevisions(),
+    ...(tiers.includes('vm') ? kernels.map(ensureKernel) : []),
+  ]);
   const total = await runSideBySide(tiers, kernels, signal);
   if (total.skipped > 0)
     say(`${total.skipped} skipped: this kernel is older than the feature they test`);
