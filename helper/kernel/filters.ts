@@ -2,7 +2,6 @@
 // them.
 
 import { FlagsNew } from 'netlink/dist/constants.js';
-import { encodeAttributes } from '../wire/attributes.ts';
 import {
   CLSACT_HANDLE,
   RTM_DELTFILTER,
@@ -178,12 +177,14 @@ export function replaceBpfFilter(
   filter: FilterPlace & { readonly programFd: number; readonly name: string },
   former?: FilterPlace,
 ): Promise<void> {
-  const options = encodeAttributes((attributes) => writeBpfFilterOptions(attributes, filter));
   return rt.execute({
     operation: `put filter "${filter.name}" ${describe(filter)}`,
     type: RTM_NEWTFILTER,
     flags: FlagsNew.CREATE,
-    payload: encodeTcRequest({ ...place(filter), kind: 'bpf', options }),
+    payload: encodeTcRequest({
+      ...{ ...place(filter), kind: 'bpf' },
+      options: writeBpfFilterOptions(filter),
+    }),
     ...(former !== undefined && { prelude: deletion(former) }),
   });
 }

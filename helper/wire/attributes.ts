@@ -1,12 +1,26 @@
 // Netlink attributes: the type-length-value records that follow the fixed header of every message
-// (struct nlattr of linux/netlink.h). The codec is the netlink package's; this file adds what it
-// lacks: typed errors, and numbers that must have the width their kernel header gives them.
+// (struct nlattr of linux/netlink.h), and messages as tables of what is in them. They are written by
+// the netlink package's codec; it has no typed errors for what is read, nor numbers that must have
+// the width their kernel header gives them.
 
-import { AttrStream, parseAttributes, putString, putU32, putU8 } from 'netlink/dist/structs.js';
+import {
+  AttrStream,
+  putS32,
+  putString,
+  putU16,
+  putU32,
+  putU32be,
+  putU8,
+} from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';
 import { WireError } from './errors.ts';
+import type { Codec, Decoder, Given, Members, Struct, StructValues } from './struct.ts';
 
 export { WireError };
+
+/** struct nlattr: length and type, whose highest bits are flags. */
+export const NLATTR_BYTES = 4;
+export const NLA_TYPE_MASK = 0x3fff;
 
 /** Throws WireError when `bytes` is shorter than the fixed part of a `what`. */
 export function requireLength(what: string, bytes: Buffer, length: number): void {
@@ -14,6 +28,12 @@ export function requireLength(what: string, bytes: Buffer, length: number): void
   throw new WireError(
     `Cannot decode ${what}: ${bytes.length} bytes came, at least ${length} belong to it`,
   );
+}
+
+/** Reads the struct that bytes begin with. Throws WireError when they are too few. */
+export function decodeStart<M extends Members>(struct: Struct<M>, bytes: Buffer): StructValues<M> {
+  requireLength(struct.what, bytes, struct.size);
+  return struct.decodeAt(bytes, 0);
 }
 
 /**
@@ -26,10 +46,15 @@ export class Attributes {
   /** Takes attributes apart. Throws WireError when a length points outside of `bytes`. */
   static decode(bytes: Buffer): Attributes {
     const attributes = new Attributes();
-    try {
-      parseAttributes(bytes, ({ type, data }) => attributes.#values.set(type, data));
-    } catch (error) {
-      throw new WireError(`Cannot decode attributes: ${(error as Error).message}`);
+    for (let at = 0; at < bytes.length;) {
+      const length = at + NLATTR_BYTES <= bytes.length ? bytes.readUInt16LE(at) : 0;
+      if (length < NLATTR_BYTES || at + length > bytes.length)
+        throw new WireError(
+          `Cannot decode attributes: ${length} bytes at ${at} of ${bytes.length}`,
+        );
+      const type = bytes.readUInt16LE(at + 2) & NLA_TYPE_MASK;
+      attributes.#values.set(type, bytes.subarray(at + NLATTR_BYTES, at + length));
+      at += (length + 3) & ~3;
     }
     return attributes;
   }
@@ -65,6 +90,11 @@ export class Attributes {
    */
   u32(type: number): number | undefined {
     return this.#sized(type, 4)?.readUInt32LE();
+  }
+
+  /** The same in network byte order. */
+  be32(type: number): number | undefined {
+    return this.#sized(type, 4)?.readUInt32BE();
   }
 
   /** A signed number of 32 bits. */
@@ -111,8 +141,20 @@ export class AttributeWriter {
     this.#push(type, value === undefined ? undefined : putU8(value));
   }
 
+  u16(type: number, value: number | undefined): void {
+    this.#push(type, value === undefined ? undefined : putU16(value));
+  }
+
   u32(type: number, value: number | undefined): void {
     this.#push(type, value === undefined ? undefined : putU32(value));
+  }
+
+  be32(type: number, value: number | undefined): void {
+    this.#push(type, value === undefined ? undefined : putU32be(value));
+  }
+
+  s32(type: number, value: number | undefined): void {
+    this.#push(type, value === undefined ? undefined : putS32(value));
   }
 
   /**
@@ -151,4 +193,118 @@ export function encodePayload(
 /** Attributes alone, as they stand in a nested attribute such as TCA_OPTIONS. */
 export function encodeAttributes(write: (attributes: AttributeWriter) => void): Buffer {
   return encodePayload(Buffer.alloc(0), write);
+}
+
+/** What methods of Attributes and AttributeWriter give and take, by their names. */
+interface Scalars {
+  readonly u8: number;
+  readonly u16: number;
+  readonly u32: number;
+  readonly be32: number;
+  readonly s32: number;
+  readonly string: string;
+  readonly bytes: Buffer;
+}
+
+/**
+ * How a value stands in its attribute. A table stands for attributes nested in it; what can only be
+ * decoded cannot be written.
+ */
+type Format = keyof Scalars | Decoder<unknown>;
+type Formats = Readonly<Record<string, readonly [type: number, format: Format]>>;
+
+type ValueOf<F> = F extends keyof Scalars
+  ? Scalars[F]
+  : F extends Decoder<infer V>
+    ? Exclude<V, undefined>
+    : never;
+
+/** Values by their names in a table; what is not there, or decodes to undefined, is absent. */
+export type AttributeValues<T extends Formats> = { readonly [K in keyof T]?: ValueOf<T[K][1]> };
+
+type GivenValue<F> = F extends keyof Scalars
+  ? Scalars[F]
+  : F extends AttributeTable<infer T>
+    ? GivenAttributes<T>
+    : F extends Codec<infer V>
+      ? V
+      : never;
+
+/** Values to be written; what is undefined is not. */
+type GivenAttributes<T extends Formats> = {
+  readonly [K in keyof T]?: GivenValue<T[K][1]> | undefined;
+};
+
+/** An attribute that says something by being there. */
+export const FLAG: Decoder<true> = { decode: () => true };
+
+/** What a message or an attribute may have in it. Attributes of other types are passed over. */
+export class AttributeTable<const T extends Formats> implements Decoder<AttributeValues<T>> {
+  readonly #formats: readonly (readonly [name: string, type: number, format: Format])[];
+
+  constructor(formats: T) {
+    this.#formats = Object.entries(formats).map(([name, [type, format]]) => [name, type, format]);
+  }
+
+  /** Throws WireError. */
+  decode(bytes: Buffer): AttributeValues<T> {
+    const attributes = Attributes.decode(bytes);
+    const values: Record<string, unknown> = {};
+    for (const [name, type, format] of this.#formats) {
+      const payload = attributes.bytes(type);
+      if (payload === undefined) continue;
+      const value = typeof format === 'string' ? attributes[format](type) : format.decode(payload);
+      if (value !== undefined) values[name] = value;
+    }
+    return values as AttributeValues<T>;
+  }
+
+  /** In the order of the table. */
+  write(writer: AttributeWriter, values: GivenAttributes<T>): void {
+    for (const [name, type, format] of this.#formats) {
+      const value: unknown = values[name];
+      if (value === undefined) continue;
+      if (format instanceof AttributeTable)
+        writer.nested(type, () => format.write(writer, value as object));
+      else if (typeof format === 'string') writer[format](type, value as never);
+      else writer.bytes(type, (format as Codec<unknown>).encode(value));
+    }
+  }
+
+  encode(values: GivenAttributes<T>): Buffer {
+    return encodeAttributes((writer) => this.write(writer, values));
+  }
+}
+
+/** What a kind of message is made of: its fixed header, and the attributes behind it. */
+export class MessageFormat<M extends Members, const T extends Formats> {
+  readonly #header: Struct<M>;
+  readonly #attributes: AttributeTable<T>;
+
+  constructor(header: Struct<M>, attributes: T) {
+    this.#header = header;
+    this.#attributes = new AttributeTable(attributes);
+  }
+
+  /** Throws WireError. */
+  decodeHeader(payload: Buffer): StructValues<M> {
+    return decodeStart(this.#header, payload);
+  }
+
+  /** Throws WireError. */
+  decodeAttributes(payload: Buffer): AttributeValues<T> {
+    requireLength(this.#header.what, payload, this.#header.size);
+    return this.#attributes.decode(payload.subarray(this.#header.size));
+  }
+
+  decode(payload: Buffer): StructValues<M> & AttributeValues<T> {
+    return Object.assign(this.decodeHeader(payload), this.decodeAttributes(payload));
+  }
+
+  /** What is absent of the header is zero. Throws RangeError. */
+  encode(values: Given<StructValues<M>> & GivenAttributes<T>): Buffer {
+    return encodePayload(this.#header.encode(values), (writer) =>
+      this.#attributes.write(writer, values),
+    );
+  }
 }

@@ -1,29 +1,35 @@
 // Generic netlink (linux/genetlink.h) as far as it takes to hear of a device's channels, which are
 // its queues in use (linux/ethtool_netlink.h): rtnetlink says nothing of them. Pure.
 
-import { Attributes, WireError, encodePayload, requireLength } from './attributes.ts';
+import { Attributes, AttributeTable, MessageFormat, WireError } from './attributes.ts';
 import { splitMessages } from './netlink-reply.ts';
+import { Struct } from './struct.ts';
 
 /** The family that answers for families. */
 export const GENL_ID_CTRL = 16;
 export const ETHTOOL_FAMILY = 'ethtool';
 const MONITOR_GROUP = 'monitor';
 
-/** struct genlmsghdr: command, version, two bytes reserved. */
-const GENLMSGHDR_BYTES = 4;
+export const GENLMSGHDR = new Struct('generic netlink message', {
+  ...{ command: 'u8', version: 'u8', reserved: 'u16' },
+});
 const CTRL_CMD_GETFAMILY = 3;
 const CTRL_VERSION = 1;
-const CTRL_ATTR_FAMILY_ID = 1;
-const CTRL_ATTR_FAMILY_NAME = 2;
-const CTRL_ATTR_MCAST_GROUPS = 7;
-const CTRL_ATTR_MCAST_GRP_NAME = 1;
-const CTRL_ATTR_MCAST_GRP_ID = 2;
+/** CTRL_ATTR_*, and of each group CTRL_ATTR_MCAST_GRP_*. */
+const FAMILY = new MessageFormat(GENLMSGHDR, {
+  id: [1, 'u16'],
+  name: [2, 'string'],
+  groups: [7, 'bytes'],
+});
+const GROUP = new AttributeTable({ name: [1, 'string'], id: [2, 'u32'] });
 
 const ETHTOOL_MSG_CHANNELS_NTF = 19;
-const ETHTOOL_A_CHANNELS_HEADER = 1;
-const ETHTOOL_A_CHANNELS_TX_COUNT = 7;
-const ETHTOOL_A_CHANNELS_COMBINED_COUNT = 9;
-const ETHTOOL_A_HEADER_DEV_INDEX = 1;
+/** ETHTOOL_A_CHANNELS_*. */
+const CHANNELS = new MessageFormat(GENLMSGHDR, {
+  device: [1, new AttributeTable({ index: [1, 'u32'] })],
+  sending: [7, 'u32'],
+  combined: [9, 'u32'],
+});
 
 /** How a family's events are heard. */
 export interface Family {
@@ -41,37 +47,27 @@ export interface ChannelEvent {
 
 /** Asks GENL_ID_CTRL for a family. */
 export function encodeFamilyQuery(name: string): Buffer {
-  const header = Buffer.from([CTRL_CMD_GETFAMILY, CTRL_VERSION, 0, 0]);
-  return encodePayload(header, (attributes) => attributes.string(CTRL_ATTR_FAMILY_NAME, name));
+  return FAMILY.encode({ command: CTRL_CMD_GETFAMILY, version: CTRL_VERSION, name });
 }
 
 /** Decodes the answer. Throws WireError. */
 export function decodeFamily(payload: Buffer): Family {
-  requireLength('family', payload, GENLMSGHDR_BYTES);
-  const attributes = Attributes.decode(payload.subarray(GENLMSGHDR_BYTES));
-  const id = attributes.bytes(CTRL_ATTR_FAMILY_ID);
-  if (id?.length !== 2) throw new WireError('Cannot decode family: it has no number');
-  const groups = attributes.nested(CTRL_ATTR_MCAST_GROUPS)?.all() ?? [];
-  const monitor = groups
-    .map((group) => Attributes.decode(group))
-    .find((group) => group.string(CTRL_ATTR_MCAST_GRP_NAME) === MONITOR_GROUP);
-  const monitorGroup = monitor?.u32(CTRL_ATTR_MCAST_GRP_ID);
-  return { id: id.readUInt16LE(), ...(monitorGroup !== undefined && { monitorGroup }) };
+  const { id, groups = Buffer.alloc(0) } = FAMILY.decode(payload);
+  if (id === undefined) throw new WireError('Cannot decode family: it has no number');
+  const monitor = Attributes.decode(groups)
+    .all()
+    .map((group) => GROUP.decode(group))
+    .find(({ name }) => name === MONITOR_GROUP);
+  return { id, ...(monitor?.id !== undefined && { monitorGroup: monitor.id }) };
 }
 
 /** The changes of channels in one datagram of the family with number `id`. Throws WireError. */
 export function decodeChannelEvents(datagram: Buffer, id: number): ChannelEvent[] {
   return splitMessages(datagram).flatMap(({ type, data }) => {
-    if (
-      type !== id ||
-      data.length < GENLMSGHDR_BYTES ||
-      data.readUInt8(0) !== ETHTOOL_MSG_CHANNELS_NTF
-    )
-      return [];
-    const attributes = Attributes.decode(data.subarray(GENLMSGHDR_BYTES));
-    const ifindex = attributes.nested(ETHTOOL_A_CHANNELS_HEADER)?.u32(ETHTOOL_A_HEADER_DEV_INDEX);
-    const sending = attributes.u32(ETHTOOL_A_CHANNELS_TX_COUNT) ?? 0;
-    const combined = attributes.u32(ETHTOOL_A_CHANNELS_COMBINED_COUNT) ?? 0;
-    return ifindex === undefined ? [] : [{ ifindex, queues: sending + combined }];
+    if (type !== id || data[0] !== ETHTOOL_MSG_CHANNELS_NTF) return [];
+    const { device, sending = 0, combined = 0 } = CHANNELS.decodeAttributes(data);
+    return device?.index === undefined
+      ? []
+      : [{ ifindex: device.index, queues: sending + combined }];
   });
 }

@@ -2,22 +2,27 @@
 // (priority bands, weights, offload horizon) are not written, and read only to tell whether
 // somebody has chosen them.
 
-import { Attributes, WireError, encodeAttributes } from './attributes.ts';
+import { Attributes, AttributeTable, WireError } from './attributes.ts';
 
-const TCA_FQ_PLIMIT = 1;
-const TCA_FQ_FLOW_PLIMIT = 2;
-const TCA_FQ_QUANTUM = 3;
-const TCA_FQ_INITIAL_QUANTUM = 4;
-const TCA_FQ_RATE_ENABLE = 5;
-const TCA_FQ_FLOW_MAX_RATE = 7;
-const TCA_FQ_BUCKETS_LOG = 8;
-const TCA_FQ_FLOW_REFILL_DELAY = 9;
-const TCA_FQ_ORPHAN_MASK = 10;
-const TCA_FQ_LOW_RATE_THRESHOLD = 11;
-const TCA_FQ_CE_THRESHOLD = 12;
-const TCA_FQ_TIMER_SLACK = 13;
-const TCA_FQ_HORIZON = 14;
-const TCA_FQ_HORIZON_DROP = 15;
+const QUANTUM = 3;
+const INITIAL_QUANTUM = 4;
+/** TCA_FQ_*. */
+const OPTIONS = new AttributeTable({
+  limitPackets: [1, 'u32'],
+  flowLimitPackets: [2, 'u32'],
+  quantumBytes: [QUANTUM, 'u32'],
+  initialQuantumBytes: [INITIAL_QUANTUM, 'u32'],
+  flowMaxRateBytesPerSec: [7, 'u32'],
+  flowRefillDelayUs: [9, 'u32'],
+  orphanMask: [10, 'u32'],
+  lowRateThresholdBytesPerSec: [11, 'u32'],
+  ceThresholdUs: [12, 'u32'],
+  timerSlackNs: [13, 'u32'],
+  horizonUs: [14, 'u32'],
+  bucketsLog: [8, 'u32'],
+  rateEnable: [5, 'u32'],
+  horizonDropByte: [15, 'u8'],
+});
 
 /** The kernel's bound on TCA_FQ_BUCKETS_LOG (ilog2(256 K), net/sched/sch_fq.c). */
 const MAX_BUCKETS_LOG = 18;
@@ -57,40 +62,16 @@ export interface FqOptions {
   readonly timerSlackNs?: number;
 }
 
-/** Fields that are plain 32-bit numbers on the wire. */
-const NUMBERS = [
-  ['limitPackets', TCA_FQ_PLIMIT],
-  ['flowLimitPackets', TCA_FQ_FLOW_PLIMIT],
-  ['quantumBytes', TCA_FQ_QUANTUM],
-  ['initialQuantumBytes', TCA_FQ_INITIAL_QUANTUM],
-  ['flowMaxRateBytesPerSec', TCA_FQ_FLOW_MAX_RATE],
-  ['flowRefillDelayUs', TCA_FQ_FLOW_REFILL_DELAY],
-  ['orphanMask', TCA_FQ_ORPHAN_MASK],
-  ['lowRateThresholdBytesPerSec', TCA_FQ_LOW_RATE_THRESHOLD],
-  ['ceThresholdUs', TCA_FQ_CE_THRESHOLD],
-  ['timerSlackNs', TCA_FQ_TIMER_SLACK],
-  ['horizonUs', TCA_FQ_HORIZON],
-] as const satisfies readonly (readonly [keyof FqOptions, number])[];
-
 /**
  * Content of TCA_OPTIONS for an fq qdisc. Throws RangeError for a number of buckets that the kernel
  * refuses.
  */
-export function encodeFqOptions(options: FqOptions): Buffer {
-  return encodeAttributes((attributes) => {
-    for (const [field, type] of NUMBERS) attributes.u32(type, options[field]);
-    attributes.u32(
-      TCA_FQ_BUCKETS_LOG,
-      options.buckets === undefined ? undefined : bucketsLog(options.buckets),
-    );
-    attributes.u32(
-      TCA_FQ_RATE_ENABLE,
-      options.pacing === undefined ? undefined : Number(options.pacing),
-    );
-    attributes.u8(
-      TCA_FQ_HORIZON_DROP,
-      options.horizonDrop === undefined ? undefined : Number(options.horizonDrop),
-    );
+export function encodeFqOptions({ buckets, pacing, horizonDrop, ...numbers }: FqOptions): Buffer {
+  return OPTIONS.encode({
+    ...numbers,
+    bucketsLog: buckets === undefined ? undefined : bucketsLog(buckets),
+    rateEnable: pacing === undefined ? undefined : Number(pacing),
+    horizonDropByte: horizonDrop === undefined ? undefined : Number(horizonDrop),
   });
 }
 
@@ -99,25 +80,17 @@ export function encodeFqOptions(options: FqOptions): Buffer {
  * WireError.
  */
 export function decodeFqOptions(bytes: Buffer): FqOptions {
-  const attributes = Attributes.decode(bytes);
-  const numbers: { -readonly [field in (typeof NUMBERS)[number][0]]?: number } = {};
-  for (const [field, type] of NUMBERS) {
-    const value = attributes.u32(type);
-    if (value !== undefined) numbers[field] = value;
-  }
-  const log = attributes.u32(TCA_FQ_BUCKETS_LOG);
+  const { bucketsLog: log, rateEnable, horizonDropByte, ...numbers } = OPTIONS.decode(bytes);
   if (log !== undefined && log > MAX_BUCKETS_LOG) {
     throw new WireError(
       `Cannot decode fq options: 2^${log} buckets, 2^${MAX_BUCKETS_LOG} is the kernel's bound`,
     );
   }
-  const pacing = attributes.u32(TCA_FQ_RATE_ENABLE);
-  const horizonDrop = attributes.u8(TCA_FQ_HORIZON_DROP);
   return {
     ...numbers,
     ...(log !== undefined && { buckets: 2 ** log }),
-    ...(pacing !== undefined && { pacing: pacing !== 0 }),
-    ...(horizonDrop !== undefined && { horizonDrop: horizonDrop !== 0 }),
+    ...(rateEnable !== undefined && { pacing: rateEnable !== 0 }),
+    ...(horizonDropByte !== undefined && { horizonDrop: horizonDropByte !== 0 }),
   };
 }
 
@@ -133,14 +106,14 @@ export function decodeFqOptions(bytes: Buffer): FqOptions {
 export function isTunedFq(options: Buffer, untouched: Buffer): boolean {
   const [own, usual] = [Attributes.decode(options), Attributes.decode(untouched)];
   const quanta = (attributes: Attributes): readonly [number, number] => [
-    attributes.u32(TCA_FQ_QUANTUM) ?? 0,
-    attributes.u32(TCA_FQ_INITIAL_QUANTUM) ?? 0,
+    attributes.u32(QUANTUM) ?? 0,
+    attributes.u32(INITIAL_QUANTUM) ?? 0,
   ];
   const [[quantum, initial], [usualQuantum, usualInitial]] = [quanta(own), quanta(usual)];
   if (initial * usualQuantum !== quantum * usualInitial) return true;
   const types = new Set([...own.types(), ...usual.types()]);
   return [...types].some((type) => {
-    if (type === TCA_FQ_QUANTUM || type === TCA_FQ_INITIAL_QUANTUM) return false;
+    if (type === QUANTUM || type === INITIAL_QUANTUM) return false;
     const [value, usualValue] = [own.bytes(type), usual.bytes(type)];
     return value === undefined || usualValue === undefined || !value.equals(usualValue);
   });

@@ -3,6 +3,7 @@
 
 // And not by way of attributes.ts, which loads the codecs of the netlink package.
 import { WireError } from './errors.ts';
+import type { Codec } from './struct.ts';
 
 /** AF_INET and AF_INET6 of linux/socket.h. */
 export const AF_INET = 2;
@@ -93,6 +94,10 @@ export function encodeMac(text: string): Buffer {
 export function decodeMac(bytes: Buffer): string {
   return Array.from(bytes, (octet) => octet.toString(16).padStart(2, '0')).join(':');
 }
+
+/** Addresses of IP and of hardware as they stand in attributes. */
+export const ADDRESS: Codec<string> = { encode: encodeAddress, decode: decodeAddress };
+export const MAC: Codec<string> = { encode: encodeMac, decode: decodeMac };
 
 function parseIpv4(text: string): number[] | undefined {
   const octets = text.split('.');

@@ -1,53 +1,85 @@
 // RTM_NEWLINK and its relatives: struct ifinfomsg and IFLA_* of linux/if_link.h, VETH_INFO_PEER of
 // linux/veth.h.
 
-import { Attributes, encodePayload, requireLength } from './attributes.ts';
-import type { AttributeWriter } from './attributes.ts';
-import { decodeMac, encodeMac } from './ip-address.ts';
+import { AttributeTable, MessageFormat, decodeStart } from './attributes.ts';
+import { MAC } from './ip-address.ts';
+import { Struct, type Decoder } from './struct.ts';
 import { decodeTunnel, type Tunnel } from './tunnel.ts';
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
 export const RTM_GETLINK = 18;
 
-const IFINFOMSG_BYTES = 16;
 export const IFF_UP = 1;
 const IFF_LOOPBACK = 8;
 
-const IFLA_ADDRESS = 1;
-const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
-const IFLA_LINK = 5;
-const IFLA_QDISC = 6;
-const IFLA_MASTER = 10;
-const IFLA_LINKINFO = 18;
-/** struct rtnl_link_stats64. */
-const IFLA_STATS64 = 23;
-const RX_BYTES_OFFSET = 16;
-const IFLA_IFALIAS = 20;
-const IFLA_NET_NS_FD = 28;
-const IFLA_EXT_MASK = 29;
-const IFLA_NUM_TX_QUEUES = 31;
-const IFLA_NUM_RX_QUEUES = 32;
-const IFLA_LINK_NETNSID = 37;
-const IFLA_GSO_MAX_SEGS = 40;
-const IFLA_GSO_MAX_SIZE = 41;
-const IFLA_XDP = 43;
-/** Since Linux 4.20. */
-const IFLA_TARGET_NETNSID = 46;
-const IFLA_PARENT_DEV_NAME = 56;
-const IFLA_GSO_IPV4_MAX_SIZE = 63;
-/** Since Linux 6.19. */
-const IFLA_HEADROOM = 68;
-const IFLA_TAILROOM = 69;
+export const IFINFOMSG = new Struct('link', {
+  family: 'u8',
+  type: 'u16',
+  index: 's32',
+  flags: 'u32',
+  change: 'u32',
+});
 
-/** In IFLA_XDP: the one program, and those of a device that has several. */
-const XDP_PROGRAM_IDS = [4, 5, 6, 7] as const;
+/** IFLA_* that are told and can be set. */
+const SETTABLE = {
+  name: [3, 'string'],
+  mtu: [4, 'u32'],
+  mac: [1, MAC],
+  alias: [20, 'string'],
+  gsoMaxSizeBytes: [41, 'u32'],
+  gsoMaxSegs: [40, 'u32'],
+  // Behind IFLA_GSO_MAX_SIZE, which sets it too where that is at most 64 KB.
+  gsoIpv4MaxSizeBytes: [63, 'u32'],
+  numTxQueues: [31, 'u32'],
+  numRxQueues: [32, 'u32'],
+} as const;
 
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
-const VETH_INFO_PEER = 1;
-const IFLA_NETKIT_PEER_INFO = 1;
+/** IFLA_INFO_*; what the data are hangs on the kind. */
+const LINK_INFO = new AttributeTable({ kind: [1, 'string'], data: [2, 'bytes'] });
+
+/** IFLA_XDP_*: the one program, and those of a device that has several. */
+const XDP = new AttributeTable({
+  ...{ only: [4, 'u32'], driver: [5, 'u32'], generic: [6, 'u32'], hardware: [7, 'u32'] },
+});
+
+/**
+ * 16 bits, as struct net_device has it. Of another width it is not taken for what it was, and no
+ * reason to end a list.
+ */
+const ROOM: Decoder<number | undefined> = {
+  decode: (value) => (value.length === 2 ? value.readUInt16LE() : 0) || undefined,
+};
+
+const LINK = new MessageFormat(IFINFOMSG, {
+  ...SETTABLE,
+  linkIndex: [5, 'u32'],
+  linkNetnsId: [37, 's32'],
+  masterIndex: [10, 'u32'],
+  qdisc: [6, 'string'],
+  info: [18, LINK_INFO],
+  xdpProgramId: [43, { decode: (xdp) => Object.values(XDP.decode(xdp)).find((id) => id !== 0) }],
+  parentName: [56, 'string'],
+  // Since Linux 6.19.
+  headroomBytes: [68, ROOM],
+  tailroomBytes: [69, ROOM],
+});
+const CHANGE = new MessageFormat(IFINFOMSG, {
+  ...SETTABLE,
+  netnsFd: [28, 'u32'],
+  info: [18, LINK_INFO],
+});
+const QUERY = new MessageFormat(IFINFOMSG, { name: [3, 'string'], extensions: [29, 'u32'] });
+/** struct rtnl_link_stats64 begins with packets of both ways, then bytes. */
+const COUNTERS = new Struct('counters of a link', {
+  ...{ rxPackets: 'u64', txPackets: 'u64', rxBytes: 'u64' },
+});
+/** Of another namespace; IFLA_TARGET_NETNSID is there since Linux 4.20. */
+const FAR = new MessageFormat(IFINFOMSG, {
+  linkIndex: [5, 'u32'],
+  counters: [23, 'bytes'],
+  netnsId: [46, 's32'],
+});
 
 /**
  * RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: half of a link's description is counters that
@@ -123,59 +155,20 @@ export interface LinkAttributes {
 
 /** Decodes the payload of RTM_NEWLINK. Throws WireError. */
 export function decodeLink(payload: Buffer): Link {
-  requireLength('link', payload, IFINFOMSG_BYTES);
-  const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
-  const info = attributes.nested(IFLA_LINKINFO);
-  const kind = info?.string(IFLA_INFO_KIND);
-  const tunnel = decodeTunnel(kind, info?.bytes(IFLA_INFO_DATA));
-  const loopback = (payload.readUInt32LE(8) & IFF_LOOPBACK) !== 0;
-  const isUnbacked =
-    kind === undefined && !loopback && attributes.bytes(IFLA_PARENT_DEV_NAME) === undefined;
-  const [headroomBytes, tailroomBytes] = [
-    roomOf(attributes, IFLA_HEADROOM),
-    roomOf(attributes, IFLA_TAILROOM),
-  ];
-  const linkIndex = attributes.u32(IFLA_LINK);
-  const linkNetnsId = attributes.s32(IFLA_LINK_NETNSID);
-  const masterIndex = attributes.u32(IFLA_MASTER);
-  const alias = attributes.string(IFLA_IFALIAS);
-  const qdisc = attributes.string(IFLA_QDISC);
-  const gsoIpv4MaxSizeBytes = attributes.u32(IFLA_GSO_IPV4_MAX_SIZE);
-  const xdp = attributes.nested(IFLA_XDP);
-  const xdpProgramId = XDP_PROGRAM_IDS.map((type) => xdp?.u32(type) ?? 0).find((id) => id !== 0);
+  const { index, flags } = LINK.decodeHeader(payload);
+  const { info, parentName, ...own } = LINK.decodeAttributes(payload);
+  const kind = info?.kind;
+  const tunnel = decodeTunnel(kind, info?.data);
+  const loopback = (flags & IFF_LOOPBACK) !== 0;
+  const isUnbacked = kind === undefined && !loopback && parentName === undefined;
   return {
-    index: payload.readInt32LE(4),
-    name: attributes.string(IFLA_IFNAME) ?? '',
-    mtu: attributes.u32(IFLA_MTU) ?? 0,
-    mac: decodeMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
-    up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
-    loopback,
-    numTxQueues: attributes.u32(IFLA_NUM_TX_QUEUES) ?? 1,
-    numRxQueues: attributes.u32(IFLA_NUM_RX_QUEUES) ?? 1,
-    gsoMaxSizeBytes: attributes.u32(IFLA_GSO_MAX_SIZE) ?? 0,
-    gsoMaxSegs: attributes.u32(IFLA_GSO_MAX_SEGS) ?? 0,
-    ...(gsoIpv4MaxSizeBytes !== undefined && { gsoIpv4MaxSizeBytes }),
+    ...{ name: '', mtu: 0, mac: '', numTxQueues: 1, numRxQueues: 1 },
+    ...{ gsoMaxSizeBytes: 0, gsoMaxSegs: 0, ...own },
+    ...{ index, up: (flags & IFF_UP) !== 0, loopback },
     ...(kind !== undefined && { kind }),
-    ...(linkIndex !== undefined && { linkIndex }),
-    ...(linkNetnsId !== undefined && { linkNetnsId }),
-    ...(masterIndex !== undefined && { masterIndex }),
-    ...(alias !== undefined && { alias }),
-    ...(qdisc !== undefined && { qdisc }),
     ...(tunnel !== undefined && { tunnel }),
     ...(isUnbacked && { isUnbacked }),
-    ...(headroomBytes > 0 && { headroomBytes }),
-    ...(tailroomBytes > 0 && { tailroomBytes }),
-    ...(xdpProgramId !== undefined && { xdpProgramId }),
   };
-}
-
-/**
- * 16 bits, as struct net_device has it. Of another width it is not taken for what it was, and no
- * reason to end a list.
- */
-function roomOf(attributes: Attributes, type: number): number {
-  const value = attributes.bytes(type);
-  return value?.length === 2 ? value.readUInt16LE() : 0;
 }
 
 /** What another network namespace has counted for one of its devices. */
@@ -190,21 +183,14 @@ export interface FarCounter {
  * the kernel tells of no counters.
  */
 export function decodeFarCounter(payload: Buffer): FarCounter {
-  requireLength('link', payload, IFINFOMSG_BYTES);
-  const attributes = Attributes.decode(payload.subarray(IFINFOMSG_BYTES));
-  const counters = attributes.bytes(IFLA_STATS64) ?? Buffer.alloc(0);
-  requireLength('counters of a link', counters, RX_BYTES_OFFSET + 8);
-  const linkIndex = attributes.u32(IFLA_LINK);
-  const receivedBytes = Number(counters.readBigUInt64LE(RX_BYTES_OFFSET));
+  const { linkIndex, counters = Buffer.alloc(0) } = FAR.decode(payload);
+  const receivedBytes = Number(decodeStart(COUNTERS, counters).rxBytes);
   return { ...(linkIndex !== undefined && { linkIndex }), receivedBytes };
 }
 
 /** Asks for one link by index or name, or for all. */
 export function encodeLinkQuery(by: { readonly name?: string; readonly index?: number }): Buffer {
-  return encodePayload(linkHeader({ index: by.index ?? 0 }), (attributes) => {
-    attributes.string(IFLA_IFNAME, by.name);
-    attributes.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  });
+  return QUERY.encode({ ...by, extensions: RTEXT_FILTER_SKIP_STATS });
 }
 
 /**
@@ -212,71 +198,28 @@ export function encodeLinkQuery(by: { readonly name?: string; readonly index?: n
  * it is skipped: with RTEXT_FILTER_SKIP_STATS Linux 7.3 leaves the counters out, where 6.18 does not.
  */
 export function encodeFarQuery(by: { readonly netnsId: number; readonly index: number }): Buffer {
-  return encodePayload(linkHeader({ index: by.index }), (attributes) => {
-    attributes.u32(IFLA_TARGET_NETNSID, by.netnsId);
-  });
+  return FAR.encode(by);
 }
 
 /** Changes or deletes the link with this index, or when that is zero the one that `link` names. */
 export function encodeLinkChange(
   index: number,
-  link: LinkAttributes & { readonly up?: boolean | undefined },
+  { up, ...link }: LinkAttributes & { readonly up?: boolean | undefined },
 ): Buffer {
-  return encodePayload(linkHeader({ index, up: link.up }), (attributes) =>
-    writeLinkAttributes(attributes, link),
-  );
+  const [flags, change] = [up === true ? IFF_UP : 0, up === undefined ? 0 : IFF_UP];
+  return CHANGE.encode({ index, flags, change, ...link });
 }
 
-/**
- * Devices that come in pairs, and the attribute of IFLA_INFO_DATA that holds the other end:
- * linux/veth.h, if_link.h.
- */
-const PEER_ATTRIBUTE = { veth: VETH_INFO_PEER, netkit: IFLA_NETKIT_PEER_INFO } as const;
-export type PairKind = keyof typeof PEER_ATTRIBUTE;
+/** Devices that come in pairs. */
+export type PairKind = 'veth' | 'netkit';
+/** In IFLA_INFO_DATA: VETH_INFO_PEER, IFLA_NETKIT_PEER_INFO of linux/veth.h and if_link.h. */
+const PAIR_DATA = new AttributeTable({ peer: [1, 'bytes'] });
 
 /**
  * Creates a pair: the attributes of the one end, and nested in them the other end's. A netkit is
  * one of layer 3.
  */
 export function encodePair(kind: PairKind, link: LinkAttributes, peer: LinkAttributes): Buffer {
-  return encodePayload(linkHeader({ index: 0 }), (attributes) => {
-    writeLinkAttributes(attributes, link);
-    attributes.nested(IFLA_LINKINFO, (info) => {
-      info.string(IFLA_INFO_KIND, kind);
-      info.nested(IFLA_INFO_DATA, (data) =>
-        data.bytes(
-          PEER_ATTRIBUTE[kind],
-          encodePayload(linkHeader({ index: 0 }), (inner) => writeLinkAttributes(inner, peer)),
-        ),
-      );
-    });
-  });
-}
-
-function linkHeader({
-  index,
-  up,
-}: {
-  readonly index: number;
-  readonly up?: boolean | undefined;
-}): Buffer {
-  const header = Buffer.alloc(IFINFOMSG_BYTES);
-  header.writeInt32LE(index, 4);
-  header.writeUInt32LE(up === true ? IFF_UP : 0, 8);
-  header.writeUInt32LE(up === undefined ? 0 : IFF_UP, 12);
-  return header;
-}
-
-function writeLinkAttributes(attributes: AttributeWriter, link: LinkAttributes): void {
-  attributes.string(IFLA_IFNAME, link.name);
-  attributes.u32(IFLA_MTU, link.mtu);
-  attributes.bytes(IFLA_ADDRESS, link.mac === undefined ? undefined : encodeMac(link.mac));
-  attributes.string(IFLA_IFALIAS, link.alias);
-  attributes.u32(IFLA_GSO_MAX_SIZE, link.gsoMaxSizeBytes);
-  attributes.u32(IFLA_GSO_MAX_SEGS, link.gsoMaxSegs);
-  // Behind IFLA_GSO_MAX_SIZE, which sets it too where that is at most 64 KB.
-  attributes.u32(IFLA_GSO_IPV4_MAX_SIZE, link.gsoIpv4MaxSizeBytes);
-  attributes.u32(IFLA_NUM_TX_QUEUES, link.numTxQueues);
-  attributes.u32(IFLA_NUM_RX_QUEUES, link.numRxQueues);
-  attributes.u32(IFLA_NET_NS_FD, link.netnsFd);
+  const data = PAIR_DATA.encode({ peer: CHANGE.encode(peer) });
+  return CHANGE.encode({ ...link, info: { kind, data } });
 }

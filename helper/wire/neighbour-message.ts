@@ -1,13 +1,15 @@
 // RTM_NEWNEIGH: struct ndmsg and NDA_* of linux/neighbour.h.
 
-import { encodePayload } from './attributes.ts';
-import { addressFamily, encodeAddress, encodeMac } from './ip-address.ts';
+import { MessageFormat } from './attributes.ts';
+import { ADDRESS, addressFamily, MAC } from './ip-address.ts';
+import { Struct } from './struct.ts';
 
 export const RTM_NEWNEIGH = 28;
 
-const NDMSG_BYTES = 12;
-const NDA_DST = 1;
-const NDA_LLADDR = 2;
+const MESSAGE = new MessageFormat(
+  new Struct('neighbour', { family: 'u8', ifindex: 's32', state: 'u16', flags: 'u8', type: 'u8' }),
+  { address: [1, ADDRESS], mac: [2, MAC] },
+);
 const NUD_PERMANENT = 0x80;
 
 /** Which hardware address an address of a link has. */
@@ -18,13 +20,7 @@ export interface Neighbour {
 }
 
 /** An entry that never ages. Throws RangeError when an address is none. */
-export function encodeNeighbour({ ifindex, address, mac }: Neighbour): Buffer {
-  const header = Buffer.alloc(NDMSG_BYTES);
-  header.writeUInt8(addressFamily(address), 0);
-  header.writeInt32LE(ifindex, 4);
-  header.writeUInt16LE(NUD_PERMANENT, 8);
-  return encodePayload(header, (attributes) => {
-    attributes.bytes(NDA_DST, encodeAddress(address));
-    attributes.bytes(NDA_LLADDR, encodeMac(mac));
-  });
+export function encodeNeighbour(neighbour: Neighbour): Buffer {
+  const family = addressFamily(neighbour.address);
+  return MESSAGE.encode({ family, state: NUD_PERMANENT, ...neighbour });
 }

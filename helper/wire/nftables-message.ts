@@ -1,20 +1,24 @@
 // NFT_MSG_GETCHAIN: struct nfgenmsg of linux/netfilter/nfnetlink.h, NFTA_CHAIN_* of
 // linux/netfilter/nf_tables.h. Numbers in attributes are in network byte order.
 
-import { Attributes, requireLength } from './attributes.ts';
+import { AttributeTable, MessageFormat } from './attributes.ts';
+import { Struct } from './struct.ts';
 
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFT_MSG_GETCHAIN = 4;
 export const NFT_GETCHAIN = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETCHAIN;
 
-const NFGENMSG_BYTES = 4;
-const NFTA_CHAIN_TABLE = 1;
-const NFTA_CHAIN_NAME = 3;
-const NFTA_CHAIN_HOOK = 4;
-const NFTA_CHAIN_POLICY = 5;
-const NFTA_CHAIN_USE = 6;
-const NFTA_CHAIN_TYPE = 7;
-const NFTA_HOOK_HOOKNUM = 1;
+const CHAIN = new MessageFormat(
+  new Struct('chain', { family: 'u8', version: 'u8', resource: 'u16' }),
+  {
+    table: [1, 'string'],
+    name: [3, 'string'],
+    hook: [4, new AttributeTable({ number: [1, 'be32'] })],
+    policy: [5, 'be32'],
+    rules: [6, 'be32'],
+    type: [7, 'string'],
+  },
+);
 const NF_DROP = 0;
 
 /** NFPROTO_* that IP packets pass. */
@@ -37,7 +41,7 @@ export interface ForwardChain {
 
 /** Asks for all chains of all families. */
 export function encodeChainsQuery(): Buffer {
-  return Buffer.alloc(NFGENMSG_BYTES);
+  return CHAIN.encode({});
 }
 
 /**
@@ -45,18 +49,11 @@ export function encodeChainsQuery(): Buffer {
  * WireError.
  */
 export function decodeForwardChain(payload: Buffer): ForwardChain | undefined {
-  requireLength('chain', payload, NFGENMSG_BYTES);
-  const attributes = Attributes.decode(payload.subarray(NFGENMSG_BYTES));
-  const family = FAMILIES[payload.readUInt8(0)];
-  const hook = FORWARD_HOOKS[number(attributes.nested(NFTA_CHAIN_HOOK), NFTA_HOOK_HOOKNUM) ?? -1];
-  const isEmpty =
-    number(attributes, NFTA_CHAIN_USE) === 0 && number(attributes, NFTA_CHAIN_POLICY) !== NF_DROP;
+  const chain = CHAIN.decode(payload);
+  const family = FAMILIES[chain.family];
+  const hook = FORWARD_HOOKS[chain.hook?.number ?? -1];
+  const isEmpty = chain.rules === 0 && chain.policy !== NF_DROP;
   if (family === undefined || hook === undefined || isEmpty) return undefined;
-  const name = `${family} ${attributes.string(NFTA_CHAIN_TABLE)} ${attributes.string(NFTA_CHAIN_NAME)}`;
-  return { name, hook, type: attributes.string(NFTA_CHAIN_TYPE) ?? 'filter' };
-}
-
-function number(attributes: Attributes | undefined, type: number): number | undefined {
-  const bytes = attributes?.bytes(type);
-  return bytes === undefined || bytes.length < 4 ? undefined : bytes.readUInt32BE();
+  const name = `${family} ${chain.table} ${chain.name}`;
+  return { name, hook, type: chain.type ?? 'filter' };
 }

@@ -2,7 +2,7 @@
 // 100,000 routes and hear of some thousand changes in a second: decoded whole, each would cost
 // several times as much. Pure.
 
-import { WireError, requireLength } from './attributes.ts';
+import { NLA_TYPE_MASK, NLATTR_BYTES, WireError, requireLength } from './attributes.ts';
 import { AF_INET } from './ip-address.ts';
 import {
   RTA_DST,
@@ -10,7 +10,7 @@ import {
   RTA_NH_ID,
   RTA_OIF,
   RTA_TABLE,
-  RTMSG_BYTES,
+  RTMSG,
   RTN_UNICAST,
   decodeNextHops,
   isTableRoute,
@@ -47,9 +47,6 @@ export interface RouteBrief {
 const RT_TABLE_LOCAL = 255;
 /** RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST. */
 const KEPT_BY_KERNEL: ReadonlySet<number> = new Set([2, 3, 4, 5]);
-/** struct nlattr: length and type; the highest bits of the type are flags. */
-const ATTRIBUTE_BYTES = 4;
-const ATTRIBUTE_TYPE = 0x3fff;
 
 /** FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ */
 const FNV_BASIS = 0x811c9dc5;
@@ -62,20 +59,20 @@ const FNV_PRIME = 0x01000193;
  * other network. Throws WireError.
  */
 export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
-  requireLength('route', payload, RTMSG_BYTES);
+  requireLength(RTMSG.what, payload, RTMSG.size);
   if (!isTableRoute(payload)) return undefined;
-  const isIpv4 = payload.readUInt8(0) === AF_INET;
-  const prefixLength = payload.readUInt8(1);
-  let table = payload.readUInt8(4);
+  const isIpv4 = payload.readUInt8(RTMSG.offsets.family) === AF_INET;
+  const prefixLength = payload.readUInt8(RTMSG.offsets.prefixLength);
+  let table = payload.readUInt8(RTMSG.offsets.shortTable);
   let destination = 0;
   let destinationEnd = 0;
   let nexthopId: number | undefined;
   let devices: readonly number[] = [];
-  for (let at = RTMSG_BYTES; at + ATTRIBUTE_BYTES <= payload.length;) {
+  for (let at = RTMSG.size; at + NLATTR_BYTES <= payload.length;) {
     const length = payload.readUInt16LE(at);
-    const type = payload.readUInt16LE(at + 2) & ATTRIBUTE_TYPE;
-    const [start, end] = [at + ATTRIBUTE_BYTES, at + length];
-    if (length < ATTRIBUTE_BYTES || end > payload.length) throw invalid(type, length);
+    const type = payload.readUInt16LE(at + 2) & NLA_TYPE_MASK;
+    const [start, end] = [at + NLATTR_BYTES, at + length];
+    if (length < NLATTR_BYTES || end > payload.length) throw invalid(type, length);
     if (type === RTA_DST) [destination, destinationEnd] = [start, end];
     else if (type === RTA_MULTIPATH)
       devices = [...new Set(decodeNextHops(payload.subarray(start, end)))];
@@ -84,7 +81,7 @@ export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
     else if (type === RTA_NH_ID) nexthopId = numberAt(payload, type, start, end);
     at = (end + 3) & ~3;
   }
-  const type = payload.readUInt8(7);
+  const type = payload.readUInt8(RTMSG.offsets.type);
   if (table === RT_TABLE_LOCAL && KEPT_BY_KERNEL.has(type)) return undefined;
   if (!isIpv4 && prefixLength === 64 && isLinkLocal(payload, destination, destinationEnd))
     return undefined;
@@ -103,8 +100,8 @@ export function decodeRouteBrief(payload: Buffer): RouteBrief | undefined {
 
 /** Whether the payload of a route is of a default route. Throws WireError. */
 export function isDefaultRoute(payload: Buffer): boolean {
-  requireLength('route', payload, RTMSG_BYTES);
-  return payload.readUInt8(1) === 0;
+  requireLength(RTMSG.what, payload, RTMSG.size);
+  return payload.readUInt8(RTMSG.offsets.prefixLength) === 0;
 }
 
 function reachOf(prefixLength: number, isIpv4: boolean): Reach {
@@ -134,7 +131,7 @@ function spread(key: number): number {
 }
 
 function numberAt(payload: Buffer, type: number, start: number, end: number): number {
-  if (end - start !== 4) throw invalid(type, end - start + ATTRIBUTE_BYTES);
+  if (end - start !== 4) throw invalid(type, end - start + NLATTR_BYTES);
   return payload.readUInt32LE(start);
 }
 

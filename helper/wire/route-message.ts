@@ -1,7 +1,8 @@
 // RTM_NEWROUTE and its relatives: struct rtmsg, RTA_* and RTAX_* of linux/rtnetlink.h.
 
-import { Attributes, WireError, encodePayload, requireLength } from './attributes.ts';
+import { AttributeTable, MessageFormat, WireError } from './attributes.ts';
 import {
+  ADDRESS,
   AF_INET,
   AF_INET6,
   addressFamily,
@@ -10,28 +11,53 @@ import {
   parseCidr,
   type Cidr,
 } from './ip-address.ts';
+import { Struct, type Codec } from './struct.ts';
 
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
 export const RTM_GETROUTE = 26;
 
-export const RTMSG_BYTES = 12;
-/** struct rtnexthop: length, flags, hops, ifindex; attributes follow. */
-const RTNEXTHOP_BYTES = 8;
+export const RTMSG = new Struct('route', {
+  ...{ family: 'u8', prefixLength: 'u8', sourceLength: 'u8', tos: 'u8' },
+  ...{ shortTable: 'u8', protocol: 'u8', scope: 'u8', type: 'u8', flags: 'u32' },
+});
+/** Attributes follow it. */
+const RTNEXTHOP = new Struct('next hop', {
+  length: 'u16',
+  flags: 'u8',
+  hops: 'u8',
+  ifindex: 's32',
+});
+/** struct rtvia, a family and an address: the form for a next hop of the other family. */
+const VIA: Codec<string> = {
+  encode: (address) =>
+    Buffer.concat([Buffer.from([addressFamily(address), 0]), encodeAddress(address)]),
+  decode: (via) => decodeAddress(via.subarray(2)),
+};
 
 export const RTA_DST = 1;
 export const RTA_OIF = 4;
-const RTA_GATEWAY = 5;
-const RTA_PRIORITY = 6;
-const RTA_PREFSRC = 7;
-const RTA_METRICS = 8;
 export const RTA_MULTIPATH = 9;
-export const RTA_NH_ID = 30;
 export const RTA_TABLE = 15;
-const RTA_MARK = 16;
-const RTA_VIA = 18;
-const RTAX_MTU = 2;
-const RTAX_ADVMSS = 8;
+export const RTA_NH_ID = 30;
+/** In the order in which they are written. */
+const ROUTE = new MessageFormat(RTMSG, {
+  destination: [RTA_DST, 'bytes'],
+  ifindex: [RTA_OIF, 'u32'],
+  gateway: [5, ADDRESS],
+  via: [18, VIA],
+  priority: [6, 'u32'],
+  source: [7, ADDRESS],
+  table: [RTA_TABLE, 'u32'],
+  metrics: [8, new AttributeTable({ mtu: [2, 'u32'], advmss: [8, 'u32'] })],
+  nextHopIndexes: [RTA_MULTIPATH, { decode: decodeNextHops }],
+  nexthopId: [RTA_NH_ID, 'u32'],
+});
+const LOOKUP = new MessageFormat(RTMSG, {
+  destination: [RTA_DST, ADDRESS],
+  mark: [16, 'u32'],
+  ifindex: [RTA_OIF, 'u32'],
+});
 const RTNH_F_ONLINK = 4;
 const RTM_F_CLONED = 0x200;
 
@@ -83,53 +109,32 @@ export interface Route {
  * WireError.
  */
 export function decodeRoute(payload: Buffer): Route | undefined {
-  requireLength('route', payload, RTMSG_BYTES);
+  const { family, prefixLength, shortTable, scope, type, flags } = ROUTE.decodeHeader(payload);
   if (!isTableRoute(payload)) return undefined;
-  const family = payload.readUInt8(0);
-  const flags = payload.readUInt32LE(8);
-  const attributes = Attributes.decode(payload.subarray(RTMSG_BYTES));
-  const metrics = attributes.nested(RTA_METRICS);
-  const gateway = decodeGateway(attributes);
-  const ifindex = attributes.u32(RTA_OIF);
-  const priority = attributes.u32(RTA_PRIORITY);
-  const mtu = metrics?.u32(RTAX_MTU);
-  const advmss = metrics?.u32(RTAX_ADVMSS);
-  const source = attributes.bytes(RTA_PREFSRC);
-  const nextHops = attributes.bytes(RTA_MULTIPATH);
-  const nexthopId = attributes.u32(RTA_NH_ID);
+  const { destination, via, gateway = via, metrics, ...own } = ROUTE.decodeAttributes(payload);
   return {
-    destination: decodeDestination(family, attributes.bytes(RTA_DST), payload.readUInt8(1)),
-    table: attributes.u32(RTA_TABLE) ?? payload.readUInt8(4),
-    scope: payload.readUInt8(6),
-    type: payload.readUInt8(7),
+    ...{ table: shortTable, ...own, ...metrics, scope, type },
+    destination: decodeDestination(family, destination, prefixLength),
     ...(gateway !== undefined && { gateway }),
-    ...(ifindex !== undefined && { ifindex }),
-    ...(priority !== undefined && { priority }),
-    ...(mtu !== undefined && { mtu }),
-    ...(advmss !== undefined && { advmss }),
     ...((flags & RTNH_F_ONLINK) !== 0 && { onlink: true }),
-    ...(source !== undefined && { source: decodeAddress(source) }),
-    ...(nextHops !== undefined && { nextHopIndexes: decodeNextHops(nextHops) }),
-    ...(nexthopId !== undefined && { nexthopId }),
   };
 }
 
 /** Whether a message is of an IP route that stands in a table. */
 export function isTableRoute(payload: Buffer): boolean {
-  const family = payload.readUInt8(0);
-  return (
-    (family === AF_INET || family === AF_INET6) && (payload.readUInt32LE(8) & RTM_F_CLONED) === 0
-  );
+  const family = payload.readUInt8(RTMSG.offsets.family);
+  const flags = payload.readUInt32LE(RTMSG.offsets.flags);
+  return (family === AF_INET || family === AF_INET6) && (flags & RTM_F_CLONED) === 0;
 }
 
 /** Indexes of the devices of several next hops, as RTA_MULTIPATH has them. Throws WireError. */
 export function decodeNextHops(bytes: Buffer): number[] {
   const indexes: number[] = [];
-  for (let at = 0; at + RTNEXTHOP_BYTES <= bytes.length;) {
-    const length = bytes.readUInt16LE(at);
-    if (length < RTNEXTHOP_BYTES)
+  for (let at = 0; at + RTNEXTHOP.size <= bytes.length;) {
+    const { length, ifindex } = RTNEXTHOP.decodeAt(bytes, at);
+    if (length < RTNEXTHOP.size)
       throw new WireError(`Cannot decode next hop: it has ${length} bytes`);
-    indexes.push(bytes.readInt32LE(at + 4));
+    indexes.push(ifindex);
     at += (length + 3) & ~3;
   }
   return indexes;
@@ -137,20 +142,14 @@ export function decodeNextHops(bytes: Buffer): number[] {
 
 /** Asks for the routes of one family, or of all. */
 export function encodeRouteQuery(family?: 4 | 6): Buffer {
-  const header = Buffer.alloc(RTMSG_BYTES);
-  if (family !== undefined) header.writeUInt8(family === 4 ? AF_INET : AF_INET6, 0);
-  return header;
+  return RTMSG.encode({ family: family && (family === 4 ? AF_INET : AF_INET6) });
 }
 
 /** Asks which route a packet to an address takes. Throws RangeError when the text is no address. */
-export function encodeRouteLookup(address: string, mark?: number): Buffer {
-  const bytes = encodeAddress(address);
-  const header = Buffer.alloc(RTMSG_BYTES);
-  header.writeUInt8(addressFamily(address), 0);
-  header.writeUInt8(bytes.length * 8, 1);
-  return encodePayload(header, (attributes) => {
-    attributes.bytes(RTA_DST, bytes);
-    attributes.u32(RTA_MARK, mark);
+export function encodeRouteLookup(destination: string, mark?: number): Buffer {
+  const family = addressFamily(destination);
+  return LOOKUP.encode({
+    ...{ family, prefixLength: family === AF_INET ? 32 : 128, destination, mark },
   });
 }
 
@@ -159,8 +158,7 @@ export function encodeRouteLookup(address: string, mark?: number): Buffer {
  * WireError.
  */
 export function decodeLookedUp(payload: Buffer): number | undefined {
-  requireLength('route', payload, RTMSG_BYTES);
-  return Attributes.decode(payload.subarray(RTMSG_BYTES)).u32(RTA_OIF);
+  return LOOKUP.decodeAttributes(payload).ifindex;
 }
 
 /** Adds a route. Throws RangeError when an address or the destination is none. */
@@ -185,39 +183,17 @@ export function encodeOldRoute(route: Route): Buffer {
 
 function encodeRoute(
   route: Route,
-  {
-    protocol,
-    scope,
-    type,
-  }: { readonly protocol: number; readonly scope: number; readonly type: number },
+  how: { readonly protocol: number; readonly scope: number; readonly type: number },
 ): Buffer {
+  const { ifindex, gateway, priority, source, table, mtu, advmss } = route;
   const { family, bytes, prefixLength } = parseDestination(route.destination);
-  const header = Buffer.alloc(RTMSG_BYTES);
-  header.writeUInt8(family, 0);
-  header.writeUInt8(prefixLength, 1);
-  header.writeUInt8(route.table < 256 ? route.table : 0, 4);
-  header.writeUInt8(protocol, 5);
-  header.writeUInt8(scope, 6);
-  header.writeUInt8(type, 7);
-  header.writeUInt32LE(route.onlink === true ? RTNH_F_ONLINK : 0, 8);
-  return encodePayload(header, (attributes) => {
-    attributes.bytes(RTA_DST, prefixLength === 0 ? undefined : bytes);
-    attributes.u32(RTA_OIF, route.ifindex);
-    if (route.gateway !== undefined) {
-      const hop = encodeGateway(family, route.gateway);
-      attributes.bytes(hop.type, hop.bytes);
-    }
-    attributes.u32(RTA_PRIORITY, route.priority);
-    attributes.bytes(
-      RTA_PREFSRC,
-      route.source === undefined ? undefined : encodeAddress(route.source),
-    );
-    attributes.u32(RTA_TABLE, route.table);
-    if (route.mtu === undefined && route.advmss === undefined) return;
-    attributes.nested(RTA_METRICS, (metrics) => {
-      metrics.u32(RTAX_MTU, route.mtu);
-      metrics.u32(RTAX_ADVMSS, route.advmss);
-    });
+  const isVia = gateway !== undefined && addressFamily(gateway) !== family;
+  return ROUTE.encode({
+    ...{ family, prefixLength, shortTable: table < 256 ? table : 0, ...how },
+    flags: route.onlink === true ? RTNH_F_ONLINK : 0,
+    destination: prefixLength === 0 ? undefined : bytes,
+    ...{ ifindex, [isVia ? 'via' : 'gateway']: gateway, priority, source, table },
+    metrics: mtu === undefined && advmss === undefined ? undefined : { mtu, advmss },
   });
 }
 
@@ -251,19 +227,4 @@ function decodeDestination(
     );
   }
   return `${decodeAddress(address)}/${prefixLength}`;
-}
-
-/**
- * RTA_VIA is struct rtvia, a family and an address: the form for a next hop of the other family.
- */
-function encodeGateway(family: number, gateway: string): { type: number; bytes: Buffer } {
-  const bytes = encodeAddress(gateway);
-  const hopFamily = addressFamily(gateway);
-  if (hopFamily === family) return { type: RTA_GATEWAY, bytes };
-  return { type: RTA_VIA, bytes: Buffer.concat([Buffer.from([hopFamily, 0]), bytes]) };
-}
-
-function decodeGateway(attributes: Attributes): string | undefined {
-  const gateway = attributes.bytes(RTA_GATEWAY) ?? attributes.bytes(RTA_VIA)?.subarray(2);
-  return gateway === undefined ? undefined : decodeAddress(gateway);
 }

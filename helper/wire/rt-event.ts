@@ -2,13 +2,13 @@
 
 import { FlagsNew } from 'netlink/dist/constants.js';
 import type { NetlinkMessage } from 'netlink/dist/structs.js';
-import { requireLength } from './attributes.ts';
-import { IFF_UP, RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
+import { decodeStart } from './attributes.ts';
+import { IFF_UP, IFINFOMSG, RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import { decodeNexthop, RTM_DELNEXTHOP, RTM_NEWNEXTHOP, type Nexthop } from './nexthop-message.ts';
 import { splitMessages } from './netlink-reply.ts';
 import { decodeRouteBrief, type RouteBrief } from './route-brief.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route-message.ts';
-import { RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER } from './tc-message.ts';
+import { RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER, TCMSG } from './tc-message.ts';
 
 /**
  * A route that came, was deleted, or took the place of another one with its table, destination and
@@ -48,21 +48,14 @@ export type RtEvent =
   | NexthopEvent
   | { readonly kind: 'lost' };
 
-/** Both struct ifinfomsg and struct tcmsg have the index here. */
-const INDEX_OFFSET = 4;
-/** In struct ifinfomsg. */
-const FLAGS_OFFSET = 8;
 /** IFF_RUNNING, IFF_LOWER_UP. */
 const IFF_CARRIER = 0x40 | 0x1_0000;
 
 function decodeLinkEvent(data: Buffer): LinkEvent {
-  requireLength('link event', data, FLAGS_OFFSET + 4);
-  const flags = data.readUInt32LE(FLAGS_OFFSET);
+  const { index, flags } = decodeStart(IFINFOMSG, data);
   return {
-    kind: 'link',
-    ifindex: data.readInt32LE(INDEX_OFFSET),
-    isUp: (flags & IFF_UP) !== 0,
-    hasCarrier: (flags & IFF_CARRIER) !== 0,
+    ...{ kind: 'link', ifindex: index },
+    ...{ isUp: (flags & IFF_UP) !== 0, hasCarrier: (flags & IFF_CARRIER) !== 0 },
   };
 }
 
@@ -84,12 +77,10 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
       return decodeLinkEvent(data);
     case RTM_NEWQDISC:
     case RTM_DELQDISC:
-      requireLength('qdisc event', data, INDEX_OFFSET + 4);
-      return { kind: 'qdisc', ifindex: data.readInt32LE(INDEX_OFFSET) };
+      return { kind: 'qdisc', ifindex: decodeStart(TCMSG, data).ifindex };
     case RTM_NEWTFILTER:
     case RTM_DELTFILTER:
-      requireLength('filter event', data, INDEX_OFFSET + 4);
-      return { kind: 'filter', ifindex: data.readInt32LE(INDEX_OFFSET) };
+      return { kind: 'filter', ifindex: decodeStart(TCMSG, data).ifindex };
     case RTM_NEWNEXTHOP:
       return { kind: 'nexthop', change: 'set', nexthop: decodeNexthop(data) };
     case RTM_DELNEXTHOP:

@@ -1,7 +1,8 @@
 // Actions of filters, as far as they take packets somewhere else: TCA_*_ACT of linux/pkt_cls.h,
 // struct tc_mirred of linux/tc_act/tc_mirred.h.
 
-import { Attributes } from './attributes.ts';
+import { Attributes, AttributeTable } from './attributes.ts';
+import { Struct } from './struct.ts';
 
 /** The attribute of a filter's options that holds its actions, by the filter's kind. */
 const ACTIONS_OF_KIND: Readonly<Record<string, number>> = {
@@ -16,13 +17,16 @@ const ACTIONS_OF_KIND: Readonly<Record<string, number>> = {
   u32: 7,
 };
 
-const TCA_ACT_KIND = 1;
-const TCA_ACT_OPTIONS = 2;
-const TCA_MIRRED_PARMS = 2;
-/** In struct tc_mirred, behind five numbers that all actions have. */
-const EACTION_OFFSET = 20;
-const IFINDEX_OFFSET = 24;
-const TC_MIRRED_BYTES = 28;
+/** TCA_ACT_*. */
+const ACTION = new AttributeTable({ kind: [1, 'string'], options: [2, 'bytes'] });
+/** TCA_MIRRED_*. */
+const MIRRED = new AttributeTable({ parameters: [2, 'bytes'] });
+/** struct tc_mirred: five numbers that all actions have, what it does, and with which device. */
+const PARAMETERS = new Struct('mirred action', {
+  common: 5 * 4,
+  eaction: 'u32',
+  ifindex: 'u32',
+});
 const TCA_EGRESS_REDIR = 1;
 
 /**
@@ -33,11 +37,11 @@ const TCA_EGRESS_REDIR = 1;
 export function redirectTargets(kind: string, options: Buffer): number[] {
   const actions = Attributes.decode(options).nested(ACTIONS_OF_KIND[kind] ?? -1);
   return (actions?.all() ?? []).flatMap((bytes) => {
-    const action = Attributes.decode(bytes);
-    if (action.string(TCA_ACT_KIND) !== 'mirred') return [];
-    const parameters = action.nested(TCA_ACT_OPTIONS)?.bytes(TCA_MIRRED_PARMS);
-    if (parameters === undefined || parameters.length < TC_MIRRED_BYTES) return [];
-    const isRedirect = parameters.readUInt32LE(EACTION_OFFSET) === TCA_EGRESS_REDIR;
-    return isRedirect ? [parameters.readUInt32LE(IFINDEX_OFFSET)] : [];
+    const action = ACTION.decode(bytes);
+    if (action.kind !== 'mirred' || action.options === undefined) return [];
+    const { parameters } = MIRRED.decode(action.options);
+    if (parameters === undefined || parameters.length < PARAMETERS.size) return [];
+    const { eaction, ifindex } = PARAMETERS.decodeAt(parameters, 0);
+    return eaction === TCA_EGRESS_REDIR ? [ifindex] : [];
   });
 }

@@ -1,8 +1,8 @@
 // Traffic control: struct tcmsg and TCA_* of linux/rtnetlink.h, the handles of linux/pkt_sched.h,
 // and the options of a BPF filter, TCA_BPF_* of linux/pkt_cls.h.
 
-import { Attributes, encodePayload, requireLength } from './attributes.ts';
-import type { AttributeWriter } from './attributes.ts';
+import { AttributeTable, MessageFormat } from './attributes.ts';
+import { Struct } from './struct.ts';
 
 export const RTM_NEWQDISC = 36;
 export const RTM_DELQDISC = 37;
@@ -22,16 +22,21 @@ export const CLSACT_HANDLE = 0xffff0000;
 const TC_H_MIN_INGRESS = 0xfff2;
 const TC_H_MIN_EGRESS = 0xfff3;
 
-const TCMSG_BYTES = 20;
-const TCA_KIND = 1;
-const TCA_OPTIONS = 2;
-const TCA_CHAIN = 11;
+export const TCMSG = new Struct('traffic control object', {
+  ...{ family: 'u8', ifindex: 's32', handle: 'u32', parent: 'u32', info: 'u32' },
+});
+const MESSAGE = new MessageFormat(TCMSG, {
+  ...{ kind: [1, 'string'], options: [2, 'bytes'], chain: [11, 'u32'] },
+});
 
-const TCA_BPF_FD = 6;
-const TCA_BPF_NAME = 7;
-const TCA_BPF_FLAGS = 8;
-const TCA_BPF_TAG = 10;
-const TCA_BPF_ID = 11;
+/** TCA_BPF_*. */
+const BPF_OPTIONS = new AttributeTable({
+  fd: [6, 'u32'],
+  name: [7, 'string'],
+  flags: [8, 'u32'],
+  programTag: [10, { decode: (tag) => tag.toString('hex') }],
+  programId: [11, 'u32'],
+});
 const TCA_BPF_FLAG_ACT_DIRECT = 1;
 
 /** Where a filter under clsact sees packets: coming in from the link, or going out to it. */
@@ -62,30 +67,14 @@ export interface TcRequest {
 
 /** Decodes the payload of RTM_NEWQDISC, RTM_NEWTCLASS or RTM_NEWTFILTER. Throws WireError. */
 export function decodeTcObject(payload: Buffer): TcObject {
-  requireLength('traffic control object', payload, TCMSG_BYTES);
-  const attributes = Attributes.decode(payload.subarray(TCMSG_BYTES));
-  return {
-    ifindex: payload.readInt32LE(4),
-    handle: payload.readUInt32LE(8),
-    parent: payload.readUInt32LE(12),
-    info: payload.readUInt32LE(16),
-    kind: attributes.string(TCA_KIND) ?? '',
-    options: attributes.bytes(TCA_OPTIONS) ?? Buffer.alloc(0),
-    chain: attributes.u32(TCA_CHAIN) ?? 0,
-  };
+  const { ifindex, handle, parent, info, ...said } = MESSAGE.decode(payload);
+  const { kind = '', options = Buffer.alloc(0), chain = 0 } = said;
+  return { ifindex, handle, parent, info, kind, options, chain };
 }
 
 /** Encodes a request about a qdisc, class or filter. */
 export function encodeTcRequest(request: TcRequest): Buffer {
-  const header = Buffer.alloc(TCMSG_BYTES);
-  header.writeInt32LE(request.ifindex, 4);
-  header.writeUInt32LE(request.handle ?? 0, 8);
-  header.writeUInt32LE(request.parent ?? 0, 12);
-  header.writeUInt32LE(request.info ?? 0, 16);
-  return encodePayload(header, (attributes) => {
-    attributes.string(TCA_KIND, request.kind);
-    attributes.bytes(TCA_OPTIONS, request.options);
-  });
+  return MESSAGE.encode(request);
 }
 
 /** Parent of the filters at one of clsact's hooks. */
@@ -117,23 +106,17 @@ export interface BpfFilterOptions {
 }
 
 /** Options of a filter that runs the program behind `programFd` in direct-action mode. */
-export function writeBpfFilterOptions(
-  attributes: AttributeWriter,
-  { programFd, name }: { readonly programFd: number; readonly name: string },
-): void {
-  attributes.u32(TCA_BPF_FD, programFd);
-  attributes.string(TCA_BPF_NAME, name);
-  attributes.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+export function writeBpfFilterOptions(program: {
+  readonly programFd: number;
+  readonly name: string;
+}): Buffer {
+  const { programFd: fd, name } = program;
+  return BPF_OPTIONS.encode({ fd, name, flags: TCA_BPF_FLAG_ACT_DIRECT });
 }
 
 /** Decodes TCA_OPTIONS of a filter of the kind `bpf`. Throws WireError. */
 export function decodeBpfFilterOptions(options: Buffer): BpfFilterOptions {
-  const attributes = Attributes.decode(options);
-  const tag = attributes.bytes(TCA_BPF_TAG);
-  return {
-    name: attributes.string(TCA_BPF_NAME) ?? '',
-    programId: attributes.u32(TCA_BPF_ID) ?? 0,
-    directAction: ((attributes.u32(TCA_BPF_FLAGS) ?? 0) & TCA_BPF_FLAG_ACT_DIRECT) !== 0,
-    ...(tag !== undefined && { programTag: tag.toString('hex') }),
-  };
+  const { fd: _fd, flags = 0, ...told } = BPF_OPTIONS.decode(options);
+  const directAction = (flags & TCA_BPF_FLAG_ACT_DIRECT) !== 0;
+  return { name: '', programId: 0, ...told, directAction };
 }

@@ -2,8 +2,9 @@
 // linux/if_tunnel.h number the attributes. What of it makes packets longer is decoded, and where
 // the outer packets go. Pure.
 
-import { Attributes, WireError } from './attributes.ts';
+import { AttributeTable, FLAG, WireError } from './attributes.ts';
 import { decodeAddress } from './ip-address.ts';
+import type { Decoder } from './struct.ts';
 
 /**
  * What is put between a tunnel's header and its IP header: RFC 8086's kind (draft-ietf-intarea-gue
@@ -45,199 +46,150 @@ export interface Tunnel {
   readonly outKey?: number;
 }
 
-/** Numbers of the attributes that several kinds have: IFLA_IPTUN_*, IFLA_GRE_*, IFLA_VTI_*. */
-interface IpTunnelAttributes {
-  readonly link: number;
-  readonly local: number;
-  readonly remote: number;
-  readonly mark: number;
-  readonly encapType?: number;
-  readonly encapFlags?: number;
-  readonly external?: number;
+/** An address that is not all zeros, which stands for none. */
+function endOf(bytes: Buffer): string | undefined {
+  return bytes.every((byte) => byte === 0) ? undefined : decodeAddress(bytes);
 }
-const IPTUN: IpTunnelAttributes = {
-  ...{ link: 1, local: 2, remote: 3, mark: 20, encapType: 15, encapFlags: 16, external: 19 },
-};
-const GRE: IpTunnelAttributes = {
-  ...{ link: 1, local: 6, remote: 7, mark: 20, encapType: 14, encapFlags: 15, external: 18 },
-};
-const VTI: IpTunnelAttributes = { link: 1, local: 4, remote: 5, mark: 6 };
 
-const IFLA_IPTUN_FLAGS = 8;
-const IFLA_GRE_OFLAGS = 3;
-const IFLA_GRE_FLAGS = 13;
-const IFLA_GRE_ERSPAN_VER = 22;
-const IFLA_VTI_OKEY = 3;
-const IFLA_VXLAN_GROUP = 2;
-const IFLA_VXLAN_LINK = 3;
-const IFLA_VXLAN_GROUP6 = 16;
-const IFLA_VXLAN_LOCAL6 = 17;
-const IFLA_VXLAN_COLLECT_METADATA = 25;
-const IFLA_GENEVE_REMOTE = 2;
-const IFLA_GENEVE_COLLECT_METADATA = 6;
-const IFLA_GENEVE_REMOTE6 = 7;
-const IFLA_MACSEC_ICV_LEN = 3;
-const IFLA_MACSEC_INC_SCI = 9;
-const IFLA_MACSEC_ES = 10;
-const IFLA_MACSEC_SCB = 11;
-const IFLA_HSR_SLAVE1 = 1;
-const IFLA_HSR_PROTOCOL = 7;
-const IFLA_XFRM_IF_ID = 2;
-const IFLA_XFRM_COLLECT_METADATA = 3;
+const END: Decoder<string | undefined> = { decode: endOf };
+const NON_ZERO: Decoder<number | undefined> = {
+  decode: (bytes) => bytes.readUInt32LE() || undefined,
+};
+const ONE: Decoder<true | undefined> = { decode: (bytes) => bytes[0] === 1 || undefined };
 
 /** GRE_CSUM, GRE_KEY, GRE_SEQ of linux/if_tunnel.h, in network byte order there. */
 const GRE_FIELD_FLAGS = [0x8000, 0x2000, 0x1000] as const;
-/** IP6_TNL_F_IGN_ENCAP_LIMIT of linux/ip6_tunnel.h. */
+const GRE_FIELDS: Decoder<number | undefined> = {
+  decode(flags) {
+    const set = flags.length === 2 ? flags.readUInt16BE() : 0;
+    return GRE_FIELD_FLAGS.filter((field) => (set & field) !== 0).length || undefined;
+  },
+};
+
+/** IP6_TNL_F_IGN_ENCAP_LIMIT of linux/ip6_tunnel.h: the attribute's flags tell that there is none. */
 const IGNORES_ENCAPSULATION_LIMIT = 1;
+const ENCAPSULATION_LIMIT: Decoder<true | undefined> = {
+  decode: (flags) => (flags.readUInt32LE() & IGNORES_ENCAPSULATION_LIMIT) === 0 || undefined,
+};
+
+/** The far end, or the near one, of IPv6: also what says so by being there. */
+const REMOTE6: Decoder<Tunnel> = {
+  decode(bytes) {
+    const remote = endOf(bytes);
+    return { isOuterIpv6: true, ...(remote !== undefined && { remote }) };
+  },
+};
+const LOCAL6: Decoder<Tunnel> = { decode: () => ({ isOuterIpv6: true }) };
+
+/** IFLA_IPTUN_*. */
+const IPTUN = {
+  linkIndex: [1, NON_ZERO],
+  local: [2, END],
+  remote: [3, END],
+  encapType: [15, 'u16'],
+  encapFlags: [16, 'u16'],
+  isExternal: [19, FLAG],
+  mark: [20, NON_ZERO],
+} as const;
+/** IFLA_GRE_*. */
+const GRE = {
+  linkIndex: [1, NON_ZERO],
+  greFields: [3, GRE_FIELDS],
+  local: [6, END],
+  remote: [7, END],
+  encapType: [14, 'u16'],
+  encapFlags: [15, 'u16'],
+  isExternal: [18, FLAG],
+  mark: [20, NON_ZERO],
+} as const;
+const GRE6 = { ...GRE, hasEncapsulationLimit: [13, ENCAPSULATION_LIMIT] } as const;
+const ERSPAN_VERSION = { erspanVersion: [22, 'u8'] } as const;
+/** IFLA_VTI_*. */
+const VTI = new AttributeTable({
+  ...{ linkIndex: [1, NON_ZERO], local: [4, END], remote: [5, END], mark: [6, NON_ZERO] },
+  outKey: [3, 'be32'],
+});
+/** IFLA_VXLAN_*. */
+const VXLAN = new AttributeTable({
+  ...{ remote: [2, END], linkIndex: [3, NON_ZERO], isExternal: [25, ONE] },
+  ...{ group6: [16, REMOTE6], local6: [17, LOCAL6] },
+});
+/** IFLA_GENEVE_*. */
+const GENEVE = new AttributeTable({
+  ...{ remote: [2, END], isExternal: [6, FLAG], remote6: [7, REMOTE6] },
+});
+/** IFLA_MACSEC_*. */
+const MACSEC = new AttributeTable({
+  ...{ icvBytes: [3, 'u8'], isSciSent: [9, ONE], isEndStation: [10, ONE], isSingleCopy: [11, ONE] },
+});
+/** IFLA_HSR_*; the protocol 1 is PRP. */
+const HSR = new AttributeTable({ linkIndex: [1, NON_ZERO], isPrp: [7, ONE] });
+/** IFLA_XFRM_*. */
+const XFRM = new AttributeTable({ ifId: [2, 'u32'], isExternal: [3, FLAG] });
+
 /** TUNNEL_ENCAP_FOU, TUNNEL_ENCAP_GUE, TUNNEL_ENCAP_FLAG_REMCSUM of linux/if_tunnel.h. */
 const UDP_TYPES: Readonly<Record<number, UdpEncapsulation['type']>> = { 1: 'fou', 2: 'gue' };
 const REMOTE_CHECKSUM = 4;
-const PRP = 1;
 
-type Decoder = (data: Attributes) => Tunnel;
+type EncapsulatedTunnel = Tunnel & { readonly encapType?: number; readonly encapFlags?: number };
 
-/** An address that is not all zeros, which stands for none. */
-function addressOf(bytes: Buffer | undefined): string | undefined {
-  return bytes === undefined || bytes.every((byte) => byte === 0)
-    ? undefined
-    : decodeAddress(bytes);
-}
-
-function nonZero(number: number | undefined): number | undefined {
-  return number === 0 ? undefined : number;
-}
-
-/** Without what is undefined. */
-function present(tunnel: { readonly [K in keyof Tunnel]: Tunnel[K] | undefined }): Tunnel {
-  return Object.fromEntries(Object.entries(tunnel).filter(([, value]) => value !== undefined));
-}
-
-function flag(isSet: boolean): true | undefined {
-  return isSet || undefined;
-}
-
-function udpOf(
-  data: Attributes,
-  { encapType, encapFlags }: IpTunnelAttributes,
-): UdpEncapsulation | undefined {
-  if (encapType === undefined || encapFlags === undefined) return undefined;
-  const type = UDP_TYPES[data.u16(encapType) ?? 0];
-  const hasRemoteChecksum = ((data.u16(encapFlags) ?? 0) & REMOTE_CHECKSUM) !== 0;
-  return type && { type, hasRemoteChecksum };
-}
-
-function ipTunnel(data: Attributes, numbers: IpTunnelAttributes, isOuterIpv6 = false): Tunnel {
-  const { link, local, remote, mark, external } = numbers;
-  return present({
-    isOuterIpv6: flag(isOuterIpv6),
-    isExternal: flag(external !== undefined && data.bytes(external) !== undefined),
-    remote: addressOf(data.bytes(remote)),
-    local: addressOf(data.bytes(local)),
-    mark: nonZero(data.u32(mark)),
-    linkIndex: nonZero(data.u32(link)),
-    udp: udpOf(data, numbers),
-  });
-}
-
-/** The attribute's flags tell that there is none. */
-function encapsulationLimit(
-  data: Attributes,
-  flags: number,
-): Pick<Tunnel, 'hasEncapsulationLimit'> {
-  const isIgnored =
-    ((data.u32(flags) ?? IGNORES_ENCAPSULATION_LIMIT) & IGNORES_ENCAPSULATION_LIMIT) !== 0;
-  return isIgnored ? {} : { hasEncapsulationLimit: true };
-}
-
-function greFields(data: Attributes): Pick<Tunnel, 'greFields'> {
-  const flags = data.bytes(IFLA_GRE_OFLAGS);
-  const set = flags?.length === 2 ? flags.readUInt16BE() : 0;
-  const count = GRE_FIELD_FLAGS.filter((field) => (set & field) !== 0).length;
-  return count === 0 ? {} : { greFields: count };
-}
-
-function gre(data: Attributes): Tunnel {
-  return { ...ipTunnel(data, GRE), ...greFields(data) };
-}
-
-function gre6(data: Attributes): Tunnel {
+function ipTunnel(table: Decoder<EncapsulatedTunnel>): Decoder<Tunnel> {
   return {
-    ...ipTunnel(data, GRE, true),
-    ...greFields(data),
-    ...encapsulationLimit(data, IFLA_GRE_FLAGS),
+    decode(data) {
+      const { encapType = 0, encapFlags = 0, ...tunnel } = table.decode(data);
+      const type = UDP_TYPES[encapType];
+      if (type === undefined) return tunnel;
+      return { ...tunnel, udp: { type, hasRemoteChecksum: (encapFlags & REMOTE_CHECKSUM) !== 0 } };
+    },
   };
 }
 
-function erspan(data: Attributes): Pick<Tunnel, 'erspanVersion'> {
-  const erspanVersion = data.u8(IFLA_GRE_ERSPAN_VER);
-  return erspanVersion === undefined ? {} : { erspanVersion };
-}
-
-function vti(data: Attributes, isOuterIpv6: boolean): Tunnel {
-  const outKey = data.bytes(IFLA_VTI_OKEY)?.readUInt32BE();
-  return { ...ipTunnel(data, VTI, isOuterIpv6), ...(outKey !== undefined && { outKey }) };
-}
-
-function vxlan(data: Attributes): Tunnel {
-  const group6 = data.bytes(IFLA_VXLAN_GROUP6);
-  return present({
-    isOuterIpv6: flag(group6 !== undefined || data.bytes(IFLA_VXLAN_LOCAL6) !== undefined),
-    isExternal: flag(data.u8(IFLA_VXLAN_COLLECT_METADATA) === 1),
-    remote: addressOf(data.bytes(IFLA_VXLAN_GROUP) ?? group6),
-    linkIndex: nonZero(data.u32(IFLA_VXLAN_LINK)),
-  });
-}
-
-function geneve(data: Attributes): Tunnel {
-  const remote6 = data.bytes(IFLA_GENEVE_REMOTE6);
-  return present({
-    isOuterIpv6: flag(remote6 !== undefined),
-    isExternal: flag(data.bytes(IFLA_GENEVE_COLLECT_METADATA) !== undefined),
-    remote: addressOf(data.bytes(IFLA_GENEVE_REMOTE) ?? remote6),
-  });
+function overIpv6(tunnel: Decoder<Tunnel>): Decoder<Tunnel> {
+  return { decode: (data) => ({ isOuterIpv6: true, ...tunnel.decode(data) }) };
 }
 
 /**
  * It sends its identifier too where it hears several others (macsec_send_sci), of which nothing is
  * told here.
  */
-function macsec(data: Attributes): Tunnel {
-  const isSent = data.u8(IFLA_MACSEC_INC_SCI) === 1;
-  const isLeftOut = data.u8(IFLA_MACSEC_ES) === 1 || data.u8(IFLA_MACSEC_SCB) === 1;
-  return present({
-    icvBytes: data.u8(IFLA_MACSEC_ICV_LEN),
-    sci: isSent || isLeftOut ? isSent : undefined,
-  });
+function macsec(data: Buffer): Tunnel {
+  const { isSciSent: sci = false, isEndStation, isSingleCopy, ...tunnel } = MACSEC.decode(data);
+  return sci || isEndStation || isSingleCopy ? { ...tunnel, sci } : tunnel;
 }
 
-const DECODERS: Readonly<Record<string, Decoder>> = {
-  ipip: (data) => ipTunnel(data, IPTUN),
-  sit: (data) => ipTunnel(data, IPTUN),
-  ip6tnl: (data) => ({
-    ...ipTunnel(data, IPTUN, true),
-    ...encapsulationLimit(data, IFLA_IPTUN_FLAGS),
-  }),
+function vxlan(data: Buffer): Tunnel {
+  const { group6, local6, ...tunnel } = VXLAN.decode(data);
+  return { ...group6, ...local6, ...tunnel };
+}
+
+function geneve(data: Buffer): Tunnel {
+  const { remote6, ...tunnel } = GENEVE.decode(data);
+  return { ...remote6, ...tunnel };
+}
+
+const ipip = ipTunnel(new AttributeTable(IPTUN));
+const gre = ipTunnel(new AttributeTable(GRE));
+const gre6 = overIpv6(ipTunnel(new AttributeTable(GRE6)));
+
+const TUNNELS: Readonly<Record<string, Decoder<Tunnel>>> = {
+  ipip,
+  sit: ipip,
+  ip6tnl: overIpv6(
+    ipTunnel(new AttributeTable({ ...IPTUN, hasEncapsulationLimit: [8, ENCAPSULATION_LIMIT] })),
+  ),
   gre,
   gretap: gre,
   ip6gre: gre6,
   ip6gretap: gre6,
-  erspan: (data) => ({ ...gre(data), ...erspan(data) }),
-  ip6erspan: (data) => ({ ...gre6(data), ...erspan(data) }),
-  vti: (data) => vti(data, false),
-  vti6: (data) => vti(data, true),
-  vxlan,
-  geneve,
-  macsec,
-  hsr: (data) =>
-    present({
-      isPrp: flag(data.u8(IFLA_HSR_PROTOCOL) === PRP),
-      linkIndex: nonZero(data.u32(IFLA_HSR_SLAVE1)),
-    }),
-  xfrm: (data) =>
-    present({
-      ifId: data.u32(IFLA_XFRM_IF_ID),
-      isExternal: flag(data.bytes(IFLA_XFRM_COLLECT_METADATA) !== undefined),
-    }),
+  erspan: ipTunnel(new AttributeTable({ ...GRE, ...ERSPAN_VERSION })),
+  ip6erspan: overIpv6(ipTunnel(new AttributeTable({ ...GRE6, ...ERSPAN_VERSION }))),
+  vti: VTI,
+  vti6: overIpv6(VTI),
+  vxlan: { decode: vxlan },
+  geneve: { decode: geneve },
+  macsec: { decode: macsec },
+  hsr: HSR,
+  xfrm: XFRM,
 };
 
 /**
@@ -248,10 +200,10 @@ export function decodeTunnel(
   kind: string | undefined,
   data: Buffer | undefined,
 ): Tunnel | undefined {
-  const decode = kind !== undefined && Object.hasOwn(DECODERS, kind) ? DECODERS[kind] : undefined;
-  if (decode === undefined || data === undefined) return undefined;
+  const tunnel = kind !== undefined && Object.hasOwn(TUNNELS, kind) ? TUNNELS[kind] : undefined;
+  if (tunnel === undefined || data === undefined) return undefined;
   try {
-    return decode(Attributes.decode(data));
+    return tunnel.decode(data);
   } catch (error) {
     // A list of all devices must not end because one of a kind by this name says something else.
     if (error instanceof WireError || error instanceof RangeError) return undefined;

@@ -2,35 +2,41 @@
 // linux/xfrm.h), as far as it takes to know how long their packets are. The kernel gives the keys
 // along with them; they are not read. Pure.
 
-import { Attributes, requireLength } from './attributes.ts';
+import { MessageFormat } from './attributes.ts';
 import { AF_INET6, decodeAddress } from './ip-address.ts';
+import { Struct } from './struct.ts';
 
 export const XFRM_MSG_GETSA = 18;
 
-const USERSA_INFO_BYTES = 224;
-const DESTINATION_OFFSET = 56;
-const PROTOCOL_OFFSET = 76;
-const FAMILY_OFFSET = 212;
-const MODE_OFFSET = 214;
 const XFRM_MODE_TUNNEL = 1;
 const IPPROTO_ESP = 50;
-
-const XFRMA_ALG_CRYPT = 2;
-const XFRMA_ENCAP = 4;
-const XFRMA_ALG_AEAD = 18;
-const XFRMA_ALG_AUTH_TRUNC = 20;
-const XFRMA_MARK = 21;
-const XFRMA_IF_ID = 31;
-/** Since Linux 6.10. */
-const XFRMA_SA_DIR = 33;
 const XFRM_SA_DIR_IN = 1;
 
 /**
  * struct xfrm_algo, _aead and _auth: a name, the bits of the key, and of the latter two the bits of
  * the check value.
  */
-const ALGORITHM_NAME_BYTES = 64;
-const CHECK_BITS_OFFSET = 68;
+const ALGORITHM = new Struct('algorithm', { name: 64, keyBits: 'u32', checkBits: 'u32' });
+const MARK = new Struct('mark', { value: 'u32', mask: 'u32' });
+
+const STATE = new MessageFormat(
+  new Struct('xfrm state', {
+    selector: 56,
+    ...{ destination: 16, spi: 'u32', protocol: 'u8', padding: 3 },
+    ...{ source: 16, lifetimes: 64 + 32, statistics: 12, sequence: 'u32', requestId: 'u32' },
+    ...{ family: 'u16', mode: 'u8', replayWindow: 'u8', flags: 'u8', end: 7 },
+  }),
+  {
+    crypt: [2, 'bytes'],
+    encapsulation: [4, 'bytes'],
+    aead: [18, 'bytes'],
+    authentication: [20, 'bytes'],
+    mark: [21, { decode: (mark) => (mark.length === MARK.size ? MARK.decode(mark) : undefined) }],
+    ifId: [31, 'u32'],
+    // Since Linux 6.10.
+    direction: [33, 'u8'],
+  },
+);
 
 /** A state that makes packets of ESP. */
 export interface XfrmState {
@@ -55,35 +61,27 @@ export interface XfrmState {
  * only received. Throws WireError.
  */
 export function decodeXfrmState(payload: Buffer): XfrmState | undefined {
-  requireLength('xfrm state', payload, USERSA_INFO_BYTES);
-  const attributes = Attributes.decode(payload.subarray(USERSA_INFO_BYTES));
-  if (payload.readUInt8(PROTOCOL_OFFSET) !== IPPROTO_ESP) return undefined;
-  if (attributes.u8(XFRMA_SA_DIR) === XFRM_SA_DIR_IN) return undefined;
-  const isIpv6 = payload.readUInt16LE(FAMILY_OFFSET) === AF_INET6;
-  const aead = attributes.bytes(XFRMA_ALG_AEAD);
-  const authentication = attributes.bytes(XFRMA_ALG_AUTH_TRUNC);
-  const cipher = nameOf(aead ?? attributes.bytes(XFRMA_ALG_CRYPT));
-  const ifId = attributes.u32(XFRMA_IF_ID);
-  const mark = attributes.bytes(XFRMA_MARK);
-  const end = DESTINATION_OFFSET + (isIpv6 ? 16 : 4);
+  const state = STATE.decode(payload);
+  const { aead, authentication, crypt, ifId, mark } = state;
+  if (state.protocol !== IPPROTO_ESP || state.direction === XFRM_SA_DIR_IN) return undefined;
+  const isIpv6 = state.family === AF_INET6;
+  const cipher = nameOf(aead ?? crypt);
   return {
-    destination: decodeAddress(payload.subarray(DESTINATION_OFFSET, end)),
-    ...{ isIpv6, isTunnel: payload.readUInt8(MODE_OFFSET) === XFRM_MODE_TUNNEL },
+    destination: decodeAddress(state.destination.subarray(0, isIpv6 ? 16 : 4)),
+    ...{ isIpv6, isTunnel: state.mode === XFRM_MODE_TUNNEL },
     icvBytes: checkBytes(aead ?? authentication),
-    isInUdp: attributes.bytes(XFRMA_ENCAP) !== undefined,
+    isInUdp: state.encapsulation !== undefined,
     ...(cipher !== undefined && { cipher }),
     ...(ifId !== undefined && { ifId }),
-    ...(mark?.length === 8 && {
-      mark: { value: mark.readUInt32LE(0), mask: mark.readUInt32LE(4) },
-    }),
+    ...(mark !== undefined && { mark }),
   };
 }
 
 function nameOf(algorithm: Buffer | undefined): string | undefined {
-  return algorithm?.toString('latin1', 0, ALGORITHM_NAME_BYTES).replace(/\0.*$/s, '');
+  return algorithm?.toString('latin1', 0, ALGORITHM.offsets.keyBits).replace(/\0.*$/s, '');
 }
 
 function checkBytes(algorithm: Buffer | undefined): number {
-  if (algorithm === undefined || algorithm.length < CHECK_BITS_OFFSET + 4) return 0;
-  return algorithm.readUInt32LE(CHECK_BITS_OFFSET) / 8;
+  if (algorithm === undefined || algorithm.length < ALGORITHM.size) return 0;
+  return ALGORITHM.decodeAt(algorithm, 0).checkBits / 8;
 }

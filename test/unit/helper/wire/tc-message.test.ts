@@ -57,9 +57,7 @@ test('hookParent is the minor that pkt_sched.h gives the hook', (t) => {
 });
 
 test('writeBpfFilterOptions asks for direct action', (t) => {
-  const options = encodeAttributes((attributes) =>
-    writeBpfFilterOptions(attributes, { programFd: 9, name: 'depart' }),
-  );
+  const options = writeBpfFilterOptions({ programFd: 9, name: 'depart' });
   t.deepEqual(options, hex('0800060009000000 0b0007006465706172740000 0800080001000000'));
   t.like(decodeBpfFilterOptions(options), { name: 'depart', directAction: true });
 });
