@@ -326,6 +326,7 @@ const CASES: Readonly<Record<string, Case>> = {
   './scripts/test --tier vm --crossings all': helps('takes an hour', '--crossings', 'all'),
   './scripts/bench all': helps('takes hours', '"all"', '--quick'),
   './scripts/bench wiring': helps('takes minutes', '"wiring"'),
+  './scripts/bench control --here': helps('takes minutes', '"control"', '--baseline'),
   './scripts/bench accuracy --wiring netkit-routing': helps('takes minutes', '"accuracy"'),
   './scripts/vm -- COMMAND': helps('boots a VM, in which the tier vm runs', 'after --'),
   './scripts/vm --count-instructions': helps('boots a VM, as the tier vm does', 'instructions'),
