@@ -4,6 +4,7 @@ import { aggregateIdsInUse, nextAggregateId, pagesToHave } from '../shaping/aggr
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { applyStep } from './apply.ts';
+import { planPages } from '../shaping/plan.ts';
 import type { AttachmentRecord } from '../shaping/records.ts';
 import type { Exclusively } from './turns.ts';
 import type { Node } from './view.ts';
@@ -25,25 +26,19 @@ export class Aggregates {
 
   /**
    * The record with an aggregate for each direction that has a cap, those of the former record
-   * where it had any, and which of them are new. Throws ShapingError `unenforceable` when there are
-   * no more.
+   * where it had any. Throws ShapingError `unenforceable` when there are no more.
    */
-  assign(
-    wanted: AttachmentRecord,
-    former: AttachmentRecord | undefined,
-  ): { readonly record: AttachmentRecord; readonly newAggregates: ReadonlySet<number> } {
+  assign(wanted: AttachmentRecord, former: AttachmentRecord | undefined): AttachmentRecord {
     const { store, defaults, orphans } = this.#node;
     const inUse = aggregateIdsInUse(store.readAttachments(), orphans);
-    const newAggregates = new Set<number>();
     const ids = DIRECTIONS.flatMap((direction) => {
       if (effectiveCapIn(wanted, direction, defaults) === undefined) return [];
       const formerId = former === undefined ? undefined : aggregateIdOf(former, direction);
       const id = formerId ?? this.#take(inUse);
-      if (formerId === undefined) newAggregates.add(id);
       return [[`${direction}AggregateId`, id] as const];
     });
     const { egressAggregateId: _egress, ingressAggregateId: _ingress, ...rest } = wanted;
-    return { record: { ...rest, ...Object.fromEntries(ids) }, newAggregates };
+    return { ...rest, ...Object.fromEntries(ids) };
   }
 
   /**
@@ -54,16 +49,13 @@ export class Aggregates {
   async keepPages(inTurn: Exclusively): Promise<void> {
     const { datapath, store } = this.#node;
     const kept = this.#pagesToHave();
-    for (const page of kept)
-      if (!datapath.hasPage(page))
-        await inTurn(() => applyStep(datapath, store, { kind: 'make-page', page }));
-    for (const page of datapath.knownPages) {
-      if (kept.has(page)) continue;
+    const left = [...datapath.knownPages].filter((page) => !kept.has(page));
+    const there = [...kept].filter((page) => datapath.hasPage(page));
+    for (const step of planPages(kept, new Set([...there, ...left])))
       await inTurn(async () => {
-        if (!this.#pagesToHave().has(page))
-          await applyStep(datapath, store, { kind: 'remove-page', page });
+        const isWanted = this.#pagesToHave().has(step.page);
+        if (isWanted === (step.kind === 'make-page')) await applyStep(datapath, store, step);
       });
-    }
   }
 
   #pagesToHave(): Set<number> {

@@ -102,7 +102,7 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
     case 'keep-offload': {
       const record = store.readAttachment(step.key);
       if (record !== undefined)
-        store.writeAttachment(withGso(record, step.hostInterfaceIndex, step.gso));
+        store.writeAttachment(withGso(record, step.end.hostInterfaceIndex, step.gso));
       return;
     }
     case 'limit-offload':

@@ -18,7 +18,6 @@
 // aggregate is still closed, and adds nothing to counters that have been copied.
 
 import {
-  lookupBatches,
   lookupElement,
   lookupPerCpu,
   mapInfo,
@@ -26,11 +25,11 @@ import {
   updateElement,
 } from '../kernel/bpf.ts';
 import type { LoadedPodpace } from '../kernel/bpf-loader.ts';
+import { readUsedConfigs } from './config-map.ts';
 import { MapPages } from '../kernel/map-pages.ts';
 import type { MapUpgrade } from '../kernel/map-upgrade.ts';
 import {
   AGGREGATE_CONFIG_SIZE,
-  AGGREGATE_ID_MIN,
   aggregateIndex,
   aggregatePage,
   AGGREGATES_PER_PAGE,
@@ -101,7 +100,7 @@ export class CarryOver {
     this.#states = this.#formerPages('aggregate_state');
     this.#counters = this.#formerPages('aggregate_counters');
     const isNeeded = this.#states !== undefined || this.#counters !== undefined;
-    this.#aggregates = isNeeded ? this.#readConfigs() : new Map();
+    this.#aggregates = isNeeded ? readUsedConfigs(loaded.maps.aggregateConfig) : new Map();
   }
 
   /** Call before the first program is replaced. */
@@ -134,23 +133,6 @@ export class CarryOver {
       flags: 0,
     };
     return new MapPages(fd, page);
-  }
-
-  #readConfigs(): Map<number, AggregateConfig> {
-    const configs = new Map<number, AggregateConfig>();
-    const size = AGGREGATE_CONFIG_SIZE;
-    for (const { keys, values, count } of lookupBatches(
-      this.#loaded.maps.aggregateConfig,
-      4,
-      size,
-    )) {
-      for (let at = 0; at < count; at++) {
-        const config = decodeAggregateConfig(values.subarray(at * size, (at + 1) * size));
-        if (config.rateBytesPerSec > 0)
-          configs.set(AGGREGATE_ID_MIN + keys.readUInt32LE(at * 4), config);
-      }
-    }
-    return configs;
   }
 
   #writeConfig(id: number, value: Buffer): void {

@@ -58,6 +58,7 @@ import {
   ROUTED_POD_SIZE,
 } from '../wire/routing.ts';
 import { changeOver } from './change-over.ts';
+import { readUsedConfigs } from './config-map.ts';
 import { DeviceWatch } from './device-watch.ts';
 import { digestOf, listEntries } from '../shaping/exemptions.ts';
 import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
@@ -158,6 +159,11 @@ export class Datapath {
     const value = lookupElement(map, encodeAggregateKey(aggregateId), AGGREGATE_CONFIG_SIZE);
     // Every element of an array is there.
     return decodeAggregateConfig(value ?? Buffer.alloc(AGGREGATE_CONFIG_SIZE));
+  }
+
+  /** Aggregates that are in use, with their configuration. */
+  usedConfigs(): Map<number, AggregateConfig> {
+    return readUsedConfigs(this.#loaded.maps.aggregateConfig);
   }
 
   writeConfig(aggregateId: number, config: AggregateConfig): void {

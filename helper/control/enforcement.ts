@@ -1,11 +1,14 @@
-// What is done to the kernel for one attachment: its caps put in force, or refused; its exempt
-// addresses and its numbers.
+// Plans carried out: nothing else changes the kernel once its maps and programs are loaded. Of one
+// attachment the caps are put in force, or refused.
 
 import type { KernelError } from '../wire/errors.ts';
 import { applyStep } from './apply.ts';
+import { observeOffload } from './gso.ts';
 import { observeMaps } from './observe.ts';
 import { isUnknownQdisc, qdiscFailure, ShapingError } from '../shaping/failure.ts';
-import { planMaps, type Observed, type Step } from '../shaping/plan.ts';
+import { desiredOffload, type OffloadStep, type PodEnd } from '../shaping/gso.ts';
+import { plan, type Observed, type Step } from '../shaping/plan.ts';
+import type { Looked } from '../shaping/problems.ts';
 import { nameOfOccupants } from '../shaping/in-front.ts';
 import { MAX_MOVES, PAUSE_MS } from '../shaping/precedence.ts';
 import { formatDuration } from '../shaping/units.ts';
@@ -13,6 +16,7 @@ import {
   hostInterfaceIndexesOf,
   isSameAttachment,
   type AttachmentRecord,
+  type Change,
 } from '../shaping/records.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { desiredMaps, hasUplink, takeView, type Node, type View } from './view.ts';
@@ -42,6 +46,21 @@ function isForOthers(step: Step, record: AttachmentRecord): boolean {
   );
 }
 
+/** What takes away what names an aggregate. */
+function isUnbinding({ kind }: Step): boolean {
+  return kind === 'detach' || kind === 'remove-host-interface';
+}
+
+/** An attachment that stays, perhaps another than it was. */
+type Staying = Change & { readonly next: AttachmentRecord };
+
+/** Called with each step of a plan that could not be carried out; what it throws ends the plan. */
+type OnFailure = (error: Error, step: Step) => void;
+
+function rethrow(error: Error): never {
+  throw error;
+}
+
 export class Enforcement {
   readonly #node: LoggingNode;
 
@@ -54,19 +73,15 @@ export class Enforcement {
    * `unenforceable` when they do not hold on the ways off the node; on the ways that stay on it,
    * that is logged and a problem in `status`. Returns the view that was gone by.
    */
-  async enforce(
-    record: AttachmentRecord,
-    former: AttachmentRecord | undefined,
-    newAggregates: ReadonlySet<number> = new Set(),
-  ): Promise<View> {
+  async enforce(change: Staying): Promise<View> {
+    const { next: record } = change;
     // The first egress cap of the node needs every way to other pods; after that they are followed
     // as they come.
     const isFirst = !this.#node.store
       .readAttachments()
       .some((other) => other.egressAggregateId !== undefined && !isSameAttachment(other, record));
     const view = await takeView(this.#node, [record], {
-      ...{ hasOtherPods: isFirst, newAggregates },
-      ...{ former: former === undefined ? [] : [former] },
+      ...{ hasOtherPods: isFirst, changes: [change] },
     });
     const needed = neededDevices(view, record);
     const [, problem] = [...view.plan.problems].find(([ifindex]) => needed.has(ifindex)) ?? [];
@@ -80,29 +95,59 @@ export class Enforcement {
         remedies.noUplink,
       );
     }
-    const apply = this.applier(view.observed);
-    for (const step of view.plan.steps) {
-      try {
-        await apply(step);
-      } catch (error) {
-        const isNeeded = !('ifindex' in step) || needed.has(step.ifindex);
-        if (isNeeded && !isForOthers(step, record)) throw error;
-        this.#node.log(
-          'error',
-          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
-        );
-      }
-    }
+    await this.carryOut(view, (error, step) => {
+      const isNeeded = !('ifindex' in step) || needed.has(step.ifindex);
+      if (isNeeded && !isForOthers(step, record)) throw error;
+      this.tellOfFailure(error);
+    });
     return view;
   }
 
   /** All that a change of numbers needs: devices, programs, clocks and flows are left alone. */
-  async writeMaps(record: AttachmentRecord): Promise<void> {
-    const { datapath, store } = this.#node;
-    const desired = desiredMaps(this.#node, [record], []);
+  async writeMaps(change: Staying, onFailure?: OnFailure): Promise<void> {
+    const { datapath } = this.#node;
+    const { next } = change;
+    const offload = desiredOffload(this.#node, change);
+    const desired = { ...desiredMaps(this.#node, [next], []), offload };
     const digests = datapath.knownExemptionDigests();
-    const observed = observeMaps(datapath, desired, hostInterfaceIndexesOf(record), digests);
-    for (const step of planMaps(desired, observed)) await applyStep(datapath, store, step);
+    const observed = {
+      ...observeMaps(datapath, desired, hostInterfaceIndexesOf(next), digests),
+      offload: await observeOffload(offload, [next]),
+    };
+    await this.carryOut({ desired, observed, plan: plan(desired, observed) }, onFailure);
+  }
+
+  /**
+   * Carries out a plan as far as that can be done; returns the steps that were. An aggregate goes
+   * only when all that names it has gone: if not, with a later plan.
+   */
+  async carryOut(
+    { desired, observed, plan: { steps } }: Looked,
+    onFailure: OnFailure = rethrow,
+  ): Promise<Step[]> {
+    for (const { key, ...end } of desired.offload ?? []) {
+      const found = observed.offload?.get(end.hostInterfaceIndex);
+      if (found instanceof Error && key !== undefined) this.#tellOfOffload(end, found);
+    }
+    const done: Step[] = [];
+    let isNamed = false;
+    const apply = this.applier(observed);
+    for (const step of steps) {
+      if (isNamed && step.kind === 'clear-aggregate') continue;
+      try {
+        await apply(step);
+        done.push(step);
+      } catch (error) {
+        isNamed ||= isUnbinding(step);
+        onFailure(error as Error, step);
+      }
+    }
+    return done;
+  }
+
+  /** What a pod is not refused for. */
+  tellOfFailure({ message }: Error): void {
+    this.#node.log('error', `A cap is not enforced everywhere on this node: ${message}`);
   }
 
   /**
@@ -114,6 +159,8 @@ export class Enforcement {
     const { datapath, store } = this.#node;
     const refusals = new Map<string, KernelError>();
     return async (step) => {
+      if (step.kind === 'keep-offload' || step.kind === 'limit-offload')
+        return this.#limitOffload(step);
       if (step.kind !== 'set-root' && step.kind !== 'set-leaf') {
         await applyStep(datapath, store, step);
         if (step.kind === 'come-first') this.#noteMove(step, observed);
@@ -136,6 +183,20 @@ export class Enforcement {
         throw failure(error);
       }
     };
+  }
+
+  /** Best effort: a pod's cap holds without. With a pod that goes, so may its interface. */
+  async #limitOffload(step: OffloadStep): Promise<void> {
+    try {
+      await applyStep(this.#node.datapath, this.#node.store, step);
+    } catch (error) {
+      if (step.key !== undefined) this.#tellOfOffload(step.end, error as Error);
+    }
+  }
+
+  #tellOfOffload({ podInterface, sandbox }: PodEnd, { message }: Error): void {
+    const what = `Cannot limit segment offload of ${podInterface} in ${sandbox}`;
+    this.#node.log('warn', `${what}: ${message}; the cap holds, in larger steps`);
   }
 
   #noteMove(step: Step & { readonly kind: 'come-first' }, observed: Observed): void {

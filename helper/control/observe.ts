@@ -4,7 +4,7 @@ import { nameOfProgram } from '../kernel/bpf.ts';
 import { filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
-import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
+import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN, type AggregateConfig } from '../wire/aggregate.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
 import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
 import { redirectTargets } from '../wire/tc-action.ts';
@@ -29,7 +29,8 @@ import {
   type RoutingEntry,
 } from '../shaping/host-routing.ts';
 import type { InFront } from '../shaping/in-front.ts';
-import { desiredPages, type Desired, type Observed, type ObservedMaps } from '../shaping/plan.ts';
+import { desiredPages, type Desired, type Observed } from '../shaping/plan.ts';
+import { observeOffload } from './gso.ts';
 import {
   hostInterfaceIndexesOf,
   type AttachmentRecord,
@@ -234,14 +235,18 @@ interface Extent extends Pick<Sight, 'isWhole' | 'former'> {
   readonly digests: ReadonlyMap<number, string>;
 }
 
+/** The part of what is observed that stands in maps, without host routing. */
+type Maps = Omit<Observed, 'routing' | keyof typeof NO_DEVICES>;
+
 /** What the maps hold of the aggregates of `desired` and of some devices. */
 function observeCaps(
   datapath: Datapath,
   desired: Desired,
   indexes: Iterable<number>,
   extent: Extent,
-): Omit<ObservedMaps, 'routing'> {
+): Maps {
   const ids = [...aggregateIdsInUse([...desired.attachments, ...extent.former])];
+  const used = extent.isWhole ? datapath.usedConfigs() : new Map<number, AggregateConfig>();
   const hostInterfaces = [...indexes].flatMap((ifindex) => {
     const entry = datapath.readHostInterface(ifindex);
     return entry === undefined ? [] : [[ifindex, entry] as const];
@@ -255,11 +260,19 @@ function observeCaps(
     policing: datapath.policing.standing(),
     goesOnInReceive: datapath.goesOnInReceive(),
     exemptions: observeExemptions(datapath, desired, extent),
-    configs: new Map(ids.map((id) => [id, datapath.readConfig(id)])),
+    configs: new Map([
+      ...used,
+      ...ids.map((id) => [id, used.get(id) ?? datapath.readConfig(id)] as const),
+    ]),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),
   };
 }
+
+/** Where none is looked at. */
+const NO_DEVICES = {
+  ...{ devices: new Map(), programs: new Map(), inFront: new Map(), exitRecords: [] },
+};
 
 /**
  * What the maps hold of attachments and of some devices: a few lookups for each, or one walk for
@@ -270,10 +283,10 @@ export function observeMaps(
   desired: Desired,
   indexes: Iterable<number>,
   digests = datapath.exemptionDigests(),
-): ObservedMaps {
+): Observed {
   const routing = readRouting(datapath, desired.attachments);
   const extent = { isWhole: false, former: [], digests };
-  return { ...observeCaps(datapath, desired, indexes, extent), routing };
+  return { ...NO_DEVICES, ...observeCaps(datapath, desired, indexes, extent), routing };
 }
 
 /** Which devices to look at. */
@@ -309,6 +322,10 @@ export async function observe(
     devices,
     ...(await observePrograms(datapath, places, links, filters)),
     exitRecords: exitRecords.filter(({ ifindex }) => indexes.has(ifindex)),
+    offload: await observeOffload(
+      (desired.offload ?? []).filter(({ hostInterfaceIndex }) => devices.has(hostInterfaceIndex)),
+      [...sight.former, ...desired.attachments],
+    ),
   };
 }
 

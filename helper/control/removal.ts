@@ -3,11 +3,8 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Link } from '../kernel/links.ts';
-import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
-import { applyStep } from './apply.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
-import { giveGsoBack } from './gso.ts';
 import {
   hostInterfaceIndexesOf,
   hostInterfacesOf,
@@ -46,14 +43,9 @@ function namesOf(ways: readonly HostInterfaceRecord[]): string {
   return ways.map(({ hostInterface }) => hostInterface).join(' and ');
 }
 
-type Clearing = Step & { readonly kind: 'clear-aggregate' };
-
-/** The steps that empty aggregates, which come last and only when nothing uses these, and the rest. */
-function clearingApart(
-  steps: readonly Step[],
-): readonly [clearing: readonly Clearing[], rest: readonly Step[]] {
-  const clearing = steps.filter((step) => step.kind === 'clear-aggregate');
-  return [clearing, steps.filter(({ kind }) => kind !== 'clear-aggregate')];
+/** What takes something away: a pod is not forgotten before all of its own is gone. */
+function isTakingAway({ kind }: Step): boolean {
+  return ['detach', 'drop-pin', 'restore-root'].includes(kind) || kind.startsWith('remove-');
 }
 
 export class Removal {
@@ -78,30 +70,15 @@ export class Removal {
     // program.
     const isLast = !hasEgressCap(others, this.#node.orphans);
     const devices = new Set(records.flatMap(hostInterfaceIndexesOf));
-    const scope = { former: records, hasOtherPods: isLast, ...(links !== undefined && { links }) };
+    const changes = records.map((former) => ({ former, next: undefined }));
+    const scope = { changes, hasOtherPods: isLast, ...(links !== undefined && { links }) };
     const view = await takeView(this.#node, isLast ? others : [], scope);
-    const failures = new Map<number | undefined, unknown>();
-    const apply = this.#enforcement.applier(view.observed);
-    const [clearing, steps] = clearingApart(view.plan.steps);
-    for (const step of steps) {
-      try {
-        await apply(step);
-      } catch (error) {
-        if (
-          step.kind === 'detach' ||
-          step.kind === 'restore-root' ||
-          step.kind.startsWith('remove-')
-        ) {
-          failures.set('ifindex' in step ? step.ifindex : undefined, error);
-          continue;
-        }
-        // What others still lack is no reason to keep a pod: reconciling tries again.
-        this.#node.log(
-          'error',
-          `A cap is not enforced everywhere on this node: ${(error as Error).message}`,
-        );
-      }
-    }
+    const failures = new Map<number | undefined, Error>();
+    await this.#enforcement.carryOut(view, (error, step) => {
+      // What others still lack is no reason to keep a pod: reconciling tries again.
+      if (isTakingAway(step)) failures.set('ifindex' in step ? step.ifindex : undefined, error);
+      else this.#enforcement.tellOfFailure(error);
+    });
     // What failed elsewhere than at the interface of one of them is left of all.
     const isShared = [...failures.keys()].some(
       (ifindex) => ifindex === undefined || !devices.has(ifindex),
@@ -109,10 +86,6 @@ export class Removal {
     for (const record of records) {
       const own = hostInterfaceIndexesOf(record);
       if (isShared || own.some((ifindex) => failures.has(ifindex))) continue;
-      if (own.some((ifindex) => view.observed.devices.has(ifindex)))
-        await giveGsoBack(this.#node, record);
-      const ids = aggregateIdsInUse([record]);
-      for (const step of clearing) if (ids.has(step.aggregateId)) await apply(step);
       this.#node.store.finishRemoval(record);
     }
     const [failure] = failures.values();
@@ -120,23 +93,17 @@ export class Removal {
   }
 
   /**
-   * What a crash had left of removals, or a step that failed. The entry of the host interface is
-   * what goes last.
+   * What a crash had left of removals, or a step that failed: call when a plan for the whole node
+   * was carried out. The entry of the host interface goes last of what names an attachment.
    */
-  async finish(): Promise<void> {
-    const { datapath } = this.#node;
-    const attachments = this.#node.store.readAttachments();
-    const inUse = aggregateIdsInUse(attachments, this.#node.orphans);
-    const owned = new Set(attachments.flatMap(hostInterfaceIndexesOf));
-    for (const record of this.#node.store.readRemoving()) {
+  finish(): void {
+    const { datapath, store } = this.#node;
+    const owned = new Set(store.readAttachments().flatMap(hostInterfaceIndexesOf));
+    for (const record of store.readRemoving()) {
       const isLeft = hostInterfaceIndexesOf(record).some(
         (ifindex) => !owned.has(ifindex) && datapath.readHostInterface(ifindex) !== undefined,
       );
-      if (isLeft) continue;
-      for (const id of aggregateIdsInUse([record]))
-        if (!inUse.has(id))
-          await applyStep(datapath, this.#node.store, { kind: 'clear-aggregate', aggregateId: id });
-      this.#node.store.finishRemoval(record);
+      if (!isLeft) store.finishRemoval(record);
     }
   }
 

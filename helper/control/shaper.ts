@@ -25,22 +25,20 @@ import {
 import { podNamesOf } from '../protocol/pod-names.ts';
 import { placeNamed } from '../wire/hook-place.ts';
 import { Aggregates, hasSameAggregates } from './aggregates.ts';
-import { applyStep } from './apply.ts';
 import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
 import { applySet, effectiveCapIn } from '../shaping/effective.ts';
 import { Arrivals } from './arrivals.ts';
 import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { ShapingError } from '../shaping/failure.ts';
-import { giveGsoBack, limitGsoAtCap } from './gso.ts';
 import { cappedDirections, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { hostRoutingNotices } from './notices.ts';
 import { observeMaps } from './observe.ts';
-import { desiredPrograms, planMaps, type ObservedMaps, type Step } from '../shaping/plan.ts';
+import { desiredPrograms, plan, type Step } from '../shaping/plan.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
 import type { NodeDefaults } from '../shaping/rates.ts';
-import { unheldSentences } from '../shaping/problems.ts';
+import { unheldSentences, type Looked } from '../shaping/problems.ts';
 import { ProgramWatch } from './program-watch.ts';
 import { Removal } from './removal.ts';
 import {
@@ -211,10 +209,9 @@ export class Shaper {
     const addedAt = former?.addedAt ?? params.addedAt ?? new Date().toISOString();
     const wanted = withGsoOf(recordOf(params, link, beside, addedAt), former);
     let view: View | undefined;
-    const record = await this.#replace(former, wanted, async (next, newAggregates) => {
-      view = await this.#enforcement.enforce(next, former, newAggregates);
+    const record = await this.#replace(former, wanted, async (next) => {
+      view = await this.#enforcement.enforce({ former, next });
     });
-    await limitGsoAtCap(this.#options, former, record);
     this.#wishes.remove(record);
     const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
     const notices = unheldSentences(record);
@@ -242,7 +239,10 @@ export class Shaper {
     for (const key of this.#store.readAttachments()) {
       await this.#turns.runOneOfMany(async () => {
         const record = this.#store.readAttachment(key);
-        if (record !== undefined) await limitGsoAtCap(this.#options, record, record);
+        if (record === undefined) return;
+        await this.#enforcement.writeMaps({ former: record, next: record }, ({ message }) =>
+          this.#options.log('error', message),
+        );
       });
     }
   }
@@ -272,11 +272,11 @@ export class Shaper {
         await this.#removal.remove([former]);
         return setResultOf(params.direction, defaults, former, wanted);
       }
-      const next = await this.#replace(former, wanted, async (record, newAggregates) => {
-        if (hasSameAggregates(former, record)) await this.#enforcement.writeMaps(record);
-        else await this.#enforcement.enforce(record, former, newAggregates);
+      const next = await this.#replace(former, wanted, async (record) => {
+        const change = { former, next: record };
+        if (hasSameAggregates(former, record)) await this.#enforcement.writeMaps(change);
+        else await this.#enforcement.enforce(change);
       });
-      await limitGsoAtCap(this.#options, former, next);
       return setResultOf(params.direction, defaults, former, next);
     });
   }
@@ -305,10 +305,9 @@ export class Shaper {
     const wanted = applySet(bare, params, defaults);
     if (isForNothing(wanted)) return setResultOf(params.direction, defaults, bare, wanted);
     await this.#makeRoom(link.index, undefined);
-    const record = await this.#replace(undefined, wanted, async (next, newAggregates) => {
-      await this.#enforcement.enforce(next, undefined, newAggregates);
+    const record = await this.#replace(undefined, wanted, async (next) => {
+      await this.#enforcement.enforce({ former: undefined, next });
     });
-    await limitGsoAtCap(this.#options, undefined, record);
     const told = [...unheldSentences(record), ...notices];
     const result = setResultOf(params.direction, defaults, bare, record);
     return { ...result, ...(told.length > 0 && { notices: told }) };
@@ -369,11 +368,11 @@ export class Shaper {
       const attachments = this.#store.readAttachments();
       this.#datapath.policing.tryAgain();
       const view = await takeView(this.#options, attachments, { hasOtherPods: true });
-      const failures = await this.#carryOut(view);
+      const failures = await this.#carryOutExits(view);
       this.#arrivals = view.desired.arrivals;
       this.#programs.reset();
       this.#hasReconciled = true;
-      await this.#removal.finish();
+      this.#removal.finish();
       const found = [
         ...failures,
         ...recordProblems(this.#options).map(nodeProblem),
@@ -419,7 +418,7 @@ export class Shaper {
       const isAny = changed === undefined;
       const scope = { devices, hasOtherPods: isAny, hasUplinks: isAny };
       const view = await takeView(this.#options, concerned, scope);
-      for (const { text } of await this.#carryOut(view))
+      for (const { text } of await this.#carryOutExits(view))
         log('error', `Cannot follow a change of the node's devices: ${text}`);
     });
   }
@@ -447,10 +446,9 @@ export class Shaper {
         ...exits.map((exit) => exit.ifindex),
       ];
       const observed = observeMaps(this.#datapath, desired, indexes);
-      for (const step of planMaps(desired, observed)) {
-        await applyStep(this.#datapath, this.#store, step);
-        this.#tellOfRepair(step, attachments, observed);
-      }
+      const looked = { desired, observed, plan: plan(desired, observed) };
+      const { failures } = await this.#carryOut(looked);
+      if (failures.length > 0) throw new Error(failures.map(({ text }) => text).join('; '));
       await this.#putProgramsBack(attachments);
     });
   }
@@ -516,10 +514,9 @@ export class Shaper {
       this.#orphans.forget();
       if (forget) for (const record of attachments) this.#store.removeAttachment(record);
       else this.#store.hideAttachments();
-      const view = await takeView(this.#options, [], { hasOtherPods: true });
-      const apply = this.#enforcement.applier(view.observed);
-      for (const step of view.plan.steps) await apply(step);
-      for (const record of attachments) await giveGsoBack(this.#options, record);
+      const changes = attachments.map((former) => ({ former, next: undefined }));
+      const view = await takeView(this.#options, [], { hasOtherPods: true, changes });
+      await this.#enforcement.carryOut(view);
       const restoredExits = view.plan.steps.flatMap((step) => restoredOf(step) ?? []).toSorted();
       const kept = forget ? 0 : attachments.length;
       return { restoredExits, detached, kept, ...(unreadable.length > 0 && { unreadable }) };
@@ -547,12 +544,12 @@ export class Shaper {
   async #replace(
     former: AttachmentRecord | undefined,
     wanted: AttachmentRecord,
-    enforce: (record: AttachmentRecord, newAggregates: ReadonlySet<number>) => Promise<void>,
+    enforce: (record: AttachmentRecord) => Promise<void>,
   ): Promise<AttachmentRecord> {
-    const { record, newAggregates } = this.#aggregates.assign(wanted, former);
+    const record = this.#aggregates.assign(wanted, former);
     this.#store.writeAttachment(record);
     try {
-      await enforce(record, newAggregates);
+      await enforce(record);
     } catch (error) {
       await this.#undoReplace(record, former);
       throw error;
@@ -567,7 +564,7 @@ export class Shaper {
     try {
       if (former === undefined) return await this.#removal.remove([record]);
       this.#store.writeAttachment(former);
-      await this.#enforcement.enforce(former, record);
+      await this.#enforcement.enforce({ former: record, next: former });
     } catch (error) {
       this.#options.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
     }
@@ -601,39 +598,35 @@ export class Shaper {
       hasOtherPods: false,
       hasUplinks: false,
     });
-    for (const { text } of await this.#carryOut(view)) this.#options.log('error', text);
+    for (const { text } of await this.#carryOutExits(view)) this.#options.log('error', text);
     await this.#programs.except(lost);
   }
 
-  /** Applies as much of a plan as can be, and tells of it; returns what failed. */
-  async #carryOut(view: View): Promise<Problem[]> {
-    const failures: Problem[] = [];
-    const done: Step[] = [];
-    const apply = this.#enforcement.applier(view.observed);
-    for (const step of view.plan.steps) {
-      try {
-        await apply(step);
-        done.push(step);
-      } catch (error) {
-        const ifindex = 'ifindex' in step ? step.ifindex : undefined;
-        failures.push(problemAt(ifindex, (error as Error).message, view.desired.attachments));
-      }
-    }
-    for (const step of done) this.#tellOfRepair(step, view.desired.attachments, view.observed);
+  /** Carries out a plan of the node's exits as well, and tells of these; returns what failed. */
+  async #carryOutExits(view: View): Promise<Problem[]> {
     const exits = knownExits(view.exits);
+    const { done, failures } = await this.#carryOut(view);
     const changes = [...exitChangesOf(this.#exits, exits), ...changesOf(done, view)];
     if (this.#hasReconciled) for (const change of changes) this.#options.log('info', change);
     this.#exits = exits;
     return failures;
   }
 
-  #tellOfRepair(
-    step: Step,
-    attachments: readonly AttachmentRecord[],
-    observed: ObservedMaps,
-  ): void {
-    if (!isSameAsBefore(step, this.#exits)) return;
-    const repair = repairOf(step, attachments, observed);
-    if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
+  /** Carries out as much of a plan as can be, and tells of what was damaged. */
+  async #carryOut(
+    looked: Looked,
+  ): Promise<{ readonly done: readonly Step[]; readonly failures: Problem[] }> {
+    const failures: Problem[] = [];
+    const { attachments } = looked.desired;
+    const done = await this.#enforcement.carryOut(looked, ({ message }, step) => {
+      const ifindex = 'ifindex' in step ? step.ifindex : undefined;
+      failures.push(problemAt(ifindex, message, attachments));
+    });
+    for (const step of done) {
+      if (!isSameAsBefore(step, this.#exits)) continue;
+      const repair = repairOf(step, attachments, looked.observed);
+      if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
+    }
+    return { done, failures };
   }
 }

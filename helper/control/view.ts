@@ -17,6 +17,7 @@ import {
   type ObservedExit,
 } from '../shaping/holder-qdiscs.ts';
 import { isUpper, type Exit, type UplinkNames } from '../shaping/exits.ts';
+import { desiredOffload } from '../shaping/gso.ts';
 import { isArrival } from '../shaping/host-routing.ts';
 import { orphanProblem } from './orphans.ts';
 import { observe, observeExits, type ObservedExits } from './observe.ts';
@@ -26,7 +27,12 @@ import { plan, type Desired } from '../shaping/plan.ts';
 import { problemsOf, type Looked } from '../shaping/problems.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 import type { NodeDefaults } from '../shaping/rates.ts';
-import { hostInterfaceIndexesOf, type AttachmentRecord, type Wish } from '../shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  type AttachmentRecord,
+  type Change,
+  type Wish,
+} from '../shaping/records.ts';
 import type { Store } from './store.ts';
 
 /** What a view is taken of. */
@@ -84,13 +90,8 @@ export interface ViewScope {
   readonly hasUplinks?: boolean;
   /** Exits that no cap needs are looked at too: `status` tells of them. */
   readonly hasIdleExits?: boolean;
-  /**
-   * Attachments as they were before, which others of the view take the place of, or nobody: what
-   * they had and nobody has now is to go.
-   */
-  readonly former?: readonly AttachmentRecord[];
-  /** Aggregates that were handed out just now. */
-  readonly newAggregates?: ReadonlySet<number>;
+  /** What is about to change: what attachments had and nobody has now is to go. */
+  readonly changes?: readonly Change[];
   /** All devices of the node, where they have just been listed for another reason. */
   readonly links?: readonly Link[];
 }
@@ -120,7 +121,8 @@ export async function takeView(
   scope: ViewScope,
 ): Promise<View> {
   const { hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed } = scope;
-  const { devices = [], former = [], newAggregates } = scope;
+  const { devices = [], changes = [] } = scope;
+  const former = changes.flatMap((change) => change.former ?? []);
   const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
   const isWhole = hasOtherPods && attachments.length === all.length;
@@ -165,8 +167,9 @@ export async function takeView(
     ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
     contested: node.precedence.contested(),
-    ...(newAggregates !== undefined && { newAggregates }),
-    givenBack: givenBackBy(former, aggregateIdsInUse(all, orphans)),
+    newAggregates: new Set(changes.flatMap(newAggregatesOf)),
+    inUse: aggregateIdsInUse(all, orphans),
+    offload: changes.flatMap((change) => desiredOffload(node, change)),
     ...desiredPolicing(node),
   };
   const observed = await observe(
@@ -182,12 +185,11 @@ export async function takeView(
   };
 }
 
-/** Aggregates that attachments had, without those in use. */
-function givenBackBy(
-  former: readonly AttachmentRecord[],
-  inUse: ReadonlySet<number>,
-): ReadonlySet<number> {
-  return new Set([...aggregateIdsInUse(former)].filter((id) => !inUse.has(id)));
+/** Aggregates that a change hands out. */
+function newAggregatesOf({ former, next }: Change): number[] {
+  if (next === undefined) return [];
+  const known = aggregateIdsInUse(former === undefined ? [] : [former]);
+  return [...aggregateIdsInUse([next])].filter((id) => !known.has(id));
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */

@@ -2,8 +2,16 @@
 // comes, changes or goes, and not put right in between: who may set it in the pod may do so. Pure.
 
 import type { AttachmentKey } from '../protocol/messages.ts';
-import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit } from './rates.ts';
-import type { GsoLimits, LimitedGso } from './records.ts';
+import { effectiveCapIn } from './effective.ts';
+import { exemptionListsOf } from './exemptions.ts';
+import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit, type NodeDefaults } from './rates.ts';
+import {
+  hostInterfacesOf,
+  type AttachmentRecord,
+  type Change,
+  type GsoLimits,
+  type LimitedGso,
+} from './records.ts';
 
 /** The end of a pair that is in the pod. */
 export interface PodEnd {
@@ -35,10 +43,47 @@ export type OffloadStep =
   | {
       readonly kind: 'keep-offload';
       readonly key: AttachmentKey;
-      readonly hostInterfaceIndex: number;
+      readonly end: PodEnd;
       readonly gso: LimitedGso | undefined;
     }
-  | { readonly kind: 'limit-offload'; readonly end: PodEnd; readonly limits: GsoLimits };
+  | {
+      readonly kind: 'limit-offload';
+      /** As DesiredOffload has it. */
+      readonly key: AttachmentKey | undefined;
+      readonly end: PodEnd;
+      readonly limits: GsoLimits;
+    };
+
+/** What is exempt for the whole node, and how it paces. */
+interface Settings {
+  readonly defaults: NodeDefaults;
+  readonly exempt: readonly string[];
+}
+
+/** What a record limits the interfaces of its pod by: exempt packets go at full speed by the same. */
+function limitingRate(
+  { defaults, exempt }: Settings,
+  record: AttachmentRecord | undefined,
+): number | undefined {
+  if (record === undefined || exemptionListsOf(record, exempt) !== 0) return undefined;
+  return effectiveCapIn(record, 'egress', defaults)?.rateBitsPerSec;
+}
+
+/** What a change is to make of the pod's interfaces; empty where they have not been limited. */
+export function desiredOffload(settings: Settings, { former, next }: Change): DesiredOffload[] {
+  const record = next ?? former;
+  if (record === undefined) return [];
+  const formerRate = limitingRate(settings, former);
+  const rateBitsPerSec = limitingRate(settings, next);
+  const ways = hostInterfacesOf(record);
+  const isLimited = ways.some(({ gso }) => gso !== undefined);
+  if (formerRate === undefined && rateBitsPerSec === undefined && !isLimited) return [];
+  const { containerId, ifname, sandbox } = record;
+  return ways.map(({ podInterface, hostInterfaceIndex }) => ({
+    ...{ sandbox, podInterface, hostInterfaceIndex, formerRate, rateBitsPerSec },
+    ...(next !== undefined && { key: { containerId, ifname } }),
+  }));
+}
 
 function limitsOf({ gsoMaxSizeBytes, gsoMaxSegs, gsoIpv4MaxSizeBytes }: GsoLimits): GsoLimits {
   const limits = { gsoMaxSizeBytes, gsoMaxSegs };
@@ -128,12 +173,11 @@ export function gsoChange(
  */
 export function planOffload(
   { offload = [] }: { readonly offload?: readonly DesiredOffload[] },
-  observed: { readonly offload?: ReadonlyMap<number, ObservedOffload> },
+  observed: { readonly offload?: ReadonlyMap<number, ObservedOffload | Error> },
 ): OffloadStep[] {
   return offload.flatMap(({ key, rateBitsPerSec, formerRate, ...end }): OffloadStep[] => {
-    const { hostInterfaceIndex } = end;
-    const found = observed.offload?.get(hostInterfaceIndex);
-    if (found === undefined) return [];
+    const found = observed.offload?.get(end.hostInterfaceIndex);
+    if (found === undefined || found instanceof Error) return [];
     const { limits, mtuBytes, gso: present } = found;
     const { write, gso } = gsoChange(
       limits,
@@ -141,10 +185,12 @@ export function planOffload(
       { gso: present, formerRate },
       rateBitsPerSec,
     );
-    const limit = (to: GsoLimits): OffloadStep => ({ kind: 'limit-offload', end, limits: to });
+    const limit = (to: GsoLimits): OffloadStep => ({
+      ...{ kind: 'limit-offload', key, end, limits: to },
+    });
     const limiting = write === undefined ? [] : [limit(write)];
     if (key === undefined || isSameWord(gso, present)) return limiting;
-    const keeping: OffloadStep = { kind: 'keep-offload', key, hostInterfaceIndex, gso };
+    const keeping: OffloadStep = { kind: 'keep-offload', key, end, gso };
     if (gso === undefined) return [...limiting, keeping];
     // From one limit to another by way of none: whoever stops in between leaves nothing that looks
     // like somebody's choice.

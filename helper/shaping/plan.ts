@@ -71,8 +71,8 @@ export interface Desired extends DesiredPolicing {
   readonly orphans?: readonly Orphan[];
   /** Aggregates that were handed out just now: they begin empty. */
   readonly newAggregates?: ReadonlySet<number>;
-  /** Aggregates that were in use and that nobody has any more. */
-  readonly givenBack?: ReadonlySet<number>;
+  /** Aggregates that somebody on the node has; absent where that is not known. */
+  readonly inUse?: ReadonlySet<number>;
   /** Pods' interfaces whose segment offload is to follow their caps now. */
   readonly offload?: readonly DesiredOffload[];
   /** Places where somebody insists on standing before podpace's program: it stays where it is. */
@@ -90,11 +90,17 @@ function isOrphanHolder({ orphans = [] }: Pick<Desired, 'orphans'>, ifindex: num
   );
 }
 
-/** What the maps hold, of the attachments in question. */
-export interface ObservedMaps {
+/**
+ * What the kernel holds, of the devices and attachments in question only: a plan says nothing about
+ * any other. Where no device was looked at it is a plan of the maps alone.
+ */
+export interface Observed {
   /** Pages that are there, of those that the attachments' aggregates stand in. */
   readonly pages: ReadonlySet<number>;
-  /** Of the aggregates in question; a rate of 0 is an entry that is not in use. */
+  /**
+   * Of the aggregates in question, and of all that are in use where the whole node was looked at; a
+   * rate of 0 is an entry that is not in use.
+   */
   readonly configs: ReadonlyMap<number, AggregateConfig>;
   readonly hostInterfaces: ReadonlyMap<number, HostInterface>;
   /** Of the devices in question. */
@@ -112,13 +118,6 @@ export interface ObservedMaps {
    * Of host routing, those that are of the devices in question or of the attachments' addresses.
    */
   readonly routing: readonly RoutingEntry[];
-}
-
-/**
- * What the kernel holds, of the devices in question only: a plan says nothing about any other
- * device.
- */
-export interface Observed extends ObservedMaps {
   /**
    * Every exit candidate and every host interface of an attachment, by index; a vanished one is
    * absent.
@@ -135,7 +134,7 @@ export interface Observed extends ObservedMaps {
   readonly inFront: ReadonlyMap<string, InFront>;
   readonly exitRecords: readonly ExitRecord[];
   /** Of those that the desired state speaks of and that are there, by the host interface's index. */
-  readonly offload?: ReadonlyMap<number, ObservedOffload>;
+  readonly offload?: ReadonlyMap<number, ObservedOffload | Error>;
 }
 
 export interface RestoreStep {
@@ -284,30 +283,33 @@ export function desiredPages(attachments: readonly AttachmentRecord[]): Set<numb
   return new Set([...aggregateIdsInUse(attachments)].map(aggregatePage));
 }
 
-function pageSteps({ attachments }: Desired, observed: ObservedMaps): Step[] {
-  return [...desiredPages(attachments)]
-    .filter((page) => !observed.pages.has(page))
-    .map((page) => ({ kind: 'make-page', page }));
+export type PageStep = Step & { readonly kind: 'make-page' | 'remove-page' };
+
+/** From the pages that are there to those that are to be. */
+export function planPages(wanted: ReadonlySet<number>, there: ReadonlySet<number>): PageStep[] {
+  const missing = [...wanted].filter((page) => !there.has(page));
+  const left = [...there].filter((page) => !wanted.has(page));
+  return [
+    ...missing.map((page): PageStep => ({ kind: 'make-page', page })),
+    ...left.map((page): PageStep => ({ kind: 'remove-page', page })),
+  ];
 }
 
 /** Whoever has an ingress cap needs the program behind `deliver`. */
-function continuationSteps({ attachments }: Desired, { goesOnInReceive }: ObservedMaps): Step[] {
+function continuationSteps({ attachments }: Desired, { goesOnInReceive }: Observed): Step[] {
   const isNeeded = attachments.some(({ ingressAggregateId }) => ingressAggregateId !== undefined);
   return isNeeded && !goesOnInReceive ? [{ kind: 'write-continuation' }] : [];
 }
 
 /** Lists of exempt addresses that are not as they have to be. */
-function exemptionSteps({ attachments, exempt }: Desired, { exemptions }: ObservedMaps): Step[] {
+function exemptionSteps({ attachments, exempt }: Desired, { exemptions }: Observed): Step[] {
   return [...exemptionLists(attachments, exempt)]
     .filter(([list, texts]) => exemptions.get(list) !== digestOf(texts))
     .map(([list, texts]) => ({ kind: 'write-exemptions', list, texts }));
 }
 
 /** Lists of exempt addresses that are nobody's. */
-function exemptionOrphanSteps(
-  { attachments, exempt }: Desired,
-  { exemptions }: ObservedMaps,
-): Step[] {
+function exemptionOrphanSteps({ attachments, exempt }: Desired, { exemptions }: Observed): Step[] {
   const wanted = exemptionLists(attachments, exempt);
   return [...exemptions.keys()]
     .filter((list) => !wanted.has(list))
@@ -315,7 +317,7 @@ function exemptionOrphanSteps(
 }
 
 /** New aggregates, whatever their elements held, until they have their configuration. */
-function emptyingSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function emptyingSteps(desired: Desired, observed: Observed): Step[] {
   const { newAggregates: fresh } = desired;
   if (fresh === undefined) return [];
   return configSteps(desired, observed).flatMap((step): Step[] =>
@@ -326,20 +328,21 @@ function emptyingSteps(desired: Desired, observed: ObservedMaps): Step[] {
 }
 
 /** Aggregates that nobody has any more. */
-function givingBackSteps({ givenBack = new Set() }: Desired, { configs }: ObservedMaps): Step[] {
-  return [...givenBack]
-    .filter((id) => (configs.get(id)?.rateBytesPerSec ?? 0) !== 0)
-    .map((aggregateId) => ({ kind: 'clear-aggregate', aggregateId }));
+function givingBackSteps({ inUse }: Desired, { configs }: Observed): Step[] {
+  if (inUse === undefined) return [];
+  return [...configs]
+    .filter(([id, { rateBytesPerSec }]) => rateBytesPerSec !== 0 && !inUse.has(id))
+    .map(([aggregateId]) => ({ kind: 'clear-aggregate', aggregateId }));
 }
 
-function configSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function configSteps(desired: Desired, observed: Observed): Step[] {
   return desired.attachments
     .flatMap((attachment) => desiredConfigs(attachment, desired))
     .filter(([aggregateId, config]) => !isSameConfig(observed.configs.get(aggregateId), config))
     .map(([aggregateId, config]) => ({ kind: 'write-config', aggregateId, config }));
 }
 
-function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function hostInterfaceSteps(desired: Desired, observed: Observed): Step[] {
   return desired.attachments.flatMap((attachment): Step[] => {
     const entry = hostInterfaceOf(attachment);
     return hostInterfaceIndexesOf(attachment).flatMap((ifindex): Step[] => {
@@ -350,7 +353,7 @@ function hostInterfaceSteps(desired: Desired, observed: ObservedMaps): Step[] {
   });
 }
 
-function overheadSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function overheadSteps(desired: Desired, observed: Observed): Step[] {
   return desired.exits.flatMap(({ ifindex, overhead }): Step[] => {
     const found = observed.overheads.get(ifindex);
     if (overhead === undefined || (found !== undefined && isSameFrameOverhead(found, overhead)))
@@ -360,7 +363,7 @@ function overheadSteps(desired: Desired, observed: ObservedMaps): Step[] {
 }
 
 /** Entries of devices that are no exits any more. */
-function overheadOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function overheadOrphanSteps(desired: Desired, observed: Observed): Step[] {
   const used = new Set(
     desired.exits.flatMap(({ ifindex, overhead }) => (overhead === undefined ? [] : [ifindex])),
   );
@@ -369,7 +372,7 @@ function overheadOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
     .map((ifindex) => ({ kind: 'remove-overhead', ifindex }));
 }
 
-function routingSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function routingSteps(desired: Desired, observed: Observed): Step[] {
   const found = new Map(observed.routing.map((entry) => [routingKeyOf(entry), entry.value]));
   return desired.attachments.flatMap((attachment) =>
     routingEntries(attachment)
@@ -379,30 +382,12 @@ function routingSteps(desired: Desired, observed: ObservedMaps): Step[] {
 }
 
 /** Entries of host routing that no attachment has any more. */
-function routingOrphanSteps(desired: Desired, observed: ObservedMaps): Step[] {
+function routingOrphanSteps(desired: Desired, observed: Observed): Step[] {
   const wanted = new Set(desired.attachments.flatMap(routingEntries).map(routingKeyOf));
   return observed.routing
     .filter((entry) => !wanted.has(routingKeyOf(entry)))
     .filter((entry) => !isOrphan(desired, interfaceOfEntry(entry)))
     .map((entry) => ({ kind: 'remove-routing', ifindex: interfaceOfEntry(entry), entry }));
-}
-
-/**
- * Entries of the maps that are not as they have to be: the part of a plan that can be had without
- * asking netlink.
- */
-export function planMaps(desired: Desired, observed: ObservedMaps): Step[] {
-  return [
-    ...pageSteps(desired, observed),
-    ...continuationSteps(desired, observed),
-    ...exemptionSteps(desired, observed),
-    ...configSteps(desired, observed),
-    ...exemptionOrphanSteps(desired, observed),
-    ...overheadSteps(desired, observed),
-    ...hostInterfaceSteps(desired, observed),
-    ...routingSteps(desired, observed),
-    ...policingSteps(desired, observed),
-  ];
 }
 
 /** Hooks in the order in which programs come: what holds packets before what sends them there. */
@@ -515,7 +500,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
   const leaving = detachSteps(desired, programs, observed, 'egress');
   return {
     steps: [
-      ...pageSteps(desired, observed),
+      ...planPages(desiredPages(desired.attachments), observed.pages),
       ...emptyingSteps(desired, observed),
       ...continuationSteps(desired, observed),
       ...exemptionSteps(desired, observed),
@@ -536,8 +521,8 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...overheadOrphanSteps(desired, observed),
       ...restoreSteps(desired, shaped, observed, stayingAtEgress(observed, leaving)),
       ...exemptionOrphanSteps(desired, observed),
-      ...givingBackSteps(desired, observed),
       ...planOffload(desired, observed),
+      ...givingBackSteps(desired, observed),
     ],
     problems,
   };

@@ -251,6 +251,12 @@ export function withGsoOf(
   );
 }
 
+/** An attachment that comes, changes or goes: as it was, and as it is to be. */
+export interface Change {
+  readonly former: AttachmentRecord | undefined;
+  readonly next: AttachmentRecord | undefined;
+}
+
 export function isSameAttachment(a: AttachmentKey, b: AttachmentKey): boolean {
   return a.containerId === b.containerId && a.ifname === b.ifname;
 }

@@ -6,7 +6,7 @@ import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { Exit } from './exits.ts';
-import type { Desired, Observed, ObservedMaps, Step } from './plan.ts';
+import type { Desired, Observed, Step } from './plan.ts';
 import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
 
@@ -132,7 +132,7 @@ function ownerOf(
 export function repairOf(
   step: Step,
   attachments: readonly AttachmentRecord[],
-  observed: ObservedMaps,
+  observed: Observed,
 ): string | undefined {
   if (step.kind === 'make-page')
     return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;

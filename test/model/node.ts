@@ -40,7 +40,7 @@ function withOffload(
   change: (found: ObservedOffload) => ObservedOffload,
 ): Observed {
   const found = node.offload?.get(hostInterfaceIndex);
-  if (found === undefined) return node;
+  if (found === undefined || found instanceof Error) return node;
   return {
     ...node,
     offload: new Map([...(node.offload ?? []), [hostInterfaceIndex, change(found)]]),
@@ -71,7 +71,7 @@ export function applyToModel(node: Observed, step: Step): Observed {
       return { ...node, exemptions: digest === undefined ? others : others.set(step.list, digest) };
     }
     case 'keep-offload':
-      return withOffload(node, step.hostInterfaceIndex, ({ gso: _former, ...found }) =>
+      return withOffload(node, step.end.hostInterfaceIndex, ({ gso: _former, ...found }) =>
         step.gso === undefined ? found : { ...found, gso: step.gso },
       );
     case 'limit-offload':

@@ -9,7 +9,7 @@ import {
   type RoutingEntry,
 } from '../../../../helper/shaping/host-routing.ts';
 import { observeMaps } from '../../../../helper/control/observe.ts';
-import { planMaps, type Desired } from '../../../../helper/shaping/plan.ts';
+import { plan, type Desired } from '../../../../helper/shaping/plan.ts';
 import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 
@@ -64,7 +64,7 @@ test('entries of a few pods are looked up, and no map is gone through', (t) => {
   t.deepEqual(observed.routing, kept);
   t.like(maps, { lookups: 3, walks: 0 });
   t.deepEqual(
-    planMaps(DESIRED, observed).filter(({ kind }) => kind === 'write-routing'),
+    plan(DESIRED, observed).steps.filter(({ kind }) => kind === 'write-routing'),
     [{ kind: 'write-routing', ifindex: 7, entry: lost! }],
   );
 });

@@ -1,11 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {
-  gsoChange,
-  planOffload,
-  type DesiredOffload,
-  type ObservedOffload,
-} from '../../../../helper/shaping/gso.ts';
+import { gsoChange, planOffload, type DesiredOffload } from '../../../../helper/shaping/gso.ts';
 import type { Observed, Step } from '../../../../helper/shaping/plan.ts';
 import { gsoLimitOf, UNLIMITED_GSO } from '../../../../helper/shaping/rates.ts';
 import type { GsoLimits, LimitedGso } from '../../../../helper/shaping/records.ts';
@@ -29,7 +24,7 @@ const interfaces: fc.Arbitrary<GsoLimits> = fc
 
 const rates = fc.constantFrom(undefined, 1_000, 1_000_000, 10_000_000, 100_000_000, 10_000_000_000);
 
-type Offload = ReadonlyMap<number, ObservedOffload>;
+type Offload = NonNullable<Observed['offload']>;
 
 /** Interfaces and their records after a step. */
 function applied(offload: Offload, step: Step): Offload {

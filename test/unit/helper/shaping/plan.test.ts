@@ -9,7 +9,6 @@ import {
 import {
   desiredPrograms,
   plan,
-  planMaps,
   shapedDevices,
   type Desired,
   type Observed,
@@ -229,6 +228,12 @@ function withOthersInFront(node: Observed, places: readonly string[], canPass = 
 
 function apply(node: Observed, steps: readonly Step[]): Observed {
   return steps.reduce(applyToModel, node);
+}
+
+/** The plan of a look that asks for no device. */
+function planMaps(desired: Desired, observed: Observed): readonly Step[] {
+  const none = { devices: new Map(), programs: new Map(), inFront: new Map(), exitRecords: [] };
+  return plan(desired, { ...observed, ...none }).steps;
 }
 
 function sorted(map: ReadonlyMap<string, string>): string[] {
@@ -510,7 +515,7 @@ test('an aggregate is emptied before it gets its first configuration, and last o
   t.is(at('clear-aggregate', 4117), -1);
   const after = apply(node, steps);
   t.deepEqual(plan(desired, after).steps, []);
-  const none: Desired = { ...NOTHING, givenBack: new Set([4116, 4117]) };
+  const none: Desired = { ...NOTHING, inUse: new Set() };
   const leaving = plan(none, after).steps;
   t.deepEqual(
     leaving.slice(-2).map((step) => step.kind === 'clear-aggregate' && step.aggregateId),
