@@ -18,7 +18,8 @@ import {
 } from '../wire/hook-place.ts';
 import type { Datapath } from './datapath.ts';
 import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
-import { digestOf, exemptionLists } from '../shaping/exemptions.ts';
+import { exemptionLists } from '../shaping/aggregates.ts';
+import { digestOf } from '../shaping/exemptions.ts';
 import { isOurRoot, type ObservedExit, type ObservedQdisc } from '../shaping/holder-qdiscs.ts';
 import { findExits, type Exit, type NodeDevices, type UplinkNames } from '../shaping/exits.ts';
 import {
@@ -216,7 +217,8 @@ function observeExemptions(
   desired: Desired,
   { isWhole, former, digests }: Extent,
 ): Map<number, string> {
-  const lists = exemptionLists([...former, ...desired.attachments], desired.exempt);
+  const lists = exemptionLists(desired);
+  const asked = new Set([...lists.keys(), ...aggregateIdsInUse(former)]);
   const isUnused = (list: number): boolean =>
     list < AGGREGATE_ID_MIN ||
     list > AGGREGATE_ID_MAX ||
@@ -226,7 +228,7 @@ function observeExemptions(
     if (digest !== undefined && digests.get(list) === digest)
       datapath.noteExemptionDigest(list, digest, texts);
   }
-  return new Map([...digests].filter(([list]) => lists.has(list) || (isWhole && isUnused(list))));
+  return new Map([...digests].filter(([list]) => asked.has(list) || (isWhole && isUnused(list))));
 }
 
 /** How much of the maps is looked at. */
@@ -245,7 +247,7 @@ function observeCaps(
   indexes: Iterable<number>,
   extent: Extent,
 ): Maps {
-  const ids = [...aggregateIdsInUse([...desired.attachments, ...extent.former])];
+  const ids = [...desired.aggregates.keys(), ...aggregateIdsInUse(extent.former)];
   const used = extent.isWhole ? datapath.usedConfigs() : new Map<number, AggregateConfig>();
   const hostInterfaces = [...indexes].flatMap((ifindex) => {
     const entry = datapath.readHostInterface(ifindex);
@@ -256,7 +258,7 @@ function observeCaps(
     return overhead === undefined ? [] : [[ifindex, overhead] as const];
   });
   return {
-    pages: new Set([...desiredPages(desired.attachments)].filter((page) => datapath.hasPage(page))),
+    pages: new Set([...desiredPages(desired)].filter((page) => datapath.hasPage(page))),
     policing: datapath.policing.standing(),
     goesOnInReceive: datapath.goesOnInReceive(),
     exemptions: observeExemptions(datapath, desired, extent),

@@ -624,7 +624,7 @@ export class Shaper {
     });
     for (const step of done) {
       if (!isSameAsBefore(step, this.#exits)) continue;
-      const repair = repairOf(step, attachments, looked.observed);
+      const repair = repairOf(step, looked);
       if (repair !== undefined && this.#hasReconciled) this.#options.log('warn', repair);
     }
     return { done, failures };

@@ -9,6 +9,7 @@ import { nameOfPlace } from '../wire/hook-place.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { TC_H_ROOT } from '../wire/tc-message.ts';
 import { aggregateIdsInUse, type Orphan } from '../shaping/aggregate-ids.ts';
+import { aggregatesOf } from '../shaping/aggregates.ts';
 import type { Datapath } from './datapath.ts';
 import {
   planExitQdiscs,
@@ -26,7 +27,7 @@ import { Judgement, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { plan, type Desired } from '../shaping/plan.ts';
 import { problemsOf, type Looked } from '../shaping/problems.ts';
 import type { Precedence } from '../shaping/precedence.ts';
-import type { NodeDefaults } from '../shaping/rates.ts';
+import type { NodeSettings } from '../shaping/rates.ts';
 import {
   hostInterfaceIndexesOf,
   type AttachmentRecord,
@@ -36,15 +37,12 @@ import {
 import type { Store } from './store.ts';
 
 /** What a view is taken of. */
-export interface Node {
+export interface Node extends NodeSettings {
   readonly datapath: Datapath;
   readonly store: Store;
   /** Names of uplinks; `auto` stands for the devices of the default routes. */
   readonly uplinks: readonly string[];
-  readonly defaults: NodeDefaults;
   readonly foreignQdisc: ForeignQdisc;
-  /** Addresses that are exempt for every attachment. */
-  readonly exempt: readonly string[];
   /** Whether what pods send to the node itself belongs to their caps. */
   readonly nodeTraffic: NodeTraffic;
   /** Charged for each packet that a process reads from a tun or tap. */
@@ -123,7 +121,7 @@ export async function takeView(
   const { hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed } = scope;
   const { devices = [], changes = [] } = scope;
   const former = changes.flatMap((change) => change.former ?? []);
-  const { datapath, store, defaults, foreignQdisc, exempt, orphans } = node;
+  const { datapath, store, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
   const isWhole = hasOtherPods && attachments.length === all.length;
   const { devices: watch } = datapath;
@@ -164,11 +162,10 @@ export async function takeView(
     hostInterfaceIndexesOf(record).some((ifindex) => places.has(ifindex)),
   );
   const desired: Desired = {
-    ...{ attachments: concerned, exits: chosen, defaults, foreignQdisc, exempt, orphans },
+    ...{ attachments: concerned, exits: chosen, foreignQdisc, exempt, orphans },
+    aggregates: aggregatesOf(sharing(all, [...concerned, ...former]), node, changes),
     arrivals: arrivals.filter((ifindex) => places.has(ifindex)),
     contested: node.precedence.contested(),
-    newAggregates: new Set(changes.flatMap(newAggregatesOf)),
-    inUse: aggregateIdsInUse(all, orphans),
     offload: changes.flatMap((change) => desiredOffload(node, change)),
     ...desiredPolicing(node),
   };
@@ -185,11 +182,13 @@ export async function takeView(
   };
 }
 
-/** Aggregates that a change hands out. */
-function newAggregatesOf({ former, next }: Change): number[] {
-  if (next === undefined) return [];
-  const known = aggregateIdsInUse(former === undefined ? [] : [former]);
-  return [...aggregateIdsInUse([next])].filter((id) => !known.has(id));
+/** Those that have an aggregate of some attachments. */
+function sharing(
+  all: readonly AttachmentRecord[],
+  some: readonly AttachmentRecord[],
+): AttachmentRecord[] {
+  const ids = aggregateIdsInUse(some);
+  return all.filter((record) => [...aggregateIdsInUse([record])].some((id) => ids.has(id)));
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */
@@ -209,9 +208,12 @@ export function desiredMaps(
   attachments: readonly AttachmentRecord[],
   exits: readonly Exit[],
 ): Desired {
-  const { defaults, foreignQdisc, exempt, orphans } = node;
-  const policing = desiredPolicing(node);
-  return { attachments, exits, arrivals: [], defaults, foreignQdisc, exempt, orphans, ...policing };
+  const { foreignQdisc, exempt, orphans } = node;
+  return {
+    ...{ attachments, exits, arrivals: [], foreignQdisc, exempt, orphans },
+    aggregates: aggregatesOf(sharing(node.store.readAttachments(), attachments), node),
+    ...desiredPolicing(node),
+  };
 }
 
 /** What is to be of what pods send to the node itself. */

@@ -9,7 +9,6 @@ import {
   parseExemption,
 } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
-import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { AttachmentRecord } from './records.ts';
 
 /**
@@ -34,24 +33,6 @@ function addEntries(entries: Map<string, string>, list: number, texts: readonly 
     const key = encodeExemptionKey(list, exemption).toString('latin1');
     entries.set(key, encodeExemption(exemption).toString('latin1'));
   }
-}
-
-/** The lists of an attachment: those of its aggregates. Empty ones are in it too. */
-export function ownLists(record: AttachmentRecord): Map<number, readonly string[]> {
-  return new Map(
-    DIRECTIONS.flatMap((direction) => {
-      const id = aggregateIdOf(record, direction);
-      return id === undefined ? [] : [[id, record.exempt ?? []] as const];
-    }),
-  );
-}
-
-/** What each list has to hold: the node's, and those of attachments. Empty ones are in it too. */
-export function exemptionLists(
-  records: readonly AttachmentRecord[],
-  nodeExempt: readonly string[],
-): Map<number, readonly string[]> {
-  return new Map([[NODE_LIST, nodeExempt], ...records.flatMap((record) => [...ownLists(record)])]);
 }
 
 /**

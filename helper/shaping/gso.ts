@@ -4,7 +4,7 @@
 import type { AttachmentKey } from '../protocol/messages.ts';
 import { effectiveCapIn } from './effective.ts';
 import { exemptionListsOf } from './exemptions.ts';
-import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit, type NodeDefaults } from './rates.ts';
+import { gsoLimitOf, UNLIMITED_GSO, type GsoLimit, type NodeSettings } from './rates.ts';
 import {
   hostInterfacesOf,
   type AttachmentRecord,
@@ -54,15 +54,9 @@ export type OffloadStep =
       readonly limits: GsoLimits;
     };
 
-/** What is exempt for the whole node, and how it paces. */
-interface Settings {
-  readonly defaults: NodeDefaults;
-  readonly exempt: readonly string[];
-}
-
 /** What a record limits the interfaces of its pod by: exempt packets go at full speed by the same. */
 function limitingRate(
-  { defaults, exempt }: Settings,
+  { defaults, exempt }: NodeSettings,
   record: AttachmentRecord | undefined,
 ): number | undefined {
   if (record === undefined || exemptionListsOf(record, exempt) !== 0) return undefined;
@@ -70,7 +64,7 @@ function limitingRate(
 }
 
 /** What a change is to make of the pod's interfaces; empty where they have not been limited. */
-export function desiredOffload(settings: Settings, { former, next }: Change): DesiredOffload[] {
+export function desiredOffload(settings: NodeSettings, { former, next }: Change): DesiredOffload[] {
   const record = next ?? former;
   if (record === undefined) return [];
   const formerRate = limitingRate(settings, former);

@@ -29,9 +29,9 @@ import {
   type Occupant,
   type Place,
 } from '../wire/hook-place.ts';
-import { aggregateIdsInUse, type Orphan } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
-import { digestOf, exemptionLists, exemptionListsOf } from './exemptions.ts';
+import { aggregateIdsOf, type Orphan } from './aggregate-ids.ts';
+import { exemptionLists, type Aggregates } from './aggregates.ts';
+import { digestOf } from './exemptions.ts';
 import { toPass, type InFront } from './in-front.ts';
 import {
   interfaceOfEntry,
@@ -47,7 +47,6 @@ import {
   type PolicingStanding,
   type PolicingStep,
 } from './policing.ts';
-import { aggregateConfigOf, type NodeDefaults } from './rates.ts';
 import {
   hostInterfaceIndexesOf,
   hostInterfacesOf,
@@ -57,22 +56,19 @@ import {
 
 export interface Desired extends DesiredPolicing {
   readonly attachments: readonly AttachmentRecord[];
+  /** Those that the attachments name, and that others name which are in question. */
+  readonly aggregates: Aggregates;
   /** Exits that must enforce egress caps; empty when no attachment has one. */
   readonly exits: readonly Exit[];
   /**
    * Exits on which packets to pods with host routing are taken in; empty when no attachment has it.
    */
   readonly arrivals: readonly number[];
-  readonly defaults: NodeDefaults;
   readonly foreignQdisc: ForeignQdisc;
   /** The node's list of exempt addresses. */
   readonly exempt: readonly string[];
   /** Devices whose caps are of attachments that nothing is known of: left as they are. */
   readonly orphans?: readonly Orphan[];
-  /** Aggregates that were handed out just now: they begin empty. */
-  readonly newAggregates?: ReadonlySet<number>;
-  /** Aggregates that somebody on the node has; absent where that is not known. */
-  readonly inUse?: ReadonlySet<number>;
   /** Pods' interfaces whose segment offload is to follow their caps now. */
   readonly offload?: readonly DesiredOffload[];
   /** Places where somebody insists on standing before podpace's program: it stays where it is. */
@@ -239,19 +235,6 @@ export function desiredPrograms(
   return programs;
 }
 
-/** The aggregates of an attachment with their configuration. */
-export function desiredConfigs(
-  attachment: AttachmentRecord,
-  { defaults, exempt }: Pick<Desired, 'defaults' | 'exempt'>,
-): [number, AggregateConfig][] {
-  const lists = exemptionListsOf(attachment, exempt);
-  return DIRECTIONS.flatMap((direction): [number, AggregateConfig][] => {
-    const id = aggregateIdOf(attachment, direction);
-    const cap = effectiveCapIn(attachment, direction, defaults);
-    return id === undefined || cap === undefined ? [] : [[id, aggregateConfigOf(cap, lists)]];
-  });
-}
-
 /** The map entry of each of an attachment's host interfaces. */
 export function hostInterfaceOf(attachment: AttachmentRecord): HostInterface {
   const { egressAggregateId, ingressAggregateId } = attachment;
@@ -278,9 +261,9 @@ function isSameConfig(a: AggregateConfig | undefined, b: AggregateConfig): boole
   return (Object.keys(b) as (keyof AggregateConfig)[]).every((name) => a[name] === b[name]);
 }
 
-/** Pages that the state of the attachments' aggregates stands in. */
-export function desiredPages(attachments: readonly AttachmentRecord[]): Set<number> {
-  return new Set([...aggregateIdsInUse(attachments)].map(aggregatePage));
+/** Pages that the state of the aggregates stands in. */
+export function desiredPages({ aggregates }: Pick<Desired, 'aggregates'>): Set<number> {
+  return new Set([...aggregates.keys()].map(aggregatePage));
 }
 
 export type PageStep = Step & { readonly kind: 'make-page' | 'remove-page' };
@@ -302,44 +285,39 @@ function continuationSteps({ attachments }: Desired, { goesOnInReceive }: Observ
 }
 
 /** Lists of exempt addresses that are not as they have to be. */
-function exemptionSteps({ attachments, exempt }: Desired, { exemptions }: Observed): Step[] {
-  return [...exemptionLists(attachments, exempt)]
+function exemptionSteps(desired: Desired, { exemptions }: Observed): Step[] {
+  return [...exemptionLists(desired)]
     .filter(([list, texts]) => exemptions.get(list) !== digestOf(texts))
     .map(([list, texts]) => ({ kind: 'write-exemptions', list, texts }));
 }
 
 /** Lists of exempt addresses that are nobody's. */
-function exemptionOrphanSteps({ attachments, exempt }: Desired, { exemptions }: Observed): Step[] {
-  const wanted = exemptionLists(attachments, exempt);
+function exemptionOrphanSteps(desired: Desired, { exemptions }: Observed): Step[] {
+  const wanted = exemptionLists(desired);
   return [...exemptions.keys()]
     .filter((list) => !wanted.has(list))
     .map((list) => ({ kind: 'write-exemptions', list, texts: [] }));
 }
 
-/** New aggregates, whatever their elements held, until they have their configuration. */
-function emptyingSteps(desired: Desired, observed: Observed): Step[] {
-  const { newAggregates: fresh } = desired;
-  if (fresh === undefined) return [];
-  return configSteps(desired, observed).flatMap((step): Step[] =>
-    step.kind === 'write-config' && fresh.has(step.aggregateId)
-      ? [{ kind: 'clear-aggregate', aggregateId: step.aggregateId }]
-      : [],
-  );
+/** A new one is emptied, whatever its elements held, before it has its configuration. */
+function aggregateSteps({ aggregates }: Desired, { configs }: Observed): Step[] {
+  return [...aggregates.values()].flatMap(({ id: aggregateId, config, isNew }): Step[] => {
+    if (isSameConfig(configs.get(aggregateId), config)) return [];
+    const write: Step = { kind: 'write-config', aggregateId, config };
+    return isNew ? [{ kind: 'clear-aggregate', aggregateId }, write] : [write];
+  });
 }
 
 /** Aggregates that nobody has any more. */
-function givingBackSteps({ inUse }: Desired, { configs }: Observed): Step[] {
-  if (inUse === undefined) return [];
+function aggregateOrphanSteps(
+  { aggregates, orphans = [] }: Desired,
+  { configs }: Observed,
+): Step[] {
+  const others = new Set(aggregateIdsOf(orphans));
   return [...configs]
-    .filter(([id, { rateBytesPerSec }]) => rateBytesPerSec !== 0 && !inUse.has(id))
+    .filter(([id, { rateBytesPerSec }]) => rateBytesPerSec !== 0 && !others.has(id))
+    .filter(([id]) => !aggregates.has(id))
     .map(([aggregateId]) => ({ kind: 'clear-aggregate', aggregateId }));
-}
-
-function configSteps(desired: Desired, observed: Observed): Step[] {
-  return desired.attachments
-    .flatMap((attachment) => desiredConfigs(attachment, desired))
-    .filter(([aggregateId, config]) => !isSameConfig(observed.configs.get(aggregateId), config))
-    .map(([aggregateId, config]) => ({ kind: 'write-config', aggregateId, config }));
 }
 
 function hostInterfaceSteps(desired: Desired, observed: Observed): Step[] {
@@ -500,11 +478,10 @@ export function plan(desired: Desired, observed: Observed): Plan {
   const leaving = detachSteps(desired, programs, observed, 'egress');
   return {
     steps: [
-      ...planPages(desiredPages(desired.attachments), observed.pages),
-      ...emptyingSteps(desired, observed),
+      ...planPages(desiredPages(desired), observed.pages),
       ...continuationSteps(desired, observed),
       ...exemptionSteps(desired, observed),
-      ...configSteps(desired, observed),
+      ...aggregateSteps(desired, observed),
       ...qdiscSteps,
       ...overheadSteps(desired, observed),
       ...hostInterfaceSteps(desired, observed),
@@ -522,7 +499,7 @@ export function plan(desired: Desired, observed: Observed): Plan {
       ...restoreSteps(desired, shaped, observed, stayingAtEgress(observed, leaving)),
       ...exemptionOrphanSteps(desired, observed),
       ...planOffload(desired, observed),
-      ...givingBackSteps(desired, observed),
+      ...aggregateOrphanSteps(desired, observed),
     ],
     problems,
   };

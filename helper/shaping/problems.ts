@@ -6,7 +6,6 @@ import { remedies } from '../protocol/remedies.ts';
 import { nameOf as nameOfAttachment, podOf } from '../protocol/pod-names.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
@@ -107,7 +106,6 @@ class Parties {
   readonly #desired: Desired;
   readonly #observed: Observed;
   readonly #owners = new Map<number, AttachmentRecord>();
-  readonly #aggregates = new Map<number, Scope>();
   readonly #exits: ReadonlySet<number>;
   readonly #holders: ReadonlySet<number>;
 
@@ -116,14 +114,8 @@ class Parties {
     this.#observed = observed;
     this.#exits = new Set(desired.exits.map(({ ifindex }) => ifindex));
     this.#holders = new Set(desired.exits.flatMap(({ holders }) => holders));
-    for (const record of desired.attachments) {
+    for (const record of desired.attachments)
       for (const ifindex of hostInterfaceIndexesOf(record)) this.#owners.set(ifindex, record);
-      for (const direction of DIRECTIONS) {
-        const id = aggregateIdOf(record, direction);
-        if (id !== undefined)
-          this.#aggregates.set(id, { of: 'attachment', key: record, direction });
-      }
-    }
   }
 
   /** A device for people: a host interface with its pod, where that has a name. */
@@ -138,9 +130,9 @@ class Parties {
       case 'attach':
         return this.byProgram(step.program, step.ifindex);
       case 'make-page':
-        return [...this.#aggregates]
-          .filter(([id]) => aggregatePage(id) === step.page)
-          .map(([, scope]) => scope);
+        return [...this.#desired.aggregates.values()]
+          .filter(({ id }) => aggregatePage(id) === step.page)
+          .flatMap(({ members }) => members);
       case 'write-continuation':
         return this.#desired.attachments.flatMap((record) =>
           cappedDirections(record).filter(({ direction }) => direction === 'ingress'),
@@ -150,7 +142,7 @@ class Parties {
       case 'write-exemptions':
         return this.#byExemptions(step.list, step.texts);
       case 'write-config':
-        return [this.#aggregates.get(step.aggregateId) ?? []].flat();
+        return this.#membersOf(step.aggregateId);
       case 'write-host-interface': {
         const found = this.#observed.hostInterfaces.get(step.ifindex);
         return cappedDirections(this.#owners.get(step.ifindex)).filter(({ direction }) =>
@@ -205,7 +197,11 @@ class Parties {
   #byExemptions(list: number, texts: readonly string[]): Scope[] {
     if (texts.length === 0) return [];
     if (list === NODE_LIST) return this.#desired.attachments.flatMap(cappedDirections);
-    return [this.#aggregates.get(list) ?? []].flat();
+    return this.#membersOf(list);
+  }
+
+  #membersOf(aggregateId: number): Scope[] {
+    return [...(this.#desired.aggregates.get(aggregateId)?.members ?? [])];
   }
 
   /** Whom it concerns that a program is not there, or does not see every packet. */

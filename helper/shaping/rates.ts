@@ -15,6 +15,13 @@ export interface NodeDefaults {
   readonly aqmIntervalNs: number;
 }
 
+/** What the caps of all attachments follow besides what is asked for. */
+export interface NodeSettings {
+  readonly defaults: NodeDefaults;
+  /** Addresses that are exempt for every attachment. */
+  readonly exempt: readonly string[];
+}
+
 export const DEFAULTS: NodeDefaults = {
   horizonNs: 50_000_000,
   aqmTargetNs: 5_000_000,

@@ -4,17 +4,14 @@ import { nameOf } from '../protocol/pod-names.ts';
 import { addedBytes, isSameFrameOverhead, type AggregateConfig } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
-import { aggregateIdOf, DIRECTIONS } from './effective.ts';
 import type { Exit } from './exits.ts';
-import type { Desired, Observed, Step } from './plan.ts';
+import type { Desired, Step } from './plan.ts';
+import type { Looked } from './problems.ts';
 import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
 
 /** What was done to devices, a sentence for each device. */
-export function changesOf(
-  steps: readonly Step[],
-  { observed, desired }: { readonly observed: Observed; readonly desired: Desired },
-): string[] {
+export function changesOf(steps: readonly Step[], { observed, desired }: Looked): string[] {
   const words = new Map<number, Set<string>>();
   for (const step of steps) {
     const what = WORDS[step.kind];
@@ -108,12 +105,10 @@ export function restoredOf(step: Step): string | undefined {
     : step.exit.name;
 }
 
-function exemptionRepair(list: number, attachments: readonly AttachmentRecord[]): string {
-  const record = attachments.find((each) =>
-    DIRECTIONS.some((direction) => aggregateIdOf(each, direction) === list),
-  );
-  const whose =
-    list === NODE_LIST ? 'the node' : record === undefined ? `aggregate ${list}` : nameOf(record);
+function exemptionRepair(list: number, { aggregates }: Desired): string {
+  const [member] = aggregates.get(list)?.members ?? [];
+  const ofAggregate = member === undefined ? `aggregate ${list}` : nameOf(member.key);
+  const whose = list === NODE_LIST ? 'the node' : ofAggregate;
   return `The exempt addresses of ${whose} in the map exemptions were not its own: wrote them again`;
 }
 
@@ -129,11 +124,8 @@ function ownerOf(
  * The warning that belongs to a step which reconciling found necessary; undefined for steps on
  * anything but maps.
  */
-export function repairOf(
-  step: Step,
-  attachments: readonly AttachmentRecord[],
-  observed: Observed,
-): string | undefined {
+export function repairOf(step: Step, { observed, desired }: Looked): string | undefined {
+  const { attachments } = desired;
   if (step.kind === 'make-page')
     return `The state of aggregates ${aggregatesOf(step.page)} was gone: made room for it again`;
   if (step.kind === 'restore-root' && step.isRecordLost) return `restored ${restoredOf(step)}`;
@@ -147,19 +139,15 @@ export function repairOf(
     const record = ownerOf(attachments, step.ifindex);
     return record && `An entry of host routing of ${nameOf(record)} was wrong: wrote it again`;
   }
-  if (step.kind === 'write-exemptions') return exemptionRepair(step.list, attachments);
+  if (step.kind === 'write-exemptions') return exemptionRepair(step.list, desired);
   if (step.kind === 'write-config') {
-    for (const direction of DIRECTIONS) {
-      const record = attachments.find(
-        (each) => aggregateIdOf(each, direction) === step.aggregateId,
-      );
-      if (record === undefined) continue;
-      const found = observed.configs.get(step.aggregateId);
-      return (
-        `The map entry of the ${direction} cap of ${nameOf(record)} was wrong: ` +
-        `found ${found === undefined ? 'nothing' : configText(found)}; wrote ${configText(step.config)}`
-      );
-    }
+    const [member] = desired.aggregates.get(step.aggregateId)?.members ?? [];
+    if (member === undefined) return undefined;
+    const found = observed.configs.get(step.aggregateId);
+    return (
+      `The map entry of the ${member.direction} cap of ${nameOf(member.key)} was wrong: ` +
+      `found ${found === undefined ? 'nothing' : configText(found)}; wrote ${configText(step.config)}`
+    );
   }
   if (step.kind === 'write-host-interface') {
     const record = ownerOf(attachments, step.ifindex);

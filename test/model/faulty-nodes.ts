@@ -10,10 +10,10 @@ import {
 } from '../../helper/shaping/holder-qdiscs.ts';
 import type { Exit } from '../../helper/shaping/exits.ts';
 import { plan, type Desired, type Observed } from '../../helper/shaping/plan.ts';
-import { DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { AttachmentRecord } from '../../helper/shaping/records.ts';
 import type { View } from '../../helper/control/view.ts';
 import { TC_H_ROOT } from '../../helper/wire/tc-message.ts';
+import { desiredOf } from './desired.ts';
 import { applyToModel } from './node.ts';
 
 interface PodSpec {
@@ -161,17 +161,17 @@ function hasIngress(record: AttachmentRecord): boolean {
   return record.caps.ingress !== undefined;
 }
 
-function desiredOf(
+function wantedOf(
   { spec, records }: Pick<Node, 'spec' | 'records'>,
   exits: readonly Exit[],
 ): Desired {
   const isRouted = records.some(({ hostRouting }) => hostRouting !== undefined);
   const arrivals = exits.filter(({ role, hasFrames }) => role === 'uplink' && hasFrames);
-  return {
-    ...{ attachments: records, exits: records.some(hasEgress) ? exits : [], defaults: DEFAULTS },
-    ...{ foreignQdisc: 'respect', exempt: spec.isNodeExempt ? ['203.0.113.0/24'] : [] },
+  return desiredOf({
+    ...{ attachments: records, exits: records.some(hasEgress) ? exits : [] },
+    exempt: spec.isNodeExempt ? ['203.0.113.0/24'] : [],
     arrivals: isRouted ? arrivals.map(({ ifindex }) => ifindex) : [],
-  };
+  });
 }
 
 const noqueue: ObservedQdisc = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
@@ -223,10 +223,7 @@ function healthyNode(spec: NodeSpec): Node {
     spec.uplinks.flatMap((kind, index) => (kind === 'multi' ? [2 + index] : [])),
   );
   const empty = emptyNode([...indexes], (ifindex) => multi.has(ifindex) || ifindex > 80);
-  const healthy = plan(desiredOf({ spec, records }, exits), empty).steps.reduce(
-    applyToModel,
-    empty,
-  );
+  const healthy = plan(wantedOf({ spec, records }, exits), empty).steps.reduce(applyToModel, empty);
   return { spec, records, exits, healthy };
 }
 
@@ -583,7 +580,7 @@ export function faultyNode(spec: NodeSpec): FaultyNode {
     observed: node.healthy,
     exits: node.exits,
   });
-  const desired = desiredOf(node, state.exits);
+  const desired = wantedOf(node, state.exits);
   return {
     view: {
       ...{ desired, observed: state.observed, plan: plan(desired, state.observed) },

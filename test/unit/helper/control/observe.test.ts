@@ -9,9 +9,9 @@ import {
   type RoutingEntry,
 } from '../../../../helper/shaping/host-routing.ts';
 import { observeMaps } from '../../../../helper/control/observe.ts';
-import { plan, type Desired } from '../../../../helper/shaping/plan.ts';
-import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
+import { plan } from '../../../../helper/shaping/plan.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import { desiredOf } from '../../../model/desired.ts';
 
 const ROUTED: AttachmentRecord = {
   ...{ containerId: 'c', ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x', kind: 'netkit' },
@@ -19,10 +19,7 @@ const ROUTED: AttachmentRecord = {
   hostRouting: { addresses: ['10.0.0.7', '2001:db8::7'] },
 };
 
-const DESIRED: Desired = {
-  ...{ attachments: [ROUTED], exits: [], arrivals: [], defaults: DEFAULTS },
-  ...{ foreignQdisc: 'respect', exempt: [] },
-};
+const DESIRED = desiredOf({ attachments: [ROUTED] });
 
 /** Maps with these entries of host routing and nothing else, which count what is asked of them. */
 function mapsWith(entries: readonly RoutingEntry[]): {

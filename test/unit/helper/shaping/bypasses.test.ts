@@ -5,9 +5,9 @@ import { detourNotes, redirectProblems, xdpNotes } from '../../../../helper/shap
 import type { Redirect } from '../../../../helper/wire/hook-place.ts';
 import type { ObservedExit } from '../../../../helper/shaping/holder-qdiscs.ts';
 import type { Exit } from '../../../../helper/shaping/exits.ts';
-import type { Desired, Observed } from '../../../../helper/shaping/plan.ts';
-import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
+import type { Observed } from '../../../../helper/shaping/plan.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import { desiredOf } from '../../../model/desired.ts';
 
 const [UPLINK, BELOW, POD, IFB, OTHER] = [2, 3, 10, 20, 21];
 
@@ -29,10 +29,7 @@ const CAPPED: AttachmentRecord = {
   caps: { egress: { rateBitsPerSec: 1_000_000 } },
 };
 
-const DESIRED: Desired = {
-  ...{ attachments: [CAPPED], exits: [EXIT], arrivals: [], defaults: DEFAULTS },
-  ...{ foreignQdisc: 'respect', exempt: [] },
-};
+const DESIRED = desiredOf({ attachments: [CAPPED], exits: [EXIT] });
 
 function node(ifindex: number, own: Pick<ObservedExit, 'redirects' | 'xdp'>): Observed {
   const device = { ifindex, name: `dev${ifindex}`, numTxQueues: 1, qdiscs: [], ...own };

@@ -2,17 +2,15 @@ import test from 'ava';
 import fc from 'fast-check';
 import { replaceExemptions, restoreExemptions } from '../../../../helper/control/exemptions.ts';
 import type { Datapath } from '../../../../helper/control/datapath.ts';
-import {
-  digestOf,
-  exemptionLists,
-  exemptionListsOf,
-  listEntries,
-  ownLists,
-} from '../../../../helper/shaping/exemptions.ts';
+import { digestOf, exemptionListsOf, listEntries } from '../../../../helper/shaping/exemptions.ts';
+import { exemptionLists } from '../../../../helper/shaping/aggregates.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
+import { desiredOf } from '../../../model/desired.ts';
 import { EXEMPT_NODE, EXEMPT_OWN } from '../../../../helper/wire/aggregate.ts';
 import { exemptionListOf, NODE_LIST } from '../../../../helper/wire/exemption.ts';
 import { ExemptionDigests } from '../../../../helper/wire/exemption-digest.ts';
+
+const CAP = { rateBitsPerSec: 1_000_000 };
 
 function record(
   exempt: readonly string[] | undefined,
@@ -26,15 +24,21 @@ function record(
       hostInterface: 'pod0',
       hostInterfaceIndex: 7,
     },
-    ...{ sandbox: '/run/netns/x', caps: {}, egressAggregateId: 4096, ingressAggregateId: 4097 },
+    ...{ sandbox: '/run/netns/x', caps: { egress: CAP, ingress: CAP } },
+    ...{ egressAggregateId: 4096, ingressAggregateId: 4097 },
     ...(exempt === undefined ? {} : { exempt }),
     ...rest,
   };
 }
 
+/** What each list has to hold with one attachment. */
+function listsOf(of: AttachmentRecord, exempt: readonly string[]): Map<number, readonly string[]> {
+  return exemptionLists(desiredOf({ attachments: [of], exempt }));
+}
+
 /** Entries of an attachment's own list, for each of its aggregates. */
 function attachmentEntries(of: AttachmentRecord): Map<string, string> {
-  return new Map([...ownLists(of)].flatMap(([list, texts]) => [...listEntries(list, texts)]));
+  return new Map([...listsOf(of, [])].flatMap(([list, texts]) => [...listEntries(list, texts)]));
 }
 
 /** The map as replaceExemptions writes it. */
@@ -73,7 +77,7 @@ test('each aggregate of an attachment has its list, and overlapping prefixes sta
   );
   t.is(attachmentEntries(record(undefined)).size, 0);
   t.deepEqual(
-    exemptionLists([record(['10.0.0.0/8'])], ['::/0']),
+    listsOf(record(['10.0.0.0/8']), ['::/0']),
     new Map([
       [NODE_LIST, ['::/0']],
       [4096, ['10.0.0.0/8']],

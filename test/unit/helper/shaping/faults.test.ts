@@ -5,6 +5,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { checkFailure, concernedBy, listItem } from '../../../../helper/control/reports.ts';
 import { judge } from '../../../../helper/control/view.ts';
+import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
 import { faultyNode, nodeSpecs, type FaultyNode } from '../../../model/faulty-nodes.ts';
 
 const RUNS = 10_000;
@@ -13,9 +14,9 @@ const SEED = 17;
 /** What each of the three says, as `c10 egress`. */
 function told({ view }: FaultyNode): Record<'list' | 'check' | 'status', string[]> {
   const judgement = judge({}, view);
-  const { attachments, defaults } = view.desired;
+  const { attachments } = view.desired;
   const list = attachments.flatMap((record) => {
-    const { problems, problemsByDirection = {} } = listItem(record, judgement, defaults);
+    const { problems, problemsByDirection = {} } = listItem(record, judgement, DEFAULTS);
     const directions = Object.keys(problemsByDirection);
     if (problems.length > 0 !== directions.length > 0) return [`${record.containerId} nowhere`];
     return directions.map((direction) => `${record.containerId} ${direction}`);

@@ -5,10 +5,10 @@ import type { Exit } from '../../../../helper/shaping/exits.ts';
 import { Judgement } from '../../../../helper/shaping/judgement.ts';
 import { plan, type Desired, type Observed } from '../../../../helper/shaping/plan.ts';
 import { problemsOf } from '../../../../helper/shaping/problems.ts';
-import { DEFAULTS } from '../../../../helper/shaping/rates.ts';
 import { checkFailure } from '../../../../helper/control/reports.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
+import { desiredOf } from '../../../model/desired.ts';
 import { applyToModel } from '../../../model/node.ts';
 
 function pod(ifindex: number): AttachmentRecord {
@@ -37,12 +37,13 @@ function exit(ifindex: number, role: 'uplink' | 'pod'): Exit {
   };
 }
 
-const NEIGHBOURS: Desired = {
-  attachments: [pod(10), pod(11)],
-  exits: [exit(2, 'uplink'), exit(10, 'pod'), exit(11, 'pod')],
-  arrivals: [],
-  ...{ defaults: DEFAULTS, foreignQdisc: 'respect', exempt: [] },
-};
+/** With the uplink, and a way into each of two pods. */
+function nodeOf(attachments: readonly AttachmentRecord[], exempt: readonly string[] = []): Desired {
+  const exits = [exit(2, 'uplink'), exit(10, 'pod'), exit(11, 'pod')];
+  return desiredOf({ attachments, exits, exempt });
+}
+
+const NEIGHBOURS = nodeOf([pod(10), pod(11)]);
 
 function wholeNode(desired: Desired): Observed {
   const noqueue = { kind: 'noqueue', handle: 0, parent: TC_H_ROOT, options: '' };
@@ -107,11 +108,7 @@ test('what is missing on the way into a pod concerns what that pod receives and 
 });
 
 test('the program behind ingress caps concerns what all with such a cap receive, exempt addresses who has them', (t) => {
-  const desired: Desired = {
-    ...NEIGHBOURS,
-    attachments: [{ ...pod(10), exempt: ['::/0'] }, pod(11)],
-    exempt: ['::1'],
-  };
+  const desired = nodeOf([{ ...pod(10), exempt: ['::/0'] }, pod(11)], ['::1']);
   const whole = wholeNode(desired);
   const [first, second] = desired.attachments;
   const withoutProgram = judged(desired, { ...whole, goesOnInReceive: false });
@@ -137,10 +134,7 @@ const SECOND = {
 } as const;
 
 test('what is missing at the second interface of a pod concerns that pod; one that is gone, while there are others, nobody', (t) => {
-  const desired: Desired = {
-    ...NEIGHBOURS,
-    attachments: [{ ...pod(10), beside: [SECOND] }, pod(11)],
-  };
+  const desired = nodeOf([{ ...pod(10), beside: [SECOND] }, pod(11)]);
   const whole = wholeNode(desired);
   t.deepEqual(judged(desired, whole).texts, []);
   const programs = new Map([...whole.programs].filter(([place]) => place !== '20-ingress'));
@@ -167,7 +161,7 @@ test('a way that cannot be held concerns both capped directions of its pod, and 
     { ...pod(10), unheld },
     { ...sender, caps, unheld },
   ];
-  const desired: Desired = { ...NEIGHBOURS, attachments };
+  const desired = nodeOf(attachments);
   const judgement = judged(desired, wholeNode(desired));
   const text = (name: string): string =>
     `What ${name}/eth0 sends and receives by its interface net1 is not held: it is of kind macvlan`;

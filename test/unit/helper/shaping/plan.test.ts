@@ -24,6 +24,7 @@ import {
   type AttachmentRecord,
   type HostInterfaceRecord,
 } from '../../../../helper/shaping/records.ts';
+import { desiredOf } from '../../../model/desired.ts';
 import { applyToModel } from '../../../model/node.ts';
 
 const UPLINKS = [2, 3] as const;
@@ -62,14 +63,7 @@ function plainExit(ifindex: number): Exit {
   };
 }
 
-const NOTHING: Desired = {
-  attachments: [],
-  exits: [],
-  arrivals: [],
-  defaults: DEFAULTS,
-  foreignQdisc: 'respect',
-  exempt: [],
-};
+const NOTHING = desiredOf({});
 
 const root = (kind: string, handle: number): ObservedQdisc => ({
   kind,
@@ -167,16 +161,16 @@ const desires = fc
     ...{ attachments, defaults, exits: fc.constantFrom(...EXITS) },
     exempt: fc.constantFrom([], ['10.0.0.0/8'], ['::/0', '!2001:db8::/32']),
   })
-  .map(({ exits, ...desired }): Desired => ({
-    ...desired,
-    exits: desired.attachments.some(({ egressAggregateId }) => egressAggregateId !== undefined)
-      ? exits
-      : [],
-    arrivals: desired.attachments.some(({ hostRouting }) => hostRouting !== undefined)
-      ? exits.map(({ ifindex }) => ifindex)
-      : [],
-    foreignQdisc: 'respect',
-  }));
+  .map(({ exits, defaults: settings, ...wanted }) => {
+    const { attachments: records } = wanted;
+    const hasSenders = records.some(({ egressAggregateId }) => egressAggregateId !== undefined);
+    const hasRouting = records.some(({ hostRouting }) => hostRouting !== undefined);
+    const arrivals = hasRouting ? exits.map(({ ifindex }) => ifindex) : [];
+    return desiredOf(
+      { ...wanted, exits: hasSenders ? exits : [], arrivals },
+      { defaults: settings },
+    );
+  });
 
 /** A fresh node, or one that other desires were applied to before: whatever a helper may find. */
 function nodes(roots: readonly ObservedQdisc[]): fc.Arbitrary<Observed> {
@@ -255,9 +249,7 @@ test('a plan leads to what is desired, and then there is nothing left to do', (t
 
 test('whoever stands in front is passed where that can be done and nobody insists, and told of until then', (t) => {
   const anyPlace = fc.constantFrom('10-ingress', '2-egress', '10-egress');
-  const desired: Desired = {
-    ...{ ...NOTHING, attachments: [attachment(10, true, true)], exits: [plainExit(2)] },
-  };
+  const desired = desiredOf({ attachments: [attachment(10, true, true)], exits: [plainExit(2)] });
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const whole = apply(fresh!, plan(desired, fresh!).steps);
   fc.assert(
@@ -359,14 +351,7 @@ test('what somebody configured on purpose is left alone, and nothing is policed 
 });
 
 test('a root qdisc that took the place of ours is not removed', (t) => {
-  const desired: Desired = {
-    attachments: [attachment(10, true, false)],
-    exits: [plainExit(2)],
-    arrivals: [],
-    defaults: DEFAULTS,
-    foreignQdisc: 'respect',
-    exempt: [],
-  };
+  const desired = desiredOf({ attachments: [attachment(10, true, false)], exits: [plainExit(2)] });
   const none = NOTHING;
   const [node] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 1 });
   const used = apply(node!, plan(desired, node!).steps);
@@ -394,23 +379,12 @@ test('a root of ours that no record tells of makes room for the default, unless 
       },
     ],
   );
-  const needed: Desired = {
-    ...NOTHING,
-    attachments: [attachment(10, true, false)],
-    exits: [plainExit(2)],
-  };
+  const needed = desiredOf({ attachments: [attachment(10, true, false)], exits: [plainExit(2)] });
   t.false(plan(needed, { ...lost, devices }).steps.some(({ kind }) => kind === 'restore-root'));
 });
 
 test('each missing piece is a problem that names the device', (t) => {
-  const desired: Desired = {
-    attachments: [attachment(10, true, true)],
-    exits: [plainExit(2)],
-    arrivals: [],
-    defaults: DEFAULTS,
-    foreignQdisc: 'respect',
-    exempt: [],
-  };
+  const desired = desiredOf({ attachments: [attachment(10, true, true)], exits: [plainExit(2)] });
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const node = {
     ...fresh!,
@@ -450,14 +424,7 @@ test('each missing piece is a problem that names the device', (t) => {
 });
 
 test('every damage to a map entry is found and put right, also without a look at the devices', (t) => {
-  const desired: Desired = {
-    attachments: [attachment(10, true, true)],
-    exits: [plainExit(2)],
-    arrivals: [],
-    defaults: DEFAULTS,
-    foreignQdisc: 'respect',
-    exempt: [],
-  };
+  const desired = desiredOf({ attachments: [attachment(10, true, true)], exits: [plainExit(2)] });
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const whole = apply(fresh!, plan(desired, fresh!).steps);
   t.deepEqual(planMaps(desired, whole), []);
@@ -470,7 +437,7 @@ test('every damage to a map entry is found and put right, also without a look at
     t.deepEqual(planMaps(desired, apply(damaged, planMaps(desired, damaged))), []);
   }
   t.is(planMaps(desired, { ...whole, hostInterfaces: new Map() }).length, 1);
-  const known = { ...desired, exempt: ['10.0.0.0/8'] };
+  const known = desiredOf({ ...desired, exempt: ['10.0.0.0/8'] });
   const exempting = apply(whole, planMaps(known, whole));
   for (const [damaged, step, problem] of [
     [
@@ -498,10 +465,12 @@ test('every damage to a map entry is found and put right, also without a look at
 });
 
 test('an aggregate is emptied before it gets its first configuration, and last of all when it is given back', (t) => {
-  const desired: Desired = {
-    ...{ ...NOTHING, attachments: [attachment(10, true, true)], exits: [plainExit(2)] },
-    newAggregates: new Set([4116]),
-  };
+  const next = attachment(10, true, true);
+  const { egressAggregateId: _new, ...former } = next;
+  const desired = desiredOf(
+    { attachments: [next], exits: [plainExit(2)] },
+    { changes: [{ former, next }] },
+  );
   const [fresh] = fc.sample(nodes(defaultRoots.slice(0, 1)), { numRuns: 1, seed: 7 });
   const node = { ...fresh!, configs: new Map(), programs: new Map() };
   const { steps } = plan(desired, node);
@@ -515,7 +484,7 @@ test('an aggregate is emptied before it gets its first configuration, and last o
   t.is(at('clear-aggregate', 4117), -1);
   const after = apply(node, steps);
   t.deepEqual(plan(desired, after).steps, []);
-  const none: Desired = { ...NOTHING, inUse: new Set() };
+  const none = NOTHING;
   const leaving = plan(none, after).steps;
   t.deepEqual(
     leaving.slice(-2).map((step) => step.kind === 'clear-aggregate' && step.aggregateId),
@@ -525,9 +494,7 @@ test('an aggregate is emptied before it gets its first configuration, and last o
 });
 
 test('the pin of a link that has ended is let go of before a program is put in its place', (t) => {
-  const desired: Desired = {
-    ...{ ...NOTHING, attachments: [attachment(10, true, false)], exits: [plainExit(2)] },
-  };
+  const desired = desiredOf({ attachments: [attachment(10, true, false)], exits: [plainExit(2)] });
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const whole = apply(fresh!, plan(desired, fresh!).steps);
   const programs = new Map([...whole.programs].filter(([place]) => place !== '10-ingress'));
@@ -544,12 +511,8 @@ test('the pin of a link that has ended is let go of before a program is put in i
 test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {
   const routed = (ifindex: number, isNetkit: boolean): AttachmentRecord =>
     attachment(ifindex, true, false, { isNetkit, isRouted: true });
-  const desired: Desired = {
-    ...NOTHING,
-    attachments: [routed(10, false), routed(11, true)],
-    exits: [plainExit(2)],
-    arrivals: [2],
-  };
+  const attachments = [routed(10, false), routed(11, true)];
+  const desired = desiredOf({ attachments, exits: [plainExit(2)], arrivals: [2] });
   t.deepEqual(
     desiredPrograms(desired),
     new Map([
@@ -570,8 +533,8 @@ test('an address that another pod has now is not taken from it with the former o
     ...attachment(11, false, false, { isRouted: true }),
     hostRouting: former.hostRouting!,
   };
-  const before: Desired = { ...NOTHING, attachments: [former] };
-  const after: Desired = { ...NOTHING, attachments: [later] };
+  const before = desiredOf({ attachments: [former] });
+  const after = desiredOf({ attachments: [later] });
   const whole = apply(fresh!, plan(before, fresh!).steps);
   const moved = apply(whole, plan(after, whole).steps);
   t.deepEqual(plan(after, moved).steps, []);
@@ -582,13 +545,8 @@ test('an address that another pod has now is not taken from it with the former o
 });
 
 test('all host interfaces of an attachment share its aggregates, and have the programs that each needs', (t) => {
-  const desired: Desired = {
-    ...{
-      ...NOTHING,
-      attachments: [attachment(10, true, true, { isRouted: true, hasBeside: true })],
-    },
-    exits: [plainExit(2)],
-  };
+  const routed = attachment(10, true, true, { isRouted: true, hasBeside: true });
+  const desired = desiredOf({ attachments: [routed], exits: [plainExit(2)] });
   const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
   const node = apply(fresh!, plan(desired, fresh!).steps);
   t.deepEqual(new Set(node.hostInterfaces.keys()), new Set([10, 110]));
