@@ -52,7 +52,7 @@ function isUnbinding({ kind }: Step): boolean {
 }
 
 /** An attachment that stays, perhaps another than it was. */
-type Staying = Change & { readonly next: AttachmentRecord };
+export type Staying = Change & { readonly next: AttachmentRecord };
 
 /** Called with each step of a plan that could not be carried out; what it throws ends the plan. */
 type OnFailure = (error: Error, step: Step) => void;

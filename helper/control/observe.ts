@@ -247,7 +247,7 @@ function observeCaps(
   indexes: Iterable<number>,
   extent: Extent,
 ): Maps {
-  const ids = [...desired.aggregates.keys(), ...aggregateIdsInUse(extent.former)];
+  const ids = new Set([...desired.aggregates.keys(), ...aggregateIdsInUse(extent.former)]);
   const used = extent.isWhole ? datapath.usedConfigs() : new Map<number, AggregateConfig>();
   const hostInterfaces = [...indexes].flatMap((ifindex) => {
     const entry = datapath.readHostInterface(ifindex);
@@ -264,7 +264,7 @@ function observeCaps(
     exemptions: observeExemptions(datapath, desired, extent),
     configs: new Map([
       ...used,
-      ...ids.map((id) => [id, used.get(id) ?? datapath.readConfig(id)] as const),
+      ...[...ids].map((id) => [id, used.get(id) ?? datapath.readConfig(id)] as const),
     ]),
     hostInterfaces: new Map(hostInterfaces),
     overheads: new Map(overheads),

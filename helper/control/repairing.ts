@@ -1,0 +1,152 @@
+// The node brought to what it should be: all of it, the devices that something happened to, or what
+// somebody damaged in the maps or took off its hook. What was not as the helper had left it is told
+// of.
+
+import { placeNamed } from '../wire/hook-place.ts';
+import { cappedDirections, nodeProblem, type Problem } from '../shaping/judgement.ts';
+import { desiredPrograms, plan, type Step } from '../shaping/plan.ts';
+import type { Looked } from '../shaping/problems.ts';
+import { hostInterfaceIndexesOf, type AttachmentRecord } from '../shaping/records.ts';
+import {
+  changesOf,
+  exitChangesOf,
+  isSameAsBefore,
+  knownExits,
+  repairOf,
+  type KnownExits,
+} from '../shaping/repairs.ts';
+import type { Enforcement, LoggingNode } from './enforcement.ts';
+import { observeMaps } from './observe.ts';
+import { ProgramWatch } from './program-watch.ts';
+import { desiredMaps, desiredPolicing, takeView, type View } from './view.ts';
+
+/** What is wrong at a device, or at none: of the pod that it leads to, or else of the node. */
+function problemAt(
+  ifindex: number | undefined,
+  text: string,
+  attachments: readonly AttachmentRecord[],
+): Problem {
+  const owner = attachments.find((record) =>
+    hostInterfaceIndexesOf(record).some((own) => own === ifindex),
+  );
+  const scopes = cappedDirections(owner);
+  return { ...nodeProblem(text), ...(scopes.length > 0 && { scopes }) };
+}
+
+export class Repairing {
+  readonly #node: LoggingNode;
+  readonly #enforcement: Enforcement;
+  readonly #programs: ProgramWatch;
+  /** The first time round, the maps may rightly be of another configuration. */
+  #hasSeenAll = false;
+  #exits: KnownExits = new Map();
+  #arrivals: readonly number[] = [];
+
+  constructor(node: LoggingNode, enforcement: Enforcement) {
+    this.#node = node;
+    this.#enforcement = enforcement;
+    this.#programs = new ProgramWatch(node.datapath, node.precedence);
+  }
+
+  /** As they were when the node was last looked at. */
+  get exits(): KnownExits {
+    return this.#exits;
+  }
+
+  /** Brings the whole node to its desired state; returns what could not be done. */
+  async all(): Promise<Problem[]> {
+    const attachments = this.#node.store.readAttachments();
+    this.#node.datapath.policing.tryAgain();
+    const view = await takeView(this.#node, attachments, { hasOtherPods: true });
+    const failures = await this.#carryOutExits(view);
+    this.#arrivals = view.desired.arrivals;
+    this.#programs.reset();
+    this.#hasSeenAll = true;
+    const refused = [...view.plan.problems].map(([ifindex, text]) =>
+      problemAt(ifindex, text, attachments),
+    );
+    return [...failures, ...refused];
+  }
+
+  /** Brings some devices into order; all of the node when it is not known which. */
+  async devices(changed: ReadonlySet<number> | undefined): Promise<void> {
+    const { store, log } = this.#node;
+    const all = store.readAttachments();
+    if (all.length === 0 && store.readExits().length === 0) return;
+    const isAny = changed === undefined;
+    const scope = { devices: [...(changed ?? [])], hasOtherPods: isAny, hasUplinks: isAny };
+    const view = await takeView(this.#node, isAny ? all : [], scope);
+    for (const { text } of await this.#carryOutExits(view))
+      log('error', `Cannot follow a change of the node's devices: ${text}`);
+  }
+
+  /** These went, with all that stood there. */
+  forget(gone: ReadonlySet<number>): void {
+    this.#exits = new Map([...this.#exits].filter(([ifindex]) => !gone.has(ifindex)));
+  }
+
+  /**
+   * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that
+   * costs a few system calls for each attachment and direction, and so can be done often.
+   */
+  async maps(): Promise<void> {
+    const attachments = this.#node.store.readAttachments();
+    const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
+    const desired = desiredMaps(this.#node, attachments, exits);
+    const indexes = [
+      ...attachments.flatMap(hostInterfaceIndexesOf),
+      ...exits.map((exit) => exit.ifindex),
+    ];
+    const observed = observeMaps(this.#node.datapath, desired, indexes);
+    const looked = { desired, observed, plan: plan(desired, observed) };
+    const { failures } = await this.#carryOut(looked);
+    if (failures.length > 0) throw new Error(failures.map(({ text }) => text).join('; '));
+    await this.#putProgramsBack(attachments);
+  }
+
+  async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
+    const exits = [...this.#exits.values()];
+    const wanted = desiredPrograms({
+      ...{ attachments, exits, arrivals: this.#arrivals, orphans: this.#node.orphans },
+      ...desiredPolicing(this.#node),
+    });
+    const lost = await this.#programs.look(wanted);
+    if (lost.length === 0) return;
+    const devices = lost.map((place) => placeNamed(place).ifindex);
+    const scope = { devices, hasOtherPods: false, hasUplinks: false };
+    const view = await takeView(this.#node, [], scope);
+    for (const { text } of await this.#carryOutExits(view)) this.#node.log('error', text);
+    await this.#programs.except(lost);
+  }
+
+  /** Carries out a plan of the node's exits as well, and tells of these; returns what failed. */
+  async #carryOutExits(view: View): Promise<Problem[]> {
+    const exits = knownExits(view.exits);
+    const { done, failures } = await this.#carryOut(view);
+    this.#tell('info', [...exitChangesOf(this.#exits, exits), ...changesOf(done, view)]);
+    this.#exits = exits;
+    return failures;
+  }
+
+  /** Carries out as much of a plan as can be, and tells of what was damaged. */
+  async #carryOut(
+    looked: Looked,
+  ): Promise<{ readonly done: readonly Step[]; readonly failures: Problem[] }> {
+    const failures: Problem[] = [];
+    const { attachments } = looked.desired;
+    const done = await this.#enforcement.carryOut(looked, ({ message }, step) => {
+      const ifindex = 'ifindex' in step ? step.ifindex : undefined;
+      failures.push(problemAt(ifindex, message, attachments));
+    });
+    const damaged = done.filter((step) => isSameAsBefore(step, this.#exits));
+    this.#tell(
+      'warn',
+      damaged.flatMap((step) => repairOf(step, looked) ?? []),
+    );
+    return { done, failures };
+  }
+
+  #tell(level: 'info' | 'warn', texts: readonly string[]): void {
+    if (this.#hasSeenAll) for (const text of texts) this.#node.log(level, text);
+  }
+}
