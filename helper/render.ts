@@ -7,6 +7,7 @@ import type {
   AttachmentKey,
   AttachmentStatus,
   CountersResult,
+  Direction,
   DirectionCounters,
   EffectiveCap,
   ExitStatus,
@@ -26,6 +27,7 @@ import { nameOf, podOf } from './protocol/pod-names.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
 import { DIRECTIONS } from './shaping/effective.ts';
 import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
+import type { CounterName } from './wire/aggregate.ts';
 
 /**
  * Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell
@@ -258,45 +260,56 @@ function renderQuantile({ total }: DirectionCounters, share: number): string {
   return boundNs === undefined ? '-' : `<${formatDuration(boundNs)}`;
 }
 
+/** One direction of an attachment, for a row. */
+interface Counted {
+  readonly attachment: AttachmentCounters;
+  readonly direction: Direction;
+  readonly counters: DirectionCounters;
+}
+
+/** A column of the counters that the datapath counts by this name. */
+function ofTotal(name: CounterName): (counted: Counted) => string {
+  return ({ counters }) => String(counters.total[name]);
+}
+
+function unaccounted({ direction, counters: { books } }: Counted): string {
+  return books === undefined || direction === 'ingress' ? '-' : formatBytes(books.unaccountedBytes);
+}
+
+/** Columns of `podpaced counters`, by their headings. */
+const COUNTER_COLUMNS: Readonly<Record<string, (counted: Counted) => string>> = {
+  POD: ({ attachment }) => podOf(attachment) ?? '-',
+  CONTAINER: ({ attachment }) => attachment.containerId,
+  INTERFACE: ({ attachment }) => attachment.ifname,
+  DIRECTION: ({ direction }) => direction,
+  PACKETS: ofTotal('packets'),
+  BYTES: ({ counters }) => formatBytes(counters.total.bytes),
+  DELAYED: ofTotal('delayed'),
+  SPARSE: ofTotal('sparse'),
+  CE: ofTotal('ceMarked'),
+  'DROP:HORIZON': ofTotal('droppedHorizon'),
+  'DROP:AQM': ofTotal('droppedAqm'),
+  'DROP:FLOW': ofTotal('droppedFlow'),
+  UNACCOUNTED: unaccounted,
+  'WAIT P50': ({ counters }) => renderQuantile(counters, 0.5),
+  'WAIT P99': ({ counters }) => renderQuantile(counters, 0.99),
+  BACKLOG: ({ counters }) => formatDuration(counters.backlogNs),
+};
+
 function counterRows(attachment: AttachmentCounters): string[][] {
   return DIRECTIONS.flatMap((direction) => {
     const counters = attachment[direction];
     if (counters === undefined) return [];
-    const { total, backlogNs, books } = counters;
-    const { packets, bytes, delayed, sparse, ceMarked, droppedHorizon, droppedAqm, droppedFlow } =
-      total;
     return [
-      [
-        podOf(attachment) ?? '-',
-        attachment.containerId,
-        attachment.ifname,
-        direction,
-        String(packets),
-        formatBytes(bytes),
-        String(delayed),
-        String(sparse),
-        String(ceMarked),
-        String(droppedHorizon),
-        String(droppedAqm),
-        String(droppedFlow),
-        books === undefined || direction === 'ingress' ? '-' : formatBytes(books.unaccountedBytes),
-        renderQuantile(counters, 0.5),
-        renderQuantile(counters, 0.99),
-        formatDuration(backlogNs),
-      ],
+      Object.values(COUNTER_COLUMNS).map((cell) => cell({ attachment, direction, counters })),
     ];
   });
 }
 
-const COUNTER_COLUMNS = [
-  ...['POD', 'CONTAINER', 'INTERFACE', 'DIRECTION', 'PACKETS', 'BYTES', 'DELAYED', 'SPARSE', 'CE'],
-  ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
-];
-
 /** The answer of `podpaced counters`. */
 export function renderCounters({ attachments }: CountersResult): string {
   if (attachments.length === 0) return 'No pod on this node has a cap';
-  return renderTable([COUNTER_COLUMNS, ...attachments.flatMap(counterRows)]);
+  return renderTable([Object.keys(COUNTER_COLUMNS), ...attachments.flatMap(counterRows)]);
 }
 
 /**

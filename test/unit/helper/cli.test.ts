@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { runCli } from '../../../helper/cli.ts';
+import { eachCounter } from '../../../helper/wire/aggregate.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
 import {
   PROTOCOL_VERSION,
@@ -42,8 +43,8 @@ const KEY = { containerId: 'abc', ifname: `e${HOSTILE}` };
 const POD = { podNamespace: FORGED, podName: FORGED, podUid: FORGED };
 const PLACE = { network: FORGED, hostInterface: FORGED, hostInterfaceIndex: 3, sandbox: FORGED };
 const TOTAL = {
-  ...{ packets: 1, bytes: 1, delayed: 0, sparse: 0, ceMarked: 0, droppedHorizon: 0, droppedAqm: 0 },
-  ...{ droppedFlow: 0, repaired: 0, sojourn: Array.from({ length: 16 }, () => 0) },
+  ...{ ...eachCounter(() => 0), packets: 1, bytes: 1 },
+  sojourn: Array.from({ length: 16 }, () => 0),
 };
 const EXIT = {
   ...{ name: FORGED, ifindex: 2, kind: FORGED, role: 'uplink', queues: 1, rootQdisc: FORGED },

@@ -13,6 +13,7 @@ import {
   renderStatus,
   renderTable,
 } from '../../../helper/render.ts';
+import { eachCounter } from '../../../helper/wire/aggregate.ts';
 
 const exit: ExitStatus = {
   name: 'eth0',
@@ -196,16 +197,8 @@ test('renderSet shows every setting before and after', (t) => {
 test('renderCounters shows drops by cause, waits from the histogram, and the backlog', (t) => {
   const sojourn = [90, 0, 9, 1, ...Array.from({ length: 12 }, () => 0)];
   const drops = { droppedHorizon: 11, droppedAqm: 12, droppedFlow: 13 };
-  const total = {
-    packets: 100,
-    bytes: 150_000,
-    delayed: 10,
-    sparse: 4,
-    ceMarked: 3,
-    ...drops,
-    repaired: 0,
-    sojourn,
-  };
+  const counts = { packets: 100, bytes: 150_000, delayed: 10, sparse: 4, ceMarked: 3, ...drops };
+  const total = { ...eachCounter(() => 0), ...counts, sojourn };
   const attachment = { containerId: 'abc', ifname: 'eth0', hostInterface: 'pod0' };
   const books = {
     ...{ seenFrames: 130, seenBytes: 194_000, settledFrames: 128, settledBytes: 192_000 },
@@ -219,17 +212,8 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
   t.deepEqual(head?.slice(-7), [
     ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
   ]);
-  const counts = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
-  t.deepEqual(row, [
-    '-',
-    'abc',
-    'eth0',
-    'egress',
-    ...counts,
-    '<65.536 us',
-    '<262.144 us',
-    '1.5 ms',
-  ]);
+  const cells = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
+  t.deepEqual(row, ['-', 'abc', 'eth0', 'egress', ...cells, '<65.536 us', '<262.144 us', '1.5 ms']);
   const named = { ...attachment, podNamespace: 'default', podName: 'web-0' };
   t.regex(renderCounters({ attachments: [{ ...named, egress }] }), /^default\/web-0 +abc +eth0 /m);
   const { books: _books, ...old } = egress;

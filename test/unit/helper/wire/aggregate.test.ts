@@ -81,17 +81,9 @@ test('counters are the words of struct aggregate_counters, and add up over the C
   for (let word = 0; word < 26; word += 1) value.writeBigUInt64LE(1n << BigInt(word), word * 8);
   const one = decodeAggregateCounters(value);
   const { sojourn, ...counters } = one;
-  t.deepEqual(counters, {
-    packets: 1n,
-    bytes: 2n,
-    delayed: 4n,
-    sparse: 8n,
-    ceMarked: 16n,
-    droppedHorizon: 32n,
-    droppedAqm: 64n,
-    droppedFlow: 128n,
-    repaired: 256n,
-  });
+  // Their names are those of the struct's members: shared-structs.test.ts.
+  const words = Object.keys(counters).map((_, word) => 1n << BigInt(word));
+  t.deepEqual(Object.values(counters), words);
   t.is(sojourn.length, 16);
   t.is(sojourn[0], 1n << 10n);
   t.is(sojourn[15], 1n << 25n);

@@ -73,16 +73,17 @@ test('the clock of an aggregate stands where the datapath keeps it, and so does 
   t.deepEqual(aggregate.decodeAggregateClock(read), { lastNs });
 });
 
+/** A name of C as TypeScript has it. */
+function camelCase(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 test('counters stand where the datapath counts them, and nothing else does', (t) => {
   const { sojourn: buckets, ...members } = structs.read(
     'aggregate_counters',
     Buffer.alloc(aggregate.AGGREGATE_COUNTERS_SIZE),
   );
   t.is(buckets, Buffer.alloc(aggregate.SOJOURN_BUCKETS * 8).toString('hex'));
-  t.deepEqual(Object.keys(members), [
-    ...['packets', 'bytes', 'delayed', 'sparse', 'ce_marked'],
-    ...['dropped_horizon', 'dropped_aqm', 'dropped_flow', 'repaired', 'reserved'],
-  ]);
   const counted = Object.fromEntries(
     Object.keys(members).map((name, index) => [name, (1n << 60n) + BigInt(index)]),
   );
@@ -90,18 +91,11 @@ test('counters stand where the datapath counts them, and nothing else does', (t)
   const words = Buffer.alloc(sojourn.length * 8);
   for (const [at, count] of sojourn.entries()) words.writeBigUInt64LE(count, at * 8);
   const value = structs.write('aggregate_counters', { ...counted, sojourn: words.toString('hex') });
-  t.deepEqual(aggregate.decodeAggregateCounters(value), {
-    packets: counted['packets']!,
-    bytes: counted['bytes']!,
-    delayed: counted['delayed']!,
-    sparse: counted['sparse']!,
-    ceMarked: counted['ce_marked']!,
-    droppedHorizon: counted['dropped_horizon']!,
-    droppedAqm: counted['dropped_aqm']!,
-    droppedFlow: counted['dropped_flow']!,
-    repaired: counted['repaired']!,
-    sojourn,
-  });
+  const { reserved: _reserved, ...named } = counted;
+  const spelled = Object.entries(named).map(([name, count]) => [camelCase(name), count] as const);
+  const expected = { ...Object.fromEntries(spelled), sojourn };
+  const decoded: object = aggregate.decodeAggregateCounters(value);
+  t.deepEqual(decoded, expected);
 });
 
 test('books stand where the datapath keeps them', (t) => {
