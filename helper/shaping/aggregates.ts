@@ -48,10 +48,15 @@ export function aggregatesOf(
       const cap = effectiveCapIn(record, direction, defaults);
       if (id === undefined || cap === undefined) continue;
       const config = aggregateConfigOf(cap, exemptionListsOf(record, nodeExempt));
-      const own = { id, config, exempt: record.exempt ?? [], isNew: fresh.has(id), members: [] };
-      const { members, ...shared } = aggregates.get(id) ?? own;
+      const own = { id, config, exempt: record.exempt ?? [], isNew: fresh.has(id) };
       const member = { of: 'attachment', key: record, direction } as const;
-      aggregates.set(id, { ...shared, members: [...members, member] });
+      const known = aggregates.get(id);
+      aggregates.set(
+        id,
+        known === undefined
+          ? { ...own, members: [member] }
+          : { ...known, isNew: false, members: [...known.members, member] },
+      );
     }
   }
   return aggregates;

@@ -508,6 +508,40 @@ test('the pin of a link that has ended is let go of before a program is put in i
   t.deepEqual(plan(desired, apply(node, steps)).steps, []);
 });
 
+test('two attachments that name one aggregate share it, and it goes with the last', (t) => {
+  const first = attachment(10, true, true);
+  const { egressAggregateId } = first;
+  const second = { ...attachment(12, true, false), egressAggregateId: egressAggregateId! };
+  const exits = [plainExit(2)];
+  const alone = desiredOf({ attachments: [first], exits });
+  const [fresh] = fc.sample(nodes(defaultRoots), { numRuns: 1, seed: 7 });
+  const node = apply(fresh!, plan(alone, fresh!).steps);
+  const both = desiredOf(
+    { attachments: [first, second], exits },
+    { changes: [{ former: undefined, next: second }] },
+  );
+  const joining = plan(both, node).steps;
+  t.false(joining.some((step) => 'aggregateId' in step));
+  const shared = apply(node, joining);
+  t.is(shared.hostInterfaces.get(12)?.egressId, egressAggregateId);
+  const left = desiredOf({ attachments: [second], exits });
+  t.deepEqual(
+    plan(left, shared).steps.flatMap((step) => ('aggregateId' in step ? [step] : [])),
+    [
+      {
+        kind: 'write-config',
+        aggregateId: egressAggregateId!,
+        config: left.aggregates.get(egressAggregateId!)!.config,
+      },
+      { kind: 'clear-aggregate', aggregateId: first.ingressAggregateId! },
+    ],
+  );
+  const last = plan(NOTHING, apply(shared, plan(left, shared).steps)).steps;
+  t.true(
+    last.some((step) => step.kind === 'clear-aggregate' && step.aggregateId === egressAggregateId),
+  );
+});
+
 test('host routing is put in place behind the programs of others, and on a netkit at the far end', (t) => {
   const routed = (ifindex: number, isNetkit: boolean): AttachmentRecord =>
     attachment(ifindex, true, false, { isNetkit, isRouted: true });
