@@ -1,12 +1,7 @@
 // Ways from a capped pod to the wire on which packets might lose their sign or their time, and
 // other frames than IP.
 
-import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { inNamespace } from '../bed/testbed.ts';
 import {
   FULL_BYTES,
   GATEWAY,
@@ -19,6 +14,7 @@ import {
 } from './crossing-scene.ts';
 import type { TestNetns } from './netns.ts';
 import { takeBack } from './shared-scene.ts';
+import { joinByWireguard } from './wireguard.ts';
 
 export const [FAR, FAR6] = ['203.0.113.2', '2001:db8:9::2'];
 
@@ -32,9 +28,11 @@ const FROM_BEHIND = `ip saddr 192.0.2.1 ip daddr ${FAR}`;
  * by it.
  */
 export interface Crossing {
-  readonly commands: readonly string[];
-  readonly to: string;
-  readonly payloadBytes: number;
+  readonly commands?: readonly string[];
+  /** The peer when absent. */
+  readonly to?: string;
+  /** FULL_BYTES when absent. */
+  readonly payloadBytes?: number;
   /**
    * How nft tells the frames that come to the peer by this way from those that any other would
    * bring.
@@ -74,20 +72,32 @@ export interface Crossing {
 /** Of a neighbour that need not be there: frames are counted at the peer. */
 export const FAR_MAC = '02:00:00:00:00:02';
 
+/** What leads to FAR by a device; one of layer 2 does not know who has the address. */
+const up = (device: string): string[] => [
+  `address add 203.0.113.1/24 dev ${device}`,
+  `link set ${device} up`,
+];
+export const framesUp = (device: string): string[] => [
+  ...up(device),
+  `neigh add ${FAR} lladdr ${FAR_MAC} dev ${device}`,
+];
+
 /** An exit of its own, which the pod's packets are routed to by an address in its network. */
 export function exitOf(
   link: string,
   isOfFrames: boolean,
-): Pick<Crossing, 'commands' | 'to' | 'isTracked'> {
-  const neighbour = isOfFrames ? [`neigh add ${FAR} lladdr ${FAR_MAC} dev exit`] : [];
-  const commands = [
-    `link add ${link}`,
-    'address add 203.0.113.1/24 dev exit',
-    'link set exit up',
-    ...neighbour,
-  ];
-  return { commands, to: FAR, isTracked: true };
+): Required<Pick<Crossing, 'commands' | 'to' | 'isTracked'>> {
+  const ready = isOfFrames ? framesUp('exit') : up('exit');
+  return { commands: [`link add ${link}`, ...ready], to: FAR, isTracked: true };
 }
+
+const IN_VRF = [
+  'link add vrf1 type vrf table 11',
+  'link set vrf1 up',
+  'link add link uplink name exit type vlan id 8',
+  'link set exit master vrf1',
+  ...framesUp('exit'),
+];
 
 const VXLAN = `exit mtu 1450 type vxlan id 7 local ${NODE} remote ${PEER} dstport 4789`;
 
@@ -106,13 +116,20 @@ const INTO_END = [
   `route add ${FAR} via 192.0.2.2`,
 ];
 
-function endpointOf(kind: string): Crossing {
-  return {
-    commands: [`link add end type ${kind} local ${NODE} remote ${POD}`, ...THROUGH_END],
-    inPod: [`link add end type ${kind} local ${POD} remote ${NODE}`, ...INTO_END],
-    ...{ to: FAR, payloadBytes: 1300, frames: FROM_BEHIND },
-  };
-}
+/** Two ends, as `ip` makes them. */
+const betweenEnds = (onNode: string, inPod: string): Crossing => ({
+  commands: [`link add end ${onNode}`, ...THROUGH_END],
+  inPod: [`link add end ${inPod}`, ...INTO_END],
+  to: FAR,
+  payloadBytes: 1300,
+  frames: FROM_BEHIND,
+});
+
+const endpointOf = (kind: string): Crossing =>
+  betweenEnds(
+    `type ${kind} local ${NODE} remote ${POD}`,
+    `type ${kind} local ${POD} remote ${NODE}`,
+  );
 
 /**
  * Of a datagram of FULL_BYTES: padded to 16, with WireGuard's header and tag, UDP, IPv4 and
@@ -123,42 +140,22 @@ const WIREGUARD_FRAME_BYTES = Math.ceil((FULL_BYTES + 28) / 16) * 16 + 32 + 8 + 
 /** One end of a WireGuard tunnel: its namespace, what is done there with it, and the other's address. */
 type WireguardEnd = readonly [netns: TestNetns, commands: readonly string[], remote: string];
 
-/** A tunnel between two ends, `end` at both. The files of its keys go with the test. */
+/** A tunnel between two ends, `end` at both, for as long as the test runs. */
 export function makeWireguard(
   t: ExecutionContext,
-  sides: readonly [WireguardEnd, WireguardEnd],
+  ends: readonly [WireguardEnd, WireguardEnd],
 ): void {
-  const keys = [0, 1].map(() => {
-    const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
-    return {
-      secret,
-      open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim(),
-    };
-  });
-  for (const [side, [netns, commands, remote]] of sides.entries()) {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-wg-'));
-    t.teardown(() => fs.rmSync(folder, { recursive: true }));
-    const keyFile = path.join(folder, 'key');
-    fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
-    const link = 'link add end mtu 1440 type wireguard';
+  const link = 'link add end mtu 1440 type wireguard';
+  for (const [netns, commands] of ends) {
     inTurn(netns, [link]);
     t.teardown(() => takeBack(netns, [link, ...commands]));
-    const set = [
-      ...[
-        'set',
-        'end',
-        'listen-port',
-        '51820',
-        'private-key',
-        keyFile,
-        'peer',
-        keys[1 - side]?.open ?? '',
-      ],
-      ...['allowed-ips', '0.0.0.0/0', 'endpoint', `${remote}:51820`],
-    ];
-    execFileSync(...inNamespace(netns.netns.path, 'wg', ...set));
-    inTurn(netns, commands);
   }
+  joinByWireguard(
+    t,
+    'end',
+    ends.map(([{ netns }, , remote]) => ({ netns: netns.path, remote })),
+  );
+  for (const [netns, commands] of ends) inTurn(netns, commands);
 }
 
 /** A device to which somebody has copies sent, and which a route leads to. */
@@ -191,23 +188,18 @@ const PRIORITY = chain('filter hook postrouting priority 0', 'meta priority set 
 export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   'the exit’s MTU below the pod’s, datagrams of 1400 bytes': {
     isUsual: true,
-    ...{
-      commands: ['link set uplink mtu 1300'],
-      to: PEER,
-      payloadBytes: FULL_BYTES,
-      frames: FRAGMENTS,
-    },
+    commands: ['link set uplink mtu 1300'],
+    frames: FRAGMENTS,
   },
   'the exit’s MTU below the pod’s, datagrams of 8000 bytes': {
-    ...{
-      commands: ['link set uplink mtu 1300'],
-      to: PEER,
-      payloadBytes: LARGE_BYTES,
-      frames: FRAGMENTS,
-    },
+    commands: ['link set uplink mtu 1300'],
+    payloadBytes: LARGE_BYTES,
+    frames: FRAGMENTS,
   },
   'VXLAN and connection tracking': {
-    ...{ ...exitOf(VXLAN, true), payloadBytes: LARGE_BYTES, frames: 'udp dport 4789' },
+    ...exitOf(VXLAN, true),
+    payloadBytes: LARGE_BYTES,
+    frames: 'udp dport 4789',
   },
   'VXLAN and connection tracking, IPv6': {
     commands: [
@@ -229,22 +221,13 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   },
   'a route leaked into a VRF by device': {
     isUsual: true,
-    commands: [
-      'link add vrf1 type vrf table 11',
-      'link set vrf1 up',
-      'link add link uplink name exit type vlan id 8',
-      'link set exit master vrf1',
-      'address add 203.0.113.1/24 dev exit',
-      'link set exit up',
-      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
-      'route add 203.0.113.0/24 dev vrf1',
-    ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'vlan id 8' },
+    commands: [...IN_VRF, 'route add 203.0.113.0/24 dev vrf1'],
+    ...{ to: FAR, frames: 'vlan id 8' },
   },
   'MPLS that the node puts on': {
     isUsual: true,
     commands: [`route add ${FAR}/32 encap mpls 100 via ${PEER} dev uplink`],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'ether type 0x8847' },
+    ...{ to: FAR, frames: 'ether type 0x8847' },
   },
   'nexthop objects that routes name without a device': {
     isUsual: true,
@@ -258,7 +241,7 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
       'route add 203.0.113.0/24 nhid 8',
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: `ip saddr ${POD} ip daddr ${FAR}` },
+    ...{ to: FAR, frames: `ip saddr ${POD} ip daddr ${FAR}` },
     settings: { 'net/ipv4/nexthop_compat_mode': '0' },
   },
   'an ifb and back': {
@@ -267,33 +250,23 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
     tc: [
       'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress redirect dev ifb1',
     ],
-    ...{ to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
+    frames: ROUTED,
   },
   'a VXLAN endpoint of the node, which forwards what comes by it': {
     isUsual: true,
-    commands: [
-      `link add end type vxlan id 9 local ${NODE} remote ${POD} dstport 4789`,
-      'address add 192.0.2.2/24 dev end',
-      'link set end up',
-      `route add ${FAR} via ${PEER}`,
-    ],
-    inPod: [
-      `link add end mtu 1450 type vxlan id 9 local ${POD} remote ${NODE} dstport 4789`,
-      'address add 192.0.2.1/24 dev end',
-      'link set end up',
-      `route add ${FAR} via 192.0.2.2`,
-    ],
-    ...{ to: FAR, payloadBytes: 1300, frames: FROM_BEHIND },
+    ...betweenEnds(
+      `type vxlan id 9 local ${NODE} remote ${POD} dstport 4789`,
+      `mtu 1450 type vxlan id 9 local ${POD} remote ${NODE} dstport 4789`,
+    ),
   },
   'an IPIP endpoint of the node': endpointOf('ipip'),
   'a GRE endpoint of the node': endpointOf('gre'),
   // It has no `local`: the node answers from the address that it has on the host interface, and
   // only that is taken.
-  'a Geneve endpoint of the node': {
-    ...endpointOf('geneve'),
-    commands: [`link add end type geneve id 9 remote ${POD}`, ...THROUGH_END],
-    inPod: [`link add end type geneve id 9 remote ${GATEWAY}`, ...INTO_END],
-  },
+  'a Geneve endpoint of the node': betweenEnds(
+    `type geneve id 9 remote ${POD}`,
+    `type geneve id 9 remote ${GATEWAY}`,
+  ),
   // What is charged is what the pod sends: 42 bytes less a frame, and padding, come out of it.
   'a WireGuard endpoint of the node': {
     isUsual: true,
@@ -303,22 +276,16 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
         [pod, INTO_END, NODE],
       ]);
     },
-    ...{ commands: [], frames: FROM_BEHIND },
-    ...{
-      to: FAR,
-      payloadBytes: FULL_BYTES,
-      expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES,
-    },
+    frames: FROM_BEHIND,
+    to: FAR,
+    expectedMbit: (10 * (FULL_BYTES + 42)) / WIREGUARD_FRAME_BYTES,
   },
-  'a plain route': { commands: [], to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
-  'datagrams of 8000 bytes': {
-    commands: [],
-    to: PEER,
-    payloadBytes: LARGE_BYTES,
-    frames: FRAGMENTS,
-  },
+  'a plain route': { frames: ROUTED },
+  'datagrams of 8000 bytes': { payloadBytes: LARGE_BYTES, frames: FRAGMENTS },
   'datagrams of 8000 bytes and connection tracking': {
-    ...{ commands: [], to: PEER, payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
+    payloadBytes: LARGE_BYTES,
+    isTracked: true,
+    frames: FRAGMENTS,
   },
   'QinQ and connection tracking': {
     ...exitOf('link uplink name exit type vlan id 7 protocol 802.1ad', true),
@@ -337,17 +304,8 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
     ...{ to: FAR6, payloadBytes: 1300, frames: 'ip protocol 41' },
   },
   'a VRF by next hop': {
-    commands: [
-      'link add vrf1 type vrf table 11',
-      'link set vrf1 up',
-      'link add link uplink name exit type vlan id 8',
-      'link set exit master vrf1',
-      'address add 203.0.113.1/24 dev exit',
-      'link set exit up',
-      `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
-      `route add ${FAR}/32 via ${FAR} dev exit onlink`,
-    ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: 'vlan id 8' },
+    commands: [...IN_VRF, `route add ${FAR}/32 via ${FAR} dev exit onlink`],
+    ...{ to: FAR, frames: 'vlan id 8' },
   },
   'segment routing over IPv6 that the node puts on': {
     commands: [
@@ -356,11 +314,8 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
     ],
     ...{ to: FAR6, payloadBytes: 1300, frames: 'ip6 nexthdr 43' },
   },
-  masquerade: {
-    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: MASQUERADE },
-    frames: `ip saddr ${NODE} ip daddr ${PEER}`,
-  },
-  DNAT: { commands: [], to: '10.96.0.10', payloadBytes: FULL_BYTES, nft: DNAT, frames: ROUTED },
+  masquerade: { nft: MASQUERADE, frames: `ip saddr ${NODE} ip daddr ${PEER}` },
+  DNAT: { to: '10.96.0.10', nft: DNAT, frames: ROUTED },
   'an ip rule by mark': {
     // By another router than the main table has.
     commands: [
@@ -368,15 +323,15 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       'rule add fwmark 7 lookup 77',
       'route add default via 198.51.100.3 table 77',
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, nft: MARK, frames: `ether daddr ${FAR_MAC}` },
+    ...{ to: FAR, nft: MARK, frames: `ether daddr ${FAR_MAC}` },
   },
   'a copy of each packet to another device (TEE)': {
     isUsual: true,
-    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, nft: TEE, frames: ROUTED },
+    ...{ ...TO_MONITOR, nft: TEE, frames: ROUTED },
     copies: 'monitor',
   },
   'a copy of each packet to another device (mirred)': {
-    ...{ ...TO_MONITOR, to: PEER, payloadBytes: FULL_BYTES, frames: ROUTED },
+    ...{ ...TO_MONITOR, frames: ROUTED },
     tc: [
       'filter add dev pod0 ingress pref 10 protocol all matchall action mirred egress mirror dev monitor',
     ],
@@ -390,11 +345,9 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
       'link set own up',
       `route add ${FAR} via 192.0.2.2`,
     ],
-    ...{ to: FAR, payloadBytes: FULL_BYTES, frames: FROM_BEHIND },
+    ...{ to: FAR, frames: FROM_BEHIND },
   },
-  'another priority (nft meta priority 0:7)': {
-    ...{ commands: [], to: PEER, payloadBytes: FULL_BYTES, nft: PRIORITY, frames: ROUTED },
-  },
+  'another priority (nft meta priority 0:7)': { nft: PRIORITY, frames: ROUTED },
 };
 
 /**

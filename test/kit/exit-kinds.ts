@@ -1,13 +1,12 @@
 // Exits of every kind between the node and the peer of a scene, and their two ends.
 
 import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNamespace } from '../bed/testbed.ts';
 import { ipIn, type Scene } from './exit-scene.ts';
+import { joinByWireguard } from './wireguard.ts';
 
 /** Outer and inner address of each end. */
 export const ENDS = {
@@ -91,42 +90,15 @@ export async function carrierOf({ bed }: Scene): Promise<void> {
   }
 }
 
-/**
- * Makes a WireGuard tunnel between the two ends, and gives it addresses; the files of its keys go
- * with the test.
- */
+/** Makes a WireGuard tunnel between the two ends, and gives it addresses. */
 export function makeWireguard(t: ExecutionContext, { bed }: Scene): void {
-  const keys = [0, 1].map(() => {
-    const secret = execFileSync('wg', ['genkey'], { encoding: 'utf8' }).trim();
-    return {
-      secret,
-      open: execFileSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).trim(),
-    };
-  });
-  const sides = [
-    [bed.node, ENDS.node, ENDS.peer, 0],
-    [bed.peer, ENDS.peer, ENDS.node, 1],
-  ] as const;
-  for (const [netns, [, inner], [remote], side] of sides) {
-    ipIn(netns)('link add exit type wireguard');
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-wg-'));
-    t.teardown(() => fs.rmSync(folder, { recursive: true }));
-    const keyFile = path.join(folder, 'key');
-    fs.writeFileSync(keyFile, keys[side]?.secret ?? '', { mode: 0o600 });
-    const set = [
-      ...[
-        'set',
-        'exit',
-        'listen-port',
-        '51820',
-        'private-key',
-        keyFile,
-        'peer',
-        keys[1 - side]?.open ?? '',
-      ],
-      ...['allowed-ips', '0.0.0.0/0', 'endpoint', `${remote}:51820`],
-    ];
-    execFileSync(...inNamespace(netns, 'wg', ...set));
+  const ends = [
+    { netns: bed.node, inner: ENDS.node[1], remote: ENDS.peer[0] },
+    { netns: bed.peer, inner: ENDS.peer[1], remote: ENDS.node[0] },
+  ];
+  for (const { netns } of ends) ipIn(netns)('link add exit type wireguard');
+  joinByWireguard(t, 'exit', ends);
+  for (const { netns, inner } of ends) {
     ipIn(netns)(`address add ${inner}/24 dev exit`);
     ipIn(netns)('link set exit up');
   }

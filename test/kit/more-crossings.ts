@@ -12,6 +12,7 @@ import {
   chain,
   DNAT,
   exitOf,
+  framesUp,
   FAR,
   FAR6,
   FAR_MAC,
@@ -56,8 +57,6 @@ const NOT_ROUTED = 'ip ttl 64';
 /** Class selectors, which rules of these tests write into packets that they see. */
 const [SEEN, SEEN_TOS] = ['ip dscp cs2', 0x40];
 
-const PLAIN = { commands: [], to: PEER, payloadBytes: FULL_BYTES } as const;
-
 /** Runs commands that undo takes back after the test, one that fails being no error then. */
 function meanwhile(
   t: ExecutionContext,
@@ -85,7 +84,7 @@ function meanwhile(
 /** A service whose one server is the peer, forwarded to as a flag of ipvsadm says. */
 function ipvs(flag: string, frames: string, more: Partial<Crossing> = {}): Crossing {
   return {
-    ...{ ...PLAIN, to: SERVICE, frames, ...more },
+    ...{ to: SERVICE, frames, ...more },
     commands: ['link set lo up', `address add ${SERVICE}/32 dev lo`],
     make: (t, { node }) => {
       execFileSync('modprobe', ['ip_vs']);
@@ -105,7 +104,7 @@ const GCM = `aead rfc4106(gcm(aes)) 0x${'01'.repeat(20)} 128`;
 /** ESP by policy, without a device, between two addresses. */
 function ipsec(mode: 'tunnel' | 'transport', from: string): Crossing {
   return {
-    ...{ ...PLAIN, frames: `ip saddr ${from} ip protocol esp` },
+    frames: `ip saddr ${from} ip protocol esp`,
     make: (t, { node }) => {
       const of = `proto esp reqid 1 mode ${mode}`;
       const ends = `src ${from} dst ${PEER}`;
@@ -122,7 +121,7 @@ function ipsec(mode: 'tunnel' | 'transport', from: string): Crossing {
 function tunnel(kind: string, frames: string): Crossing {
   const { commands, loads = [] } = TUNNEL_KINDS[kind] ?? { commands: [] };
   return {
-    ...{ commands: [], to: FAR, payloadBytes: 1300, frames },
+    ...{ to: FAR, payloadBytes: 1300, frames },
     make: (t, { node }) => {
       for (const module of loads) execFileSync('modprobe', [module]);
       const made = commands.map((command) => `ip ${command}`);
@@ -165,17 +164,13 @@ const OTHER_ROUTER = '198.51.100.3';
 /** A bridge of Open vSwitch with a tunnel as its port, which packets are routed to. */
 function switched(type: string, frames: string): Crossing {
   return {
-    ...{ commands: [], to: FAR, payloadBytes: 1300, frames },
+    ...{ to: FAR, payloadBytes: 1300, frames },
     make: (t, { node }) => {
       const vsctl = startOpenVswitch(t, node);
       vsctl('add-br', 'br0');
       const port = ['add-port', 'br0', 'port0', '--', 'set', 'interface', 'port0', `type=${type}`];
       vsctl(...port, `options:remote_ip=${PEER}`, 'options:key=7');
-      inTurn(node, [
-        'link set br0 up',
-        'address add 203.0.113.1/24 dev br0',
-        `neigh add ${FAR} lladdr ${FAR_MAC} dev br0`,
-      ]);
+      inTurn(node, [...framesUp('br0')]);
     },
   };
 }
@@ -199,12 +194,7 @@ function over(kind: string, more: readonly string[] = []): Pick<Crossing, 'inPee
   };
 }
 
-const IN_VLAN = [
-  'link add link above name exit type vlan id 7',
-  'address add 203.0.113.1/24 dev exit',
-  'link set exit up',
-  `neigh add ${FAR} lladdr ${FAR_MAC} dev exit`,
-];
+const IN_VLAN = ['link add link above name exit type vlan id 7', ...framesUp('exit')];
 const ON_ABOVE = [
   'address add 203.0.113.1/24 dev above',
   `neigh add ${FAR} lladdr ${FAR_MAC} dev above`,
@@ -223,7 +213,7 @@ table inet others {
 const QUICK = 'ip dscp cs0';
 
 const INTO_POD = {
-  ...{ commands: [], to: POD, payloadBytes: FULL_BYTES },
+  to: POD,
   isInward: true,
   inPeer: [`route add ${POD}/32 via ${NODE}`],
 } as const;
@@ -236,17 +226,17 @@ const SERVICES: Readonly<Record<string, Crossing>> = {
   'IPsec by policy, tunnel mode': ipsec('tunnel', NODE),
   'IPsec by policy, transport mode': ipsec('transport', POD),
   'a queue to user space that nobody listens to (NFQUEUE, bypass)': {
-    ...{ ...PLAIN, frames: SEEN },
+    frames: SEEN,
     nft: chain('filter hook forward priority 0', 'ip dscp set cs2 queue flags bypass to 0'),
   },
   'a queue to a program that changes packets (NFQUEUE)': {
-    ...{ ...PLAIN, frames: SEEN },
+    frames: SEEN,
     nft: chain('filter hook forward priority 0', `ip saddr ${POD} queue to 0`),
     make: (t, { node }) => listenToQueue(t, node, SEEN_TOS),
   },
-  'a flow table of nftables': { ...PLAIN, nft: flowtable('pod0, uplink'), frames: QUICK },
+  'a flow table of nftables': { nft: flowtable('pod0, uplink'), frames: QUICK },
   'a capture on the host interface, datagrams of 8000 bytes': {
-    ...{ ...PLAIN, payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
+    ...{ payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
     make: (t, { node }) => {
       const command = inNamespace(node.netns.path, 'socat', '-u', 'INTERFACE:pod0', '/dev/null');
       const capture = spawn(...command, { stdio: 'ignore' });
@@ -257,7 +247,7 @@ const SERVICES: Readonly<Record<string, Crossing>> = {
 
 const FILTERS: Readonly<Record<string, Crossing>> = {
   'nft fwd to the uplink': {
-    ...{ ...PLAIN, frames: NOT_ROUTED },
+    frames: NOT_ROUTED,
     nft: `
 table netdev others {
   chain one {
@@ -267,35 +257,35 @@ table netdev others {
 }`,
   },
   'a filter that redirects to the uplink (mirred)': {
-    ...{ ...PLAIN, frames: NOT_ROUTED },
+    frames: NOT_ROUTED,
     tc: [
       'filter add dev pod0 ingress pref 10 protocol ip matchall action mirred egress redirect dev uplink',
     ],
   },
   'a program behind that redirects to the uplink (bpf_redirect_neigh)': {
-    ...{ ...PLAIN, frames: NOT_ROUTED },
+    frames: NOT_ROUTED,
     make: program('pod0', 'ingress', false, ({ node }) =>
       redirectNeighCode(indexOf(node, 'uplink')),
     ),
   },
   'a program in front that redirects to the uplink': {
-    ...{ ...PLAIN, frames: NOT_ROUTED },
+    frames: NOT_ROUTED,
     make: program('pod0', 'ingress', true, toUplink),
   },
   'a program in front that ends the chain (TC_ACT_OK), at the host interface': {
-    ...{ ...PLAIN, frames: ROUTED },
+    frames: ROUTED,
     make: program('pod0', 'ingress', true, () => verdictCode(OK)),
   },
   'a program in front that ends the chain (TC_ACT_OK), at the uplink': {
-    ...{ ...PLAIN, frames: ROUTED },
+    frames: ROUTED,
     make: program('uplink', 'egress', true, () => verdictCode(OK)),
   },
   'mq as the root of the uplink': {
-    ...{ ...PLAIN, frames: ROUTED },
+    frames: ROUTED,
     make: (_t, { node }) => void node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'mq'),
   },
   'a program at a route (lwt, xmit)': {
-    ...{ ...PLAIN, to: FAR, frames: `ether daddr ${FAR_MAC}` },
+    ...{ to: FAR, frames: `ether daddr ${FAR_MAC}` },
     commands: [`neigh add ${OTHER_ROUTER} lladdr ${FAR_MAC} dev uplink`],
     make: (t, { node }) => {
       const path = pin(t, node, load(t, verdictCode(OK), LWT_XMIT).fd, 'lwt');
@@ -309,7 +299,7 @@ table netdev others {
 const EXITS: Readonly<Record<string, Crossing>> = {
   'a plain route, IPv6': {
     commands: [`-6 neigh add ${PEER6} lladdr ${FAR_MAC} dev uplink`],
-    ...{ to: PEER6, payloadBytes: FULL_BYTES, frames: `ip6 daddr ${PEER6}` },
+    ...{ to: PEER6, frames: `ip6 daddr ${PEER6}` },
   },
   'datagrams of 8000 bytes and connection tracking, IPv6': {
     commands: [`-6 neigh add ${PEER6} lladdr ${FAR_MAC} dev uplink`],
@@ -350,7 +340,7 @@ const EXITS: Readonly<Record<string, Crossing>> = {
     ...{ to: FAR6, payloadBytes: 1300, frames: 'ip6 nexthdr 43' },
   },
   'WireGuard as the exit': {
-    ...{ commands: [], to: FAR, payloadBytes: 1300, frames: 'udp dport 51820' },
+    ...{ to: FAR, payloadBytes: 1300, frames: 'udp dport 51820' },
     make: (t, { node, peer }) => {
       const at = (address: string): string[] => [
         `address add ${address}/24 dev end`,
@@ -364,11 +354,11 @@ const EXITS: Readonly<Record<string, Crossing>> = {
   },
   'macvlan on the uplink': {
     ...exitOf('link uplink name exit type macvlan mode bridge', true),
-    ...{ payloadBytes: FULL_BYTES, frames: `ip saddr ${POD} ip daddr ${FAR}` },
+    frames: `ip saddr ${POD} ip daddr ${FAR}`,
   },
   'a VLAN over a bond': {
     ...over('bond mode active-backup miimon 100', IN_VLAN),
-    ...{ to: FAR, payloadBytes: FULL_BYTES, device: 'port1', frames: 'vlan id 7' },
+    ...{ to: FAR, device: 'port1', frames: 'vlan id 7' },
   },
   'a VLAN over a bridge that filters them, and connection tracking': {
     ...over('bridge vlan_filtering 1', IN_VLAN),
@@ -377,17 +367,15 @@ const EXITS: Readonly<Record<string, Crossing>> = {
       const own = `${vlan[1]} self`;
       meanwhile(t, node, [vlan[0] ?? '', own], []);
     },
-    ...{
-      to: FAR,
-      payloadBytes: LARGE_BYTES,
-      isTracked: true,
-      device: 'port1',
-      frames: 'vlan id 7',
-    },
+    to: FAR,
+    payloadBytes: LARGE_BYTES,
+    isTracked: true,
+    device: 'port1',
+    frames: 'vlan id 7',
   },
   'a bridge with two ports': {
     ...over('bridge', ON_ABOVE),
-    ...{ to: FAR, payloadBytes: FULL_BYTES, device: 'port1' },
+    ...{ to: FAR, device: 'port1' },
     frames: `ip saddr ${POD} ip daddr ${FAR}`,
   },
   'VXLAN as a port of Open vSwitch': switched('vxlan', 'udp dport 4789'),
@@ -397,14 +385,19 @@ const EXITS: Readonly<Record<string, Crossing>> = {
 const INWARD: Readonly<Record<string, Crossing>> = {
   'into the pod, a plain route': { ...INTO_POD, frames: ARRIVED },
   'into the pod, datagrams of 8000 bytes and connection tracking': {
-    ...{ ...INTO_POD, payloadBytes: LARGE_BYTES, isTracked: true, frames: FRAGMENTS },
+    ...INTO_POD,
+    payloadBytes: LARGE_BYTES,
+    isTracked: true,
+    frames: FRAGMENTS,
   },
   'into the pod, DNAT': {
     ...{ ...INTO_POD, to: NODE, frames: ARRIVED },
     nft: DNAT.replace('10.96.0.10', NODE).replace(`to ${PEER}`, `to ${POD}`),
   },
   'into the pod, a flow table of nftables': {
-    ...{ ...INTO_POD, nft: flowtable('pod0, uplink'), frames: QUICK },
+    ...INTO_POD,
+    nft: flowtable('pod0, uplink'),
+    frames: QUICK,
   },
   'into the pod, out of a VXLAN of the node': {
     ...INTO_POD,

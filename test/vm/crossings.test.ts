@@ -74,7 +74,7 @@ test.after.always(async () => {
 /** Has all that a crossing makes taken away after its test. */
 function takeBackAfter(t: ExecutionContext, { node, pod, peer }: Scene, crossing: Crossing): void {
   t.teardown(() => {
-    takeBack(node, crossing.commands);
+    takeBack(node, crossing.commands ?? []);
     takeBack(pod, crossing.inPod ?? []);
     takeBack(peer, crossing.inPeer ?? []);
     if (crossing.tc !== undefined) node.tc('filter', 'del', 'dev', 'pod0', 'ingress', 'pref', '10');
@@ -90,7 +90,7 @@ async function staysCalm(t: ExecutionContext, { helper }: Scene): Promise<void> 
 }
 
 for (const [name, crossing] of Object.entries({ ...CROSSINGS, ...MORE_CROSSINGS })) {
-  const { commands, to, payloadBytes, frames, ...more } = crossing;
+  const { commands = [], to = PEER, payloadBytes = FULL_BYTES, frames, ...more } = crossing;
   if (!ALL && more.isUsual !== true) continue;
   test.serial(name, async (t) => {
     t.timeout(300_000);
