@@ -14,6 +14,8 @@ export class BackgroundProcess {
   readonly #shown: string;
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
+  /** It has ended, and all that it wrote has come. */
+  readonly #closed: Promise<void>;
   #output = '';
 
   private constructor(child: ChildProcess, pid: number, shown: string) {
@@ -21,9 +23,10 @@ export class BackgroundProcess {
     this.pid = pid;
     this.#shown = shown;
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()));
+    this.#closed = new Promise((resolve) => child.once('close', () => resolve()));
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#output = (this.#output + text).slice(-OUTPUT_TAIL_CHARACTERS);
+        this.#output += text;
       });
     }
   }
@@ -51,20 +54,26 @@ export class BackgroundProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
+  /** What it has written, or as much as was not forgotten. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get #tail(): string {
+    return this.#output.trim().slice(-OUTPUT_TAIL_CHARACTERS);
+  }
+
   /**
-   * Waits until `isReady` says so; it is given the end of what the program has written.
-   * @throws Error with that output when the program ends before, or is not ready within 60 s.
+   * Waits until `isReady` says so; it is given what the program has written.
+   * @throws Error with the end of that when the program ends before, or is not ready within 60 s.
    */
   async ready(isReady: (output: string) => boolean, signal?: AbortSignal): Promise<void> {
     const deadline = performance.now() + READY_TIMEOUT_MS;
     while (!isReady(this.#output)) {
       signal?.throwIfAborted();
-      if (this.#ended)
-        throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#output.trim()}`);
+      if (this.#ended) throw new Error(`Cannot go on: ${this.#shown} has ended: ${this.#tail}`);
       if (performance.now() > deadline) {
-        throw new Error(
-          `Cannot go on: ${this.#shown} is not ready after 60 s: ${this.#output.trim()}`,
-        );
+        throw new Error(`Cannot go on: ${this.#shown} is not ready after 60 s: ${this.#tail}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -86,6 +95,12 @@ export class BackgroundProcess {
   /** Gives the processor back. */
   resume(): void {
     this.#child.kill('SIGCONT');
+  }
+
+  /** Sends a signal and waits for the end. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.#child.kill(signal);
+    await this.#closed;
   }
 
   /**

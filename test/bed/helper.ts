@@ -8,6 +8,8 @@ import { BackgroundProcess } from './background.ts';
 import type { TestBed } from './testbed.ts';
 import type { UndoStack } from './undo.ts';
 
+export const PODPACED = path.join(projectRoot, 'dist/podpaced');
+
 /**
  * Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers.
  */
@@ -16,7 +18,7 @@ export async function startHelper(
   undo: UndoStack,
   signal: AbortSignal,
   flags: readonly string[] = [],
-  podpaced: string = path.join(projectRoot, 'dist/podpaced'),
+  podpaced = PODPACED,
 ): Promise<BackgroundProcess> {
   const [command, args] = bed.onNode(podpaced, 'run', ...flags);
   const helper = await BackgroundProcess.start(command, args);

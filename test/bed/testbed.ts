@@ -9,8 +9,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { BPFFS, provideBpffs } from '../../scripts/lib/bpffs.ts';
-import { capture } from '../../scripts/lib/process.ts';
 import { BackgroundProcess } from './background.ts';
+import { makeNamespaces, restoreNamespaceFolder } from './namespaces.ts';
 import { joinByUplink } from './uplink.ts';
 import type { UndoStack } from './undo.ts';
 
@@ -37,42 +37,6 @@ export interface TestBed<Pod extends string> {
  */
 export function inNamespace(netns: string, command: string, ...args: string[]): [string, string[]] {
   return ['nsenter', [`--net=${netns}`, command, ...args]];
-}
-
-const NAMESPACE_FOLDER = '/run/netns';
-
-function isMounted(folder: string): boolean {
-  const mounts = fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  return mounts.some((line) => line.split(' ')[4] === folder);
-}
-
-/**
- * Where `ip netns` has never been used before, it leaves a folder mounted on itself: that goes as
- * well.
- */
-function restoreNamespaceFolder(undo: UndoStack): void {
-  if (isMounted(NAMESPACE_FOLDER)) return;
-  const existed = fs.existsSync(NAMESPACE_FOLDER);
-  undo.defer(`unmount ${NAMESPACE_FOLDER}`, async () => {
-    // Somebody else may have begun to use it meanwhile.
-    if (!isMounted(NAMESPACE_FOLDER) || fs.readdirSync(NAMESPACE_FOLDER).length > 0) return;
-    await capture('umount', [NAMESPACE_FOLDER]);
-    if (!existed) fs.rmdirSync(NAMESPACE_FOLDER);
-  });
-}
-
-/**
- * Makes namespaces by one command: where starting a process is slow, it adds up. Returns their
- * paths.
- */
-async function addNamespaces(names: readonly string[], undo: UndoStack): Promise<string[]> {
-  restoreNamespaceFolder(undo);
-  undo.defer(`delete the network namespaces ${names.join(', ')}`, async () => {
-    const made = names.filter((name) => fs.existsSync(`${NAMESPACE_FOLDER}/${name}`));
-    await capture('sh', ['-c', made.map((name) => `ip netns delete ${name}`).join('; ')]);
-  });
-  await capture('sh', ['-c', names.map((name) => `ip netns add ${name}`).join(' && ')]);
-  return names.map((name) => `${NAMESPACE_FOLDER}/${name}`);
 }
 
 /** Makes a folder to mount on, unless it is there; what was made is removed again. */
@@ -159,7 +123,8 @@ export async function makeTestBed<Pod extends string>(
 ): Promise<TestBed<Pod>> {
   const { label = '', isNested = false } = options;
   const names = ['node', 'peer', ...podNames].map((name) => `pp-${process.pid}-${label}${name}`);
-  const [node = '', peer = '', ...podPaths] = await addNamespaces(names, undo);
+  restoreNamespaceFolder(undo);
+  const [node = '', peer = '', ...podPaths] = makeNamespaces(undo, names);
   const pods = new Map(podNames.map((name, index) => [name, podPaths[index] ?? '']));
   signal.throwIfAborted();
   await joinByUplink(node, peer);

@@ -1,14 +1,12 @@
 // A node of each system, all alike but for what holds the cap: each has a peer behind an uplink and
 // one pod.
 
-import path from 'node:path';
 import type { Counters } from '../../helper/protocol/messages.ts';
-import { projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { attachCounter } from '../bed/counter.ts';
 import type { Counter } from '../bed/counter.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
-import { startHelper } from '../bed/helper.ts';
+import { PODPACED, startHelper } from '../bed/helper.ts';
 import { startServer } from '../bed/iperf.ts';
 import {
   addressOf,
@@ -160,7 +158,7 @@ export class BenchNode {
    * words.
    */
   async podpaced(...args: readonly string[]): Promise<string> {
-    return await capture(...this.bed.onNode(path.join(projectRoot, 'dist/podpaced'), ...args));
+    return await capture(...this.bed.onNode(PODPACED, ...args));
   }
 
   /** The pod's attachment as the operator's commands name it. */

@@ -8,7 +8,7 @@ import type { ExecutionContext } from 'ava';
 import { build } from 'esbuild';
 import type { JsonObject } from '../../cni/types.ts';
 import { makeNode, type TestNode } from './cni-node.ts';
-import { temporaryDirectory } from './fake-helper.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import type { Answer } from './plugin.ts';
 
 /** The project's folder. */

@@ -7,22 +7,18 @@ import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { nodeKernel, type Kernel } from '../../cni/wiring/kernel.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
-import { temporaryDirectory } from './fake-helper.ts';
-
-let counter = 0;
+import { makeNamespaces, namespaceName } from '../bed/namespaces.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 
 /** Creates a named network namespace that is gone after the test; returns its path. */
 export function makeNetns(t: ExecutionContext, role: string): string {
-  counter += 1;
-  const name = `pp-${process.pid}-${counter}-${role}`;
-  t.teardown(() => deleteNetns(`/run/netns/${name}`));
-  execFileSync('ip', ['netns', 'add', name]);
-  return `/run/netns/${name}`;
+  const [netns = ''] = makeNamespaces(t, [namespaceName(role)]);
+  return netns;
 }
 
-/** Deletes a namespace; not there is as good. */
+/** Deletes a namespace before its test is over. */
 export function deleteNetns(netns: string): void {
-  if (fs.existsSync(netns)) execFileSync('ip', ['netns', 'delete', path.basename(netns)]);
+  execFileSync('ip', ['netns', 'delete', path.basename(netns)]);
 }
 
 /** Runs `ip` in a namespace and returns what it printed. */

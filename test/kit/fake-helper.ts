@@ -1,9 +1,7 @@
 // A helper that does what the test's script says: it speaks the protocol, or fails to in a chosen
 // way.
 
-import fs from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { encodeLine, LineReader } from '../../helper/protocol/frame.ts';
@@ -13,6 +11,7 @@ import {
   type ProtocolError,
   type Request,
 } from '../../helper/protocol/messages.ts';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 
 /** Answers one request by writing to the connection. */
 export type Script = (request: Request, connection: Socket) => void;
@@ -52,13 +51,6 @@ export function refuses(method: Method, error: ProtocolError): Script {
       connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
     else healthy(request, connection);
   };
-}
-
-/** A directory that is gone after the test. */
-export function temporaryDirectory(t: ExecutionContext): string {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
-  t.teardown(() => fs.rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }
 
 function serve(server: Server, socketPath: string): Promise<void> {

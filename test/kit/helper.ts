@@ -1,10 +1,8 @@
 // A podpaced of the test's own: the built executable, in a namespace that plays the node, with
 // private directories.
 
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import {
   keyOf,
@@ -21,13 +19,12 @@ import {
   type AttachmentRecord,
   type PodOfRecord,
 } from '../../helper/shaping/records.ts';
+import { BackgroundProcess } from '../bed/background.ts';
+import { PODPACED } from '../bed/helper.ts';
 import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../..');
-export const PODPACED = path.join(ROOT, 'dist/podpaced');
-
-const START_DEADLINE_MS = 60_000;
+export { PODPACED } from '../bed/helper.ts';
 
 let started = 0;
 
@@ -35,6 +32,7 @@ export interface TestHelper {
   readonly socket: string;
   readonly stateDir: string;
   readonly pinDir: string;
+  readonly pid: number;
   /** Everything it wrote. */
   log(): string;
   ask<M extends Method>(method: M, params: Methods[M]['params']): Promise<Methods[M]['result']>;
@@ -74,30 +72,14 @@ export async function startHelper(
   const stateDir = path.join(directories.run, 'state');
   const settings = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', directories.pins];
   const command = [`--net=/run/netns/${node.name}`, executable, 'run', ...settings, ...flags];
-  const child = spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let output = '';
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const ended = new Promise<void>((resolve) => {
-    child.on('close', () => resolve());
-  });
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    child.kill(signal);
-    await ended;
-  };
-  t.teardown(() => end('SIGKILL'));
-  const deadlineMs = performance.now() + START_DEADLINE_MS;
-  while (!output.includes('serves')) {
-    if (child.exitCode !== null || performance.now() > deadlineMs)
-      throw new Error(`podpaced does not serve: ${output}`);
-    await sleep(20);
-  }
+  const helper = await BackgroundProcess.start('nsenter', command);
+  t.teardown(() => helper.end('SIGKILL'));
+  await helper.ready((output) => output.includes('serves'));
   return {
-    socket,
-    stateDir,
-    pinDir: directories.pins,
-    log: () => output,
+    ...{ socket, stateDir, pinDir: directories.pins, pid: helper.pid },
+    log: () => helper.output,
     ask: (method, params) => askSocket(socket, method, params),
-    end,
+    end: (signal) => helper.end(signal),
   };
 }
 

@@ -9,6 +9,7 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
+import { makeNamespaces, namespaceName } from '../bed/namespaces.ts';
 
 /** A namespace with a netlink socket in it, and iproute2 as a witness of what is there. */
 export interface TestNetns {
@@ -30,22 +31,16 @@ export interface TestNetns {
 /** What ip says of eight thousand devices. */
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
-let made = 0;
-
 /** Makes a namespace named after this process. */
 export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
-  made++;
-  const name = `pp-${process.pid}-${made}`;
+  const name = namespaceName();
   const run = (command: string, args: string[], input = ''): string =>
     execFileSync(command, args, {
       ...{ encoding: 'utf8', stdio: 'pipe', input },
       maxBuffer: MAX_OUTPUT_BYTES,
     });
-  t.teardown(() => {
-    if (fs.existsSync(`/run/netns/${name}`)) run('ip', ['netns', 'delete', name]);
-  });
-  run('ip', ['netns', 'add', name]);
-  const netns = openNetns(`/run/netns/${name}`);
+  const [path = ''] = makeNamespaces(t, [name]);
+  const netns = openNetns(path);
   t.teardown(() => netns.close());
   const rt = RtSocket.open(netns);
   t.teardown(() => rt.close());

@@ -3,9 +3,9 @@
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
+import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace } from '../bed/testbed.ts';
 import type { TestNetns } from './netns.ts';
 
@@ -17,8 +17,7 @@ export function startOpenVswitch(
   { netns }: TestNetns,
 ): (...args: readonly string[]) => void {
   execFileSync('modprobe', ['openvswitch']);
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pp-ovs-'));
-  t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryDirectory(t);
   const at = (name: string): string => path.join(folder, name);
   const env = { ...process.env, OVS_RUNDIR: folder, OVS_LOGDIR: folder, OVS_DBDIR: folder };
   const run = (...command: readonly string[]): void => {

@@ -6,12 +6,8 @@ import test from 'ava';
 import type { Kernel } from '../../../cni/wiring/kernel.ts';
 import { KernelError } from '../../../helper/wire/errors.ts';
 import { describeNetns, snapshot } from '../../kit/cni-node.ts';
-import {
-  healthy,
-  startFakeHelper,
-  temporaryDirectory,
-  type Script,
-} from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
+import { healthy, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, DUAL, fail, makePod, succeed } from '../../kit/pod.ts';
 
 /**

@@ -2,7 +2,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { ip, makeNetns } from '../../kit/cni-node.ts';
-import { healthy, refuses, startFakeHelper, temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
+import { healthy, refuses, startFakeHelper } from '../../kit/fake-helper.ts';
 import { call, fail, makePod, succeed, type Pod } from '../../kit/pod.ts';
 
 const VALID = 'cni.dev/valid-attachments';

@@ -14,7 +14,7 @@ import type {
 } from '../../../helper/protocol/messages.ts';
 import { formatRecord, parseRecord } from '../../../helper/shaping/record-schema.ts';
 import type { AttachmentRecord, UncappedRecord } from '../../../helper/shaping/records.ts';
-import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { PODPACED, startHelper, type TestHelper } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import {

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
-import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import type { Answer } from '../../kit/plugin.ts';
 

@@ -8,7 +8,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { remedies } from '../../../helper/protocol/remedies.ts';
-import { startFakeHelper, temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
+import { startFakeHelper } from '../../kit/fake-helper.ts';
 import {
   addPod,
   leaveRecord,

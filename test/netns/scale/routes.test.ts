@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { cpuSec, pidOf } from '../../kit/helper-process.ts';
+import { cpuSec } from '../../kit/helper-process.ts';
 import {
   addPod,
   addUplink,
@@ -128,7 +128,7 @@ test.serial(
     const directories = makeHelperDirectories(t);
     leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
     const helper = await startHelper(t, node, directories);
-    const pid = pidOf(helper);
+    const { pid } = helper;
 
     const measured = [];
     let before = 0;

@@ -4,7 +4,7 @@
 import test from 'ava';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HelperError } from '../../../helper/protocol/client.ts';
-import { descriptorsOf, pidOf, rssMib } from '../../kit/helper-process.ts';
+import { descriptorsOf, rssMib } from '../../kit/helper-process.ts';
 import {
   addPod,
   leaveRecord,
@@ -91,7 +91,7 @@ test.serial(
       leaveRecord(node, directories, paramsOf(`pod${index}`, sandbox, caps));
     }
     const helper = await startHelper(t, node, directories);
-    const pid = pidOf(helper);
+    const { pid } = helper;
     const names = Object.keys(OPERATIONS);
     const counts = new Map(names.map((name) => [name, 0]));
     const client = async (seed: number, durationMs: number): Promise<void> => {

@@ -5,7 +5,7 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { makeHelperDirectories, startHelper, type TestHelper } from '../../kit/helper.ts';
-import { pidOf, rssMib } from '../../kit/helper-process.ts';
+import { rssMib } from '../../kit/helper-process.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const STATUS = '{"version":2,"method":"status","params":{}}\n';
@@ -53,7 +53,7 @@ test.serial(
   '200,000 requests on one connection keep nobody waiting, take no memory, and end with it',
   async (t) => {
     const helper = await start(t);
-    const pid = pidOf(helper);
+    const { pid } = helper;
     await askFor(helper, 500);
     const before = rssMib(pid);
     const greedy = connect(t, helper);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import test from 'ava';
 import { findPlugin } from '../../../cni/ipam.ts';
 import { CniError } from '../../../cni/types.ts';
-import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 
 test('the first directory with a regular file of that name', (t) => {
   const root = temporaryDirectory(t);

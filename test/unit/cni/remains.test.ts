@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
 import { hasWish, mayBeAttached } from '../../../cni/remains.ts';
-import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 
 const KEY = { containerId: 'c1', ifname: 'eth0' };
 

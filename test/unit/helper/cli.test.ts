@@ -11,12 +11,8 @@ import {
   type Method,
   type ProtocolError,
 } from '../../../helper/protocol/messages.ts';
-import {
-  refuses,
-  startFakeHelper,
-  temporaryDirectory,
-  type Script,
-} from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
+import { refuses, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 
 /**
  * What a terminal obeys, by number so that this file has none of it: a colour, the bell, DEL, a C1

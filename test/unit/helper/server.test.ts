@@ -8,7 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Handler } from '../../../helper/connection.ts';
 import { LineReader } from '../../../helper/protocol/frame.ts';
 import { listen, type ServerOptions } from '../../../helper/server.ts';
-import { temporaryDirectory } from '../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { openDescriptors } from '../../kit/netns.ts';
 
 const LINE = '{"n":1}\n';

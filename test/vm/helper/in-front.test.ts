@@ -15,7 +15,6 @@ import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { indexOf, load, putXdp, redirectCode, verdictCode } from '../../kit/foreign-programs.ts';
-import { pidOf } from '../../kit/helper-process.ts';
 import {
   addPod,
   addUplink,
@@ -304,7 +303,7 @@ async function isWell(scene: Scene): Promise<boolean> {
 
 async function tryCase(t: ExecutionContext, scene: Scene, one: Case): Promise<void> {
   const { what, make, reported, isHarmless = false } = one;
-  const pid = pidOf(scene.helper);
+  const { pid } = scene.helper;
   process.kill(pid, 'SIGSTOP');
   const leave = await make(t, scene);
   const before = await measure(scene);

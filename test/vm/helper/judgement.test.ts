@@ -21,7 +21,6 @@ import type {
 import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
 import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { faultsOf, openMaps, type Fault, type Name } from '../../kit/damage.ts';
-import { pidOf } from '../../kit/helper-process.ts';
 import {
   addPod,
   addUplink,
@@ -124,7 +123,7 @@ async function makeScene(): Promise<Scene> {
   const pods: Counter[] = [];
   for (const sandbox of sandboxes) pods.push(await count(sandbox, 'eth0'));
   const counters = { peer: await count(peer, 'uplink'), pods };
-  const pid = pidOf(helper);
+  const { pid } = helper;
   return { node, sandboxes, peer, helper, pid, params, attachments, counters };
 }
 

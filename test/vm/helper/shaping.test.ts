@@ -18,7 +18,6 @@ import {
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
-import { pidOf } from '../../kit/helper-process.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { wholeFile } from '../../kit/whole-file.ts';
 
@@ -315,7 +314,7 @@ for (const [what, damage, expected] of damages) {
     await sleep(CALM_MS);
     // Stopped meanwhile: a pod whose interface is gone is forgotten as soon as the kernel tells of
     // it.
-    const pid = pidOf(helper);
+    const { pid } = helper;
     process.kill(pid, 'SIGSTOP');
     damage(scene);
     const checked = t.throwsAsync(helper.ask('check', paramsOf('pod0', sandbox, CAPS)), {

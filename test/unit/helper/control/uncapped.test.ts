@@ -15,7 +15,7 @@ import {
 import type { Link } from '../../../../helper/kernel/links.ts';
 import type { UncappedPod, UnknownPod } from '../../../../helper/protocol/messages.ts';
 import type { UncappedRecord } from '../../../../helper/shaping/records.ts';
-import { temporaryDirectory } from '../../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
 
 const BOOT = '01234567-89ab-cdef-0123-456789abcdef';
 const HERE = { bootId: BOOT, nodeNetns: '4:10' };

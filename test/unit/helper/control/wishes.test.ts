@@ -10,7 +10,7 @@ import {
   Wishes,
   type Fulfilment,
 } from '../../../../helper/control/wishes.ts';
-import { temporaryDirectory } from '../../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
 
 function wishOf(at: number, more: Partial<Wish> = {}): Wish {
   return {

@@ -7,7 +7,8 @@ import test, { type ExecutionContext } from 'ava';
 import { toCniError } from '../../../../cni/failure.ts';
 import { askHelper, HelperError } from '../../../../helper/protocol/client.ts';
 import type { AttachParams } from '../../../../helper/protocol/messages.ts';
-import { startFakeHelper, temporaryDirectory, type Script } from '../../../kit/fake-helper.ts';
+import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
+import { startFakeHelper, type Script } from '../../../kit/fake-helper.ts';
 
 const PARAMS: AttachParams = {
   network: 'pods',
