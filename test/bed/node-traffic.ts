@@ -2,11 +2,12 @@
 // requests beside it.
 
 import { spawn } from 'node:child_process';
-import dgram from 'node:dgram';
+import type dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
+import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import type { NodeListener } from './node-listener.ts';
 import { inNamespace } from './testbed.ts';
+import { openUdp } from './udp.ts';
 import type { UndoStack } from './undo.ts';
 
 export const PORT = 5300;
@@ -90,21 +91,8 @@ export interface NodeTrafficMeasured {
   readonly sent: number;
 }
 
-function openSocket({ netns, undo }: Sender, to: string): dgram.Socket {
-  const family = to.includes(':') ? 6 : 4;
-  // The socket is made by bind, and at once only when no name has to be looked up.
-  const type = family === 4 ? 'udp4' : 'udp6';
-  const socket = dgram.createSocket({
-    type,
-    lookup: (name, _options, done) => done(null, name, family),
-  });
-  undo.defer('close a socket', () => void socket.close());
-  inNetns(
-    netns,
-    () => void socket.bind({ address: family === 4 ? '0.0.0.0' : '::', exclusive: true }),
-  );
-  return socket;
-}
+const openSocket = ({ netns, undo }: Sender, to: string): dgram.Socket =>
+  openUdp(undo, netns, to.includes(':') ? 6 : 4);
 
 /** Has the pod send as much as it can by TCP until `done`. */
 async function sendByTcp({ netns }: Sender, to: string, done: Promise<unknown>): Promise<void> {

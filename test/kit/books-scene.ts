@@ -2,15 +2,12 @@
 // interface and the exits.
 
 import type dgram from 'node:dgram';
-import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { loadProgram, PROG_TYPE_SCHED_CLS } from '../../helper/kernel/bpf.ts';
-import { deleteFilter, ensureClsact, replaceBpfFilter } from '../../helper/kernel/filters.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
-import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
 import type { Books } from '../../helper/protocol/messages.ts';
+import { indexOf, putProgram, redirectCode } from './foreign-programs.ts';
 import {
   addPod,
   addUplink,
@@ -128,40 +125,15 @@ export async function untilLeaks(
 
 export type Leave = () => void | Promise<void>;
 
-/**
- * A program behind podpace's that sends all that comes up from a pod to a device: `return
- * bpf_redirect(IFINDEX, 0)`.
- */
-export async function redirect(
+/** A program behind podpace's that sends all that comes up from a pod to a device. */
+export function redirect(
   t: ExecutionContext,
   { node }: BooksScene,
   pod: BooksPod,
   to: string,
 ): Promise<Leave> {
-  const target = Number(node.ipJson('link', 'show', 'dev', to)[0]?.['ifindex']);
-  const instructions = Buffer.from(
-    'b701000000000000b70200000000000085000000170000009500000000000000',
-    'hex',
-  );
-  instructions.writeInt32LE(target, 4);
-  const fd = loadProgram({
-    type: PROG_TYPE_SCHED_CLS,
-    name: 'elsewhere',
-    license: 'GPL',
-    instructions,
-  });
-  t.teardown(() => fs.closeSync(fd));
-  const ifindex = pod.hostInterfaceIndex;
-  if (isTcxSupported()) {
-    const link = inNetns(node.netns, () =>
-      createTcxLink({ programFd: fd, ifindex, hook: 'ingressLast' }),
-    );
-    return () => fs.closeSync(link);
-  }
-  const filter = { ifindex, hook: 'ingress', priority: 500, handle: 1 } as const;
-  await ensureClsact(node.rt, ifindex);
-  await replaceBpfFilter(node.rt, { ...filter, programFd: fd, name: 'elsewhere' });
-  return () => deleteFilter(node.rt, filter);
+  const place = { device: pod.hostInterface, hook: 'ingress', isFirst: false } as const;
+  return putProgram(t, node, place, redirectCode(indexOf(node, to)));
 }
 
 /** A pair that leads to the peer, and that nothing of the node leads to. */

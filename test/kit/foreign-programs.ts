@@ -81,40 +81,48 @@ export function load(
   return { fd, id: programInfo(fd).id };
 }
 
+/** Does something the first time only. */
+function once(action: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) action();
+    isDone = true;
+  };
+}
+
 /**
  * Puts a program in front of all others at a hook, or behind them, as others do it on this kernel.
+ * Gives back how to take it off before the test is over.
  */
 export async function putProgram(
   t: ExecutionContext,
   netns: TestNetns,
   { device, hook, isFirst }: { device: string; hook: TcHook; isFirst: boolean },
   instructions: Buffer,
-): Promise<void> {
+): Promise<() => void> {
   const { fd } = load(t, instructions);
   const ifindex = indexOf(netns, device);
   if (isTcxSupported()) {
     const place = hook === 'ingress' && !isFirst ? 'ingressLast' : hook;
     const link = inNetns(netns.netns, () => createTcxLink({ programFd: fd, ifindex, hook: place }));
-    t.teardown(() => fs.closeSync(link));
-    return;
+    const close = once(() => fs.closeSync(link));
+    t.teardown(close);
+    return close;
   }
   const priority = isFirst ? 1 : BEHIND_PRIORITY;
   await ensureClsact(netns.rt, ifindex);
+  const remove = (): void =>
+    void netns.tc('filter', 'del', 'dev', device, hook, 'pref', String(priority));
   t.teardown(() => {
     try {
-      netns.tc('filter', 'del', 'dev', device, hook, 'pref', String(priority));
+      remove();
     } catch {
       // The test has taken it or its device away.
     }
   });
-  await replaceBpfFilter(netns.rt, {
-    ifindex,
-    hook,
-    priority,
-    handle: loaded,
-    programFd: fd,
-    name: 'other',
-  });
+  const place = { ifindex, hook, priority, handle: loaded };
+  await replaceBpfFilter(netns.rt, { ...place, programFd: fd, name: 'other' });
+  return remove;
 }
 
 /** Pins a program where `ip` finds it outside of its own /sys; gives the path. */

@@ -146,11 +146,11 @@ function program(
   isFirst: boolean,
   code: (scene: Scene) => Buffer,
 ): NonNullable<Crossing['make']> {
-  return (t, scene) => {
+  return async (t, scene) => {
     // One that redirects takes all frames away.
     knowsGateway(scene);
     knowsNode(scene);
-    return putProgram(t, scene.node, { device, hook, isFirst }, code(scene));
+    await putProgram(t, scene.node, { device, hook, isFirst }, code(scene));
   };
 }
 

@@ -9,6 +9,7 @@ import { inNetns } from '../../helper/kernel/netns.ts';
 import { NetlinkSocket } from '../../helper/kernel/netlink-socket.ts';
 import { Attributes, encodePayload } from '../../helper/wire/attributes.ts';
 import { splitMessages } from '../../helper/wire/netlink-reply.ts';
+import { checksum } from './checksum.ts';
 import type { TestNetns } from './netns.ts';
 
 const SUBSYSTEM = 3 << 8;
@@ -29,12 +30,8 @@ function remarked(packet: Buffer, tos: number): Buffer {
   const changed = Buffer.from(packet);
   changed.writeUInt8(tos, 1);
   changed.writeUInt16BE(0, 10);
-  const words = Array.from({ length: 2 * (changed.readUInt8() & 15) }, (_, at) =>
-    changed.readUInt16BE(2 * at),
-  );
-  let sum = words.reduce((total, word) => total + word, 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  changed.writeUInt16BE(~sum & 0xffff, 10);
+  const header = changed.subarray(0, 4 * (changed.readUInt8() & 15));
+  changed.writeUInt16BE(checksum(header), 10);
   return changed;
 }
 

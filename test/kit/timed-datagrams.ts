@@ -6,10 +6,8 @@
 
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { getSystemErrorName } from 'node:util';
-import { loadAddon } from '../../helper/kernel/assets.ts';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
-import { encodeAddress } from '../../helper/wire/ip-address.ts';
+import { openNetns } from '../../helper/kernel/netns.ts';
+import { addressOf, call, CALLS, encodeSocketAddress, openSocket } from './libc.ts';
 
 /** linux/time.h. By another clock than the monotonic one only CAP_NET_ADMIN may ask. */
 const CLOCK_IDS = { CLOCK_REALTIME: 0, CLOCK_MONOTONIC: 1, CLOCK_TAI: 11 } as const;
@@ -17,19 +15,17 @@ const CLOCK_IDS = { CLOCK_REALTIME: 0, CLOCK_MONOTONIC: 1, CLOCK_TAI: 11 } as co
 export type TxtimeClock = 'CLOCK_MONOTONIC' | 'CLOCK_TAI';
 
 /** linux/socket.h, asm-generic/socket.h, asm-generic/sockios.h. */
-const AF_INET = 2;
 const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_PRIORITY = 12;
 const SO_TXTIME = 61;
 const SIOCGSTAMPNS = 0x8907;
 
 /**
- * Sizes of struct sockaddr_in, timespec, sock_txtime, iovec, cmsghdr with a u64 behind it, and
+ * Sizes of struct timespec, sock_txtime, iovec, cmsghdr with a u64 behind it, and
  * msghdr: 64 bits.
  */
-const SIZES = { address: 16, time: 16, option: 8, vector: 16, control: 24, message: 56 } as const;
+const SIZES = { time: 16, option: 8, vector: 16, control: 24, message: 56 } as const;
 
 /** How long nothing more may come before all has come: longer than any horizon. */
 const CALM_MS = 500;
@@ -37,32 +33,6 @@ const POLL_MS = 10;
 const BEGIN_MS = 100;
 const MAX_DATAGRAM = 65_536;
 const PORT = 5999;
-
-interface Koffi {
-  load(path: string | null): { func(prototype: string): (...args: unknown[]) => number };
-  errno(): number;
-  address(buffer: Uint8Array): bigint;
-}
-
-const koffi = loadAddon('koffi.node') as Koffi;
-const libc = koffi.load(null);
-const CALLS = {
-  socket: libc.func('int socket(int domain, int type, int protocol)'),
-  bind: libc.func('int bind(int fd, void *address, unsigned int size)'),
-  setsockopt: libc.func(
-    'int setsockopt(int fd, int level, int option, void *value, unsigned int size)',
-  ),
-  sendmsg: libc.func('long sendmsg(int fd, void *message, int flags)'),
-  ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
-  clock_gettime: libc.func('int clock_gettime(int clock, void *time)'),
-} as const;
-
-/** Throws Error with the errno's name. */
-function call(name: keyof typeof CALLS, ...args: unknown[]): number {
-  const status = CALLS[name](...args);
-  if (status < 0) throw new Error(`${name}: ${getSystemErrorName(-koffi.errno())}`);
-  return status;
-}
 
 function decodeTime(bytes: Buffer): bigint {
   return bytes.readBigInt64LE(0) * 1_000_000_000n + bytes.readBigInt64LE(8);
@@ -75,19 +45,11 @@ export function readClock(clock: keyof typeof CLOCK_IDS): bigint {
   return decodeTime(time);
 }
 
-function encodeSocketAddress(address: string, port: number): Buffer {
-  const bytes = Buffer.alloc(SIZES.address);
-  bytes.writeUInt16LE(AF_INET);
-  bytes.writeUInt16BE(port, 2);
-  encodeAddress(address).copy(bytes, 4);
-  return bytes;
-}
-
 /** A socket in the namespace at a path. */
-function openSocket(netns: string): number {
+function openDatagrams(netns: string): number {
   const place = openNetns(netns);
   try {
-    return inNetns(place, () => call('socket', AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    return openSocket(place, SOCK_DGRAM);
   } finally {
     place.close();
   }
@@ -138,15 +100,15 @@ function sendAll({
   atNs,
   priority,
 }: Datagrams): void {
-  const fd = openSocket(from);
+  const fd = openDatagrams(from);
   try {
     const [address, payload] = [encodeSocketAddress(to.address, PORT), Buffer.alloc(payloadBytes)];
     const [vector, message] = [Buffer.alloc(SIZES.vector), Buffer.alloc(SIZES.message)];
-    vector.writeBigUInt64LE(koffi.address(payload), 0);
+    vector.writeBigUInt64LE(addressOf(payload), 0);
     vector.writeBigUInt64LE(BigInt(payloadBytes), 8);
-    message.writeBigUInt64LE(koffi.address(address), 0);
+    message.writeBigUInt64LE(addressOf(address), 0);
     message.writeUInt32LE(address.length, 8);
-    message.writeBigUInt64LE(koffi.address(vector), 16);
+    message.writeBigUInt64LE(addressOf(vector), 16);
     message.writeBigUInt64LE(1n, 24);
     if (priority !== undefined) {
       const value = Buffer.alloc(4);
@@ -156,7 +118,7 @@ function sendAll({
     const control =
       clock && askFor(fd, clock, atNs ?? readClock(clock) + BigInt(aheadMs) * 1_000_000n);
     if (control !== undefined) {
-      message.writeBigUInt64LE(koffi.address(control), 32);
+      message.writeBigUInt64LE(addressOf(control), 32);
       message.writeBigUInt64LE(BigInt(control.length), 40);
     }
     for (let sent = 0; sent < count; sent += 1) call('sendmsg', fd, message, 0);
@@ -197,7 +159,7 @@ async function arrivalsAt(fd: number): Promise<bigint[]> {
  * are not there.
  */
 export async function deliver(datagrams: Datagrams): Promise<number[]> {
-  const fd = openSocket(datagrams.to.netns);
+  const fd = openDatagrams(datagrams.to.netns);
   try {
     const address = encodeSocketAddress('0.0.0.0', PORT);
     call('bind', fd, address, address.length);

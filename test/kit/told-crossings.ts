@@ -113,11 +113,11 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
   },
   'a program that redirects to the pod’s end of the pair (bpf_redirect_peer)': {
     isUsual: true,
-    make: (t, scene) => {
+    make: async (t, scene) => {
       const { node } = scene;
       leadIntoPod(t, scene);
       const place = { device: 'uplink', hook: 'ingress', isFirst: false } as const;
-      return putProgram(t, node, place, redirectPeerCode(indexOf(node, 'pod0')));
+      await putProgram(t, node, place, redirectPeerCode(indexOf(node, 'pod0')));
     },
     ...{ as: /receives come past pod0, and so past the cap/, withinMs: BY_BOOKS_MS },
     ...{ to: POD, isInward: true },

@@ -1,10 +1,10 @@
-// UDP out of network namespaces by sockets of this process: no program is started, which takes a
-// second in a VM.
+// UDP out of network namespaces, as much as is asked for.
 
-import dgram from 'node:dgram';
+import type dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
+import type { NetNamespace } from '../../helper/kernel/netns.ts';
+import { openUdp } from '../bed/udp.ts';
 
 /** A full Ethernet frame of UDP over IPv4, without its checksum, and what it carries. */
 export const FRAME_BYTES = 1514;
@@ -26,22 +26,14 @@ export interface Flow {
   readonly payloadBytes?: number;
 }
 
-/** A socket in a namespace, closed after the test. */
+/** A socket in a namespace, closed after the test, which fails with it. */
 export function openSender(
   t: ExecutionContext,
   netns: NetNamespace,
   family: 4 | 6 = 4,
 ): dgram.Socket {
-  // The socket is made by bind, and at once only when no name has to be looked up.
-  const type = family === 4 ? 'udp4' : 'udp6';
-  const socket = dgram.createSocket({
-    type,
-    lookup: (name, _options, done) => done(null, name, family),
-  });
-  t.teardown(() => void socket.close());
+  const socket = openUdp(t, netns, family);
   socket.on('error', (error) => t.fail(`a sender: ${error.message}`));
-  const address = family === 4 ? '0.0.0.0' : '::';
-  inNetns(netns, () => void socket.bind({ address, exclusive: true }));
   return socket;
 }
 
