@@ -25,7 +25,7 @@ import { renewedSummary } from '../test/bench/summary.ts';
 import { textTables } from '../test/bench/table.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
-import { INTERRUPTED, interruption } from './lib/interruption.ts';
+import { interruptible } from './lib/interruption.ts';
 import { kernelSeries } from './lib/kernels.ts';
 import type { KernelSeries } from './lib/kernels.ts';
 import { hasSchFq, packageSets } from './lib/needs.ts';
@@ -351,17 +351,8 @@ async function bench(
   return failure === undefined ? status : 1;
 }
 
-async function main(): Promise<number> {
-  const { benches, options } = parseCommandLine();
-  const signal = interruption();
-  try {
-    const status = await bench(benches, options, signal);
-    return signal.aborted ? INTERRUPTED : status;
-  } catch (error) {
-    if (signal.aborted) return INTERRUPTED;
-    say(error instanceof Error ? error.message : String(error));
-    return error instanceof SenderDeath ? error.status : 1;
-  }
-}
-
-process.exitCode = await main();
+const { benches, options } = parseCommandLine();
+process.exitCode = await interruptible(
+  (signal) => bench(benches, options, signal),
+  (error) => (error instanceof SenderDeath ? error.status : 1),
+);

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
-import { INTERRUPTED, interruption } from './lib/interruption.ts';
+import { interruptible } from './lib/interruption.ts';
 import { hasSchFq, packageSets } from './lib/needs.ts';
 import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
@@ -117,18 +117,11 @@ async function lab(options: Options, signal: AbortSignal): Promise<number> {
   return await runInVm(options, signal);
 }
 
-async function main(options: Options, signal: AbortSignal): Promise<number> {
-  try {
-    const status = await lab(options, signal);
-    // Here and not in the VM, where only the project's own tree is this machine's.
-    if (options.json !== undefined && fs.existsSync(REPORT_JSON))
-      fs.copyFileSync(REPORT_JSON, options.json);
-    return signal.aborted ? INTERRUPTED : status;
-  } catch (error) {
-    if (signal.aborted) return INTERRUPTED;
-    say(error instanceof Error ? error.message : String(error));
-    return 1;
-  }
-}
-
-process.exitCode = await main(parseOptions(), interruption());
+const options = parseOptions();
+process.exitCode = await interruptible(async (signal) => {
+  const status = await lab(options, signal);
+  // Here and not in the VM, where only the project's own tree is this machine's.
+  if (options.json !== undefined && fs.existsSync(REPORT_JSON))
+    fs.copyFileSync(REPORT_JSON, options.json);
+  return status;
+});

@@ -144,7 +144,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/uninstall',
   'test/netns/helper/upgrade',
   'test/netns/routed-nodes',
-  'test/netns/scripts/',
+  'test/netns/bed/',
   // Several processors at one clock: a VM has one.
   'test/bpf/exactness',
 ];

@@ -17,3 +17,22 @@ export function interruption(): AbortSignal {
   }
   return controller.signal;
 }
+
+/**
+ * Does the work of a command that may be interrupted; returns its exit status. What it throws is
+ * said; `statusOf` tells the status then.
+ */
+export async function interruptible(
+  work: (signal: AbortSignal) => Promise<number>,
+  statusOf: (error: unknown) => number = () => 1,
+): Promise<number> {
+  const signal = interruption();
+  try {
+    const status = await work(signal);
+    return signal.aborted ? INTERRUPTED : status;
+  } catch (error) {
+    if (signal.aborted) return INTERRUPTED;
+    say(error instanceof Error ? error.message : String(error));
+    return statusOf(error);
+  }
+}

@@ -48,9 +48,10 @@ export class SenderDeath extends Error {
   }
 }
 
-type Sender = ChildProcessByStdio<Writable, Readable, null>;
+export type Sender = ChildProcessByStdio<Writable, Readable, null>;
 
-async function startSender(pin: string, undo: UndoStack): Promise<Sender> {
+/** Starts a sender and waits until it is ready. */
+export async function startSender(pin: string, undo: UndoStack): Promise<Sender> {
   const script = fileURLToPath(new URL('sender.ts', import.meta.url));
   const sender = spawn(process.execPath, [script, pin], { stdio: ['pipe', 'pipe', 'inherit'] });
   undo.defer('end a sender', async () => {
@@ -63,7 +64,7 @@ async function startSender(pin: string, undo: UndoStack): Promise<Sender> {
 }
 
 /** The next line that a sender writes; it writes one at a time. */
-async function answer(sender: Sender): Promise<string> {
+export async function answer(sender: Sender): Promise<string> {
   const ended = new AbortController();
   const line = once(sender.stdout, 'data', { signal: ended.signal });
   const close = once(sender, 'close', { signal: ended.signal });
@@ -79,6 +80,11 @@ async function answer(sender: Sender): Promise<string> {
   }
 }
 
+/** Has a sender send so many packets; it answers with the verdict of the last one. */
+export function order(sender: Sender, packet: StepPacket, packets: number): void {
+  sender.stdin.write(`${JSON.stringify([packet, packets])}\n`);
+}
+
 /** All senders send their packets at once; returns by how much the clock advanced. */
 async function runRound(
   step: StepUnderTest,
@@ -90,8 +96,7 @@ async function runRound(
   const before = step.clockNs();
   const verdicts = senders.map(answer);
   senders.forEach((sender, flow) => {
-    const packet: StepPacket = { id: AGGREGATE_ID, flow, wireLen: WIRE_LEN };
-    sender.stdin.write(`${JSON.stringify([packet, packets])}\n`);
+    order(sender, { id: AGGREGATE_ID, flow, wireLen: WIRE_LEN }, packets);
   });
   for (const verdict of await Promise.all(verdicts)) {
     if (verdict !== TC_ACT_UNSPEC)

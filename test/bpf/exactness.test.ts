@@ -1,11 +1,9 @@
 // Several CPUs on one aggregate: the clock advances by the sum of the charges, whoever wins.
 
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { once } from 'node:events';
-import path from 'node:path';
-import type { Readable, Writable } from 'node:stream';
 import test from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
+import { UndoStack } from '../bed/undo.ts';
+import { answer, order, startSender, type Sender } from '../bench/exact.ts';
 import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { chargeOf } from '../model/departure.ts';
 
@@ -22,35 +20,20 @@ const CONFIG = {
   intervalNs: 100_000_000n,
 };
 
-type Sender = ChildProcessByStdio<Writable, Readable, null>;
-
 let datapath: TestDatapath;
 let senders: Sender[] = [];
 
-function startSender(): Sender {
-  const script = path.join(import.meta.dirname, '../kit/send-packets.ts');
-  return spawn(process.execPath, [script, datapath.enterPin], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-}
-
-/** The next line that a sender writes; it writes one at a time. */
-async function answer(sender: Sender): Promise<string> {
-  const [line] = await once(sender.stdout, 'data');
-  return String(line).trim();
-}
+const undo = new UndoStack();
 
 test.before(async () => {
   datapath = new TestDatapath();
   datapath.aimAt('podpace_depart');
-  senders = Array.from({ length: SENDERS }, startSender);
-  await Promise.all(senders.map(answer));
+  const pins = Array.from({ length: SENDERS }, () => datapath.enterPin);
+  senders = await Promise.all(pins.map((pin) => startSender(pin, undo)));
 });
 
 test.after.always(async () => {
-  const closed = senders.map((sender) => once(sender, 'close'));
-  for (const sender of senders) sender.kill();
-  await Promise.all(closed);
+  await undo.run();
   datapath?.close();
 });
 
@@ -70,7 +53,7 @@ for (const count of [1, 2, SENDERS]) {
 
         const chosen = senders.slice(0, count);
         const answers = chosen.map(answer);
-        for (const sender of chosen) sender.stdin.write(`${ID} ${wireLen} ${PACKETS_EACH}\n`);
+        for (const sender of chosen) order(sender, { id: ID, flow: 0, wireLen }, PACKETS_EACH);
         t.deepEqual(new Set(await Promise.all(answers)), new Set([String(TC_ACT_UNSPEC)]));
 
         const after = datapath.clock(ID);

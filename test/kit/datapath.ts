@@ -152,7 +152,7 @@ export const ETHER_TYPE_MPLS = 0x8847;
  * An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much
  * longer.
  */
-function frameOf(packet: TestPacket): Buffer {
+export function frameOf(packet: TestPacket): Buffer {
   const frame = packet.etherType === ETHER_TYPE_IPV6 ? ipv6FrameOf(packet) : ipv4FrameOf(packet);
   frame.set(packet.mac ?? []);
   return frame;
@@ -201,9 +201,9 @@ function ipv6FrameOf({ protocol = PROTOCOL_UDP, ...ends }: TestPacket): Buffer {
 const [RUN, RUN_AND_REPORT, RUN_TAGGED, RUN_TAI_AND_REPORT] = [0, 1, 3, 4];
 
 /** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
-function encodeContext(
+export function encodeContext(
   { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, ...more }: TestPacket,
-  report: number,
+  report: number = RUN,
 ): Buffer {
   const { priority = 0, ingressIfindex = 0 } = more;
   const context = Buffer.alloc(192);

@@ -33,7 +33,7 @@ import {
   type AggregateConfig,
   type AggregateCounters,
 } from '../../helper/wire/aggregate.ts';
-import { TC_ACT_UNSPEC } from './datapath.ts';
+import { encodeContext, frameOf, TC_ACT_UNSPEC } from './datapath.ts';
 import { otherLayouts, presentObject, type OtherLayout } from './other-layout.ts';
 import { mountTemporaryBpffs } from './temporary-bpffs.ts';
 
@@ -92,15 +92,7 @@ export interface Sent {
 
 /** Sends a packet of another flow each time through the program that stands at the place. */
 function send(programFd: number, flow: number): Sent {
-  const data = Buffer.alloc(60);
-  data.writeUInt16BE(0x0800, 12);
-  data[14] = 0x45;
-  data.writeUInt16BE(46, 16);
-  data.set([64, 17], 22);
-  data.set([10, 0, 0, 1, 10, 0, 0, 2], 26);
-  data.writeUInt32BE(flow, 34);
-  const context = Buffer.alloc(192);
-  context.writeUInt32LE(WIRE_LEN, 160);
+  const [data, context] = [frameOf({ flow }), encodeContext({ wireLen: WIRE_LEN })];
   const nowNs = process.hrtime.bigint();
   const { returnValue, contextOut } = testRun(programFd, { data, context });
   const departsNs = contextOut.readBigUInt64LE(152);
