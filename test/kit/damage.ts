@@ -79,6 +79,14 @@ function named(
 
 type Change = Pick<Fault, 'make' | 'stands'>;
 
+const fault = (
+  what: string,
+  place: string,
+  concerns: readonly Name[],
+  change: Change,
+  lifts: readonly Name[] = [],
+): Fault => ({ what, place, concerns, lifts, ...change });
+
 /** An entry of a map is removed, or gets another value than it has. */
 function entry(
   fd: number,
@@ -152,15 +160,14 @@ function noProgram(
 function uplinkFaults(node: DamagedNode): Fault[] {
   const { rt, uplink, attachments } = node;
   const concerns = named(attachments, 'egress');
-  const root = { place: 'qdiscs of the uplink', concerns };
+  const root = (what: string, change: Change): Fault =>
+    fault(what, 'qdiscs of the uplink', concerns, change);
+  const off = noProgram(node, uplink, 'egress');
   return [
-    { what: 'root of the uplink: pfifo', ...root, ...qdisc(rt, uplink, TC_H_ROOT, 'pfifo') },
-    { what: 'root of the uplink: the default', ...root, ...noRoot(rt, uplink) },
-    { what: 'a leaf of the uplink: pfifo', ...root, ...qdisc(rt, uplink, ROOT + 2, 'pfifo') },
-    {
-      ...{ what: 'exit program off', place: 'egress of the uplink', concerns, lifts: concerns },
-      ...noProgram(node, uplink, 'egress'),
-    },
+    root('root of the uplink: pfifo', qdisc(rt, uplink, TC_H_ROOT, 'pfifo')),
+    root('root of the uplink: the default', noRoot(rt, uplink)),
+    root('a leaf of the uplink: pfifo', qdisc(rt, uplink, ROOT + 2, 'pfifo')),
+    fault('exit program off', 'egress of the uplink', concerns, off, concerns),
   ];
 }
 
@@ -173,28 +180,16 @@ function deviceFaults(node: DamagedNode, attachment: AttachmentStatus): Fault[] 
   const [sends, receives] = [named([attachment], 'egress'), named([attachment], 'ingress')];
   const others = attachments.filter((other) => other !== attachment);
   const into = [...receives, ...named(others, 'egress')];
-  const root = { place: `root of ${pod}`, concerns: into };
+  const root = `root of ${pod}`;
+  const [noClassifier, noDeliver] = [
+    noProgram(node, ifindex, 'ingress'),
+    noProgram(node, ifindex, 'egress'),
+  ];
   return [
-    { what: `root of ${pod}: pfifo`, ...root, ...qdisc(rt, ifindex, TC_H_ROOT, 'pfifo') },
-    { what: `root of ${pod}: the default`, ...root, ...noRoot(rt, ifindex) },
-    {
-      ...{
-        what: `classifier of ${pod} off`,
-        place: `ingress of ${pod}`,
-        concerns: sends,
-        lifts: sends,
-      },
-      ...noProgram(node, ifindex, 'ingress'),
-    },
-    {
-      ...{
-        what: `deliver of ${pod} off`,
-        place: `egress of ${pod}`,
-        concerns: into,
-        lifts: receives,
-      },
-      ...noProgram(node, ifindex, 'egress'),
-    },
+    fault(`${root}: pfifo`, root, into, qdisc(rt, ifindex, TC_H_ROOT, 'pfifo')),
+    fault(`${root}: the default`, root, into, noRoot(rt, ifindex)),
+    fault(`classifier of ${pod} off`, `ingress of ${pod}`, sends, noClassifier, sends),
+    fault(`deliver of ${pod} off`, `egress of ${pod}`, into, noDeliver, receives),
   ];
 }
 
@@ -237,17 +232,13 @@ function interfaceFaults({ hostInterfaces }: Maps, attachment: AttachmentStatus)
   const place = `entry of ${pod}`;
   const change = (changed: (value: Buffer) => Buffer | undefined): Change =>
     entry(hostInterfaces, key, [HOST_INTERFACE_SIZE, changed]);
-  const both = named([attachment], 'egress', 'ingress');
+  const [sends, receives] = [named([attachment], 'egress'), named([attachment], 'ingress')];
+  const both = [...sends, ...receives];
+  const other = (offset: number): Change => change((value) => withNumber(value, offset, 5999));
   return [
-    { what: `${place}: none`, place, concerns: both, lifts: both, ...change(removed) },
-    {
-      ...{ what: `${place}: another sender`, place, concerns: named([attachment], 'egress') },
-      ...change((value) => withNumber(value, 0, 5999)),
-    },
-    {
-      ...{ what: `${place}: another receiver`, place, concerns: named([attachment], 'ingress') },
-      ...change((value) => withNumber(value, 4, 5999)),
-    },
+    fault(`${place}: none`, place, both, change(removed), both),
+    fault(`${place}: another sender`, place, sends, other(0)),
+    fault(`${place}: another receiver`, place, receives, other(4)),
   ];
 }
 
@@ -256,25 +247,22 @@ function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Di
   const id = idsOf(attachment)[direction];
   const name = `${attachment.containerId} ${direction}`;
   const place = `configuration of ${name}`;
-  const base = { place, concerns: named([attachment], direction) };
-  const change = (changed: (value: Buffer) => Buffer): Change =>
-    entry(maps.aggregateConfig, encodeAggregateKey(id), [AGGREGATE_CONFIG_SIZE, changed]);
-  const hasList = attachment.exempt !== undefined;
+  const concerns = named([attachment], direction);
+  const changed = (what: string, change: (value: Buffer) => Buffer): Fault => {
+    const key = encodeAggregateKey(id);
+    const wrong = entry(maps.aggregateConfig, key, [AGGREGATE_CONFIG_SIZE, change]);
+    return fault(`${place}: ${what}`, place, concerns, wrong);
+  };
+  // Who has no list is not looked up in any.
+  const listed = attachment.exempt === undefined ? [] : concerns;
+  const more = exemption(maps, id);
   return [
-    { what: `${place}: none`, ...base, ...change((value) => Buffer.alloc(value.length)) },
-    {
-      ...{ what: `${place}: twice the rate`, ...base },
-      ...change((value) => withNumber(value, 0, 2 * value.readUInt32LE(0))),
-    },
-    {
-      ...{ what: `${place}: half the horizon`, ...base },
-      ...change((value) => withNumber(value, 8, Math.floor(value.readUInt32LE(8) / 2))),
-    },
-    {
-      // Who has no list is not looked up in any.
-      ...{ what: `an exemption more of ${name}`, concerns: hasList ? base.concerns : [] },
-      ...{ place: `exemptions of ${name}`, ...exemption(maps, id) },
-    },
+    changed('none', (value) => Buffer.alloc(value.length)),
+    changed('twice the rate', (value) => withNumber(value, 0, 2 * value.readUInt32LE(0))),
+    changed('half the horizon', (value) =>
+      withNumber(value, 8, Math.floor(value.readUInt32LE(8) / 2)),
+    ),
+    fault(`an exemption more of ${name}`, `exemptions of ${name}`, listed, more),
   ];
 }
 
@@ -303,23 +291,15 @@ function sharedFaults(maps: Maps, attachments: readonly AttachmentStatus[]): Fau
   const pages = new Set(
     attachments.flatMap((each) => Object.values(idsOf(each)).map(aggregatePage)),
   );
-  const receivers = named(attachments, 'ingress');
+  const [receivers, all] = [named(attachments, 'ingress'), named(attachments, ...directions)];
+  const noContinuation = entry(maps.continuations, indexKey(0), [4, removed]);
+  const nodeExemption = exemption(maps, NODE_LIST);
+  const nobodysKey = encodeInterfaceKey(60_000);
+  const nobody = entry(maps.hostInterfaces, nobodysKey, [HOST_INTERFACE_SIZE, (value) => value]);
   return [
-    {
-      ...{ what: 'continuations emptied', place: 'continuations', concerns: receivers },
-      ...entry(maps.continuations, indexKey(0), [4, removed]),
-    },
-    {
-      ...{ what: 'an exemption more of the node', place: 'exemptions of the node' },
-      ...{ concerns: named(attachments, ...directions), ...exemption(maps, NODE_LIST) },
-    },
-    {
-      ...{ what: 'an entry of a device that nobody has', place: 'entry of nobody', concerns: [] },
-      ...entry(maps.hostInterfaces, encodeInterfaceKey(60_000), [
-        HOST_INTERFACE_SIZE,
-        (value) => value,
-      ]),
-    },
+    fault('continuations emptied', 'continuations', receivers, noContinuation),
+    fault('an exemption more of the node', 'exemptions of the node', all, nodeExemption),
+    fault('an entry of a device that nobody has', 'entry of nobody', [], nobody),
     ...[...pages].map((page) => ({
       ...{ what: `page ${page} removed`, place: `page ${page}` },
       ...(tellsPagesLate()

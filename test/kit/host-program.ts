@@ -51,16 +51,8 @@ export function compileHostProgram(source: string): HostProgram {
   const executable = path.join(directory, 'program');
   const remove = (): void => fs.rmSync(directory, { recursive: true });
   try {
-    execFileSync('clang', [
-      '-O2',
-      '-Wall',
-      '-Wextra',
-      '-Werror',
-      '-pthread',
-      source,
-      '-o',
-      executable,
-    ]);
+    const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread'];
+    execFileSync('clang', [...flags, source, '-o', executable]);
   } catch (error) {
     remove();
     throw error;

@@ -32,20 +32,8 @@ export function makeWishScene(t: ExecutionContext): WishScene {
   t.timeout(300_000);
   const [node, peer, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
   addUplink(node, peer, 'uplink', 1);
-  node.tc(
-    'qdisc',
-    'add',
-    'dev',
-    'uplink',
-    'root',
-    'tbf',
-    'rate',
-    '1gbit',
-    'burst',
-    '1mb',
-    'latency',
-    '10ms',
-  );
+  const shaper = 'qdisc add dev uplink root tbf rate 1gbit burst 1mb latency 10ms';
+  node.tc(...shaper.split(' '));
   const socket = path.join(directories.run, 'helper.sock');
   return { node, directories, socket, wishes: path.join(directories.run, 'wishes') };
 }

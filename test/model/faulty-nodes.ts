@@ -97,12 +97,8 @@ const BRIDGE = 60;
 
 function uplinkOf(kind: NodeSpec['uplinks'][number], index: number): Exit {
   const ifindex = 2 + index;
-  const base = {
-    ifindex,
-    name: `up${index}`,
-    role: 'uplink' as const,
-    hasFrames: kind !== 'wireguard',
-  };
+  const hasFrames = kind !== 'wireguard';
+  const base = { ifindex, name: `up${index}`, role: 'uplink', hasFrames } as const;
   switch (kind) {
     case 'single':
     case 'multi':
@@ -115,9 +111,7 @@ function uplinkOf(kind: NodeSpec['uplinks'][number], index: number): Exit {
       return { ...base, kind, holders: [ifindex], overhead: { frameBytes: 50, align: 0, mtu: 0 } };
     case 'wireguard':
       return {
-        ...base,
-        kind,
-        holders: [ifindex],
+        ...{ ...base, kind, holders: [ifindex] },
         overhead: { frameBytes: 74, align: 16, mtu: 1420 },
       };
   }
@@ -129,11 +123,8 @@ function recordOf(spec: PodSpec, index: number, spacing: number): AttachmentReco
   const macs = spec.netkit ? {} : { mac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' };
   return {
     ...{ containerId: `c${ifindex}`, ifname: 'eth0', network: 'pods', sandbox: '/run/netns/x' },
-    ...{
-      hostInterface: `dev${ifindex}`,
-      hostInterfaceIndex: ifindex,
-      kind: spec.netkit ? 'netkit' : 'veth',
-    },
+    ...{ hostInterface: `dev${ifindex}`, hostInterfaceIndex: ifindex },
+    kind: spec.netkit ? 'netkit' : 'veth',
     caps: {
       ...(spec.egress && { egress: { rateBitsPerSec: 1_000_000 * ifindex } }),
       ...(spec.ingress && { ingress: { rateBitsPerSec: 2_000_000 * ifindex } }),
@@ -182,13 +173,8 @@ function emptyNode(indexes: readonly number[], isMulti: (ifindex: number) => boo
     { ifindex, name: `dev${ifindex}`, numTxQueues: isMulti(ifindex) ? 3 : 1, qdiscs: [noqueue] },
   ]);
   return {
-    ...{
-      devices: new Map(devices),
-      programs: new Map(),
-      inFront: new Map(),
-      pages: new Set(),
-      configs: new Map(),
-    },
+    ...{ devices: new Map(devices), programs: new Map(), inFront: new Map() },
+    ...{ pages: new Set(), configs: new Map() },
     ...{ hostInterfaces: new Map(), overheads: new Map(), routing: [], exitRecords: [] },
     ...{ goesOnInReceive: false, exemptions: new Map() },
   };
@@ -199,14 +185,8 @@ function healthyNode(spec: NodeSpec): Node {
   const records = spec.pods.map((pod, index) => recordOf(pod, index, spec.spacing));
   const uplinks = spec.uplinks.map(uplinkOf);
   const wayInto = (ifindex: number): Exit => ({
-    ...{
-      ifindex,
-      name: `dev${ifindex}`,
-      kind: 'veth',
-      role: 'pod',
-      holders: [ifindex],
-      hasFrames: true,
-    },
+    ...{ ifindex, name: `dev${ifindex}`, kind: 'veth', role: 'pod' },
+    ...{ holders: [ifindex], hasFrames: true },
   });
   const pods = [
     ...records.map(({ hostInterfaceIndex }) => hostInterfaceIndex),
@@ -246,6 +226,43 @@ function withoutKey<K, V>(map: ReadonlyMap<K, V>, key: K): Map<K, V> {
   return new Map([...map].filter(([other]) => other !== key));
 }
 
+/** What is observed by a key: the devices, the programs and so on. */
+type MapName = 'devices' | 'programs' | 'inFront' | 'configs' | 'overheads' | 'exemptions';
+type KeyOf<Name extends MapName> = Parameters<Observed[Name]['get']>[0];
+type ValueOf<Name extends MapName> = NonNullable<ReturnType<Observed[Name]['get']>>;
+
+function lacking<Name extends MapName | 'hostInterfaces'>(
+  name: Name,
+  key: Parameters<Observed[Name]['get']>[0],
+): Fault['make'] {
+  return changed((observed) => ({
+    [name]: withoutKey<unknown, unknown>(observed[name], key),
+  }));
+}
+
+function having<Name extends MapName>(
+  name: Name,
+  key: KeyOf<Name>,
+  value: ValueOf<Name>,
+): Fault['make'] {
+  return changed((observed) => ({
+    [name]: new Map<unknown, unknown>([...observed[name], [key, value]]),
+  }));
+}
+
+/** Something that is there is changed. */
+function altered<Name extends 'devices' | 'configs'>(
+  name: Name,
+  key: number,
+  change: (value: ValueOf<Name>) => ValueOf<Name>,
+): Fault['make'] {
+  return (state) => {
+    const value = state.observed[name].get(key);
+    if (value === undefined) throw new Error(`nothing in ${name} at ${key}`);
+    return having(name, key, change(value as ValueOf<Name>))(state);
+  };
+}
+
 /** Every way in which the qdiscs of a device can be wrong. */
 function qdiscFaults(
   device: number,
@@ -256,13 +273,7 @@ function qdiscFaults(
   const put = (
     change: (qdiscs: readonly ObservedQdisc[]) => readonly ObservedQdisc[],
   ): Fault['make'] =>
-    changed(({ devices }) => {
-      const found = devices.get(device);
-      if (found === undefined) throw new Error(`no device ${device}`);
-      return {
-        devices: new Map([...devices, [device, { ...found, qdiscs: change(found.qdiscs) }]]),
-      };
-    });
+    altered('devices', device, (found) => ({ ...found, qdiscs: change(found.qdiscs) }));
   const root = (kind: string): ObservedQdisc => ({ ...noqueue, kind, handle: 0x1_0000 });
   const base = { place: `${device}/qdisc`, device, concerns };
   const isFq = healthy.devices.get(device)?.qdiscs.every(({ kind }) => kind === 'fq') ?? false;
@@ -290,39 +301,23 @@ function programFaults(device: number, hook: string, concerns: Concerned): Fault
   const base = { place, device, concerns };
   const occupants = [{ kind: 'program', id: 77, name: 'other' }] as const;
   const inFrontOf = (canPass: boolean): Fault => ({
-    ...{
-      ...base,
-      name: `${place}: another program in front, ${canPass ? '' : 'not '}to be passed`,
-    },
-    make: changed(({ inFront }) => ({
-      inFront: new Map([...inFront, [place, { occupants, canPass }]]),
-    })),
+    ...base,
+    name: `${place}: another program in front, ${canPass ? '' : 'not '}to be passed`,
+    make: having('inFront', place, { occupants, canPass }),
   });
   const redirectFrom = (from: 'ingress' | 'egress'): Fault => ({
     ...{ ...base, name: `${place}: a filter redirects`, place: `${place}/filter` },
-    make: changed(({ devices }) => {
-      const found = devices.get(device);
-      if (found === undefined) throw new Error(`no device ${device}`);
-      const redirect = {
-        hook: from,
-        type: 'u32',
-        priority: 1,
-        ifindex: 99,
-        name: 'other',
-        comesBack: false,
-      };
-      const redirects = [...(found.redirects ?? []), redirect];
-      return { devices: new Map([...devices, [device, { ...found, redirects }]]) };
+    make: altered('devices', device, (found) => {
+      const target = { ifindex: 99, name: 'other', comesBack: false };
+      const redirect = { hook: from, type: 'u32', priority: 1, ...target };
+      return { ...found, redirects: [...(found.redirects ?? []), redirect] };
     }),
   });
   return [
-    {
-      ...{ ...base, name: `${place}: no program` },
-      make: changed(({ programs }) => ({ programs: withoutKey(programs, place) })),
-    },
+    { ...base, name: `${place}: no program`, make: lacking('programs', place) },
     {
       ...{ ...base, name: `${place}: a program of another podpaced` },
-      make: changed(({ programs }) => ({ programs: new Map([...programs, [place, 'stale']]) })),
+      make: having('programs', place, 'stale'),
     },
     ...(hook.endsWith('Last') ? [] : [true, false].map(inFrontOf)),
     ...(hook === 'ingress' || hook === 'egress' ? [redirectFrom(hook)] : []),
@@ -365,14 +360,8 @@ function overheadFaults(device: number, concerns: Concerned): Fault[] {
   const base = { place: `${device}/overhead`, device, concerns };
   const wrong = { frameBytes: 1, align: 0, mtu: 0 };
   return [
-    {
-      ...{ ...base, name: `${device}: no overhead` },
-      make: changed(({ overheads }) => ({ overheads: withoutKey(overheads, device) })),
-    },
-    {
-      ...{ ...base, name: `${device}: another overhead` },
-      make: changed(({ overheads }) => ({ overheads: new Map([...overheads, [device, wrong]]) })),
-    },
+    { ...base, name: `${device}: no overhead`, make: lacking('overheads', device) },
+    { ...base, name: `${device}: another overhead`, make: having('overheads', device, wrong) },
   ];
 }
 
@@ -437,10 +426,8 @@ function podFaults(node: Node, record: AttachmentRecord): Fault[] {
 function entryFaults(record: AttachmentRecord): Fault[] {
   const { hostInterfaceIndex: ifindex, containerId, hostRouting, exempt } = record;
   const ids = { egress: record.egressAggregateId, ingress: record.ingressAggregateId };
-  const [sends, receives] = [
-    concerning(named([record], 'egress')),
-    concerning(named([record], 'ingress')),
-  ];
+  const [out, into] = [named([record], 'egress'), named([record], 'ingress')];
+  const [sends, receives, both] = [concerning(out), concerning(into), concerning(out, into)];
   const entry = (change: object): Fault['make'] =>
     changed(({ hostInterfaces }) => {
       const found = hostInterfaces.get(ifindex) ?? { egressId: 0, ingressId: 0 };
@@ -448,21 +435,10 @@ function entryFaults(record: AttachmentRecord): Fault[] {
     });
   const place = `${ifindex}/entry`;
   const host: Fault[] = [
-    {
-      ...{
-        name: `${place}: none`,
-        place,
-        concerns: concerning([...sends.directions, ...receives.directions]),
-      },
-      make: changed(({ hostInterfaces }) => ({
-        hostInterfaces: withoutKey(hostInterfaces, ifindex),
-      })),
-    },
+    { name: `${place}: none`, place, concerns: both, make: lacking('hostInterfaces', ifindex) },
     { name: `${place}: another sender`, place, concerns: sends, make: entry({ egressId: 5999 }) },
     {
-      name: `${place}: another receiver`,
-      place,
-      concerns: receives,
+      ...{ name: `${place}: another receiver`, place, concerns: receives },
       make: entry({ ingressId: 5999 }),
     },
   ];
@@ -472,21 +448,13 @@ function entryFaults(record: AttachmentRecord): Fault[] {
     const base = { place: `${id}/config`, concerns: direction === 'egress' ? sends : receives };
     const own: Fault = {
       ...{ ...base, name: `${id}: no list of exempt addresses`, place: `${id}/exempt` },
-      make: changed(({ exemptions }) => ({ exemptions: withoutKey(exemptions, id) })),
+      make: lacking('exemptions', id),
     };
     return [
-      {
-        ...base,
-        name: `${id}: no configuration`,
-        make: changed(({ configs }) => ({ configs: withoutKey(configs, id) })),
-      },
+      { ...base, name: `${id}: no configuration`, make: lacking('configs', id) },
       {
         ...{ ...base, name: `${id}: another rate` },
-        make: changed(({ configs }) => {
-          const config = configs.get(id);
-          if (config === undefined) throw new Error(`no aggregate ${id}`);
-          return { configs: new Map([...configs, [id, { ...config, rateBytesPerSec: 1 }]]) };
-        }),
+        make: altered('configs', id, (config) => ({ ...config, rateBytesPerSec: 1 })),
       },
       ...(exempt === undefined ? [] : [own]),
     ];
@@ -513,14 +481,16 @@ function entryFaults(record: AttachmentRecord): Fault[] {
 function sharedFaults({ records, spec, healthy }: Node): Fault[] {
   const [senders, receivers] = [named(records, 'egress'), named(records, 'ingress')];
   const inPage = (page: number): string[] =>
-    records.flatMap(({ containerId, egressAggregateId: out, ingressAggregateId: into }) => [
-      ...(out !== undefined && Math.floor((out - 4096) / 64) === page
-        ? [`${containerId} egress`]
-        : []),
-      ...(into !== undefined && Math.floor((into - 4096) / 64) === page
-        ? [`${containerId} ingress`]
-        : []),
-    ]);
+    records.flatMap(({ containerId, egressAggregateId, ingressAggregateId }) =>
+      Object.entries({ egress: egressAggregateId, ingress: ingressAggregateId })
+        .filter(([, id]) => id !== undefined && Math.floor((id - 4096) / 64) === page)
+        .map(([direction]) => `${containerId} ${direction}`),
+    );
+  const nodeList: Fault = {
+    ...{ name: 'another node list', place: 'node/exempt' },
+    concerns: concerning(senders, receivers),
+    make: having('exemptions', 0, 'other'),
+  };
   return [
     ...[...healthy.pages].map((page): Fault => ({
       ...{ name: `no page ${page}`, place: `page ${page}`, concerns: concerning(inPage(page)) },
@@ -529,27 +499,11 @@ function sharedFaults({ records, spec, healthy }: Node): Fault[] {
       })),
     })),
     {
-      ...{
-        name: 'nothing behind deliver',
-        place: 'continuations',
-        concerns: concerning(receivers),
-      },
+      ...{ name: 'nothing behind deliver', place: 'continuations' },
+      concerns: concerning(receivers),
       make: changed(() => ({ goesOnInReceive: false })),
     },
-    ...(spec.isNodeExempt
-      ? [
-          {
-            ...{
-              name: 'another node list',
-              place: 'node/exempt',
-              concerns: concerning(senders, receivers),
-            },
-            make: changed(({ exemptions }) => ({
-              exemptions: new Map([...exemptions, [0, 'other']]),
-            })),
-          },
-        ]
-      : []),
+    ...(spec.isNodeExempt ? [nodeList] : []),
   ];
 }
 
