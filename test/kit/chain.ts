@@ -9,7 +9,8 @@ import { build } from 'esbuild';
 import type { JsonObject } from '../../cni/types.ts';
 import { makeNode, type TestNode } from './cni-node.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
-import type { Answer } from './plugin.ts';
+import { cniVariables, type Answer } from './plugin.ts';
+import { endOf } from './run-program.ts';
 
 /** The project's folder. */
 const ROOT = path.join(import.meta.dirname, '../..');
@@ -125,16 +126,9 @@ export function runOnNode(
   const enter = ['--net=' + node.netns, 'unshare', '--mount', 'sh', '-c', ENTER, node.root];
   const child = spawn('nsenter', [...enter, 'env', '-i', ...variables, ...argv]);
   onStart(child);
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (status) => resolve({ status, stdout, stderr }));
-  });
+  return endOf(child).then(({ code: status, ...output }) => ({ status, ...output }));
 }
 
 function pluginConfig(
@@ -169,11 +163,10 @@ async function runPlugin(
   if (file === undefined) throw new Error(`No plugin ${type} in ${node.cniPath}`);
   const env = {
     PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: attachment.containerId ?? 'c1',
-    CNI_NETNS: attachment.netns,
-    CNI_IFNAME: attachment.ifname ?? 'eth0',
+    ...cniVariables(command, attachment.netns),
     CNI_PATH: node.cniPath,
+    ...(attachment.containerId !== undefined && { CNI_CONTAINERID: attachment.containerId }),
+    ...(attachment.ifname !== undefined && { CNI_IFNAME: attachment.ifname }),
   };
   const run = await runOnNode(node, [file], env, JSON.stringify(config));
   if (run.status !== 0) throw new ChainError(type, run);

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
+import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
 import { capture } from '../../scripts/lib/process.ts';
@@ -114,9 +115,7 @@ export async function addScenePod(
   const added = await addPod({ network, bed, netns, capabilityArguments }, undo);
   const { ips } = JSON.parse(added) as { ips: { address: string }[] };
   const addresses = ips.map(({ address }) => address.split('/')[0] ?? '');
-  execFileSync(
-    ...inNamespace(bed.node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'),
-  );
+  forwardIpv6(bed.node);
   return {
     ...{ bed, helper },
     podAddress: addresses.find((address) => address.includes('.')) ?? '',
@@ -124,8 +123,15 @@ export async function addScenePod(
   };
 }
 
+/** Has a node forward IPv6. */
+export function forwardIpv6(node: string): void {
+  const netns = openNetns(node);
+  inNetns(netns, () => writeSysctl('net/ipv6/conf/all/forwarding', '1'));
+  netns.close();
+}
+
 /** Gives the link between node and peer IPv6, and returns the peer's address. */
-export function giveIpv6({ bed }: Scene): string {
+export function giveIpv6(bed: Pick<TestBed<string>, 'node' | 'peer'>): string {
   const [node, peer] = ['2001:db8:1::1', '2001:db8:1::2'];
   ipIn(bed.node)(`-6 address add ${node}/64 dev uplink nodad`);
   ipIn(bed.peer)(`-6 address add ${peer}/64 dev uplink nodad`);

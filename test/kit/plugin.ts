@@ -45,6 +45,12 @@ export interface PluginCall {
   readonly edges?: Partial<Edges>;
 }
 
+/** What a runtime says in the environment. */
+export const cniVariables = (command: string, netns: string): Record<string, string> => ({
+  ...{ CNI_COMMAND: command, CNI_CONTAINERID: 'c1', CNI_NETNS: netns },
+  ...{ CNI_IFNAME: 'eth0', CNI_PATH: '/usr/lib/cni' },
+});
+
 function stdinBytes(stdin: PluginCall['stdin']): Buffer {
   if (Buffer.isBuffer(stdin)) return stdin;
   return Buffer.from(typeof stdin === 'string' ? stdin : JSON.stringify(stdin ?? {}));

@@ -3,7 +3,7 @@
 import type { ExecutionContext } from 'ava';
 import type { JsonObject } from '../../cni/types.ts';
 import { makeNetns, makeNode, type TestNode } from './cni-node.ts';
-import { callPlugin, type Answer, type Outcome, type PluginCall } from './plugin.ts';
+import { callPlugin, cniVariables, type Answer, type Outcome, type PluginCall } from './plugin.ts';
 
 /** A cap on egress, as containerd words it in all but the case of letters. */
 export const BANDWIDTH = {
@@ -71,15 +71,7 @@ export function call(
   edges: Pick<PluginCall, 'kernel' | 'signal'> = {},
 ): Promise<Outcome> {
   return callPlugin({
-    env: {
-      PATH: process.env['PATH'] ?? '',
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: 'c1',
-      CNI_NETNS: pod.sandbox,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: '/usr/lib/cni',
-      ...env,
-    },
+    env: { PATH: process.env['PATH'] ?? '', ...cniVariables(command, pod.sandbox), ...env },
     stdin: { ...pod.config, ...more },
     kernel: pod.node.kernel,
     ...edges,

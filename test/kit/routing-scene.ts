@@ -12,6 +12,7 @@ import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { askNode } from './ask.ts';
+import { forwardIpv6, giveIpv6 } from './exit-scene.ts';
 
 /** Addresses of the pods, by the order in which they are added. */
 export const POD_IPV4 = ['10.85.0.2', '10.85.0.3'] as const;
@@ -62,17 +63,6 @@ export function run(netns: string, command: string, ...args: string[]): string {
   return execFileSync(...inNamespace(netns, command, ...args), { encoding: 'utf8' });
 }
 
-/** Gives the node and the peer an IPv6 address each, and has the node forward. */
-function addIpv6({ node, peer }: RoutingBed): void {
-  for (const [netns, address] of [
-    [node, '2001:db8:1::1'],
-    [peer, PEER_IPV6],
-  ] as const)
-    run(netns, 'ip', '-6', 'address', 'add', `${address}/64`, 'dev', 'uplink', 'nodad');
-  run(node, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding');
-  run(peer, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8:1::1');
-}
-
 let scenes = 0;
 
 /** All of it goes with `undo`. `prepare` is done before the helper is started. */
@@ -84,7 +74,8 @@ export async function makeRoutingNode(
   const { signal } = new AbortController();
   const folder = temporaryDirectory(undo);
   const bed = await makeTestBed(POD_NAMES, undo, signal, { label: `r${scenes}-` });
-  addIpv6(bed);
+  giveIpv6(bed);
+  forwardIpv6(bed.node);
   await prepare?.(bed);
   return { bed, helper: await startHelper(bed, undo, signal), folder };
 }

@@ -14,7 +14,7 @@ import {
 import { takeBack } from './shared-scene.ts';
 
 const BY_LOOKING_MS = 5000;
-const BY_BOOKS_MS = 15_000;
+export const BY_BOOKS_MS = 15_000;
 
 export interface ToldCrossing {
   readonly isUsual?: true;
@@ -23,7 +23,8 @@ export interface ToldCrossing {
   readonly make: (t: ExecutionContext, scene: Scene) => void | Promise<void>;
   /** What names the cause. */
   readonly as: RegExp;
-  readonly withinMs: number;
+  /** BY_BOOKS_MS when absent. */
+  readonly withinMs?: number;
   /** Where the pod sends to, and the devices of the peer that it comes to. */
   readonly to?: string;
   readonly device?: string;
@@ -50,6 +51,14 @@ function leadIntoPod(t: ExecutionContext, scene: Scene): void {
   inTurn(peer, route);
 }
 
+function rootOfUplink(kind: string, as: RegExp): ToldCrossing {
+  const make: ToldCrossing['make'] = (t, { node }) => {
+    node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', kind);
+    t.teardown(() => void node.tc('qdisc', 'del', 'dev', 'uplink', 'root'));
+  };
+  return { make, as, withinMs: BY_LOOKING_MS };
+}
+
 export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
   'a filter that redirects to a device without a program': {
     isUsual: true,
@@ -69,11 +78,7 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       const place = { device: 'pod0', hook: 'ingress', isFirst: false } as const;
       await putProgram(t, scene.node, place, redirectCode(indexOf(scene.node, 'leak0')));
     },
-    ...{
-      as: /vanish between pod0 and the exits, and leak0/,
-      withinMs: BY_BOOKS_MS,
-      device: 'leak0',
-    },
+    ...{ as: /vanish between pod0 and the exits, and leak0/, device: 'leak0' },
   },
   'a program behind that takes the signs off': {
     isUsual: true,
@@ -86,7 +91,6 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       );
     },
     as: /vanish between pod0 and the exits, and more leaves by uplink without a sign of podpace/,
-    withinMs: BY_BOOKS_MS,
   },
   'an XDP program that redirects to the uplink': {
     isUsual: true,
@@ -94,10 +98,7 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       const takeOff = putXdp(t, node, 'pod0', redirectCode(indexOf(node, 'uplink')));
       t.teardown(takeOff);
     },
-    ...{
-      as: /the classifier has not seen them, and uplink sends more since/,
-      withinMs: BY_BOOKS_MS,
-    },
+    as: /the classifier has not seen them, and uplink sends more since/,
   },
   'a route by a device that is not among the uplinks that were named': {
     flags: ['--uplink', 'uplink'],
@@ -119,7 +120,7 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       const place = { device: 'uplink', hook: 'ingress', isFirst: false } as const;
       await putProgram(t, node, place, redirectPeerCode(indexOf(node, 'pod0')));
     },
-    ...{ as: /receives come past pod0, and so past the cap/, withinMs: BY_BOOKS_MS },
+    as: /receives come past pod0, and so past the cap/,
     ...{ to: POD, isInward: true },
   },
   'an XDP program that redirects to the host interface': {
@@ -129,20 +130,8 @@ export const TOLD_CROSSINGS: Readonly<Record<string, ToldCrossing>> = {
       t.teardown(putXdp(t, node, 'uplink', redirectCode(indexOf(node, 'pod0'))));
     },
     as: /receives are sent by pod0 and not seen by the program at its egress/,
-    ...{ withinMs: BY_BOOKS_MS, to: POD, isInward: true },
+    ...{ to: POD, isInward: true },
   },
-  'cake as the root of the uplink': {
-    make: (t, { node }) => {
-      node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'cake');
-      t.teardown(() => void node.tc('qdisc', 'del', 'dev', 'uplink', 'root'));
-    },
-    ...{ as: /uplink.*cake/, withinMs: BY_LOOKING_MS },
-  },
-  'netem as the root of the uplink': {
-    make: (t, { node }) => {
-      node.tc('qdisc', 'replace', 'dev', 'uplink', 'root', 'netem');
-      t.teardown(() => void node.tc('qdisc', 'del', 'dev', 'uplink', 'root'));
-    },
-    ...{ as: /uplink.*netem/, withinMs: BY_LOOKING_MS },
-  },
+  'cake as the root of the uplink': rootOfUplink('cake', /uplink.*cake/),
+  'netem as the root of the uplink': rootOfUplink('netem', /uplink.*netem/),
 };

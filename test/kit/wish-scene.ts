@@ -15,6 +15,7 @@ import {
   type HelperDirectories,
 } from './helper.ts';
 import { makeNetns, type TestNetns } from './netns.ts';
+import { cniVariables } from './plugin.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
 const WITHIN_MS = 30_000;
@@ -76,11 +77,8 @@ export function call(
     [`--net=/run/netns/${node.name}`, PODPACE],
     {
       env: {
-        CNI_COMMAND: command,
+        ...cniVariables(command, pod.netns.path),
         CNI_CONTAINERID: `c-${pod.name}`,
-        CNI_NETNS: `/run/netns/${pod.name}`,
-        CNI_IFNAME: 'eth0',
-        CNI_PATH: '/usr/lib/cni',
         ...env,
       },
       input: JSON.stringify(config),

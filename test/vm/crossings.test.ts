@@ -39,7 +39,7 @@ import { startOpenVswitch } from '../kit/open-vswitch.ts';
 import { MORE_CROSSINGS } from '../kit/more-crossings.ts';
 import { pingFrameBytes, sendPings } from '../kit/ping-load.ts';
 import { setMeanwhile, SharedScene, takeBack, takeRulesAway } from '../kit/shared-scene.ts';
-import { TOLD_CROSSINGS, type ToldCrossing } from '../kit/told-crossings.ts';
+import { BY_BOOKS_MS, TOLD_CROSSINGS, type ToldCrossing } from '../kit/told-crossings.ts';
 import { openSender, sendAll } from '../kit/udp-load.ts';
 
 const ALL = process.env['PODPACE_CROSSINGS'] === 'all';
@@ -137,7 +137,13 @@ const UNCAPPED_MBIT = 15;
  */
 async function untilTold(
   { helper }: Scene,
-  { as, withinMs, direction }: Pick<ToldCrossing, 'as' | 'withinMs'> & { direction: Direction },
+  {
+    as,
+    withinMs,
+    direction,
+  }: Required<Pick<ToldCrossing, 'as' | 'withinMs'>> & {
+    direction: Direction;
+  },
 ): Promise<number | undefined> {
   const beginMs = performance.now();
   for (;;) {
@@ -156,9 +162,8 @@ async function untilTold(
   }
 }
 
-for (const [name, { make, as, withinMs, flags, isInward, to = PEER, ...more }] of Object.entries(
-  TOLD_CROSSINGS,
-)) {
+for (const [name, crossing] of Object.entries(TOLD_CROSSINGS)) {
+  const { make, as, withinMs = BY_BOOKS_MS, flags, isInward, to = PEER, ...more } = crossing;
   if (!ALL && more.isUsual !== true) continue;
   test.serial(`${name}: told`, async (t) => {
     t.timeout(300_000);

@@ -56,7 +56,7 @@ for (const [kind, commands] of Object.entries(EXITS)) {
 
 test.serial('IPv6: the cap holds', async (t) => {
   t.timeout(300_000);
-  holds(t, await measure(scene, giveIpv6(scene)));
+  holds(t, await measure(scene, giveIpv6(scene.bed)));
 });
 
 /** Queues of the node's slaves that have carried traffic, each an fq. */
