@@ -1,16 +1,13 @@
 // A departure step in the kernel with nothing around it: packets of BPF_PROG_TEST_RUN go through it
 // and nowhere else.
 
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { lookupElement, mapInfo, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject } from '../../helper/kernel/bpf-loader.ts';
 import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import type { TestRunResult } from '../../helper/kernel/bpf-test-run.ts';
-import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { hasErrno } from '../../helper/wire/errors.ts';
 import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
@@ -26,6 +23,7 @@ import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { projectRoot } from '../../scripts/lib/paths.ts';
 import { required } from '../bed/programs.ts';
+import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { compileEdtFifo, encodePlainAggregate, encodePlainId } from './edt-fifo.ts';
 
@@ -108,12 +106,6 @@ interface Kind {
   readonly clockNs: (object: LoadedObject) => bigint;
 }
 
-function mapOf(object: LoadedObject, name: string): number {
-  const fd = object.maps.get(name);
-  if (fd === undefined) throw new Error(`Cannot measure: the compiled object has no map "${name}"`);
-  return fd;
-}
-
 function read(fd: number, key: Buffer): Buffer {
   const value = lookupElement(fd, key, mapInfo(fd).valueSize);
   if (value === undefined)
@@ -157,7 +149,7 @@ const PODPACE: Kind = {
       exemptions: 0,
     };
     forgetState(object);
-    updateElement(mapOf(object, 'aggregate_config'), key, encodeAggregateConfig(config));
+    updateElement(required(object.maps, 'aggregate_config'), key, encodeAggregateConfig(config));
   },
   clockNs: (object) => decodeAggregateClock(readState(object)).lastNs,
 };
@@ -167,10 +159,10 @@ const EDT_FIFO: Kind = {
   program: 'plain_depart',
   configure(object, rateBytesPerSec) {
     const value = encodePlainAggregate(rateBytesPerSec);
-    updateElement(mapOf(object, 'plain_aggregates'), encodePlainId(AGGREGATE_ID), value);
+    updateElement(required(object.maps, 'plain_aggregates'), encodePlainId(AGGREGATE_ID), value);
   },
   clockNs: (object) =>
-    read(mapOf(object, 'plain_aggregates'), encodePlainId(AGGREGATE_ID)).readBigUInt64LE(
+    read(required(object.maps, 'plain_aggregates'), encodePlainId(AGGREGATE_ID)).readBigUInt64LE(
       PLAIN_CLOCK_OFFSET,
     ),
 };
@@ -212,10 +204,9 @@ export class StepUnderTest {
   /** Loads a step on a bpffs of its own; `undo` takes it away. Throws KernelError. */
   static load(name: StepName, undo: UndoStack): StepUnderTest {
     const kind: Kind = KINDS[name];
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), `pp-${process.pid}-`));
-    undo.defer(`remove ${directory}`, () => fs.rmdirSync(directory));
-    ensureBpffs(directory);
-    undo.defer(`unmount ${directory}`, () => void execFileSync('umount', [directory]));
+    const bpffs = mountTemporaryBpffs();
+    const { directory } = bpffs;
+    undo.defer(`remove ${directory}`, () => bpffs.remove());
     const load = (file: string, folder: string): LoadedObject => {
       const object = loadObject(
         parseBpfObject(fs.readFileSync(file)),
@@ -228,7 +219,7 @@ export class StepUnderTest {
     const enter = load(compileEntrance(), 'enter');
     const target = Buffer.alloc(4);
     target.writeUInt32LE(object.programs.get(kind.program)?.fd ?? 0);
-    updateElement(mapOf(enter, 'under_test'), Buffer.alloc(4), target);
+    updateElement(required(enter.maps, 'under_test'), Buffer.alloc(4), target);
     const enterPin = path.join(directory, 'enter', 'enter');
     const enterFd = openPinned(enterPin);
     undo.defer('close the entrance', () => fs.closeSync(enterFd));

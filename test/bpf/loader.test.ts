@@ -36,7 +36,7 @@ import {
 import { AGGREGATE_BOOK_SIZE } from '../../helper/wire/book.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
 import { presentObject } from '../kit/other-layout.ts';
-import { mountTemporaryBpffs } from '../kit/temporary-bpffs.ts';
+import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
 
 /** What is loaded once, for tests that only look at it: an emulated verifier is seconds at it. */
 let whole: { readonly directory: string; readonly loaded: LoadedPodpace };

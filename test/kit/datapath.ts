@@ -50,7 +50,7 @@ import {
   putContinuation,
   takePrograms,
 } from './shared-programs.ts';
-import { mountTemporaryBpffs, type TemporaryBpffs } from './temporary-bpffs.ts';
+import { mountTemporaryBpffs, type TemporaryBpffs } from '../bed/temporary-bpffs.ts';
 
 /** Verdicts of linux/pkt_cls.h. */
 export const TC_ACT_UNSPEC = -1;

@@ -33,9 +33,10 @@ import {
   type AggregateConfig,
   type AggregateCounters,
 } from '../../helper/wire/aggregate.ts';
+import { required } from '../bed/programs.ts';
 import { encodeContext, frameOf, TC_ACT_UNSPEC } from './datapath.ts';
 import { otherLayouts, presentObject, type OtherLayout } from './other-layout.ts';
-import { mountTemporaryBpffs } from './temporary-bpffs.ts';
+import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
 
 /** A test run's packets are on loopback. */
 const IFINDEX = 1;
@@ -66,11 +67,8 @@ function fdOf({ maps }: LoadedObject, name: string): number {
   return maps.get(name) ?? -1;
 }
 
-function deliverOf({ programs }: LoadedObject): LoadedProgram {
-  const program = programs.get('podpace_deliver');
-  if (program === undefined) throw new Error('no podpace_deliver');
-  return program;
-}
+const deliverOf = ({ programs }: LoadedObject): LoadedProgram =>
+  required(programs, 'podpace_deliver');
 
 /** As loadPodpace returns it, as far as changing over needs it. */
 export function asPodpace(object: LoadedObject): LoadedPodpace {

@@ -23,7 +23,6 @@ import {
   type Crossing,
 } from './crossings.ts';
 import {
-  FULL_BYTES,
   inTurn,
   knowsGateway,
   knowsNode,

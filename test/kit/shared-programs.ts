@@ -16,7 +16,8 @@ import { closeObject, loadObject, type LoadedObject } from '../../helper/kernel/
 import { possibleCpus } from '../../helper/kernel/cpus.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
-import { mountTemporaryBpffs } from './temporary-bpffs.ts';
+import { required } from '../bed/programs.ts';
+import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
 
 interface SharedPrograms {
   readonly podpace: LoadedObject;
@@ -24,17 +25,10 @@ interface SharedPrograms {
   readonly enter: LoadedObject;
 }
 
-export function programFd(object: LoadedObject, name: string): number {
-  const program = object.programs.get(name);
-  if (program === undefined) throw new Error(`no program ${name}`);
-  return program.fd;
-}
+export const programFd = ({ programs }: LoadedObject, name: string): number =>
+  required(programs, name).fd;
 
-export function mapFd(object: LoadedObject, name: string): number {
-  const fd = object.maps.get(name);
-  if (fd === undefined) throw new Error(`no map ${name}`);
-  return fd;
-}
+export const mapFd = ({ maps }: LoadedObject, name: string): number => required(maps, name);
 
 /**
  * Has packets into a pod go on in the program behind ingress caps, which stands there when the

@@ -1,4 +1,4 @@
-// A bpffs that a test pins its objects on.
+// A bpffs that tests and benches pin their objects on.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
