@@ -61,13 +61,13 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
     case 'write-config':
       return datapath.writeConfig(step.aggregateId, step.config);
     case 'write-host-interface':
-      return datapath.writeHostInterface(step.ifindex, step.entry);
+      return datapath.hostInterfaces.write(step.ifindex, step.entry);
     case 'remove-host-interface':
-      return datapath.removeHostInterface(step.ifindex);
+      return datapath.hostInterfaces.remove(step.ifindex);
     case 'write-overhead':
-      return datapath.writeOverhead(step.ifindex, step.overhead);
+      return datapath.overheads.write(step.ifindex, step.overhead);
     case 'remove-overhead':
-      return datapath.removeOverhead(step.ifindex);
+      return datapath.overheads.remove(step.ifindex);
     case 'write-routing':
       return datapath.writeRouting(step.entry);
     case 'remove-routing':

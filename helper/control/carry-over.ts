@@ -25,7 +25,7 @@ import {
   updateElement,
 } from '../kernel/bpf.ts';
 import type { LoadedPodpace } from '../kernel/bpf-loader.ts';
-import { readUsedConfigs } from './config-map.ts';
+import { readUsedConfigs } from './entry-maps.ts';
 import { MapPages } from '../kernel/map-pages.ts';
 import type { MapUpgrade } from '../kernel/map-upgrade.ts';
 import {

@@ -8,7 +8,6 @@ import {
   lookupBatches,
   lookupElement,
   lookupPerCpu,
-  mapKeys,
   updateBatch,
   updateElement,
   updatePerCpu,
@@ -28,7 +27,6 @@ import {
   decodeAggregateCounters,
   decodeFrameOverhead,
   decodeHostInterface,
-  decodeInterfaceKey,
   encodeAggregateConfig,
   encodeAggregateKey,
   encodeFrameOverhead,
@@ -58,7 +56,7 @@ import {
   ROUTED_POD_SIZE,
 } from '../wire/routing.ts';
 import { changeOver } from './change-over.ts';
-import { readUsedConfigs } from './config-map.ts';
+import { DeviceMap, readUsedConfigs } from './entry-maps.ts';
 import { DeviceWatch } from './device-watch.ts';
 import { digestOf, listEntries } from '../shaping/exemptions.ts';
 import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
@@ -99,6 +97,9 @@ export class Datapath {
   readonly hooks: Hooks;
   readonly policing: Policing;
   readonly unseen = new Unseen();
+  readonly hostInterfaces: DeviceMap<HostInterface>;
+  /** What exits are known to add to each packet: those that add nothing have no entry. */
+  readonly overheads: DeviceMap<FrameOverhead>;
   readonly #loaded: LoadedPodpace;
   /**
    * Digests of the lists of exemptions, and until when they are taken for true: ms of
@@ -118,6 +119,12 @@ export class Datapath {
    */
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
+    this.hostInterfaces = new DeviceMap(this.#loaded.maps.hostInterfaces, {
+      ...{ size: HOST_INTERFACE_SIZE, encode: encodeHostInterface, decode: decodeHostInterface },
+    });
+    this.overheads = new DeviceMap(this.#loaded.maps.upperExits, {
+      ...{ size: FRAME_OVERHEAD_SIZE, encode: encodeFrameOverhead, decode: decodeFrameOverhead },
+    });
     this.rt = RtSocket.open();
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
@@ -260,49 +267,6 @@ export class Datapath {
     return new Map(exits.map((ifindex) => [ifindex, byPlace.get(unsignedPlaceOf(ifindex)) ?? 0]));
   }
 
-  readHostInterface(ifindex: number): HostInterface | undefined {
-    const value = lookupElement(
-      this.#loaded.maps.hostInterfaces,
-      encodeInterfaceKey(ifindex),
-      HOST_INTERFACE_SIZE,
-    );
-    return value === undefined ? undefined : decodeHostInterface(value);
-  }
-
-  writeHostInterface(ifindex: number, entry: HostInterface): void {
-    updateElement(
-      this.#loaded.maps.hostInterfaces,
-      encodeInterfaceKey(ifindex),
-      encodeHostInterface(entry),
-    );
-  }
-
-  removeHostInterface(ifindex: number): void {
-    deleteElement(this.#loaded.maps.hostInterfaces, encodeInterfaceKey(ifindex));
-  }
-
-  /** What an exit is known to add to each packet; undefined when nothing. */
-  readOverhead(ifindex: number): FrameOverhead | undefined {
-    const value = lookupElement(
-      this.#loaded.maps.upperExits,
-      encodeInterfaceKey(ifindex),
-      FRAME_OVERHEAD_SIZE,
-    );
-    return value === undefined ? undefined : decodeFrameOverhead(value);
-  }
-
-  writeOverhead(ifindex: number, overhead: FrameOverhead): void {
-    updateElement(
-      this.#loaded.maps.upperExits,
-      encodeInterfaceKey(ifindex),
-      encodeFrameOverhead(overhead),
-    );
-  }
-
-  removeOverhead(ifindex: number): void {
-    deleteElement(this.#loaded.maps.upperExits, encodeInterfaceKey(ifindex));
-  }
-
   writeRouting({ map, key, value }: RoutingEntry): void {
     updateElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), Buffer.from(value, 'latin1'));
   }
@@ -439,16 +403,6 @@ export class Datapath {
     key.writeUInt32LE(CONTINUE_RECEIVE);
     program.writeUInt32LE(this.#loaded.programs.receive.fd);
     updateElement(this.#loaded.maps.continuations, key, program);
-  }
-
-  /** Indexes of all exits that have an overhead. */
-  overheadIndexes(): number[] {
-    return [...mapKeys(this.#loaded.maps.upperExits, 4)].map(decodeInterfaceKey);
-  }
-
-  /** Indexes of all host interfaces that have an entry. */
-  hostInterfaceIndexes(): number[] {
-    return [...mapKeys(this.#loaded.maps.hostInterfaces, 4)].map(decodeInterfaceKey);
   }
 
   close(): void {

@@ -249,14 +249,6 @@ function observeCaps(
 ): Maps {
   const ids = new Set([...desired.aggregates.keys(), ...aggregateIdsInUse(extent.former)]);
   const used = extent.isWhole ? datapath.usedConfigs() : new Map<number, AggregateConfig>();
-  const hostInterfaces = [...indexes].flatMap((ifindex) => {
-    const entry = datapath.readHostInterface(ifindex);
-    return entry === undefined ? [] : [[ifindex, entry] as const];
-  });
-  const overheads = [...indexes].flatMap((ifindex) => {
-    const overhead = datapath.readOverhead(ifindex);
-    return overhead === undefined ? [] : [[ifindex, overhead] as const];
-  });
   return {
     pages: new Set([...desiredPages(desired)].filter((page) => datapath.hasPage(page))),
     policing: datapath.policing.standing(),
@@ -266,8 +258,8 @@ function observeCaps(
       ...used,
       ...[...ids].map((id) => [id, used.get(id) ?? datapath.readConfig(id)] as const),
     ]),
-    hostInterfaces: new Map(hostInterfaces),
-    overheads: new Map(overheads),
+    hostInterfaces: datapath.hostInterfaces.readAmong(indexes),
+    overheads: datapath.overheads.readAmong(indexes),
   };
 }
 

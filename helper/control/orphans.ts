@@ -41,10 +41,10 @@ export async function findOrphans(
   const owned = new Set(known.flatMap(hostInterfaceIndexesOf));
   const names = new Map(links.map(({ index, name }) => [index, name]));
   const orphans: Orphan[] = [];
-  for (const ifindex of datapath.hostInterfaceIndexes()) {
+  for (const ifindex of datapath.hostInterfaces.indexes()) {
     const name = names.get(ifindex);
     if (owned.has(ifindex) || name === undefined) continue;
-    const entry = datapath.readHostInterface(ifindex);
+    const entry = datapath.hostInterfaces.read(ifindex);
     const isCapped =
       entry !== undefined && aggregateIdsOf([{ ifindex, name, ...entry }]).length > 0;
     if (isCapped && (await hasProgram(datapath, ifindex)))

@@ -36,8 +36,8 @@ function mapsWith(entries: readonly RoutingEntry[]): {
       goesOnInReceive: () => true,
       exemptionDigests: () => new Map(),
       readConfig: () => undefined,
-      readHostInterface: () => undefined,
-      readOverhead: () => undefined,
+      hostInterfaces: { readAmong: () => new Map() },
+      overheads: { readAmong: () => new Map() },
       readRouting: (place: Parameters<Datapath['readRouting']>[0]) => {
         maps.lookups += 1;
         return values.get(routingKeyOf(place));
