@@ -43,6 +43,7 @@ async function setRoot(datapath: Datapath, ifindex: number, kind: 'mq' | 'fq'): 
  * no error.
  */
 export async function applyStep(datapath: Datapath, store: Store, step: Step): Promise<void> {
+  const { maps } = datapath;
   switch (step.kind) {
     case 'make-page':
       return datapath.makePage(step.page);
@@ -59,19 +60,19 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
     case 'write-exemptions':
       return restoreExemptions(datapath, step.list, step.texts);
     case 'write-config':
-      return datapath.writeConfig(step.aggregateId, step.config);
+      return maps.aggregateConfig.set(step.aggregateId, step.config);
     case 'write-host-interface':
-      return datapath.hostInterfaces.write(step.ifindex, step.entry);
+      return maps.hostInterfaces.set(step.ifindex, step.entry);
     case 'remove-host-interface':
-      return datapath.hostInterfaces.remove(step.ifindex);
+      return void maps.hostInterfaces.delete(step.ifindex);
     case 'write-overhead':
-      return datapath.overheads.write(step.ifindex, step.overhead);
+      return maps.upperExits.set(step.ifindex, step.overhead);
     case 'remove-overhead':
-      return datapath.overheads.remove(step.ifindex);
+      return void maps.upperExits.delete(step.ifindex);
     case 'write-routing':
-      return datapath.writeRouting(step.entry);
+      return maps[step.entry.map].set(step.entry.key, step.entry.value);
     case 'remove-routing':
-      return datapath.removeRouting(step.entry);
+      return void maps[step.entry.map].delete(step.entry.key);
     case 'record-exit':
       return store.writeExit(step.exit);
     case 'set-root':
@@ -79,12 +80,8 @@ export async function applyStep(datapath: Datapath, store: Store, step: Step): P
     case 'set-leaf': {
       const isDraft = step.isDraft === true;
       const options = encodeFqOptions(isDraft ? DRAFT_FQ_OPTIONS : LEAF_FQ_OPTIONS);
-      return replaceQdisc(datapath.rt, {
-        ifindex: step.ifindex,
-        parent: step.parent,
-        kind: 'fq',
-        options,
-      });
+      const { ifindex, parent } = step;
+      return replaceQdisc(datapath.rt, { ifindex, parent, kind: 'fq', options });
     }
     case 'attach':
       return datapath.hooks.attach(

@@ -118,7 +118,7 @@ export class Arrivals {
     this.#watch.add(id, {
       ...{ atMs: performance.now(), ends: ends.join(), receivedBytes, sentBytes },
       seenBytes: this.#seenBytes(id),
-      rateBytesPerSec: this.#datapath.readConfig(id).rateBytesPerSec,
+      rateBytesPerSec: this.#datapath.maps.aggregateConfig.at(id).rateBytesPerSec,
     });
   }
 

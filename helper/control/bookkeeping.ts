@@ -139,7 +139,7 @@ export class Bookkeeping {
     return new Map(
       books.map(({ id, book }) => {
         const unseenBytes = unseen.bytesOf(id);
-        const { rateBytesPerSec } = this.#datapath.readConfig(id);
+        const { rateBytesPerSec } = this.#datapath.maps.aggregateConfig.at(id);
         return [id, { ...talliesOf(book, unseenBytes), unseenBytes, rateBytesPerSec }];
       }),
     );

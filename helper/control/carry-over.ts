@@ -17,26 +17,18 @@
 // Whoever goes on with an upgrade that another process has begun knows by its settings whether an
 // aggregate is still closed, and adds nothing to counters that have been copied.
 
-import {
-  lookupElement,
-  lookupPerCpu,
-  mapInfo,
-  updateEachCpu,
-  updateElement,
-} from '../kernel/bpf.ts';
+import { lookupElement, mapInfo, updateElement } from '../kernel/bpf.ts';
 import type { LoadedPodpace } from '../kernel/bpf-loader.ts';
-import { readUsedConfigs } from './entry-maps.ts';
 import { MapPages } from '../kernel/map-pages.ts';
 import type { MapUpgrade } from '../kernel/map-upgrade.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_CONFIG,
+  AGGREGATE_KEY,
   aggregateIndex,
   aggregatePage,
   AGGREGATES_PER_PAGE,
   decodeAggregateClock,
-  decodeAggregateConfig,
-  encodeAggregateConfig,
-  encodeAggregateKey,
+  isConfigInUse,
   writeAggregateClock,
   type AggregateConfig,
 } from '../wire/aggregate.ts';
@@ -100,7 +92,7 @@ export class CarryOver {
     this.#states = this.#formerPages('aggregate_state');
     this.#counters = this.#formerPages('aggregate_counters');
     const isNeeded = this.#states !== undefined || this.#counters !== undefined;
-    this.#aggregates = isNeeded ? readUsedConfigs(loaded.maps.aggregateConfig) : new Map();
+    this.#aggregates = new Map(isNeeded ? loaded.maps.aggregateConfig.entries(isConfigInUse) : []);
   }
 
   /** Call before the first program is replaced. */
@@ -135,16 +127,12 @@ export class CarryOver {
     return new MapPages(fd, page);
   }
 
-  #writeConfig(id: number, value: Buffer): void {
-    updateElement(this.#loaded.maps.aggregateConfig, encodeAggregateKey(id), value);
-  }
-
   /** The settings that the former layout had, in ours. */
   #formerConfig(id: number): Buffer | undefined {
     const fd = this.#upgrade.formerMap('aggregate_config');
     if (fd === undefined) return undefined;
-    const value = lookupElement(fd, encodeAggregateKey(id), mapInfo(fd).valueSize);
-    return value && this.#upgrade.convert('aggregate_config', value, AGGREGATE_CONFIG_SIZE);
+    const value = lookupElement(fd, AGGREGATE_KEY.encode(id), mapInfo(fd).valueSize);
+    return value && this.#upgrade.convert('aggregate_config', value, AGGREGATE_CONFIG.size);
   }
 
   /**
@@ -152,9 +140,7 @@ export class CarryOver {
    * can be made of it.
    */
   #formerState(id: number): Buffer | undefined {
-    const place = this.#states?.locate(aggregateIndex(id));
-    if (place === undefined) return undefined;
-    const value = lookupElement(place.fd, place.key, mapInfo(place.fd).valueSize);
+    const value = this.#states?.get(aggregateIndex(id));
     const { valueSize } = this.#loaded.pages.aggregateState;
     return value && this.#upgrade.convert('aggregate_state', value, valueSize);
   }
@@ -162,7 +148,7 @@ export class CarryOver {
   #close(id: number, config: AggregateConfig): void {
     const pages = this.#loaded.pages.aggregateState;
     this.#writeState(id, Buffer.alloc(pages.valueSize), process.hrtime.bigint() + CLOSED_NS);
-    this.#writeConfig(id, encodeAggregateConfig({ ...config, ...CLOSED }));
+    this.#loaded.maps.aggregateConfig.set(id, { ...config, ...CLOSED });
   }
 
   #open(id: number): void {
@@ -175,7 +161,7 @@ export class CarryOver {
       (this.#upgrade.isResumed && !isClosed(found))
     )
       return;
-    const config = decodeAggregateConfig(settings);
+    const config = AGGREGATE_CONFIG.decode(settings);
     const nowNs = process.hrtime.bigint();
     const state = this.#formerState(id);
     const formerNs =
@@ -184,7 +170,7 @@ export class CarryOver {
         : decodeAggregateClock(state).lastNs;
     const value = state ?? Buffer.alloc(this.#loaded.pages.aggregateState.valueSize);
     this.#writeState(id, value, later(formerNs, this.#chargedNs(id, nowNs, config)));
-    this.#writeConfig(id, settings);
+    updateElement(this.#loaded.maps.aggregateConfig.fd, AGGREGATE_KEY.encode(id), settings);
   }
 
   /**
@@ -192,9 +178,7 @@ export class CarryOver {
    * right while it was.
    */
   #chargedNs(id: number, nowNs: bigint, config: AggregateConfig): bigint {
-    const pages = this.#loaded.pages.aggregateState;
-    const place = pages.locate(aggregateIndex(id));
-    const state = place && lookupElement(place.fd, place.key, pages.valueSize);
+    const state = this.#loaded.pages.aggregateState.get(aggregateIndex(id));
     if (state === undefined) return 0n;
     const { lastNs } = decodeAggregateClock(state);
     return lastNs > nowNs + BigInt(CLOSED_HORIZON_NS) + packetNs(config) ? 0n : lastNs;
@@ -203,10 +187,8 @@ export class CarryOver {
   #writeState(id: number, state: Buffer, lastNs: bigint): void {
     const pages = this.#loaded.pages.aggregateState;
     pages.make(aggregatePage(id));
-    const place = pages.locate(aggregateIndex(id));
-    if (place === undefined) return;
     writeAggregateClock(state, { lastNs });
-    updateElement(place.fd, place.key, state);
+    pages.set(aggregateIndex(id), state);
   }
 
   /**
@@ -214,23 +196,20 @@ export class CarryOver {
    * nothing can be made of them.
    */
   #formerCounters(id: number): Buffer[] | undefined {
-    const place = this.#counters?.locate(aggregateIndex(id));
-    if (place === undefined) return undefined;
-    const values = lookupPerCpu(place.fd, place.key, mapInfo(place.fd).valueSize) ?? [];
+    const values = this.#counters?.getEachCpu(aggregateIndex(id)) ?? [];
     const { valueSize } = this.#loaded.pages.aggregateCounters;
     const converted = values.flatMap(
       (value) => this.#upgrade.convert('aggregate_counters', value, valueSize) ?? [],
     );
-    return converted.length === values.length ? converted : undefined;
+    return converted.length === values.length && converted.length > 0 ? converted : undefined;
   }
 
   #copyCounters(id: number): void {
     const counters = this.#formerCounters(id);
     const pages = this.#loaded.pages.aggregateCounters;
     pages.make(aggregatePage(id));
-    const place = pages.locate(aggregateIndex(id));
-    if (counters === undefined || place === undefined) return;
-    updateEachCpu(place.fd, place.key, counters);
+    if (counters === undefined) return;
+    pages.setEachCpu(aggregateIndex(id), counters);
     this.#copied.set(id, counters);
   }
 
@@ -238,11 +217,10 @@ export class CarryOver {
     const now = this.#formerCounters(id);
     if (now === undefined || Buffer.concat(now).equals(Buffer.concat(before))) return;
     const pages = this.#loaded.pages.aggregateCounters;
-    const place = pages.locate(aggregateIndex(id));
-    const values = place && lookupPerCpu(place.fd, place.key, pages.valueSize);
-    if (place === undefined || values === undefined) return;
+    const values = pages.getEachCpu(aggregateIndex(id));
+    if (values.length === 0) return;
     for (const [cpu, value] of values.entries())
       addGrowth(value, now[cpu] ?? value, before[cpu] ?? value);
-    updateEachCpu(place.fd, place.key, values);
+    pages.setEachCpu(aggregateIndex(id), values);
   }
 }

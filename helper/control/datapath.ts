@@ -2,76 +2,42 @@
 // applying act on.
 
 import path from 'node:path';
+import { deleteBatch, lookupBatches, updateBatch } from '../kernel/bpf.ts';
 import {
-  deleteBatch,
-  deleteElement,
-  lookupBatches,
-  lookupElement,
-  lookupPerCpu,
-  updateBatch,
-  updateElement,
-  updatePerCpu,
-} from '../kernel/bpf.ts';
-import { CONTINUE_RECEIVE, loadPodpace, type LoadedPodpace } from '../kernel/bpf-loader.ts';
+  CONTINUE_RECEIVE,
+  loadPodpace,
+  type LoadedPodpace,
+  type PodpaceMaps,
+} from '../kernel/bpf-loader.ts';
 import { possibleCpus } from '../kernel/cpus.ts';
 import { readUntouchedFq } from '../kernel/untouched-fq.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { NodeHook } from '../kernel/node-hook.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_COUNTERS,
   aggregateIndex,
   decodeAggregateClock,
-  decodeAggregateConfig,
-  decodeAggregateCounters,
-  decodeFrameOverhead,
-  decodeHostInterface,
-  encodeAggregateConfig,
-  encodeAggregateKey,
-  encodeFrameOverhead,
-  encodeHostInterface,
-  encodeInterfaceKey,
-  FRAME_OVERHEAD_SIZE,
-  HOST_INTERFACE_SIZE,
-  type AggregateConfig,
   type AggregateCounters,
-  type FrameOverhead,
-  type HostInterface,
 } from '../wire/aggregate.ts';
 import {
-  AGGREGATE_BOOK_SIZE,
   decodeAggregateBook,
   decodeUnsignedBytes,
-  UNSIGNED_TALLY_SIZE,
   unsignedPlaceOf,
   type AggregateBook,
 } from '../wire/book.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
-import {
-  POD_ADDRESS_KEY_SIZE,
-  POD_ADDRESS_SIZE,
-  ROUTED_POD_KEY_SIZE,
-  ROUTED_POD_SIZE,
-} from '../wire/routing.ts';
 import { changeOver } from './change-over.ts';
-import { DeviceMap, readUsedConfigs } from './entry-maps.ts';
 import { DeviceWatch } from './device-watch.ts';
 import { digestOf, listEntries } from '../shaping/exemptions.ts';
-import type { RoutingEntry, RoutingMap } from '../shaping/host-routing.ts';
+import { ROUTING_MAPS, type RoutingEntry } from '../shaping/host-routing.ts';
 import type { Directories } from './layout.ts';
 import { PROGRAM_NAMES, type ProgramName } from '../wire/datapath-names.ts';
 import { OuterWatch } from './outer-watch.ts';
 import { Policing } from './policing.ts';
 import { RouteWatch } from './route-watch.ts';
 import { Unseen } from '../shaping/unseen.ts';
-
-/** Bytes of the keys and values of the maps of host routing. */
-const ROUTING_SIZES: Readonly<Record<RoutingMap, readonly [key: number, value: number]>> = {
-  routedPods: [ROUTED_POD_KEY_SIZE, ROUTED_POD_SIZE],
-  podAddresses: [POD_ADDRESS_KEY_SIZE, POD_ADDRESS_SIZE],
-};
 
 function joined(texts: readonly string[]): Buffer {
   return Buffer.from(texts.join(''), 'latin1');
@@ -96,10 +62,8 @@ export class Datapath {
   readonly devices: DeviceWatch;
   readonly hooks: Hooks;
   readonly policing: Policing;
+  readonly maps: PodpaceMaps;
   readonly unseen = new Unseen();
-  readonly hostInterfaces: DeviceMap<HostInterface>;
-  /** What exits are known to add to each packet: those that add nothing have no entry. */
-  readonly overheads: DeviceMap<FrameOverhead>;
   readonly #loaded: LoadedPodpace;
   /**
    * Digests of the lists of exemptions, and until when they are taken for true: ms of
@@ -119,22 +83,14 @@ export class Datapath {
    */
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
-    this.hostInterfaces = new DeviceMap(this.#loaded.maps.hostInterfaces, {
-      ...{ size: HOST_INTERFACE_SIZE, encode: encodeHostInterface, decode: decodeHostInterface },
-    });
-    this.overheads = new DeviceMap(this.#loaded.maps.upperExits, {
-      ...{ size: FRAME_OVERHEAD_SIZE, encode: encodeFrameOverhead, decode: decodeFrameOverhead },
-    });
+    this.maps = this.#loaded.maps;
     this.rt = RtSocket.open();
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
     this.devices = new DeviceWatch(this.rt);
     const links = path.join(directories.pins, 'links');
     this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
-    this.policing = new Policing(
-      new NodeHook(links, this.#loaded.maps.nodePlace),
-      this.#loaded.police,
-    );
+    this.policing = new Policing(new NodeHook(links, this.maps.nodePlace), this.#loaded.police);
   }
 
   /**
@@ -160,27 +116,6 @@ export class Datapath {
     return PROGRAM_NAMES.find((name) => this.program(name).id === id);
   }
 
-  /** Configuration of an aggregate, as it stands in the map. */
-  readConfig(aggregateId: number): AggregateConfig {
-    const map = this.#loaded.maps.aggregateConfig;
-    const value = lookupElement(map, encodeAggregateKey(aggregateId), AGGREGATE_CONFIG_SIZE);
-    // Every element of an array is there.
-    return decodeAggregateConfig(value ?? Buffer.alloc(AGGREGATE_CONFIG_SIZE));
-  }
-
-  /** Aggregates that are in use, with their configuration. */
-  usedConfigs(): Map<number, AggregateConfig> {
-    return readUsedConfigs(this.#loaded.maps.aggregateConfig);
-  }
-
-  writeConfig(aggregateId: number, config: AggregateConfig): void {
-    updateElement(
-      this.#loaded.maps.aggregateConfig,
-      encodeAggregateKey(aggregateId),
-      encodeAggregateConfig(config),
-    );
-  }
-
   /** Whether a page of aggregates is there, for their state, their counters and their books. */
   hasPage(number: number): boolean {
     return Object.values(this.#loaded.pages).every((pages) => pages.has(number));
@@ -203,17 +138,9 @@ export class Datapath {
 
   /** Makes an aggregate unused: no configuration, nothing in its state and its counters. */
   clearAggregate(aggregateId: number): void {
-    const key = encodeAggregateKey(aggregateId);
-    updateElement(this.#loaded.maps.aggregateConfig, key, Buffer.alloc(AGGREGATE_CONFIG_SIZE));
-    const { aggregateState, ...counted } = this.#loaded.pages;
+    this.maps.aggregateConfig.clear(aggregateId);
     const index = aggregateIndex(aggregateId);
-    const state = aggregateState.locate(index);
-    if (state !== undefined)
-      updateElement(state.fd, state.key, Buffer.alloc(aggregateState.valueSize));
-    for (const pages of Object.values(counted)) {
-      const place = pages.locate(index);
-      if (place !== undefined) updatePerCpu(place.fd, place.key, Buffer.alloc(pages.valueSize));
-    }
+    for (const pages of Object.values(this.#loaded.pages)) pages.clear(index);
   }
 
   /**
@@ -221,11 +148,9 @@ export class Datapath {
    * ever sent.
    */
   readBacklogNs(aggregateId: number): number {
-    const states = this.#loaded.pages.aggregateState;
-    const place = states.locate(aggregateIndex(aggregateId));
-    const value = place && lookupElement(place.fd, place.key, states.valueSize);
-    if (value === undefined) return 0;
-    const aheadNs = decodeAggregateClock(value).lastNs - process.hrtime.bigint();
+    const state = this.#loaded.pages.aggregateState.get(aggregateIndex(aggregateId));
+    if (state === undefined) return 0;
+    const aheadNs = decodeAggregateClock(state).lastNs - process.hrtime.bigint();
     return aheadNs > 0n ? Number(aheadNs) : 0;
   }
 
@@ -234,12 +159,10 @@ export class Datapath {
    * there.
    */
   readCounters(aggregateId: number): Map<number, AggregateCounters> {
-    const place = this.#loaded.pages.aggregateCounters.locate(aggregateIndex(aggregateId));
-    const values =
-      place === undefined ? [] : lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
+    const values = this.#loaded.pages.aggregateCounters.getEachCpu(aggregateIndex(aggregateId));
     const cpus = possibleCpus();
     return new Map(
-      (values ?? []).map((value, index) => [cpus[index] ?? index, decodeAggregateCounters(value)]),
+      values.map((value, index) => [cpus[index] ?? index, AGGREGATE_COUNTERS.decode(value)]),
     );
   }
 
@@ -248,9 +171,8 @@ export class Datapath {
    * there.
    */
   readBook(aggregateId: number): AggregateBook {
-    const place = this.#loaded.pages.aggregateBooks.locate(aggregateIndex(aggregateId));
-    const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE);
-    return decodeAggregateBook(values ?? []);
+    const { aggregateBooks } = this.#loaded.pages;
+    return decodeAggregateBook(aggregateBooks.getEachCpu(aggregateIndex(aggregateId)));
   }
 
   /**
@@ -258,32 +180,11 @@ export class Datapath {
    * exit's index.
    */
   readUnsignedBytes(exits: readonly number[]): Map<number, number> {
-    const byPlace = new Map<number, number>();
-    for (const place of new Set(exits.map(unsignedPlaceOf))) {
-      const key = encodeInterfaceKey(place);
-      const values = lookupPerCpu(this.#loaded.maps.unsignedTraffic, key, UNSIGNED_TALLY_SIZE);
-      byPlace.set(place, decodeUnsignedBytes(values ?? []));
-    }
+    const places = [...new Set(exits.map(unsignedPlaceOf))];
+    const read = (place: number): number =>
+      decodeUnsignedBytes(this.maps.unsignedTraffic.getEachCpu(place));
+    const byPlace = new Map(places.map((place) => [place, read(place)]));
     return new Map(exits.map((ifindex) => [ifindex, byPlace.get(unsignedPlaceOf(ifindex)) ?? 0]));
-  }
-
-  writeRouting({ map, key, value }: RoutingEntry): void {
-    updateElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), Buffer.from(value, 'latin1'));
-  }
-
-  removeRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): void {
-    deleteElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'));
-  }
-
-  /**
-   * The value under a key of the maps of host routing, a character for each byte of both; undefined
-   * when there is none.
-   */
-  readRouting({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): string | undefined {
-    const [, valueSize] = ROUTING_SIZES[map];
-    return lookupElement(this.#loaded.maps[map], Buffer.from(key, 'latin1'), valueSize)?.toString(
-      'latin1',
-    );
   }
 
   /**
@@ -291,24 +192,14 @@ export class Datapath {
    * empty places.
    */
   routingEntries(): RoutingEntry[] {
-    const entries: RoutingEntry[] = [];
-    for (const [name, [keySize, valueSize]] of Object.entries(ROUTING_SIZES)) {
-      const map = name as RoutingMap;
-      for (const batch of lookupBatches(this.#loaded.maps[map], keySize, valueSize)) {
-        for (let at = 0; at < batch.count; at++)
-          entries.push({
-            map,
-            key: textAt(batch.keys, at * keySize, keySize),
-            value: textAt(batch.values, at * valueSize, valueSize),
-          });
-      }
-    }
-    return entries;
+    return ROUTING_MAPS.flatMap((map) =>
+      this.maps[map].entries().map(([key, value]) => ({ map, key, value })),
+    );
   }
 
   /** Writes entries of the map exemptions: keys and values, a character for each byte. */
   writeExemptions(entries: readonly (readonly [string, string])[]): void {
-    updateBatch(this.#loaded.maps.exemptions, {
+    updateBatch(this.maps.exemptions.fd, {
       keys: joined(entries.map(([key]) => key)),
       values: joined(entries.map(([, value]) => value)),
       count: entries.length,
@@ -317,7 +208,7 @@ export class Datapath {
 
   removeExemptions(keys: readonly string[]): void {
     const batch = { keys: joined(keys), values: Buffer.alloc(0), count: keys.length };
-    deleteBatch(this.#loaded.maps.exemptions, batch);
+    deleteBatch(this.maps.exemptions.fd, batch);
   }
 
   /**
@@ -331,7 +222,7 @@ export class Datapath {
     if (texts !== undefined && digestOf(texts) === digest) return listEntries(list, texts);
     const entries = new Map<string, string>();
     for (const batch of lookupBatches(
-      this.#loaded.maps.exemptions,
+      this.maps.exemptions.fd,
       EXEMPTION_KEY_SIZE,
       EXEMPTION_SIZE,
     )) {
@@ -360,7 +251,7 @@ export class Datapath {
     const digests = new ExemptionDigests();
     let entries = 0;
     for (const { keys, values, count } of lookupBatches(
-      this.#loaded.maps.exemptions,
+      this.maps.exemptions.fd,
       EXEMPTION_KEY_SIZE,
       EXEMPTION_SIZE,
     )) {
@@ -388,21 +279,14 @@ export class Datapath {
     this.#texts.set(list, texts);
   }
 
-  /** Whether deliver goes on in the program for ingress caps. */
+  /** Whether deliver goes on in the program for ingress caps. The kernel gives the program's id. */
   goesOnInReceive(): boolean {
-    const key = Buffer.alloc(4);
-    key.writeUInt32LE(CONTINUE_RECEIVE);
-    // The kernel gives the program's id.
-    const id = lookupElement(this.#loaded.maps.continuations, key, 4)?.readUInt32LE();
-    return id === this.#loaded.programs.receive.id;
+    return this.maps.continuations.get(CONTINUE_RECEIVE) === this.#loaded.programs.receive.id;
   }
 
   /** Has deliver go on in the program for ingress caps. */
   continueInReceive(): void {
-    const [key, program] = [Buffer.alloc(4), Buffer.alloc(4)];
-    key.writeUInt32LE(CONTINUE_RECEIVE);
-    program.writeUInt32LE(this.#loaded.programs.receive.fd);
-    updateElement(this.#loaded.maps.continuations, key, program);
+    this.maps.continuations.set(CONTINUE_RECEIVE, this.#loaded.programs.receive.fd);
   }
 
   close(): void {

@@ -4,7 +4,7 @@ import { nameOfProgram } from '../kernel/bpf.ts';
 import { filtersAt, type FilterLists, type TcFilter, type TcHook } from '../kernel/filters.ts';
 import { listLinks, type Link } from '../kernel/links.ts';
 import { TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
-import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN, type AggregateConfig } from '../wire/aggregate.ts';
+import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN, isConfigInUse } from '../wire/aggregate.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
 import { decodeFqOptions, isTunedFq } from '../wire/fq.ts';
 import { redirectTargets } from '../wire/tc-action.ts';
@@ -24,7 +24,7 @@ import { isOurRoot, type ObservedExit, type ObservedQdisc } from '../shaping/hol
 import { findExits, type Exit, type NodeDevices, type UplinkNames } from '../shaping/exits.ts';
 import {
   interfaceOfEntry,
-  routedPodPlace,
+  routedPodKey,
   routingEntries,
   routingKeyOf,
   type RoutingEntry,
@@ -180,7 +180,7 @@ function readRouting(datapath: Datapath, attachments: readonly AttachmentRecord[
     return datapath.routingEntries().filter((entry) => wanted.has(routingKeyOf(entry)));
   }
   return places.flatMap(({ map, key }) => {
-    const value = datapath.readRouting({ map, key });
+    const value = datapath.maps[map].get(key);
     return value === undefined ? [] : [{ map, key, value }];
   });
 }
@@ -198,7 +198,7 @@ function observeRouting(
   const known = [...attachments, ...former];
   const owned = new Set(known.flatMap(hostInterfaceIndexesOf));
   const isStray = (ifindex: number): boolean =>
-    !owned.has(ifindex) && datapath.readRouting(routedPodPlace(ifindex)) !== undefined;
+    !owned.has(ifindex) && datapath.maps.routedPods.get(routedPodKey(ifindex)) !== undefined;
   const found = [...places].some(isStray)
     ? datapath.routingEntries()
     : readRouting(datapath, known);
@@ -222,7 +222,7 @@ function observeExemptions(
   const isUnused = (list: number): boolean =>
     list < AGGREGATE_ID_MIN ||
     list > AGGREGATE_ID_MAX ||
-    datapath.readConfig(list).rateBytesPerSec === 0;
+    datapath.maps.aggregateConfig.at(list).rateBytesPerSec === 0;
   for (const [list, texts] of lists) {
     const digest = digestOf(texts);
     if (digest !== undefined && digests.get(list) === digest)
@@ -248,7 +248,7 @@ function observeCaps(
   extent: Extent,
 ): Maps {
   const ids = new Set([...desired.aggregates.keys(), ...aggregateIdsInUse(extent.former)]);
-  const used = extent.isWhole ? datapath.usedConfigs() : new Map<number, AggregateConfig>();
+  const used = new Map(extent.isWhole ? datapath.maps.aggregateConfig.entries(isConfigInUse) : []);
   return {
     pages: new Set([...desiredPages(desired)].filter((page) => datapath.hasPage(page))),
     policing: datapath.policing.standing(),
@@ -256,10 +256,10 @@ function observeCaps(
     exemptions: observeExemptions(datapath, desired, extent),
     configs: new Map([
       ...used,
-      ...[...ids].map((id) => [id, used.get(id) ?? datapath.readConfig(id)] as const),
+      ...[...ids].map((id) => [id, used.get(id) ?? datapath.maps.aggregateConfig.at(id)] as const),
     ]),
-    hostInterfaces: datapath.hostInterfaces.readAmong(indexes),
-    overheads: datapath.overheads.readAmong(indexes),
+    hostInterfaces: datapath.maps.hostInterfaces.getAmong(indexes),
+    overheads: datapath.maps.upperExits.getAmong(indexes),
   };
 }
 

@@ -41,10 +41,10 @@ export async function findOrphans(
   const owned = new Set(known.flatMap(hostInterfaceIndexesOf));
   const names = new Map(links.map(({ index, name }) => [index, name]));
   const orphans: Orphan[] = [];
-  for (const ifindex of datapath.hostInterfaces.indexes()) {
+  for (const ifindex of datapath.maps.hostInterfaces.keys()) {
     const name = names.get(ifindex);
     if (owned.has(ifindex) || name === undefined) continue;
-    const entry = datapath.hostInterfaces.read(ifindex);
+    const entry = datapath.maps.hostInterfaces.get(ifindex);
     const isCapped =
       entry !== undefined && aggregateIdsOf([{ ifindex, name, ...entry }]).length > 0;
     if (isCapped && (await hasProgram(datapath, ifindex)))
@@ -108,7 +108,7 @@ export function orphanProblem(datapath: Datapath, { name, egressId, ingressId }:
   const caps = [['egress', egressId] as const, ['ingress', ingressId] as const].flatMap(
     ([direction, id]) => {
       if (id === AGGREGATE_ID_NONE) return [];
-      const rate = formatRate(datapath.readConfig(id).rateBytesPerSec * 8);
+      const rate = formatRate(datapath.maps.aggregateConfig.at(id).rateBytesPerSec * 8);
       return [`${direction} as aggregate ${id} at ${rate}`];
     },
   );

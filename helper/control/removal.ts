@@ -101,7 +101,7 @@ export class Removal {
     const owned = new Set(store.readAttachments().flatMap(hostInterfaceIndexesOf));
     for (const record of store.readRemoving()) {
       const isLeft = hostInterfaceIndexesOf(record).some(
-        (ifindex) => !owned.has(ifindex) && datapath.hostInterfaces.read(ifindex) !== undefined,
+        (ifindex) => !owned.has(ifindex) && datapath.maps.hostInterfaces.get(ifindex) !== undefined,
       );
       if (!isLeft) store.finishRemoval(record);
     }

@@ -153,8 +153,8 @@ export async function takeView(
   // With everything in it, it also takes in every device where something of ours was ever left.
   if (isWhole) {
     for (const { ifindex } of datapath.hooks.knownPlaces()) places.add(ifindex);
-    for (const ifindex of datapath.hostInterfaces.indexes()) places.add(ifindex);
-    for (const ifindex of datapath.overheads.indexes()) places.add(ifindex);
+    for (const ifindex of datapath.maps.hostInterfaces.keys()) places.add(ifindex);
+    for (const ifindex of datapath.maps.upperExits.keys()) places.add(ifindex);
   }
   // Whatever is said of a device is said of all that it is to anybody: an exit, and the host
   // interface of an attachment.

@@ -6,12 +6,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {
   inSource,
-  MAP_NAMES,
+  MAPS,
   PAGED_MAP_NAMES,
   PROGRAM_NAMES,
   type ProgramName,
 } from '../wire/datapath-names.ts';
 import { linkMaps, parseBpfObject, type BpfObject } from '../wire/bpf-object.ts';
+import { U32 } from '../wire/struct.ts';
 import { readAsset } from './assets.ts';
 import {
   loadBtf,
@@ -25,6 +26,7 @@ import { MapPages } from './map-pages.ts';
 import { MapUpgrade, type UpgradeTo } from './map-upgrade.ts';
 import { createDefinedMap, openOrCreateMap } from './pinned-maps.ts';
 import { replacePin } from './pins.ts';
+import { TypedMap, type ElementCodec } from './typed-map.ts';
 
 /** A program in the kernel. */
 export interface LoadedProgram {
@@ -48,9 +50,16 @@ export interface LoadedObject {
   readonly upgrade?: MapUpgrade;
 }
 
+/** The maps that the helper knows, by what their keys and values mean. */
+export type PodpaceMaps = {
+  readonly [N in keyof typeof MAPS]: (typeof MAPS)[N] extends ElementCodec<infer K, infer V>
+    ? TypedMap<K, V>
+    : never;
+};
+
 /** The maps and programs of bpf/podpace.bpf.c. */
 export interface LoadedPodpace extends Pick<LoadedObject, 'upgrade'> {
-  readonly maps: Readonly<Record<(typeof MAP_NAMES)[number], number>>;
+  readonly maps: PodpaceMaps;
   readonly pages: Readonly<Record<(typeof PAGED_MAP_NAMES)[number], MapPages>>;
   /** `receive` stands at no hook: what `deliver` goes on in. */
   readonly programs: Readonly<Record<ProgramName | 'receive', LoadedProgram>>;
@@ -107,12 +116,8 @@ function fillContinuations(
 ): void {
   const map = maps.get('continuations');
   if (map === undefined) return;
-  for (const [index, name] of CONTINUATIONS.entries()) {
-    const [key, value] = [Buffer.alloc(4), Buffer.alloc(4)];
-    key.writeUInt32LE(index);
-    value.writeUInt32LE(required(programs, name).fd);
-    updateElement(map, key, value);
-  }
+  for (const [index, name] of CONTINUATIONS.entries())
+    updateElement(map, U32.encode(index), U32.encode(required(programs, name).fd));
 }
 
 /**
@@ -231,6 +236,13 @@ function named<N extends string, T>(names: readonly N[], of: (name: N) => T): Re
   return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<N, T>;
 }
 
+/** `fdOf`: the descriptor of a map by its name here. */
+export function typedMaps(fdOf: (name: keyof typeof MAPS) => number): PodpaceMaps {
+  const names = Object.keys(MAPS) as (keyof typeof MAPS)[];
+  const of = (name: keyof typeof MAPS) => new TypedMap<unknown, unknown>(fdOf(name), MAPS[name]);
+  return named(names, of) as PodpaceMaps;
+}
+
 /**
  * Loads podpace's own object, as loadObject does. May be called again at any time, in any process.
  */
@@ -244,7 +256,7 @@ export function loadPodpace(pinDirectory: string, release?: string): LoadedPodpa
   return {
     ...(upgrade !== undefined && { upgrade }),
     police: refusals.get('podpace_police') ?? required(programs, 'podpace_police'),
-    maps: named(MAP_NAMES, (name) => required(maps, inSource(name))),
+    maps: typedMaps((name) => required(maps, inSource(name))),
     pages: named(PAGED_MAP_NAMES, (name) => required(pages, inSource(name))),
     programs: named([...PROGRAM_NAMES, 'receive'], (name) =>
       required(programs, `podpace_${inSource(name)}`),

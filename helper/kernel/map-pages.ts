@@ -3,13 +3,18 @@
 // and takes no memory before.
 
 import fs from 'node:fs';
+import { U32 } from '../wire/struct.ts';
 import {
   createMap,
   deleteElement,
   lookupElement,
+  lookupPerCpu,
   mapFdById,
   mapInfo,
+  MAP_TYPE,
+  updateEachCpu,
   updateElement,
+  updatePerCpu,
   type MapAttributes,
 } from './bpf.ts';
 
@@ -23,16 +28,11 @@ const RECHECK_MS = 1900;
 const GRACE_PERIOD_MIN_MS = 0.5;
 
 /** Where an element stands. */
-export interface MapPlace {
-  /** Descriptor of the page. It is MapPages's own, and closed when the page is found to be gone. */
+interface Place {
   readonly fd: number;
   readonly key: Buffer;
-}
-
-function indexKey(index: number): Buffer {
-  const key = Buffer.alloc(4);
-  key.writeUInt32LE(index);
-  return key;
+  /** Of a value, of one CPU's where there is one for each. */
+  readonly sizeBytes: number;
 }
 
 export class MapPages {
@@ -47,7 +47,7 @@ export class MapPages {
 
   /**
    * `fd` is that of the array of maps, which stays the caller's; `page` is what each of its maps is
-   * like.
+   * like, with 0 for a size of values that is to be asked for.
    */
   constructor(fd: number, page: MapAttributes) {
     this.#fd = fd;
@@ -78,7 +78,7 @@ export class MapPages {
     if (this.has(number)) return;
     const fd = createMap(this.#page);
     try {
-      updateElement(this.#fd, indexKey(number), indexKey(fd));
+      updateElement(this.#fd, U32.encode(number), U32.encode(fd));
       this.#opened.set(number, { id: mapInfo(fd).id, fd, seenMs: performance.now() });
     } catch (error) {
       fs.closeSync(fd);
@@ -93,7 +93,7 @@ export class MapPages {
    */
   waitForPrograms(): void {
     const page = this.#opened.get(0)?.fd ?? this.#open(0);
-    if (page !== undefined) updateElement(this.#fd, indexKey(0), indexKey(page));
+    if (page !== undefined) updateElement(this.#fd, U32.encode(0), U32.encode(page));
   }
 
   /**
@@ -103,17 +103,47 @@ export class MapPages {
   remove(number: number): void {
     if (!this.#opened.has(number)) return;
     this.#forget(number);
-    deleteElement(this.#fd, indexKey(number));
+    deleteElement(this.#fd, U32.encode(number));
   }
 
-  /**
-   * The place of an element by its index, in the page that was last seen; undefined when there is
-   * none.
-   */
-  locate(index: number): MapPlace | undefined {
+  /** The value of an element by its index; undefined while it has no page. */
+  get(index: number): Buffer | undefined {
+    const place = this.#locate(index);
+    return place && lookupElement(place.fd, place.key, place.sizeBytes);
+  }
+
+  /** Sets the value of an element, if it has a page. */
+  set(index: number, value: Buffer): void {
+    const place = this.#locate(index);
+    if (place !== undefined) updateElement(place.fd, place.key, value);
+  }
+
+  /** The same of each CPU, in the order of lookupPerCpu; none while it has no page. */
+  getEachCpu(index: number): Buffer[] {
+    const place = this.#locate(index);
+    return (place && lookupPerCpu(place.fd, place.key, place.sizeBytes)) ?? [];
+  }
+
+  setEachCpu(index: number, values: readonly Buffer[]): void {
+    const place = this.#locate(index);
+    if (place !== undefined) updateEachCpu(place.fd, place.key, values);
+  }
+
+  /** Sets an element to zero, of every CPU, if it has a page. */
+  clear(index: number): void {
+    const place = this.#locate(index);
+    if (place === undefined) return;
+    const update = this.#page.type === MAP_TYPE.PERCPU_ARRAY ? updatePerCpu : updateElement;
+    update(place.fd, place.key, Buffer.alloc(place.sizeBytes));
+  }
+
+  /** In the page that was last seen. */
+  #locate(index: number): Place | undefined {
     const number = Math.floor(index / this.#page.maxEntries);
     const fd = this.#opened.get(number)?.fd ?? this.#open(number);
-    return fd === undefined ? undefined : { fd, key: indexKey(index % this.#page.maxEntries) };
+    if (fd === undefined) return undefined;
+    const sizeBytes = this.#page.valueSize || mapInfo(fd).valueSize;
+    return { fd, key: U32.encode(index % this.#page.maxEntries), sizeBytes };
   }
 
   /** Numbers of the pages that have been seen. */
@@ -135,7 +165,7 @@ export class MapPages {
    */
   #open(number: number): number | undefined {
     const startMs = performance.now();
-    const id = lookupElement(this.#fd, indexKey(number), 4)?.readUInt32LE();
+    const id = lookupElement(this.#fd, U32.encode(number), 4)?.readUInt32LE();
     this.#quickestMs = Math.min(this.#quickestMs, performance.now() - startMs);
     const opened = this.#opened.get(number);
     if (opened?.id !== id) this.#forget(number);

@@ -5,14 +5,16 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { BpfAttr, COMMAND, LINK_CREATE } from './bpf-attr.ts';
-import { lookupElement, objectInfo, openPinned, pinObject, updateElement } from './bpf.ts';
-import { hasErrno, KernelError } from '../wire/errors.ts';
+import { objectInfo, pinObject } from './bpf.ts';
+import { KernelError, unlessErrno } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
 import { memberOffsets } from '../wire/kernel-types.ts';
-import { encodeNodePlace, NODE_PLACE_SIZE } from '../wire/node-place.ts';
+import { NODE_PLACE, type NodePlace } from '../wire/node-place.ts';
 import type { AttachableProgram } from './hook-places.ts';
 import { readMounts } from './mounts.ts';
+import { openIfPinned } from './pins.ts';
 import { LINK_INFO, updateLink } from './tcx.ts';
+import type { TypedMap } from './typed-map.ts';
 
 /** Name of the link's pin, among those of devices' hooks. */
 export const NODE_LINK = 'node';
@@ -21,7 +23,8 @@ export const NODE_LINK = 'node';
 const BPF_CGROUP_INET_INGRESS = 0;
 /** The types of the running kernel (CONFIG_DEBUG_INFO_BTF). */
 const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
-const NODE_PLACE_KEY = Buffer.alloc(4);
+/** Index of the one value of the map node_place. */
+const ONLY = 0;
 
 /** Inode of the root of all control groups: the first that the kernel makes there. */
 const ROOT_INODE = 1;
@@ -35,15 +38,12 @@ function groupMounts(): { readonly directory: string; readonly inode: number }[]
     { pid: 1, root: '/proc/1/root' },
     { pid: undefined, root: '' },
   ].flatMap(({ pid, root }) => {
-    try {
-      return readMounts(pid)
+    const groups = (): { readonly directory: string; readonly inode: number }[] =>
+      readMounts(pid)
         .filter(({ fileSystem }) => fileSystem === 'cgroup2')
         .map(({ mountPoint }) => `${root}${mountPoint}`)
         .map((directory) => ({ directory, inode: fs.statSync(directory).ino }));
-    } catch (error) {
-      if (hasErrno(error, 'EACCES', 'EPERM', 'ENOENT')) return [];
-      throw error;
-    }
+    return unlessErrno(['EACCES', 'EPERM', 'ENOENT'], groups) ?? [];
   });
 }
 
@@ -76,7 +76,7 @@ function readLink(fd: number): { readonly programId: number; readonly isAttached
  * Value of the map node_place for the namespace that the calling thread is in. Throws KernelError
  * when it cannot be told.
  */
-function nodePlace(): Buffer {
+function nodePlace(): NodePlace {
   const operation = "tell the node's sockets from those of pods";
   const netnsCookie = networkNamespaceCookie();
   if (netnsCookie === undefined)
@@ -89,16 +89,16 @@ function nodePlace(): Buffer {
   ]);
   if (netnsOffset === undefined || cookieOffset === undefined)
     throw new KernelError(operation, 'ENOENT', 'its types have no net_cookie');
-  return encodeNodePlace({ netnsCookie, netnsOffset, cookieOffset });
+  return { netnsCookie, netnsOffset, cookieOffset };
 }
 
 export class NodeHook {
   readonly #directory: string;
-  readonly #placeMap: number;
-  #place: Buffer | undefined;
+  readonly #placeMap: TypedMap<number, NodePlace>;
+  #place: NodePlace | undefined;
 
   /** `directory` is one on bpffs, for the pin; `placeMap` the map node_place. */
-  constructor(directory: string, placeMap: number) {
+  constructor(directory: string, placeMap: TypedMap<number, NodePlace>) {
     this.#directory = directory;
     this.#placeMap = placeMap;
   }
@@ -109,13 +109,8 @@ export class NodeHook {
 
   /** Descriptor of the link when it still stands. */
   #open(): { readonly fd: number; readonly programId: number } | undefined {
-    let fd: number;
-    try {
-      fd = openPinned(this.#pin);
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return undefined;
-      throw error;
-    }
+    const fd = openIfPinned(this.#pin);
+    if (fd === undefined) return undefined;
     const { programId, isAttached } = readLink(fd);
     if (isAttached) return { fd, programId };
     fs.closeSync(fd);
@@ -131,8 +126,8 @@ export class NodeHook {
     if (link === undefined) return undefined;
     fs.closeSync(link.fd);
     this.#place ??= nodePlace();
-    const found = lookupElement(this.#placeMap, NODE_PLACE_KEY, NODE_PLACE_SIZE);
-    return found?.equals(this.#place) === true ? link.programId : undefined;
+    const found = NODE_PLACE.encode(this.#placeMap.at(ONLY));
+    return found.equals(NODE_PLACE.encode(this.#place)) ? link.programId : undefined;
   }
 
   /** Whether a link is pinned, whatever it stands for. */
@@ -143,7 +138,7 @@ export class NodeHook {
   /** Puts the program there, in place of podpace's former one without a gap. Throws KernelError. */
   attach(program: AttachableProgram): void {
     this.#place ??= nodePlace();
-    updateElement(this.#placeMap, NODE_PLACE_KEY, this.#place);
+    this.#placeMap.set(ONLY, this.#place);
     const former = this.#open();
     if (former !== undefined) {
       try {
@@ -177,6 +172,6 @@ export class NodeHook {
   detach(): void {
     fs.rmSync(this.#pin, { force: true });
     // The classifier goes by that, too: bpf/local.h.
-    updateElement(this.#placeMap, NODE_PLACE_KEY, Buffer.alloc(NODE_PLACE_SIZE));
+    this.#placeMap.clear(ONLY);
   }
 }

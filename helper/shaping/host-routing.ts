@@ -7,31 +7,29 @@ import {
   encodeRoutedPod,
   interfaceOfPodAddress,
 } from '../wire/routing.ts';
-import { decodeInterfaceKey, encodeInterfaceKey } from '../wire/aggregate.ts';
+import { INTERFACE_KEY } from '../wire/aggregate.ts';
 import type { Exit } from './exits.ts';
 import { hostInterfacesOf, type AttachmentRecord, type HostInterfaceRecord } from './records.ts';
 
-export type RoutingMap = 'routedPods' | 'podAddresses';
+export const ROUTING_MAPS = ['routedPods', 'podAddresses'] as const;
 
-/** An entry of one of the maps: key and value with a character for each byte. */
+export type RoutingMap = (typeof ROUTING_MAPS)[number];
+
+/** An entry of one of the maps. */
 export interface RoutingEntry {
   readonly map: RoutingMap;
-  readonly key: string;
-  readonly value: string;
+  readonly key: Buffer;
+  readonly value: Buffer;
 }
 
 /** Names an entry in both maps. */
 export function routingKeyOf({ map, key }: Pick<RoutingEntry, 'map' | 'key'>): string {
-  return `${map}/${key}`;
-}
-
-function entry(map: RoutingMap, key: Buffer, value: Buffer): RoutingEntry {
-  return { map, key: key.toString('latin1'), value: value.toString('latin1') };
+  return `${map}/${key.toString('hex')}`;
 }
 
 /** Where the maps tell of the pod behind a host interface. */
-export function routedPodPlace(ifindex: number): Pick<RoutingEntry, 'map' | 'key'> {
-  return { map: 'routedPods', key: encodeInterfaceKey(ifindex).toString('latin1') };
+export function routedPodKey(ifindex: number): Buffer {
+  return INTERFACE_KEY.encode(ifindex);
 }
 
 /** What the maps must hold for an attachment; nothing without host routing. */
@@ -48,22 +46,18 @@ function entriesOf(
   const { addresses, mac, hostMac } = hostRouting;
   const macs = mac === undefined || hostMac === undefined ? {} : { macs: [mac, hostMac] as const };
   return [
-    entry('routedPods', encodeInterfaceKey(ifindex), encodeRoutedPod(addresses)),
-    ...addresses.map((address) =>
-      entry(
-        'podAddresses',
-        encodePodAddressKey(address),
-        encodePodAddress({ ifindex, isShaped, ...macs }),
-      ),
-    ),
+    { map: 'routedPods', key: routedPodKey(ifindex), value: encodeRoutedPod(addresses) },
+    ...addresses.map((address) => ({
+      map: 'podAddresses' as const,
+      key: encodePodAddressKey(address),
+      value: encodePodAddress({ ifindex, isShaped, ...macs }),
+    })),
   ];
 }
 
 /** The host interface that an entry is of. */
 export function interfaceOfEntry({ map, key, value }: RoutingEntry): number {
-  return map === 'routedPods'
-    ? decodeInterfaceKey(Buffer.from(key, 'latin1'))
-    : interfaceOfPodAddress(Buffer.from(value, 'latin1'));
+  return map === 'routedPods' ? INTERFACE_KEY.decode(key) : interfaceOfPodAddress(value);
 }
 
 /**

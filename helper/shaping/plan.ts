@@ -354,7 +354,7 @@ function routingSteps(desired: Desired, observed: Observed): Step[] {
   const found = new Map(observed.routing.map((entry) => [routingKeyOf(entry), entry.value]));
   return desired.attachments.flatMap((attachment) =>
     routingEntries(attachment)
-      .filter((entry) => found.get(routingKeyOf(entry)) !== entry.value)
+      .filter((entry) => found.get(routingKeyOf(entry))?.equals(entry.value) !== true)
       .map((entry): Step => ({ kind: 'write-routing', ifindex: interfaceOfEntry(entry), entry })),
   );
 }

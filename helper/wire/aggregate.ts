@@ -2,6 +2,8 @@
 // structs there and in bpf/departure.h. Everything is in the machine's own byte order, which is
 // little-endian where podpace runs.
 
+import { requireRange, Struct, U32, type Decoder, type Sized, type SizedCodec } from './struct.ts';
+
 /**
  * Ids that the datapath knows; they lie above any receive queue that a driver records in
  * queue_mapping.
@@ -19,19 +21,8 @@ export const RATE_MAX_BYTES_PER_SEC = 125_000_000_000_000;
 /** The longest horizon and burst that the map can hold, about 4.3 s. */
 export const DURATION_MAX_NS = 0xffff_ffff;
 
-/** Bytes of a value of the map aggregate_config. */
-export const AGGREGATE_CONFIG_SIZE = 32;
-/** Bytes of one CPU's value in the map aggregate_counters. */
-export const AGGREGATE_COUNTERS_SIZE = 208;
-const EXEMPTIONS_OFFSET = 28;
 /** Aggregates whose state and counters stand in one page. */
 export const AGGREGATES_PER_PAGE = 64;
-/** Where the clock stands in an aggregate's state. */
-export const AGGREGATE_CLOCK_OFFSET = 0;
-/** Bytes of a value of the map host_interfaces. */
-export const HOST_INTERFACE_SIZE = 8;
-/** Bytes of a value of the map upper_exits. */
-export const FRAME_OVERHEAD_SIZE = 16;
 
 /** Buckets of the sojourn histogram. */
 export const SOJOURN_BUCKETS = 16;
@@ -90,9 +81,6 @@ export function eachCounter<T>(of: (name: CounterName) => T): Record<CounterName
   return Object.fromEntries(counters) as Record<CounterName, T>;
 }
 
-/** Words in front of the histogram: the counters and a reserved one. */
-const SOJOURN_WORD = 10;
-
 /**
  * struct aggregate_counters: what became of an aggregate's packets, of one CPU or of several
  * together.
@@ -130,25 +118,6 @@ export const TOLD_FAMILY = 1;
 export const TOLD_GRE = 2;
 export const TOLD_OPTIONS = 4;
 
-/** Where each number of a frame overhead stands, and its bits. */
-const FRAME_OVERHEAD_FIELDS = [
-  ['frameBytes', 0, 32],
-  ['align', 4, 16],
-  ['innerBytes', 6, 16],
-  ['mtu', 8, 32],
-  ['told', 12, 32],
-] as const;
-
-function requireRange(what: string, value: number, min: number, max: number): void {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
-  throw new RangeError(`Cannot encode ${what} ${value}: expected an integer from ${min} to ${max}`);
-}
-
-function requireLength(what: string, value: Buffer, length: number): void {
-  if (value.length === length) return;
-  throw new RangeError(`Cannot decode ${what}: ${value.length} bytes, expected ${length}`);
-}
-
 /**
  * Where an aggregate stands in the maps whose names begin with aggregate. Throws RangeError for an
  * id out of range.
@@ -166,78 +135,77 @@ export function aggregatePage(id: number): number {
   return Math.floor(aggregateIndex(id) / AGGREGATES_PER_PAGE);
 }
 
-/** Key of those of these maps that have no pages. Throws RangeError for an id out of range. */
-export function encodeAggregateKey(id: number): Buffer {
-  const key = Buffer.alloc(4);
-  key.writeUInt32LE(aggregateIndex(id));
-  return key;
-}
+/** Keys of those of these maps that have no pages: ids. Throws RangeError for one out of range. */
+export const AGGREGATE_KEY: SizedCodec<number> = {
+  size: U32.size,
+  encode: (id) => U32.encode(aggregateIndex(id)),
+  decode: (key) => AGGREGATE_ID_MIN + U32.decode(key),
+};
+
+const CONFIG = new Struct('aggregate config', {
+  rateBytesPerSec: 'u64',
+  horizonNs: 'u32',
+  idleCreditNs: 'u32',
+  sparseCreditNs: 'u32',
+  targetNs: 'u32',
+  intervalNs: 'u32',
+  exemptions: 'u32',
+});
 
 /**
- * The durations of struct aggregate_config behind the rate, in its order; the exemptions follow.
+ * Values of the map aggregate_config. Throws RangeError when a number is out of range; reads also a
+ * damaged one that it would not write: a rate beyond 2^53 comes out rounded, and so unequal to any
+ * that is valid.
  */
-const DURATION_NAMES = [
-  'horizonNs',
-  'idleCreditNs',
-  'sparseCreditNs',
-  'targetNs',
-  'intervalNs',
-] as const;
+export const AGGREGATE_CONFIG: SizedCodec<AggregateConfig> = {
+  size: CONFIG.size,
+  encode(config) {
+    requireRange('rateBytesPerSec', config.rateBytesPerSec, 0, RATE_MAX_BYTES_PER_SEC);
+    requireRange('exemptions', config.exemptions, 0, EXEMPT_OWN | EXEMPT_NODE);
+    return CONFIG.encode({ ...config, rateBytesPerSec: BigInt(config.rateBytesPerSec) });
+  },
+  decode(value) {
+    const config = CONFIG.decode(value);
+    return { ...config, rateBytesPerSec: Number(config.rateBytesPerSec) };
+  },
+};
 
-/** Value of the map aggregate_config. Throws RangeError when a number is out of range. */
-export function encodeAggregateConfig(config: AggregateConfig): Buffer {
-  requireRange('rateBytesPerSec', config.rateBytesPerSec, 0, RATE_MAX_BYTES_PER_SEC);
-  const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
-  value.writeBigUInt64LE(BigInt(config.rateBytesPerSec), 0);
-  for (const [index, name] of DURATION_NAMES.entries()) {
-    requireRange(name, config[name], 0, DURATION_MAX_NS);
-    value.writeUInt32LE(config[name], 8 + index * 4);
-  }
-  requireRange('exemptions', config.exemptions, 0, EXEMPT_OWN | EXEMPT_NODE);
-  value.writeUInt32LE(config.exemptions, EXEMPTIONS_OFFSET);
-  return value;
+/** Whether a value of the map aggregate_config is of an aggregate in use: most are empty. */
+export function isConfigInUse(value: Buffer): boolean {
+  return value.readBigUInt64LE(CONFIG.offsets.rateBytesPerSec) !== 0n;
 }
 
-/**
- * Reads a value of aggregate_config, also a damaged one that encodeAggregateConfig would refuse: a
- * rate beyond 2^53 comes out rounded, and so unequal to any that is valid.
- */
-export function decodeAggregateConfig(value: Buffer): AggregateConfig {
-  requireLength('aggregate config', value, AGGREGATE_CONFIG_SIZE);
-  return {
-    rateBytesPerSec: Number(value.readBigUInt64LE(0)),
-    horizonNs: value.readUInt32LE(8),
-    idleCreditNs: value.readUInt32LE(12),
-    sparseCreditNs: value.readUInt32LE(16),
-    targetNs: value.readUInt32LE(20),
-    intervalNs: value.readUInt32LE(24),
-    exemptions: value.readUInt32LE(EXEMPTIONS_OFFSET),
-  };
-}
+/** The start of struct aggregate_state: the clock, and the copy of it. */
+const CLOCK = new Struct('aggregate state', { lastNs: 'u64', lastCopyNs: 'u64' });
+/** Where they stand, in bytes. */
+export const AGGREGATE_CLOCK = CLOCK.offsets;
 
 /** Reads the clock in a value of aggregate_state, whatever follows it there. */
 export function decodeAggregateClock(value: Buffer): AggregateClock {
-  if (value.length < AGGREGATE_CLOCK_OFFSET + 8) {
+  if (value.length < CLOCK.offsets.lastCopyNs)
     throw new RangeError(`Cannot decode aggregate state: ${value.length} bytes hold no clock`);
-  }
-  return { lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK_OFFSET) };
+  return { lastNs: value.readBigUInt64LE(CLOCK.offsets.lastNs) };
 }
 
 /** Sets the clock in a value of aggregate_state, and the copy of it that stands behind. */
 export function writeAggregateClock(value: Buffer, { lastNs }: AggregateClock): void {
-  for (const offset of [AGGREGATE_CLOCK_OFFSET, AGGREGATE_CLOCK_OFFSET + 8])
-    value.writeBigUInt64LE(lastNs, offset);
+  CLOCK.encode({ lastNs, lastCopyNs: lastNs }).copy(value);
 }
 
-/** Reads one CPU's value of aggregate_counters. */
-export function decodeAggregateCounters(value: Buffer): AggregateCounters {
-  requireLength('aggregate counters', value, AGGREGATE_COUNTERS_SIZE);
-  const word = (index: number): bigint => value.readBigUInt64LE(index * 8);
-  return {
-    ...eachCounter((name) => word(COUNTER_NAMES.indexOf(name))),
-    sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) => word(SOJOURN_WORD + bucket)),
-  };
-}
+const COUNTERS = new Struct('aggregate counters', {
+  ...eachCounter(() => 'u64' as const),
+  ...{ reserved: 'u64', sojourn: SOJOURN_BUCKETS * 8 },
+});
+
+/** One CPU's value of the map aggregate_counters; only read. */
+export const AGGREGATE_COUNTERS: Sized<Decoder<AggregateCounters>> = {
+  size: COUNTERS.size,
+  decode(value) {
+    const { reserved: _reserved, sojourn, ...counters } = COUNTERS.decode(value);
+    const bucket = (_: unknown, at: number): bigint => sojourn.readBigUInt64LE(at * 8);
+    return { ...counters, sojourn: Array.from({ length: SOJOURN_BUCKETS }, bucket) };
+  },
+};
 
 /** The counters of several CPUs together; all zero for none. */
 export function sumAggregateCounters(values: readonly AggregateCounters[]): AggregateCounters {
@@ -251,76 +219,53 @@ export function sumAggregateCounters(values: readonly AggregateCounters[]): Aggr
   };
 }
 
-/** Key of the map host_interfaces. */
-export function encodeInterfaceKey(ifindex: number): Buffer {
-  requireRange('ifindex', ifindex, 1, 0x7fff_ffff);
-  const key = Buffer.alloc(4);
-  key.writeUInt32LE(ifindex);
-  return key;
-}
+/** Keys of maps that devices stand in: their indexes. */
+export const INTERFACE_KEY: SizedCodec<number> = {
+  ...U32,
+  encode(ifindex) {
+    requireRange('ifindex', ifindex, 1, 0x7fff_ffff);
+    return U32.encode(ifindex);
+  },
+};
 
-/** Reads a key of host_interfaces: the ifindex. */
-export function decodeInterfaceKey(key: Buffer): number {
-  requireLength('interface key', key, 4);
-  return key.readUInt32LE(0);
-}
-
-function requireIdOrNone(what: string, id: number): void {
-  if (id !== AGGREGATE_ID_NONE) requireRange(what, id, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
-}
+const IDS = new Struct('host interface', { egressId: 'u32', ingressId: 'u32' });
 
 /**
- * Value of the map host_interfaces. Throws RangeError for an id that is neither in range nor
+ * Values of the map host_interfaces. Throws RangeError for an id that is neither in range nor
  * AGGREGATE_ID_NONE.
  */
-export function encodeHostInterface(hostInterface: HostInterface): Buffer {
-  requireIdOrNone('egressId', hostInterface.egressId);
-  requireIdOrNone('ingressId', hostInterface.ingressId);
-  const value = Buffer.alloc(HOST_INTERFACE_SIZE);
-  value.writeUInt32LE(hostInterface.egressId, 0);
-  value.writeUInt32LE(hostInterface.ingressId, 4);
-  return value;
-}
-
-/** Reads a value of host_interfaces. */
-export function decodeHostInterface(value: Buffer): HostInterface {
-  requireLength('host interface', value, HOST_INTERFACE_SIZE);
-  return { egressId: value.readUInt32LE(0), ingressId: value.readUInt32LE(4) };
-}
+export const HOST_INTERFACE: SizedCodec<HostInterface> = {
+  size: IDS.size,
+  encode(ids) {
+    for (const name of ['egressId', 'ingressId'] as const)
+      if (ids[name] !== AGGREGATE_ID_NONE)
+        requireRange(name, ids[name], AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
+    return IDS.encode(ids);
+  },
+  decode: (value) => IDS.decode(value),
+};
 
 /** Headers and trailers, without padding and what only each packet tells. */
 export function addedBytes({ frameBytes, innerBytes = 0 }: FrameOverhead): number {
   return frameBytes + innerBytes;
 }
 
+const OVERHEAD = new Struct('frame overhead', {
+  ...{ frameBytes: 'u32', align: 'u16', innerBytes: 'u16', mtu: 'u32', told: 'u32' },
+});
+
 /** Whether two entries of upper_exits are the same. */
 export function isSameFrameOverhead(a: FrameOverhead, b: FrameOverhead): boolean {
-  return FRAME_OVERHEAD_FIELDS.every(([name]) => (a[name] ?? 0) === (b[name] ?? 0));
+  const names = Object.keys(OVERHEAD.offsets) as (keyof FrameOverhead)[];
+  return names.every((name) => (a[name] ?? 0) === (b[name] ?? 0));
 }
 
-/** Value of the map upper_exits. Throws RangeError when a number is out of range. */
-export function encodeFrameOverhead(overhead: FrameOverhead): Buffer {
-  const value = Buffer.alloc(FRAME_OVERHEAD_SIZE);
-  for (const [name, offset, bits] of FRAME_OVERHEAD_FIELDS) {
-    const number = overhead[name] ?? 0;
-    requireRange(name, number, 0, 2 ** bits - 1);
-    value.writeUIntLE(number, offset, bits / 8);
-  }
-  return value;
-}
-
-/** Reads a value of upper_exits. */
-export function decodeFrameOverhead(value: Buffer): FrameOverhead {
-  requireLength('frame overhead', value, FRAME_OVERHEAD_SIZE);
-  const innerBytes = value.readUInt16LE(6);
-  const told = value.readUInt32LE(12);
-  return {
-    ...{
-      frameBytes: value.readUInt32LE(0),
-      align: value.readUInt16LE(4),
-      mtu: value.readUInt32LE(8),
-    },
-    ...(innerBytes > 0 && { innerBytes }),
-    ...(told > 0 && { told }),
-  };
-}
+/** Values of the map upper_exits. Throws RangeError when a number is out of range. */
+export const FRAME_OVERHEAD: SizedCodec<FrameOverhead> = {
+  size: OVERHEAD.size,
+  encode: (overhead) => OVERHEAD.encode(overhead),
+  decode(value) {
+    const { innerBytes, told, ...base } = OVERHEAD.decode(value);
+    return { ...base, ...(innerBytes > 0 && { innerBytes }), ...(told > 0 && { told }) };
+  },
+};

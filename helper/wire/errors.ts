@@ -48,3 +48,27 @@ export function hasErrno(error: unknown, ...symbols: readonly string[]): boolean
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && symbols.includes(code);
 }
+
+/** What a call gives; undefined where it fails with one of these errnos. */
+export function unlessErrno<T>(errnos: readonly string[], call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (hasErrno(error, ...errnos)) return undefined;
+    throw error;
+  }
+}
+
+/** What an answer is; `otherwise` where it is rejected with one of these errnos. */
+export async function unlessRefused<T, U>(
+  errnos: readonly string[],
+  answer: Promise<T>,
+  otherwise: U,
+): Promise<T | U> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (hasErrno(error, ...errnos)) return otherwise;
+    throw error;
+  }
+}

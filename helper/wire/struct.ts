@@ -25,10 +25,9 @@ export interface Codec<T> extends Decoder<T> {
   encode(value: T): Buffer;
 }
 
-/** A codec of which all values have one length in bytes. */
-export interface SizedCodec<T> extends Codec<T> {
-  readonly size: number;
-}
+/** All values have this many bytes. */
+export type Sized<C> = C & { readonly size: number };
+export type SizedCodec<T> = Sized<Codec<T>>;
 
 const SIZES = { u8: 1, u16: 2, u32: 4, s32: 4, u64: 8 } as const;
 
@@ -130,4 +129,20 @@ export class Struct<const M extends Members> implements SizedCodec<StructValues<
       `Cannot decode ${this.what}: ${bytes.length} bytes, expected ${this.size}`,
     );
   }
+}
+
+/** A key or a value that is but a number. */
+export const U32: SizedCodec<number> = {
+  size: SIZES.u32,
+  encode(value) {
+    const bytes = Buffer.alloc(SIZES.u32);
+    bytes.writeUInt32LE(value);
+    return bytes;
+  },
+  decode: (bytes) => bytes.readUInt32LE(),
+};
+
+/** Values that are taken as the bytes that they are. */
+export function bytesOf(size: number): SizedCodec<Buffer> {
+  return { size, encode: (value) => value, decode: (bytes) => Buffer.from(bytes) };
 }

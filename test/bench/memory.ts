@@ -6,10 +6,10 @@ import { updateElement } from '../../helper/kernel/bpf.ts';
 import {
   AGGREGATE_ID_MIN,
   aggregatePage,
-  encodeAggregateConfig,
-  encodeAggregateKey,
-  encodeHostInterface,
-  encodeInterfaceKey,
+  AGGREGATE_CONFIG,
+  AGGREGATE_KEY,
+  HOST_INTERFACE,
+  INTERFACE_KEY,
 } from '../../helper/wire/aggregate.ts';
 import { required } from '../bed/programs.ts';
 import { MEMORY_SCENARIOS } from './names.ts';
@@ -47,7 +47,7 @@ export function accountedBytes(fdinfo: string): number {
 async function use(step: StepUnderTest, id: number): Promise<void> {
   const config = required(step.maps, 'aggregate_config');
   for (const pages of step.pages.values()) pages.make(aggregatePage(id));
-  updateElement(config, encodeAggregateKey(id), encodeAggregateConfig(CONFIG));
+  updateElement(config, AGGREGATE_KEY.encode(id), AGGREGATE_CONFIG.encode(CONFIG));
   await despiteSignals(() => step.send({ id, flow: 1, wireLen: WIRE_LEN }));
 }
 
@@ -61,8 +61,8 @@ export const MEMORY_BENCH: SingleBench<(typeof MEMORY_SCENARIOS)[number], 'podpa
     for (let index = 0; index < attachments; index += 1) {
       const egressId = AGGREGATE_ID_MIN + 2 * index;
       const ingressId = egressId + 1;
-      const value = encodeHostInterface({ egressId, ingressId });
-      updateElement(required(step.maps, 'host_interfaces'), encodeInterfaceKey(index + 1), value);
+      const value = HOST_INTERFACE.encode({ egressId, ingressId });
+      updateElement(required(step.maps, 'host_interfaces'), INTERFACE_KEY.encode(index + 1), value);
       await use(step, egressId);
       await use(step, ingressId);
     }

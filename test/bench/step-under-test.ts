@@ -16,8 +16,8 @@ import {
   aggregatePage,
   decodeAggregateClock,
   DURATION_MAX_NS,
-  encodeAggregateConfig,
-  encodeAggregateKey,
+  AGGREGATE_CONFIG,
+  AGGREGATE_KEY,
 } from '../../helper/wire/aggregate.ts';
 import { parseBpfObject } from '../../helper/wire/bpf-object.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
@@ -120,14 +120,11 @@ function statesOf(object: LoadedObject): MapPages {
 /** Begins the aggregate anew, in a page which is made when it is not there. */
 function forgetState(object: LoadedObject): void {
   for (const pages of object.pages.values()) pages.make(aggregatePage(AGGREGATE_ID));
-  const states = statesOf(object);
-  const { fd, key } = states.locate(aggregateIndex(AGGREGATE_ID))!;
-  updateElement(fd, key, Buffer.alloc(states.valueSize));
+  statesOf(object).clear(aggregateIndex(AGGREGATE_ID));
 }
 
 function readState(object: LoadedObject): Buffer {
-  const { fd, key } = statesOf(object).locate(aggregateIndex(AGGREGATE_ID))!;
-  return read(fd, key);
+  return statesOf(object).get(aggregateIndex(AGGREGATE_ID))!;
 }
 
 /**
@@ -137,7 +134,7 @@ const PODPACE: Kind = {
   object: buildBpf,
   program: 'podpace_depart',
   configure(object, rateBytesPerSec) {
-    const key = encodeAggregateKey(AGGREGATE_ID);
+    const key = AGGREGATE_KEY.encode(AGGREGATE_ID);
     const config = {
       rateBytesPerSec,
       horizonNs: DURATION_MAX_NS,
@@ -149,7 +146,7 @@ const PODPACE: Kind = {
       exemptions: 0,
     };
     forgetState(object);
-    updateElement(required(object.maps, 'aggregate_config'), key, encodeAggregateConfig(config));
+    updateElement(required(object.maps, 'aggregate_config'), key, AGGREGATE_CONFIG.encode(config));
   },
   clockNs: (object) => decodeAggregateClock(readState(object)).lastNs,
 };

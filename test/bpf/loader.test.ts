@@ -27,11 +27,10 @@ import {
 import { ensureBpffs, isBpffs } from '../../helper/kernel/bpffs.ts';
 import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_CONFIG,
+  AGGREGATE_COUNTERS,
   AGGREGATE_ID_MIN,
-  encodeAggregateConfig,
-  encodeAggregateKey,
+  AGGREGATE_KEY,
 } from '../../helper/wire/aggregate.ts';
 import { AGGREGATE_BOOK_SIZE } from '../../helper/wire/book.ts';
 import { buildBpf } from '../../scripts/lib/bpf-build.ts';
@@ -63,7 +62,7 @@ function temporaryBpffs(t: ExecutionContext): string {
 }
 
 function closePodpace({ maps, programs }: LoadedPodpace): void {
-  for (const fd of Object.values(maps)) fs.closeSync(fd);
+  for (const { fd } of Object.values(maps)) fs.closeSync(fd);
   for (const { fd } of Object.values(programs)) fs.closeSync(fd);
 }
 
@@ -132,10 +131,10 @@ test('maps and programs are loaded and pinned by name', (t) => {
     'unsigned_traffic',
     'upper_exits',
   ]);
-  t.is(mapInfo(maps.aggregateConfig).valueSize, AGGREGATE_CONFIG_SIZE);
-  t.is(pages.aggregateCounters.valueSize, AGGREGATE_COUNTERS_SIZE);
+  t.is(mapInfo(maps.aggregateConfig.fd).valueSize, AGGREGATE_CONFIG.size);
+  t.is(pages.aggregateCounters.valueSize, AGGREGATE_COUNTERS.size);
   t.is(pages.aggregateBooks.valueSize, AGGREGATE_BOOK_SIZE);
-  t.is(mapInfo(maps.hostInterfaces).maxEntries, 16_384);
+  t.is(mapInfo(maps.hostInterfaces.fd).maxEntries, 16_384);
   const { fd, id, tag } = programs.classify;
   t.deepEqual(programInfo(fd), { id, tag, name: 'podpace_classif', type: PROG_TYPE_SCHED_CLS });
   const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));
@@ -169,8 +168,8 @@ test('no program keeps the verifier long', (t) => {
 test('loading again keeps the maps with what they hold, and loads the same programs afresh', (t) => {
   const directory = path.join(temporaryBpffs(t), 'podpace');
   const first = load(t, directory);
-  const key = encodeAggregateKey(AGGREGATE_ID_MIN + 3);
-  const value = encodeAggregateConfig({
+  const key = AGGREGATE_KEY.encode(AGGREGATE_ID_MIN + 3);
+  const value = AGGREGATE_CONFIG.encode({
     ...{
       rateBytesPerSec: 1_250_000,
       horizonNs: 50_000_000,
@@ -179,11 +178,11 @@ test('loading again keeps the maps with what they hold, and loads the same progr
     },
     ...{ targetNs: 5_000_000, intervalNs: 100_000_000, exemptions: 0 },
   });
-  updateElement(first.maps.aggregateConfig, key, value);
+  updateElement(first.maps.aggregateConfig.fd, key, value);
 
   const second = load(t, directory);
-  t.is(mapInfo(second.maps.aggregateConfig).id, mapInfo(first.maps.aggregateConfig).id);
-  t.deepEqual(lookupElement(second.maps.aggregateConfig, key, AGGREGATE_CONFIG_SIZE), value);
+  t.is(mapInfo(second.maps.aggregateConfig.fd).id, mapInfo(first.maps.aggregateConfig.fd).id);
+  t.deepEqual(lookupElement(second.maps.aggregateConfig.fd, key, AGGREGATE_CONFIG.size), value);
   t.not(second.programs.depart.id, first.programs.depart.id);
   t.is(second.programs.depart.tag, first.programs.depart.tag);
   const pinned = closing(t, openPinned(path.join(directory, 'podpace_depart')));

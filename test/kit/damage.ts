@@ -17,11 +17,11 @@ import { deleteQdisc, listQdiscs, replaceQdisc, TC_H_ROOT } from '../../helper/k
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import type { AttachmentStatus, Direction } from '../../helper/protocol/messages.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_CONFIG,
   aggregatePage,
-  encodeAggregateKey,
-  encodeInterfaceKey,
-  HOST_INTERFACE_SIZE,
+  AGGREGATE_KEY,
+  INTERFACE_KEY,
+  HOST_INTERFACE,
 } from '../../helper/wire/aggregate.ts';
 import {
   encodeExemption,
@@ -228,10 +228,10 @@ function exemption(maps: Maps, list: number): Change {
 /** What the map host_interfaces says of a device. */
 function interfaceFaults({ hostInterfaces }: Maps, attachment: AttachmentStatus): Fault[] {
   const { containerId: pod, hostInterfaceIndex } = attachment;
-  const key = encodeInterfaceKey(hostInterfaceIndex);
+  const key = INTERFACE_KEY.encode(hostInterfaceIndex);
   const place = `entry of ${pod}`;
   const change = (changed: (value: Buffer) => Buffer | undefined): Change =>
-    entry(hostInterfaces, key, [HOST_INTERFACE_SIZE, changed]);
+    entry(hostInterfaces, key, [HOST_INTERFACE.size, changed]);
   const [sends, receives] = [named([attachment], 'egress'), named([attachment], 'ingress')];
   const both = [...sends, ...receives];
   const other = (offset: number): Change => change((value) => withNumber(value, offset, 5999));
@@ -249,8 +249,8 @@ function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Di
   const place = `configuration of ${name}`;
   const concerns = named([attachment], direction);
   const changed = (what: string, change: (value: Buffer) => Buffer): Fault => {
-    const key = encodeAggregateKey(id);
-    const wrong = entry(maps.aggregateConfig, key, [AGGREGATE_CONFIG_SIZE, change]);
+    const key = AGGREGATE_KEY.encode(id);
+    const wrong = entry(maps.aggregateConfig, key, [AGGREGATE_CONFIG.size, change]);
     return fault(`${place}: ${what}`, place, concerns, wrong);
   };
   // Who has no list is not looked up in any.
@@ -294,8 +294,8 @@ function sharedFaults(maps: Maps, attachments: readonly AttachmentStatus[]): Fau
   const [receivers, all] = [named(attachments, 'ingress'), named(attachments, ...directions)];
   const noContinuation = entry(maps.continuations, indexKey(0), [4, removed]);
   const nodeExemption = exemption(maps, NODE_LIST);
-  const nobodysKey = encodeInterfaceKey(60_000);
-  const nobody = entry(maps.hostInterfaces, nobodysKey, [HOST_INTERFACE_SIZE, (value) => value]);
+  const nobodysKey = INTERFACE_KEY.encode(60_000);
+  const nobody = entry(maps.hostInterfaces, nobodysKey, [HOST_INTERFACE.size, (value) => value]);
   return [
     fault('continuations emptied', 'continuations', receivers, noContinuation),
     fault('an exemption more of the node', 'exemptions of the node', all, nodeExemption),

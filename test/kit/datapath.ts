@@ -2,29 +2,20 @@
 // through them.
 
 import path from 'node:path';
-import {
-  deleteElement,
-  lookupElement,
-  lookupPerCpu,
-  mapKeys,
-  pinObject,
-  updateElement,
-  updatePerCpu,
-} from '../../helper/kernel/bpf.ts';
+import { deleteElement, mapKeys, pinObject, updateElement } from '../../helper/kernel/bpf.ts';
 import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
-import type { MapPages, MapPlace } from '../../helper/kernel/map-pages.ts';
+import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import {
-  AGGREGATE_CLOCK_OFFSET,
-  AGGREGATE_CONFIG_SIZE,
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_CLOCK,
+  AGGREGATE_CONFIG,
+  AGGREGATE_COUNTERS,
   aggregateIndex,
   aggregatePage,
-  decodeAggregateCounters,
-  encodeAggregateKey,
-  encodeFrameOverhead,
-  encodeHostInterface,
-  encodeInterfaceKey,
+  AGGREGATE_KEY,
+  FRAME_OVERHEAD,
+  HOST_INTERFACE,
+  INTERFACE_KEY,
   sumAggregateCounters,
   type AggregateCounters,
   type FrameOverhead,
@@ -37,11 +28,7 @@ import {
   parseExemption,
 } from '../../helper/wire/exemption.ts';
 import { encodeAddress } from '../../helper/wire/ip-address.ts';
-import {
-  AGGREGATE_BOOK_SIZE,
-  decodeAggregateBook,
-  type AggregateBook,
-} from '../../helper/wire/book.ts';
+import { decodeAggregateBook, type AggregateBook } from '../../helper/wire/book.ts';
 import type { Clock, Config } from '../model/departure.ts';
 import {
   giveBackPrograms,
@@ -133,8 +120,8 @@ export const AGGREGATE_GATE_SIZE = 16;
  * Offsets in struct aggregate_state: those of struct departure_state, which it begins with, and
  * from the end.
  */
-const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK_OFFSET + 8;
-const PREPAID_OFFSET = AGGREGATE_CLOCK_OFFSET + 16 + AGGREGATE_CONFIG_SIZE;
+const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK.lastNs + 8;
+const PREPAID_OFFSET = AGGREGATE_CLOCK.lastNs + 16 + AGGREGATE_CONFIG.size;
 const LATEST_FROM_END = 24;
 
 const ECN_OFFSET = 15;
@@ -275,10 +262,10 @@ export class TestDatapath {
 
   /** Settings with any numbers that fit their fields. */
   configure(id: number, config: Config, exemptions = 0): void {
-    const value = Buffer.alloc(AGGREGATE_CONFIG_SIZE);
+    const value = Buffer.alloc(AGGREGATE_CONFIG.size);
     const { rateBytesPerSec, horizonNs, idleCreditNs, sparseCreditNs, targetNs, intervalNs } =
       config;
-    value.writeUInt32LE(exemptions, AGGREGATE_CONFIG_SIZE - 4);
+    value.writeUInt32LE(exemptions, AGGREGATE_CONFIG.size - 4);
     value.writeBigUInt64LE(rateBytesPerSec);
     for (const [index, ns] of [
       horizonNs,
@@ -294,25 +281,19 @@ export class TestDatapath {
   /** Any bytes, as damage would have them. */
   writeConfig(id: number, value: Buffer): void {
     for (const pages of this.#podpace.pages.values()) pages.make(aggregatePage(id));
-    updateElement(mapFd(this.#podpace, 'aggregate_config'), encodeAggregateKey(id), value);
+    updateElement(mapFd(this.#podpace, 'aggregate_config'), AGGREGATE_KEY.encode(id), value);
   }
 
   /** Forgets an aggregate's clock, flows and counters. */
   forget(id: number): void {
-    const state = this.#place('aggregate_state', id);
-    if (state !== undefined) updateElement(state.fd, state.key, Buffer.alloc(this.#stateSize));
-    for (const name of ['aggregate_counters', 'aggregate_books']) {
-      const place = this.#place(name, id);
-      if (place !== undefined)
-        updatePerCpu(place.fd, place.key, Buffer.alloc(this.#pages(name).valueSize));
-    }
+    for (const pages of this.#podpace.pages.values()) pages.clear(aggregateIndex(id));
   }
 
   /**
    * Writes an aggregate's entry in aggregate_gates, of AGGREGATE_GATE_SIZE bytes, as damage would.
    */
   writeGate(id: number, value: Buffer): void {
-    updateElement(mapFd(this.#podpace, 'aggregate_gates'), encodeAggregateKey(id), value);
+    updateElement(mapFd(this.#podpace, 'aggregate_gates'), AGGREGATE_KEY.encode(id), value);
   }
 
   /** Takes away the page that an aggregate's state or counters stand in, as damage would. */
@@ -341,13 +322,12 @@ export class TestDatapath {
    * it was.
    */
   setClock(id: number, clock: Clock, copyNs = clock.lastNs): void {
-    const place = this.#place('aggregate_state', id);
     const value = this.#stateValue(id);
-    if (place === undefined || value === undefined) throw new Error(`aggregate ${id} has no page`);
-    value.writeBigUInt64LE(clock.lastNs, AGGREGATE_CLOCK_OFFSET);
+    if (value === undefined) throw new Error(`aggregate ${id} has no page`);
+    value.writeBigUInt64LE(clock.lastNs, AGGREGATE_CLOCK.lastNs);
     value.writeBigUInt64LE(copyNs, CLOCK_COPY_OFFSET);
     value.writeUInt32LE(Number(clock.prepaid), PREPAID_OFFSET);
-    updateElement(place.fd, place.key, value);
+    this.#pages('aggregate_state').set(aggregateIndex(id), value);
   }
 
   /** Undefined while it has none. */
@@ -357,7 +337,7 @@ export class TestDatapath {
     const latest = value.subarray(-LATEST_FROM_END);
     return {
       clock: {
-        lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK_OFFSET),
+        lastNs: value.readBigUInt64LE(AGGREGATE_CLOCK.lastNs),
         prepaid: BigInt(value.readUInt32LE(PREPAID_OFFSET)),
       },
       latest: {
@@ -376,33 +356,29 @@ export class TestDatapath {
 
   /** Of all CPUs together. */
   counters(id: number): AggregateCounters {
-    const place = this.#place('aggregate_counters', id);
-    const values = place && lookupPerCpu(place.fd, place.key, AGGREGATE_COUNTERS_SIZE);
-    return sumAggregateCounters((values ?? []).map(decodeAggregateCounters));
+    const values = this.#pages('aggregate_counters').getEachCpu(aggregateIndex(id));
+    return sumAggregateCounters(values.map((each) => AGGREGATE_COUNTERS.decode(each)));
   }
 
   /** Of all CPUs together. */
   book(id: number): AggregateBook {
-    const place = this.#place('aggregate_books', id);
-    return decodeAggregateBook(
-      (place && lookupPerCpu(place.fd, place.key, AGGREGATE_BOOK_SIZE)) ?? [],
-    );
+    return decodeAggregateBook(this.#pages('aggregate_books').getEachCpu(aggregateIndex(id)));
   }
 
   /** A host interface entry for the device that the packets are on; undefined removes it. */
   setHostInterface(hostInterface: HostInterface | undefined): void {
     const map = mapFd(this.#podpace, 'host_interfaces');
-    const key = encodeInterfaceKey(TEST_IFINDEX);
+    const key = INTERFACE_KEY.encode(TEST_IFINDEX);
     if (hostInterface === undefined) deleteElement(map, key);
-    else updateElement(map, key, encodeHostInterface(hostInterface));
+    else updateElement(map, key, HOST_INTERFACE.encode(hostInterface));
   }
 
   /** What the device that the packets are on adds to each; undefined for nothing. */
   setOverhead(overhead: FrameOverhead | undefined): void {
     const map = mapFd(this.#podpace, 'upper_exits');
-    const key = encodeInterfaceKey(TEST_IFINDEX);
+    const key = INTERFACE_KEY.encode(TEST_IFINDEX);
     if (overhead === undefined) deleteElement(map, key);
-    else updateElement(map, key, encodeFrameOverhead(overhead));
+    else updateElement(map, key, FRAME_OVERHEAD.encode(overhead));
   }
 
   /** Replaces a list of exempt addresses, of an aggregate or of the node. */
@@ -445,22 +421,13 @@ export class TestDatapath {
     return testRun(enterFd, { data: frameOf(packet), context, repeat: 2 });
   }
 
-  get #stateSize(): number {
-    return this.#pages('aggregate_state').valueSize;
-  }
-
   #pages(name: string): MapPages {
     const pages = this.#podpace.pages.get(name);
     if (pages === undefined) throw new Error(`no pages ${name}`);
     return pages;
   }
 
-  #place(name: string, id: number): MapPlace | undefined {
-    return this.#pages(name).locate(aggregateIndex(id));
-  }
-
   #stateValue(id: number): Buffer | undefined {
-    const place = this.#place('aggregate_state', id);
-    return place && lookupElement(place.fd, place.key, this.#stateSize);
+    return this.#pages('aggregate_state').get(aggregateIndex(id));
   }
 }

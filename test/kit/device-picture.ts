@@ -9,10 +9,10 @@ import { inNetns } from '../../helper/kernel/netns.ts';
 import { listQdiscs, type Qdisc } from '../../helper/kernel/qdiscs.ts';
 import { isTcxSupported, queryTcx } from '../../helper/kernel/tcx.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
-  encodeAggregateKey,
-  encodeInterfaceKey,
-  HOST_INTERFACE_SIZE,
+  AGGREGATE_CONFIG,
+  AGGREGATE_KEY,
+  INTERFACE_KEY,
+  HOST_INTERFACE,
 } from '../../helper/wire/aggregate.ts';
 import type { HelperDirectories } from './helper.ts';
 import type { TestNetns } from './netns.ts';
@@ -68,13 +68,13 @@ export async function pictureDevices(place: Place, ifindexes: readonly number[])
 async function pictureWith(place: Place, ifindex: number, qdiscs: readonly Qdisc[]) {
   const { node } = place;
   const configOf = (id: number) =>
-    readMap(place, 'aggregate_config', encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE);
+    readMap(place, 'aggregate_config', AGGREGATE_KEY.encode(id), AGGREGATE_CONFIG.size);
   return {
     programs: [
       await programsAt(node, ifindex, 'ingress'),
       await programsAt(node, ifindex, 'egress'),
     ],
-    entry: readMap(place, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE),
+    entry: readMap(place, 'host_interfaces', INTERFACE_KEY.encode(ifindex), HOST_INTERFACE.size),
     configs: [configOf(5000 + 2 * ifindex), configOf(5001 + 2 * ifindex)],
     qdiscs,
   };

@@ -3,32 +3,30 @@
 
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { lookupElement, mapInfo, updateElement } from '../../helper/kernel/bpf.ts';
+import { lookupElement, updateElement } from '../../helper/kernel/bpf.ts';
 import {
   closeObject,
   loadObject,
+  typedMaps,
   type LoadedObject,
   type LoadedPodpace,
   type LoadedProgram,
 } from '../../helper/kernel/bpf-loader.ts';
 import { testRun } from '../../helper/kernel/bpf-test-run.ts';
-import { possibleCpus } from '../../helper/kernel/cpus.ts';
+import { inSource } from '../../helper/wire/datapath-names.ts';
 import type { Hooks } from '../../helper/kernel/hooks.ts';
 import type { Place } from '../../helper/wire/hook-place.ts';
 import { pinLayout } from '../../helper/kernel/layout-pin.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_CONFIG,
+  AGGREGATE_COUNTERS,
   aggregateIndex,
   aggregatePage,
   AGGREGATE_ID_MIN,
   decodeAggregateClock,
-  decodeAggregateConfig,
-  decodeAggregateCounters,
-  encodeAggregateConfig,
-  encodeAggregateKey,
-  encodeHostInterface,
-  encodeInterfaceKey,
+  AGGREGATE_KEY,
+  HOST_INTERFACE,
+  INTERFACE_KEY,
   sumAggregateCounters,
   type AggregateConfig,
   type AggregateCounters,
@@ -73,7 +71,7 @@ const deliverOf = ({ programs }: LoadedObject): LoadedProgram =>
 /** As loadPodpace returns it, as far as changing over needs it. */
 export function asPodpace(object: LoadedObject): LoadedPodpace {
   const deliver = deliverOf(object);
-  const maps = { aggregateConfig: fdOf(object, 'aggregate_config') };
+  const maps = typedMaps((name) => fdOf(object, inSource(name)));
   const pages = {
     aggregateState: object.pages.get('aggregate_state'),
     aggregateCounters: object.pages.get('aggregate_counters'),
@@ -98,29 +96,23 @@ function send(programFd: number, flow: number): Sent {
 }
 
 export function clockNs(object: LoadedObject, offset: number): bigint {
-  const place = object.pages.get('aggregate_state')?.locate(aggregateIndex(ID));
-  const value = place && lookupElement(place.fd, place.key, mapInfo(place.fd).valueSize);
+  const value = object.pages.get('aggregate_state')?.get(aggregateIndex(ID));
   return value === undefined ? 0n : decodeAggregateClock(value.subarray(offset)).lastNs;
 }
 
 export function countersOf(object: LoadedObject): AggregateCounters {
-  const place = object.pages.get('aggregate_counters')?.locate(aggregateIndex(ID));
-  const size = AGGREGATE_COUNTERS_SIZE;
-  const all = place && lookupElement(place.fd, place.key, size * possibleCpus().length);
-  const values = possibleCpus().map((_, cpu) =>
-    (all ?? Buffer.alloc(0)).subarray(cpu * size, (cpu + 1) * size),
-  );
-  return sumAggregateCounters(values.map(decodeAggregateCounters));
+  const values = object.pages.get('aggregate_counters')?.getEachCpu(aggregateIndex(ID)) ?? [];
+  return sumAggregateCounters(values.map((each) => AGGREGATE_COUNTERS.decode(each)));
 }
 
 /** The settings that an object's programs go by. */
 export function configOf(object: LoadedObject): AggregateConfig | undefined {
   const value = lookupElement(
     fdOf(object, 'aggregate_config'),
-    encodeAggregateKey(ID),
-    AGGREGATE_CONFIG_SIZE,
+    AGGREGATE_KEY.encode(ID),
+    AGGREGATE_CONFIG.size,
   );
-  return value && decodeAggregateConfig(value);
+  return value && AGGREGATE_CONFIG.decode(value);
 }
 
 /**
@@ -150,10 +142,10 @@ export class FormerNode {
     pinLayout(this.pins, { layout: 1, release: '0.0.1' });
     for (const pages of this.former.pages.values())
       for (const page of [0, aggregatePage(ID)]) pages.make(page);
-    const config = encodeAggregateConfig(CONFIG);
-    updateElement(fdOf(this.former, 'aggregate_config'), encodeAggregateKey(ID), config);
-    const entry = encodeHostInterface({ egressId: 0, ingressId: ID });
-    updateElement(fdOf(this.former, 'host_interfaces'), encodeInterfaceKey(IFINDEX), entry);
+    const config = AGGREGATE_CONFIG.encode(CONFIG);
+    updateElement(fdOf(this.former, 'aggregate_config'), AGGREGATE_KEY.encode(ID), config);
+    const entry = HOST_INTERFACE.encode({ egressId: 0, ingressId: ID });
+    updateElement(fdOf(this.former, 'host_interfaces'), INTERFACE_KEY.encode(IFINDEX), entry);
     this.standing = deliverOf(this.former);
   }
 

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseBpfObject, type BpfObject } from '../../helper/wire/bpf-object.ts';
-import { AGGREGATE_COUNTERS_SIZE, SOJOURN_BUCKETS } from '../../helper/wire/aggregate.ts';
+import { AGGREGATE_COUNTERS, SOJOURN_BUCKETS } from '../../helper/wire/aggregate.ts';
 import type { ConvertValue } from '../../helper/wire/layout.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
@@ -49,7 +49,7 @@ function withMoreFlows(value: Buffer): Buffer {
 }
 
 function withMoreBuckets(value: Buffer): Buffer {
-  return Buffer.concat([value, Buffer.alloc(AGGREGATE_COUNTERS_SIZE - value.length)]);
+  return Buffer.concat([value, Buffer.alloc(AGGREGATE_COUNTERS.size - value.length)]);
 }
 
 function writeIfOther(file: string, text: string): void {

@@ -462,8 +462,8 @@ function entryFaults(record: AttachmentRecord): Fault[] {
   const routing = hostRouting === undefined ? [] : (['routedPods', 'podAddresses'] as const);
   const routes = routing.map((map): Fault => {
     const direction = map === 'routedPods' ? 'egress' : 'ingress';
-    const isOwn = (key: string, value: string): boolean =>
-      (map === 'routedPods' ? key : value).codePointAt(0) === ifindex;
+    const isOwn = (key: Buffer, value: Buffer): boolean =>
+      (map === 'routedPods' ? key : value)[0] === ifindex;
     return {
       ...{ name: `${ifindex}: nothing in ${map}`, place: `${ifindex}/${map}` },
       concerns: concerning([`${containerId} ${direction}`]),

@@ -18,11 +18,7 @@ import { deleteFilter } from '../../../helper/kernel/filters.ts';
 import { openHooks } from '../../../helper/kernel/hooks.ts';
 import type { HookName } from '../../../helper/wire/hook-place.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
-import {
-  aggregatePage,
-  encodeAggregateKey,
-  encodeInterfaceKey,
-} from '../../../helper/wire/aggregate.ts';
+import { aggregatePage, AGGREGATE_KEY, INTERFACE_KEY } from '../../../helper/wire/aggregate.ts';
 import {
   encodeExemption,
   encodeExemptionKey,
@@ -200,8 +196,8 @@ function programRow(device: 'pod' | 'uplink' | 'tunnel', hook: HookName, problem
 const ROWS: readonly Row[] = [
   {
     object: 'aggregate_config',
-    damage: (scene) => alter(scene, 'aggregate_config', encodeAggregateKey(scene.egressId)),
-    read: (scene) => readEntry(scene, 'aggregate_config', encodeAggregateKey(scene.egressId)),
+    damage: (scene) => alter(scene, 'aggregate_config', AGGREGATE_KEY.encode(scene.egressId)),
+    read: (scene) => readEntry(scene, 'aggregate_config', AGGREGATE_KEY.encode(scene.egressId)),
     problem: /Aggregate \d+ has no configuration or another than its cap/,
     told: /The map entry of the egress cap of c-pod0\/eth0 was wrong/,
   },
@@ -210,8 +206,8 @@ const ROWS: readonly Row[] = [
   pageRow('aggregate_books'),
   {
     object: 'host_interfaces',
-    damage: (scene) => alter(scene, 'host_interfaces', encodeInterfaceKey(scene.pod)),
-    read: (scene) => readEntry(scene, 'host_interfaces', encodeInterfaceKey(scene.pod)),
+    damage: (scene) => alter(scene, 'host_interfaces', INTERFACE_KEY.encode(scene.pod)),
+    read: (scene) => readEntry(scene, 'host_interfaces', INTERFACE_KEY.encode(scene.pod)),
     problem: /pod0 is not known to the classifier/,
     told: /The map entry of pod0 of c-pod0\/eth0 was wrong/,
   },
@@ -250,8 +246,8 @@ const ROWS: readonly Row[] = [
   ),
   {
     object: 'upper_exits',
-    damage: (scene) => alter(scene, 'upper_exits', encodeInterfaceKey(scene.tunnel)),
-    read: (scene) => readEntry(scene, 'upper_exits', encodeInterfaceKey(scene.tunnel)),
+    damage: (scene) => alter(scene, 'upper_exits', INTERFACE_KEY.encode(scene.tunnel)),
+    read: (scene) => readEntry(scene, 'upper_exits', INTERFACE_KEY.encode(scene.tunnel)),
     problem: /tunnel has another overhead than \d+ bytes a packet/,
     told: /The overhead of the exit with index \d+ was wrong/,
   },

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { listLinks } from '../../../helper/kernel/links.ts';
-import { encodeInterfaceKey, HOST_INTERFACE_SIZE } from '../../../helper/wire/aggregate.ts';
+import { INTERFACE_KEY, HOST_INTERFACE } from '../../../helper/wire/aggregate.ts';
 import { pictureDevice, programsAt, readMap } from '../../kit/device-picture.ts';
 import {
   addUplink,
@@ -142,8 +142,8 @@ test.serial(
       readMap(
         scene,
         'host_interfaces',
-        encodeInterfaceKey(ifindexes['torn0'] ?? 0),
-        HOST_INTERFACE_SIZE,
+        INTERFACE_KEY.encode(ifindexes['torn0'] ?? 0),
+        HOST_INTERFACE.size,
       );
     await until(t, 'the entry of torn0 is gone', () => entry() === undefined);
     const after = await helper.ask('status', {});

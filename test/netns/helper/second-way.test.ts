@@ -14,7 +14,7 @@ import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import type { AttachParams, AttachmentStatus } from '../../../helper/protocol/messages.ts';
-import { encodeInterfaceKey, HOST_INTERFACE_SIZE } from '../../../helper/wire/aggregate.ts';
+import { INTERFACE_KEY, HOST_INTERFACE } from '../../../helper/wire/aggregate.ts';
 import { programsAt, readMap } from '../../kit/device-picture.ts';
 import {
   addPod,
@@ -150,7 +150,7 @@ async function problemsOf(helper: TestHelper): Promise<readonly string[]> {
 }
 
 function entryOf(scene: Scene, ifindex: number): string | undefined {
-  return readMap(scene, 'host_interfaces', encodeInterfaceKey(ifindex), HOST_INTERFACE_SIZE);
+  return readMap(scene, 'host_interfaces', INTERFACE_KEY.encode(ifindex), HOST_INTERFACE.size);
 }
 
 /** How many programs stand at one of the two host interfaces. */
@@ -284,7 +284,7 @@ test.serial(
     else node.tc('qdisc', 'delete', 'dev', 'pod1', 'clsact');
     t.false(await stand());
     await until(t, 'its programs are back', stand);
-    const key = encodeInterfaceKey(ifindexes[1]);
+    const key = INTERFACE_KEY.encode(ifindexes[1]);
     const entry = entryOf(scene, ifindexes[1]);
     const fd = openPinned(path.join(helper.pinDir, 'host_interfaces'));
     deleteElement(fd, key);

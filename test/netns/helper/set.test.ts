@@ -13,7 +13,6 @@ import {
   deleteElement,
   lookupElement,
   MAP_TYPE,
-  mapInfo,
   openPinned,
   pinObject,
   updateElement,
@@ -24,14 +23,13 @@ import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { SetParams } from '../../../helper/protocol/messages.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_CONFIG,
   aggregateIndex,
   aggregatePage,
   AGGREGATES_PER_PAGE,
   decodeAggregateClock,
-  decodeAggregateConfig,
-  encodeAggregateKey,
-  encodeInterfaceKey,
+  AGGREGATE_KEY,
+  INTERFACE_KEY,
   type AggregateConfig,
 } from '../../../helper/wire/aggregate.ts';
 import {
@@ -91,15 +89,12 @@ function withMap<T>({ helper }: Scene, name: string, use: (fd: number) => T): T 
 
 function readConfig(scene: Scene, id: number): AggregateConfig {
   return withMap(scene, 'aggregate_config', (fd) =>
-    decodeAggregateConfig(lookupElement(fd, encodeAggregateKey(id), AGGREGATE_CONFIG_SIZE)!),
+    AGGREGATE_CONFIG.decode(lookupElement(fd, AGGREGATE_KEY.encode(id), AGGREGATE_CONFIG.size)!),
   );
 }
 
-/**
- * What stands in an aggregate's place in a map of pages, of all CPUs; undefined when its page is
- * not there.
- */
-function readPlace(scene: Scene, map: string, id: number, values = 1): Buffer | undefined {
+/** What `read` reads in a map of pages. */
+function inPages<T>(scene: Scene, map: string, read: (pages: MapPages) => T): T {
   return withMap(scene, map, (fd) => {
     const page = {
       type: 0,
@@ -111,16 +106,20 @@ function readPlace(scene: Scene, map: string, id: number, values = 1): Buffer | 
     };
     const pages = new MapPages(fd, page);
     try {
-      const place = pages.locate(aggregateIndex(id));
-      return place && lookupElement(place.fd, place.key, mapInfo(place.fd).valueSize * values);
+      return read(pages);
     } finally {
       pages.close();
     }
   });
 }
 
+/** An aggregate's state; undefined when its page is not there. */
+function readState(scene: Scene, id: number): Buffer | undefined {
+  return inPages(scene, 'aggregate_state', (pages) => pages.get(aggregateIndex(id)));
+}
+
 function readClockNs(scene: Scene, id: number): bigint | undefined {
-  const state = readPlace(scene, 'aggregate_state', id);
+  const state = readState(scene, id);
   return state && decodeAggregateClock(state).lastNs;
 }
 
@@ -157,7 +156,7 @@ test.serial(
       targetNs: TARGET_NS,
     });
     send(scene, 3);
-    const before = readPlace(scene, 'aggregate_state', scene.ids.ingress);
+    const before = readState(scene, scene.ids.ingress);
     const otherBefore = readConfig(scene, scene.ids.egress);
     t.true(decodeAggregateClock(before!).lastNs > 0n);
     const result = await set(scene, {
@@ -177,7 +176,7 @@ test.serial(
       exemptions: 0,
     });
     t.deepEqual(readConfig(scene, scene.ids.egress), otherBefore);
-    t.deepEqual(readPlace(scene, 'aggregate_state', scene.ids.ingress), before);
+    t.deepEqual(readState(scene, scene.ids.ingress), before);
     await set(scene, { aqmTargetNs: 0 });
     t.like(readConfig(scene, scene.ids.ingress), { rateBytesPerSec: 2_500_000, targetNs: 0 });
     await set(scene, { rateBitsPerSec: null });
@@ -283,8 +282,8 @@ for (const [what, damage, expected] of damages) {
     const scene = await makeScene(t);
     const whole = readConfig(scene, scene.ids.ingress);
     withMap(scene, 'aggregate_config', (fd) => {
-      const key = encodeAggregateKey(scene.ids.ingress);
-      const value = lookupElement(fd, key, AGGREGATE_CONFIG_SIZE)!;
+      const key = AGGREGATE_KEY.encode(scene.ids.ingress);
+      const value = lookupElement(fd, key, AGGREGATE_CONFIG.size)!;
       damage(value);
       updateElement(fd, key, value);
     });
@@ -300,7 +299,9 @@ test.serial('a lost entry of a host interface and a lost state are made again', 
   const scene = await makeScene(t);
   send(scene, 2);
   const { ifindex, ids, helper } = scene;
-  withMap(scene, 'host_interfaces', (fd) => t.true(deleteElement(fd, encodeInterfaceKey(ifindex))));
+  withMap(scene, 'host_interfaces', (fd) =>
+    t.true(deleteElement(fd, INTERFACE_KEY.encode(ifindex))),
+  );
   const page = Buffer.alloc(4);
   page.writeUInt32LE(aggregatePage(ids.ingress));
   withMap(scene, 'aggregate_state', (fd) => t.true(deleteElement(fd, page)));
@@ -318,8 +319,11 @@ test.serial('what a pod leaves behind is gone with it', async (t) => {
   await scene.helper.ask('detach', KEY);
   t.is(readClockNs(scene, scene.ids.ingress), 0n);
   t.is(readConfig(scene, scene.ids.ingress).rateBytesPerSec, 0);
-  const counters = readPlace(scene, 'aggregate_counters', scene.ids.ingress, possibleCpus().length);
-  t.true(counters?.every((byte) => byte === 0));
+  const counters = inPages(scene, 'aggregate_counters', (pages) =>
+    pages.getEachCpu(aggregateIndex(scene.ids.ingress)),
+  );
+  t.is(counters.length, possibleCpus().length);
+  t.true(counters.every((value) => value.every((byte) => byte === 0)));
 });
 
 async function podpaced(

@@ -13,7 +13,7 @@ import fc from 'fast-check';
 import { listLinks } from '../../../helper/kernel/links.ts';
 import { keyOf } from '../../../helper/protocol/messages.ts';
 import { parseRecord } from '../../../helper/shaping/record-schema.ts';
-import { AGGREGATE_CONFIG_SIZE, HOST_INTERFACE_SIZE } from '../../../helper/wire/aggregate.ts';
+import { AGGREGATE_CONFIG, HOST_INTERFACE } from '../../../helper/wire/aggregate.ts';
 import { pictureDevices, readWholeMap } from '../../kit/device-picture.ts';
 import {
   addUplink,
@@ -99,8 +99,8 @@ async function pictureNode(place: Scene) {
     ),
     links: new Map(links.map((link) => [link.index, link])),
     settings: new Set([
-      ...readWholeMap(place, 'host_interfaces', KEY_SIZE, HOST_INTERFACE_SIZE),
-      ...readWholeMap(place, 'aggregate_config', KEY_SIZE, AGGREGATE_CONFIG_SIZE),
+      ...readWholeMap(place, 'host_interfaces', KEY_SIZE, HOST_INTERFACE.size),
+      ...readWholeMap(place, 'aggregate_config', KEY_SIZE, AGGREGATE_CONFIG.size),
     ]),
   };
 }

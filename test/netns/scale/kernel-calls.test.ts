@@ -159,7 +159,8 @@ async function addOthers(
       ...{ egressAggregateId: 6000 + 2 * number, ingressAggregateId: 6001 + 2 * number },
     };
     const hostRouting = { addresses: [`10.${number >> 8}.${number & 255}.1`], mac: MAC };
-    for (const entry of routingEntries({ ...record, hostRouting })) datapath.writeRouting(entry);
+    for (const entry of routingEntries({ ...record, hostRouting }))
+      datapath.maps[entry.map].set(entry.key, entry.value);
     store.writeAttachment(record);
     store.writeExit({ ifindex: hostInterfaceIndex, name: hostInterface, formerQdiscs: [] });
   }

@@ -21,7 +21,7 @@ import {
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
-import { AGGREGATE_COUNTERS_SIZE } from '../../../../helper/wire/aggregate.ts';
+import { AGGREGATE_COUNTERS } from '../../../../helper/wire/aggregate.ts';
 import {
   EXEMPTION_KEY_SIZE,
   EXEMPTION_SIZE,
@@ -63,15 +63,15 @@ function nth(bytes: Buffer, at: number, size: number): string {
 test('a per-CPU value comes apart into those of the possible CPUs', (t) => {
   const aggregateCounters = load(t, 'aggregate_counters').pages.get('aggregate_counters')!;
   aggregateCounters.make(0);
-  const { fd } = aggregateCounters.locate(0)!;
+  const fd = aggregateCounters.openPages[0]!;
   const cpus = possibleCpus();
-  const written = cpus.map((cpu) => Buffer.alloc(AGGREGATE_COUNTERS_SIZE, cpu + 1));
+  const written = cpus.map((cpu) => Buffer.alloc(AGGREGATE_COUNTERS.size, cpu + 1));
   updateElement(fd, KEY, Buffer.concat(written));
-  t.deepEqual(lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS_SIZE), written);
-  const same = Buffer.alloc(AGGREGATE_COUNTERS_SIZE, 9);
+  t.deepEqual(lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS.size), written);
+  const same = Buffer.alloc(AGGREGATE_COUNTERS.size, 9);
   updatePerCpu(fd, KEY, same);
   t.deepEqual(
-    lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS_SIZE),
+    lookupPerCpu(fd, KEY, AGGREGATE_COUNTERS.size),
     cpus.map(() => same),
   );
 });

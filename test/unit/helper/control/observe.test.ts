@@ -28,6 +28,12 @@ function mapsWith(entries: readonly RoutingEntry[]): {
   walks: number;
 } {
   const values = new Map(entries.map((entry) => [routingKeyOf(entry), entry.value]));
+  const lookedUpIn = (map: RoutingEntry['map']) => ({
+    get: (key: Buffer): Buffer | undefined => {
+      maps.lookups += 1;
+      return values.get(routingKeyOf({ map, key }));
+    },
+  });
   const maps = {
     ...{ lookups: 0, walks: 0 },
     datapath: {
@@ -35,12 +41,11 @@ function mapsWith(entries: readonly RoutingEntry[]): {
       policing: { standing: () => 'none' },
       goesOnInReceive: () => true,
       exemptionDigests: () => new Map(),
-      readConfig: () => undefined,
-      hostInterfaces: { readAmong: () => new Map() },
-      overheads: { readAmong: () => new Map() },
-      readRouting: (place: Parameters<Datapath['readRouting']>[0]) => {
-        maps.lookups += 1;
-        return values.get(routingKeyOf(place));
+      maps: {
+        ...{ aggregateConfig: { at: () => undefined } },
+        ...{ hostInterfaces: { getAmong: () => new Map() } },
+        ...{ upperExits: { getAmong: () => new Map() } },
+        ...{ routedPods: lookedUpIn('routedPods'), podAddresses: lookedUpIn('podAddresses') },
       },
       routingEntries: () => {
         maps.walks += 1;

@@ -1,24 +1,19 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_COUNTERS,
   AGGREGATE_ID_MAX,
   AGGREGATE_ID_MIN,
   AGGREGATE_ID_NONE,
   decodeAggregateClock,
-  decodeAggregateConfig,
-  decodeAggregateCounters,
-  decodeHostInterface,
-  decodeInterfaceKey,
+  AGGREGATE_CONFIG,
+  HOST_INTERFACE,
+  INTERFACE_KEY,
   DURATION_MAX_NS,
-  encodeAggregateConfig,
-  encodeAggregateKey,
-  encodeHostInterface,
-  encodeInterfaceKey,
+  AGGREGATE_KEY,
   RATE_MAX_BYTES_PER_SEC,
   sumAggregateCounters,
-  decodeFrameOverhead,
-  encodeFrameOverhead,
+  FRAME_OVERHEAD,
   isSameFrameOverhead,
   EXEMPT_NODE,
   EXEMPT_OWN,
@@ -44,13 +39,13 @@ test('an aggregate config comes back as it was', (t) => {
   });
   fc.assert(
     fc.property(configs, (config) => {
-      t.deepEqual(decodeAggregateConfig(encodeAggregateConfig(config)), config);
+      t.deepEqual(AGGREGATE_CONFIG.decode(AGGREGATE_CONFIG.encode(config)), config);
     }),
   );
 });
 
 test('an aggregate config is the struct of bpf/departure.h', (t) => {
-  const value = encodeAggregateConfig({
+  const value = AGGREGATE_CONFIG.encode({
     rateBytesPerSec: 0x0102030405,
     horizonNs: 0x06070809,
     idleCreditNs: 0x0a0b0c0d,
@@ -77,9 +72,9 @@ test('the clock of an aggregate is the first word of its state, whatever follows
 });
 
 test('counters are the words of struct aggregate_counters, and add up over the CPUs', (t) => {
-  const value = Buffer.alloc(AGGREGATE_COUNTERS_SIZE);
+  const value = Buffer.alloc(AGGREGATE_COUNTERS.size);
   for (let word = 0; word < 26; word += 1) value.writeBigUInt64LE(1n << BigInt(word), word * 8);
-  const one = decodeAggregateCounters(value);
+  const one = AGGREGATE_COUNTERS.decode(value);
   const { sojourn, ...counters } = one;
   // Their names are those of the struct's members: shared-structs.test.ts.
   const words = Object.keys(counters).map((_, word) => 1n << BigInt(word));
@@ -91,7 +86,7 @@ test('counters are the words of struct aggregate_counters, and add up over the C
   t.is(three.droppedFlow, 384n);
   t.is(three.sojourn[15], 3n << 25n);
   t.is(sumAggregateCounters([]).packets, 0n);
-  t.throws(() => decodeAggregateCounters(Buffer.alloc(200)), {
+  t.throws(() => AGGREGATE_COUNTERS.decode(Buffer.alloc(200)), {
     message: /200 bytes, expected 208/,
   });
 });
@@ -99,7 +94,7 @@ test('counters are the words of struct aggregate_counters, and add up over the C
 test('a host interface comes back as it was', (t) => {
   fc.assert(
     fc.property(fc.record({ egressId: ids, ingressId: ids }), (hostInterface) => {
-      t.deepEqual(decodeHostInterface(encodeHostInterface(hostInterface)), hostInterface);
+      t.deepEqual(HOST_INTERFACE.decode(HOST_INTERFACE.encode(hostInterface)), hostInterface);
     }),
   );
 });
@@ -117,7 +112,7 @@ test('a frame overhead comes back as it was', (t) => {
       more,
       (base, rest) => {
         const overhead = { ...base, ...rest };
-        const found = decodeFrameOverhead(encodeFrameOverhead(overhead));
+        const found = FRAME_OVERHEAD.decode(FRAME_OVERHEAD.encode(overhead));
         t.deepEqual(found, overhead);
         t.true(isSameFrameOverhead(found, overhead));
         t.false(
@@ -126,18 +121,18 @@ test('a frame overhead comes back as it was', (t) => {
       },
     ),
   );
-  t.throws(() => encodeFrameOverhead({ frameBytes: 0, align: 0x1_0000, mtu: 0 }), {
+  t.throws(() => FRAME_OVERHEAD.encode({ frameBytes: 0, align: 0x1_0000, mtu: 0 }), {
     message: /align/,
   });
-  t.throws(() => encodeFrameOverhead({ frameBytes: -1, align: 0, mtu: 0 }), {
+  t.throws(() => FRAME_OVERHEAD.encode({ frameBytes: -1, align: 0, mtu: 0 }), {
     message: /frameBytes -1/,
   });
 });
 
 test('keys count aggregates from zero and carry the ifindex as it is', (t) => {
-  t.is(encodeAggregateKey(AGGREGATE_ID_MIN).readUInt32LE(), 0);
-  t.is(encodeAggregateKey(AGGREGATE_ID_MAX).readUInt32LE(), 16_383);
-  t.is(decodeInterfaceKey(encodeInterfaceKey(7)), 7);
+  t.is(AGGREGATE_KEY.encode(AGGREGATE_ID_MIN).readUInt32LE(), 0);
+  t.is(AGGREGATE_KEY.encode(AGGREGATE_ID_MAX).readUInt32LE(), 16_383);
+  t.is(INTERFACE_KEY.decode(INTERFACE_KEY.encode(7)), 7);
 });
 
 test('what the datapath cannot hold is refused by name', (t) => {
@@ -151,19 +146,19 @@ test('what the datapath cannot hold is refused by name', (t) => {
     exemptions: 0,
   };
   for (const bad of [-1, 0.5, NaN, RATE_MAX_BYTES_PER_SEC + 1]) {
-    t.throws(() => encodeAggregateConfig({ ...config, rateBytesPerSec: bad }), {
+    t.throws(() => AGGREGATE_CONFIG.encode({ ...config, rateBytesPerSec: bad }), {
       instanceOf: RangeError,
       message: /^Cannot encode rateBytesPerSec /,
     });
   }
-  t.throws(() => encodeAggregateConfig({ ...config, horizonNs: DURATION_MAX_NS + 1 }), {
+  t.throws(() => AGGREGATE_CONFIG.encode({ ...config, horizonNs: DURATION_MAX_NS + 1 }), {
     message: /horizonNs/,
   });
-  t.throws(() => encodeAggregateConfig({ ...config, intervalNs: -1 }), {
+  t.throws(() => AGGREGATE_CONFIG.encode({ ...config, intervalNs: -1 }), {
     message: /intervalNs -1/,
   });
-  t.throws(() => encodeAggregateKey(AGGREGATE_ID_MIN - 1), { message: /aggregate id 4095/ });
-  t.throws(() => encodeHostInterface({ egressId: 1, ingressId: 0 }), { message: /egressId 1/ });
-  t.throws(() => encodeInterfaceKey(0), { message: /ifindex 0/ });
-  t.throws(() => decodeAggregateConfig(Buffer.alloc(16)), { message: /16 bytes, expected 32/ });
+  t.throws(() => AGGREGATE_KEY.encode(AGGREGATE_ID_MIN - 1), { message: /aggregate id 4095/ });
+  t.throws(() => HOST_INTERFACE.encode({ egressId: 1, ingressId: 0 }), { message: /egressId 1/ });
+  t.throws(() => INTERFACE_KEY.encode(0), { message: /ifindex 0/ });
+  t.throws(() => AGGREGATE_CONFIG.decode(Buffer.alloc(16)), { message: /16 bytes, expected 32/ });
 });

@@ -14,9 +14,9 @@ import {
 } from '../../../../helper/wire/bpf-object.ts';
 import { MAP_TYPE } from '../../../../helper/kernel/bpf.ts';
 import {
-  AGGREGATE_CONFIG_SIZE,
+  AGGREGATE_CONFIG,
   AGGREGATE_COUNT,
-  AGGREGATE_COUNTERS_SIZE,
+  AGGREGATE_COUNTERS,
   AGGREGATES_PER_PAGE,
 } from '../../../../helper/wire/aggregate.ts';
 import { AGGREGATE_BOOK_SIZE } from '../../../../helper/wire/book.ts';
@@ -66,7 +66,7 @@ test('the maps are those that the helper shares with the datapath', (t) => {
     ...shape,
     type: MAP_TYPE.ARRAY,
     flags: 0,
-    valueSize: AGGREGATE_CONFIG_SIZE,
+    valueSize: AGGREGATE_CONFIG.size,
   });
   const hash = { ...shape, type: MAP_TYPE.HASH, flags: BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG };
   t.like(maps.get('host_interfaces'), { ...hash, valueSize: 8 });
@@ -92,7 +92,7 @@ test('state, counters and books stand in pages that cover every aggregate', (t) 
     { ...pages, type: MAP_TYPE.ARRAY_OF_MAPS, inner: { ...page, type: MAP_TYPE.ARRAY } },
   );
   const sizes = {
-    aggregate_counters: AGGREGATE_COUNTERS_SIZE,
+    aggregate_counters: AGGREGATE_COUNTERS.size,
     aggregate_books: AGGREGATE_BOOK_SIZE,
   };
   for (const [map, valueSize] of Object.entries(sizes)) {

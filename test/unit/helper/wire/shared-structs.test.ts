@@ -9,7 +9,7 @@ import * as book from '../../../../helper/wire/book.ts';
 import * as exemption from '../../../../helper/wire/exemption.ts';
 import { CAP_RANGES, MIN_HORIZON_NS, MIN_INTERVAL_NS } from '../../../../helper/protocol/ranges.ts';
 import { MAX_BURST_NS } from '../../../../helper/shaping/rates.ts';
-import { encodeNodePlace, NODE_PLACE_SIZE } from '../../../../helper/wire/node-place.ts';
+import { NODE_PLACE } from '../../../../helper/wire/node-place.ts';
 import * as routing from '../../../../helper/wire/routing.ts';
 import { buildBpf, buildBpfObject } from '../../../../scripts/lib/bpf-build.ts';
 import { projectRoot } from '../../../../scripts/lib/paths.ts';
@@ -24,15 +24,15 @@ test.before(() => {
 
 test('the sizes are those of the structs', (t) => {
   const sizes: Readonly<Record<string, number>> = {
-    aggregate_config: aggregate.AGGREGATE_CONFIG_SIZE,
-    aggregate_counters: aggregate.AGGREGATE_COUNTERS_SIZE,
-    host_interface: aggregate.HOST_INTERFACE_SIZE,
-    upper_exit: aggregate.FRAME_OVERHEAD_SIZE,
+    aggregate_config: aggregate.AGGREGATE_CONFIG.size,
+    aggregate_counters: aggregate.AGGREGATE_COUNTERS.size,
+    host_interface: aggregate.HOST_INTERFACE.size,
+    upper_exit: aggregate.FRAME_OVERHEAD.size,
     aggregate_book: book.AGGREGATE_BOOK_SIZE,
     tally: book.UNSIGNED_TALLY_SIZE,
     exemption_key: exemption.EXEMPTION_KEY_SIZE,
     exemption: exemption.EXEMPTION_SIZE,
-    node_place: NODE_PLACE_SIZE,
+    node_place: NODE_PLACE.size,
     routed_pod: routing.ROUTED_POD_SIZE,
     address_key: routing.POD_ADDRESS_KEY_SIZE,
     pod_address: routing.POD_ADDRESS_SIZE,
@@ -50,7 +50,7 @@ test('an aggregate config stands where the datapath reads it', (t) => {
     intervalNs: 0xa718_191a,
     exemptions: aggregate.EXEMPT_NODE,
   };
-  const value = aggregate.encodeAggregateConfig(config);
+  const value = aggregate.AGGREGATE_CONFIG.encode(config);
   t.deepEqual(structs.read('aggregate_config', value), {
     rate_bytes_per_sec: BigInt(config.rateBytesPerSec),
     horizon_ns: BigInt(config.horizonNs),
@@ -60,7 +60,7 @@ test('an aggregate config stands where the datapath reads it', (t) => {
     interval_ns: BigInt(config.intervalNs),
     exemptions: BigInt(config.exemptions),
   });
-  t.deepEqual(aggregate.decodeAggregateConfig(value), config);
+  t.deepEqual(aggregate.AGGREGATE_CONFIG.decode(value), config);
 });
 
 test('the clock of an aggregate stands where the datapath keeps it, and so does its copy', (t) => {
@@ -81,7 +81,7 @@ function camelCase(name: string): string {
 test('counters stand where the datapath counts them, and nothing else does', (t) => {
   const { sojourn: buckets, ...members } = structs.read(
     'aggregate_counters',
-    Buffer.alloc(aggregate.AGGREGATE_COUNTERS_SIZE),
+    Buffer.alloc(aggregate.AGGREGATE_COUNTERS.size),
   );
   t.is(buckets, Buffer.alloc(aggregate.SOJOURN_BUCKETS * 8).toString('hex'));
   const counted = Object.fromEntries(
@@ -94,7 +94,7 @@ test('counters stand where the datapath counts them, and nothing else does', (t)
   const { reserved: _reserved, ...named } = counted;
   const spelled = Object.entries(named).map(([name, count]) => [camelCase(name), count] as const);
   const expected = { ...Object.fromEntries(spelled), sojourn };
-  const decoded: object = aggregate.decodeAggregateCounters(value);
+  const decoded: object = aggregate.AGGREGATE_COUNTERS.decode(value);
   t.deepEqual(decoded, expected);
 });
 
@@ -117,19 +117,19 @@ test('books stand where the datapath keeps them', (t) => {
 
 test('host interfaces and upper exits stand where the datapath looks them up', (t) => {
   const ids = { egressId: 4097, ingressId: 20_000 };
-  const own = aggregate.encodeHostInterface(ids);
+  const own = aggregate.HOST_INTERFACE.encode(ids);
   t.deepEqual(structs.read('host_interface', own), { egress_id: 4097n, ingress_id: 20_000n });
-  t.deepEqual(aggregate.decodeHostInterface(own), ids);
+  t.deepEqual(aggregate.HOST_INTERFACE.decode(own), ids);
   const overhead = {
     ...{ frameBytes: 0x0102_0304, align: 0x0506, innerBytes: 0x0708, mtu: 0x090a_0b0c },
     told: aggregate.TOLD_GRE,
   };
-  const upper = aggregate.encodeFrameOverhead(overhead);
+  const upper = aggregate.FRAME_OVERHEAD.encode(overhead);
   t.deepEqual(structs.read('upper_exit', upper), {
     ...{ frame_bytes: 0x0102_0304n, align: 0x0506n, inner_bytes: 0x0708n, mtu: 0x090a_0b0cn },
     told: BigInt(aggregate.TOLD_GRE),
   });
-  t.deepEqual(aggregate.decodeFrameOverhead(upper), overhead);
+  t.deepEqual(aggregate.FRAME_OVERHEAD.decode(upper), overhead);
 });
 
 test('exemptions stand where the datapath looks them up', (t) => {
@@ -157,7 +157,7 @@ test('host routing and the place of the node stand where the datapath looks them
   });
   t.is(routing.interfaceOfPodAddress(address), 0x0102_0304);
   const [netnsOffset, cookieOffset] = [48, 4160];
-  const place = encodeNodePlace({ netnsCookie: 1n << 40n, netnsOffset, cookieOffset });
+  const place = NODE_PLACE.encode({ netnsCookie: 1n << 40n, netnsOffset, cookieOffset });
   t.deepEqual(structs.read('node_place', place), {
     ...{ netns_cookie: 1n << 40n, netns_offset: 48n, cookie_offset: 4160n },
   });
