@@ -15,7 +15,8 @@ import {
   PROG_LOAD,
 } from './bpf-attr.ts';
 import { possibleCpus } from './cpus.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { hasErrno, unlessErrno } from '../wire/errors.ts';
+import { Struct } from '../wire/struct.ts';
 
 /** `enum bpf_map_type` of linux/bpf.h, as far as used. */
 export const MAP_TYPE = {
@@ -165,13 +166,9 @@ export function updateEachCpu(fd: number, key: Buffer, values: readonly Buffer[]
 
 /** Removes a key; false when it was not there. */
 export function deleteElement(fd: number, key: Buffer): boolean {
-  try {
-    elementAttr(fd, key, Buffer.alloc(0)).call('delete a BPF map element', COMMAND.MAP_DELETE_ELEM);
-    return true;
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return false;
-    throw error;
-  }
+  const attr = elementAttr(fd, key, Buffer.alloc(0));
+  const operation = 'delete a BPF map element';
+  return attr.callUnless('ENOENT', operation, COMMAND.MAP_DELETE_ELEM) !== undefined;
 }
 
 /** Elements of a map, keys and values each in one Buffer without gaps. */
@@ -246,13 +243,8 @@ export function* lookupBatches(
     const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH })
       .pointer(BATCH.inBatch, position)
       .pointer(BATCH.outBatch, next);
-    let isLast = false;
-    try {
-      attr.call('list the elements of a BPF map', COMMAND.MAP_LOOKUP_BATCH);
-    } catch (error) {
-      if (!hasErrno(error, 'ENOENT')) throw error;
-      isLast = true;
-    }
+    const operation = 'list the elements of a BPF map';
+    const isLast = attr.callUnless('ENOENT', operation, COMMAND.MAP_LOOKUP_BATCH) === undefined;
     const count = attr.readU32(BATCH.count);
     yield {
       keys: keys.subarray(0, count * keySize),
@@ -276,12 +268,8 @@ export function mapKeys(fd: number, keySize: number): Iterable<Buffer> {
   // When a key vanishes under the walk the kernel starts again from the first: hence the bound.
   while (keys.length < maxEntries) {
     const next = Buffer.alloc(keySize);
-    try {
-      elementAttr(fd, key, next).call('list the keys of a BPF map', COMMAND.MAP_GET_NEXT_KEY);
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) break;
-      throw error;
-    }
+    const [attr, operation] = [elementAttr(fd, key, next), 'list the keys of a BPF map'];
+    if (attr.callUnless('ENOENT', operation, COMMAND.MAP_GET_NEXT_KEY) === undefined) break;
     keys.push(next);
     key = next;
   }
@@ -363,45 +351,31 @@ export function objectInfo(fd: number, what: string, size: number): Buffer {
   return info;
 }
 
-function nameIn(info: Buffer, offset: number): string {
-  return info.toString('latin1', offset, offset + 16).replace(/\0.*$/s, '');
+function nameIn(name: Buffer): string {
+  return name.toString('latin1').replace(/\0.*$/s, '');
 }
 
-/** Members of struct bpf_prog_info of linux/bpf.h. */
-export const PROG_INFO = { type: 0, id: 4, tag: 8, name: 64 } as const;
+/** struct bpf_prog_info of linux/bpf.h, as far as used. */
+export const PROG_INFO = new Struct('program', {
+  ...{ type: 'u32', id: 'u32', tag: 8, jitedProgLen: 'u32', xlatedProgLen: 'u32' },
+  ...{ jitedProgInsns: 'u64', xlatedProgInsns: 'u64', loadTime: 'u64' },
+  ...{ createdByUid: 'u32', nrMapIds: 'u32', mapIds: 'u64', name: 16 },
+});
 
 export function programInfo(fd: number): ProgramInfo {
-  const info = objectInfo(fd, 'program', 80);
-  return {
-    type: info.readUInt32LE(PROG_INFO.type),
-    id: info.readUInt32LE(PROG_INFO.id),
-    tag: info.toString('hex', PROG_INFO.tag, PROG_INFO.tag + 8),
-    name: nameIn(info, PROG_INFO.name),
-  };
+  const { type, id, tag, name } = PROG_INFO.decode(objectInfo(fd, 'program', PROG_INFO.size));
+  return { type, id, tag: tag.toString('hex'), name: nameIn(name) };
 }
 
-/** Members of struct bpf_map_info. */
-export const MAP_INFO = {
-  type: 0,
-  id: 4,
-  keySize: 8,
-  valueSize: 12,
-  maxEntries: 16,
-  mapFlags: 20,
-  name: 24,
-} as const;
+/** struct bpf_map_info, as far as used. */
+export const MAP_INFO = new Struct('map', {
+  ...{ type: 'u32', id: 'u32', keySize: 'u32', valueSize: 'u32', maxEntries: 'u32' },
+  ...{ mapFlags: 'u32', name: 16 },
+});
 
 export function mapInfo(fd: number): MapInfo {
-  const info = objectInfo(fd, 'map', 40);
-  return {
-    type: info.readUInt32LE(MAP_INFO.type),
-    id: info.readUInt32LE(MAP_INFO.id),
-    keySize: info.readUInt32LE(MAP_INFO.keySize),
-    valueSize: info.readUInt32LE(MAP_INFO.valueSize),
-    maxEntries: info.readUInt32LE(MAP_INFO.maxEntries),
-    flags: info.readUInt32LE(MAP_INFO.mapFlags),
-    name: nameIn(info, MAP_INFO.name),
-  };
+  const { mapFlags, name, ...info } = MAP_INFO.decode(objectInfo(fd, 'map', MAP_INFO.size));
+  return { ...info, flags: mapFlags, name: nameIn(name) };
 }
 
 /** Descriptor of a map by its id. KernelError ENOENT when it is gone. */
@@ -418,13 +392,8 @@ export function programFdById(id: number): number {
 
 /** Name of a program by its id; undefined when it is gone. */
 export function nameOfProgram(id: number): string | undefined {
-  let fd: number;
-  try {
-    fd = programFdById(id);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  const fd = unlessErrno(['ENOENT'], () => programFdById(id));
+  if (fd === undefined) return undefined;
   try {
     return programInfo(fd).name;
   } finally {

@@ -2,7 +2,7 @@
 // helper.
 
 import fs from 'node:fs';
-import { hasErrno, KernelError } from '../wire/errors.ts';
+import { hasErrno, KernelError, unlessErrno } from '../wire/errors.ts';
 import { mountFileSystem, unmount } from './ffi.ts';
 import { deviceOf, readMounts } from './mounts.ts';
 
@@ -11,13 +11,9 @@ const BPF_FS_MAGIC = 0xcafe4a11;
 
 /** Whether a directory lies on bpffs. */
 export function isBpffs(path: string): boolean {
-  try {
-    // f_type is a signed word on some architectures.
-    return fs.statfsSync(path).type >>> 0 === BPF_FS_MAGIC;
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return false;
-    throw error;
-  }
+  const found = unlessErrno(['ENOENT', 'ENOTDIR'], () => fs.statfsSync(path));
+  // f_type is a signed word on some architectures.
+  return found !== undefined && found.type >>> 0 === BPF_FS_MAGIC;
 }
 
 /** Why nothing may be mounted on a directory; undefined when it covers nothing. */

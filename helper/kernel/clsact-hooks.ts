@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { hasErrno, KernelError } from '../wire/errors.ts';
+import { KernelError, unlessRefused } from '../wire/errors.ts';
 import {
   bpfFilterOf,
   deleteFilter,
@@ -224,7 +224,9 @@ export class ClsactHooks implements Hooks {
     const clsactMark = `${ifindex}-clsact`;
     const isLast = !this.knownPlaces().some((other) => other.ifindex === ifindex);
     if (!isLast || !this.#marks.has(clsactMark)) return;
-    if (!(await this.#hasFilters(ifindex))) await this.#removeClsact(ifindex);
+    const gone = ['ENODEV', 'ENOENT', 'EINVAL'];
+    if (!(await this.#hasFilters(ifindex)))
+      await unlessRefused(gone, removeClsact(this.#rt, ifindex), undefined);
     this.#removeMark(clsactMark);
   }
 
@@ -236,13 +238,5 @@ export class ClsactHooks implements Hooks {
     for (const hook of ['ingress', 'egress'] as const)
       if ((await filtersAt(this.#rt, ifindex, hook)).length > 0) return true;
     return false;
-  }
-
-  async #removeClsact(ifindex: number): Promise<void> {
-    try {
-      await removeClsact(this.#rt, ifindex);
-    } catch (error) {
-      if (!hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) throw error;
-    }
   }
 }

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
 import { KernelError } from '../wire/errors.ts';
+import { U32 } from '../wire/struct.ts';
 
 /**
  * The part of koffi's native addon that is used; its JavaScript wrapper adds 8 ms to a start and is
@@ -31,8 +32,23 @@ interface Libc {
   getsockopt(fd: number, level: number, option: number, value: Buffer, size: Buffer): number;
 }
 
-let koffi: Koffi | undefined;
-let libc: Libc | undefined;
+const PROTOTYPES: Readonly<Record<keyof Libc, string>> = {
+  malloc_trim: 'int malloc_trim(unsigned long pad)',
+  setns: 'int setns(int fd, int nstype)',
+  unshare: 'int unshare(int flags)',
+  mount:
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)',
+  umount2: 'int umount2(const char *target, int flags)',
+  flock: 'int flock(int fd, int operation)',
+  syscall: 'long syscall(long number, long command, void *attr, unsigned long size)',
+  ioctl: 'int ioctl(int fd, unsigned long request)',
+  getsockname: 'int getsockname(int fd, void *address, void *length)',
+  socket: 'int socket(int domain, int type, int protocol)',
+  setsockopt: 'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
+  getsockopt: 'int getsockopt(int fd, int level, int option, void *value, void *size)',
+};
+
+let loaded: { readonly koffi: Koffi; readonly libc: Libc } | undefined;
 
 /** errno of the last call that failed. */
 let lastErrno = 0;
@@ -52,38 +68,16 @@ function noting(
   };
 }
 
-function native(): { koffi: Koffi; libc: Libc } {
-  if (koffi === undefined || libc === undefined) {
-    const addon = loadAddon('koffi.node') as Koffi;
-    const library = addon.load(null);
-    const bind = (prototype: string) => noting(library.func(prototype), addon);
-    koffi = addon;
-    libc = {
-      setns: bind('int setns(int fd, int nstype)') as Libc['setns'],
-      unshare: bind('int unshare(int flags)') as Libc['unshare'],
-      mount: bind(
-        'int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)',
-      ) as Libc['mount'],
-      umount2: bind('int umount2(const char *target, int flags)') as Libc['umount2'],
-      flock: bind('int flock(int fd, int operation)') as Libc['flock'],
-      syscall: bind(
-        'long syscall(long number, long command, void *attr, unsigned long size)',
-      ) as Libc['syscall'],
-      ioctl: bind('int ioctl(int fd, unsigned long request)') as Libc['ioctl'],
-      getsockname: bind(
-        'int getsockname(int fd, void *address, void *length)',
-      ) as Libc['getsockname'],
-      socket: bind('int socket(int domain, int type, int protocol)') as Libc['socket'],
-      setsockopt: bind(
-        'int setsockopt(int fd, int level, int option, const void *value, unsigned int size)',
-      ) as Libc['setsockopt'],
-      malloc_trim: bind('int malloc_trim(unsigned long pad)') as Libc['malloc_trim'],
-      getsockopt: bind(
-        'int getsockopt(int fd, int level, int option, void *value, void *size)',
-      ) as Libc['getsockopt'],
-    };
-  }
-  return { koffi, libc };
+function native(): { readonly koffi: Koffi; readonly libc: Libc } {
+  if (loaded !== undefined) return loaded;
+  const koffi = loadAddon('koffi.node') as Koffi;
+  const library = koffi.load(null);
+  const functions = Object.entries(PROTOTYPES).map(([name, prototype]) => [
+    name,
+    noting(library.func(prototype), koffi),
+  ]);
+  loaded = { koffi, libc: Object.fromEntries(functions) as Libc };
+  return loaded;
 }
 
 function check(operation: string, status: number, detail?: () => string): number {
@@ -121,9 +115,7 @@ const AF_NETLINK = 16;
  */
 export function netlinkPort(fd: number): number | undefined {
   const address = Buffer.alloc(128);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(address.length);
-  if (native().libc.getsockname(fd, address, length) < 0) return undefined;
+  if (native().libc.getsockname(fd, address, U32.encode(address.length)) < 0) return undefined;
   return address.readUInt16LE() === AF_NETLINK ? address.readUInt32LE(4) : undefined;
 }
 
@@ -143,18 +135,19 @@ const SO_MEMINFO = 55;
 const SK_MEMINFO_DROPS = 8;
 const MEMINFO_BYTES = 9 * 4;
 
+/** getsockopt(2) of an option of SOL_SOCKET, which fills `value`. */
+function getSocketOption(fd: number, option: number, value: Buffer): number {
+  const size = U32.encode(value.length);
+  return native().libc.getsockopt(fd, SOL_SOCKET, option, value, size);
+}
+
 /**
  * Number of datagrams that the kernel has dropped because a socket had no room for them; it wraps
  * at 2^32.
  */
 export function socketDrops(fd: number): number {
   const value = Buffer.alloc(MEMINFO_BYTES);
-  const size = Buffer.alloc(4);
-  size.writeUInt32LE(value.length);
-  check(
-    `ask what socket ${fd} has dropped`,
-    native().libc.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value, size),
-  );
+  check(`ask what socket ${fd} has dropped`, getSocketOption(fd, SO_MEMINFO, value));
   return value.readUInt32LE(SK_MEMINFO_DROPS * 4);
 }
 
@@ -170,13 +163,10 @@ const SO_NETNS_COOKIE = 71;
  * is given to no other namespace until the next boot. Undefined where the kernel does not tell.
  */
 export function networkNamespaceCookie(): bigint | undefined {
-  const { libc } = native();
-  const fd = check('make a socket', libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const fd = check('make a socket', native().libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
     const cookie = Buffer.alloc(8);
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(cookie.length);
-    const status = libc.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length);
+    const status = getSocketOption(fd, SO_NETNS_COOKIE, cookie);
     return status < 0 ? undefined : cookie.readBigUInt64LE();
   } finally {
     fs.closeSync(fd);

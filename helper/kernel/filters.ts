@@ -18,7 +18,7 @@ import {
   writeBpfFilterOptions,
 } from '../wire/tc-message.ts';
 import type { BpfFilterOptions, TcHook } from '../wire/tc-message.ts';
-import { KernelError, hasErrno } from '../wire/errors.ts';
+import { KernelError, hasErrno, unlessRefused } from '../wire/errors.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { findLink } from './links.ts';
 import { deleteQdisc, listQdiscs } from './qdiscs.ts';
@@ -113,18 +113,17 @@ export async function ensureClsact(rt: RtSocket, ifindex: number): Promise<boole
  * Whether what stands there is clsact: only that takes a change, of nothing, as clsact. To ask for
  * it would take a list of the qdiscs of all devices.
  */
-async function isClsact(
+function isClsact(
   rt: RtSocket,
   { ifindex, payload }: { readonly ifindex: number; readonly payload: Buffer },
 ): Promise<boolean> {
   const operation = `find qdisc "clsact" on interface ${ifindex}`;
-  try {
-    await rt.execute({ operation, type: RTM_NEWQDISC, payload });
-    return true;
-  } catch (error) {
-    if (hasErrno(error, 'EINVAL', 'ENOENT')) return false;
-    throw error;
-  }
+  const change = rt.execute({ operation, type: RTM_NEWQDISC, payload });
+  return unlessRefused(
+    ['EINVAL', 'ENOENT'],
+    change.then(() => true),
+    false,
+  );
 }
 
 /**
@@ -146,13 +145,8 @@ export function listFilters(rt: RtSocket, ifindex: number, hook: TcHook): Promis
 }
 
 /** The same where there may be no clsact qdisc, or no device any more: none then. */
-export async function filtersAt(rt: RtSocket, ifindex: number, hook: TcHook): Promise<TcFilter[]> {
-  try {
-    return await listFilters(rt, ifindex, hook);
-  } catch (error) {
-    if (hasErrno(error, 'ENODEV', 'ENOENT', 'EINVAL')) return [];
-    throw error;
-  }
+export function filtersAt(rt: RtSocket, ifindex: number, hook: TcHook): Promise<TcFilter[]> {
+  return unlessRefused(['ENODEV', 'ENOENT', 'EINVAL'], listFilters(rt, ifindex, hook), []);
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   encodePair,
 } from '../wire/link-message.ts';
 import type { FarCounter, Link, PairKind } from '../wire/link-message.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { unlessRefused } from '../wire/errors.ts';
 import type { NetNamespace } from './netns.ts';
 import type { RtSocket } from './rtnetlink.ts';
 
@@ -63,17 +63,13 @@ export function listLinks(rt: RtSocket): Promise<Link[]> {
 }
 
 /** One device, or undefined when there is none of this name or index. */
-export async function findLink(
+export function findLink(
   rt: RtSocket,
   by: { readonly name: string } | { readonly index: number },
 ): Promise<Link | undefined> {
   const operation = 'name' in by ? `find link "${by.name}"` : `find link ${by.index}`;
-  try {
-    return await rt.get({ operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) }, decodeLink);
-  } catch (error) {
-    if (hasErrno(error, 'ENODEV')) return undefined;
-    throw error;
-  }
+  const request = { operation, type: RTM_GETLINK, payload: encodeLinkQuery(by) };
+  return unlessRefused(['ENODEV'], rt.get(request, decodeLink), undefined);
 }
 
 /** A device of another namespace, by what the socket's namespace calls that one. */
@@ -87,15 +83,10 @@ export interface FarDevice {
  * such namespace any more. Takes CAP_NET_ADMIN over that namespace; rejects with KernelError EPERM
  * otherwise.
  */
-export async function readFarCounter(rt: RtSocket, by: FarDevice): Promise<FarCounter | undefined> {
+export function readFarCounter(rt: RtSocket, by: FarDevice): Promise<FarCounter | undefined> {
   const operation = `read the counters of link ${by.index} of namespace ${by.netnsId}`;
-  try {
-    const request = { operation, type: RTM_GETLINK, payload: encodeFarQuery(by) };
-    return await rt.get(request, decodeFarCounter);
-  } catch (error) {
-    if (hasErrno(error, 'ENODEV', 'EINVAL')) return undefined;
-    throw error;
-  }
+  const request = { operation, type: RTM_GETLINK, payload: encodeFarQuery(by) };
+  return unlessRefused(['ENODEV', 'EINVAL'], rt.get(request, decodeFarCounter), undefined);
 }
 
 /**

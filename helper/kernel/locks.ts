@@ -1,7 +1,7 @@
 // Locks that the kernel takes away from whoever dies: flock(2) on things that are there anyway.
 
 import fs from 'node:fs';
-import { hasErrno } from '../wire/errors.ts';
+import { unlessErrno } from '../wire/errors.ts';
 import { lockFile } from './ffi.ts';
 import { deviceNumbers } from './mounts.ts';
 
@@ -37,13 +37,8 @@ export function holderIn(locks: string, name: string): number | undefined {
  * seen from this process namespace. Reads only, and needs no native code.
  */
 export function lockHolder(path: string): number | undefined {
-  let fd: number;
-  try {
-    fd = openAny(path);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  const fd = unlessErrno(['ENOENT'], () => openAny(path));
+  if (fd === undefined) return undefined;
   try {
     return holderIn(fs.readFileSync('/proc/locks', 'utf8'), lockName(fd));
   } finally {

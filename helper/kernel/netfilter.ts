@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import { Protocol } from 'netlink/dist/constants.js';
 import { decodeForwardChain, encodeChainsQuery, NFT_GETCHAIN } from '../wire/nftables-message.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { hasErrno, unlessErrno } from '../wire/errors.ts';
 import { openRtTransport } from './rt-transport.ts';
 import { RtSocket } from './rtnetlink.ts';
 
@@ -39,15 +39,11 @@ async function nftablesChains(): Promise<string[]> {
 /** Names of the tables in use, one on a line; the files are there when the modules are. */
 function iptablesTables(): string[] {
   return ['ip', 'ip6'].flatMap((family) => {
-    try {
-      const names = fs.readFileSync(`/proc/thread-self/net/${family}_tables_names`, 'utf8');
-      return names
-        .split('\n')
-        .filter((name) => name !== '')
-        .map((name) => `${family}tables table ${name}`);
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return [];
-      throw error;
-    }
+    const file = `/proc/thread-self/net/${family}_tables_names`;
+    const names = unlessErrno(['ENOENT'], () => fs.readFileSync(file, 'utf8')) ?? '';
+    return names
+      .split('\n')
+      .filter((name) => name !== '')
+      .map((name) => `${family}tables table ${name}`);
   });
 }

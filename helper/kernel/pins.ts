@@ -2,16 +2,11 @@
 
 import fs from 'node:fs';
 import { openPinned, pinObject } from './bpf.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { unlessErrno } from '../wire/errors.ts';
 
 /** Descriptor of a pinned object; undefined when there is none. */
 export function openIfPinned(pin: string): number | undefined {
-  try {
-    return openPinned(pin);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  return unlessErrno(['ENOENT'], () => openPinned(pin));
 }
 
 /**

@@ -2,7 +2,7 @@
 // network namespace: call these inside inNetns to reach another.
 
 import fs from 'node:fs';
-import { hasErrno, KernelError } from '../wire/errors.ts';
+import { KernelError, unlessErrno } from '../wire/errors.ts';
 
 /**
  * Value of a parameter, for instance of `net/ipv4/ip_forward`, without the line's end. Throws
@@ -29,14 +29,9 @@ export function writeSysctl(name: string, value: string): void {
  * `all`). False for a device that is gone.
  */
 export function isReversePathStrict(device: string): boolean {
-  const modes = ['all', device].map((name) => {
-    try {
-      return Number(readSysctl(`net/ipv4/conf/${name}/rp_filter`));
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return 0;
-      throw error;
-    }
-  });
+  const modes = ['all', device].map((name) =>
+    Number(unlessErrno(['ENOENT'], () => readSysctl(`net/ipv4/conf/${name}/rp_filter`)) ?? 0),
+  );
   return Math.max(...modes) === 1;
 }
 

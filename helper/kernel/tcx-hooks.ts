@@ -3,11 +3,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadProgram, nameOfProgram, openPinned, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { loadProgram, nameOfProgram, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
+import { hasErrno, unlessErrno } from '../wire/errors.ts';
 import { placesIn, type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
 import { isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
 import { currentNetns, inNetns } from './netns.ts';
+import { openIfPinned } from './pins.ts';
 import { createTcxLink, linkInfo, queryTcxLinks, updateLink, type TcxProgram } from './tcx.ts';
 
 /**
@@ -57,12 +58,7 @@ async function linkInTime(link: () => number): Promise<number> {
 
 /** The programs at a place in their order; none when the device is gone. */
 function programsAt({ ifindex, hook }: Place): TcxProgram[] {
-  try {
-    return queryTcxLinks(ifindex, hook);
-  } catch (error) {
-    if (hasErrno(error, 'ENODEV')) return [];
-    throw error;
-  }
+  return unlessErrno(['ENODEV'], () => queryTcxLinks(ifindex, hook)) ?? [];
 }
 
 /** How a link's program stands at its place; undefined when the link is not there. */
@@ -114,13 +110,8 @@ export class TcxHooks implements Hooks {
 
   /** Descriptor of the pinned link when it is still attached to its device; `ended` when not. */
   #openLink(place: Place): number | 'ended' | undefined {
-    let fd: number;
-    try {
-      fd = openPinned(this.#pin(place));
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return undefined;
-      throw error;
-    }
+    const fd = openIfPinned(this.#pin(place));
+    if (fd === undefined) return undefined;
     const { id, ifindex } = linkInfo(fd);
     if (isAttached(ifindex, place)) {
       this.#linkIds.set(this.#pin(place), id);

@@ -14,7 +14,7 @@ import {
   type L2tpTunnel,
 } from '../wire/l2tp-message.ts';
 import { XFRM_MSG_GETSA, decodeXfrmState, type XfrmState } from '../wire/xfrm-message.ts';
-import { hasErrno } from '../wire/errors.ts';
+import { unlessErrno, unlessRefused } from '../wire/errors.ts';
 import { openRtTransport } from './rt-transport.ts';
 import { RtSocket } from './rtnetlink.ts';
 
@@ -34,45 +34,29 @@ async function withSocket<T>(
  * States that make packets of ESP. A kernel without IPsec over netlink has none to list. Rejects
  * with KernelError.
  */
-export async function listXfrmStates(): Promise<XfrmState[]> {
+export function listXfrmStates(): Promise<XfrmState[]> {
   const request = { operation: 'list xfrm states', type: XFRM_MSG_GETSA, payload: Buffer.alloc(0) };
-  try {
-    return await withSocket(Protocol.XFRM, (socket) => socket.dump(request, decodeXfrmState));
-  } catch (error) {
-    if (hasErrno(error, 'EPROTONOSUPPORT')) return [];
-    throw error;
-  }
+  const states = withSocket(Protocol.XFRM, (socket) => socket.dump(request, decodeXfrmState));
+  return unlessRefused(['EPROTONOSUPPORT'], states, []);
 }
 
 /**
  * All of L2TP. A kernel that has none of it, or has not loaded it, has nothing to list. Rejects
  * with KernelError.
  */
-export async function listL2tp(): Promise<{
+export function listL2tp(): Promise<{
   readonly tunnels: L2tpTunnel[];
   readonly sessions: L2tpSession[];
 }> {
-  try {
-    return await withSocket(Protocol.GENERIC, async (socket) => {
-      const family = {
-        operation: 'find L2TP',
-        type: GENL_ID_CTRL,
-        payload: encodeFamilyQuery(L2TP_FAMILY),
-      };
-      const { id: type } = await socket.get(family, decodeFamily);
-      const ofTunnels = { operation: 'list L2TP tunnels', type, payload: encodeL2tpTunnelQuery() };
-      const tunnels = await socket.dump(ofTunnels, decodeL2tpTunnel);
-      const ofSessions = {
-        operation: 'list L2TP sessions',
-        type,
-        payload: encodeL2tpSessionQuery(),
-      };
-      return { tunnels, sessions: await socket.dump(ofSessions, decodeL2tpSession) };
-    });
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTSUP')) return { tunnels: [], sessions: [] };
-    throw error;
-  }
+  const family = { type: GENL_ID_CTRL, payload: encodeFamilyQuery(L2TP_FAMILY) };
+  const all = withSocket(Protocol.GENERIC, async (socket) => {
+    const { id: type } = await socket.get({ operation: 'find L2TP', ...family }, decodeFamily);
+    const ofTunnels = { operation: 'list L2TP tunnels', type, payload: encodeL2tpTunnelQuery() };
+    const ofSessions = { operation: 'list L2TP sessions', type, payload: encodeL2tpSessionQuery() };
+    const tunnels = await socket.dump(ofTunnels, decodeL2tpTunnel);
+    return { tunnels, sessions: await socket.dump(ofSessions, decodeL2tpSession) };
+  });
+  return unlessRefused(['ENOENT', 'ENOTSUP'], all, { tunnels: [], sessions: [] });
 }
 
 /**
@@ -81,11 +65,9 @@ export async function listL2tp(): Promise<{
  * drivers/net/ppp/pppoe.c); the first line is a title.
  */
 export function pppoeDevices(): string[] {
-  try {
-    const lines = fs.readFileSync('/proc/thread-self/net/pppoe', 'utf8').split('\n').slice(1);
-    return lines.flatMap((line) => line.trim().split(/\s+/)[2] ?? []);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
+  const text = unlessErrno(['ENOENT'], () =>
+    fs.readFileSync('/proc/thread-self/net/pppoe', 'utf8'),
+  );
+  const lines = text?.split('\n').slice(1) ?? [];
+  return lines.flatMap((line) => line.trim().split(/\s+/)[2] ?? []);
 }

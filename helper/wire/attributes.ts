@@ -3,15 +3,7 @@
 // the netlink package's codec; it has no typed errors for what is read, nor numbers that must have
 // the width their kernel header gives them.
 
-import {
-  AttrStream,
-  putS32,
-  putString,
-  putU16,
-  putU32,
-  putU32be,
-  putU8,
-} from 'netlink/dist/structs.js';
+import { AttrStream, putString, putU32, putU8 } from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';
 import { WireError } from './errors.ts';
 import type { Codec, Decoder, Given, Members, Struct, StructValues } from './struct.ts';
@@ -141,20 +133,8 @@ export class AttributeWriter {
     this.#push(type, value === undefined ? undefined : putU8(value));
   }
 
-  u16(type: number, value: number | undefined): void {
-    this.#push(type, value === undefined ? undefined : putU16(value));
-  }
-
   u32(type: number, value: number | undefined): void {
     this.#push(type, value === undefined ? undefined : putU32(value));
-  }
-
-  be32(type: number, value: number | undefined): void {
-    this.#push(type, value === undefined ? undefined : putU32be(value));
-  }
-
-  s32(type: number, value: number | undefined): void {
-    this.#push(type, value === undefined ? undefined : putS32(value));
   }
 
   /**
@@ -195,15 +175,17 @@ export function encodeAttributes(write: (attributes: AttributeWriter) => void): 
   return encodePayload(Buffer.alloc(0), write);
 }
 
-/** What methods of Attributes and AttributeWriter give and take, by their names. */
-interface Scalars {
+/** What methods of AttributeWriter take, by their names, and what those of Attributes give. */
+interface Written {
   readonly u8: number;
-  readonly u16: number;
   readonly u32: number;
-  readonly be32: number;
-  readonly s32: number;
   readonly string: string;
   readonly bytes: Buffer;
+}
+interface Scalars extends Written {
+  readonly u16: number;
+  readonly be32: number;
+  readonly s32: number;
 }
 
 /**
@@ -222,8 +204,8 @@ type ValueOf<F> = F extends keyof Scalars
 /** Values by their names in a table; what is not there, or decodes to undefined, is absent. */
 export type AttributeValues<T extends Formats> = { readonly [K in keyof T]?: ValueOf<T[K][1]> };
 
-type GivenValue<F> = F extends keyof Scalars
-  ? Scalars[F]
+type GivenValue<F> = F extends keyof Written
+  ? Written[F]
   : F extends AttributeTable<infer T>
     ? GivenAttributes<T>
     : F extends Codec<infer V>
@@ -266,7 +248,7 @@ export class AttributeTable<const T extends Formats> implements Decoder<Attribut
       if (value === undefined) continue;
       if (format instanceof AttributeTable)
         writer.nested(type, () => format.write(writer, value as object));
-      else if (typeof format === 'string') writer[format](type, value as never);
+      else if (typeof format === 'string') writer[format as keyof Written](type, value as never);
       else writer.bytes(type, (format as Codec<unknown>).encode(value));
     }
   }

@@ -97,6 +97,16 @@ function arrayedType(types: BtfTypes, typeId: number): number {
   return pointedType(types, array.typeId);
 }
 
+/** Attributes of a map definition that are numbers, and what they are called here. */
+const MAP_NUMBERS: ReadonlyMap<string, 'type' | 'maxEntries' | 'flags' | 'keySize' | 'valueSize'> =
+  new Map([
+    ['type', 'type'],
+    ['max_entries', 'maxEntries'],
+    ['map_flags', 'flags'],
+    ['key_size', 'keySize'],
+    ['value_size', 'valueSize'],
+  ]);
+
 function mapDefinition(
   types: BtfTypes,
   name: string,
@@ -108,39 +118,19 @@ function mapDefinition(
   const sizes = { keySize: 0, valueSize: 0, maxEntries: 0 };
   const map = { name, type: 0, ...sizes, flags: 0, keyTypeId: 0, valueTypeId: 0 };
   let inner: BpfMapDefinition | undefined;
-  for (const member of definition.members) {
-    switch (member.name) {
-      case 'type':
-        map.type = mapAttribute(types, member.typeId);
-        break;
-      case 'max_entries':
-        map.maxEntries = mapAttribute(types, member.typeId);
-        break;
-      case 'map_flags':
-        map.flags = mapAttribute(types, member.typeId);
-        break;
-      case 'key_size':
-        map.keySize = mapAttribute(types, member.typeId);
-        break;
-      case 'value_size':
-        map.valueSize = mapAttribute(types, member.typeId);
-        break;
-      case 'key':
-        map.keyTypeId = pointedType(types, member.typeId);
-        map.keySize = sizeOfType(types, map.keyTypeId);
-        break;
-      case 'value':
-        map.valueTypeId = pointedType(types, member.typeId);
-        map.valueSize = sizeOfType(types, map.valueTypeId);
-        break;
-      case 'values':
-        if (isInner) throw new RangeError(`map "${name}" has maps in its inner maps`);
-        inner = mapDefinition(types, name, arrayedType(types, member.typeId), true);
-        break;
-      default:
-        throw new RangeError(
-          `map "${name}" has the attribute "${member.name}", which is not known`,
-        );
+  for (const { name: attribute, typeId } of definition.members) {
+    const number = MAP_NUMBERS.get(attribute);
+    if (number !== undefined) {
+      map[number] = mapAttribute(types, typeId);
+    } else if (attribute === 'key' || attribute === 'value') {
+      const pointed = pointedType(types, typeId);
+      map[`${attribute}TypeId`] = pointed;
+      map[`${attribute}Size`] = sizeOfType(types, pointed);
+    } else if (attribute === 'values') {
+      if (isInner) throw new RangeError(`map "${name}" has maps in its inner maps`);
+      inner = mapDefinition(types, name, arrayedType(types, typeId), true);
+    } else {
+      throw new RangeError(`map "${name}" has the attribute "${attribute}", which is not known`);
     }
   }
   return inner === undefined ? map : { ...map, inner };

@@ -2,6 +2,8 @@
 // tables out. Structures and numbers are those of elf.h (Elf64_Ehdr, Elf64_Shdr, Elf64_Sym,
 // Elf64_Rel).
 
+import { Struct } from './struct.ts';
+
 /** A section of the object. */
 export interface ElfSection {
   readonly name: string;
@@ -47,10 +49,25 @@ const SHT_SYMTAB = 2;
 const SHT_NOBITS = 8;
 const SHT_REL = 9;
 
-const HEADER_SIZE = 64;
-const SECTION_HEADER_SIZE = 64;
-const SYMBOL_SIZE = 24;
-const RELOCATION_SIZE = 16;
+/** Elf64_Ehdr. */
+const HEADER = new Struct('ELF header', {
+  ...{ ident: 16, type: 'u16', machine: 'u16', version: 'u32' },
+  ...{ entry: 'u64', programsOffset: 'u64', sectionsOffset: 'u64', flags: 'u32' },
+  ...{ headerSize: 'u16', programSize: 'u16', programCount: 'u16', sectionSize: 'u16' },
+  ...{ sectionCount: 'u16', namesIndex: 'u16' },
+});
+/** Elf64_Shdr. */
+const SECTION_HEADER = new Struct('section header', {
+  ...{ nameOffset: 'u32', type: 'u32', flags: 'u64', address: 'u64', offset: 'u64' },
+  ...{ sizeBytes: 'u64', link: 'u32', info: 'u32', alignment: 'u64', entrySize: 'u64' },
+});
+/** Elf64_Sym. */
+const SYMBOL = new Struct('symbol', {
+  ...{ nameOffset: 'u32', info: 'u8', other: 'u8', sectionIndex: 'u16' },
+  ...{ offset: 'u64', sizeBytes: 'u64' },
+});
+/** Elf64_Rel. */
+const RELOCATION = new Struct('relocation', { offset: 'u64', type: 'u32', symbolIndex: 'u32' });
 
 /** 0x7f E L F, then ELFCLASS64, ELFDATA2LSB, EV_CURRENT. */
 const IDENT = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
@@ -74,47 +91,20 @@ export function stringAt(table: Buffer, offset: number): string {
   return table.toString('utf8', offset, end);
 }
 
-interface SectionHeader {
-  readonly nameOffset: number;
-  readonly type: number;
-  readonly offset: number;
-  readonly sizeBytes: number;
-  readonly link: number;
-  readonly info: number;
-}
-
-function readSectionHeader(header: Buffer): SectionHeader {
-  return {
-    nameOffset: header.readUInt32LE(0),
-    type: header.readUInt32LE(4),
-    offset: Number(header.readBigUInt64LE(24)),
-    sizeBytes: Number(header.readBigUInt64LE(32)),
-    link: header.readUInt32LE(40),
-    info: header.readUInt32LE(44),
-  };
-}
+type SectionHeader = ReturnType<typeof SECTION_HEADER.decode>;
 
 function readSections(file: Buffer): ElfSection[] {
-  const tableOffset = Number(file.readBigUInt64LE(40));
-  const count = file.readUInt16LE(60);
-  const namesIndex = file.readUInt16LE(62);
-  const table = sliceOf(file, tableOffset, count * SECTION_HEADER_SIZE);
-  const headers = Array.from({ length: count }, (_, index) =>
-    readSectionHeader(
-      table.subarray(index * SECTION_HEADER_SIZE, (index + 1) * SECTION_HEADER_SIZE),
-    ),
-  );
-  const contentOf = (header: SectionHeader): Buffer =>
-    header.type === SHT_NOBITS ? Buffer.alloc(0) : sliceOf(file, header.offset, header.sizeBytes);
+  const { sectionsOffset, sectionCount, namesIndex } = HEADER.decodeAt(file, 0);
+  const table = sliceOf(file, Number(sectionsOffset), sectionCount * SECTION_HEADER.size);
+  const headers = SECTION_HEADER.decodeAll(table);
+  const contentOf = ({ type, offset, sizeBytes }: SectionHeader): Buffer =>
+    type === SHT_NOBITS ? Buffer.alloc(0) : sliceOf(file, Number(offset), Number(sizeBytes));
   const namesHeader = headers[namesIndex];
   if (namesHeader === undefined) throw new RangeError(`no section ${namesIndex} for the names`);
   const names = contentOf(namesHeader);
   return headers.map((header) => ({
     name: stringAt(names, header.nameOffset),
-    type: header.type,
-    link: header.link,
-    info: header.info,
-    content: contentOf(header),
+    ...{ type: header.type, link: header.link, info: header.info, content: contentOf(header) },
   }));
 }
 
@@ -124,28 +114,21 @@ function readSymbols(sections: readonly ElfSection[]): ElfSymbol[] {
   const names = sections[table.link]?.content;
   if (names === undefined)
     throw new RangeError(`no section ${table.link} for the names of symbols`);
-  const symbols: ElfSymbol[] = [];
-  for (let at = 0; at + SYMBOL_SIZE <= table.content.length; at += SYMBOL_SIZE) {
-    symbols.push({
-      name: stringAt(names, table.content.readUInt32LE(at)),
-      type: table.content.readUInt8(at + 4) & 0xf,
-      sectionIndex: table.content.readUInt16LE(at + 6),
-      offset: Number(table.content.readBigUInt64LE(at + 8)),
-      sizeBytes: Number(table.content.readBigUInt64LE(at + 16)),
-    });
-  }
-  return symbols;
+  return SYMBOL.decodeAll(table.content).map(({ nameOffset, info, sectionIndex, ...symbol }) => ({
+    ...{ name: stringAt(names, nameOffset), type: info & 0xf, sectionIndex },
+    ...{ offset: Number(symbol.offset), sizeBytes: Number(symbol.sizeBytes) },
+  }));
 }
 
 /**
  * Reads an object's tables. Throws RangeError when the bytes are no such object or are cut short.
  */
 export function parseElf(file: Buffer): ElfObject {
-  if (file.length < HEADER_SIZE || !file.subarray(0, IDENT.length).equals(IDENT)) {
+  if (file.length < HEADER.size || !file.subarray(0, IDENT.length).equals(IDENT)) {
     throw new RangeError('no 64-bit little-endian ELF header');
   }
   const sections = readSections(file);
-  return { machine: file.readUInt16LE(18), sections, symbols: readSymbols(sections) };
+  return { machine: HEADER.decodeAt(file, 0).machine, sections, symbols: readSymbols(sections) };
 }
 
 /**
@@ -156,12 +139,10 @@ export function relocationsOf(elf: ElfObject, sectionIndex: number): ElfRelocati
   const relocations: ElfRelocation[] = [];
   for (const section of elf.sections) {
     if (section.type !== SHT_REL || section.info !== sectionIndex) continue;
-    for (let at = 0; at + RELOCATION_SIZE <= section.content.length; at += RELOCATION_SIZE) {
-      const type = section.content.readUInt32LE(at + 8);
-      const symbolIndex = section.content.readUInt32LE(at + 12);
+    for (const { offset, type, symbolIndex } of RELOCATION.decodeAll(section.content)) {
       const symbol = elf.symbols[symbolIndex];
       if (symbol === undefined) throw new RangeError(`no symbol ${symbolIndex} for a relocation`);
-      relocations.push({ offset: Number(section.content.readBigUInt64LE(at)), type, symbol });
+      relocations.push({ offset: Number(offset), type, symbol });
     }
   }
   return relocations;

@@ -78,7 +78,7 @@ const COUNTERS = new Struct('counters of a link', {
 const FAR = new MessageFormat(IFINFOMSG, {
   linkIndex: [5, 'u32'],
   counters: [23, 'bytes'],
-  netnsId: [46, 's32'],
+  netnsId: [46, 'u32'],
 });
 
 /**

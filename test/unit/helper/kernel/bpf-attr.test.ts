@@ -51,8 +51,8 @@ function members(): [string, number][] {
     ...Object.entries(NAMED).flatMap(([name, offsets]) =>
       of('union bpf_attr', `${name}.`, offsets),
     ),
-    ...of('struct bpf_prog_info', '', PROG_INFO),
-    ...of('struct bpf_map_info', '', MAP_INFO),
+    ...of('struct bpf_prog_info', '', PROG_INFO.offsets),
+    ...of('struct bpf_map_info', '', MAP_INFO.offsets),
     ...of('struct bpf_link_info', '', LINK_INFO),
     ['union bpf_attr, next_key', attr.ELEMENT.value],
   ];
