@@ -22,6 +22,7 @@ import {
   PROG_TYPE_CGROUP_SKB,
   PROG_TYPE_SCHED_CLS,
 } from './bpf.ts';
+import { closing } from './descriptors.ts';
 import { MapPages } from './map-pages.ts';
 import { MapUpgrade, type UpgradeTo } from './map-upgrade.ts';
 import { createDefinedMap, openOrCreateMap } from './pinned-maps.ts';
@@ -83,18 +84,15 @@ function openMaps(
 ): Map<string, number> {
   const maps = new Map<string, number>();
   // Maps that are made hold the types on their own.
-  const btfFd = loadBtf(object.btf);
-  try {
+  return closing(loadBtf(object.btf), (btfFd) => {
     if (upgrade !== undefined) return upgrade.openMaps(object, btfFd, opened);
     for (const definition of object.maps) {
       const fd = openOrCreateMap(directory, definition, btfFd);
       opened.push(fd);
       maps.set(definition.name, fd);
     }
-  } finally {
-    fs.closeSync(btfFd);
-  }
-  return maps;
+    return maps;
+  });
 }
 
 function pagesOf({ maps }: BpfObject, fds: ReadonlyMap<string, number>): Map<string, MapPages> {

@@ -1,7 +1,6 @@
 // bpf(2), typed: maps, types, programs and pins. Each function is one command; descriptors are
 // plain numbers that the caller closes with fs.closeSync.
 
-import fs from 'node:fs';
 import {
   BATCH,
   BpfAttr,
@@ -15,6 +14,7 @@ import {
   PROG_LOAD,
 } from './bpf-attr.ts';
 import { possibleCpus } from './cpus.ts';
+import { closing } from './descriptors.ts';
 import { hasErrno, unlessErrno } from '../wire/errors.ts';
 import { Struct } from '../wire/struct.ts';
 
@@ -393,10 +393,5 @@ export function programFdById(id: number): number {
 /** Name of a program by its id; undefined when it is gone. */
 export function nameOfProgram(id: number): string | undefined {
   const fd = unlessErrno(['ENOENT'], () => programFdById(id));
-  if (fd === undefined) return undefined;
-  try {
-    return programInfo(fd).name;
-  } finally {
-    fs.closeSync(fd);
-  }
+  return fd === undefined ? undefined : closing(fd, programInfo).name;
 }

@@ -13,8 +13,8 @@ import { describeModule } from './kernel-modules.ts';
 import { createNetkitPair, findLink } from './links.ts';
 import { inNetns, type NetNamespace } from './netns.ts';
 import { replaceQdisc, TC_H_ROOT } from './qdiscs.ts';
-import { RtSocket } from './rtnetlink.ts';
-import { withScratchNetns } from './scratch-netns.ts';
+import type { RtSocket } from './rtnetlink.ts';
+import { withScratchSocket } from './scratch-netns.ts';
 import { isTcxSupported, queryTcx } from './tcx.ts';
 
 async function attemptRequest(
@@ -102,27 +102,22 @@ async function tryNetkit(rt: RtSocket, netns: NetNamespace): Promise<Attempt> {
 
 type NetworkFeature = 'tcx' | 'clsact' | 'fq' | 'mq' | 'netkit';
 
-async function tryIn(netns: NetNamespace): Promise<Record<NetworkFeature, Attempt>> {
-  const rt = RtSocket.open(netns);
-  try {
-    const tcx = tryTcx();
-    // What is not used is not tried: the kernel would load modules for it.
-    const clsact = tcx.there === true ? notTried('not tried: tcx is used') : await tryClsact(rt);
-    return {
-      tcx,
-      clsact,
-      fq: await tryFqIn(rt),
-      mq: await tryMq(rt),
-      netkit: await tryNetkit(rt, netns),
-    };
-  } finally {
-    rt.close();
-  }
+async function tryIn(rt: RtSocket, netns: NetNamespace): Promise<Record<NetworkFeature, Attempt>> {
+  const tcx = tryTcx();
+  // What is not used is not tried: the kernel would load modules for it.
+  const clsact = tcx.there === true ? notTried('not tried: tcx is used') : await tryClsact(rt);
+  return {
+    tcx,
+    clsact,
+    fq: await tryFqIn(rt),
+    mq: await tryMq(rt),
+    netkit: await tryNetkit(rt, netns),
+  };
 }
 
 async function tryNetwork(): Promise<Record<NetworkFeature, Attempt>> {
   try {
-    return await withScratchNetns(tryIn);
+    return await withScratchSocket(tryIn);
   } catch (error) {
     const untried = notTried(`not tried: ${wordsOf(error)}`);
     return { tcx: tryTcx(), clsact: untried, fq: untried, mq: untried, netkit: untried };
@@ -152,14 +147,7 @@ export async function tryFeatures(): Promise<Omit<KernelFeatures, 'programs'>> {
 /** Tries fq alone. */
 export async function tryFq(): Promise<Attempt> {
   try {
-    return await withScratchNetns(async (netns) => {
-      const rt = RtSocket.open(netns);
-      try {
-        return await tryFqIn(rt);
-      } finally {
-        rt.close();
-      }
-    });
+    return await withScratchSocket(tryFqIn);
   } catch (error) {
     return notTried(wordsOf(error));
   }

@@ -1,9 +1,9 @@
 // The C library, as far as Node has no binding for it: setns, mount, flock, socket options, bpf.
 // Everything here is synchronous and acts on the calling thread, which is Node's main thread.
 
-import fs from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './assets.ts';
+import { closing } from './descriptors.ts';
 import { KernelError } from '../wire/errors.ts';
 import { U32 } from '../wire/struct.ts';
 
@@ -164,13 +164,11 @@ const SO_NETNS_COOKIE = 71;
  */
 export function networkNamespaceCookie(): bigint | undefined {
   const fd = check('make a socket', native().libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  try {
+  return closing(fd, () => {
     const cookie = Buffer.alloc(8);
     const status = getSocketOption(fd, SO_NETNS_COOKIE, cookie);
     return status < 0 ? undefined : cookie.readBigUInt64LE();
-  } finally {
-    fs.closeSync(fd);
-  }
+  });
 }
 
 /**

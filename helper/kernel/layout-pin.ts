@@ -1,7 +1,6 @@
 // The mark that stands with the pins: which layout they are of. A map with one value, so that it
 // lives as long as they do.
 
-import fs from 'node:fs';
 import path from 'node:path';
 import {
   decodeLayoutMark,
@@ -10,7 +9,8 @@ import {
   type LayoutMark,
 } from '../wire/layout.ts';
 import { createMap, lookupElement, MAP_TYPE, mapInfo, updateElement } from './bpf.ts';
-import { openIfPinned, replacePin } from './pins.ts';
+import { closing } from './descriptors.ts';
+import { replacePin, withPinned } from './pins.ts';
 
 /** Name of its pin. */
 export const MARK = 'layout';
@@ -21,13 +21,9 @@ const FIRST_KEY = Buffer.alloc(4);
  * else of that name.
  */
 export function readPinnedLayout(directory: string): LayoutMark | undefined {
-  const fd = openIfPinned(path.join(directory, MARK));
-  if (fd === undefined) return undefined;
-  try {
-    return decodeLayoutMark(lookupElement(fd, FIRST_KEY, mapInfo(fd).valueSize) ?? Buffer.alloc(0));
-  } finally {
-    fs.closeSync(fd);
-  }
+  return withPinned(path.join(directory, MARK), (fd) =>
+    decodeLayoutMark(lookupElement(fd, FIRST_KEY, mapInfo(fd).valueSize) ?? Buffer.alloc(0)),
+  );
 }
 
 /** Puts a mark in the place of the one that is there. */
@@ -39,11 +35,8 @@ export function pinLayout(directory: string, mark: LayoutMark): void {
     maxEntries: 1,
     flags: 0,
   };
-  const fd = createMap({ ...shape, name: 'podpace_layout' });
-  try {
+  closing(createMap({ ...shape, name: 'podpace_layout' }), (fd) => {
     updateElement(fd, FIRST_KEY, encodeLayoutMark(mark));
     replacePin(fd, path.join(directory, MARK));
-  } finally {
-    fs.closeSync(fd);
-  }
+  });
 }

@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import { unlessErrno } from '../wire/errors.ts';
+import { closing } from './descriptors.ts';
 import { lockFile } from './ffi.ts';
 import { deviceNumbers } from './mounts.ts';
 
@@ -39,11 +40,7 @@ export function holderIn(locks: string, name: string): number | undefined {
 export function lockHolder(path: string): number | undefined {
   const fd = unlessErrno(['ENOENT'], () => openAny(path));
   if (fd === undefined) return undefined;
-  try {
-    return holderIn(fs.readFileSync('/proc/locks', 'utf8'), lockName(fd));
-  } finally {
-    fs.closeSync(fd);
-  }
+  return closing(fd, () => holderIn(fs.readFileSync('/proc/locks', 'utf8'), lockName(fd)));
 }
 
 /**

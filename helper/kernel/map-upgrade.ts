@@ -28,7 +28,7 @@ import {
 import { lookupBatches, MAP_TYPE, mapInfo, pinObject, updateBatch } from './bpf.ts';
 import { MARK, pinLayout, readPinnedLayout } from './layout-pin.ts';
 import { createDefinedMap, mapDifference, openOrCreateMap, requireShapes } from './pinned-maps.ts';
-import { openIfPinned, replacePin } from './pins.ts';
+import { openIfPinned, replacePin, withPinned } from './pins.ts';
 
 const FORMER = 'former';
 const SWITCHING = 'switching';
@@ -216,13 +216,10 @@ export class MapUpgrade {
 
   #mustReplace(definition: BpfMapDefinition): boolean {
     if (fs.existsSync(this.#formerPin(definition.name))) return true;
-    const fd = openIfPinned(path.join(this.#directory, definition.name));
-    if (fd === undefined) return false;
-    try {
-      return this.#conversions.has(definition.name) || mapDifference(fd, definition) !== undefined;
-    } finally {
-      fs.closeSync(fd);
-    }
+    const { name } = definition;
+    const isOther = (fd: number): boolean =>
+      this.#conversions.has(name) || mapDifference(fd, definition) !== undefined;
+    return withPinned(path.join(this.#directory, name), isOther) === true;
   }
 
   #openFormer(name: string, opened: number[]): number | undefined {
@@ -235,13 +232,8 @@ export class MapUpgrade {
   }
 
   #isReplaced(name: string, former: number): boolean {
-    const fd = openIfPinned(path.join(this.#directory, name));
-    if (fd === undefined) return false;
-    try {
-      return mapInfo(fd).id !== mapInfo(former).id;
-    } finally {
-      fs.closeSync(fd);
-    }
+    const isOther = (fd: number): boolean => mapInfo(fd).id !== mapInfo(former).id;
+    return withPinned(path.join(this.#directory, name), isOther) === true;
   }
 
   #copy(name: string, former: number, fd: number): void {

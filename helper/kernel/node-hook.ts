@@ -11,6 +11,7 @@ import { networkNamespaceCookie } from './ffi.ts';
 import { memberOffsets } from '../wire/kernel-types.ts';
 import { NODE_PLACE, type NodePlace } from '../wire/node-place.ts';
 import type { AttachableProgram } from './hook-places.ts';
+import { closing } from './descriptors.ts';
 import { readMounts } from './mounts.ts';
 import { openIfPinned } from './pins.ts';
 import { LINK_INFO, updateLink } from './tcx.ts';
@@ -141,15 +142,10 @@ export class NodeHook {
     this.#placeMap.set(ONLY, this.#place);
     const former = this.#open();
     if (former !== undefined) {
-      try {
-        updateLink(former.fd, program.fd);
-      } finally {
-        fs.closeSync(former.fd);
-      }
+      closing(former.fd, (link) => updateLink(link, program.fd));
       return;
     }
-    const group = fs.openSync(rootGroup(), 'r');
-    try {
+    closing(fs.openSync(rootGroup(), 'r'), (group) => {
       const link = new BpfAttr()
         .u32(LINK_CREATE.progFd, program.fd)
         .u32(LINK_CREATE.targetFd, group)
@@ -158,14 +154,8 @@ export class NodeHook {
       fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
       // That of a link which somebody has detached.
       fs.rmSync(this.#pin, { force: true });
-      try {
-        pinObject(link, this.#pin);
-      } finally {
-        fs.closeSync(link);
-      }
-    } finally {
-      fs.closeSync(group);
-    }
+      closing(link, (fd) => pinObject(fd, this.#pin));
+    });
   }
 
   /** Takes the program away; does nothing when there is none. */

@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { BpfMapDefinition } from '../wire/bpf-object.ts';
 import type { MapShape } from '../wire/layout.ts';
 import { createMap, MAP_TYPE, mapInfo, pinObject, type MapInfo } from './bpf.ts';
+import { closing } from './descriptors.ts';
 import { MapPages } from './map-pages.ts';
 import { openIfPinned } from './pins.ts';
 
@@ -57,12 +58,7 @@ export function createDefinedMap(definition: BpfMapDefinition, btfFd: number): n
   const { keyTypeId, valueTypeId, inner } = definition;
   const types = TYPED_MAPS.has(definition.type) ? { btfFd, keyTypeId, valueTypeId } : undefined;
   if (inner === undefined) return createMap(definition, types);
-  const innerFd = createMap(inner);
-  try {
-    return createMap(definition, types, innerFd);
-  } finally {
-    fs.closeSync(innerFd);
-  }
+  return closing(createMap(inner), (innerFd) => createMap(definition, types, innerFd));
 }
 
 function createPinnedMap(pin: string, definition: BpfMapDefinition, btfFd: number): number {

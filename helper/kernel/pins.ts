@@ -2,11 +2,18 @@
 
 import fs from 'node:fs';
 import { openPinned, pinObject } from './bpf.ts';
+import { closing } from './descriptors.ts';
 import { unlessErrno } from '../wire/errors.ts';
 
 /** Descriptor of a pinned object; undefined when there is none. */
 export function openIfPinned(pin: string): number | undefined {
   return unlessErrno(['ENOENT'], () => openPinned(pin));
+}
+
+/** What `use` makes of a pinned object, which is closed then; undefined when there is none. */
+export function withPinned<T>(pin: string, use: (fd: number) => T): T | undefined {
+  const fd = openIfPinned(pin);
+  return fd === undefined ? undefined : closing(fd, use);
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { setNetworkNamespace, unshareNetworkNamespace } from './ffi.ts';
 import { currentNetns, type NetNamespace } from './netns.ts';
+import { RtSocket } from './rtnetlink.ts';
 
 /**
  * Makes a namespace and opens it. It is gone when it is closed and no socket of it is open any
@@ -33,4 +34,18 @@ export async function withScratchNetns<T>(use: (netns: NetNamespace) => Promise<
   } finally {
     netns.close();
   }
+}
+
+/** The same with a socket in it, too. */
+export function withScratchSocket<T>(
+  use: (rt: RtSocket, netns: NetNamespace) => Promise<T>,
+): Promise<T> {
+  return withScratchNetns(async (netns) => {
+    const rt = RtSocket.open(netns);
+    try {
+      return await use(rt, netns);
+    } finally {
+      rt.close();
+    }
+  });
 }

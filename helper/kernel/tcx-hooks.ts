@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadProgram, nameOfProgram, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
+import { closing } from './descriptors.ts';
 import { hasErrno, unlessErrno } from '../wire/errors.ts';
 import { placesIn, type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
 import { isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
@@ -168,21 +169,12 @@ export class TcxHooks implements Hooks {
   async attach(place: Place, program: AttachableProgram): Promise<void> {
     const existing = this.#takeLink(place);
     if (existing !== undefined) {
-      try {
-        updateLink(existing, program.fd);
-      } finally {
-        fs.closeSync(existing);
-      }
+      closing(existing, (link) => updateLink(link, program.fd));
       return;
     }
     fs.mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    const fd = await makeLink(place, program);
-    try {
-      pinObject(fd, this.#pin(place));
-      this.#linkIds.delete(this.#pin(place));
-    } finally {
-      fs.closeSync(fd);
-    }
+    closing(await makeLink(place, program), (fd) => pinObject(fd, this.#pin(place)));
+    this.#linkIds.delete(this.#pin(place));
   }
 
   /**
@@ -199,11 +191,7 @@ export class TcxHooks implements Hooks {
       updateLink(former, letPass);
       const next = this.#linkInstead(former, place, program);
       this.#removePin(place);
-      try {
-        pinObject(next, this.#pin(place));
-      } finally {
-        fs.closeSync(next);
-      }
+      closing(next, (fd) => pinObject(fd, this.#pin(place)));
     } finally {
       fs.closeSync(letPass);
       fs.closeSync(former);
