@@ -5,7 +5,8 @@
 
 import type { Cap, Caps } from '../helper/protocol/messages.ts';
 import { CAP_RANGES } from '../helper/protocol/ranges.ts';
-import { field, hasField, isRawNumber, optionalObject, show } from './json.ts';
+import { anyObject, optional } from '../helper/protocol/shape.ts';
+import { field, hasField, isRawNumber, object, readKey, show } from './json.ts';
 import { CniError, ErrorCode, type JsonObject } from './types.ts';
 
 /** The reference plugin keeps bytes of burst in 32 bits and refuses a burst that fills them. */
@@ -25,13 +26,13 @@ function invalid(message: string, remedy: string): CniError {
   return new CniError(ErrorCode.invalidConfig, message, remedy);
 }
 
+const runtimeConfig = optional(object({ bandwidth: optional(anyObject) }));
+
 /** The top level wins entirely as soon as any of the four keys is there, even with a zero. */
 function capsSource(config: JsonObject): Source | undefined {
   if (KEYS.some((key) => hasField(config, key))) return { object: config, prefix: '' };
-  const runtimeConfig = optionalObject(config, 'runtimeConfig', 'runtimeConfig');
-  if (runtimeConfig === undefined) return undefined;
-  const object = optionalObject(runtimeConfig, 'bandwidth', 'runtimeConfig.bandwidth');
-  return object === undefined ? undefined : { object, prefix: 'runtimeConfig.bandwidth.' };
+  const bandwidth = readKey(config, 'runtimeConfig', runtimeConfig)?.bandwidth;
+  return bandwidth && { object: bandwidth, prefix: 'runtimeConfig.bandwidth.' };
 }
 
 /**
@@ -92,10 +93,7 @@ export function parseCaps(config: JsonObject): Caps {
   if (source === undefined) return {};
   const ingress = parseDirection(source, 'ingress');
   const egress = parseDirection(source, 'egress');
-  return {
-    ...(egress === undefined ? {} : { egress }),
-    ...(ingress === undefined ? {} : { ingress }),
-  };
+  return { ...(egress && { egress }), ...(ingress && { ingress }) };
 }
 
 /** True when there is something to enforce. */

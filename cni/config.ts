@@ -2,7 +2,8 @@
 
 import { DEFAULT_SOCKET } from '../helper/protocol/state-files.ts';
 import { checkExemptions } from '../helper/wire/exemption.ts';
-import { field, optionalCount, optionalObject, optionalString, show } from './json.ts';
+import { integer, optional, string, type Reader } from '../helper/protocol/shape.ts';
+import { field, object, readKey, show } from './json.ts';
 import {
   CniError,
   DEVICES,
@@ -42,50 +43,80 @@ function invalid(message: string, remedy: string): CniError {
   return new CniError(ErrorCode.invalidConfig, message, remedy);
 }
 
-function parseSocket(config: JsonObject): string {
-  const socket = optionalString(config, 'socket', 'socket') ?? DEFAULT_SOCKET;
-  if (
-    !socket.startsWith('/') ||
-    Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES ||
-    socket.includes('\0')
-  ) {
-    throw invalid(
-      `Cannot use socket: it is ${show(socket)}`,
-      `give an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes, or leave it out for ${DEFAULT_SOCKET}`,
-    );
-  }
-  return socket;
+/** How a key is read: it has to be of a type, and then one of the values that can be used. */
+interface Key<T> {
+  readonly type: Reader<T | undefined>;
+  readonly standard: T;
+  readonly isUsable: (value: T) => boolean;
+  readonly remedy: string;
 }
 
-function parseOnUnenforceable(config: JsonObject): OnUnenforceable {
-  const value = optionalString(config, 'onUnenforceable', 'onUnenforceable') ?? 'fail';
-  if (value === 'fail' || value === 'allow') return value;
-  throw invalid(`Cannot use onUnenforceable: it is ${show(value)}`, 'set it to "fail" or "allow"');
+function readSetting<T>(config: JsonObject, name: string, key: Key<T>): T {
+  const value = readKey(config, name, key.type) ?? key.standard;
+  if (key.isUsable(value)) return value;
+  throw invalid(`Cannot use ${name}: it is ${show(value)}`, key.remedy);
 }
+
+const word = optional(string);
+const count = optional(integer(0));
+
+const SOCKET: Key<string> = {
+  type: word,
+  standard: DEFAULT_SOCKET,
+  isUsable: (socket) =>
+    socket.startsWith('/') &&
+    Buffer.byteLength(socket) <= MAX_SOCKET_PATH_BYTES &&
+    !socket.includes('\0'),
+  remedy: `give an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes, or leave it out for ${DEFAULT_SOCKET}`,
+};
+
+const ON_UNENFORCEABLE: Key<string> = {
+  type: word,
+  standard: 'fail',
+  isUsable: (value) => value === 'fail' || value === 'allow',
+  remedy: 'set it to "fail" or "allow"',
+};
 
 /** A helper that is replaced, or whose container is started again, is there before that. */
 const DEFAULT_AWAY_SECONDS = 120;
 const MAX_AWAY_SECONDS = 86_400;
 
-function parseHelperAway(config: JsonObject): number {
-  const seconds =
-    optionalCount(config, 'helperAwaySeconds', 'helperAwaySeconds') ?? DEFAULT_AWAY_SECONDS;
-  if (seconds <= MAX_AWAY_SECONDS) return seconds;
-  throw invalid(
-    `Cannot use helperAwaySeconds: it is ${seconds}`,
-    `set it between 0 and ${MAX_AWAY_SECONDS} seconds, or leave it out for ${DEFAULT_AWAY_SECONDS}`,
-  );
-}
+const HELPER_AWAY: Key<number> = {
+  type: count,
+  standard: DEFAULT_AWAY_SECONDS,
+  isUsable: (seconds) => seconds <= MAX_AWAY_SECONDS,
+  remedy: `set it between 0 and ${MAX_AWAY_SECONDS} seconds, or leave it out for ${DEFAULT_AWAY_SECONDS}`,
+};
 
-function parseMtu(config: JsonObject): number | undefined {
-  const mtu = optionalCount(config, 'mtu', 'mtu') ?? 0;
-  if (mtu === 0) return undefined;
-  if (mtu >= MIN_MTU_BYTES && mtu <= MAX_MTU_BYTES) return mtu;
-  throw invalid(
-    `Cannot use mtu: it is ${mtu}`,
-    `set it between ${MIN_MTU_BYTES} and ${MAX_MTU_BYTES} bytes, or leave it out`,
-  );
-}
+/** 0 as well as absence is the MTU of the default route's device. */
+const MTU: Key<number> = {
+  type: count,
+  standard: 0,
+  isUsable: (mtu) => mtu === 0 || (mtu >= MIN_MTU_BYTES && mtu <= MAX_MTU_BYTES),
+  remedy: `set it between ${MIN_MTU_BYTES} and ${MAX_MTU_BYTES} bytes, or leave it out`,
+};
+
+const DEVICE: Key<string> = {
+  type: word,
+  standard: 'veth',
+  isUsable: (value) => DEVICES.some((device) => device === value),
+  remedy: 'set it to "veth", "netkit" or "auto"',
+};
+
+const HOST_ROUTING: Key<unknown> = {
+  type: (value) => value,
+  standard: false,
+  isUsable: (value) => typeof value === 'boolean',
+  remedy: 'set it to true or false',
+};
+
+/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included. */
+const CONGESTION_CONTROL: Key<string> = {
+  type: word,
+  standard: '',
+  isUsable: (name) => /^[a-zA-Z0-9_-]{0,15}$/.test(name),
+  remedy: 'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
+};
 
 /** The helper takes a request of 64 KiB at most. */
 const MAX_EXEMPT = 1000;
@@ -108,45 +139,19 @@ function parseExempt(config: JsonObject): string[] {
   }
 }
 
-function parseDevice(config: JsonObject): Device {
-  const value = optionalString(config, 'device', 'device') ?? 'veth';
-  const device = DEVICES.find((known) => known === value);
-  if (device !== undefined) return device;
-  throw invalid(`Cannot use device: it is ${show(value)}`, 'set it to "veth", "netkit" or "auto"');
-}
-
-function parseHostRouting(config: JsonObject): boolean {
-  const value = field(config, 'hostRouting') ?? false;
-  if (typeof value === 'boolean') return value;
-  throw invalid(`Cannot use hostRouting: it is ${show(value)}`, 'set it to true or false');
-}
-
-/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included. */
-const CONGESTION_CONTROL = /^[a-zA-Z0-9_-]{1,15}$/;
-
-function parseCongestionControl(config: JsonObject): string | undefined {
-  const value = optionalString(config, 'congestionControl', 'congestionControl');
-  if (value === undefined || value === '' || CONGESTION_CONTROL.test(value))
-    return value || undefined;
-  throw invalid(
-    `Cannot use congestionControl: it is ${show(value)}`,
-    'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
-  );
-}
-
 /** Reads every key. Throws CniError 7 that names the key, its value and the remedy. */
 export function parseSettings(config: JsonObject): Settings {
   const exempt = parseExempt(config);
-  const congestionControl = parseCongestionControl(config);
+  const congestionControl = readSetting(config, 'congestionControl', CONGESTION_CONTROL);
   return {
-    socket: parseSocket(config),
-    onUnenforceable: parseOnUnenforceable(config),
-    helperAwaySeconds: parseHelperAway(config),
-    device: parseDevice(config),
-    mtu: parseMtu(config),
-    hostRouting: parseHostRouting(config),
+    socket: readSetting(config, 'socket', SOCKET),
+    onUnenforceable: readSetting(config, 'onUnenforceable', ON_UNENFORCEABLE) as OnUnenforceable,
+    helperAwaySeconds: readSetting(config, 'helperAwaySeconds', HELPER_AWAY),
+    device: readSetting(config, 'device', DEVICE) as Device,
+    mtu: readSetting(config, 'mtu', MTU) || undefined,
+    hostRouting: readSetting(config, 'hostRouting', HOST_ROUTING) as boolean,
     ...(exempt.length > 0 && { exempt }),
-    ...(congestionControl !== undefined && { congestionControl }),
+    ...(congestionControl !== '' && { congestionControl }),
   };
 }
 
@@ -155,21 +160,20 @@ export function parseSettings(config: JsonObject): Settings {
  */
 export function socketOrDefault(config: JsonObject): string {
   try {
-    return parseSocket(config);
+    return readSetting(config, 'socket', SOCKET);
   } catch {
     return DEFAULT_SOCKET;
   }
 }
+
+const ipam = optional(object({ type: word }));
 
 /**
  * Name of the IPAM plugin. Its presence makes podpace a main plugin, which makes the interface;
  * without it podpace is chained and only caps. Throws CniError 7 for an ipam of a wrong type.
  */
 export function ipamType(config: JsonObject): string | undefined {
-  const ipam = optionalObject(config, 'ipam', 'ipam');
-  if (ipam === undefined) return undefined;
-  const type = optionalString(ipam, 'type', 'ipam.type');
-  return type === '' ? undefined : type;
+  return readKey(config, 'ipam', ipam)?.type || undefined;
 }
 
 /** prevResult as it came, or undefined. */

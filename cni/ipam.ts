@@ -6,9 +6,9 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Edges } from './edges.ts';
 import { parseJson, show } from './json.ts';
-import { parseResult, resultVersion } from './result.ts';
+import { parseResult, resultVersion, type CniResult } from './result.ts';
 import type { Command, Invocation } from './skel.ts';
-import { CniError, ErrorCode, isJsonObject, type CniResult } from './types.ts';
+import { CniError, ErrorCode, isJsonObject } from './types.ts';
 
 /** Largest answer of a delegate, in bytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;

@@ -1,8 +1,9 @@
 // JSON as Go's decoder reads it, where that matters to a drop-in: keys match without regard to
 // case, and numbers that a double cannot hold keep their digits.
 
+import { objectBy, ShapeError, type Reader } from '../helper/protocol/shape.ts';
 import { show } from '../helper/wire/show.ts';
-import { CniError, ErrorCode, isJsonObject, type JsonObject } from './types.ts';
+import { CniError, ErrorCode, type JsonObject } from './types.ts';
 
 export { show };
 
@@ -84,59 +85,22 @@ export function hasField(object: JsonObject, name: string): boolean {
   return matchingKey(object, name) !== undefined;
 }
 
-function wrongType(path: string, wanted: string, value: unknown): CniError {
-  return new CniError(
-    ErrorCode.invalidConfig,
-    `Cannot use ${path}: it is ${show(value)}, not ${wanted}`,
-  );
-}
+/** An object whose fields are found that way; null stands for absence. */
+export const object = objectBy((given, name) => field(given, name) ?? undefined);
 
-/** A string, or undefined when absent or null. Throws CniError 7 that names `path`. */
-export function optionalString(object: JsonObject, name: string, path: string): string | undefined {
-  const value = field(object, name);
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'string') throw wrongType(path, 'a string', value);
-  return value;
-}
-
-/**
- * An integer of at least 0 (2^53 - 1 at most), or undefined when absent or null. Throws CniError 7.
- */
-export function optionalCount(object: JsonObject, name: string, path: string): number | undefined {
-  const value = field(object, name);
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) {
-    throw wrongType(path, 'a whole number of at least 0', value);
+/** Reads a value; null stands for absence. Throws CniError 7 that names what is wrong, by its path. */
+export function readAt<T>(value: unknown, path: string, read: Reader<T>): T {
+  try {
+    return read(value ?? undefined, path);
+  } catch (error) {
+    if (!(error instanceof ShapeError) || error.fault === undefined) throw error;
+    const { place, expected, value: found } = error.fault;
+    const why = found === undefined ? 'it is missing' : `it is ${show(found)}, not ${expected}`;
+    throw new CniError(ErrorCode.invalidConfig, `Cannot use ${place}: ${why}`);
   }
-  return value;
 }
 
-/** A JSON object, or undefined when absent or null. Throws CniError 7. */
-export function optionalObject(
-  object: JsonObject,
-  name: string,
-  path: string,
-): JsonObject | undefined {
-  const value = field(object, name);
-  if (value === undefined || value === null) return undefined;
-  if (!isJsonObject(value)) throw wrongType(path, 'an object', value);
-  return value;
-}
-
-/** An array, or undefined when absent or null. Throws CniError 7. */
-export function optionalArray(
-  object: JsonObject,
-  name: string,
-  path: string,
-): readonly unknown[] | undefined {
-  const value = field(object, name);
-  if (value === undefined || value === null) return undefined;
-  if (!Array.isArray(value)) throw wrongType(path, 'an array', value);
-  return value as readonly unknown[];
-}
-
-/** An object inside an array. Throws CniError 7. */
-export function elementObject(value: unknown, path: string): JsonObject {
-  if (!isJsonObject(value)) throw wrongType(path, 'an object', value);
-  return value;
+/** Reads a key of the configuration. Throws CniError 7. */
+export function readKey<T>(config: JsonObject, key: string, read: Reader<T>): T {
+  return readAt(field(config, key), key, read);
 }

@@ -2,26 +2,16 @@
 // asked for.
 
 import {
-  elementObject,
-  field,
-  optionalArray,
-  optionalCount,
-  optionalObject,
-  optionalString,
-  show,
-} from './json.ts';
-import {
-  CniError,
-  ErrorCode,
-  isJsonObject,
-  type CniInterface,
-  type CniResult,
-  type CniRoute,
-  type CniVersion,
-  type Dns,
-  type IpConfig,
-  type JsonObject,
-} from './types.ts';
+  fail,
+  integer,
+  list,
+  optional,
+  string,
+  type Read,
+  type Reader,
+} from '../helper/protocol/shape.ts';
+import { object, readAt, show } from './json.ts';
+import { CniError, ErrorCode, isJsonObject, type CniVersion, type JsonObject } from './types.ts';
 import { atLeast } from './versions.ts';
 
 /**
@@ -47,116 +37,84 @@ function compact<T extends object>(object: T): T {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
 }
 
-function requiredString(object: JsonObject, name: string, path: string): string {
-  const value = optionalString(object, name, path);
-  if (value === undefined || value === '') throw invalid(`Cannot use ${path}: it is missing`);
-  return value;
-}
-
 /** A string of which the empty one means absence, as Go prints and reads it. */
-function stringOrAbsent(object: JsonObject, name: string, path: string): string | undefined {
-  const value = optionalString(object, name, path);
-  return value === '' ? undefined : value;
-}
+const word: Reader<string | undefined> = (value, path) =>
+  optional(string)(value, path) || undefined;
 
-type Optional<T> = { [K in keyof T]?: T[K] | undefined };
+const requiredWord: Reader<string> = (value, path) =>
+  word(value, path) ?? fail(path, 'a string', undefined);
 
-function parseInterface(value: unknown, path: string): CniInterface {
-  const object = elementObject(value, path);
-  const parsed: Optional<CniInterface> = {
-    name: requiredString(object, 'name', `${path}.name`),
-    mac: stringOrAbsent(object, 'mac', `${path}.mac`),
-    mtu: optionalCount(object, 'mtu', `${path}.mtu`),
-    sandbox: stringOrAbsent(object, 'sandbox', `${path}.sandbox`),
-    socketPath: stringOrAbsent(object, 'socketPath', `${path}.socketPath`),
-    pciID: stringOrAbsent(object, 'pciID', `${path}.pciID`),
+const count = optional(integer(0));
+
+const cniInterface = object({
+  name: requiredWord,
+  mac: word,
+  /** Bytes. Printed from 1.1.0 on. */
+  mtu: count,
+  /** Path of the pod's network namespace; absent for an interface of the node. */
+  sandbox: word,
+  socketPath: word,
+  pciID: word,
+});
+export type CniInterface = Read<typeof cniInterface>;
+
+const ipConfig = object({
+  /** Index into the result's interfaces. */
+  interface: count,
+  /** Address with prefix length. */
+  address: requiredWord,
+  gateway: word,
+});
+export type IpConfig = Read<typeof ipConfig>;
+
+const route = object({
+  dst: requiredWord,
+  gw: word,
+  mtu: count,
+  advmss: count,
+  priority: count,
+  table: count,
+  scope: count,
+});
+export type CniRoute = Read<typeof route>;
+
+const words = optional(list(string));
+const dns = object({ nameservers: words, domain: word, search: words, options: words });
+type Dns = Read<typeof dns>;
+
+/** What says nothing is as good as absent. */
+function unlessEmpty<T extends object>(read: Reader<T>): Reader<T | undefined> {
+  return (value, path) => {
+    const found = optional(read)(value, path);
+    return found === undefined || Object.keys(found).length === 0 ? undefined : found;
   };
-  return compact(parsed) as CniInterface;
 }
 
-function parseIp(value: unknown, path: string): IpConfig {
-  const object = elementObject(value, path);
-  const parsed: Optional<IpConfig> = {
-    interface: optionalCount(object, 'interface', `${path}.interface`),
-    address: requiredString(object, 'address', `${path}.address`),
-    gateway: stringOrAbsent(object, 'gateway', `${path}.gateway`),
-  };
-  return compact(parsed) as IpConfig;
-}
+const currentResult = object({
+  interfaces: unlessEmpty(list(cniInterface)),
+  ips: unlessEmpty(list(ipConfig)),
+  routes: unlessEmpty(list(route)),
+  dns: unlessEmpty(dns),
+});
 
-function parseRoute(value: unknown, path: string): CniRoute {
-  const object = elementObject(value, path);
-  const parsed: Optional<CniRoute> = {
-    dst: requiredString(object, 'dst', `${path}.dst`),
-    gw: stringOrAbsent(object, 'gw', `${path}.gw`),
-    mtu: optionalCount(object, 'mtu', `${path}.mtu`),
-    advmss: optionalCount(object, 'advmss', `${path}.advmss`),
-    priority: optionalCount(object, 'priority', `${path}.priority`),
-    table: optionalCount(object, 'table', `${path}.table`),
-    scope: optionalCount(object, 'scope', `${path}.scope`),
-  };
-  return compact(parsed) as CniRoute;
-}
-
-function parseStrings(
-  object: JsonObject,
-  name: string,
-  path: string,
-): readonly string[] | undefined {
-  return optionalArray(object, name, path)?.map((value, index) => {
-    if (typeof value === 'string') return value;
-    throw invalid(`Cannot use ${path}[${index}]: it is ${show(value)}, not a string`);
-  });
-}
-
-function parseDns(object: JsonObject | undefined, path: string): Dns | undefined {
-  if (object === undefined) return undefined;
-  const parsed: Optional<Dns> = {
-    nameservers: parseStrings(object, 'nameservers', `${path}.nameservers`),
-    domain: stringOrAbsent(object, 'domain', `${path}.domain`),
-    search: parseStrings(object, 'search', `${path}.search`),
-    options: parseStrings(object, 'options', `${path}.options`),
-  };
-  const dns = compact(parsed) as Dns;
-  return Object.keys(dns).length === 0 ? undefined : dns;
-}
+/** Result of ADD, in the shape of spec 1.1.0. */
+export type CniResult = Read<typeof currentResult>;
 
 /** Spec 0.1.0 and 0.2.0: `{ip4: {ip, gateway, routes}, ip6: {…}, dns}`. */
-function parseOldResult(object: JsonObject, path: string): CniResult {
-  const ips: IpConfig[] = [];
-  const routes: CniRoute[] = [];
-  for (const family of ['ip4', 'ip6']) {
-    const section = optionalObject(object, family, `${path}.${family}`);
-    if (section === undefined) continue;
-    const address = requiredString(section, 'ip', `${path}.${family}.ip`);
-    ips.push(parseIp({ address, gateway: field(section, 'gateway') }, `${path}.${family}`));
-    const sectionRoutes = optionalArray(section, 'routes', `${path}.${family}.routes`) ?? [];
-    routes.push(
-      ...sectionRoutes.map((route, index) =>
-        parseRoute(route, `${path}.${family}.routes[${index}]`),
-      ),
-    );
-  }
-  return withLists(
-    { ips, routes },
-    parseDns(optionalObject(object, 'dns', `${path}.dns`), `${path}.dns`),
-  );
-}
+const family = optional(object({ ip: requiredWord, gateway: word, routes: optional(list(route)) }));
+const oldResult = object({ ip4: family, ip6: family, dns: unlessEmpty(dns) });
 
-function withLists(lists: Omit<CniResult, 'dns'>, dns: Dns | undefined): CniResult {
-  const filled = Object.entries(lists).filter(([, list]) => list !== undefined && list.length > 0);
-  return { ...Object.fromEntries(filled), ...(dns === undefined ? {} : { dns }) };
-}
-
-function parseList<T>(
-  object: JsonObject,
-  name: string,
-  path: string,
-  parse: (value: unknown, path: string) => T,
-): readonly T[] | undefined {
-  return optionalArray(object, name, `${path}.${name}`)?.map((value, index) =>
-    parse(value, `${path}.${name}[${index}]`),
-  );
+function fromOld({ ip4, ip6, dns: names }: Read<typeof oldResult>): CniResult {
+  const families = [ip4, ip6].filter((one) => one !== undefined);
+  const ips = families.map(({ ip, gateway }) => ({
+    ...{ address: ip, ...(gateway !== undefined && { gateway }) },
+  }));
+  const routes = families.flatMap((one) => one.routes ?? []);
+  return {
+    ...(ips.length > 0 && { ips }),
+    ...(routes.length > 0 && { routes }),
+    ...(names !== undefined && { dns: names }),
+  };
 }
 
 /**
@@ -165,16 +123,8 @@ function parseList<T>(
  * 7.
  */
 export function parseResult(value: unknown, version: string, path: string): CniResult {
-  const object = elementObject(value, path);
-  if (familyOf(version) === FAMILIES[0]) return parseOldResult(object, path);
-  return withLists(
-    {
-      interfaces: parseList(object, 'interfaces', path, parseInterface),
-      ips: parseList(object, 'ips', path, parseIp),
-      routes: parseList(object, 'routes', path, parseRoute),
-    } as Omit<CniResult, 'dns'>,
-    parseDns(optionalObject(object, 'dns', `${path}.dns`), `${path}.dns`),
-  );
+  if (familyOf(version) === FAMILIES[0]) return fromOld(readAt(value, path, oldResult));
+  return readAt(value, path, currentResult);
 }
 
 /**
@@ -182,7 +132,7 @@ export function parseResult(value: unknown, version: string, path: string): CniR
  * is not a string.
  */
 export function resultVersion(value: JsonObject, configVersion: string, path: string): string {
-  return stringOrAbsent(value, 'cniVersion', `${path}.cniVersion`) ?? configVersion;
+  return readAt(value, path, object({ cniVersion: word })).cniVersion ?? configVersion;
 }
 
 /**

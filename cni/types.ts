@@ -11,64 +11,12 @@ export type CniVersion = (typeof SUPPORTED_VERSIONS)[number];
 /** What VERSION answers as its own version: the newest result format it can print. */
 export const CURRENT_VERSION: CniVersion = '1.1.0';
 
-/** A JSON object before anybody looked inside. */
-export type JsonObject = { readonly [key: string]: unknown };
-
-/** True for `{…}`, false for arrays, null, scalars and numbers kept as text (see json.ts). */
-export function isJsonObject(value: unknown): value is JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype;
-}
+export { isJsonObject, type JsonObject } from '../helper/protocol/shape.ts';
 
 export const DEVICES = ['veth', 'netkit', 'auto'] as const;
 
 /** Which pair a pod gets; `auto`: netkit where the kernel has it. */
 export type Device = (typeof DEVICES)[number];
-
-export interface CniInterface {
-  readonly name: string;
-  readonly mac?: string;
-  /** Bytes. Printed from 1.1.0 on. */
-  readonly mtu?: number;
-  /** Path of the pod's network namespace; absent for an interface of the node. */
-  readonly sandbox?: string;
-  readonly socketPath?: string;
-  readonly pciID?: string;
-}
-
-export interface IpConfig {
-  /** Index into the result's interfaces. */
-  readonly interface?: number;
-  /** Address with prefix length. */
-  readonly address: string;
-  readonly gateway?: string;
-}
-
-export interface CniRoute {
-  readonly dst: string;
-  readonly gw?: string;
-  readonly mtu?: number;
-  readonly advmss?: number;
-  readonly priority?: number;
-  readonly table?: number;
-  readonly scope?: number;
-}
-
-export interface Dns {
-  readonly nameservers?: readonly string[];
-  readonly domain?: string;
-  readonly search?: readonly string[];
-  readonly options?: readonly string[];
-}
-
-/** Result of ADD, in the shape of spec 1.1.0; result.ts converts from and to the older ones. */
-export interface CniResult {
-  readonly interfaces?: readonly CniInterface[];
-  readonly ips?: readonly IpConfig[];
-  readonly routes?: readonly CniRoute[];
-  readonly dns?: Dns;
-}
 
 /**
  * Codes of the error objects podpace prints. 1 to 99 are the specification's, 100 and up its own.

@@ -15,13 +15,12 @@ import type { UncappedRecord } from '../helper/shaping/records.ts';
 import { hasErrno } from '../helper/wire/errors.ts';
 import { isInterfaceName } from '../helper/wire/interface-name.ts';
 import type { Settings } from './config.ts';
-import { listedIn } from './result.ts';
-import type { CniResult } from './types.ts';
+import { listedIn, type CniResult } from './result.ts';
 
 /** The version of records that all releases with such records read. */
 const RECORD_VERSION = 1;
 
-/** Longest name in a record, and what it cannot have in the path of a namespace: validate.ts. */
+/** Longest name in a record, and what it cannot have in the path of a namespace: requests.ts. */
 const MAX_NAME_LENGTH = 200;
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
@@ -154,18 +153,4 @@ export function forgetUncapped(socket: string, key: AttachmentKey): void {
   const file = path.join(directoryAt(socket), keyOf(key));
   for (const suffix of [RECORD_SUFFIX.whole, RECORD_SUFFIX.staged])
     if (fs.existsSync(file + suffix)) fs.unlinkSync(file + suffix);
-}
-
-/** Removes the records of a network that are not of a valid attachment. Throws like forgetUncapped. */
-export async function forgetUncappedOf(
-  socket: string,
-  network: string,
-  valid: readonly AttachmentKey[],
-): Promise<void> {
-  if (!fs.existsSync(directoryAt(socket))) return;
-  const { UncappedFiles } = await import('../helper/control/uncapped-files.ts');
-  const files = new UncappedFiles(socket);
-  const staying = new Set(valid.map(keyOf));
-  for (const record of files.look().records)
-    if (record.network === network && !staying.has(keyOf(record))) files.remove(record);
 }

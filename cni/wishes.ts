@@ -2,12 +2,9 @@
 // helper's socket for a helper that puts it in force as soon as it can. Costs nothing where there
 // is none: what reads and writes files is loaded when it is needed.
 
-import fs from 'node:fs';
-import path from 'node:path';
-import { keyOf, type AttachmentKey, type AttachParams } from '../helper/protocol/messages.ts';
+import type { AttachmentKey, AttachParams } from '../helper/protocol/messages.ts';
 import { podOf } from '../helper/protocol/pod-names.ts';
 import type { WishFiles } from '../helper/control/wish-files.ts';
-import { WISHES } from '../helper/protocol/state-files.ts';
 import { hasWish } from './remains.ts';
 import type { Pair } from './wiring/pair.ts';
 
@@ -48,17 +45,4 @@ export async function forgetWish(
 ): Promise<void> {
   const key = { containerId, ifname };
   if (hasWish(socket, key)) (await filesAt(socket)).remove(key);
-}
-
-/** Removes the wishes of a network that are not of a valid attachment. Throws like forgetWish. */
-export async function forgetWishesOf(
-  socket: string,
-  network: string,
-  valid: readonly AttachmentKey[],
-): Promise<void> {
-  if (!fs.existsSync(path.join(path.dirname(socket), WISHES))) return;
-  const files = await filesAt(socket);
-  const staying = new Set(valid.map(keyOf));
-  for (const wish of files.read().records.values())
-    if (wish.network === network && !staying.has(keyOf(wish))) files.remove(wish);
 }

@@ -2,10 +2,10 @@
 
 import fs from 'node:fs';
 import net from 'node:net';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import {
   ConfigError,
-  DEFAULT_CONFIG,
+  FLAGS,
   mergeConfig,
   parseConfigFile,
   readSettings,
@@ -23,14 +23,13 @@ import {
   keyOf,
   type AttachmentKey,
   type AttachmentStatus,
+  type CountersResult,
   type ListParams,
   type ListResult,
   type Method,
   type Methods,
   type PodNames,
-  type UncappedPod,
   type UncappedResult,
-  type UnknownPod,
 } from './protocol/messages.ts';
 import { podNamesOf } from './protocol/pod-names.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
@@ -125,66 +124,16 @@ function loadConfig({ config, ...flags }: RunFlags): HelperConfig {
 }
 
 function collect(value: string, previous: readonly string[] | undefined): string[] {
-  if (value === '') throw new InvalidArgumentError('It must be the name of an interface.');
-  return [...(previous ?? []), value];
-}
-
-function collectCidr(value: string, previous: readonly string[] | undefined): string[] {
   return [...(previous ?? []), value];
 }
 
 function addSettings(command: Command): Command {
-  return command
-    .option('--config <file>', 'JSON file with these settings; flags win over it')
-    .option('--socket <path>', `unix socket of the helper (default: ${DEFAULT_CONFIG.socket})`)
-    .option('--state-dir <path>', `where records are kept (default: ${DEFAULT_CONFIG.stateDir})`)
-    .option('--pin-dir <path>', `where BPF objects are pinned (default: ${DEFAULT_CONFIG.pinDir})`)
-    .option(
-      '--mount-bpffs',
-      'mount bpffs above the pin directory where there is none; not in a container',
-    )
-    .option(
-      '--private-bpffs',
-      "accept a bpffs that is not the node's: caps end with this mount namespace",
-    )
-    .option(
-      '--uplink <name>',
-      'device on which traffic leaves the node; repeatable (default: auto)',
-      collect,
-    )
-    .option(
-      '--foreign-qdisc <policy>',
-      'where somebody configured a qdisc: respect it, without a cap there, or replace it (default: respect)',
-    )
-    .option(
-      '--node-traffic <policy>',
-      'what pods send to the node itself: cap it, or leave it free (default: cap)',
-    )
-    .option(
-      '--tun-overhead-bytes <number>',
-      `what is charged for each packet that a process reads from a tun or tap (default: ${DEFAULT_CONFIG.tunOverheadBytes})`,
-    )
-    .option(
-      '--exempt <cidr>',
-      'addresses to and from which no cap counts, with ! in front an exception; repeatable',
-      collectCidr,
-    )
-    .option(
-      '--horizon-ms <number>',
-      `longest wait of a packet (default: ${DEFAULT_CONFIG.horizonMs})`,
-    )
-    .option(
-      '--aqm-target-ms <number>',
-      `queueing time that the AQM tolerates, or off (default: ${DEFAULT_CONFIG.aqmTargetMs})`,
-    )
-    .option(
-      '--aqm-interval-ms <number>',
-      `how long it may last before the AQM acts (default: ${DEFAULT_CONFIG.aqmIntervalMs})`,
-    )
-    .option(
-      '--reconcile-seconds <number>',
-      `pause between repairs (default: ${DEFAULT_CONFIG.reconcileSeconds})`,
-    );
+  command.option('--config <file>', 'JSON file with these settings; flags win over it');
+  for (const { flag, help, isRepeatable } of FLAGS) {
+    if (isRepeatable) command.option(flag, help, collect);
+    else command.option(flag, help);
+  }
+  return command;
 }
 
 function print(
@@ -197,36 +146,34 @@ function print(
 }
 
 /** All pages of an answer that comes in pages. */
-async function allPages<T>(
-  askPage: (after: { after?: string }) => Promise<{ attachments: readonly T[]; next?: string }>,
-): Promise<{ attachments: T[] }> {
-  let page = await askPage({});
-  const attachments = [...page.attachments];
-  while (page.next !== undefined) {
-    page = await askPage({ after: page.next });
-    attachments.push(...page.attachments);
-  }
-  return { attachments };
+async function pagesOf<P extends { readonly next?: string }>(
+  askPage: (params: ListParams) => Promise<P>,
+): Promise<P[]> {
+  const pages = [await askPage({})];
+  for (let after = pages[0]?.next; after !== undefined; after = pages.at(-1)?.next)
+    pages.push(await askPage({ after }));
+  return pages;
 }
 
-function listAll(socket: string): Promise<ListResult> {
-  return allPages((after) => ask(socket, 'list', after));
+async function listAll(socket: string): Promise<ListResult> {
+  const pages = await pagesOf((params) => ask(socket, 'list', params));
+  return { attachments: pages.flatMap(({ attachments }) => attachments) };
+}
+
+async function countersOfAll(socket: string, perCpu: boolean): Promise<CountersResult> {
+  const pages = await pagesOf((params) => ask(socket, 'counters', { ...params, perCpu }));
+  return { attachments: pages.flatMap(({ attachments }) => attachments) };
 }
 
 type Uncapped = Omit<UncappedResult, 'next'>;
 
 /** All pods without a cap. */
 async function uncappedAll(socket: string): Promise<Uncapped> {
-  const uncapped: UncappedPod[] = [];
-  const unknown: UnknownPod[] = [];
-  let after: ListParams = {};
-  for (;;) {
-    const page = await ask(socket, 'uncapped', after);
-    uncapped.push(...page.uncapped);
-    unknown.push(...page.unknown);
-    if (page.next === undefined) return { uncapped, unknown };
-    after = { after: page.next };
-  }
+  const pages = await pagesOf((params) => ask(socket, 'uncapped', params));
+  return {
+    uncapped: pages.flatMap(({ uncapped }) => uncapped),
+    unknown: pages.flatMap(({ unknown }) => unknown),
+  };
 }
 
 /** The same; undefined where the helper is of a release that keeps no record of them. */
@@ -357,7 +304,7 @@ function addCounters(program: Command, edges: CliEdges): void {
       const { socket, json, perCpu = false } = options;
       const result =
         selector === undefined
-          ? await allPages((after) => ask(socket, 'counters', { ...after, perCpu }))
+          ? await countersOfAll(socket, perCpu)
           : await ask(socket, 'counters', {
               only: select((await listAll(socket)).attachments, selector, edges).key,
               perCpu,

@@ -10,159 +10,178 @@ import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
+import { exempt } from './protocol/requests.ts';
 import {
-  booleanOf,
-  exemptOf,
+  boolean,
   fail,
+  isJsonObject,
+  object,
   oneOf,
+  optional,
   ShapeError,
-  type Fields,
+  where,
+  type JsonObject,
   type Reader,
-} from './protocol/validate.ts';
+} from './protocol/shape.ts';
 import { isInterfaceName } from './wire/interface-name.ts';
 import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
-
-export interface HelperConfig {
-  readonly socket: string;
-  readonly stateDir: string;
-  readonly pinDir: string;
-  /**
-   * Mount bpffs above the pin directory where there is none. Never in a container: it would end
-   * with that.
-   */
-  readonly mountBpffs: boolean;
-  /** Accept a bpffs that is not the node's. */
-  readonly privateBpffs: boolean;
-  /** Names of uplinks; `auto` stands for every device on which pods' traffic can leave. */
-  readonly uplink: readonly string[];
-  /** What to do where somebody configured a qdisc on the way of a cap. */
-  readonly foreignQdisc: ForeignQdisc;
-  /** Whether what pods send to the node itself belongs to their caps. */
-  readonly nodeTraffic: NodeTraffic;
-  /**
-   * Charged for each packet that a process of the node reads from a tun or tap: nobody else knows
-   * what it sends.
-   */
-  readonly tunOverheadBytes: number;
-  /** Addresses to and from which no cap counts. */
-  readonly exempt: readonly string[];
-  /** Longest wait of a packet. */
-  readonly horizonMs: number;
-  /** Queueing time that the AQM tolerates; 0, written also as `off`, turns it off. */
-  readonly aqmTargetMs: number;
-  /** How long it may stay above the target before the AQM acts. */
-  readonly aqmIntervalMs: number;
-  /** Pause between two repairs of what somebody else changed. */
-  readonly reconcileSeconds: number;
-}
-
-const NS_PER_MS = 1_000_000;
-
-export const DEFAULT_CONFIG: HelperConfig = {
-  socket: DEFAULT_SOCKET,
-  stateDir: RUN_DIRECTORY,
-  pinDir: '/sys/fs/bpf/podpace',
-  mountBpffs: false,
-  privateBpffs: false,
-  uplink: ['auto'],
-  foreignQdisc: 'respect',
-  nodeTraffic: 'cap',
-  tunOverheadBytes: TUN_OVERHEAD_BYTES,
-  exempt: [],
-  horizonMs: DEFAULTS.horizonNs / NS_PER_MS,
-  aqmTargetMs: DEFAULTS.aqmTargetNs / NS_PER_MS,
-  aqmIntervalMs: DEFAULTS.aqmIntervalNs / NS_PER_MS,
-  reconcileSeconds: 10,
-};
 
 /** A setting that cannot be used; the message names it, its value and what is allowed. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-function absolutePathOf(fields: Fields, name: string): string {
-  const value = fields[name];
-  if (typeof value === 'string' && value.startsWith('/')) return value;
-  fail(name, 'an absolute path', value);
-}
+const NS_PER_MS = 1_000_000;
+
+const absolutePath: Reader<string> = (value, place) =>
+  typeof value === 'string' && value.startsWith('/')
+    ? value
+    : fail(place, 'an absolute path', value);
 
 /** Flags are text. */
 function numberIn(least: number, most: number): Reader<number> {
-  return (fields, name) => {
-    const value = fields[name];
+  return (value, place) => {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-    if (typeof number === 'number' && number >= least && number <= most) return number;
-    fail(name, `a number from ${least} to ${most}`, value);
-  };
-}
-
-function wholeNumberIn(least: number, most: number): Reader<number> {
-  const read = numberIn(least, most);
-  return (fields, name) => {
-    const number = read(fields, name);
-    return Number.isInteger(number) ? number : fail(name, 'a whole number', fields[name]);
+    const isIn = typeof number === 'number' && number >= least && number <= most;
+    return isIn ? number : fail(place, `a number from ${least} to ${most}`, value);
   };
 }
 
 /** One may stand for a list of one. */
-function listOf(value: unknown): unknown[] {
+function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [value];
 }
 
-function namesOf(fields: Fields, name: string): string[] {
-  const list = listOf(fields[name]);
-  if (
-    list.length > 0 &&
-    list.every((entry) => typeof entry === 'string' && isInterfaceName(entry))
-  ) {
-    return list as string[];
-  }
-  fail(name, 'interface names or "auto"', fields[name]);
+const interfaceNames: Reader<readonly string[]> = (value, place) => {
+  const names = listOf(value).filter((name) => typeof name === 'string' && isInterfaceName(name));
+  return names.length > 0 && names.length === listOf(value).length
+    ? (names as string[])
+    : fail(place, 'interface names or "auto"', value);
+};
+
+const aqmTargetMs = numberIn(0, MAX_HORIZON_NS / NS_PER_MS);
+
+interface Setting<T> {
+  readonly standard: T;
+  readonly read: Reader<T>;
+  /** What its flag takes; nothing where it is a switch. */
+  readonly takes?: string;
+  /** What --help says of it. */
+  readonly help: string;
 }
 
-const aqmTargetOf = numberIn(0, MAX_HORIZON_NS / NS_PER_MS);
+function setting<T>(
+  standard: NoInfer<T>,
+  read: Reader<T>,
+  { takes, help }: Omit<Setting<T>, 'standard' | 'read'>,
+): Setting<T> {
+  return { standard, read, help, ...(takes !== undefined && { takes }) };
+}
 
-const READERS: { readonly [K in keyof HelperConfig]: Reader<HelperConfig[K]> } = {
-  socket: absolutePathOf,
-  stateDir: absolutePathOf,
-  pinDir: absolutePathOf,
-  mountBpffs: booleanOf,
-  privateBpffs: booleanOf,
-  uplink: namesOf,
-  foreignQdisc: oneOf(FOREIGN_QDISC),
-  nodeTraffic: oneOf(NODE_TRAFFIC),
-  tunOverheadBytes: wholeNumberIn(0, MAX_TUN_OVERHEAD_BYTES),
-  exempt: (fields, name) => exemptOf({ [name]: listOf(fields[name]) }, name),
-  horizonMs: numberIn(MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
-  aqmTargetMs: (fields, name) => (fields[name] === 'off' ? 0 : aqmTargetOf(fields, name)),
-  aqmIntervalMs: numberIn(MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
-  reconcileSeconds: numberIn(1, 3600),
+/** Each is a key of the file, and a flag: `horizonMs` is `--horizon-ms`. */
+const SETTINGS = {
+  socket: setting(DEFAULT_SOCKET, absolutePath, {
+    ...{ takes: '<path>', help: 'unix socket of the helper' },
+  }),
+  stateDir: setting(RUN_DIRECTORY, absolutePath, {
+    ...{ takes: '<path>', help: 'where records are kept' },
+  }),
+  pinDir: setting('/sys/fs/bpf/podpace', absolutePath, {
+    ...{ takes: '<path>', help: 'where BPF objects are pinned' },
+  }),
+  /** Never in a container: it would end with that. */
+  mountBpffs: setting(false, boolean, {
+    help: 'mount bpffs above the pin directory where there is none; not in a container',
+  }),
+  privateBpffs: setting(false, boolean, {
+    help: "accept a bpffs that is not the node's: caps end with this mount namespace",
+  }),
+  /** `auto` stands for every device on which pods' traffic can leave. */
+  uplink: setting(['auto'], interfaceNames, {
+    ...{ takes: '<name>', help: 'device on which traffic leaves the node; repeatable' },
+  }),
+  foreignQdisc: setting<ForeignQdisc>('respect', oneOf(FOREIGN_QDISC), {
+    takes: '<policy>',
+    help: 'where somebody configured a qdisc: respect it, without a cap there, or replace it',
+  }),
+  nodeTraffic: setting<NodeTraffic>('cap', oneOf(NODE_TRAFFIC), {
+    takes: '<policy>',
+    help: 'what pods send to the node itself: cap it, or leave it free',
+  }),
+  /** Nobody else knows what such a process sends. */
+  tunOverheadBytes: setting(
+    TUN_OVERHEAD_BYTES,
+    where(numberIn(0, MAX_TUN_OVERHEAD_BYTES), Number.isInteger, 'a whole number'),
+    {
+      takes: '<number>',
+      help: 'what is charged for each packet that a process reads from a tun or tap',
+    },
+  ),
+  exempt: setting([], (value, place) => exempt(listOf(value), place), {
+    takes: '<cidr>',
+    help: 'addresses to and from which no cap counts, with ! in front an exception; repeatable',
+  }),
+  horizonMs: setting(
+    DEFAULTS.horizonNs / NS_PER_MS,
+    numberIn(MIN_HORIZON_NS / NS_PER_MS, MAX_HORIZON_NS / NS_PER_MS),
+    { takes: '<number>', help: 'longest wait of a packet' },
+  ),
+  /** 0, written also as `off`, turns the AQM off. */
+  aqmTargetMs: setting(
+    DEFAULTS.aqmTargetNs / NS_PER_MS,
+    (value, place) => (value === 'off' ? 0 : aqmTargetMs(value, place)),
+    { takes: '<number>', help: 'queueing time that the AQM tolerates, or off' },
+  ),
+  aqmIntervalMs: setting(
+    DEFAULTS.aqmIntervalNs / NS_PER_MS,
+    numberIn(MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
+    { takes: '<number>', help: 'how long it may last before the AQM acts' },
+  ),
+  reconcileSeconds: setting(10, numberIn(1, 3600), {
+    ...{ takes: '<number>', help: 'pause between repairs' },
+  }),
 };
+
+export type HelperConfig = {
+  readonly [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K]['standard'];
+};
+
+function bySetting<T>(valueOf: (one: Setting<unknown>) => T): { [K in keyof HelperConfig]: T } {
+  const values = Object.entries(SETTINGS).map(([key, one]) => [key, valueOf(one)]);
+  return Object.fromEntries(values) as { [K in keyof HelperConfig]: T };
+}
+
+export const DEFAULT_CONFIG = bySetting(({ standard }) => standard) as HelperConfig;
+
+/** The flags of the settings, as commander has them. */
+export const FLAGS = Object.entries(SETTINGS).map(([key, { standard, takes, help }]) => {
+  const name = `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const shown = String(standard);
+  return {
+    flag: takes === undefined ? name : `${name} ${takes}`,
+    help: takes === undefined || shown === '' ? help : `${help} (default: ${shown})`,
+    isRepeatable: Array.isArray(standard),
+  };
+});
+
+const readKnown = object(bySetting(({ read }) => optional(read)));
 
 /**
  * Settings from a file's JSON or from flags, checked. Throws ConfigError for an unknown key or a
  * bad value.
  */
-export function readSettings(settings: Fields): Partial<HelperConfig> {
+export function readSettings(settings: JsonObject): Partial<HelperConfig> {
+  for (const key of Object.keys(settings)) {
+    if (Object.hasOwn(SETTINGS, key) || settings[key] === undefined) continue;
+    throw new ConfigError(
+      `Unknown setting "${key}": the settings are ${Object.keys(SETTINGS).join(', ')}`,
+    );
+  }
   try {
-    return knownSettings(settings);
+    return readKnown(settings, '') as Partial<HelperConfig>;
   } catch (error) {
     throw error instanceof ShapeError ? new ConfigError(error.message) : error;
   }
-}
-
-function knownSettings(settings: Fields): Partial<HelperConfig> {
-  const known: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(settings)) {
-    if (value === undefined) continue;
-    if (!Object.hasOwn(READERS, key)) {
-      throw new ConfigError(
-        `Unknown setting "${key}": the settings are ${Object.keys(READERS).join(', ')}`,
-      );
-    }
-    known[key] = READERS[key as keyof HelperConfig](settings, key);
-  }
-  return known;
 }
 
 /**
@@ -176,10 +195,8 @@ export function parseConfigFile(text: string): Partial<HelperConfig> {
   } catch (error) {
     throw new ConfigError(`Not JSON: ${(error as Error).message}`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ConfigError('The configuration must be a JSON object');
-  }
-  return readSettings(value as Record<string, unknown>);
+  if (!isJsonObject(value)) throw new ConfigError('The configuration must be a JSON object');
+  return readSettings(value);
 }
 
 /** How caps are paced on a node of this configuration, in whole nanoseconds. */

@@ -68,16 +68,6 @@ function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
   return { pins: pinDir, state: stateDir };
 }
 
-/** Throws LayoutError when pins or records are those of a newer release. */
-function requireOwnLayout(config: HelperConfig, log: Log): void {
-  requireKnownLayout(directoriesOf(config), VERSION, (message) => log('warn', message));
-}
-
-function requirePrivileges(): void {
-  const missing = missingPrivileges();
-  if (missing !== undefined) throw new Refusal(missing);
-}
-
 /** A node that is this helper's alone, with a place for its pins. */
 export interface PreparedNode {
   readonly lock: NodeLock;
@@ -109,14 +99,16 @@ export async function prepareNode(
 }
 
 async function prepare(config: HelperConfig, log: Log, anyLayout: boolean): Promise<PreparedNode> {
-  requirePrivileges();
+  const missing = missingPrivileges();
+  if (missing !== undefined) throw new Refusal(missing);
   requirePinPlace(config);
   const lock = await NodeLock.take(config, log);
   try {
     const features = await requireKernel();
     const problems = providePinPlace(config);
     for (const problem of problems) log('warn', problem);
-    if (!anyLayout) requireOwnLayout(config, log);
+    if (!anyLayout)
+      requireKnownLayout(directoriesOf(config), VERSION, (message) => log('warn', message));
     const isNew = !fs.existsSync(config.pinDir);
     for (const directory of [config.pinDir, config.stateDir]) lock.provide(directory);
     return { lock, problems, features, isNew };

@@ -13,9 +13,10 @@ import {
 } from './protocol/messages.ts';
 import { cutToFit, shorten } from './protocol/cut.ts';
 import { MAX_MESSAGE_BYTES } from './protocol/frame.ts';
-import { parseRequest, ShapeError, versionOf, type ParsedRequest } from './protocol/validate.ts';
+import { parseRequest, versionOf, type ParsedRequest } from './protocol/requests.ts';
+import { ShapeError } from './protocol/shape.ts';
 import { remedies } from './protocol/remedies.ts';
-import type { Handler } from './server.ts';
+import { errorResponse, type Handler } from './connection.ts';
 import { nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
@@ -141,22 +142,15 @@ function answerer(context: HandlerContext): Handler {
       if (version !== PROTOCOL_VERSION) {
         const text = `podpaced speaks protocol version ${PROTOCOL_VERSION}, the caller ${version}`;
         const remedy = remedies.sameRelease;
-        return {
-          version: PROTOCOL_VERSION,
-          error: { code: 'protocol-version', message: text, remedy },
-        };
+        return errorResponse({ code: 'protocol-version', message: text, remedy });
       }
       return { version: PROTOCOL_VERSION, result: await perform(parseRequest(message), context) };
     } catch (error) {
-      if (error instanceof ShapeError) {
-        return {
-          version: PROTOCOL_VERSION,
-          error: { code: 'bad-request', message: error.message },
-        };
-      }
+      if (error instanceof ShapeError)
+        return errorResponse({ code: 'bad-request', message: error.message });
       const answer = toProtocolError(error);
       context.log('error', answer.message);
-      return { version: PROTOCOL_VERSION, error: answer };
+      return errorResponse(answer);
     }
   };
 }

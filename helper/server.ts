@@ -13,8 +13,6 @@ import {
 import { encodeLine } from './protocol/frame.ts';
 import { removeDeadSocket } from './socket-file.ts';
 
-export type { Handler } from './connection.ts';
-
 export interface ServerOptions extends Omit<ConnectionOptions, 'onBusy'> {
   readonly socketPath: string;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;

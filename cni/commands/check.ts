@@ -5,9 +5,9 @@ import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult, type Settings } from '../config.ts';
 import type { Edges } from '../edges.ts';
 import { checkCaps, needsHelper, type Enforcement, type WiredPair } from '../enforce.ts';
-import { parsePreviousResult } from '../result.ts';
+import { parsePreviousResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
-import { CniError, ErrorCode, type CniResult } from '../types.ts';
+import { CniError, ErrorCode } from '../types.ts';
 import type { Session } from '../wiring/session.ts';
 
 function requirePreviousResult({ config, cniVersion }: Invocation): CniResult {

@@ -1,12 +1,15 @@
 // GC: removes what belongs to attachments that are gone, as much as possible, and reports what went
 // wrong at the end.
 
+import fs from 'node:fs';
+import path from 'node:path';
 import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { toCniError } from '../failure.ts';
 import type { Invocation } from '../skel.ts';
 import { keyOf, type AttachmentKey, type GcParams } from '../../helper/protocol/messages.ts';
+import { UNCAPPED, WISHES } from '../../helper/protocol/state-files.ts';
 import { CniError } from '../types.ts';
 
 const GC_DEADLINE_MS = 10_000;
@@ -36,8 +39,8 @@ export function partsOf(valid: readonly AttachmentKey[]): Omit<GcParams, 'networ
       .map(([, { containerId, ifname }]) => ({ containerId, ifname }));
     return {
       valid: part,
-      ...(from === undefined ? {} : { from }),
-      ...(to === undefined ? {} : { to }),
+      ...(from !== undefined && { from }),
+      ...(to !== undefined && { to }),
     };
   });
 }
@@ -65,14 +68,18 @@ async function collectAtHelper(
   }
 }
 
-async function collectWishes(call: Invocation, valid: readonly ValidAttachment[]): Promise<void> {
-  const { forgetWishesOf } = await import('../wishes.ts');
-  await forgetWishesOf(socketOrDefault(call.config), call.network, valid);
-}
-
-async function collectUncapped(call: Invocation, valid: readonly ValidAttachment[]): Promise<void> {
-  const { forgetUncappedOf } = await import('../uncapped.ts');
-  await forgetUncappedOf(socketOrDefault(call.config), call.network, valid);
+/** Wishes, or records of pods without a cap. Nothing is loaded where there are none. */
+async function collectFiles(
+  kind: typeof WISHES | typeof UNCAPPED,
+  { network, config }: Invocation,
+  valid: readonly ValidAttachment[],
+): Promise<void> {
+  const socket = socketOrDefault(config);
+  if (!fs.existsSync(path.join(path.dirname(socket), kind))) return;
+  const { WishFiles } = await import('../../helper/control/wish-files.ts');
+  const { UncappedFiles } = await import('../../helper/control/uncapped-files.ts');
+  const files = kind === WISHES ? new WishFiles(socket) : new UncappedFiles(socket);
+  files.keepOnly(network, valid);
 }
 
 async function collectPairs(
@@ -113,8 +120,8 @@ export async function gc(edges: Edges, call: Invocation): Promise<undefined> {
   const steps: (() => Promise<void>)[] = [];
   if (valid !== undefined) {
     steps.push(
-      () => collectWishes(call, valid),
-      () => collectUncapped(call, valid),
+      () => collectFiles(WISHES, call, valid),
+      () => collectFiles(UNCAPPED, call, valid),
       () => collectAtHelper(edges, call, valid),
     );
   }

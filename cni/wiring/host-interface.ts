@@ -4,7 +4,8 @@
 
 import { findPodPair } from '../../helper/kernel/pod-pairs.ts';
 import { noPair } from '../../helper/protocol/no-pair.ts';
-import { CniError, ErrorCode, type CniInterface, type CniResult } from '../types.ts';
+import type { CniInterface, CniResult } from '../result.ts';
+import { CniError, ErrorCode } from '../types.ts';
 import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';
 

@@ -13,7 +13,8 @@ import {
   parseCidr,
 } from '../../helper/wire/ip-address.ts';
 import { RT_SCOPE_LINK, RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
-import { CniError, ErrorCode, type CniRoute, type IpConfig } from '../types.ts';
+import type { CniRoute, IpConfig } from '../result.ts';
+import { CniError, ErrorCode } from '../types.ts';
 
 /** Gateways of pods whose IPAM names none: link-local, so that they collide with nothing. */
 const DEFAULT_GATEWAY = { 4: '169.254.1.1', 6: 'fe80::1' } as const;

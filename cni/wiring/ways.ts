@@ -4,8 +4,7 @@
 
 import { hostEndOf } from '../../helper/kernel/pod-pairs.ts';
 import type { UnheldInterface } from '../../helper/protocol/messages.ts';
-import type { CniResult } from '../types.ts';
-import { listedIn } from '../result.ts';
+import { listedIn, type CniResult } from '../result.ts';
 import { namedAddressesOf } from './host-interface.ts';
 import type { Pair } from './pair.ts';
 import type { Session } from './session.ts';

@@ -63,6 +63,13 @@ export class PluginFiles<K extends 'wishes' | 'uncapped'> {
     if (this.isUsable) this.files.remove(keyOf(key));
   }
 
+  /** Removes the records of a network that are not of these. Throws Error when one cannot be. */
+  keepOnly(network: string, valid: readonly AttachmentKey[]): void {
+    const staying = new Set(valid.map(keyOf));
+    for (const record of this.read().records.values())
+      if (record.network === network && !staying.has(keyOf(record))) this.remove(record);
+  }
+
   protected get isUsable(): boolean {
     return directoryFault(this.files.directory) === undefined;
   }

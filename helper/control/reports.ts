@@ -5,8 +5,8 @@ import {
   keyOf,
   type AttachmentCounters,
   type AttachmentKey,
+  type AttachParams,
   type AttachmentStatus,
-  type CheckParams,
   type ConcernedAttachment,
   type CountersParams,
   type CountersResult,
@@ -299,7 +299,7 @@ export function checkFailure(
 function untold(
   record: AttachmentRecord,
   records: readonly AttachmentRecord[],
-  { beside = [], unheld = [] }: Pick<CheckParams, 'beside' | 'unheld'>,
+  { beside = [], unheld = [] }: Pick<AttachParams, 'beside' | 'unheld'>,
 ): string[] {
   if (beside.length === 0 && unheld.length === 0) return [];
   const held = new Set(records.flatMap(hostInterfaceIndexesOf));
@@ -318,7 +318,7 @@ function untold(
 export function checkAttachment(
   { records, wishes, judgement }: Look,
   store: Store,
-  key: Pick<CheckParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
+  key: Pick<AttachParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
 ): void {
   const record = records.find((candidate) => isSameAttachment(candidate, key));
   if (record === undefined) {

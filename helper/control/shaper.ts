@@ -8,7 +8,6 @@ import {
   keyOf,
   type AttachmentKey,
   type AttachParams,
-  type CheckParams,
   type CountersParams,
   type CountersResult,
   type GcParams,
@@ -161,7 +160,7 @@ export class Shaper {
 
   /** Throws `check-failed` with everything that is missing for an attachment. */
   async check(
-    params: Pick<CheckParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
+    params: Pick<AttachParams, keyof (AttachmentKey & PodNames) | 'beside' | 'unheld'>,
   ): Promise<void> {
     checkAttachment(await this.#look(), this.#store, params);
   }

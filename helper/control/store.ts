@@ -5,9 +5,10 @@
 import path from 'node:path';
 import { printable } from '../protocol/printable.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
-import { contradictionsOf, RECORD_NAMES, type Records } from '../shaping/record-schema.ts';
+import { RECORD_NAMES, type Records } from '../shaping/record-schema.ts';
 import { RecordFiles } from './record-files.ts';
 import {
+  contradictionsOf,
   isOutlived,
   type AttachmentRecord,
   type ExitRecord,

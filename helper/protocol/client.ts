@@ -7,25 +7,14 @@ import { show } from '../wire/show.ts';
 import { encodeLine, FrameError, LineReader } from './frame.ts';
 import {
   PROTOCOL_VERSION,
-  type AttachmentKey,
+  protocolError,
   type Method,
   type Methods,
   type ProtocolError,
   type Request,
 } from './messages.ts';
 import { remedies } from './remedies.ts';
-
-/** Codes of the errors that a helper answers. */
-const ANSWERED: Readonly<Record<ProtocolError['code'], true>> = {
-  'bad-request': true,
-  'bad-value': true,
-  'protocol-version': true,
-  unenforceable: true,
-  'not-found': true,
-  'check-failed': true,
-  busy: true,
-  internal: true,
-};
+import { anyObject, list, object, ShapeError, string, type Reader } from './shape.ts';
 
 /**
  * What went wrong: nothing listens at the socket, or it cannot be connected to; no answer in time;
@@ -131,58 +120,23 @@ function garbage(socketPath: string, what: string): HelperError {
   );
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isProtocolError(value: unknown): value is ProtocolError {
-  if (!isObject(value)) return false;
-  const { code, message, remedy } = value;
-  return (
-    typeof code === 'string' &&
-    Object.hasOwn(ANSWERED, code) &&
-    typeof message === 'string' &&
-    (remedy === undefined || typeof remedy === 'string')
-  );
-}
-
-function isStrings(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
-}
-
-function isAttachmentKeys(value: unknown): value is readonly AttachmentKey[] {
-  return (
-    Array.isArray(value) &&
-    value.every(
-      (entry) =>
-        isObject(entry) &&
-        typeof entry['containerId'] === 'string' &&
-        typeof entry['ifname'] === 'string',
-    )
-  );
-}
+/** The fields of a result that the plugin reads; others are the operator's commands' business. */
+const READ_FIELDS: { readonly [M in Method]?: Reader<unknown> } = {
+  attach: object({ degraded: list(string), notices: list(string) }),
+  gc: object({ removed: list(object({ containerId: string, ifname: string })) }),
+  status: object({ problems: list(string) }),
+};
 
 /**
- * Looks at the fields of a result that the plugin reads; the others are the operator's commands'
- * business.
- */
-function isResult(method: Method, value: unknown): boolean {
-  if (!isObject(value)) return false;
-  if (method === 'attach') return isStrings(value['degraded']) && isStrings(value['notices']);
-  if (method === 'gc') return isAttachmentKeys(value['removed']);
-  return method !== 'status' || isStrings(value['problems']);
-}
-
-/**
- * The result in a response. Throws HelperError for an error response and for what is no response.
+ * The result in a response. Throws HelperError for an error response, ShapeError for what is no
+ * response.
  */
 function readResponse<M extends Method>(
   socketPath: string,
   method: M,
   response: unknown,
 ): Methods[M]['result'] {
-  if (!isObject(response)) throw garbage(socketPath, `it answered ${show(response)}`);
-  const { version, error, result } = response;
+  const { version, error, result } = anyObject(response, 'response');
   if (version !== PROTOCOL_VERSION) {
     throw new HelperError(
       'protocol-version',
@@ -190,12 +144,12 @@ function readResponse<M extends Method>(
       remedies.sameRelease,
     );
   }
-  if (isProtocolError(error)) {
-    const { code, message, remedy } = error;
+  if (error !== undefined) {
+    const { code, message, remedy } = protocolError(error, 'error');
     throw new HelperError(code, cannot(method, socketPath, message), remedy, message);
   }
-  if (!isResult(method, result)) throw garbage(socketPath, `it answered ${show(response)}`);
-  return result as Methods[M]['result'];
+  READ_FIELDS[method]?.(result, 'result');
+  return anyObject(result, 'result') as Methods[M]['result'];
 }
 
 /** Sends the line and resolves with the first message that comes back. */
@@ -273,7 +227,12 @@ export async function askHelper<M extends Method>(
   const { over, release } = impatience(socketPath, method, patience);
   try {
     const response = await Promise.race([converse(socket, socketPath, method, line), over]);
-    return readResponse(socketPath, method, response);
+    try {
+      return readResponse(socketPath, method, response);
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error;
+      throw garbage(socketPath, `it answered ${show(response)}`);
+    }
   } finally {
     release();
     socket.destroy();

@@ -1,45 +1,28 @@
 // The conversation between the CNI executable and the helper: one request, one response, each one
-// JSON object on one line. This file says what the objects look like; frame.ts how they travel.
+// JSON object on one line. requests.ts says what the request looks like and this file the answer;
+// frame.ts says how they travel.
 
 import type { CounterName } from '../wire/aggregate.ts';
+import type { PodNames } from './pod-names.ts';
+import type { ProbeItem } from './probe-items.ts';
+import type {
+  AttachmentKey,
+  AttachParams,
+  CapChanges,
+  Direction,
+  Method,
+  Params,
+} from './requests.ts';
+import { object, oneOf, optional, string, type Read } from './shape.ts';
+
+export type { PodNames } from './pod-names.ts';
+export type { ProbeItem } from './probe-items.ts';
+export type * from './requests.ts';
 
 /**
  * Both sides must speak the same number; it changes with every incompatible change of the messages.
  */
 export const PROTOCOL_VERSION = 2;
-
-/** Caps on one direction of an attachment. */
-export interface Cap {
-  /** Bits per second on the wire (layer 2 without preamble and checksum). */
-  readonly rateBitsPerSec: number;
-  /**
-   * Bits that may leave at once after idleness; absent means 1 ms of the rate or a little more
-   * (helper/shaping/rates.ts).
-   */
-  readonly burstBits?: number;
-}
-
-/** Egress is out of the pod, ingress into it. A direction without a cap is absent. */
-export interface Caps {
-  readonly egress?: Cap;
-  readonly ingress?: Cap;
-}
-
-export type Direction = 'egress' | 'ingress';
-
-/**
- * What `set` may change of one direction of a running attachment. What is absent is as ADD asked,
- * or else as the node is configured.
- */
-export interface CapChanges {
-  readonly rateBitsPerSec?: number;
-  readonly burstBits?: number;
-  /** Taken as it is: the node's horizon is stretched at low rates, this one is not. */
-  readonly horizonNs?: number;
-  /** 0 turns the AQM off. */
-  readonly aqmTargetNs?: number;
-  readonly aqmIntervalNs?: number;
-}
 
 /** Changes of either direction. */
 export type ChangedCaps = { readonly [D in Direction]?: CapChanges };
@@ -55,70 +38,9 @@ export interface EffectiveCap extends Required<Omit<CapChanges, 'burstBits'>> {
 /** Directions that are capped. */
 export type EffectiveCaps = { readonly [D in Direction]?: EffectiveCap };
 
-/** What ADD creates and DEL removes: names one attachment on the node. */
-export interface AttachmentKey {
-  readonly containerId: string;
-  readonly ifname: string;
-}
-
-/**
- * A pod as Kubernetes names it, fit to be shown (pod-names.ts); what the runtime did not say is
- * absent.
- */
-export interface PodNames {
-  readonly podNamespace?: string;
-  readonly podName?: string;
-  readonly podUid?: string;
-}
-
-/** Old plugins give no names of the pod. */
-export interface AttachParams extends AttachmentKey, PodNames {
-  /** Name of the network in the conflist. */
-  readonly network: string;
-  /** Node-side end of the pod's pair. */
-  readonly hostInterface: string;
-  /** Path of the pod's network namespace, as CNI_NETNS gave it. */
-  readonly sandbox: string;
-  readonly caps: Caps;
-  /** Addresses to and from which the caps do not count, as helper/wire/exemption.ts reads them. */
-  readonly exempt?: readonly string[];
-  /** Absent: the pod's packets pass the node's IP stack. */
-  readonly hostRouting?: HostRouting;
-  /** What ADD has set in the pod; the helper only tells of it. */
-  readonly congestionControl?: string;
-  /** Further pairs of the pod, which share the caps; absent when there are none. */
-  readonly beside?: readonly PairBeside[];
-  /** Ways out of the pod on which the caps cannot be held; absent when there are none. */
-  readonly unheld?: readonly UnheldInterface[];
-}
-
-/** A pair that leads from the sandbox to the node beside the one of CNI_IFNAME. */
-export interface PairBeside {
-  /** The pod's end. */
-  readonly podInterface: string;
-  readonly hostInterface: string;
-  readonly hostInterfaceIndex: number;
-  /** Absent: its packets pass the node's IP stack. */
-  readonly hostRouting?: HostRouting;
-}
-
-/** An interface of the pod whose packets do not pass where podpace could hold them. */
-export interface UnheldInterface {
-  readonly podInterface: string;
-  /** A clause. */
-  readonly reason: string;
-}
-
 /** Pairs of which podpace knows the ends. */
-export type AttachmentKind = 'veth' | 'netkit';
-
-/** What has to be known of a pod whose packets do not pass the node's IP stack. */
-export interface HostRouting {
-  /** Of the pod's end, without prefix lengths. */
-  readonly addresses: readonly string[];
-  /** Hardware address of the pod's end; absent for a netkit, which has none. */
-  readonly mac?: string;
-}
+export const ATTACHMENT_KINDS = ['veth', 'netkit'] as const;
+export type AttachmentKind = (typeof ATTACHMENT_KINDS)[number];
 
 /**
  * Names an attachment in one string; neither part can hold a colon. Strings compare by UTF-16
@@ -138,22 +60,6 @@ export interface AttachResult {
   readonly notices: readonly string[];
   /** Host interfaces that share the caps. Helpers that know one of an attachment do not say. */
   readonly held?: readonly string[];
-}
-
-export interface CheckParams extends AttachParams {}
-
-/**
- * Attachments of a network that are to stay. A long list comes in parts, since a message is
- * limited: then each part speaks of the attachments from `from` up to but not including `to` only,
- * in the order of `keyOf`.
- */
-export interface GcParams {
-  readonly network: string;
-  readonly valid: readonly AttachmentKey[];
-  /** Absent in the first part. */
-  readonly from?: string;
-  /** Absent in the last part. */
-  readonly to?: string;
 }
 
 /**
@@ -278,14 +184,6 @@ export interface AttachmentStatus extends AttachParams {
   readonly notes?: readonly string[];
 }
 
-export interface SetParams extends AttachmentKey {
-  readonly direction: Direction;
-  /** Forget all earlier changes first. */
-  readonly reset?: boolean;
-  /** `null` forgets an earlier change. */
-  readonly changes: { readonly [K in keyof CapChanges]?: number | null };
-}
-
 /**
  * The direction before and after; absent when it was or is not capped. Old helpers do not name the
  * pod.
@@ -349,24 +247,11 @@ export interface AttachmentCounters extends AttachmentKey, PodNames {
   readonly ingress?: DirectionCounters;
 }
 
-/** `counters` answers in pages, as `list` does. */
-export interface CountersParams extends ListParams {
-  /** This attachment only. */
-  readonly only?: AttachmentKey;
-  readonly perCpu?: boolean;
-}
-
 export interface CountersResult {
   /** In the order of `keyOf`. */
   readonly attachments: readonly AttachmentCounters[];
   /** Key of the last one here, when more follow. */
   readonly next?: string;
-}
-
-/** `list` answers in pages, since a message is limited. */
-export interface ListParams {
-  /** `next` of the page before; absent for the first. */
-  readonly after?: string;
 }
 
 export interface ListResult {
@@ -409,23 +294,6 @@ export interface UncappedResult {
   readonly next?: string;
 }
 
-/** One thing that caps need, or that podpace uses where it is there. */
-export interface ProbeItem {
-  readonly name: string;
-  /** Whether caps can be held as far as this goes: it is there, or only useful. */
-  readonly ok: boolean;
-  /** Absent when it was not tried, for the reason that `found` gives. */
-  readonly there?: boolean;
-  /** What was found. */
-  readonly found: string;
-  /** A clause that begins with "to". */
-  readonly neededFor: string;
-  /** What its lack costs. */
-  readonly withoutIt: string;
-  /** What to do about its lack; absent when it does not lack. */
-  readonly remedy?: string;
-}
-
 export interface ProbeResult {
   /** The kernel's release. It decides nothing. */
   readonly kernel: string;
@@ -434,11 +302,6 @@ export interface ProbeResult {
 
 export interface GcResult {
   readonly removed: readonly AttachmentKey[];
-}
-
-export interface UninstallParams {
-  /** Forget also what pods were to have; absent: it is kept for a helper that is started later. */
-  readonly forget?: boolean;
 }
 
 export interface UninstallResult {
@@ -454,23 +317,24 @@ export interface UninstallResult {
   readonly unreadable?: readonly string[];
 }
 
-/** Every method with its parameters and its result. */
-export interface Methods {
-  attach: { params: AttachParams; result: AttachResult };
-  detach: { params: AttachmentKey; result: Record<string, never> };
-  check: { params: CheckParams; result: Record<string, never> };
-  gc: { params: GcParams; result: GcResult };
-  status: { params: Record<string, never>; result: StatusResult };
-  list: { params: ListParams; result: ListResult };
-  /** Helpers of releases that leave no record of such pods do not know it. */
-  uncapped: { params: ListParams; result: UncappedResult };
-  set: { params: SetParams; result: SetResult };
-  counters: { params: CountersParams; result: CountersResult };
-  probe: { params: Record<string, never>; result: ProbeResult };
-  uninstall: { params: UninstallParams; result: UninstallResult };
+interface Results {
+  attach: AttachResult;
+  detach: Record<string, never>;
+  check: Record<string, never>;
+  gc: GcResult;
+  status: StatusResult;
+  list: ListResult;
+  uncapped: UncappedResult;
+  set: SetResult;
+  counters: CountersResult;
+  probe: ProbeResult;
+  uninstall: UninstallResult;
 }
 
-export type Method = keyof Methods;
+/** Every method with its parameters and its result. */
+export type Methods = {
+  readonly [M in Method]: { readonly params: Params[M]; readonly result: Results[M] };
+};
 
 /**
  * Causes a caller may act on.
@@ -483,23 +347,26 @@ export type Method = keyof Methods;
  * - `busy`: the helper is shutting down; try again.
  * - `internal`: anything else, with the kernel's own words.
  */
-export type ErrorCode =
-  | 'bad-request'
-  | 'bad-value'
-  | 'protocol-version'
-  | 'unenforceable'
-  | 'not-found'
-  | 'check-failed'
-  | 'busy'
-  | 'internal';
+export const ERROR_CODES = [
+  'bad-request',
+  'bad-value',
+  'protocol-version',
+  'unenforceable',
+  'not-found',
+  'check-failed',
+  'busy',
+  'internal',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
-export interface ProtocolError {
-  readonly code: ErrorCode;
+export const protocolError = object({
+  code: oneOf(ERROR_CODES),
   /** What is wrong, naming the value. */
-  readonly message: string;
+  message: string,
   /** What the operator can do. */
-  readonly remedy?: string;
-}
+  remedy: optional(string),
+});
+export type ProtocolError = Read<typeof protocolError>;
 
 export interface Request<M extends Method = Method> {
   readonly version: number;

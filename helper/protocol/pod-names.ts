@@ -3,17 +3,8 @@
 // A runtime says them at ADD (CNI_ARGS), and they are there for people: no cap hangs on them. So
 // what cannot be a name is made fit to be shown, and nothing is refused for it.
 
-import type { AttachmentKey, PodNames } from './messages.ts';
 import { printable } from './printable.ts';
-
-/**
- * The longest that Kubernetes allows: a namespace is a label of DNS, a pod's name a subdomain
- * (k8s.io/apimachinery, pkg/util/validation). A UID is a UUID of 36 characters, of a static pod a
- * digest of 32; nothing says how long another may be.
- */
-const MOST_CHARACTERS = { podNamespace: 63, podName: 253, podUid: 128 } as const;
-
-const FIELDS = Object.keys(MOST_CHARACTERS) as (keyof PodNames)[];
+import { object, type Read, type Reader } from './shape.ts';
 
 /**
  * The text in printable characters, at most so many; what was cut ends in `…`. A text that is such
@@ -26,16 +17,25 @@ function fit(text: string, most: number): string {
   return `${kept.isWellFormed() ? kept : kept.slice(0, -1)}…`;
 }
 
-/** The names among some fields, each fit to be shown; what is empty or no text is left out. */
-export function podNamesOf(fields: { readonly [K in keyof PodNames]?: unknown }): PodNames {
-  return Object.fromEntries(
-    FIELDS.flatMap((name) => {
-      const value = fields[name];
-      return typeof value === 'string' && value !== ''
-        ? [[name, fit(value, MOST_CHARACTERS[name])]]
-        : [];
-    }),
-  );
+/** A name that is made fit to be shown; what is empty or no text is left out. */
+function name(most: number): Reader<string | undefined> {
+  return (value) => (typeof value === 'string' && value !== '' ? fit(value, most) : undefined);
+}
+
+/**
+ * The longest that Kubernetes allows: a namespace is a label of DNS, a pod's name a subdomain
+ * (k8s.io/apimachinery, pkg/util/validation). A UID is a UUID of 36 characters, of a static pod a
+ * digest of 32; nothing says how long another may be.
+ */
+export const POD_NAMES = { podNamespace: name(63), podName: name(253), podUid: name(128) };
+const podNames = object(POD_NAMES);
+
+/** A pod as Kubernetes names it, fit to be shown; what the runtime did not say is absent. */
+export type PodNames = Read<typeof podNames>;
+
+/** The names among some fields. */
+export function podNamesOf(fields: object): PodNames {
+  return podNames(fields, '');
 }
 
 /** `namespace/name`; undefined unless both are known. */
@@ -52,7 +52,9 @@ const ID_CHARACTERS = 12;
  * An attachment for people: `default/web-0 (eth0, 4f2a9d0c11e5…)`, or `4f2a9d…/eth0` with the whole
  * id where no name is known.
  */
-export function nameOf(attachment: AttachmentKey & PodNames): string {
+export function nameOf(
+  attachment: PodNames & { readonly containerId: string; readonly ifname: string },
+): string {
   const { containerId, ifname } = attachment;
   const pod = podOf(attachment);
   if (pod === undefined) return `${containerId}/${ifname}`;

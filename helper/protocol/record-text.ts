@@ -2,8 +2,7 @@
 // it was written. Pure.
 
 import { crc32 } from '../wire/crc32.ts';
-import type { PodNames } from './messages.ts';
-import { podNamesOf } from './pod-names.ts';
+import { podNamesOf, type PodNames } from './pod-names.ts';
 
 /**
  * What a record says of its pod for people. Absent in records of versions that did not ask, and of

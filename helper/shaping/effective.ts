@@ -14,7 +14,7 @@ import { ShapingError } from './failure.ts';
 import { contradictionIn, effectiveCapOf, type NodeDefaults } from './rates.ts';
 import type { AttachmentRecord } from './records.ts';
 
-export const DIRECTIONS: readonly Direction[] = ['egress', 'ingress'];
+export { DIRECTIONS } from '../protocol/requests.ts';
 
 /** The aggregate of one direction; undefined when it is not capped. */
 export function aggregateIdOf(record: AttachmentRecord, direction: Direction): number | undefined {

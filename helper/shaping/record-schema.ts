@@ -4,274 +4,259 @@
 // Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is
 // or not at all; what it holds beyond what is known here is left out.
 
+import { checksumOf, podIn, recordText, withoutPod } from '../protocol/record-text.ts';
+import { ATTACHMENT_KINDS, keyOf } from '../protocol/messages.ts';
+import { POD_NAMES } from '../protocol/pod-names.ts';
+import { printable } from '../protocol/printable.ts';
 import {
-  attachmentKeyOf,
-  attachParamsOf,
-  booleanOf,
-  cniNameOf,
-  congestionControlOf,
-  exemptOf,
+  ATTACH,
+  changesBy,
+  cniName,
+  congestionControl,
+  DIRECTIONS,
+  exempt,
+  hardwareAddress,
+  HOST_ROUTING,
+  interfaceIndex,
+  interfaceName,
+  interfaces,
+  KEY,
+  MAX_POD_INTERFACES,
+  PAIR_BESIDE,
+  sandbox,
+} from '../protocol/requests.ts';
+import {
+  anyObject,
+  boolean,
   fail,
-  fieldsOf,
-  ifindexOf,
-  ifnameOf,
-  integerOf,
-  interfacesOf,
-  macOf,
+  integer,
+  list,
   matching,
+  object,
   oneOf,
   optional,
-  pairBesideOf,
-  sandboxOf,
   ShapeError,
-  stringOf,
-  type Fields,
+  string,
+  text,
+  where,
+  type Read,
   type Reader,
-} from '../protocol/validate.ts';
-import {
-  keyOf,
-  type AttachParams,
-  type CapChanges,
-  type ChangedCaps,
-} from '../protocol/messages.ts';
-import { podNamesOf } from '../protocol/pod-names.ts';
-import { checksumOf, podIn, recordText, withoutPod } from '../protocol/record-text.ts';
-import { CAP_RANGES } from '../protocol/ranges.ts';
-import { printable } from '../protocol/printable.ts';
+} from '../protocol/shape.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
-import { aggregateIdOf, DIRECTIONS } from './effective.ts';
-import {
-  hostInterfaceIndexesOf,
-  RECORD_VERSION,
-  SEVERAL_VERSION,
-  type AttachmentRecord,
-  type ExitRecord,
-  type FormerQdisc,
-  type GsoLimits,
-  type HostInterfaceRecord,
-  type LimitedGso,
-  type Origin,
-  type RoutedRecord,
-  type UncappedRecord,
-  type Wish,
-} from './records.ts';
 
-const MAX_U32 = 0xffff_ffff;
+/**
+ * Of a record that tells of one host interface and nothing else: releases that know no more read
+ * it.
+ */
+export const RECORD_VERSION = 1;
+/**
+ * Of one that tells of several, or of ways that cannot be held: those releases leave it, and what
+ * the kernel holds of it, alone.
+ */
+const SEVERAL_VERSION = 2;
 
-const uuidOf = matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID');
+const uuid = matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID');
 /** As Date.toISOString prints it. */
-const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
-const momentOf = matching(MOMENT, 'a moment in UTC');
-const decimalOf = matching(/^[0-9]{1,20}$/, 'a number in decimal');
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-/** Names of qdiscs are those of kernel modules. */
-const qdiscKindOf = matching(/^[a-z0-9_]{1,15}$/, 'the name of a qdisc');
-const exitNameOf = matching(/^[^/:\s]{1,15}$/, 'an interface name');
-const kindOf = oneOf(['veth', 'netkit']);
+const moment = matching(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, 'a moment in UTC');
+const kind = oneOf(ATTACHMENT_KINDS);
+const u32 = integer(0, 0xffff_ffff);
+
+/**
+ * Of which boot and which network namespace a device's index is: together they name one device.
+ * Absent in records of 23c71bb; the cookie also where the kernel does not tell it
+ * (SO_NETNS_COOKIE).
+ */
+const ORIGIN = {
+  bootId: optional(uuid),
+  netnsCookie: optional(matching(/^[0-9]{1,20}$/, 'a number in decimal')),
+};
+const origin = object(ORIGIN);
+export type Origin = Read<typeof origin>;
+
+const gsoLimits = object({
+  gsoMaxSizeBytes: u32,
+  gsoMaxSegs: u32,
+  /** Absent before Linux 6.3. */
+  gsoIpv4MaxSizeBytes: optional(u32),
+});
+
+/** Largest GSO packets of an interface. */
+export type GsoLimits = Read<typeof gsoLimits>;
+
+const limitedGso = object({
+  /** As they stood there before, to be given back. */
+  former: gsoLimits,
+  /** As podpace set them: what stands there otherwise is somebody's later choice. */
+  limited: gsoLimits,
+});
+export type LimitedGso = Read<typeof limitedGso>;
+
+const routed = object({
+  ...HOST_ROUTING,
+  /** Of the host interface; absent for a netkit. */
+  hostMac: optional(hardwareAddress),
+});
+export type RoutedRecord = Read<typeof routed>;
+
+const hostInterface = object({
+  ...PAIR_BESIDE,
+  kind: optional(kind),
+  hostRouting: optional(routed),
+  gso: optional(limitedGso),
+});
+
+/** One way in and out of a pod: the end on the node of a pair whose other end is in the sandbox. */
+export type HostInterfaceRecord = Read<typeof hostInterface>;
+
+const changes = changesBy((number) => number);
+const aggregateId = integer(AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
+
+/** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
+const { beside: _beside, ...FIRST } = ATTACH;
+const attachment = object({
+  ...FIRST,
+  hostInterfaceIndex: interfaceIndex,
+  /** Kind of its pair; absent in records of versions that did not ask. */
+  kind: optional(kind),
+  hostRouting: optional(routed),
+  /** What `set` has changed since. */
+  changes: optional(object({ egress: optional(changes), ingress: optional(changes) })),
+  /** Aggregate of the effective egress cap; absent without one. */
+  egressAggregateId: optional(aggregateId),
+  ingressAggregateId: optional(aggregateId),
+  ...ORIGIN,
+  /**
+   * Segment offload of the pod's interface while a cap limits it; absent in records of versions
+   * that did not keep it.
+   */
+  gso: optional(limitedGso),
+  /**
+   * The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone.
+   */
+  podInterface: optional(interfaceName),
+  /** Further ways, which share its aggregates; absent when there are none. */
+  beside: optional(interfaces(hostInterface)),
+  addedAt: optional(moment),
+});
+export type AttachmentRecord = Read<typeof attachment>;
+
+/** A direction has an aggregate of its own when it has a rate, by ADD or `set`, and only then. */
+const soundAttachment: Reader<AttachmentRecord> = (value, place) => {
+  const record = attachment(value, place);
+  const { egressAggregateId, ingressAggregateId } = record;
+  if (egressAggregateId !== undefined && egressAggregateId === ingressAggregateId)
+    fail('ingressAggregateId', 'another than egressAggregateId', ingressAggregateId);
+  for (const direction of DIRECTIONS) {
+    const rate = record.caps[direction] ?? record.changes?.[direction]?.rateBitsPerSec;
+    const name = `${direction}AggregateId` as const;
+    const expected = rate === undefined ? 'absent without a rate' : 'there with a rate';
+    if ((rate === undefined) !== (record[name] === undefined)) fail(name, expected, record[name]);
+  }
+  return record;
+};
+
 /**
  * The kernel gives a device 4096 transmit queues at most (net/core/rtnetlink.c), and mq each a
  * leaf.
  */
 const MAX_FORMER_QDISCS = 4097;
 const MAX_OPTIONS_LENGTH = 65_536;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
-function originOf(fields: Fields): Origin {
-  return {
-    ...optional(fields, 'bootId', uuidOf),
-    ...optional(fields, 'netnsCookie', decimalOf),
-  };
-}
+const formerQdisc = object({
+  /** Names of qdiscs are those of kernel modules. */
+  kind: matching(/^[a-z0-9_]{1,15}$/, 'the name of a qdisc'),
+  handle: u32,
+  parent: integer(1, 0xffff_ffff),
+  /** The raw TCA_OPTIONS. */
+  options: where(
+    string,
+    (options) => options.length <= MAX_OPTIONS_LENGTH && BASE64.test(options),
+    'bytes in base64',
+  ),
+});
 
-function capChangesOf(parent: Fields, direction: string): CapChanges {
-  const fields = fieldsOf(parent[direction], `changes.${direction}`);
-  const known = Object.keys(CAP_RANGES) as (keyof CapChanges)[];
-  return Object.assign(
-    {},
-    ...known.map((key) =>
-      optional(fields, key, () =>
-        integerOf(fields[key], `changes.${direction}.${key}`, ...CAP_RANGES[key]),
-      ),
-    ),
-  ) as CapChanges;
-}
+/** A qdisc as it has to be put back. */
+export type FormerQdisc = Read<typeof formerQdisc>;
 
-function changedCapsOf(parent: Fields, name: string): ChangedCaps {
-  const fields = fieldsOf(parent[name], name);
-  const changes = DIRECTIONS.map((direction) => optional(fields, direction, capChangesOf));
-  return Object.assign({}, ...changes) as ChangedCaps;
-}
-
-/** Far above GSO_MAX_SIZE of linux/netdevice.h. */
-const MAX_GSO = 0xffff_ffff;
-
-function aggregateIdsOf(
-  fields: Fields,
-): Pick<AttachmentRecord, 'egressAggregateId' | 'ingressAggregateId'> {
-  const idOf: Reader<number> = (_, name) =>
-    integerOf(fields[name], name, AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
-  const ids = {
-    ...optional(fields, 'egressAggregateId', idOf),
-    ...optional(fields, 'ingressAggregateId', idOf),
-  };
-  const { egressAggregateId, ingressAggregateId } = ids;
-  if (egressAggregateId !== undefined && egressAggregateId === ingressAggregateId)
-    fail('ingressAggregateId', 'another than egressAggregateId', ingressAggregateId);
-  return ids;
-}
-
-/** A direction has an aggregate when it has a rate, by ADD or by `set`, and only then. */
-function requireAggregates(record: AttachmentRecord): void {
-  for (const direction of DIRECTIONS) {
-    const rate = record.caps[direction] ?? record.changes?.[direction]?.rateBitsPerSec;
-    const id = aggregateIdOf(record, direction);
-    if ((rate === undefined) !== (id === undefined))
-      fail(
-        `${direction}AggregateId`,
-        rate === undefined ? 'absent without a rate' : 'there with a rate',
-        id,
-      );
-  }
-}
-
-function gsoLimitsOf(parent: Fields, when: string): GsoLimits {
-  const fields = fieldsOf(parent[when], `gso.${when}`);
-  const of = (_: Fields, field: string): number =>
-    integerOf(fields[field], `gso.${when}.${field}`, 0, MAX_GSO);
-  return {
-    gsoMaxSizeBytes: of(fields, 'gsoMaxSizeBytes'),
-    gsoMaxSegs: of(fields, 'gsoMaxSegs'),
-    ...optional(fields, 'gsoIpv4MaxSizeBytes', of),
-  };
-}
-
-function limitedGsoOf(parent: Fields, name: string): LimitedGso {
-  const fields = fieldsOf(parent[name], name);
-  return { former: gsoLimitsOf(fields, 'former'), limited: gsoLimitsOf(fields, 'limited') };
-}
-
-/** What is known of host routing, with the hardware address at this end. */
-function routedOf(
-  { hostRouting }: Pick<AttachParams, 'hostRouting'>,
-  fields: Fields,
-): { readonly hostRouting?: RoutedRecord } {
-  if (hostRouting === undefined) return {};
-  const routed = fieldsOf(fields['hostRouting'], 'hostRouting');
-  return { hostRouting: { ...hostRouting, ...optional(routed, 'hostMac', macOf) } };
-}
-
-function hostInterfaceOf(fields: Fields): HostInterfaceRecord {
-  const pair = pairBesideOf(fields);
-  return {
-    ...pair,
-    ...optional(fields, 'kind', kindOf),
-    ...routedOf(pair, fields),
-    ...optional(fields, 'gso', limitedGsoOf),
-  };
-}
-
-/** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
-function attachmentOf(fields: Fields): AttachmentRecord {
-  const { beside, ...params } = attachParamsOf(fields);
-  const record: AttachmentRecord = {
-    ...params,
-    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...optional(fields, 'kind', kindOf),
-    ...routedOf(params, fields),
-    ...optional(fields, 'changes', changedCapsOf),
-    ...aggregateIdsOf(fields),
-    ...originOf(fields),
-    ...optional(fields, 'gso', limitedGsoOf),
-    ...optional(fields, 'podInterface', ifnameOf),
-    ...(beside !== undefined && { beside: interfacesOf(fields, 'beside', hostInterfaceOf) }),
-    ...optional(fields, 'addedAt', momentOf),
-  };
-  requireAggregates(record);
-  return record;
-}
-
-function formerQdiscOf(value: unknown, index: number): FormerQdisc {
-  const fields = fieldsOf(value, `formerQdiscs[${index}]`);
-  const { options } = fields;
-  if (typeof options !== 'string' || options.length > MAX_OPTIONS_LENGTH || !BASE64.test(options))
-    fail('options', 'bytes in base64', options);
-  return {
-    kind: qdiscKindOf(fields, 'kind'),
-    handle: integerOf(fields['handle'], 'handle', 0, MAX_U32),
-    parent: integerOf(fields['parent'], 'parent', 1, MAX_U32),
-    options,
-  };
-}
-
-function exitOf(fields: Fields): ExitRecord {
-  const { formerQdiscs } = fields;
-  if (!Array.isArray(formerQdiscs) || formerQdiscs.length > MAX_FORMER_QDISCS)
-    fail('formerQdiscs', `an array of at most ${MAX_FORMER_QDISCS} qdiscs`, formerQdiscs);
-  return {
-    ifindex: ifindexOf(fields, 'ifindex'),
-    name: exitNameOf(fields, 'name'),
-    formerQdiscs: formerQdiscs.map(formerQdiscOf),
-    ...originOf(fields),
-  };
-}
+const exit = object({
+  ifindex: interfaceIndex,
+  name: matching(/^[^/:\s]{1,15}$/, 'an interface name'),
+  /**
+   * Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its
+   * leaves.
+   */
+  formerQdiscs: list(formerQdisc, { most: MAX_FORMER_QDISCS, of: 'qdiscs' }),
+  ...ORIGIN,
+});
+export type ExitRecord = Read<typeof exit>;
 
 /** Longer than anything that the helper says of one cap. */
 const MAX_REASON_LENGTH = 2000;
 
-function wishOf(fields: Fields): Wish {
-  return {
-    ...attachParamsOf(fields),
-    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-    ...optional(fields, 'kind', kindOf),
-    reason: printable(stringOf(fields, 'reason')).slice(0, MAX_REASON_LENGTH),
-    ...optional(fields, 'addedAt', momentOf),
-  };
-}
+const reason: Reader<string> = (value, place) =>
+  printable(text(value, place)).slice(0, MAX_REASON_LENGTH);
 
-/** As stat(2) names a namespace: device and inode. */
-const identityOf = matching(/^[0-9]{1,20}:[0-9]{1,20}$/, 'a device and an inode');
+const wish = object({
+  ...ATTACH,
+  hostInterfaceIndex: interfaceIndex,
+  kind: optional(kind),
+  /** Why it was not in force when the pod was added. */
+  reason,
+  addedAt: optional(moment),
+});
 
-/** Far more than a list makes in a sandbox. */
-const MAX_LISTED = 64;
+/**
+ * What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in
+ * force.
+ */
+export type Wish = Read<typeof wish>;
 
-function listedOf(fields: Fields, name: string): string[] {
-  const value = fields[name];
-  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_LISTED)
-    fail(name, `an array of 1 to ${MAX_LISTED} interfaces`, value);
-  return value.map((one: unknown) => ifnameOf({ [name]: one }, name));
-}
-
-function clauseOf(fields: Fields, name: string): string {
-  return printable(stringOf(fields, name)).slice(0, MAX_REASON_LENGTH);
-}
-
-function hostEndOf(fields: Fields): Pick<UncappedRecord, 'hostInterface' | 'hostInterfaceIndex'> {
-  if (fields['hostInterface'] === undefined) return {};
-  return {
-    hostInterface: ifnameOf(fields, 'hostInterface'),
-    hostInterfaceIndex: ifindexOf(fields, 'hostInterfaceIndex'),
-  };
-}
+/** As stat(2) names a namespace. */
+const identity = matching(/^[0-9]{1,20}:[0-9]{1,20}$/, 'a device and an inode');
 
 /** Keys in the order in which the plugin writes them, which the checksum goes by. */
-function uncappedOf(fields: Fields): UncappedRecord {
-  return {
-    ...attachmentKeyOf(fields),
-    network: cniNameOf(fields, 'network'),
-    sandbox: sandboxOf(fields),
-    ...optional(fields, 'sandboxNetns', identityOf),
-    ...optional(fields, 'nodeNetns', identityOf),
-    ...optional(fields, 'bootId', uuidOf),
-    ...hostEndOf(fields),
-    ...optional(fields, 'kind', kindOf),
-    ...optional(fields, 'isAsked', booleanOf),
-    ...optional(fields, 'noPair', clauseOf),
-    ...optional(fields, 'exempt', exemptOf),
-    ...optional(fields, 'congestionControl', congestionControlOf),
-    ...optional(fields, 'listed', listedOf),
-    ...podNamesOf(fields),
-    ...optional(fields, 'addedAt', momentOf),
-  };
-}
+const uncapped = object({
+  ...KEY,
+  network: cniName,
+  /** Path of the pod's network namespace, as CNI_NETNS gave it. */
+  sandbox,
+  /** That namespace by device and inode; absent where nothing was at the path. */
+  sandboxNetns: optional(identity),
+  /** Likewise that of the node. */
+  nodeNetns: optional(identity),
+  bootId: optional(uuid),
+  /** Until the kernel was asked, the one that the list's result names, if it names just one. */
+  hostInterface: optional(interfaceName),
+  /** There with `hostInterface`. */
+  hostInterfaceIndex: optional(interfaceIndex),
+  kind: optional(kind),
+  /** The kernel was asked for the host interface: it is that one, or there is none. */
+  isAsked: optional(boolean),
+  /** Why there is no host interface: a clause. Only where the kernel was asked. */
+  noPair: optional(reason),
+  /** Of the network's configuration, for a cap that comes later. */
+  exempt: optional(exempt),
+  congestionControl: optional(congestionControl),
+  /** Further interfaces that the list's result has in the sandbox; absent when there are none. */
+  listed: optional(list(interfaceName, { least: 1, most: MAX_POD_INTERFACES, of: 'interfaces' })),
+  ...POD_NAMES,
+  addedAt: optional(moment),
+});
+
+/**
+ * A pod that was added without a cap: what a cap needs that comes later. The plugin writes it, with
+ * or without a helper, and asks the kernel only what it would have asked anyway.
+ */
+export type UncappedRecord = Read<typeof uncapped>;
+
+const soundUncapped: Reader<UncappedRecord> = (value, place) => {
+  const record = uncapped(value, place);
+  const { hostInterface: name, hostInterfaceIndex: index } = record;
+  return (name === undefined) === (index === undefined)
+    ? record
+    : fail('hostInterfaceIndex', 'there with hostInterface', index);
+};
 
 /** The kinds of records, by the names of their directories. */
 export interface Records {
@@ -289,21 +274,21 @@ export const RECORD_NAMES: { readonly [K in keyof Records]: (record: Records[K])
   uncapped: keyOf,
 };
 
-const READERS: { readonly [K in keyof Records]: (fields: Fields) => Records[K] } = {
-  attachments: attachmentOf,
-  exits: exitOf,
-  wishes: wishOf,
-  uncapped: uncappedOf,
+const READERS: { readonly [K in keyof Records]: Reader<Records[K]> } = {
+  attachments: soundAttachment,
+  exits: exit,
+  wishes: wish,
+  uncapped: soundUncapped,
 };
 
-function requireVersion(fields: Fields, version: unknown): void {
+function requireVersion(version: unknown): void {
   const known = `this podpaced knows ${SEVERAL_VERSION}`;
   if (version === RECORD_VERSION || version === SEVERAL_VERSION) return;
   if (Number.isSafeInteger(version) && (version as number) > SEVERAL_VERSION)
     throw new ShapeError(
       `it is of a newer podpaced: its record version is ${String(version)}, ${known}`,
     );
-  fail('recordVersion', `${RECORD_VERSION} or ${SEVERAL_VERSION}`, fields['recordVersion']);
+  fail('recordVersion', `${RECORD_VERSION} or ${SEVERAL_VERSION}`, version);
 }
 
 /**
@@ -324,12 +309,12 @@ function versionOf(record: object): number {
 export function parseRecord<K extends keyof Records>(
   kind: K,
   name: string,
-  text: string,
+  content: string,
 ): Records[K] {
   try {
-    const fields = fieldsOf(JSON.parse(text), 'record');
-    requireVersion(fields, fields['recordVersion']);
-    const record = READERS[kind](fields);
+    const fields = anyObject(JSON.parse(content), 'record');
+    requireVersion(fields['recordVersion']);
+    const record = READERS[kind](fields, '');
     // Absent in records of 23c71bb.
     if (fields['checksum'] !== undefined) requireChecksum(fields['checksum'], withoutPod(record));
     const pod = podIn(record);
@@ -355,36 +340,6 @@ function requireChecksum(checksum: unknown, said: object): void {
 
 /** What a file of a record holds. Throws ShapeError for what `parseRecord` would not take. */
 export function formatRecord<K extends keyof Records>(kind: K, record: Records[K]): string {
-  const own = READERS[kind]({ ...record });
+  const own = READERS[kind]({ ...record }, '');
   return recordText(versionOf(own), own);
-}
-
-/**
- * Attachments of which not more than one can be right, with the reason: they name the same
- * aggregate or the same interface.
- */
-export function contradictionsOf(
-  records: readonly AttachmentRecord[],
-): Map<AttachmentRecord, string> {
-  const found = new Map<AttachmentRecord, string>();
-  const owners = new Map<string, AttachmentRecord>();
-  for (const record of records) {
-    const claims = [
-      ...hostInterfaceIndexesOf(record).map((ifindex) => `interface ${ifindex}`),
-      ...DIRECTIONS.flatMap((direction) => {
-        const id = aggregateIdOf(record, direction);
-        return id === undefined ? [] : [`aggregate ${id}`];
-      }),
-    ];
-    for (const claim of claims) {
-      const other = owners.get(claim);
-      if (other === undefined) {
-        owners.set(claim, record);
-        continue;
-      }
-      found.set(record, `it has ${claim}, as the record of ${keyOf(other)}`);
-      found.set(other, `it has ${claim}, as the record of ${keyOf(record)}`);
-    }
-  }
-  return found;
 }

@@ -2,162 +2,10 @@
 // interface and aggregates, and what stood on an exit before. Pure data; store.ts reads and writes
 // it.
 
-import type {
-  AttachmentKey,
-  AttachmentKind,
-  AttachParams,
-  Caps,
-  ChangedCaps,
-  HostRouting,
-  UnheldInterface,
-} from '../protocol/messages.ts';
-import type { PodOfRecord } from '../protocol/record-text.ts';
+import { keyOf, type AttachmentKey, type AttachmentKind } from '../protocol/messages.ts';
+import type { AttachmentRecord, HostInterfaceRecord, LimitedGso, Origin } from './record-schema.ts';
 
-export type { PodOfRecord } from '../protocol/record-text.ts';
-
-/**
- * Of a record that tells of one host interface and nothing else: releases that know no more read
- * it.
- */
-export const RECORD_VERSION = 1;
-/**
- * Of one that tells of several, or of ways that cannot be held: those releases leave it, and what
- * the kernel holds of it, alone.
- */
-export const SEVERAL_VERSION = 2;
-
-/**
- * Of which boot and which network namespace a device's index is: together they name one device.
- * Absent in records of 23c71bb; the cookie also where the kernel does not tell it
- * (SO_NETNS_COOKIE).
- */
-export interface Origin {
-  readonly bootId?: string;
-  readonly netnsCookie?: string;
-}
-
-export interface AttachmentRecord extends AttachmentKey, Origin, PodOfRecord {
-  readonly network: string;
-  readonly hostInterface: string;
-  readonly hostInterfaceIndex: number;
-  readonly sandbox: string;
-  /** As ADD asked for them. */
-  readonly caps: Caps;
-  /** Addresses to and from which the caps do not count. */
-  readonly exempt?: readonly string[];
-  /** Kind of its pair; absent in records of versions that did not ask. */
-  readonly kind?: AttachmentKind;
-  readonly hostRouting?: RoutedRecord;
-  /** Of TCP in the pod, as ADD set it. */
-  readonly congestionControl?: string;
-  /** What `set` has changed since. */
-  readonly changes?: ChangedCaps;
-  /** Aggregate of the effective egress cap; absent without one. */
-  readonly egressAggregateId?: number;
-  readonly ingressAggregateId?: number;
-  /**
-   * Segment offload of the pod's interface while a cap limits it; absent in records of versions
-   * that did not keep it.
-   */
-  readonly gso?: LimitedGso;
-  /**
-   * The other end of `hostInterface`, where it is not the interface of CNI_IFNAME: that is gone.
-   */
-  readonly podInterface?: string;
-  /** Further ways, which share its aggregates; absent when there are none. */
-  readonly beside?: readonly HostInterfaceRecord[];
-  /** Ways out of the pod on which its caps cannot be held; absent when there are none. */
-  readonly unheld?: readonly UnheldInterface[];
-}
-
-/** Largest GSO packets of an interface. */
-export interface GsoLimits {
-  readonly gsoMaxSizeBytes: number;
-  readonly gsoMaxSegs: number;
-  /** Absent before Linux 6.3. */
-  readonly gsoIpv4MaxSizeBytes?: number;
-}
-
-export interface LimitedGso {
-  /** As they stood there before, to be given back. */
-  readonly former: GsoLimits;
-  /** As podpace set them: what stands there otherwise is somebody's later choice. */
-  readonly limited: GsoLimits;
-}
-
-export interface RoutedRecord extends HostRouting {
-  /** Of the host interface; absent for a netkit. */
-  readonly hostMac?: string;
-}
-
-/** A qdisc as it has to be put back. `options` are the raw TCA_OPTIONS in base64. */
-export interface FormerQdisc {
-  readonly kind: string;
-  readonly handle: number;
-  readonly parent: number;
-  readonly options: string;
-}
-
-export interface ExitRecord extends Origin {
-  readonly ifindex: number;
-  readonly name: string;
-  /**
-   * Empty when the kernel's default stood there: deleting ours brings it back. Root first, then its
-   * leaves.
-   */
-  readonly formerQdiscs: readonly FormerQdisc[];
-}
-
-/**
- * What a pod was to have that was added without (`onUnenforceable: allow`): nothing of it is in
- * force.
- */
-export interface Wish extends AttachParams, PodOfRecord {
-  readonly hostInterfaceIndex: number;
-  readonly kind?: AttachmentKind;
-  /** Why it was not in force when the pod was added. */
-  readonly reason: string;
-}
-
-/**
- * A pod that was added without a cap: what a cap needs that comes later. The plugin writes it, with
- * or without a helper, and asks the kernel only what it would have asked anyway.
- */
-export interface UncappedRecord extends AttachmentKey, PodOfRecord {
-  readonly network: string;
-  /** Path of the pod's network namespace, as CNI_NETNS gave it. */
-  readonly sandbox: string;
-  /** That namespace by device and inode; absent where nothing was at the path. */
-  readonly sandboxNetns?: string;
-  /** Likewise that of the node. */
-  readonly nodeNetns?: string;
-  readonly bootId?: string;
-  /** Until the kernel was asked, the one that the list's result names, if it names just one. */
-  readonly hostInterface?: string;
-  /** There with `hostInterface`. */
-  readonly hostInterfaceIndex?: number;
-  readonly kind?: AttachmentKind;
-  /** The kernel was asked for the host interface: it is that one, or there is none. */
-  readonly isAsked?: boolean;
-  /** Why there is no host interface: a clause. Only where the kernel was asked. */
-  readonly noPair?: string;
-  /** Of the network's configuration, for a cap that comes later. */
-  readonly exempt?: readonly string[];
-  readonly congestionControl?: string;
-  /** Further interfaces that the list's result has in the sandbox; absent when there are none. */
-  readonly listed?: readonly string[];
-}
-
-/** One way in and out of a pod: the end on the node of a pair whose other end is in the sandbox. */
-export interface HostInterfaceRecord {
-  /** Name of the other end. */
-  readonly podInterface: string;
-  readonly hostInterface: string;
-  readonly hostInterfaceIndex: number;
-  readonly kind?: AttachmentKind;
-  readonly hostRouting?: RoutedRecord;
-  readonly gso?: LimitedGso;
-}
+export type * from './record-schema.ts';
 
 /**
  * The ways of an attachment, which share its caps: first the one of CNI_IFNAME, as long as it is
@@ -286,4 +134,33 @@ export function isSameDevice(
 ): boolean {
   if (claim.kind !== undefined && claim.kind !== link.kind) return false;
   return claim.bootId !== undefined || claim.name === link.name;
+}
+
+/**
+ * Attachments of which not more than one can be right, with the reason: they name the same
+ * aggregate or the same interface.
+ */
+export function contradictionsOf(
+  records: readonly AttachmentRecord[],
+): Map<AttachmentRecord, string> {
+  const found = new Map<AttachmentRecord, string>();
+  const owners = new Map<string, AttachmentRecord>();
+  for (const record of records) {
+    const claims = [
+      ...hostInterfaceIndexesOf(record).map((ifindex) => `interface ${ifindex}`),
+      ...[record.egressAggregateId, record.ingressAggregateId].flatMap((id) =>
+        id === undefined ? [] : [`aggregate ${id}`],
+      ),
+    ];
+    for (const claim of claims) {
+      const other = owners.get(claim);
+      if (other === undefined) {
+        owners.set(claim, record);
+        continue;
+      }
+      found.set(record, `it has ${claim}, as the record of ${keyOf(other)}`);
+      found.set(other, `it has ${claim}, as the record of ${keyOf(record)}`);
+    }
+  }
+  return found;
 }

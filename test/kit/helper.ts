@@ -13,12 +13,12 @@ import {
 } from '../../helper/protocol/messages.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { podOf } from '../../helper/protocol/pod-names.ts';
-import { formatRecord } from '../../helper/shaping/record-schema.ts';
+import type { PodOfRecord } from '../../helper/protocol/record-text.ts';
 import {
+  formatRecord,
   RECORD_VERSION,
   type AttachmentRecord,
-  type PodOfRecord,
-} from '../../helper/shaping/records.ts';
+} from '../../helper/shaping/record-schema.ts';
 import { BackgroundProcess } from '../bed/background.ts';
 import { PODPACED } from '../bed/helper.ts';
 import { askSocket } from './ask.ts';

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { CniInterface } from '../../cni/types.ts';
+import type { CniInterface } from '../../cni/result.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { addPod, addUplink, makeHelperDirectories, startHelper } from '../kit/helper.ts';

@@ -15,7 +15,7 @@ import {
   EXEMPTION_SIZE,
   parseExemption,
 } from '../../../helper/wire/exemption.ts';
-import type { PodOfRecord } from '../../../helper/shaping/records.ts';
+import type { PodOfRecord } from '../../../helper/protocol/record-text.ts';
 import { LAYOUT } from '../../../helper/wire/layout.ts';
 import {
   buildRevision,

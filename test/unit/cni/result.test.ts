@@ -1,12 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { parsePreviousResult, parseResult, printResult } from '../../../cni/result.ts';
 import {
-  CniError,
-  SUPPORTED_VERSIONS,
+  parsePreviousResult,
+  parseResult,
+  printResult,
   type CniResult,
-  type CniVersion,
-} from '../../../cni/types.ts';
+} from '../../../cni/result.ts';
+import { CniError, SUPPORTED_VERSIONS, type CniVersion } from '../../../cni/types.ts';
 
 const text = fc.stringMatching(/^[a-z0-9.]{1,12}$/);
 const number = fc.nat({ max: 2 ** 32 - 1 });

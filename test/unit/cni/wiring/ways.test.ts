@@ -2,7 +2,7 @@
 // namespace is not to be had.
 
 import test from 'ava';
-import type { CniResult } from '../../../../cni/types.ts';
+import type { CniResult } from '../../../../cni/result.ts';
 import type { Session } from '../../../../cni/wiring/session.ts';
 import { findOtherWays } from '../../../../cni/wiring/ways.ts';
 import type { Link } from '../../../../helper/kernel/links.ts';

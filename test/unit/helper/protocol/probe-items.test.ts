@@ -1,6 +1,6 @@
 import test from 'ava';
 import { checkProbeItems } from '../../../../helper/protocol/probe-items.ts';
-import { ShapeError } from '../../../../helper/protocol/validate.ts';
+import { ShapeError } from '../../../../helper/protocol/shape.ts';
 
 const ITEM = {
   name: 'tcx',

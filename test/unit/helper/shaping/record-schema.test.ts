@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import { ShapeError } from '../../../../helper/protocol/validate.ts';
+import { ShapeError } from '../../../../helper/protocol/shape.ts';
 import {
-  contradictionsOf,
   formatRecord,
   parseRecord,
   type Records,
 } from '../../../../helper/shaping/record-schema.ts';
 import {
+  contradictionsOf,
   hostInterfacesOf,
   isOutlived,
   isSameDevice,

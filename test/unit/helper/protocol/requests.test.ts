@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { parseRequest, ShapeError, versionOf } from '../../../../helper/protocol/validate.ts';
+import { parseRequest, versionOf } from '../../../../helper/protocol/requests.ts';
+import { ShapeError } from '../../../../helper/protocol/shape.ts';
 
 const attach = {
   containerId: 'abc',
