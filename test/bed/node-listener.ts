@@ -5,7 +5,7 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import { setSocketOption } from '../../helper/kernel/ffi.ts';
 import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
-import type { UndoStack } from './undo.ts';
+import type { Teardown } from './undo.ts';
 
 /** linux/in.h and linux/in6.h. */
 const [SOL_IP, IP_TRANSPARENT, SOL_IPV6, IPV6_TRANSPARENT] = [0, 19, 41, 75];
@@ -42,8 +42,8 @@ function handleOf(socket: object): { readonly fd: number } {
   };
 }
 
-/** Listens at a port of all addresses of a namespace, until `undo` ends it. */
-export function listenOn(undo: UndoStack, netns: NetNamespace, port: number): NodeListener {
+/** Listens at a port of all addresses of a namespace, until it is over. */
+export function listenOn(t: Teardown, netns: NetNamespace, port: number): NodeListener {
   const bytes = { tcp: 0, udp: 0 };
   const connections = new Set<net.Socket>();
   const server = net.createServer((connection) => {
@@ -59,7 +59,7 @@ export function listenOn(undo: UndoStack, netns: NetNamespace, port: number): No
     bytes.udp += message.length;
     if (message.length <= REQUEST_BYTES) socket.send(message, from, address);
   });
-  undo.defer('stop listening', () => {
+  t.teardown(() => {
     for (const connection of connections) connection.destroy();
     server.close();
     socket.close();

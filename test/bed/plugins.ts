@@ -49,6 +49,13 @@ export function podpaceWith(
   return { conflist };
 }
 
+/** Addresses of host-local for pods of both families, and routes to everywhere. */
+export const dualIpam = (ipv4: string, ipv6: string): object => ({
+  type: 'host-local',
+  ranges: [[{ subnet: ipv4 }], [{ subnet: ipv6 }]],
+  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+});
+
 const PLUGIN_PATH = [path.join(projectRoot, 'dist'), '/usr/lib/cni', '/opt/cni/bin'].join(':');
 
 /** Caps of a pod; a direction without one is absent. */

@@ -9,7 +9,7 @@ import { capture } from '../../scripts/lib/process.ts';
 import { startHelper } from '../bed/helper.ts';
 import { listenOn } from '../bed/node-listener.ts';
 import { measureNodeTraffic, NODE_ROUTES, nodeRules, PORT } from '../bed/node-traffic.ts';
-import { addPod, podpaceWith, type OwnNetwork } from '../bed/plugins.ts';
+import { addPod, dualIpam, podpaceWith, type OwnNetwork } from '../bed/plugins.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import { NODE_SCENARIOS, type NodeScenario } from './names.ts';
@@ -23,11 +23,7 @@ const CAPPERS: readonly Capper[] = ['podpace', 'tbf'];
 
 /** Of the node, wherever its pod is. */
 const NODE = { 4: '192.0.2.1', 6: '2001:db8:a::1' } as const;
-const IPAM = {
-  type: 'host-local',
-  ranges: [[{ subnet: '10.89.0.0/24' }], [{ subnet: '2001:db8:89::/64' }]],
-  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
-};
+const IPAM = dualIpam('10.89.0.0/24', '2001:db8:89::/64');
 
 /** ptp and the bandwidth plugin, for pods of both families. */
 function tbfNetwork(folder: string): OwnNetwork {

@@ -14,7 +14,7 @@ import { growthRate, type Point } from '../bench/statistics.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
 import { startHelper } from '../bed/helper.ts';
 import { startServer } from '../bed/iperf.ts';
-import { addPod, bandwidthArguments, podpaceWith, type PodCaps } from '../bed/plugins.ts';
+import { addPod, bandwidthArguments, dualIpam, podpaceWith, type PodCaps } from '../bed/plugins.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
@@ -36,11 +36,7 @@ const QUEUE_MS = (DEFAULTS.horizonNs + DEFAULT_BURST_NS) / 1e6;
 /** Less of the cap than this part is not used by a pod that sends all it can. */
 const USED_PART = 0.9;
 
-const IPAM = {
-  type: 'host-local',
-  ranges: [[{ subnet: '10.86.0.0/24' }], [{ subnet: '2001:db8:86::/64' }]],
-  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
-};
+const IPAM = dualIpam('10.86.0.0/24', '2001:db8:86::/64');
 
 export interface SceneNode {
   readonly bed: TestBed<'pod'>;

@@ -7,7 +7,7 @@ import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
 import { startHelper } from '../bed/helper.ts';
-import { callPlugins, podpaceWith } from '../bed/plugins.ts';
+import { callPlugins, dualIpam, podpaceWith } from '../bed/plugins.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
 import type { UndoStack } from '../bed/undo.ts';
@@ -20,11 +20,7 @@ export const POD_IPV6 = ['2001:db8:85::2', '2001:db8:85::3'] as const;
 export const PEER_IPV4 = '198.51.100.2';
 export const PEER_IPV6 = '2001:db8:1::2';
 
-const IPAM = {
-  type: 'host-local',
-  ranges: [[{ subnet: '10.85.0.0/24' }], [{ subnet: '2001:db8:85::/64' }]],
-  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
-};
+const IPAM = dualIpam('10.85.0.0/24', '2001:db8:85::/64');
 
 const POD_NAMES = ['one', 'two'] as const;
 type PodName = (typeof POD_NAMES)[number];

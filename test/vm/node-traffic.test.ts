@@ -6,7 +6,6 @@ import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import type { NodeListener } from '../bed/node-listener.ts';
 import {
   measureNodeTraffic,
   NODE_ROUTES,
@@ -19,7 +18,7 @@ import { inNamespace } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { addPod, addUplink, makeHelperDirectories, paramsOf, startHelper } from '../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../kit/netns.ts';
-import { listenOn } from '../kit/node-listener.ts';
+import { listenOn, type NodeListener } from '../bed/node-listener.ts';
 
 const CAP_MBIT = 10;
 const SECONDS = 4;

@@ -15,7 +15,7 @@ import {
   startHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
-import { listenOn } from '../../kit/node-listener.ts';
+import { listenOn } from '../../bed/node-listener.ts';
 import { openSender } from '../../kit/udp-load.ts';
 
 const [CAP_MBIT, OFFERED_MBIT] = [10, 40];
