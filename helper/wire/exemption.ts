@@ -3,6 +3,7 @@
 
 import { asIpv6, networkOf, parseCidr } from './ip-address.ts';
 import { show } from './show.ts';
+import { Struct } from './struct.ts';
 
 /** A prefix of addresses that is exempt, or an exception from a shorter one that is. */
 export interface Exemption {
@@ -16,9 +17,11 @@ export interface Exemption {
 /** Which list an exemption stands in: that of an aggregate, by its id, or the node's. */
 export const NODE_LIST = 0;
 
-/** struct exemption_key and struct exemption. */
-export const EXEMPTION_KEY_SIZE = 24;
-export const EXEMPTION_SIZE = 8;
+/** struct exemption_key and struct exemption; of a hundred thousand each is written by hand. */
+const KEY = new Struct('exemption key', { prefixLength: 'u32', list: 'u32', address: 16 });
+const VALUE = new Struct('exemption', { prefixLength: 'u32', isExempt: 'u32' });
+export const EXEMPTION_KEY_SIZE = KEY.size;
+export const EXEMPTION_SIZE = VALUE.size;
 
 /** Bits in front of the address in a key: those of the list. */
 const LIST_BITS = 32;
@@ -74,22 +77,22 @@ function parseEntry(text: string, index: number): Exemption {
 
 /** Key of the map exemptions. */
 export function encodeExemptionKey(list: number, { address, prefixLength }: Exemption): Buffer {
-  const key = Buffer.alloc(EXEMPTION_KEY_SIZE);
-  key.writeUInt32LE(LIST_BITS + prefixLength, 0);
-  key.writeUInt32LE(list, 4);
-  address.copy(key, 8);
+  const key = Buffer.alloc(KEY.size);
+  key.writeUInt32LE(LIST_BITS + prefixLength, KEY.offsets.prefixLength);
+  key.writeUInt32LE(list, KEY.offsets.list);
+  address.copy(key, KEY.offsets.address);
   return key;
 }
 
 /** The list that a key of the map exemptions is in; keys may stand one behind the other. */
 export function exemptionListOf(keys: Buffer, at = 0): number {
-  return keys.readUInt32LE(at + 4);
+  return keys.readUInt32LE(at + KEY.offsets.list);
 }
 
 /** Value of the map exemptions. */
 export function encodeExemption({ prefixLength, isExempt }: Exemption): Buffer {
-  const value = Buffer.alloc(EXEMPTION_SIZE);
-  value.writeUInt32LE(LIST_BITS + prefixLength, 0);
-  value.writeUInt32LE(Number(isExempt), 4);
+  const value = Buffer.alloc(VALUE.size);
+  value.writeUInt32LE(LIST_BITS + prefixLength, VALUE.offsets.prefixLength);
+  value.writeUInt32LE(Number(isExempt), VALUE.offsets.isExempt);
   return value;
 }

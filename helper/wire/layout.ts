@@ -11,6 +11,8 @@
 // zero, clocks with the worst that the former one can have promised. Ids of aggregates mean the
 // same in all layouts: they are on packets that are under way.
 
+import { Struct, U32 } from './struct.ts';
+
 /**
  * 1: the first, which nothing names. 2: programs cannot write to maps whose entries the helper
  * finds by a key (BPF_F_RDONLY_PROG), by which podpaced of layout 1, which knows no layouts,
@@ -27,26 +29,20 @@ export interface LayoutMark {
 /** Of pins and records that no mark stands with. */
 export const FIRST_MARK: LayoutMark = { layout: 1, release: '0.1.0' };
 
-/** Bytes of a mark in a map; later layouts may make it longer. */
-export const LAYOUT_MARK_SIZE = 64;
-const RELEASE_OFFSET = 4;
+/** A mark in a map; later layouts may make it longer. A text ends with a NUL. */
+const MARK = new Struct('layout', { layout: 'u32', release: 60 });
+export const LAYOUT_MARK_SIZE = MARK.size;
 
 /** The mark as the one value of a map. A release that is too long is cut. */
 export function encodeLayoutMark({ layout, release }: LayoutMark): Buffer {
-  const value = Buffer.alloc(LAYOUT_MARK_SIZE);
-  value.writeUInt32LE(layout);
-  value.write(release, RELEASE_OFFSET, LAYOUT_MARK_SIZE - RELEASE_OFFSET - 1, 'latin1');
-  return value;
+  const text = Buffer.from(release, 'latin1').subarray(0, LAYOUT_MARK_SIZE - U32.size - 1);
+  return MARK.encode({ layout, release: text });
 }
 
 /** Reads a mark of this length or a longer one. */
 export function decodeLayoutMark(value: Buffer): LayoutMark {
-  if (value.length < LAYOUT_MARK_SIZE)
-    throw new RangeError(
-      `Cannot decode a layout: ${value.length} bytes, expected ${LAYOUT_MARK_SIZE}`,
-    );
-  const text = value.toString('latin1', RELEASE_OFFSET, LAYOUT_MARK_SIZE);
-  return { layout: value.readUInt32LE(), release: text.replace(/\0.*$/s, '') };
+  const { layout, release } = MARK.decode(value.subarray(0, LAYOUT_MARK_SIZE));
+  return { layout, release: release.toString('latin1').replace(/\0.*$/s, '') };
 }
 
 /** Reads the mark of a state directory. Throws Error for what is none. */

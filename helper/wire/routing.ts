@@ -2,16 +2,17 @@
 // bpf/routing.h, byte for byte.
 
 import { asIpv6, encodeAddress, encodeMac } from './ip-address.ts';
+import { Struct } from './struct.ts';
+
+const ROUTED_POD = new Struct('routed pod', { ipv4: 4, ipv6: 16 });
+const ADDRESS = new Struct('pod address', { ifindex: 'u32', isShaped: 'u32', pod: 6, host: 6 });
 
 /** Bytes of a key and a value of the map routed_pods. */
 export const ROUTED_POD_KEY_SIZE = 4;
-export const ROUTED_POD_SIZE = 20;
+export const ROUTED_POD_SIZE = ROUTED_POD.size;
 /** Bytes of a key and a value of the map pod_addresses. */
 export const POD_ADDRESS_KEY_SIZE = 16;
-export const POD_ADDRESS_SIZE = 20;
-
-const IPV4_BYTES = 4;
-const MAC_BYTES = 6;
+export const POD_ADDRESS_SIZE = ADDRESS.size;
 
 /** Where packets to an address of a pod go. */
 export interface PodAddress {
@@ -30,11 +31,9 @@ export interface PodAddress {
  * address.
  */
 export function encodeRoutedPod(addresses: readonly string[]): Buffer {
-  const value = Buffer.alloc(ROUTED_POD_SIZE);
   const encoded = addresses.map(encodeAddress);
-  encoded.find(({ length }) => length === IPV4_BYTES)?.copy(value, 0);
-  encoded.find(({ length }) => length !== IPV4_BYTES)?.copy(value, IPV4_BYTES);
-  return value;
+  const ipv4 = encoded.find(({ length }) => length === 4);
+  return ROUTED_POD.encode({ ipv4, ipv6: encoded.find(({ length }) => length !== 4) });
 }
 
 /** Key of pod_addresses: an IPv4 address in its IPv6 form. Throws for what is no address. */
@@ -44,15 +43,11 @@ export function encodePodAddressKey(address: string): Buffer {
 
 /** Value of pod_addresses. */
 export function encodePodAddress({ ifindex, isShaped, macs }: PodAddress): Buffer {
-  const value = Buffer.alloc(POD_ADDRESS_SIZE);
-  value.writeUInt32LE(ifindex, 0);
-  value.writeUInt32LE(Number(isShaped), 4);
-  for (const [index, mac] of (macs ?? []).entries())
-    encodeMac(mac).copy(value, 8 + index * MAC_BYTES);
-  return value;
+  const [pod, host] = (macs ?? []).map(encodeMac);
+  return ADDRESS.encode({ ifindex, isShaped: Number(isShaped), pod, host });
 }
 
 /** The host interface in a value of pod_addresses. */
 export function interfaceOfPodAddress(value: Buffer): number {
-  return value.readUInt32LE(0);
+  return ADDRESS.decode(value).ifindex;
 }
