@@ -8,15 +8,18 @@ interface NetlinkAddon {
   readonly NativeNetlink: unknown;
 }
 
+let loaded: NetlinkAddon | undefined;
+
 /**
  * The netlink package's addon, loaded when its first socket is made: what opens none needs no
- * addon.
+ * addon. The package asks for it with each socket, and to load it means to compare its file.
  */
 module.exports = function netlinkAddon(): NetlinkAddon {
   return {
     get NativeNetlink(): unknown {
       const { loadAddon } = require('./assets.ts') as typeof Assets;
-      return (loadAddon('netlink.node') as NetlinkAddon).NativeNetlink;
+      loaded ??= loadAddon('netlink.node') as NetlinkAddon;
+      return loaded.NativeNetlink;
     },
   };
 };
