@@ -99,10 +99,12 @@ for (const isRunning of [true, false]) {
       fs.writeFileSync(`${aside}.unreadable`, fs.readFileSync(aside).subarray(0, 40));
       fs.rmSync(aside);
       const kept = fs.readdirSync(attachments).toSorted();
-      if (isRunning) await startHelper(t, node, directories);
+      const running = isRunning ? await startHelper(t, node, directories) : undefined;
 
       const { code, stdout } = await uninstall(node, directories);
       t.is(code, 0);
+      // It takes away what it left once it has answered.
+      await running?.end('SIGTERM');
       t.regex(
         stdout,
         new RegExp(
