@@ -45,7 +45,6 @@ export type Device = (typeof DEVICES)[number];
  */
 export const ErrorCode = {
   incompatibleVersion: 1,
-  unsupportedField: 2,
   invalidEnvironment: 4,
   ioFailure: 5,
   decodingFailure: 6,
