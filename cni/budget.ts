@@ -2,8 +2,8 @@
 // start nothing else of the pod meanwhile: to fail soon and be called again is better than to wait.
 
 /**
- * For all of ADD, in milliseconds; what is left to 5 s is for the start of the process, IPAM and
- * the kernel.
+ * For all of ADD since its process began, in milliseconds; what is left to 5 s is for the end of
+ * IPAM, the kernel and whoever waits for the process.
  */
 const ADD_MS = 4_500;
 
@@ -17,15 +17,12 @@ const UNDO_MS = 1_000;
 const LEAST_ATTACH_MS = 3_000;
 const LEAST_DETACH_MS = 500;
 
-/** Begins when it is made. */
 export class AddBudget {
   readonly #now: () => number;
-  readonly #endMs: number;
 
-  /** `now`: milliseconds of a clock that only goes forward. */
+  /** `now`: milliseconds since the process began. */
   constructor(now = () => performance.now()) {
     this.#now = now;
-    this.#endMs = now() + ADD_MS;
   }
 
   /** How long to wait for the helper to attach, ms. */
@@ -39,6 +36,6 @@ export class AddBudget {
   }
 
   #leftMs(): number {
-    return Math.round(this.#endMs - this.#now());
+    return Math.round(ADD_MS - this.#now());
   }
 }
