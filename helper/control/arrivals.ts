@@ -4,9 +4,11 @@
 import { readDeviceBytes } from '../kernel/device-counters.ts';
 import { findLink, readFarCounter, type FarDevice } from '../kernel/links.ts';
 import { nameOf } from '../protocol/pod-names.ts';
+import { sharersByAggregate } from '../shaping/aggregates.ts';
 import { ArrivalWatch, type Arrival, type ArrivalWay } from '../shaping/arrival-watch.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import {
+  hostInterfaceIndexesOf,
   hostInterfacesOf,
   type AttachmentRecord,
   type HostInterfaceRecord,
@@ -42,7 +44,7 @@ function problemOf(record: AttachmentRecord, { way, bytesPerSec }: Arrival): Pro
   };
 }
 
-type Receiver = readonly [id: number, record: AttachmentRecord];
+type Receiver = readonly [id: number, sharers: readonly AttachmentRecord[]];
 
 export class Arrivals {
   readonly #datapath: Datapath;
@@ -67,14 +69,11 @@ export class Arrivals {
    * with what the program there has seen.
    */
   async look(attachments: readonly AttachmentRecord[]): Promise<void> {
-    const receivers = attachments.flatMap((record): Receiver[] =>
-      record.ingressAggregateId === undefined ? [] : [[record.ingressAggregateId, record]],
-    );
-    this.#watch.keep(new Set(receivers.map(([id]) => id)));
+    const sharers = sharersByAggregate(attachments, 'ingress');
+    const receivers = [...sharers];
+    this.#watch.keep(new Set(sharers.keys()));
     const indexes = new Set(
-      receivers.flatMap(([, record]) =>
-        hostInterfacesOf(record).map(({ hostInterfaceIndex }) => hostInterfaceIndex),
-      ),
+      receivers.flatMap(([, records]) => records.flatMap(hostInterfaceIndexesOf)),
     );
     for (const index of this.#ends.keys()) if (!indexes.has(index)) this.#ends.delete(index);
     if (receivers.length > 0) {
@@ -83,12 +82,13 @@ export class Arrivals {
       const { sent } = readDeviceBytes();
       for (const receiver of this.#next(receivers)) await this.#lookAt(receiver, sent);
     }
-    const records = new Map(receivers);
     this.#told.tell(
-      [...this.#watch.arrivals()].flatMap(([id, arrival]) => {
-        const record = records.get(id);
-        return record === undefined ? [] : [{ record, problem: problemOf(record, arrival) }];
-      }),
+      [...this.#watch.arrivals()].flatMap(([id, arrival]) =>
+        (sharers.get(id) ?? []).map((record) => ({
+          record,
+          problem: problemOf(record, arrival),
+        })),
+      ),
       attachments,
     );
   }
@@ -103,10 +103,10 @@ export class Arrivals {
     return [...turn, ...others.filter(([id]) => this.#watch.isSuspect(id))];
   }
 
-  async #lookAt([id, record]: Receiver, sent: ReadonlyMap<string, number>): Promise<void> {
+  async #lookAt([id, sharers]: Receiver, sent: ReadonlyMap<string, number>): Promise<void> {
     let [receivedBytes, sentBytes] = [0, 0];
     const ends: string[] = [];
-    for (const way of hostInterfacesOf(record)) {
+    for (const way of sharers.flatMap(hostInterfacesOf)) {
       const toPod = sent.get(way.hostInterface);
       const received = toPod === undefined ? undefined : await this.#receivedAt(way);
       if (toPod === undefined || received === undefined) continue;

@@ -3,6 +3,7 @@
 import { readDeviceBytes } from '../kernel/device-counters.ts';
 import type { Datapath } from './datapath.ts';
 import { ToldProblems } from './told-problems.ts';
+import { sharersByAggregate } from '../shaping/aggregates.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
 import { talliesOf } from '../shaping/books.ts';
 import { nameOf } from '../protocol/pod-names.ts';
@@ -73,10 +74,17 @@ function problemOf(leak: Leak, record: AttachmentRecord): Problem {
 export class Bookkeeping {
   readonly #datapath: Datapath;
   readonly #told: ToldProblems;
+  readonly #now: () => number;
   readonly #watch = new BookWatch();
 
-  constructor(datapath: Datapath, log: (level: 'error' | 'info', message: string) => void) {
+  /** `now`: milliseconds of a clock that only goes forward. */
+  constructor(
+    datapath: Datapath,
+    log: (level: 'error' | 'info', message: string) => void,
+    now = () => performance.now(),
+  ) {
     this.#datapath = datapath;
+    this.#now = now;
     this.#told = new ToldProblems(log, (name) => `what ${name} sends leaves by the exits again`);
   }
 
@@ -87,9 +95,7 @@ export class Bookkeeping {
 
   /** Compares what vanishes of capped pods' packets with what devices without a program send. */
   async look({ attachments, exits }: BooksOf): Promise<void> {
-    const senders = new Map<number, AttachmentRecord>();
-    for (const record of attachments)
-      if (record.egressAggregateId !== undefined) senders.set(record.egressAggregateId, record);
+    const senders = sharersByAggregate(attachments, 'egress');
     if (senders.size === 0) return this.#told.tell([], attachments);
     const places = [...exits];
     // Before the books: what comes between the two readings was seen too often, and not unseen.
@@ -98,35 +104,37 @@ export class Bookkeeping {
     const unsigned = this.#datapath.readUnsignedBytes(places.map(({ ifindex }) => ifindex));
     for (const { ifindex, name } of places)
       sent.set(`${EXIT_WAY}${name}`, unsigned.get(ifindex) ?? 0);
-    const vanishing = this.#watch.add({ atMs: performance.now(), aggregates, sentBytes: sent });
+    const vanishing = this.#watch.add({ atMs: this.#now(), aggregates, sentBytes: sent });
     // Which devices there are is asked only when it matters.
     const ways = vanishing.length === 0 ? NO_WAYS : await this.#ways(attachments, places);
     const leaks = this.#watch.judge(vanishing, ways);
     this.#told.tell(
-      leaks.flatMap((leak) => {
-        const record = senders.get(leak.id);
-        return record === undefined ? [] : [{ record, problem: problemOf(leak, record) }];
-      }),
+      leaks.flatMap((leak) =>
+        (senders.get(leak.id) ?? []).map((record) => ({
+          record,
+          problem: problemOf(leak, record),
+        })),
+      ),
       attachments,
     );
   }
 
   #samplesOf(
-    senders: ReadonlyMap<number, AttachmentRecord>,
+    senders: ReadonlyMap<number, readonly AttachmentRecord[]>,
     received: ReadonlyMap<string, number>,
   ): Map<number, AggregateSample> {
-    const books = [...senders].map(([id, record]) => ({
+    const books = [...senders].map(([id, sharers]) => ({
       id,
-      record,
+      sharers,
       book: this.#datapath.readBook(id),
     }));
     const { unseen } = this.#datapath;
     unseen.add(
       new Map(
-        books.map(({ id, record, book }) => {
-          const ways = hostInterfacesOf(record).filter(({ hostInterface }) =>
-            received.has(hostInterface),
-          );
+        books.map(({ id, sharers, book }) => {
+          const ways = sharers
+            .flatMap(hostInterfacesOf)
+            .filter(({ hostInterface }) => received.has(hostInterface));
           const receivedBytes = ways.reduce(
             (sum, each) => sum + (received.get(each.hostInterface) ?? 0),
             0,

@@ -1,7 +1,8 @@
 // Aggregates: what shares one cap. Attachments name theirs, one for each direction that is capped;
 // what an aggregate holds follows from them. Pure.
 
-import type { AggregateConfig } from '../wire/aggregate.ts';
+import type { Direction } from '../protocol/messages.ts';
+import { AGGREGATE_ID_NONE, type AggregateConfig } from '../wire/aggregate.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregateIdsInUse } from './aggregate-ids.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapIn } from './effective.ts';
@@ -60,6 +61,19 @@ export function aggregatesOf(
     }
   }
   return aggregates;
+}
+
+/** Attachments by the aggregate that they share in a direction. */
+export function sharersByAggregate(
+  attachments: readonly AttachmentRecord[],
+  direction: Direction,
+): Map<number, readonly AttachmentRecord[]> {
+  const sharers = Map.groupBy(
+    attachments,
+    (record) => aggregateIdOf(record, direction) ?? AGGREGATE_ID_NONE,
+  );
+  sharers.delete(AGGREGATE_ID_NONE);
+  return sharers;
 }
 
 /** What each list has to hold: the node's, and those of aggregates. Empty ones are in it too. */
