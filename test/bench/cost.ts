@@ -14,12 +14,10 @@ const RATE_BEYOND_LOAD = 125_000_000_000_000;
 /** 1 Tbit/s: a million frames are 12 ms, so a clock that begins ahead stays there. */
 const RATE_BULK = 125_000_000_000;
 const AHEAD_NS = 1_000_000_000n;
-const FRAME_WIRE_LEN = 1514;
-const SMALL_WIRE_LEN = 64;
 
 /** Of the flow that has the clock ahead, and of the one that is sparse beside it. */
-const BULK_FLOW = 1;
-const SPARSE_FLOW = 2;
+const BULK = { queueMapping: AGGREGATE_ID, flow: 1, wireLen: 1514 };
+const SPARSE = { queueMapping: AGGREGATE_ID, flow: 2, wireLen: 64 };
 
 /**
  * The steps run in turns with each other and with a program that does nothing: one clock rate, one
@@ -37,18 +35,16 @@ function runOnce(
 ): number {
   switch (scenario) {
     case 'unclassified':
-      return step.send({ id: 0, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat).durationNs;
+      return step.send({ ...BULK, queueMapping: 0 }, repeat).durationNs;
     case 'bulk':
       step.configure(RATE_BULK);
-      step.putAhead(BULK_FLOW, AHEAD_NS);
-      return step.send({ id: AGGREGATE_ID, flow: BULK_FLOW, wireLen: FRAME_WIRE_LEN }, repeat)
-        .durationNs;
+      step.putAhead(BULK.flow, AHEAD_NS);
+      return step.send(BULK, repeat).durationNs;
     case 'sparse':
       step.configure(RATE_BEYOND_LOAD);
       // The plain step knows no sparse flows: there it is a packet that meets no backlog.
-      if (name === 'podpace') step.putAhead(BULK_FLOW, AHEAD_NS);
-      return step.send({ id: AGGREGATE_ID, flow: SPARSE_FLOW, wireLen: SMALL_WIRE_LEN }, repeat)
-        .durationNs;
+      if (name === 'podpace') step.putAhead(BULK.flow, AHEAD_NS);
+      return step.send(SPARSE, repeat).durationNs;
   }
 }
 

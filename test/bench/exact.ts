@@ -8,13 +8,13 @@ import type { Readable, Writable } from 'node:stream';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { KernelError } from '../../helper/wire/errors.ts';
+import type { TestPacket } from '../bed/test-packet.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { EXACT_SCENARIOS, STEPS } from './names.ts';
 import type { Step } from './names.ts';
 import { metric } from './record.ts';
 import type { SingleBench } from './runner.ts';
 import { AGGREGATE_ID, despiteSignals, StepUnderTest } from './step-under-test.ts';
-import type { StepPacket } from './step-under-test.ts';
 
 /**
  * At this rate a packet of this length is charged exactly 100 ns by either step, nothing to be
@@ -81,7 +81,7 @@ export async function answer(sender: Sender): Promise<string> {
 }
 
 /** Has a sender send so many packets; it answers with the verdict of the last one. */
-export function order(sender: Sender, packet: StepPacket, packets: number): void {
+export function order(sender: Sender, packet: TestPacket, packets: number): void {
   sender.stdin.write(`${JSON.stringify([packet, packets])}\n`);
 }
 
@@ -96,7 +96,7 @@ async function runRound(
   const before = step.clockNs();
   const verdicts = senders.map(answer);
   senders.forEach((sender, flow) => {
-    order(sender, { id: AGGREGATE_ID, flow, wireLen: WIRE_LEN }, packets);
+    order(sender, { queueMapping: AGGREGATE_ID, flow, wireLen: WIRE_LEN }, packets);
   });
   for (const verdict of await Promise.all(verdicts)) {
     if (verdict !== TC_ACT_UNSPEC)

@@ -48,7 +48,7 @@ async function use(step: StepUnderTest, id: number): Promise<void> {
   const config = required(step.maps, 'aggregate_config');
   for (const pages of step.pages.values()) pages.make(aggregatePage(id));
   updateElement(config, AGGREGATE_KEY.encode(id), AGGREGATE_CONFIG.encode(CONFIG));
-  await despiteSignals(() => step.send({ id, flow: 1, wireLen: WIRE_LEN }));
+  await despiteSignals(() => step.send({ queueMapping: id, wireLen: WIRE_LEN }));
 }
 
 /** The bench. */

@@ -6,8 +6,6 @@ import path from 'node:path';
 import { lookupElement, mapInfo, openPinned, updateElement } from '../../helper/kernel/bpf.ts';
 import { closeObject, loadObject } from '../../helper/kernel/bpf-loader.ts';
 import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
-import { testRun } from '../../helper/kernel/bpf-test-run.ts';
-import type { TestRunResult } from '../../helper/kernel/bpf-test-run.ts';
 import { hasErrno } from '../../helper/wire/errors.ts';
 import type { MapPages } from '../../helper/kernel/map-pages.ts';
 import {
@@ -24,6 +22,7 @@ import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { projectRoot } from '../../scripts/lib/paths.ts';
 import { required } from '../bed/programs.ts';
 import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
+import { sendThrough, type TestDetails, type TestPacket } from '../bed/test-packet.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { compileEdtFifo, encodePlainAggregate, encodePlainId } from './edt-fifo.ts';
 
@@ -32,55 +31,6 @@ export const AGGREGATE_ID = AGGREGATE_ID_MIN;
 
 /** Where the clock stands in struct plain_aggregate of test/bpf/edt-fifo.bpf.c. */
 const PLAIN_CLOCK_OFFSET = 8;
-
-/** A packet for a step. */
-export interface StepPacket {
-  /** Aggregate id; 0 for none. */
-  readonly id: number;
-  /** Tells flows apart. */
-  readonly flow: number;
-  /** Bytes; at most 65536. */
-  readonly wireLen: number;
-  /** Departure time asked for before; none when absent. */
-  readonly tstampNs?: bigint;
-}
-
-const FRAME_BYTES = 60;
-const ETHERTYPE_IPV4 = 0x0800;
-const PROTOCOL_UDP = 17;
-
-/** An Ethernet frame with a datagram whose source port is the flow's number. */
-function frameOf(flow: number): Buffer {
-  const frame = Buffer.alloc(FRAME_BYTES);
-  frame.writeUInt16BE(ETHERTYPE_IPV4, 12);
-  const ip = frame.subarray(14);
-  ip.set([0x45, 0]);
-  ip.writeUInt16BE(ip.length, 2);
-  ip.set([64, PROTOCOL_UDP], 8);
-  ip.set([10, 0, 0, 1, 198, 51, 100, 2], 12);
-  const udp = ip.subarray(20);
-  udp.writeUInt16BE(flow, 0);
-  udp.writeUInt16BE(9, 2);
-  udp.writeUInt16BE(udp.length, 4);
-  return frame;
-}
-
-/** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
-function contextOf({ id, tstampNs = 0n, wireLen }: StepPacket): Buffer {
-  const context = Buffer.alloc(192);
-  context.writeUInt32LE(id, 48);
-  context.writeBigUInt64LE(tstampNs, 52);
-  context.writeUInt32LE(wireLen, 160);
-  return context;
-}
-
-/**
- * Sends one packet `repeat` times through an entrance. KernelError EINTR when a signal ended it
- * early, for instance that of a child's end; some of the packets have been sent then.
- */
-export function sendThrough(enterFd: number, packet: StepPacket, repeat: number): TestRunResult {
-  return testRun(enterFd, { data: frameOf(packet.flow), context: contextOf(packet), repeat });
-}
 
 const ATTEMPTS = 5;
 
@@ -244,13 +194,13 @@ export class StepUnderTest {
   }
 
   /** Sends a packet `repeat` times. */
-  send(packet: StepPacket, repeat = 1): TestRunResult {
+  send(packet: TestPacket, repeat = 1): TestDetails {
     return sendThrough(this.#enterFd, packet, repeat);
   }
 
   /** Puts the clock ahead of now, by a packet that asks to depart then. */
   putAhead(flow: number, aheadNs: bigint): void {
     const tstampNs = process.hrtime.bigint() + aheadNs;
-    this.send({ id: AGGREGATE_ID, flow, wireLen: FRAME_BYTES, tstampNs });
+    this.send({ queueMapping: AGGREGATE_ID, flow, tstampNs });
   }
 }

@@ -5,7 +5,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import { NODE_LIST } from '../../helper/wire/exemption.ts';
-import { TestDatapath, TC_ACT_UNSPEC, type TestPacket } from '../kit/datapath.ts';
+import type { TestPacket } from '../bed/test-packet.ts';
+import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { readClock } from '../kit/timed-datagrams.ts';
 
 const ID = AGGREGATE_ID_MIN;

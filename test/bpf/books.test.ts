@@ -4,7 +4,8 @@ import test from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import type { AggregateBook } from '../../helper/wire/book.ts';
 import { EXEMPT_OWN } from '../../helper/wire/aggregate.ts';
-import { TC_ACT_SHOT, TestDatapath, type TestPacket } from '../kit/datapath.ts';
+import type { TestPacket } from '../bed/test-packet.ts';
+import { TC_ACT_SHOT, TestDatapath } from '../kit/datapath.ts';
 
 const ID = AGGREGATE_ID_MIN + 3;
 const FRAME_BYTES = 60;

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import test from 'ava';
 import { closeObject } from '../../helper/kernel/bpf-loader.ts';
 import { changeOver } from '../../helper/control/change-over.ts';
+import type { TestOutcome } from '../bed/test-packet.ts';
 import {
   asPodpace,
   clockNs,
@@ -13,7 +14,6 @@ import {
   countersOf,
   FormerNode,
   LAYOUTS,
-  type Sent,
 } from '../kit/former-node.ts';
 import { openDescriptors } from '../kit/netns.ts';
 
@@ -35,7 +35,7 @@ for (const layout of LAYOUTS) {
       t.teardown(() => closeObject(ours));
       // The former program goes on until it is replaced. Ours lets nothing pass until no former one
       // is left.
-      const meanwhile: Sent[][] = [];
+      const meanwhile: TestOutcome[][] = [];
       const hooks = node.hooks(ours, () => meanwhile.push(node.send(5)));
       t.deepEqual(await changeOver(asPodpace(ours), hooks), { replaced: 1, failures: [] });
       t.deepEqual(
@@ -55,7 +55,7 @@ for (const layout of LAYOUTS) {
       const [next] = node.send(1);
       const hasPassed = next?.verdict === PASSED;
       t.true(hasPassed || isUnknown);
-      if (hasPassed) t.true((next?.departsNs ?? 0n) >= granted - BigInt(CONFIG.idleCreditNs));
+      if (hasPassed) t.true((next?.tstampNs ?? 0n) >= granted - BigInt(CONFIG.idleCreditNs));
       const counted = countersOf(ours);
       t.is(counted.packets, BigInt((isUnknown ? 0 : 25) + Number(hasPassed)));
       t.is(counted.droppedHorizon, BigInt(5 + Number(!hasPassed)));

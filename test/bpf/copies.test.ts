@@ -3,13 +3,8 @@
 
 import test from 'ava';
 import { AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
-import {
-  AGGREGATE_GATE_SIZE,
-  ETHER_TYPE_IPV6,
-  TC_ACT_SHOT,
-  TestDatapath,
-  type TestPacket,
-} from '../kit/datapath.ts';
+import { ETHER_TYPE_IPV6, type TestPacket } from '../bed/test-packet.ts';
+import { AGGREGATE_GATE_SIZE, TC_ACT_SHOT, TestDatapath } from '../kit/datapath.ts';
 
 /** A byte takes 80 ns. */
 const CONFIG = {

@@ -8,16 +8,13 @@ import fc from 'fast-check';
 import { USUAL_CONFIG } from '../kit/usual-config.ts';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
 import {
-  AGGREGATE_GATE_SIZE,
   ETHER_TYPE_ARP,
   ETHER_TYPE_IPV6,
   ETHER_TYPE_MPLS,
-  TestDatapath,
-  TC_ACT_SHOT,
-  TC_ACT_UNSPEC,
   type TestOutcome,
   type TestPacket,
-} from '../kit/datapath.ts';
+} from '../bed/test-packet.ts';
+import { AGGREGATE_GATE_SIZE, TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { configs, usualConfigs } from '../model/arbitraries.ts';
 import { Aggregate, chargeOf, isDrop, VERDICTS, type Config } from '../model/departure.ts';
 

@@ -3,14 +3,14 @@
 
 import test from 'ava';
 import { AGGREGATE_ID, StepUnderTest } from '../bench/step-under-test.ts';
-import type { StepPacket } from '../bench/step-under-test.ts';
+import type { TestOutcome, TestPacket } from '../bed/test-packet.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
 const HORIZON_NS = 2_000_000_000n;
 /** 1 ms for a packet of 1250 bytes. */
 const RATE_BYTES_PER_SEC = 1_250_000;
-const PACKET: StepPacket = { id: AGGREGATE_ID, flow: 1, wireLen: 1250 };
+const PACKET = { queueMapping: AGGREGATE_ID, flow: 1, wireLen: 1250 };
 const PACKET_NS = 1_000_000n;
 
 const undo = new UndoStack();
@@ -24,9 +24,9 @@ test.after.always(() => undo.run());
 
 test.beforeEach(() => step.configure(RATE_BYTES_PER_SEC));
 
-function send(packet: StepPacket, repeat = 1): { verdict: number; tstampNs: bigint } {
-  const { returnValue, contextOut } = step.send(packet, repeat);
-  return { verdict: returnValue, tstampNs: contextOut.readBigUInt64LE(152) };
+function send(packet: TestPacket, repeat = 1): TestOutcome {
+  const { verdict, tstampNs } = step.send(packet, repeat);
+  return { verdict, tstampNs };
 }
 
 test.serial(
@@ -63,7 +63,7 @@ test.serial('two seconds ahead packets are dropped, and the clock is left alone'
 test.serial('a packet of no aggregate is none of its business', (t) => {
   step.putAhead(0, 100_000_000n);
   const clock = step.clockNs();
-  t.deepEqual(send({ ...PACKET, id: 0 }), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
-  t.deepEqual(send({ ...PACKET, id: AGGREGATE_ID + 1 }), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
+  for (const queueMapping of [0, AGGREGATE_ID + 1])
+    t.deepEqual(send({ ...PACKET, queueMapping }), { verdict: TC_ACT_UNSPEC, tstampNs: 0n });
   t.is(step.clockNs(), clock);
 });

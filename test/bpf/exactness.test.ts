@@ -53,7 +53,7 @@ for (const count of [1, 2, SENDERS]) {
 
         const chosen = senders.slice(0, count);
         const answers = chosen.map(answer);
-        for (const sender of chosen) order(sender, { id: ID, flow: 0, wireLen }, PACKETS_EACH);
+        for (const sender of chosen) order(sender, { queueMapping: ID, wireLen }, PACKETS_EACH);
         t.deepEqual(new Set(await Promise.all(answers)), new Set([String(TC_ACT_UNSPEC)]));
 
         const after = datapath.clock(ID);

@@ -3,7 +3,8 @@
 import test from 'ava';
 import { AGGREGATE_ID_MIN, EXEMPT_NODE, EXEMPT_OWN } from '../../helper/wire/aggregate.ts';
 import { NODE_LIST } from '../../helper/wire/exemption.ts';
-import { ETHER_TYPE_IPV6, TestDatapath, type TestPacket } from '../kit/datapath.ts';
+import { ETHER_TYPE_IPV6, type TestPacket } from '../bed/test-packet.ts';
+import { TestDatapath } from '../kit/datapath.ts';
 
 const CONFIG = {
   rateBytesPerSec: 12_500_000n,

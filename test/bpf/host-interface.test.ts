@@ -9,11 +9,9 @@ import {
   ETHER_TYPE_IPV6,
   ETHER_TYPE_MPLS,
   ETHER_TYPE_QINQ,
-  TestDatapath,
-  TC_ACT_SHOT,
-  TC_ACT_UNSPEC,
   type Signs,
-} from '../kit/datapath.ts';
+} from '../bed/test-packet.ts';
+import { TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
 const CONFIG = {
   rateBytesPerSec: 12_500_000n,

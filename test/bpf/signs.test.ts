@@ -3,13 +3,8 @@
 
 import test from 'ava';
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../../helper/wire/aggregate.ts';
-import {
-  ETHER_TYPE_ARP,
-  TC_ACT_SHOT,
-  TC_ACT_UNSPEC,
-  TestDatapath,
-  type TestPacket,
-} from '../kit/datapath.ts';
+import { ETHER_TYPE_ARP, type TestPacket } from '../bed/test-packet.ts';
+import { TC_ACT_SHOT, TC_ACT_UNSPEC, TestDatapath } from '../kit/datapath.ts';
 
 /** A byte takes 80 ns. */
 const CONFIG = {

@@ -8,7 +8,8 @@ import {
   TOLD_OPTIONS,
   type FrameOverhead,
 } from '../../helper/wire/aggregate.ts';
-import { TestDatapath, TC_ACT_UNSPEC, type TestPacket } from '../kit/datapath.ts';
+import type { TestPacket } from '../bed/test-packet.ts';
+import { TestDatapath, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 
 /** A byte takes 80 ns. */
 const CONFIG = {

@@ -5,7 +5,6 @@ import path from 'node:path';
 import { deleteElement, mapKeys, pinObject, updateElement } from '../../helper/kernel/bpf.ts';
 import type { LoadedObject } from '../../helper/kernel/bpf-loader.ts';
 import type { MapPages } from '../../helper/kernel/map-pages.ts';
-import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import {
   AGGREGATE_CLOCK,
   AGGREGATE_CONFIG,
@@ -27,7 +26,6 @@ import {
   EXEMPTION_KEY_SIZE,
   parseExemption,
 } from '../../helper/wire/exemption.ts';
-import { encodeAddress } from '../../helper/wire/ip-address.ts';
 import { decodeAggregateBook, type AggregateBook } from '../../helper/wire/book.ts';
 import type { Clock, Config } from '../model/departure.ts';
 import {
@@ -38,6 +36,15 @@ import {
   takePrograms,
 } from './shared-programs.ts';
 import { mountTemporaryBpffs, type TemporaryBpffs } from '../bed/temporary-bpffs.ts';
+import {
+  reportThrough,
+  sendThrough,
+  type Signs,
+  type TestDetails,
+  type TestOutcome,
+  type TestPacket,
+  type TestReport,
+} from '../bed/test-packet.ts';
 
 /** Verdicts of linux/pkt_cls.h. */
 export const TC_ACT_UNSPEC = -1;
@@ -45,57 +52,6 @@ export const TC_ACT_SHOT = 2;
 
 /** The device that a test run's packets are on: loopback. */
 const TEST_IFINDEX = 1;
-
-/** A packet for the program under test. */
-export interface TestPacket {
-  readonly queueMapping?: number;
-  readonly tcIndex?: number;
-  readonly tstampNs?: bigint;
-  /** At most 65536: a test run takes no more. */
-  readonly wireLen?: number;
-  /** Number of a flow: packets of one flow have the same addresses and ports. */
-  readonly flow?: number;
-  /** The two ECN bits of the IP header. */
-  readonly ecn?: number;
-  /** What the frame says it carries, IPv4 when absent. */
-  readonly etherType?: number;
-  /** IPv4 or, for a frame of that type, IPv6. */
-  readonly source?: string;
-  readonly destination?: string;
-  readonly gsoSegs?: number;
-  /** Link address that it goes to; the host's own when absent. */
-  readonly mac?: readonly number[];
-  readonly priority?: number;
-  /** Flags and offset of a fragment, as the header of IPv4 has them. */
-  readonly fragment?: number;
-  /** What the IP header says that it carries, UDP when absent. */
-  readonly protocol?: number;
-  /** The device that it came in by. */
-  readonly ingressIfindex?: number;
-  /** The classifier has seen it as IP, and by now it is under two VLAN tags. */
-  readonly wasIp?: true;
-  /** Its time is one of CLOCK_TAI; only where the time that it comes out with is asked for. */
-  readonly isTai?: true;
-}
-
-/** The two fields that an aggregate's id stands in. */
-export interface Signs {
-  readonly queueMapping: number;
-  readonly tcIndex: number;
-}
-
-/** What became of it. */
-export interface TestOutcome {
-  readonly verdict: number;
-  readonly tstampNs: bigint;
-}
-
-/** What became of it, and what only shows on the packet. */
-export interface TestDetails extends TestOutcome {
-  readonly flowHash: number;
-  readonly ecn: number;
-  readonly priority: number;
-}
 
 /** An aggregate's state, as far as tests know it: bpf/podpace.bpf.c, struct aggregate_state. */
 export interface AggregateState {
@@ -123,107 +79,6 @@ export const AGGREGATE_GATE_SIZE = 16;
 const CLOCK_COPY_OFFSET = AGGREGATE_CLOCK.lastNs + 8;
 const PREPAID_OFFSET = AGGREGATE_CLOCK.lastNs + 16 + AGGREGATE_CONFIG.size;
 const LATEST_FROM_END = 24;
-
-const ECN_OFFSET = 15;
-/** In struct __sk_buff. */
-const [PRIORITY_OFFSET, INGRESS_IFINDEX_OFFSET] = [32, 36];
-const PROTOCOL_UDP = 17;
-export const ETHER_TYPE_IPV4 = 0x0800;
-export const ETHER_TYPE_IPV6 = 0x86dd;
-export const ETHER_TYPE_ARP = 0x0806;
-/** A frame with two VLAN tags (IEEE 802.1ad). */
-export const ETHER_TYPE_QINQ = 0x88a8;
-export const ETHER_TYPE_MPLS = 0x8847;
-
-/**
- * An Ethernet frame with an IPv4 header and UDP ports; what the wire length says may be much
- * longer.
- */
-export function frameOf(packet: TestPacket): Buffer {
-  const frame = packet.etherType === ETHER_TYPE_IPV6 ? ipv6FrameOf(packet) : ipv4FrameOf(packet);
-  frame.set(packet.mac ?? []);
-  return frame;
-}
-
-function ipv4FrameOf({
-  flow = 0,
-  ecn = 0,
-  etherType = ETHER_TYPE_IPV4,
-  ...ends
-}: TestPacket): Buffer {
-  const {
-    source = '10.0.0.1',
-    destination = '10.0.0.2',
-    fragment = 0,
-    protocol = PROTOCOL_UDP,
-  } = ends;
-  const frame = Buffer.alloc(60);
-  frame.writeUInt16BE(etherType, 12);
-  frame[14] = 0x45;
-  frame[ECN_OFFSET] = ecn;
-  frame.writeUInt16BE(frame.length - 14, 16);
-  frame.writeUInt16BE(fragment, 20);
-  frame[22] = 64;
-  frame[23] = protocol;
-  encodeAddress(source).copy(frame, 26);
-  encodeAddress(destination).copy(frame, 30);
-  frame.writeUInt32BE(flow, 34);
-  return frame;
-}
-
-function ipv6FrameOf({ protocol = PROTOCOL_UDP, ...ends }: TestPacket): Buffer {
-  const { source = '2001:db8::1', destination = '2001:db8::2' } = ends;
-  const frame = Buffer.alloc(62);
-  frame.writeUInt16BE(ETHER_TYPE_IPV6, 12);
-  frame[14] = 0x60;
-  frame.writeUInt16BE(frame.length - 54, 18);
-  frame[20] = protocol;
-  frame[21] = 64;
-  encodeAddress(source).copy(frame, 22);
-  encodeAddress(destination).copy(frame, 38);
-  return frame;
-}
-
-/** `REPORT` of test/bpf/enter.bpf.c. */
-const [RUN, RUN_AND_REPORT, RUN_TAGGED, RUN_TAI_AND_REPORT] = [0, 1, 3, 4];
-
-/** struct __sk_buff of linux/bpf.h, with the orders to test/bpf/enter.bpf.c in cb. */
-export function encodeContext(
-  { queueMapping = 0, tcIndex = 0, tstampNs = 0n, wireLen = 62, gsoSegs = 0, ...more }: TestPacket,
-  report: number = RUN,
-): Buffer {
-  const { priority = 0, ingressIfindex = 0 } = more;
-  const context = Buffer.alloc(192);
-  context.writeUInt32LE(ingressIfindex, INGRESS_IFINDEX_OFFSET);
-  context.writeUInt32LE(priority, PRIORITY_OFFSET);
-  context.writeUInt16LE(queueMapping, 48);
-  context.writeUInt16LE(tcIndex, 50);
-  context.writeBigUInt64LE(tstampNs, 52);
-  context.writeUInt32LE(report, 60);
-  context.writeUInt32LE(wireLen, 160);
-  context.writeUInt32LE(gsoSegs, 164);
-  return context;
-}
-
-/**
- * Sends one packet `repeat` times through a loaded `enter`. What became of it is that of the last
- * time.
- */
-export function sendThrough(enterFd: number, packet: TestPacket, repeat = 1): TestDetails {
-  const report = packet.wasIp ? RUN_TAGGED : RUN;
-  const run = testRun(enterFd, {
-    data: frameOf(packet),
-    context: encodeContext(packet, report),
-    repeat,
-  });
-  return {
-    verdict: run.returnValue,
-    tstampNs: run.contextOut.readBigUInt64LE(152),
-    flowHash: run.contextOut.readUInt32LE(64),
-    ecn: (run.dataOut[ECN_OFFSET] ?? 0) & 3,
-    priority: run.contextOut.readUInt32LE(PRIORITY_OFFSET),
-  };
-}
 
 /**
  * The programs, on empty maps, for the tests of one file; of the next one when this is closed.
@@ -402,23 +257,18 @@ export class TestDatapath {
 
   /** Sends one packet and returns what it comes out with. */
   signsAfter(packet: TestPacket): Signs {
-    const { contextOut } = this.#report(packet);
-    return { queueMapping: contextOut.readUInt16LE(8), tcIndex: contextOut.readUInt16LE(10) };
+    const { queueMapping, tcIndex } = this.#report(packet);
+    return { queueMapping, tcIndex };
   }
 
-  /**
-   * Sends one packet and returns the time that it comes out with, and which clock that is of:
-   * `tstamp_type`.
-   */
-  timeAfter(packet: TestPacket): { readonly tstampNs: bigint; readonly clock: number } {
-    const { contextOut } = this.#report(packet);
-    return { tstampNs: contextOut.readBigUInt64LE(152), clock: contextOut.readUInt32LE(64) };
+  /** Sends one packet and returns the time that it comes out with, and which clock that is of. */
+  timeAfter(packet: TestPacket): Pick<TestReport, 'tstampNs' | 'clock'> {
+    const { tstampNs, clock } = this.#report(packet);
+    return { tstampNs, clock };
   }
 
-  #report(packet: TestPacket): { readonly contextOut: Buffer } {
-    const enterFd = programFd(this.#enter, 'enter');
-    const context = encodeContext(packet, packet.isTai ? RUN_TAI_AND_REPORT : RUN_AND_REPORT);
-    return testRun(enterFd, { data: frameOf(packet), context, repeat: 2 });
+  #report(packet: TestPacket): TestReport {
+    return reportThrough(programFd(this.#enter, 'enter'), packet);
   }
 
   #pages(name: string): MapPages {

@@ -12,7 +12,6 @@ import {
   type LoadedPodpace,
   type LoadedProgram,
 } from '../../helper/kernel/bpf-loader.ts';
-import { testRun } from '../../helper/kernel/bpf-test-run.ts';
 import { inSource } from '../../helper/wire/datapath-names.ts';
 import type { Hooks } from '../../helper/kernel/hooks.ts';
 import type { Place } from '../../helper/wire/hook-place.ts';
@@ -32,9 +31,10 @@ import {
   type AggregateCounters,
 } from '../../helper/wire/aggregate.ts';
 import { required } from '../bed/programs.ts';
-import { encodeContext, frameOf, TC_ACT_UNSPEC } from './datapath.ts';
+import { TC_ACT_UNSPEC } from './datapath.ts';
 import { otherLayouts, presentObject, type OtherLayout } from './other-layout.ts';
 import { mountTemporaryBpffs } from '../bed/temporary-bpffs.ts';
+import { sendThrough, type TestOutcome } from '../bed/test-packet.ts';
 
 /** A test run's packets are on loopback. */
 const IFINDEX = 1;
@@ -77,22 +77,6 @@ export function asPodpace(object: LoadedObject): LoadedPodpace {
     aggregateCounters: object.pages.get('aggregate_counters'),
   };
   return { ...object, maps, pages, programs: { deliver } } as unknown as LoadedPodpace;
-}
-
-export interface Sent {
-  readonly verdict: number;
-  /** ns after the packet came. */
-  readonly waitsNs: bigint;
-  readonly departsNs: bigint;
-}
-
-/** Sends a packet of another flow each time through the program that stands at the place. */
-function send(programFd: number, flow: number): Sent {
-  const [data, context] = [frameOf({ flow }), encodeContext({ wireLen: WIRE_LEN })];
-  const nowNs = process.hrtime.bigint();
-  const { returnValue, contextOut } = testRun(programFd, { data, context });
-  const departsNs = contextOut.readBigUInt64LE(152);
-  return { verdict: returnValue, departsNs, waitsNs: departsNs - nowNs };
 }
 
 export function clockNs(object: LoadedObject, offset: number): bigint {
@@ -159,9 +143,9 @@ export class FormerNode {
   }
 
   /** Sends packets of flows of their own through the program that stands there. */
-  send(count: number): Sent[] {
+  send(count: number): TestOutcome[] {
     const sent = Array.from({ length: count }, (_, packet) =>
-      send(this.standing.fd, this.#flows + packet),
+      sendThrough(this.standing.fd, { flow: this.#flows + packet, wireLen: WIRE_LEN }),
     );
     this.passed += sent.filter(({ verdict }) => verdict === TC_ACT_UNSPEC).length;
     this.#flows += count;
