@@ -1,8 +1,6 @@
 // The helper of a node.
 
-import fs from 'node:fs';
 import path from 'node:path';
-import { DEFAULT_SOCKET } from '../../helper/protocol/state-files.ts';
 import { projectRoot } from '../../scripts/lib/paths.ts';
 import { BackgroundProcess } from './background.ts';
 import type { TestBed } from './testbed.ts';
@@ -10,19 +8,16 @@ import type { UndoStack } from './undo.ts';
 
 export const PODPACED = path.join(projectRoot, 'dist/podpaced');
 
-/**
- * Starts podpace's helper on the node, with flags of `podpaced run`, and waits until it answers.
- */
+/** Starts podpace's helper on a node, with flags of `podpaced run`, and waits until it serves. */
 export async function startHelper(
-  bed: TestBed<string>,
+  bed: Pick<TestBed<string>, 'onNode'>,
   undo: UndoStack,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   flags: readonly string[] = [],
   podpaced = PODPACED,
 ): Promise<BackgroundProcess> {
-  const [command, args] = bed.onNode(podpaced, 'run', ...flags);
-  const helper = await BackgroundProcess.start(command, args);
+  const helper = await BackgroundProcess.start(...bed.onNode(podpaced, 'run', ...flags));
   undo.defer('end podpaced', () => helper.stop());
-  await helper.ready(() => fs.existsSync(bed.nodeFile(DEFAULT_SOCKET)), signal);
+  await helper.ready((output) => output.includes('serves'), signal);
   return helper;
 }

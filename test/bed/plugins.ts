@@ -145,8 +145,8 @@ export async function callPlugins(
 }
 
 /**
- * Adds a pod and returns the result of ADD; `undo` takes it away, also when adding it has failed.
- * Throws CommandError with cnitool's words.
+ * Has the plugins of its network add a pod, and returns the result of ADD; `undo` takes it away,
+ * also when adding it has failed. Throws CommandError with cnitool's words.
  */
 export async function addPod(pod: PodCall, undo: UndoStack): Promise<string> {
   undo.defer('take a pod away', async () => void (await callPlugins('del', pod)));

@@ -10,7 +10,7 @@ import { projectRoot } from '../../scripts/lib/paths.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import type { BuiltRevision } from '../../scripts/lib/revisions.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
-import { startHelper } from '../bed/helper.ts';
+import { PODPACED, startHelper } from '../bed/helper.ts';
 import { bandwidthArguments, podpaceWith } from '../bed/plugins.ts';
 import { makeTestBed } from '../bed/testbed.ts';
 import type { TestBed } from '../bed/testbed.ts';
@@ -148,7 +148,7 @@ export class ControlNode {
     });
     const built = {
       podpace: path.join(projectRoot, 'dist/podpace'),
-      podpaced: path.join(projectRoot, 'dist/podpaced'),
+      podpaced: PODPACED,
       ...(system === 'baseline' && baseline),
     };
     const isPodpace = system !== 'go-chain';

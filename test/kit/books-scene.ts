@@ -9,12 +9,12 @@ import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import type { Books } from '../../helper/protocol/messages.ts';
 import { indexOf, putProgram, redirectCode } from './foreign-programs.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from './helper.ts';
@@ -64,7 +64,7 @@ export async function makeBooksScene(
   const pods: BooksPod[] = [];
   for (let number = 0; number < count; number += 1) {
     const [sandbox, hostInterface, network] = [makeNetns(t), `pod${number}`, `10.86.${number}`];
-    addPod(node, sandbox, hostInterface);
+    wirePod(node, sandbox, hostInterface);
     await runBatch(node, [`address add ${network}.1/24 dev ${hostInterface}`]);
     const [link] = node.ipJson('link', 'show', 'dev', hostInterface);
     await runBatch(sandbox, [
@@ -83,7 +83,7 @@ export async function makeBooksScene(
   }
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   const start = (): Promise<TestHelper> =>
-    startHelper(t, node, directories, ['--reconcile-seconds', '3600', ...flags]);
+    startOwnHelper(t, node, directories, ['--reconcile-seconds', '3600', ...flags]);
   return { node, peer, pods, directories, helper: await start(), startAgain: start };
 }
 

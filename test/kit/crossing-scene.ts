@@ -9,11 +9,11 @@ import { capture } from '../../scripts/lib/process.ts';
 import { inNamespace } from '../bed/testbed.ts';
 import { CAP_MBIT, rateOn } from './exit-scene.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from './helper.ts';
 import { makeNetns, type TestNetns } from './netns.ts';
@@ -104,7 +104,7 @@ export async function makeRouted(
   flags: readonly string[] = [],
 ): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, pod, 'pod0');
+  wirePod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
   set(node, { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1' });
   set(pod, { 'net/ipv4/ip_no_pmtu_disc': '1' });
@@ -127,7 +127,7 @@ export async function makeRouted(
 /** A node whose pod is on one bridge with the uplink, and so in one network with the peer. */
 export async function makeBridged(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, pod, 'pod0');
+  wirePod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
   inTurn(node, [
     'link add br0 type bridge',
@@ -144,7 +144,7 @@ async function cap(
   ends: Omit<Scene, 'helper'>,
   flags: readonly string[] = [],
 ): Promise<Scene> {
-  const helper = await startHelper(t, ends.node, makeHelperDirectories(t), flags);
+  const helper = await startOwnHelper(t, ends.node, makeHelperDirectories(t), flags);
   await helper.ask('attach', paramsOf('pod0', ends.pod, CAPS));
   return { ...ends, helper };
 }

@@ -19,12 +19,11 @@ import {
   RECORD_VERSION,
   type AttachmentRecord,
 } from '../../helper/shaping/record-schema.ts';
-import { BackgroundProcess } from '../bed/background.ts';
-import { PODPACED } from '../bed/helper.ts';
+import { PODPACED, startHelper } from '../bed/helper.ts';
+import { inNamespace, type TestBed } from '../bed/testbed.ts';
+import { UndoStack } from '../bed/undo.ts';
 import { askSocket } from './ask.ts';
 import type { TestNetns } from './netns.ts';
-
-export { PODPACED } from '../bed/helper.ts';
 
 let started = 0;
 
@@ -60,21 +59,23 @@ export function makeHelperDirectories(t: Pick<ExecutionContext, 'teardown'>): He
   return { run, pins };
 }
 
-/** Starts `podpaced run` and waits until it serves. */
-export async function startHelper(
+/** Starts a helper with such directories, and with flags of `podpaced run`. */
+export async function startOwnHelper(
   t: Pick<ExecutionContext, 'teardown'>,
   node: Pick<TestNetns, 'name'>,
   directories: HelperDirectories,
   flags: readonly string[] = [],
-  executable = PODPACED,
+  podpaced = PODPACED,
 ): Promise<TestHelper> {
   const socket = path.join(directories.run, 'helper.sock');
   const stateDir = path.join(directories.run, 'state');
   const settings = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', directories.pins];
-  const command = [`--net=/run/netns/${node.name}`, executable, 'run', ...settings, ...flags];
-  const helper = await BackgroundProcess.start('nsenter', command);
-  t.teardown(() => helper.end('SIGKILL'));
-  await helper.ready((output) => output.includes('serves'));
+  const onNode: TestBed<string>['onNode'] = (...command) =>
+    inNamespace(`/run/netns/${node.name}`, ...command);
+  const undo = UndoStack.of(t);
+  const helper = await startHelper({ onNode }, undo, undefined, [...settings, ...flags], podpaced);
+  // At once, whatever state the test has left it in.
+  undo.defer('kill podpaced', () => helper.end('SIGKILL'));
   return {
     ...{ socket, stateDir, pinDir: directories.pins, pid: helper.pid },
     log: () => helper.output,
@@ -84,10 +85,10 @@ export async function startHelper(
 }
 
 /**
- * A pair of interfaces as a CNI plugin leaves it: `name` on the node, `eth0` in a sandbox of its
- * own.
+ * A pod that no plugin has added: the pair of interfaces that one leaves, `name` on the node and
+ * `eth0` in a sandbox of its own.
  */
-export function addPod(node: TestNetns, sandbox: TestNetns, name: string): void {
+export function wirePod(node: TestNetns, sandbox: TestNetns, name: string): void {
   node.ipBatch(
     `link add ${name} type veth peer name eth0 netns ${sandbox.name}`,
     `link set ${name} up`,

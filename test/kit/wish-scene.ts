@@ -7,13 +7,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { JsonObject } from '../../cni/types.ts';
-import {
-  addPod,
-  addUplink,
-  makeHelperDirectories,
-  PODPACED,
-  type HelperDirectories,
-} from './helper.ts';
+import { PODPACED } from '../bed/helper.ts';
+import { addUplink, makeHelperDirectories, wirePod, type HelperDirectories } from './helper.ts';
 import { makeNetns, type TestNetns } from './netns.ts';
 import { cniVariables } from './plugin.ts';
 
@@ -42,7 +37,7 @@ export function makeWishScene(t: ExecutionContext): WishScene {
 /** A pod that another plugin has wired. */
 export function makePod(t: ExecutionContext, { node }: WishScene, name: string): TestNetns {
   const sandbox = makeNetns(t);
-  addPod(node, sandbox, name);
+  wirePod(node, sandbox, name);
   return sandbox;
 }
 

@@ -16,7 +16,13 @@ import {
 } from '../bed/node-traffic.ts';
 import { inNamespace } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
-import { addPod, addUplink, makeHelperDirectories, paramsOf, startHelper } from '../kit/helper.ts';
+import {
+  addUplink,
+  makeHelperDirectories,
+  paramsOf,
+  startOwnHelper,
+  wirePod,
+} from '../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../kit/netns.ts';
 import { listenOn, type NodeListener } from '../bed/node-listener.ts';
 
@@ -50,7 +56,7 @@ function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
 
 async function makeScene(t: ExecutionContext): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, pod, 'pod0');
+  wirePod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 1);
   inNetns(node.netns, () => {
     writeSysctl('net/ipv4/ip_forward', '1');
@@ -69,7 +75,7 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
     `-6 route add default via ${NODE[6]}`,
   ]);
   await capture(...inNamespace(node.netns.path, 'nft', nodeRules(NODE)));
-  const helper = await startHelper(t, node, makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
   await helper.ask('attach', paramsOf('pod0', pod, { egress: { rateBitsPerSec: CAP_MBIT * 1e6 } }));
   const { state, problems, nodeTraffic, notices } = await helper.ask('status', {});
   t.is(state, 'ok', problems.join('; '));

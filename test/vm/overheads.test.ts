@@ -17,11 +17,11 @@ import { inNamespace } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
 import { rateOn } from '../kit/exit-scene.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../kit/helper.ts';
 import { compileHostProgram } from '../kit/host-program.ts';
@@ -54,7 +54,7 @@ let scene: Scene;
 /** A node whose pod is routed to whatever exit there is. */
 async function makeScene(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, pod, 'pod0');
+  wirePod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 4);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
   await runBatch(node, [
@@ -71,7 +71,7 @@ async function makeScene(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> 
   // Of a tag that the device is to add the counters at the other end know nothing.
   await capture(...inNamespace(node.netns.path, 'ethtool', '-K', 'uplink', 'txvlan', 'off'));
   const flags = ['--tun-overhead-bytes', String(TUN_BYTES)];
-  const helper = await startHelper(t, node, makeHelperDirectories(t), flags);
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t), flags);
   await helper.ask('attach', paramsOf('pod0', pod, { egress: { rateBitsPerSec: CAP_MBIT * 1e6 } }));
   return { node, pod, peer, helper };
 }

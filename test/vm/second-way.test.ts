@@ -7,7 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { CniInterface } from '../../cni/result.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
-import { addPod, addUplink, makeHelperDirectories, startHelper } from '../kit/helper.ts';
+import { addUplink, makeHelperDirectories, startOwnHelper, wirePod } from '../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../kit/netns.ts';
 import { openSender, sendAll } from '../kit/udp-load.ts';
 import { call as callPlugin } from '../kit/wish-scene.ts';
@@ -56,7 +56,7 @@ interface Ends {
 
 /** As the cloud's two plugins wire a pod: IPv6 by the first pair, IPv4 by the second. */
 function wire({ node, pod, peer }: Ends): void {
-  addPod(node, pod, 'eni5c2');
+  wirePod(node, pod, 'eni5c2');
   addUplink(node, peer, 'uplink', 4);
   inNetns(node.netns, () => {
     writeSysctl('net/ipv4/ip_forward', '1');
@@ -123,7 +123,7 @@ test.serial('two pairs of a pod share its cap, by IPv6 and IPv4 at once, out and
   const { node, pod } = ends;
   const directories = makeHelperDirectories(t);
   wire(ends);
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   const scene = { node, directories, socket: helper.socket, wishes: '' };
   const sandbox = `/run/netns/${pod.name}`;
   const made: CniInterface[] = [

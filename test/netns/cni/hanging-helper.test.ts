@@ -6,8 +6,9 @@ import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-import { addPod, PODPACED } from '../../kit/helper.ts';
+import { wirePod } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
@@ -109,7 +110,7 @@ function refused(t: ExecutionContext, { status, stdout, tookMs }: Ending): void 
 for (const [what, hang] of HANGING) {
   test.serial(`ADD behind another plugin, beside a helper ${what}`, async (t) => {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
-    addPod(node, sandbox, 'host7');
+    wirePod(node, sandbox, 'host7');
     const socket = await hang(t, directory);
     refused(
       t,
@@ -139,7 +140,7 @@ for (const [what, hang] of HANGING) {
 
   test.serial(`ADD that may go without its cap, beside a helper ${what}`, async (t) => {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
-    addPod(node, sandbox, 'host7');
+    wirePod(node, sandbox, 'host7');
     const socket = await hang(t, directory);
     const more = { socket, prevResult: previousResult(sandbox), onUnenforceable: 'allow' };
     const { status, stdout, stderr, tookMs } = await add(node, sandbox, '/nonesuch', more);

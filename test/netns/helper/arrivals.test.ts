@@ -11,12 +11,12 @@ import {
   redirectPeerCode,
 } from '../../kit/foreign-programs.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -41,15 +41,15 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   t.timeout(120_000);
   const [node, pod, other, peer] = [makeNetns(t), makeNetns(t), makeNetns(t), makeNetns(t)];
   addUplink(node, peer, 'uplink', 1);
-  addPod(node, pod, 'pod0');
-  addPod(node, other, 'pod1');
+  wirePod(node, pod, 'pod0');
+  wirePod(node, other, 'pod1');
   const [link] = node.ipJson('link', 'show', 'dev', 'uplink');
   peer.ip('neigh', 'replace', '198.51.100.1', 'lladdr', String(link?.['address']), 'dev', 'uplink');
   peer.ip('route', 'add', '10.86.0.0/24', 'via', '198.51.100.1');
   const directories = makeHelperDirectories(t);
   leaveRecord(node, directories, paramsOf('pod0', pod, { ingress: { rateBitsPerSec: CAP } }));
   leaveRecord(node, directories, paramsOf('pod1', other, { egress: { rateBitsPerSec: CAP } }));
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   const [socket, over] = [openSender(t, peer.netns), new AbortController()];
   const sending = (async () => {
     const load = { socket, to: '10.86.0.2', bitsPerSec: 1.5 * CAP };

@@ -8,13 +8,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
@@ -46,7 +46,7 @@ async function converse(socketPath: string, bytes: string): Promise<string> {
 test.serial(
   'the helper answers what is no request with an error and goes on serving',
   async (t) => {
-    const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+    const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
     t.regex(await converse(helper.socket, 'hello\n'), /"code":"bad-request".*not JSON/);
     t.regex(
       await converse(helper.socket, '{"version":2,"method":"reboot","params":{}}\n'),
@@ -64,7 +64,7 @@ test.serial(
 );
 
 test.serial('only root reaches the socket, and SIGTERM takes it away', async (t) => {
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
   t.is(fs.statSync(helper.socket).mode & 0o777, 0o600);
   await helper.end('SIGTERM');
   t.false(fs.existsSync(helper.socket));
@@ -73,13 +73,13 @@ test.serial('only root reaches the socket, and SIGTERM takes it away', async (t)
 
 test.serial('what an exempt CIDR covers beyond what it says is told at start', async (t) => {
   const exempt = ['--exempt', '10.1.2.3/8', '--exempt', '192.0.2.0/24'];
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t), exempt);
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t), exempt);
   t.regex(helper.log(), /exempt "10\.1\.2\.3\/8" covers 10\.0\.0\.0 to 10\.255\.255\.255/);
   t.notRegex(helper.log(), /192\.0\.2\.0/);
 });
 
 test.serial('a socket that is removed is made again, and logged', async (t) => {
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
   fs.rmSync(helper.socket);
   const deadlineMs = performance.now() + 20_000;
   while (!fs.existsSync(helper.socket) && performance.now() < deadlineMs) await sleep(100);
@@ -91,12 +91,12 @@ test.serial('a socket that is removed is made again, and logged', async (t) => {
 test.serial('a second helper is refused, a leftover socket is not', async (t) => {
   const node = makeNetns(t);
   const directories = makeHelperDirectories(t);
-  const helper = await startHelper(t, node, directories);
-  const error = await t.throwsAsync(startHelper(t, node, directories));
+  const helper = await startOwnHelper(t, node, directories);
+  const error = await t.throwsAsync(startOwnHelper(t, node, directories));
   t.regex(error?.message ?? '', /another podpaced is serving/);
   await helper.end('SIGKILL');
   t.true(fs.existsSync(helper.socket));
-  const successor = await startHelper(t, node, directories);
+  const successor = await startOwnHelper(t, node, directories);
   t.is((await successor.ask('status', {})).attachments, 0);
 });
 
@@ -104,8 +104,8 @@ test.serial(
   'a cap that this node cannot hold is refused with cause and remedy, and leaves nothing',
   async (t) => {
     const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'pod0');
-    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    wirePod(node, sandbox, 'pod0');
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
     const absent = await t.throwsAsync(helper.ask('attach', paramsOf('nothere', sandbox, CAPS)), {
       instanceOf: HelperError,
     });
@@ -130,7 +130,7 @@ test.serial(
 );
 
 test.serial('detach and gc succeed for what was never there', async (t) => {
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
   t.deepEqual(await helper.ask('detach', { containerId: 'x', ifname: 'eth0' }), {});
   t.deepEqual(await helper.ask('gc', { network: 'pods', valid: [] }), { removed: [] });
   const { containerId, ifname } = { containerId: 'x', ifname: 'eth0' };

@@ -25,12 +25,12 @@ import {
   parseExemption,
 } from '../../../helper/wire/exemption.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -282,7 +282,7 @@ let helper: TestHelper;
 
 test.before(async () => {
   scene = await makeScene(shared);
-  helper = await startHelper(shared, scene.node, scene.directories, FLAGS);
+  helper = await startOwnHelper(shared, scene.node, scene.directories, FLAGS);
 });
 
 test.after.always(() => shared.run());
@@ -295,7 +295,7 @@ async function makeScene(t: Pick<ExecutionContext, 'teardown'>): Promise<Scene> 
     makeHelperDirectories(t),
   ];
   addUplink(node, peer, 'uplink', 1);
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   const vxlan = ['id', '7', 'remote', '198.51.100.2', 'dstport', '4789', 'dev', 'uplink'];
   node.ip('link', 'add', 'tunnel', 'type', 'vxlan', ...vxlan);
   node.ip('link', 'set', 'tunnel', 'up');
@@ -377,7 +377,7 @@ test.serial(
     const whole = await readAll(ROWS);
     await helper.end('SIGTERM');
     for (const { damage } of ROWS) await damage(scene);
-    helper = await startHelper(shared, scene.node, scene.directories, FLAGS);
+    helper = await startOwnHelper(shared, scene.node, scene.directories, FLAGS);
     const found = await readAll(ROWS);
     for (const [index, { object, read }] of ROWS.entries()) {
       // A new helper has new programs.

@@ -4,11 +4,11 @@
 import { execFileSync } from 'node:child_process';
 import test, { type ExecutionContext } from 'ava';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -67,11 +67,11 @@ function setLimits(
 
 async function makeScene(t: ExecutionContext, found: typeof OPERATORS): Promise<Scene> {
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   setLimits(sandbox, found);
   const before = [...snapshot(node), ...snapshot(sandbox)];
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  return { node, sandbox, before, directories, helper: await startHelper(t, node, directories) };
+  return { node, sandbox, before, directories, helper: await startOwnHelper(t, node, directories) };
 }
 
 function setRate({ helper }: Scene, rateBitsPerSec: number): Promise<unknown> {
@@ -91,7 +91,7 @@ test.serial('a pod that is let go has what it had, on the node and inside', asyn
   await setRate(scene, 12_000_000);
   // The next helper knows it from the record.
   await helper.end('SIGTERM');
-  const successor = await startHelper(t, node, scene.directories);
+  const successor = await startOwnHelper(t, node, scene.directories);
   await successor.ask('detach', KEY);
   t.deepEqual([...snapshot(node), ...snapshot(sandbox)], before);
 });
@@ -130,10 +130,10 @@ for (const [what, chosen] of [
       await helper.end('SIGTERM');
       t.deepEqual(limits(sandbox), OPERATORS);
       setLimits(sandbox, chosen);
-      const second = await startHelper(t, node, directories);
+      const second = await startOwnHelper(t, node, directories);
       t.deepEqual(limits(sandbox), atCap);
       await second.end('SIGTERM');
-      const third = await startHelper(t, node, directories);
+      const third = await startOwnHelper(t, node, directories);
       t.deepEqual(limits(sandbox), atCap);
       await third.ask('detach', KEY);
       t.deepEqual(limits(sandbox), chosen);
@@ -147,7 +147,7 @@ test.serial('a later choice of somebody outlives a restart', async (t) => {
   const later = { gso_max_size: 30_000, gso_max_segs: 20 };
   setLimits(scene.sandbox, later);
   await scene.helper.end('SIGTERM');
-  const next = await startHelper(t, scene.node, scene.directories);
+  const next = await startOwnHelper(t, scene.node, scene.directories);
   t.deepEqual(limits(scene.sandbox), later);
   await next.ask('detach', KEY);
   t.deepEqual(limits(scene.sandbox), later);

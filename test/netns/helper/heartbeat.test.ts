@@ -7,12 +7,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
-import {
-  makeHelperDirectories,
-  PODPACED,
-  startHelper,
-  type HelperDirectories,
-} from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import { makeHelperDirectories, startOwnHelper, type HelperDirectories } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
@@ -84,7 +80,7 @@ test.serial('STATUS while the helper is killed and started again', async (t) => 
     /^away: Cannot reach the helper .*; it has not run since this node was started$/,
   );
 
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   t.is(outlook(directories), SERVED);
   const first = fs.readFileSync(sign(directories), 'utf8');
   await sleep(11_000);
@@ -106,7 +102,7 @@ test.serial('STATUS while the helper is killed and started again', async (t) => 
   t.is(allowed.status, 0);
   t.regex(allowed.stderr, /WARNING: caps are not enforced now .*it has been away for \d+ s/);
 
-  await startHelper(t, node, directories);
+  await startOwnHelper(t, node, directories);
   const servesMs = performance.now();
   while (outlook(directories) !== SERVED) {
     if (performance.now() - servesMs > BACK_WITHIN_MS)
@@ -118,7 +114,7 @@ test.serial('STATUS while the helper is killed and started again', async (t) => 
 test.serial('STATUS with a file that is not of a helper that runs', async (t) => {
   t.timeout(120_000);
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   await helper.end('SIGTERM');
   t.is(outlook(directories), SERVED, 'a helper that was stopped may be started again');
   const whole = fs.readFileSync(sign(directories), 'utf8');
@@ -142,7 +138,7 @@ test.serial('STATUS with a file that is not of a helper that runs', async (t) =>
 test.serial('STATUS asks a helper that is there when its file is not', async (t) => {
   t.timeout(120_000);
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  await startHelper(t, node, directories);
+  await startOwnHelper(t, node, directories);
   fs.rmSync(sign(directories));
   t.is(outlook(directories), 'ok');
 });
@@ -150,7 +146,7 @@ test.serial('STATUS asks a helper that is there when its file is not', async (t)
 test.serial('uninstall takes the file away', async (t) => {
   t.timeout(120_000);
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  const { socket, stateDir, pinDir } = await startHelper(t, node, directories);
+  const { socket, stateDir, pinDir } = await startOwnHelper(t, node, directories);
   t.true(fs.existsSync(sign(directories)));
   const places = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', pinDir];
   execFileSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places]);

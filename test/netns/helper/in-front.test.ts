@@ -9,12 +9,12 @@ import { bpfFilterOf, filtersAt, replaceBpfFilter } from '../../../helper/kernel
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { createTcxLink, isTcxSupported, queryTcx } from '../../../helper/kernel/tcx.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -37,10 +37,10 @@ interface Scene {
 async function makeScene(t: ExecutionContext): Promise<Scene> {
   const [node, peer, sandbox] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   addUplink(node, peer, 'uplink', 1);
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   const directories = makeHelperDirectories(t);
   const ifindex = leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  const helper = await startHelper(t, node, directories, ['--reconcile-seconds', '3600']);
+  const helper = await startOwnHelper(t, node, directories, ['--reconcile-seconds', '3600']);
   return { node, helper, ifindex };
 }
 

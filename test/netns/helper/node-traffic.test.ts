@@ -7,12 +7,12 @@ import test, { type ExecutionContext } from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
 import { inNamespace } from '../../bed/testbed.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { listenOn } from '../../bed/node-listener.ts';
@@ -48,7 +48,7 @@ function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
 
 async function makeEnds(t: ExecutionContext): Promise<{ node: TestNetns; pod: TestNetns }> {
   const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, pod, 'pod0');
+  wirePod(node, pod, 'pod0');
   addUplink(node, peer, 'uplink', 1);
   inTurn(node, [
     'link set lo up',
@@ -121,7 +121,7 @@ for (const [name, { flags, nodeTraffic, capped, uncapped }] of Object.entries(CA
       directories,
       paramsOf('pod0', pod, { egress: { rateBitsPerSec: CAP_MBIT * 1e6 } }),
     );
-    const helper = await startHelper(t, node, directories, flags);
+    const helper = await startOwnHelper(t, node, directories, flags);
     t.is((await helper.ask('status', {})).nodeTraffic, nodeTraffic, helper.log());
     const { udpBytes } = listenOn(t, node.netns, PORT);
     for (const to of capped) {

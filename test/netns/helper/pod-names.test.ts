@@ -8,13 +8,13 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ListResult, StatusResult } from '../../../helper/protocol/messages.ts';
 import { nameOf } from '../../../helper/protocol/pod-names.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
@@ -55,7 +55,7 @@ test.serial(
   'ADD names the pod: in list, status, counters and the log, also of the next helper',
   async (t) => {
     const scene = makeWishScene(t);
-    const helper = await startHelper(t, scene.node, scene.directories, [
+    const helper = await startOwnHelper(t, scene.node, scene.directories, [
       '--reconcile-seconds',
       '1',
     ]);
@@ -149,7 +149,10 @@ test.serial(
     t.notRegex(file(nameless), /pod[NU]|podChecksum|addedAt/);
     const kept = file(routed);
     await helper.end('SIGKILL');
-    const next = await startHelper(t, scene.node, scene.directories, ['--reconcile-seconds', '1']);
+    const next = await startOwnHelper(t, scene.node, scene.directories, [
+      '--reconcile-seconds',
+      '1',
+    ]);
     requireNamed(next);
     t.is(file(routed), kept);
     // Added again, it is the same sandbox.
@@ -165,14 +168,14 @@ test.serial(
     const egress = { rateBitsPerSec: 10_000_000 };
     const leave = (name: string, pod: object): void => {
       const sandbox = makeNetns(t);
-      addPod(node, sandbox, name);
+      wirePod(node, sandbox, name);
       leaveRecord(node, directories, { ...paramsOf(name, sandbox, { egress }), ...pod });
     };
     leave('old', { ...WEB, addedAt: '2026-01-01T00:00:00.000Z' });
     leave('new', { ...WEB, podUid: 'other', addedAt: '2026-01-01T00:00:01.000Z' });
     leave('shop', { podNamespace: 'shop', podName: 'web-0', addedAt: '2026-01-01T00:00:00.000Z' });
     leave('none', {});
-    const helper = await startHelper(t, node, directories, ['--reconcile-seconds', '3600']);
+    const helper = await startOwnHelper(t, node, directories, ['--reconcile-seconds', '3600']);
     const ratesOf = () =>
       Object.fromEntries(
         listed(helper).map(({ containerId, effective }) => [

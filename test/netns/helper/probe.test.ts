@@ -7,8 +7,13 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
-import { addUplink, makeHelperDirectories, PODPACED, startHelper } from '../../kit/helper.ts';
-import type { HelperDirectories } from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import {
+  addUplink,
+  makeHelperDirectories,
+  startOwnHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
@@ -110,7 +115,7 @@ test.serial('probe finds what others find, and ends with 0 where caps can be hel
 
 test.serial('status has the same list', async (t) => {
   const scene = makeScene(t);
-  await startHelper(t, scene.node, scene.directories);
+  await startOwnHelper(t, scene.node, scene.directories);
   const { stdout } = await call(scene, PODPACED, 'probe', '--json');
   const asked = await runProgram(PODPACED, [
     ...['status', '--json', '--socket', `${scene.directories.run}/helper.sock`],
@@ -130,7 +135,7 @@ test.serial('a kernel serves by what it has, whatever its number is', async (t) 
   const { kernel, items } = await probed(scene, old);
   t.regex(kernel, /^2\.6\./);
   t.deepEqual(items, (await probed(scene)).items);
-  const helper = await startHelper(t, scene.node, scene.directories, [], old);
+  const helper = await startOwnHelper(t, scene.node, scene.directories, [], old);
   t.regex((await helper.ask('status', {})).kernel, /^2\.6\./);
 });
 
@@ -175,7 +180,7 @@ test.serial('where there is no tcx, programs stand under clsact', async (t) => {
   const { items } = await probed(scene, podpaced);
   t.like(itemOf(items, 'tcx'), { ok: true, there: false });
   t.like(itemOf(items, 'clsact'), { ok: true, there: true });
-  const helper = await startHelper(t, scene.node, scene.directories, [], podpaced);
+  const helper = await startOwnHelper(t, scene.node, scene.directories, [], podpaced);
   t.regex(helper.log(), /serves .*\(clsact, /);
   t.deepEqual((await helper.ask('status', {})).features, items);
 });

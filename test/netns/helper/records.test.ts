@@ -16,7 +16,7 @@ import {
   leaveRecords,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -82,7 +82,7 @@ test.serial(
     const damaged = ['torn0', 'lost0', 'newer0', 'shape0', 'dir0', 'link0', 'aside0'];
     const scene = await makeScene(t, [...damaged, 'good0']);
     const { node, directories, ifindexes } = scene;
-    const first = await startHelper(t, node, directories, EVERY_SECOND);
+    const first = await startOwnHelper(t, node, directories, EVERY_SECOND);
     await first.end('SIGTERM');
     const textOf = (pod: string): string => fs.readFileSync(recordFile(scene, pod), 'utf8');
     fs.writeFileSync(recordFile(scene, 'torn0'), textOf('torn0').slice(0, 60));
@@ -103,7 +103,7 @@ test.serial(
     const before = await pictures();
     t.true(before.every(({ programs }) => programs.every((ids) => ids.length > 0)));
 
-    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    const helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     await sleep(2500);
     t.deepEqual(await pictures(), before);
     const { state, problems } = await helper.ask('status', {});
@@ -173,14 +173,14 @@ for (const [kind, damage] of Object.entries(DAMAGES)) {
   test.serial(`a pod whose record alone is ${kind} keeps its cap, and is named`, async (t) => {
     const scene = await makeScene(t, ['pod0', 'good0']);
     const { node, directories, ifindexes } = scene;
-    await (await startHelper(t, node, directories, EVERY_SECOND)).end('SIGTERM');
+    await (await startOwnHelper(t, node, directories, EVERY_SECOND)).end('SIGTERM');
     const file = recordFile(scene, 'pod0');
     const text = damage(fs.readFileSync(file, 'utf8'));
     if (text === undefined) fs.rmSync(file);
     else fs.writeFileSync(file, text);
     const before = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
     t.true(before.programs.every((ids) => ids.length > 0));
-    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    const helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     await sleep(2500);
     t.deepEqual(await pictureDevice(scene, ifindexes['pod0'] ?? 0), before);
     const { state, problems } = await helper.ask('status', {});
@@ -197,7 +197,7 @@ test.serial('a record that cannot be read is told of once at a start', async (t)
   const scene = await makeScene(t, ['pod0']);
   const { node, directories } = scene;
   fs.writeFileSync(recordFile(scene, 'pod0'), 'torn');
-  const helper = await startHelper(t, node, directories, EVERY_SECOND);
+  const helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
   await sleep(2500);
   t.is(helper.log().match(/Cannot read the record .*c-pod0:eth0\.json/g)?.length, 1);
 });
@@ -207,10 +207,10 @@ test.serial(
   async (t) => {
     const scene = await makeScene(t, ['pod0', 'pod1']);
     const { node, directories, ifindexes } = scene;
-    await (await startHelper(t, node, directories)).end('SIGKILL');
+    await (await startOwnHelper(t, node, directories)).end('SIGKILL');
     fs.renameSync(recordFile(scene, 'pod0'), `${recordFile(scene, 'pod0')}.removing`);
     fs.writeFileSync(`${recordFile(scene, 'pod1')}.new`, '{"recordVersion');
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const { programs, entry } = await pictureDevice(scene, ifindexes['pod0'] ?? 0);
     t.deepEqual(programs[0], []);
     t.is(entry, undefined);
@@ -226,7 +226,7 @@ test.serial(
 test.serial('a record of another network namespace is put on no device of this one', async (t) => {
   const scene = await makeScene(t, ['pod0']);
   const { node, sandbox, directories, ifindexes } = scene;
-  await (await startHelper(t, node, directories)).end('SIGKILL');
+  await (await startOwnHelper(t, node, directories)).end('SIGKILL');
   const other = makeNetns(t);
   other.ip(
     'link',
@@ -241,7 +241,7 @@ test.serial('a record of another network namespace is put on no device of this o
     'x0',
   );
   other.ip('link', 'set', 'pod0', 'up');
-  const helper = await startHelper(t, other, directories);
+  const helper = await startOwnHelper(t, other, directories);
   t.deepEqual((await helper.ask('list', {})).attachments, []);
   t.regex(helper.log(), /Forgetting c-pod0\/eth0/);
   t.notRegex(other.tc('qdisc', 'show', 'dev', 'pod0'), /7070:|clsact/);
@@ -252,7 +252,7 @@ test.serial('a record of another network namespace is put on no device of this o
   node.ip('link', 'add', 'veth7', 'type', 'veth', 'peer', 'name', 'peer7');
   const record = leaveRecord(node, directories, paramsOf('veth7', sandbox, CAPS));
   node.ip('link', 'set', 'veth7', 'down', 'name', 'other7');
-  const third = await startHelper(t, node, directories);
+  const third = await startOwnHelper(t, node, directories);
   t.deepEqual((await third.ask('list', {})).attachments, []);
   t.regex(
     third.log(),
@@ -265,7 +265,7 @@ test.serial(
   async (t) => {
     const scene = await makeScene(t, ['pod0']);
     const { node, directories } = scene;
-    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    const helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     fs.rmSync(helper.stateDir, { recursive: true });
     await until(t, 'the record is there again', () => fs.existsSync(recordFile(scene, 'pod0')));
     const mark = path.join(helper.stateDir, 'layout.json');
@@ -293,7 +293,7 @@ test.serial(
       }
     };
     makePipes();
-    const helper = await startHelper(t, node, directories, EVERY_SECOND);
+    const helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     t.true(fs.statSync(mark).isFile());
     makePipes();
     await until(t, 'the mark is a file again', () => fs.statSync(mark).isFile());
@@ -313,12 +313,12 @@ test.serial(
       (await helper.ask('status', {})).problems.some((problem) =>
         problem.includes(`${attachments}: it is no directory; take it away`),
       );
-    let helper = await startHelper(t, node, directories, EVERY_SECOND);
+    let helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     fs.rmSync(attachments, { recursive: true });
     fs.writeFileSync(attachments, '');
     await until(t, 'it is named', isNamed);
     await helper.end('SIGTERM');
-    helper = await startHelper(t, node, directories, EVERY_SECOND);
+    helper = await startOwnHelper(t, node, directories, EVERY_SECOND);
     t.true(await isNamed());
     fs.rmSync(attachments);
     await until(t, 'nothing is said of it', async () => !(await isNamed()));
@@ -340,7 +340,7 @@ test.serial(
       fs.mkdirSync(path.dirname(file), { recursive: true });
       fs.writeFileSync(file, content);
     }
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const filler = path.join(state, 'filler');
     t.throws(() => fs.writeFileSync(filler, Buffer.alloc(262_144)), { code: 'ENOSPC' });
     const key = { containerId: 'c-pod0', ifname: 'eth0' };

@@ -17,12 +17,12 @@ import type { AttachParams, AttachmentStatus } from '../../../helper/protocol/me
 import { INTERFACE_KEY, HOST_INTERFACE } from '../../../helper/wire/aggregate.ts';
 import { programsAt, readMap } from '../../kit/device-picture.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -58,7 +58,7 @@ function inTurn({ ip }: TestNetns, commands: readonly string[]): void {
  * The pod's network behind one of its interfaces; a route by each leads to half of the peer's
  * addresses.
  */
-function wirePod({ node, sandbox, peer }: Pick<Scene, 'node' | 'sandbox' | 'peer'>): void {
+function routePod({ node, sandbox, peer }: Pick<Scene, 'node' | 'sandbox' | 'peer'>): void {
   const gateways = ['pod0', 'pod1'].map((name) =>
     String(node.ipJson('link', 'show', 'dev', name)[0]?.['address']),
   );
@@ -88,17 +88,17 @@ function makeScene(t: ExecutionContext, more: Partial<AttachParams> = {}): Scene
     inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
   addUplink(node, peer, 'uplink', 1);
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   inTurn(node, [`link add pod1 up type veth peer name v4if0 netns ${sandbox.name}`]);
   inTurn(sandbox, ['link set v4if0 up']);
-  wirePod({ node, sandbox, peer });
+  routePod({ node, sandbox, peer });
   const hostInterfaceIndex = Number(node.ipJson('link', 'show', 'dev', 'pod1')[0]?.['ifindex']);
   const beside = [{ podInterface: 'v4if0', hostInterface: 'pod1', hostInterfaceIndex }];
   const params = { ...paramsOf('pod0', sandbox, CAPS), beside, ...more };
   const first = leaveRecord(node, directories, params);
   return {
     ...{ node, peer, sandbox, directories, params, ifindexes: [first, hostInterfaceIndex] },
-    start: () => startHelper(t, node, directories, ['--reconcile-seconds', '3600']),
+    start: () => startOwnHelper(t, node, directories, ['--reconcile-seconds', '3600']),
   };
 }
 

@@ -32,13 +32,13 @@ import {
   INTERFACE_KEY,
   type AggregateConfig,
 } from '../../../helper/wire/aggregate.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -67,13 +67,13 @@ async function makeScene(t: ExecutionContext, caps: Partial<typeof CAPS> = CAPS)
   // test.
   for (const { netns } of [node, sandbox])
     inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   node.ip('address', 'add', '192.0.2.1/24', 'dev', 'pod0');
   sandbox.ip('address', 'add', '192.0.2.2/24', 'dev', 'eth0');
   const mac = String(sandbox.ipJson('link', 'show', 'dev', 'eth0')[0]?.['address']);
   node.ip('neighbour', 'replace', '192.0.2.2', 'lladdr', mac, 'dev', 'pod0');
   const ifindex = leaveRecord(node, directories, paramsOf('pod0', sandbox, caps));
-  const helper = await startHelper(t, node, directories, NO_REPAIR);
+  const helper = await startOwnHelper(t, node, directories, NO_REPAIR);
   const ids = { egress: 5000 + 2 * ifindex, ingress: 5001 + 2 * ifindex };
   return { node, sandbox, directories, helper, ifindex, ids };
 }
@@ -191,7 +191,7 @@ test.serial('a change outlives the helper, is listed, and ends with the next ADD
   const { directories, node, sandbox, helper, ids } = scene;
   await set(scene, { rateBitsPerSec: 5_000_000 }, { direction: 'egress' });
   await helper.end('SIGKILL');
-  const successor = await startHelper(t, node, directories, NO_REPAIR);
+  const successor = await startOwnHelper(t, node, directories, NO_REPAIR);
   t.is(readConfig(scene, ids.egress).rateBytesPerSec, 625_000);
   const { attachments } = await successor.ask('list', {});
   t.like(attachments[0], {
@@ -379,7 +379,7 @@ test.serial(
     const fd = createMap({ ...shape, name: 'aggregate_config' });
     pinObject(fd, path.join(directories.pins, 'aggregate_config'));
     fs.closeSync(fd);
-    const error = await t.throwsAsync(startHelper(t, node, directories));
+    const error = await t.throwsAsync(startOwnHelper(t, node, directories));
     t.regex(error.message, /aggregate_config: its valueSize is 16, not 32.*podpaced uninstall/);
     const places = [
       '--state-dir',
@@ -390,6 +390,6 @@ test.serial(
     const command = [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places];
     execFileSync('nsenter', [...command, '--socket', path.join(directories.run, 'helper.sock')]);
     t.false(fs.existsSync(directories.pins));
-    await startHelper(t, node, directories);
+    await startOwnHelper(t, node, directories);
   },
 );

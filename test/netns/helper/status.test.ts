@@ -4,7 +4,8 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { addUplink, makeHelperDirectories, PODPACED, startHelper } from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import { addUplink, makeHelperDirectories, startOwnHelper } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 interface Ended {
@@ -25,7 +26,7 @@ test.serial(
   'a node on which every cap would be refused is DEGRADED before the first pod',
   async (t) => {
     const [node, peer] = [makeNetns(t), makeNetns(t)];
-    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
     const problems = async (): Promise<string> =>
       (await helper.ask('status', {})).problems.join('\n');
     t.regex(await problems(), /no uplink.*add a default route, or name the uplink with --uplink/);
@@ -70,7 +71,7 @@ test.serial('what may stay as it is on an uplink is no problem', async (t) => {
     'tbf',
     ...'rate 1gbit burst 1m latency 9ms'.split(' '),
   );
-  const helper = await startHelper(t, node, makeHelperDirectories(t), [
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t), [
     '--foreign-qdisc',
     'replace',
   ]);

@@ -14,8 +14,9 @@ import type {
 } from '../../../helper/protocol/messages.ts';
 import { formatRecord, parseRecord } from '../../../helper/shaping/record-schema.ts';
 import type { AttachmentRecord, UncappedRecord } from '../../../helper/shaping/records.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-import { PODPACED, startHelper, type TestHelper } from '../../kit/helper.ts';
+import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import {
   call,
@@ -112,7 +113,7 @@ test.serial(
     const addedMs = Date.parse(left.addedAt ?? '');
     t.true(addedMs >= startMs && addedMs <= Date.now());
 
-    const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     const known = { containerId: `c-${pod.name}`, hostInterface: 'pod0', kind: 'veth', ...WEB };
     const all = listAll(scene);
     t.deepEqual(all.attachments, []);
@@ -139,7 +140,7 @@ test.serial(
     t.is(call(scene, 'DEL', pod, NO_CAP).status, 0);
     t.deepEqual(filesOf(scene), []);
     t.is(call(scene, 'DEL', pod, NO_CAP).status, 0);
-    await startHelper(t, scene.node, scene.directories, OFTEN);
+    await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     const rest = listAll(scene);
     t.deepEqual(rest.uncapped, []);
     t.deepEqual(
@@ -178,7 +179,7 @@ test.serial(
       podNamespace: `${'x'.repeat(62)}…`,
       podName: String.raw`../\u001b[2J\u202e\nforged`,
     });
-    await startHelper(t, scene.node, scene.directories, SELDOM);
+    await startOwnHelper(t, scene.node, scene.directories, SELDOM);
     const { stdout } = podpaced(scene, 'list', '--all');
     t.notRegex(stdout.replaceAll('\n', ''), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
     t.true(stdout.includes(String.raw`/../\u001b[2J\u202e\nforged `), stdout);
@@ -206,7 +207,7 @@ test.serial(
     const chained = makePod(t, scene, 'pod0');
     add(t, scene, chained);
     t.false('isAsked' in readRecord(scene, chained));
-    await startHelper(t, scene.node, scene.directories, OFTEN);
+    await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     t.deepEqual(
       new Set(listAll(scene).uncapped.map(({ hostInterface }) => hostInterface)),
       new Set([host?.name, 'pod0']),
@@ -222,7 +223,7 @@ test.serial(
     bare.ip('link', 'add', 'eth0', 'type', 'bridge');
     add(t, scene, pod, { exempt: ['10.0.0.0/8'] }, WEB_ARGS);
     add(t, scene, bare);
-    await startHelper(t, scene.node, scene.directories, OFTEN);
+    await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     const rate = ['--egress', '--rate', '5M'];
     const refusal = podpaced(scene, 'set', 'default/web-0', ...rate);
     // As a shaper of somebody's on the uplink, or a kernel without sch_fq, has ADD refused.
@@ -282,7 +283,7 @@ test.serial(
     fs.mkdirSync(records, { recursive: true });
     const file = path.join(records, `c-${pod.name}:eth0.json`);
     fs.writeFileSync(file, formatRecord('attachments', record));
-    const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     const capped = listAll(scene);
     t.deepEqual([capped.uncapped, capped.unknown], [[], []]);
     t.is(capped.attachments[0]?.effective.egress?.rateBitsPerSec, 5_000_000);
@@ -314,7 +315,7 @@ test.serial(
     fs.mkdirSync(records, { recursive: true });
     const file = path.join(records, `c-${pod.name}:eth0.json`);
     fs.writeFileSync(file, '{');
-    await startHelper(t, scene.node, scene.directories, OFTEN);
+    await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     const set = podpaced(scene, 'set', `c-${pod.name}`, '--egress', '--rate', '5M');
     t.is(set.status, 1);
     t.regex(
@@ -329,7 +330,7 @@ test.serial('DEL of a pod that set has capped takes both records', async (t) => 
   const scene = makeWishScene(t);
   const pod = makePod(t, scene, 'pod0');
   add(t, scene, pod);
-  const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+  const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
   const routed = { ...NO_CAP, hostRouting: true, onUnenforceable: 'fail' };
   t.is(call(scene, 'ADD', pod, routed).status, 0);
   const all = listAll(scene);
@@ -386,7 +387,7 @@ test.serial(
       TestNetns,
     ];
     for (const pod of pods) add(t, scene, pod);
-    const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     t.is(listAll(scene).uncapped.length, 6);
     spawnSync('ip', ['netns', 'delete', gone.name]);
     rewrite(scene, rebooted, { bootId: '01234567-89ab-cdef-0123-456789abcdef' });
@@ -448,7 +449,7 @@ test.serial(
     fs.symlinkSync('/etc/passwd', path.join(folder, 'link:eth0.json'));
     fs.writeFileSync(path.join(folder, 'half:eth0.json.new'), '{');
     spawnSync('mkfifo', [path.join(folder, 'pipe:eth0.json')]);
-    const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
     await sleep(3000);
     const all = listAll(scene);
     t.deepEqual(idsOf(all.uncapped), [`c-${whole.name}`]);
@@ -557,7 +558,7 @@ for (const forget of [false, true]) {
       const pod = makePod(t, scene, 'pod0');
       add(t, scene, pod);
       fs.writeFileSync(path.join(folderOf(scene), 'torn:eth0.json'), '{');
-      const helper = await startHelper(t, scene.node, scene.directories, OFTEN);
+      const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
       if (isAway) await helper.end('SIGTERM');
       const { stateDir, pinDir } = helper;
       const flags = ['--state-dir', stateDir, '--pin-dir', pinDir, ...(forget ? ['--forget'] : [])];

@@ -4,13 +4,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { createMap, MAP_TYPE, pinObject } from '../../../helper/kernel/bpf.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -59,7 +59,7 @@ test.serial(
   async (t) => {
     const { node, directories, records, state } = makeNode(t, ['pod0', 'pod1']);
     const before = picture(node);
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     t.not(picture(node), before);
     const { code, stdout } = await uninstall(node, directories);
     t.is(code, 0);
@@ -69,7 +69,7 @@ test.serial(
     t.deepEqual(fs.readdirSync(path.join(state, 'attachments')).toSorted(), records);
     t.false(fs.existsSync(path.join(state, 'exits')));
     node.ip('link', 'delete', 'pod1');
-    const next = await startHelper(t, node, directories);
+    const next = await startOwnHelper(t, node, directories);
     t.regex(next.log(), /Holds the caps of 1 pods again .*: c-pod0\/eth0\n/);
     t.regex(next.log(), /pod1 is gone/);
     t.not(picture(node), before);
@@ -91,7 +91,7 @@ for (const isRunning of [true, false]) {
       const before = picture(node);
       const attachments = path.join(state, 'attachments');
       const [, newer = '', aside = ''] = records.map((name) => path.join(attachments, name));
-      const first = await startHelper(t, node, directories);
+      const first = await startOwnHelper(t, node, directories);
       await first.end('SIGTERM');
       const whole = fs.readFileSync(newer, 'utf8');
       fs.writeFileSync(newer, whole.replace('"recordVersion":1', '"recordVersion":3'));
@@ -99,7 +99,7 @@ for (const isRunning of [true, false]) {
       fs.writeFileSync(`${aside}.unreadable`, fs.readFileSync(aside).subarray(0, 40));
       fs.rmSync(aside);
       const kept = fs.readdirSync(attachments).toSorted();
-      const running = isRunning ? await startHelper(t, node, directories) : undefined;
+      const running = isRunning ? await startOwnHelper(t, node, directories) : undefined;
 
       const { code, stdout } = await uninstall(node, directories);
       t.is(code, 0);
@@ -119,7 +119,7 @@ for (const isRunning of [true, false]) {
 
       // The next helper names them, and holds the cap of the one that can be read again.
       fs.writeFileSync(newer, whole);
-      const next = await startHelper(t, node, directories);
+      const next = await startOwnHelper(t, node, directories);
       const { state: health, problems } = await next.ask('status', {});
       t.is(health, 'degraded');
       t.true(problems.some((problem) => problem.includes(`${aside}.unreadable`)));
@@ -142,7 +142,7 @@ for (const isRunning of [true, false]) {
 test.serial('uninstall --forget leaves nothing, also of a helper that crashed', async (t) => {
   const { node, directories, records, state } = makeNode(t, ['pod0']);
   const before = picture(node);
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   await helper.end('SIGKILL');
   // What a crash between two steps, and former releases, leave beside the records.
   for (const name of [`${records[0]}.new`, 'gone:eth0.json.unreadable'])
@@ -160,7 +160,7 @@ test.serial('uninstall --forget leaves nothing, also of a helper that crashed', 
 test.serial('where no pod had a cap uninstall leaves nothing, running or not', async (t) => {
   const { node, directories } = makeNode(t, []);
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     if (signal === 'SIGKILL') await helper.end(signal);
     const { code, stdout } = await uninstall(node, directories);
     t.is(code, 0);
@@ -184,7 +184,7 @@ function makeKeep({ run }: HelperDirectories): { keep: string; file: string } {
 
 test.serial('an uninstall that is refused speaks of uninstalling', async (t) => {
   const { node, directories } = makeNode(t, []);
-  await startHelper(t, node, directories);
+  await startOwnHelper(t, node, directories);
   const elsewhere = ['--socket', path.join(directories.run, 'other.sock')];
   const { code, stderr } = await uninstall(node, directories, ...elsewhere);
   t.is(code, 1);

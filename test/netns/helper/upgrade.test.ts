@@ -22,13 +22,13 @@ import {
   FIRST_LAYOUT_REVISION,
   NAMELESS_REVISION,
 } from '../../../scripts/lib/revisions.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -58,7 +58,7 @@ function makeScene(t: ExecutionContext, pod: PodOfRecord = {}): Scene {
   // test.
   for (const { netns } of [node, sandbox])
     inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   node.ip('address', 'add', '192.0.2.1/24', 'dev', 'pod0');
   const mac = String(sandbox.ipJson('link', 'show', 'dev', 'eth0')[0]?.['address']);
   node.ip('neighbour', 'replace', '192.0.2.2', 'lladdr', mac, 'dev', 'pod0');
@@ -109,7 +109,7 @@ test.serial(
   async (t) => {
     const scene = makeScene(t);
     const { node, directories, ifindex } = scene;
-    const before = await startHelper(t, node, directories, NO_REPAIR, former);
+    const before = await startOwnHelper(t, node, directories, NO_REPAIR, former);
     await before.ask('set', {
       ...KEY,
       direction: 'ingress',
@@ -121,7 +121,7 @@ test.serial(
     await before.end('SIGTERM');
     const idsBefore = mapIds(directories);
 
-    const after = await startHelper(t, node, directories, NO_REPAIR);
+    const after = await startOwnHelper(t, node, directories, NO_REPAIR);
     t.regex(after.log(), new RegExp(`Upgraded to layout ${LAYOUT}: replaced [1-9]`));
     t.is(readPinnedLayout(directories.pins)?.layout, LAYOUT);
     t.false(fs.existsSync(path.join(directories.pins, 'former')));
@@ -166,12 +166,12 @@ test.serial(
       addedAt: '2026-01-01T00:00:00.000Z',
     };
     const { node, sandbox, directories } = makeScene(t, pod);
-    const helper = await startHelper(t, node, directories, NO_REPAIR);
+    const helper = await startOwnHelper(t, node, directories, NO_REPAIR);
     t.like((await helper.ask('list', {})).attachments, [{ ...KEY, ...pod }]);
     await helper.end('SIGTERM');
     const records = traceOf(helper.stateDir);
 
-    const before = await startHelper(t, node, directories, NO_REPAIR, nameless);
+    const before = await startOwnHelper(t, node, directories, NO_REPAIR, nameless);
     const [known] = (await before.ask('list', {})).attachments;
     t.like(known, { ...KEY, caps: CAPS });
     t.false('podName' in (known ?? {}));
@@ -187,18 +187,18 @@ test.serial(
     t.deepEqual(traceOf(helper.stateDir), records);
     await before.end('SIGTERM');
 
-    const after = await startHelper(t, node, directories, NO_REPAIR);
+    const after = await startOwnHelper(t, node, directories, NO_REPAIR);
     t.like((await after.ask('list', {})).attachments, [{ ...KEY, ...pod }]);
     await after.end('SIGTERM');
     // What it writes anew has the cap and no names, which is read as well.
-    const writer = await startHelper(t, node, directories, NO_REPAIR, nameless);
+    const writer = await startOwnHelper(t, node, directories, NO_REPAIR, nameless);
     await writer.ask('set', {
       ...KEY,
       direction: 'ingress',
       changes: { rateBitsPerSec: 5_000_000 },
     });
     await writer.end('SIGTERM');
-    const last = await startHelper(t, node, directories, NO_REPAIR);
+    const last = await startOwnHelper(t, node, directories, NO_REPAIR);
     const [left] = (await last.ask('list', {})).attachments;
     t.is(left?.effective.ingress?.rateBitsPerSec, 5_000_000);
     t.false('podName' in (left ?? {}));
@@ -209,10 +209,10 @@ test.serial(
   'the release before layouts refuses a node of this one, and leaves it as it is',
   async (t) => {
     const { node, directories } = makeScene(t);
-    const helper = await startHelper(t, node, directories, NO_REPAIR);
+    const helper = await startOwnHelper(t, node, directories, NO_REPAIR);
     await helper.end('SIGTERM');
     const [pins, state] = [traceOf(directories.pins), traceOf(helper.stateDir)];
-    const error = await t.throwsAsync(startHelper(t, node, directories, NO_REPAIR, former));
+    const error = await t.throwsAsync(startOwnHelper(t, node, directories, NO_REPAIR, former));
     t.regex(error?.message ?? '', /Cannot use the map pinned at .*: its flags is \d+, not 1/);
     t.deepEqual(traceOf(directories.pins), pins);
     t.deepEqual(traceOf(helper.stateDir), state);
@@ -224,7 +224,7 @@ for (const where of ['pins', 'records'] as const) {
     `${where} of a newer layout are refused with what they need, and nothing is touched`,
     async (t) => {
       const { node, directories } = makeScene(t);
-      const helper = await startHelper(t, node, directories, NO_REPAIR);
+      const helper = await startOwnHelper(t, node, directories, NO_REPAIR);
       await helper.end('SIGTERM');
       const mark = { layout: LAYOUT + 1, release: '9.8.7' };
       if (where === 'pins') pinLayout(directories.pins, mark);
@@ -233,7 +233,7 @@ for (const where of ['pins', 'records'] as const) {
       const expected = new RegExp(
         `layout ${LAYOUT + 1}, made by podpaced 9\\.8\\.7.*knows layouts up to ${LAYOUT}.*install podpaced 9\\.8\\.7`,
       );
-      const error = await t.throwsAsync(startHelper(t, node, directories, NO_REPAIR));
+      const error = await t.throwsAsync(startOwnHelper(t, node, directories, NO_REPAIR));
       t.regex(error?.message ?? '', expected);
       const places = [
         '--socket',
@@ -266,11 +266,11 @@ for (const where of ['pins', 'records'] as const) {
 
 test.serial('a mark that cannot be read is told of and made again', async (t) => {
   const { node, directories } = makeScene(t);
-  const helper = await startHelper(t, node, directories, NO_REPAIR);
+  const helper = await startOwnHelper(t, node, directories, NO_REPAIR);
   await helper.end('SIGTERM');
   const file = path.join(helper.stateDir, 'layout.json');
   fs.writeFileSync(file, '{"layout":');
-  const next = await startHelper(t, node, directories, NO_REPAIR);
+  const next = await startOwnHelper(t, node, directories, NO_REPAIR);
   t.regex(next.log(), new RegExp(`Cannot read ${file}`));
   t.is((JSON.parse(fs.readFileSync(file, 'utf8')) as { layout: number }).layout, LAYOUT);
   t.is((await next.ask('list', {})).attachments.length, 1);

@@ -20,7 +20,7 @@ import {
   leaveRecords,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -69,7 +69,7 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
   const attachments = pods.map((name) => paramsOf(name, sandbox, CAPS));
   const indexes = leaveRecords(node, directories, attachments);
   const keys = attachments.map(keyOf);
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
   t.deepEqual(await keysListed(helper), keys.toSorted());
   await helper.end('SIGTERM');
   return {
@@ -186,7 +186,7 @@ test.serial(
     let refused = 0;
     for (const [round, files] of damagedFiles(scene.texts).entries()) {
       const bad = damageRecords(scene, files);
-      const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+      const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
       await sleep(1500);
       const now = await pictureNode(scene);
       const untouched = new Set([...bad].map((key) => scene.ifindexes.get(key) ?? 0));

@@ -7,7 +7,7 @@ import {
   leaveRecords,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -50,9 +50,9 @@ test.serial(
     const directories = makeHelperDirectories(t);
     addUplink(node, peer, 'uplink', 1);
     await leavePods(node, sandbox, directories, 900);
-    await (await startHelper(t, node, directories)).end('SIGTERM');
+    await (await startOwnHelper(t, node, directories)).end('SIGTERM');
     const startMs = performance.now();
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const restartMs = performance.now() - startMs;
     t.is((await helper.ask('status', {})).attachments, 900);
 
@@ -99,7 +99,7 @@ test.serial(
       await leavePods(node, sandbox, directories, count);
       if (count > 0) await runBatch(node, ['link del group 7']);
       const startMs = performance.now();
-      const helper = await startHelper(t, node, directories);
+      const helper = await startOwnHelper(t, node, directories);
       tookMs.push(performance.now() - startMs);
       t.is((await helper.ask('status', {})).attachments, 0);
       await helper.end('SIGTERM');

@@ -6,12 +6,12 @@ import test, { type ExecutionContext } from 'ava';
 import { RtEvents } from '../../../helper/kernel/rt-events.ts';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch } from '../../kit/netns.ts';
 
@@ -41,10 +41,10 @@ test.serial(
     boundReceiveBuffers(t);
     const [node, sandbox, peer, other] = [makeNetns(t), makeNetns(t), makeNetns(t), makeNetns(t)];
     addUplink(node, peer, 'uplink', 1);
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const directories = makeHelperDirectories(t);
     leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
 
     // All of them in one batch: a boot, or a drain.
     await runBatch(

@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'ava';
 import { lookupBatches, openPinned } from '../../../helper/kernel/bpf.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE } from '../../../helper/wire/exemption.ts';
-import { makeHelperDirectories, startHelper } from '../../kit/helper.ts';
+import { makeHelperDirectories, startOwnHelper } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 /** Prefixes of both families, none twice. */
@@ -36,7 +36,7 @@ test.serial(
     for (const count of [100_000, 100_000, 60_000]) {
       fs.writeFileSync(config, JSON.stringify({ exempt: manyCidrs(count) }));
       const startMs = performance.now();
-      const helper = await startHelper(t, node, directories, ['--config', config]);
+      const helper = await startOwnHelper(t, node, directories, ['--config', config]);
       t.log(`${count}: serves after ${(performance.now() - startMs).toFixed(0)} ms`);
       t.is(countExemptions(directories.pins), count);
       await helper.end('SIGTERM');

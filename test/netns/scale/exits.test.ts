@@ -4,13 +4,13 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import { HelperError } from '../../../helper/protocol/client.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
@@ -32,7 +32,7 @@ async function endingOf(asked: Promise<unknown>): Promise<string> {
 test.serial('list, set, check and status answer on a node with 600 faulty exits', async (t) => {
   t.timeout(120_000);
   const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   const indexes = Array.from({ length: EXITS }, (_, index) => index);
   const lines = indexes.flatMap((index) => [
     `link add way${index} up type veth peer name end${index}`,
@@ -50,7 +50,7 @@ test.serial('list, set, check and status answer on a node with 600 faulty exits'
   const directories = makeHelperDirectories(t);
   const params = paramsOf('pod0', sandbox, CAPS);
   leaveRecord(node, directories, params);
-  const helper = await startHelper(t, node, directories);
+  const helper = await startOwnHelper(t, node, directories);
 
   const flags = ['--egress', '--rate', '20M', '--socket', helper.socket];
   const set = await runProgram(PODPACED, ['set', 'c-pod0', ...flags]);

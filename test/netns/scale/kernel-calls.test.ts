@@ -19,10 +19,10 @@ import { isUnknownQdisc } from '../../../helper/shaping/failure.ts';
 import { routingEntries } from '../../../helper/shaping/host-routing.ts';
 import type { AttachmentRecord } from '../../../helper/shaping/records.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
+  wirePod,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -206,7 +206,7 @@ test.serial(
     for (const { netns } of [node, sandbox])
       inNetns(netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
     addUplink(node, peer, 'uplink', 2);
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const meter = new Meter(t);
     const control = openHelper(t, node, makeHelperDirectories(t));
     await addOthers(control, node, [0, FEW]);

@@ -5,13 +5,13 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import test from 'ava';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
@@ -40,7 +40,7 @@ test.serial(
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
     const directories = makeHelperDirectories(t);
     const hostInterface = `p${HOSTILE}`;
-    addPod(node, sandbox, 'p0');
+    wirePod(node, sandbox, 'p0');
     const caps = { egress: { rateBitsPerSec: 1_000_000 } };
     const params = { ...paramsOf('p0', sandbox, caps), containerId: 'c1' };
     leaveRecord(node, directories, params);
@@ -56,7 +56,7 @@ test.serial(
     );
     const damaged = path.join(directories.run, 'state/attachments', `x${HOSTILE}:eth0.json`);
     fs.writeFileSync(damaged, `{"recordVersion":"${HOSTILE}", ${HOSTILE}`);
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
 
     const commands = [
       ...[['status'], ['list'], ['counters'], ['counters', 'c1']],
@@ -94,8 +94,8 @@ test.serial(
 for (const field of ['sandbox', 'congestionControl'] as const) {
   test.serial(`a hostile ${field} is no request, and not logged as it is`, async (t) => {
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'p0');
-    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    wirePod(node, sandbox, 'p0');
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
     const params = paramsOf('p0', sandbox, { egress: { rateBitsPerSec: 1_000_000 } });
     const hostile = { ...params, [field]: `${params.sandbox}${HOSTILE}` };
     const request = JSON.stringify({ version: 2, method: 'attach', params: hostile });
@@ -107,7 +107,7 @@ for (const field of ['sandbox', 'congestionControl'] as const) {
 }
 
 test.serial('a request nested to any depth is a bad request with a short message', async (t) => {
-  const helper = await startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
   for (const depth of [100, 1000, 10_000, 32_000]) {
     const lines = [

@@ -14,11 +14,11 @@ import type { ProbeResult, StatusResult } from '../../../helper/protocol/message
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
 import { DOCUMENTS } from '../../../scripts/lib/documents.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
@@ -122,7 +122,7 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
     // Or the pod's own kernel reports groups and looks for routers, which counts as all it sends
     // does.
     inNetns(sandbox.netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
-    addPod(net, sandbox, name);
+    wirePod(net, sandbox, name);
     leaveRecord(net, directories, { ...paramsOf(name, sandbox, caps), ...more });
   }
   const inNet = ['--net=/run/netns/' + net.name];

@@ -3,7 +3,7 @@
 // test/vm/helper/reattach.test.ts. PODPACE_TURNS plays more of it.
 
 import test from 'ava';
-import { addPod, makeHelperDirectories, paramsOf, startHelper } from '../../kit/helper.ts';
+import { makeHelperDirectories, paramsOf, startOwnHelper, wirePod } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { reattach } from '../../kit/reattach.ts';
 
@@ -13,8 +13,8 @@ test.serial(
   `an ADD right after a DEL of the same device succeeds ${TURNS} times, and nothing is missing`,
   async (t) => {
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'pod0');
-    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    wirePod(node, sandbox, 'pod0');
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
     // Host routing needs a program at the host interface, and no qdisc that this kernel may lack.
     const hostRouting = { addresses: ['192.0.2.2'], mac: '02:00:00:00:00:01' };
     const params = { ...paramsOf('pod0', sandbox, {}), hostRouting };

@@ -8,15 +8,15 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { remedies } from '../../../helper/protocol/remedies.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { startFakeHelper } from '../../kit/fake-helper.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import type { RemedyOf } from '../../kit/remedy-tiers.ts';
@@ -122,7 +122,7 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
   },
   room: async (t) => {
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const directories = makeHelperDirectories(t);
     const state = path.join(directories.run, 'state');
     fs.mkdirSync(state);
@@ -130,7 +130,7 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     t.teardown(() => execFileSync('umount', ['--lazy', state]));
     const params = paramsOf('pod0', sandbox, CAPS);
     leaveRecord(node, directories, params);
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const filler = path.join(state, 'filler');
     try {
       fs.writeFileSync(filler, Buffer.alloc(1024 * 1024));
@@ -154,7 +154,7 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     const ask = () =>
       runProgram(PODPACED, ['list', '--socket', path.join(directories.run, 'helper.sock')]);
     t.true((await ask()).stderr.includes(remedies.startHelper));
-    await startHelper(t, node, directories);
+    await startOwnHelper(t, node, directories);
     t.is((await ask()).code, 0);
   },
   sameRelease: async (t) => {
@@ -168,13 +168,13 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
   },
   lostRecord: async (t) => {
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const directories = makeHelperDirectories(t);
     leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-    const first = await startHelper(t, node, directories);
+    const first = await startOwnHelper(t, node, directories);
     await first.end('SIGKILL');
     fs.rmSync(path.join(first.stateDir, 'attachments'), { recursive: true });
-    const second = await startHelper(t, node, directories);
+    const second = await startOwnHelper(t, node, directories);
     const problems = (await second.ask('status', {})).problems.join('\n');
     t.true(problems.includes(remedies.lostRecord), problems);
     await second.ask('uninstall', {});

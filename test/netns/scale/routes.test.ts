@@ -5,12 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { cpuSec } from '../../kit/helper-process.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -118,16 +118,16 @@ test.serial(
       ...[makeNetns(t), makeNetns(t), makeNetns(t)],
     ] as [TestNetns, TestNetns, TestNetns, TestNetns, TestNetns, TestNetns];
     addUplink(node, peer, 'uplink', 1);
-    addPod(node, mesh, 'mesh');
+    wirePod(node, mesh, 'mesh');
     node.ip('address', 'add', '192.0.2.1/24', 'dev', 'mesh');
     for (const [name, pod] of [
       ['pod0', sandbox],
       ['pod1', other],
     ] as const)
-      addPod(node, pod, name);
+      wirePod(node, pod, name);
     const directories = makeHelperDirectories(t);
     leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const { pid } = helper;
 
     const measured = [];

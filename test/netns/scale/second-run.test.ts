@@ -6,14 +6,14 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { pictureOf, pictureTree } from '../../kit/machine-picture.ts';
@@ -60,9 +60,9 @@ async function makeServedNode(t: ExecutionContext) {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
   const directories = makeHelperDirectories(t);
   addUplink(node, peer, 'uplink', 2);
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
-  await startHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
+  await startOwnHelper(t, node, directories, ['--exempt', '203.0.113.0/24']);
   for (const device of ['uplink', 'pod0']) await waitForCarrier(node, device);
   return { node, directories };
 }
@@ -171,8 +171,8 @@ test.serial('of two starts at the same moment exactly one serves', async (t) => 
   for (let round = 0; round < 3; round++) {
     const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
     const starts = await Promise.allSettled([
-      startHelper(t, node, directories),
-      startHelper(t, node, directories),
+      startOwnHelper(t, node, directories),
+      startOwnHelper(t, node, directories),
     ]);
     const refused = starts.filter((start) => start.status === 'rejected');
     t.is(refused.length, 1);
@@ -211,7 +211,7 @@ test.serial(
       await ended;
     });
     await new Promise((resolve) => holder.stdout.once('data', resolve));
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     t.regex(helper.log(), /warn Process \d+ has locked the network namespace/);
   },
 );

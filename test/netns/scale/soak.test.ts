@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { descriptorsOf, rssMib } from '../../kit/helper-process.ts';
 import {
-  addPod,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
@@ -82,7 +82,7 @@ test.serial(
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
     const directories = makeHelperDirectories(t);
     for (let index = 0; index < PODS; index++) {
-      addPod(node, sandbox, `pod${index}`);
+      wirePod(node, sandbox, `pod${index}`);
       sandbox.ip('link', 'set', 'eth0', 'name', `e${index}`);
       const caps = {
         egress: { rateBitsPerSec: 1_000_000 },
@@ -90,7 +90,7 @@ test.serial(
       };
       leaveRecord(node, directories, paramsOf(`pod${index}`, sandbox, caps));
     }
-    const helper = await startHelper(t, node, directories);
+    const helper = await startOwnHelper(t, node, directories);
     const { pid } = helper;
     const names = Object.keys(OPERATIONS);
     const counts = new Map(names.map((name) => [name, 0]));

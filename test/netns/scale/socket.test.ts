@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { makeHelperDirectories, startHelper, type TestHelper } from '../../kit/helper.ts';
+import { makeHelperDirectories, startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import { rssMib } from '../../kit/helper-process.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
@@ -17,7 +17,7 @@ const RSS_GROWTH_MIB = 64;
 const LONGEST_ANSWER_MS = 1000;
 
 async function start(t: ExecutionContext): Promise<TestHelper> {
-  return startHelper(t, makeNetns(t), makeHelperDirectories(t));
+  return startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
 }
 
 function connect(t: ExecutionContext, { socket }: TestHelper): net.Socket {

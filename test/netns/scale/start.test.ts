@@ -6,14 +6,14 @@ import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import type { ProbeResult } from '../../../helper/protocol/messages.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   addUplink,
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -83,7 +83,7 @@ async function bpffsProblems(
   place: Place,
   ...flags: string[]
 ): Promise<string[]> {
-  const helper = await startHelper(t, place.node, place.directories, flags, place.podpaced);
+  const helper = await startOwnHelper(t, place.node, place.directories, flags, place.podpaced);
   const { state, problems } = await helper.ask('status', {});
   const own = problems.filter((problem) => problem.includes('bpffs'));
   if (own.length > 0) t.is(state, 'degraded');
@@ -249,14 +249,14 @@ test.serial(
     addUplink(node, peer, 'uplink', 2);
     // Or the pod's own kernel looks for routers, which counts as all it sends does.
     inNetns(sandbox.netns, () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const caps = {
       egress: { rateBitsPerSec: 10_000_000 },
       ingress: { rateBitsPerSec: 20_000_000 },
     };
     leaveRecord(node, directories, paramsOf('pod0', sandbox, caps));
     for (let start = 0; start < 2; start++) {
-      const helper = await startHelper(t, node, directories, flags, podpaced);
+      const helper = await startOwnHelper(t, node, directories, flags, podpaced);
       t.is((await helper.ask('counters', {})).attachments[0]?.egress?.total.packets, 0);
       const { containerId, ifname } = paramsOf('pod0', sandbox, caps);
       const changes = { rateBitsPerSec: 12_000_000 + start };

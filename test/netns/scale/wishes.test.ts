@@ -7,7 +7,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { PODPACED, startHelper, type TestHelper } from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
 import { call, makePod, makeWishScene, namesOf, until } from '../../kit/wish-scene.ts';
 
@@ -67,7 +68,7 @@ test.serial(
   async (t) => {
     const scene = makeWishScene(t);
     const pod = makePod(t, scene, 'pod0');
-    const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
     const refused = call(scene, 'ADD', pod, { onUnenforceable: 'fail' });
     t.is(refused.status, 1, refused.stdout);
     t.deepEqual(namesOf(scene), [], 'nothing is kept under fail');
@@ -126,7 +127,7 @@ test.serial('a cap asked for while the helper was down is known to the next one'
   fs.mkdirSync(scene.wishes, { recursive: true, mode: 0o700 });
   fs.writeFileSync(path.join(scene.wishes, 'torn:eth0.json'), '{"recordVersion":1,');
 
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+  const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
   await requireTold(t, helper, pod);
   await requireTold(t, helper, other);
   t.true(await isUntold(helper, gone));
@@ -171,7 +172,7 @@ test.serial(
     t.is(call(scene, 'GC', stays, valid).status, 0);
     t.deepEqual(namesOf(scene), left);
 
-    const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
     add();
     const { removed } = await helper.ask('gc', {
       network: 'pods',
@@ -186,11 +187,11 @@ test.serial('uninstall keeps wishes unless told to forget', async (t) => {
   const scene = makeWishScene(t);
   const pod = makePod(t, scene, 'pod0');
   t.is(call(scene, 'ADD', pod).status, 0);
-  const first = await startHelper(t, scene.node, scene.directories, FLAGS);
+  const first = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
   await first.ask('uninstall', {});
   await until(t, 'the helper has ended', () => first.log().includes(' uninstalled'));
   t.is(namesOf(scene).length, 1);
-  const second = await startHelper(t, scene.node, scene.directories, FLAGS);
+  const second = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
   await requireTold(t, second, pod);
   await second.ask('uninstall', { forget: true });
   await until(t, 'the helper has ended', () => second.log().includes(' uninstalled'));
@@ -209,7 +210,7 @@ test.serial('a directory of wishes that others can write to is not used, and sai
     /WARNING: .*nor will it be later: .*wishes: others than root can write to it/,
   );
   t.deepEqual(namesOf(scene), []);
-  const helper = await startHelper(t, scene.node, scene.directories, FLAGS);
+  const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
   const { problems } = await helper.ask('status', {});
   t.true(problems.some((problem) => /wishes: others than root can write to it/.test(problem)));
   t.is(call(scene, 'DEL', pod).status, 0);

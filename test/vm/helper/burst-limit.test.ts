@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { makeHelperDirectories, PODPACED, startHelper, type TestHelper } from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import { makeHelperDirectories, startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 
 const FILE = '/proc/sys/net/core/qdisc_max_burst';
 /** Of the kernel: `sysctl net.core.qdisc_max_burst` on a fresh boot of 7.3. */
@@ -50,7 +51,7 @@ test.serial('it is raised where it is the kernel\u2019s, and given back', async 
   }
   const machine = nameMachine(t);
   t.is(limit(), DEFAULT);
-  const first = await startHelper(t, machine, makeHelperDirectories(t));
+  const first = await startOwnHelper(t, machine, makeHelperDirectories(t));
   t.is(limit(), RAISED);
   t.notRegex((await first.ask('status', {})).notices.join('\n'), /qdisc_max_burst/);
   await uninstall(first);
@@ -58,13 +59,13 @@ test.serial('it is raised where it is the kernel\u2019s, and given back', async 
 
   t.teardown(() => fs.writeFileSync(FILE, DEFAULT));
   fs.writeFileSync(FILE, '2000');
-  const second = await startHelper(t, machine, makeHelperDirectories(t));
+  const second = await startOwnHelper(t, machine, makeHelperDirectories(t));
   t.is(limit(), '2000');
   await uninstall(second);
   t.is(limit(), '2000');
 
   fs.writeFileSync(FILE, DEFAULT);
-  const third = await startHelper(t, machine, makeHelperDirectories(t), [], withoutSysctls(t));
+  const third = await startOwnHelper(t, machine, makeHelperDirectories(t), [], withoutSysctls(t));
   t.is(limit(), DEFAULT);
   const { notices } = await third.ask('status', {});
   t.regex(notices.join('\n'), /qdisc_max_burst is 1000 .*set it to 1000000/);

@@ -8,11 +8,11 @@ import { findLink } from '../../../helper/kernel/links.ts';
 import { deleteQdisc, listQdiscs, replaceQdisc, TC_H_ROOT } from '../../../helper/kernel/qdiscs.ts';
 import { Attributes, encodeAttributes } from '../../../helper/wire/attributes.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -34,9 +34,9 @@ interface Scene {
 /** A node whose uplink has a single queue. */
 async function makeScene(t: ExecutionContext, flags: readonly string[] = []): Promise<Scene> {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', 1);
-  const helper = await startHelper(t, node, makeHelperDirectories(t), [
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t), [
     '--reconcile-seconds',
     '3600',
     ...flags,

@@ -8,10 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import {
-  addPod,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
@@ -49,10 +49,10 @@ async function useScene(t: ExecutionContext): Promise<Scene> {
   }
   const [node, sandbox] = [makeNetns(untilEnd), makeNetns(untilEnd)];
   const directories = makeHelperDirectories(untilEnd);
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   // As an operator has it for BIG TCP.
   sandbox.ip('link', 'set', 'eth0', 'gso_max_size', '196608');
-  const helper = await startHelper(untilEnd, node, directories);
+  const helper = await startOwnHelper(untilEnd, node, directories);
   shared = { node, sandbox, directories, helper };
   return shared;
 }
@@ -145,7 +145,7 @@ test.serial('an exit whose record is lost is put back too, and said', async (t) 
   const loseRecords = async (helper: TestHelper): Promise<TestHelper> => {
     await helper.end('SIGTERM');
     fs.rmSync(path.join(helper.stateDir, 'exits'), { recursive: true });
-    return await startHelper(untilEnd, scene.node, scene.directories);
+    return await startOwnHelper(untilEnd, scene.node, scene.directories);
   };
   await scene.helper.ask('attach', params);
   const second = await loseRecords(scene.helper);

@@ -16,11 +16,11 @@ import { attachCounter, compileCounter, type Counter } from '../../bed/counter.t
 import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { indexOf, load, putXdp, redirectCode, verdictCode } from '../../kit/foreign-programs.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -70,7 +70,7 @@ async function makeNode(): Promise<SharedNode> {
   addUplink(node, peer, 'uplink', 1);
   await runBatch(peer, ['route add 10.86.0.0/16 via 198.51.100.1']);
   inNetns(node.netns, () => writeSysctl('net/ipv4/ip_forward', '1'));
-  const helper = await startHelper(untilEnd, node, makeHelperDirectories(untilEnd), [
+  const helper = await startOwnHelper(untilEnd, node, makeHelperDirectories(untilEnd), [
     '--reconcile-seconds',
     '3600',
   ]);
@@ -90,7 +90,7 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
     (await helper.ask('list', {})).attachments.length === 0;
   t.not(await waitFor(isAlone, FIRST_MS), undefined, 'the pod of the test before is known');
   t.teardown(() => void node.ip('link', 'delete', POD.name));
-  addPod(node, sandbox, POD.name);
+  wirePod(node, sandbox, POD.name);
   await runBatch(node, [`address add ${POD.gateway}/24 dev ${POD.name}`]);
   const [link] = node.ipJson('link', 'show', 'dev', POD.name);
   await runBatch(sandbox, [

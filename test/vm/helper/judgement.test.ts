@@ -19,15 +19,15 @@ import type {
   Direction,
 } from '../../../helper/protocol/messages.ts';
 import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { faultsOf, openMaps, type Fault, type Name } from '../../kit/damage.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, runBatch, type TestNetns } from '../../kit/netns.ts';
@@ -76,7 +76,7 @@ async function wire(
   for (const [index, { name, gateway, address }] of PODS.entries()) {
     const sandbox = sandboxes[index];
     if (sandbox === undefined) continue;
-    addPod(node, sandbox, name);
+    wirePod(node, sandbox, name);
     await runBatch(node, [`address add ${gateway}/24 dev ${name}`]);
     await runBatch(sandbox, [
       `address add ${address}/24 dev eth0`,
@@ -108,7 +108,7 @@ async function makeScene(): Promise<Scene> {
   await wire(node, peer, sandboxes);
   const directories = makeHelperDirectories(untilEnd);
   const flags = ['--reconcile-seconds', '3600', '--exempt', EXEMPT];
-  const helper = await startHelper(untilEnd, node, directories, flags);
+  const helper = await startOwnHelper(untilEnd, node, directories, flags);
   const params = PODS.map(({ name, mbit }, index): AttachParams => {
     const cap = (direction: Direction) => ({
       [direction]: { rateBitsPerSec: mbit[direction] * 1e6 },

@@ -7,7 +7,8 @@ import os from 'node:os';
 import test, { type ExecutionContext } from 'ava';
 import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
-import { addUplink, makeHelperDirectories, PODPACED, startHelper } from '../../kit/helper.ts';
+import { PODPACED } from '../../bed/helper.ts';
+import { addUplink, makeHelperDirectories, startOwnHelper } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
 /** By kernel: how programs are attached, and what lacks that caps do not need. */
@@ -55,7 +56,7 @@ test.serial("Debian's kernels have what they are known to have", async (t) => {
     namesOf(items, ({ there }) => there === undefined),
     hooks === 'tcx' ? ['clsact'] : [],
   );
-  const helper = await startHelper(t, node, makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
   t.regex(helper.log(), new RegExp(`serves .*\\(${hooks}, `));
   const { features, state } = await helper.ask('status', {});
   t.is(state, 'ok');
@@ -92,7 +93,7 @@ test.serial(
     );
 
     // The helper serves all the same, and sees when the module has come.
-    const helper = await startHelper(t, node, makeHelperDirectories(t), [
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t), [
       '--reconcile-seconds',
       '1',
     ]);

@@ -4,11 +4,11 @@
 
 import test from 'ava';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  startHelper,
+  startOwnHelper,
+  wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { reattach } from '../../kit/reattach.ts';
@@ -22,9 +22,9 @@ test.serial(
     t.timeout(3_600_000);
     const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
     addUplink(node, peer, 'uplink', 2);
-    addPod(node, sandbox, 'pod0');
+    wirePod(node, sandbox, 'pod0');
     const before = node.tc('qdisc', 'show');
-    const helper = await startHelper(t, node, makeHelperDirectories(t));
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
     const startMs = performance.now();
     const outcome = await reattach(helper, paramsOf('pod0', sandbox, CAPS), TURNS);
     t.log(`${TURNS} turns in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);

@@ -12,18 +12,18 @@ import { inNetns } from '../../../helper/kernel/netns.ts';
 import { createTcxLink, isTcxSupported } from '../../../helper/kernel/tcx.ts';
 import { remedies } from '../../../helper/protocol/remedies.ts';
 import { buildDirectory } from '../../../scripts/lib/paths.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
+  type TestHelper,
 } from '../../kit/helper.ts';
 import { indexOf, load, verdictCode } from '../../kit/foreign-programs.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
-import type { TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
 import type { RemedyOf } from '../../kit/remedy-tiers.ts';
 
@@ -230,9 +230,9 @@ const CASES: Readonly<
 test.serial('every remedy is named where it is needed, and helps', async (t) => {
   t.timeout(300_000);
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', 4);
-  const helper = await startHelper(t, node, makeHelperDirectories(t));
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t));
   const attach = (): Promise<string> =>
     refusal(helper.ask('attach', paramsOf('pod0', sandbox, CAPS)));
   for (const carryOut of Object.values(CASES)) await carryOut(t, { node, sandbox, helper, attach });

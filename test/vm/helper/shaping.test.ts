@@ -8,13 +8,13 @@ import test, { type ExecutionContext } from 'ava';
 import { deleteLink, listLinks } from '../../../helper/kernel/links.ts';
 import { HelperError } from '../../../helper/protocol/client.ts';
 import { isTcxSupported } from '../../../helper/kernel/tcx.ts';
+import { PODPACED } from '../../bed/helper.ts';
 import {
-  addPod,
   addUplink,
   makeHelperDirectories,
   paramsOf,
-  PODPACED,
-  startHelper,
+  startOwnHelper,
+  wirePod,
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
@@ -64,7 +64,7 @@ async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
     TestNetns,
   ];
   const directories = makeHelperDirectories(untilEnd);
-  const helper = await startHelper(untilEnd, node, directories, flags);
+  const helper = await startOwnHelper(untilEnd, node, directories, flags);
   const made = { node, sandbox, peer, directories, helper };
   shared.set(flags.join(' '), made);
   return made;
@@ -73,7 +73,7 @@ async function nodeWith(flags: readonly string[]): Promise<SharedNode> {
 /** Starts a successor of a node's helper, which has been ended, with flags of its own. */
 async function startAgain(former: SharedNode, flags: readonly string[]): Promise<SharedNode> {
   forget(former);
-  const helper = await startHelper(untilEnd, former.node, former.directories, flags);
+  const helper = await startOwnHelper(untilEnd, former.node, former.directories, flags);
   const again = { ...former, helper };
   shared.set(flags.join(' '), again);
   return again;
@@ -105,7 +105,7 @@ async function empty({ node, helper }: SharedNode): Promise<void> {
 async function makeScene(queues = 4, flags: readonly string[] = NO_REPAIR): Promise<SharedNode> {
   const here = await nodeWith(flags);
   await empty(here);
-  addPod(here.node, here.sandbox, 'pod0');
+  wirePod(here.node, here.sandbox, 'pod0');
   addUplink(here.node, here.peer, 'uplink', queues);
   return here;
 }
@@ -117,9 +117,9 @@ async function makeLoneScene(
   flags: readonly string[],
 ): Promise<Scene> {
   const [node, sandbox, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
-  addPod(node, sandbox, 'pod0');
+  wirePod(node, sandbox, 'pod0');
   addUplink(node, peer, 'uplink', queues);
-  const helper = await startHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
+  const helper = await startOwnHelper(t, node, makeHelperDirectories(t), [...NO_REPAIR, ...flags]);
   return { node, helper, sandbox };
 }
 

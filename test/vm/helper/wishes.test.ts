@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { nameOf } from '../../../helper/protocol/pod-names.ts';
-import { startHelper, type TestHelper } from '../../kit/helper.ts';
+import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
 import { call, makePod, makeWishScene, until, type WishScene } from '../../kit/wish-scene.ts';
 
@@ -41,7 +41,7 @@ test.serial(
   async (t) => {
     const scene = makeWishScene(t);
     const pod = makePod(t, scene, 'pod0');
-    const helper = await startHelper(t, scene.node, scene.directories, EVERY_SECOND);
+    const helper = await startOwnHelper(t, scene.node, scene.directories, EVERY_SECOND);
     const added = call(scene, 'ADD', pod);
     t.is(added.status, 0, added.stdout);
     const { state, problems } = await helper.ask('status', {});
@@ -57,7 +57,7 @@ test.serial(
     const env = { CNI_ARGS: 'K8S_POD_NAME=web-0;IgnoreUnknown=1;K8S_POD_NAMESPACE=default' };
     t.regex(call(scene, 'ADD', late, {}, env).stderr, /WARNING: .*no helper listens there/);
     const addedBefore = new Date().toISOString();
-    const next = await startHelper(t, scene.node, scene.directories, EVERY_SECOND);
+    const next = await startOwnHelper(t, scene.node, scene.directories, EVERY_SECOND);
     const containerId = `c-${late.name}`;
     const pod1 = { containerId, ifname: 'eth0', podNamespace: 'default', podName: 'web-0' };
     await requireInForce(t, scene, next, late, nameOf(pod1));
