@@ -221,11 +221,7 @@ export class Datapath {
     const texts = this.#texts.get(list);
     if (texts !== undefined && digestOf(texts) === digest) return listEntries(list, texts);
     const entries = new Map<string, string>();
-    for (const batch of lookupBatches(
-      this.maps.exemptions.fd,
-      EXEMPTION_KEY_SIZE,
-      EXEMPTION_SIZE,
-    )) {
+    for (const batch of this.#exemptionBatches()) {
       for (let at = 0; at < batch.count; at++) {
         const keyAt = at * EXEMPTION_KEY_SIZE;
         if (exemptionListOf(batch.keys, keyAt) !== list) continue;
@@ -250,11 +246,7 @@ export class Datapath {
     if (this.#digests !== undefined && startMs < this.#digests.untilMs) return this.#digests.byList;
     const digests = new ExemptionDigests();
     let entries = 0;
-    for (const { keys, values, count } of lookupBatches(
-      this.maps.exemptions.fd,
-      EXEMPTION_KEY_SIZE,
-      EXEMPTION_SIZE,
-    )) {
+    for (const { keys, values, count } of this.#exemptionBatches()) {
       digests.add(keys, values, count);
       entries += count;
     }
@@ -291,5 +283,9 @@ export class Datapath {
 
   close(): void {
     this.rt.close();
+  }
+
+  #exemptionBatches(): ReturnType<typeof lookupBatches> {
+    return lookupBatches(this.maps.exemptions.fd, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE);
   }
 }
