@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { cutShort } from './cut-short.ts';
 import { buildDirectory } from './paths.ts';
 import { say } from './progress.ts';
 
@@ -35,7 +36,7 @@ export interface AvaOptions {
   readonly hasFreeWaits?: boolean;
   /** Where the bundles are, and AVA, and its configuration for them. */
   readonly directory: string;
-  /** Ends the run early, and has this throw. */
+  /** Ends the run early, takes away what its tests have made, and has this throw. */
   readonly signal: AbortSignal;
 }
 
@@ -144,6 +145,8 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     cwd: options.directory,
     env,
     stdio: [...stdio],
+    // Or Ctrl-C ends it before all that it has started is known.
+    detached: true,
   });
   const follower = new TapFollower(options);
   const heartbeat = setInterval(() => {
@@ -155,12 +158,16 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     ava.on('error', reject);
     ava.on('close', (status) => resolve(status));
   });
-  const end = (): void => void ava.kill('SIGTERM');
+  let ending: Promise<void> | undefined;
+  const end = (): void => {
+    if (ava.pid !== undefined) ending = cutShort(ava.pid);
+  };
   options.signal.addEventListener('abort', end, { once: true });
   for await (const line of createInterface({ input: ava.stdout })) follower.take(line);
   const status = await ended;
   clearInterval(heartbeat);
   options.signal.removeEventListener('abort', end);
+  await ending;
   options.signal.throwIfAborted();
   const { counts } = follower;
   if (status !== 0 && counts.failed === 0) {
