@@ -1,6 +1,6 @@
 // Runs test files with AVA and counts what its TAP stream says.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -34,6 +34,11 @@ export interface AvaOptions {
    * a test costs.
    */
   readonly hasFreeWaits?: boolean;
+  /**
+   * Ends the run where no test ends for so long, by the time that `hasFreeWaits` says: a limit of
+   * AVA's would count waiting.
+   */
+  readonly stallMs?: number;
   /** Where the bundles are, and AVA, and its configuration for them. */
   readonly directory: string;
   /** Ends the run early, takes away what its tests have made, and has this throw. */
@@ -61,6 +66,8 @@ export function parseTapLine(
 }
 
 const SLOWEST_TOLD = 8;
+const BUSIEST_TOLD = 20;
+const HEARTBEAT_MS = 20_000;
 
 /** For how long the machine's processors have worked since it was started, in all. */
 function busyMs(): number {
@@ -70,6 +77,15 @@ function busyMs(): number {
     .reduce((sum, ms) => sum + ms, 0);
 }
 
+/** The processes that have worked most, for whoever wants to know why tests stand still. */
+function busiest(): string {
+  const columns = 'pid,ppid,class,nice,stat,wchan:20,etimes,cputimes,args';
+  const { stdout } = spawnSync('ps', ['-eo', columns, '--sort=-cputimes', '--columns', '160'], {
+    encoding: 'utf8',
+  });
+  return stdout.split('\n').slice(0, BUSIEST_TOLD).join('\n');
+}
+
 /** Follows a TAP stream: counts, and passes failures on with the block that explains them. */
 class TapFollower {
   readonly counts = { passed: 0, failed: 0, skipped: 0 };
@@ -77,6 +93,7 @@ class TapFollower {
   readonly #msByFile = new Map<string, number>();
   readonly #nowMs: () => number;
   #lastMs: number;
+  #toldCount = 0;
   #isInFailure = false;
   /** The last test that ended, of each of the files that run at a time: AVA names them first. */
   readonly #lastTitles = new Map<string, string>();
@@ -101,6 +118,21 @@ class TapFollower {
     this.#isInFailure = outcome === 'failed';
     if (outcome === 'failed')
       say(`${this.#options.label}: FAILED ${result.title}${isRefusedSkip ? ' (skipped)' : ''}`);
+  }
+
+  /** How far the tests are; after which title, where none has ended since this was last asked. */
+  progress(): string {
+    const { passed, failed, skipped } = this.counts;
+    const count = passed + failed + skipped;
+    const isSame = count === this.#toldCount;
+    this.#toldCount = count;
+    const after = isSame && count > 0 ? `, after ${this.last()}` : '';
+    return `${this.#options.label}: ${passed} passed, ${failed} failed so far${after}`;
+  }
+
+  /** Whether tests have worked for longer than any of them may since the last one ended. */
+  hasStalled(): boolean {
+    return this.#nowMs() - this.#lastMs > (this.#options.stallMs ?? Infinity);
   }
 
   /** The titles after which a test that hangs may stand. */
@@ -149,11 +181,6 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
     detached: true,
   });
   const follower = new TapFollower(options);
-  const heartbeat = setInterval(() => {
-    say(
-      `${options.label}: ${follower.counts.passed} passed, ${follower.counts.failed} failed so far`,
-    );
-  }, 20_000);
   const ended = new Promise<number | null>((resolve, reject) => {
     ava.on('error', reject);
     ava.on('close', (status) => resolve(status));
@@ -162,6 +189,12 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   const end = (): void => {
     if (ava.pid !== undefined) ending = cutShort(ava.pid);
   };
+  const heartbeat = setInterval(() => {
+    say(follower.progress());
+    if (ending !== undefined || !follower.hasStalled()) return;
+    say(`${options.label}: no test has ended for too long; what runs here:\n${busiest()}`);
+    end();
+  }, HEARTBEAT_MS);
   options.signal.addEventListener('abort', end, { once: true });
   for await (const line of createInterface({ input: ava.stdout })) follower.take(line);
   const status = await ended;

@@ -2,6 +2,7 @@
 
 import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
@@ -28,6 +29,8 @@ export interface TestNetns {
   readonly tcJson: (...args: string[]) => Record<string, unknown>[];
 }
 
+/** Many times what the kernel takes on a busy machine. */
+const CARRIER_LIMIT_MS = 10_000;
 /** What ip says of eight thousand devices. */
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
@@ -65,6 +68,18 @@ export async function runBatch({ name }: TestNetns, lines: readonly string[]): P
   running.child.stdin?.end(lines.join('\n'));
   await running;
   return performance.now() - startMs;
+}
+
+/**
+ * Waits until the kernel tells of a device's carrier, up to a second after it is there: before a
+ * picture of the node is taken that is to be compared with a later one.
+ */
+export async function waitForCarrier(node: TestNetns, device: string): Promise<void> {
+  const deadlineMs = performance.now() + CARRIER_LIMIT_MS;
+  while (node.ipJson('link', 'show', 'dev', device)[0]?.['operstate'] !== 'UP') {
+    if (performance.now() > deadlineMs) throw new Error(`${device} has no carrier`);
+    await sleep(20);
+  }
 }
 
 /**

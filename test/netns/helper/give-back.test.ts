@@ -12,7 +12,7 @@ import {
   type HelperDirectories,
   type TestHelper,
 } from '../../kit/helper.ts';
-import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, waitForCarrier, type TestNetns } from '../../kit/netns.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 100_000_000 } };
 const KEY = { containerId: 'c-pod0', ifname: 'eth0' };
@@ -69,6 +69,8 @@ async function makeScene(t: ExecutionContext, found: typeof OPERATORS): Promise<
   const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
   wirePod(node, sandbox, 'pod0');
   setLimits(sandbox, found);
+  await waitForCarrier(node, 'pod0');
+  await waitForCarrier(sandbox, 'eth0');
   const before = [...snapshot(node), ...snapshot(sandbox)];
   leaveRecord(node, directories, paramsOf('pod0', sandbox, CAPS));
   return { node, sandbox, before, directories, helper: await startOwnHelper(t, node, directories) };

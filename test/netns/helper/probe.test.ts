@@ -14,7 +14,7 @@ import {
   startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
-import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, waitForCarrier, type TestNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
 /** Commands of bpf(2), `enum bpf_cmd` of linux/bpf.h. */
@@ -202,6 +202,7 @@ function pictureOf({ node, directories }: Scene): string[] {
 
 test.serial('probing leaves nothing behind', async (t) => {
   const scene = makeScene(t);
+  await waitForCarrier(scene.node, 'uplink');
   // A first one, for modules that the kernel loads on the way and keeps, where there is no tcx.
   await probed(scene);
   const before = pictureOf(scene);

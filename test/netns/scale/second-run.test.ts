@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { PODPACED } from '../../bed/helper.ts';
 import {
@@ -17,7 +16,7 @@ import {
   type HelperDirectories,
 } from '../../kit/helper.ts';
 import { pictureOf, pictureTree } from '../../kit/machine-picture.ts';
-import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, waitForCarrier, type TestNetns } from '../../kit/netns.ts';
 import { runProgram } from '../../kit/run-program.ts';
 
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
@@ -44,15 +43,6 @@ function podpaced(
     ...flags,
     ...more,
   ]);
-}
-
-/** The kernel tells of a carrier up to a second after it is there. */
-async function waitForCarrier(node: TestNetns, device: string): Promise<void> {
-  const deadlineMs = performance.now() + 10_000;
-  while (node.ipJson('link', 'show', 'dev', device)[0]?.['operstate'] !== 'UP') {
-    if (performance.now() > deadlineMs) throw new Error(`${device} has no carrier`);
-    await sleep(20);
-  }
 }
 
 /** A node with an uplink and a pod, both of whose directions a running helper caps. */
