@@ -57,23 +57,24 @@ interface VmJob {
 const OLDEST: KernelSeries = '6.1';
 
 /**
- * The programs, and what needs fq, on each of the kernels. The netns tier on the one that differs
- * most from a present-day kernel, which this machine's own is. The longest jobs first.
+ * What needs fq on each of the kernels, and the programs. The netns tier on the one that differs
+ * most from a present-day kernel, which this machine's own is; the programs then in that VM: each
+ * VM is a boot and a start of AVA. The longest jobs first.
  */
 function vmJobs(kernels: readonly KernelSeries[]): VmJob[] {
   const isElsewhere = (file: string, kernel: KernelSeries): boolean => {
     const only = Object.entries(ON_ONE_KERNEL).find(([start]) => file.startsWith(start))?.[1];
     return only !== undefined && only !== kernel && kernels.includes(only);
   };
-  const jobOf = (kernel: KernelSeries, tier: Tier): VmJob => ({
-    ...{ kernel, label: `${kernel} ${tier}`, isTimed: tier === 'vm' },
-    files: filesOf(tier).filter((file) => isForVm(file) && !isElsewhere(file, kernel)),
+  const jobOf = (kernel: KernelSeries, isTimed: boolean, ofTiers: readonly Tier[]): VmJob => ({
+    ...{ kernel, label: `${kernel} ${ofTiers.join(', ')}`, isTimed },
+    files: ofTiers.flatMap(filesOf).filter((file) => isForVm(file) && !isElsewhere(file, kernel)),
   });
-  const oldest = kernels.filter((kernel) => kernel === OLDEST);
   return [
-    ...kernels.map((kernel) => jobOf(kernel, 'vm')),
-    ...oldest.map((kernel) => jobOf(kernel, 'netns')),
-    ...kernels.map((kernel) => jobOf(kernel, 'bpf')),
+    ...kernels.map((kernel) => jobOf(kernel, true, kernel === OLDEST ? ['vm'] : ['vm', 'bpf'])),
+    ...kernels
+      .filter((kernel) => kernel === OLDEST)
+      .map((kernel) => jobOf(kernel, false, ['netns', 'bpf'])),
   ];
 }
 
@@ -289,8 +290,8 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
 
 /**
  * All tests on this kernel, and VMs beside them. Those that go by time would take it from tests
- * that do so, too: they begin when these have ended; and all of them where there is one processor
- * only.
+ * that do so, too: they begin when these have ended, before all that yields. Where there is one
+ * processor only, VMs come one after the other, and last.
  */
 async function runSideBySide(
   tiers: readonly Tier[],
@@ -299,13 +300,18 @@ async function runSideBySide(
 ): Promise<Tally> {
   const here = inTurn(jobsHere(tiers), signal);
   const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
-  const inVms = (tiers.includes('vm') ? jobs : []).map((job): Job => async (each) => {
-    if (!job.isTimed || VMS_AT_ONCE === 1) await here;
-    return await withBundles(job.label.replaceAll(' ', '-'), [job.files], async (bundles) =>
-      runInVm(job, bundles, each),
-    );
-  });
-  return await allOf([here, severalAtOnce(inVms, signal)], signal);
+  const inVm =
+    (job: VmJob): Job =>
+    async (each) =>
+      withBundles(job.label.replaceAll(/\W+/g, '-'), [job.files], async (bundles) =>
+        runInVm(job, bundles, each),
+      );
+  const inVms = tiers.includes('vm') ? jobs : [];
+  if (VMS_AT_ONCE === 1) return await inTurn([() => here, ...inVms.map(inVm)], signal);
+  const byTime = inVms.filter(({ isTimed }) => !isTimed).map(inVm);
+  const afterHere = here.then((total) => inTurn([async () => total, ...byTime], signal));
+  const yielding = inVms.filter(({ isTimed }) => isTimed).map(inVm);
+  return await allOf([afterHere, severalAtOnce(yielding, signal)], signal);
 }
 
 const HELP = `Usage: test [options]
