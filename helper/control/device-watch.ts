@@ -4,6 +4,7 @@
 import { findLink, listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
+import { hasErrno } from '../wire/errors.ts';
 import type { RtEvent } from '../wire/rt-event.ts';
 
 /** Where more devices have changed than this, all are listed: that takes less time. */
@@ -51,14 +52,16 @@ export class DeviceWatch {
   /** All devices, by one request for each that has changed. Rejects with KernelError. */
   async links(): Promise<readonly Link[]> {
     await this.#settle?.();
-    const isKnown = this.#settle !== undefined && !this.#hasUnknownLinks;
-    if (!isKnown || this.#changed.size > MAX_ASKED) return this.listLinks();
-    for (const index of this.#changed) await this.#ask(index);
-    return [...this.#links.values()];
+    if (!this.#knowsLinks || this.#changed.size > MAX_ASKED) return this.listLinks();
+    return this.#askChanged();
   }
 
-  /** The same as the kernel lists them now. */
+  /**
+   * The same as the kernel lists them now. While many come or go no list of the kernel's is whole
+   * (EAGAIN): then what is known, with the changes that were told of.
+   */
   async listLinks(): Promise<readonly Link[]> {
+    const [wasKnown, changed] = [this.#knowsLinks, [...this.#changed]];
     this.#hasUnknownLinks = false;
     this.#changed.clear();
     try {
@@ -66,9 +69,24 @@ export class DeviceWatch {
       this.#links = new Map(links.map((link) => [link.index, link]));
       return links;
     } catch (error) {
+      for (const index of changed) this.#changed.add(index);
+      if (wasKnown && this.#knowsLinks && hasErrno(error, 'EAGAIN')) {
+        await this.#settle?.();
+        return this.#askChanged();
+      }
       this.#hasUnknownLinks = true;
       throw error;
     }
+  }
+
+  /** Whether events have told of all that has happened to devices since they were listed. */
+  get #knowsLinks(): boolean {
+    return this.#settle !== undefined && !this.#hasUnknownLinks;
+  }
+
+  async #askChanged(): Promise<readonly Link[]> {
+    for (const index of this.#changed) await this.#ask(index);
+    return [...this.#links.values()];
   }
 
   async #ask(index: number): Promise<void> {

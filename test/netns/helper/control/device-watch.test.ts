@@ -2,7 +2,9 @@ import test from 'ava';
 import { DeviceWatch } from '../../../../helper/control/device-watch.ts';
 import { inNetns } from '../../../../helper/kernel/netns.ts';
 import { TC_H_ROOT, type Qdisc } from '../../../../helper/kernel/qdiscs.ts';
+import type { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
 import { RtEvents } from '../../../../helper/kernel/rt-events.ts';
+import { KernelError } from '../../../../helper/wire/errors.ts';
 import { makeNetns, type TestNetns } from '../../../kit/netns.ts';
 
 /** What devices and their qdiscs go through, with what iproute2 is asked for. */
@@ -81,4 +83,40 @@ test.serial('all are listed anew after events were lost, and until any are follo
   netns.ip('link', 'del', 'one');
   watch.hear({ kind: 'lost' });
   t.is((await watch.links()).length, 1);
+});
+
+/** A socket of a node where so much happens that no list is whole; single devices are told. */
+function restless(rt: RtSocket): RtSocket {
+  const never = () =>
+    Promise.reject(new KernelError('list links', 'EAGAIN', 'the list changed 6 times while read'));
+  return { get: rt.get.bind(rt), dump: never, scan: never } as unknown as RtSocket;
+}
+
+test.serial('where no list of the kernel is whole, what was told of makes it so', async (t) => {
+  const netns = makeNetns(t);
+  let rt = netns.rt;
+  const socket: Pick<RtSocket, 'get' | 'dump' | 'scan'> = {
+    get: (...args) => rt.get(...args),
+    dump: (...args) => rt.dump(...args),
+    scan: (...args) => rt.scan(...args),
+  };
+  const watch = followed(t, { ...netns, rt: socket as RtSocket });
+  const names = async () => (await watch.listLinks()).map(({ name }) => name).toSorted();
+  const many = Array.from({ length: 40 }, (_, index) => `link add name p${index} type bridge`);
+  netns.ipBatch(...many);
+  t.is((await names()).length, 41);
+
+  rt = restless(netns.rt);
+  netns.ipBatch(...many.map((line) => line.replace(/ add name (\S+) .*/, ' delete $1')));
+  netns.ip('link', 'add', 'name', 'late', 'type', 'bridge');
+  t.deepEqual(await names(), ['late', 'lo']);
+  netns.ip('link', 'delete', 'late');
+  t.deepEqual(await names(), ['lo']);
+
+  // What was not told of nobody knows.
+  watch.hear({ kind: 'lost' });
+  await t.throwsAsync(names(), { message: /changed 6 times/ });
+  await t.throwsAsync(names(), { message: /changed 6 times/ });
+  rt = netns.rt;
+  t.deepEqual(await names(), ['lo']);
 });
