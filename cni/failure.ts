@@ -39,3 +39,10 @@ export function toCniError(error: unknown): CniError {
     return new CniError(ErrorCode.kernelRefused, error.message, error.remedy);
   return new CniError(ErrorCode.internal, error instanceof Error ? error.message : String(error));
 }
+
+/** One error that says all of them, with the code of the first; undefined where there is none. */
+export function combine(errors: readonly Error[]): Error | undefined {
+  const [first] = errors;
+  if (first === undefined || errors.length === 1) return first;
+  return new CniError(toCniError(first).code, errors.map(({ message }) => message).join('; '));
+}

@@ -2,15 +2,13 @@
 // that of a helper which was stopped says by its age for how long.
 
 import fs from 'node:fs';
-import path from 'node:path';
+import { writeWhole } from './control/regular-file.ts';
 import { bootId, bootSeconds } from './kernel/boot-clock.ts';
-import { HEARTBEAT } from './protocol/state-files.ts';
+import { heartbeatFile } from './protocol/state-files.ts';
+import { VERSION } from './version.ts';
 import { formatHeartbeat, HEARTBEAT_SECONDS } from './wire/heartbeat.ts';
 
-/** Where the file is. */
-function fileOf(socket: string): string {
-  return path.join(path.dirname(socket), HEARTBEAT);
-}
+const STAGED = '.new';
 
 interface HeartbeatOptions {
   readonly socket: string;
@@ -19,19 +17,22 @@ interface HeartbeatOptions {
   readonly log: (level: 'warn', message: string) => void;
 }
 
-/** Writes the file at once and every ten seconds. Returns what ends that. */
+/**
+ * Writes the file at once and every ten seconds. Returns what ends that with a last time, so that
+ * the absence of a helper that was stopped counts from its end.
+ */
 export function startHeartbeat({ socket, fault, log }: HeartbeatOptions): () => void {
-  const file = fileOf(socket);
+  const file = heartbeatFile(socket);
   let told: string | undefined;
   const beat = (): void => {
     try {
       const why = fault();
+      const now = { bootId: bootId(), bootSeconds: bootSeconds() };
       const text = formatHeartbeat({
-        ...{ bootId: bootId(), bootSeconds: bootSeconds() },
+        ...{ release: VERSION, ...now },
         ...(why !== undefined && { fault: why }),
       });
-      fs.writeFileSync(`${file}.new`, text, { mode: 0o600 });
-      fs.renameSync(`${file}.new`, file);
+      writeWhole(file, file + STAGED, text);
       told = undefined;
     } catch (error) {
       const { message } = error as Error;
@@ -42,10 +43,13 @@ export function startHeartbeat({ socket, fault, log }: HeartbeatOptions): () => 
   };
   beat();
   const timer = setInterval(beat, HEARTBEAT_SECONDS * 1000);
-  return () => clearInterval(timer);
+  return () => {
+    clearInterval(timer);
+    beat();
+  };
 }
 
 /** Takes the file away (uninstall). */
 export function removeHeartbeat(socket: string): void {
-  for (const suffix of ['', '.new']) fs.rmSync(fileOf(socket) + suffix, { force: true });
+  for (const suffix of ['', STAGED]) fs.rmSync(heartbeatFile(socket) + suffix, { force: true });
 }

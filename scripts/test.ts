@@ -120,11 +120,12 @@ const AT_SCALE = 'test/netns/scale/';
 const ON_ANY_KERNEL = [
   'test/netns/cni/conflists',
   'test/netns/cni/faults',
-  'test/netns/cni/gc-status',
+  'test/netns/cni/gc',
   'test/netns/cni/hanging-helper',
   'test/netns/cni/main-plugin',
   // A sysctl of namespaces, and what the plugin itself refuses.
   'test/netns/cni/pod-settings',
+  'test/netns/cni/status',
   'test/netns/helper/arrivals',
   'test/netns/helper/books',
   'test/netns/helper/daemon',

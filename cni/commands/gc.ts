@@ -6,11 +6,10 @@ import path from 'node:path';
 import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
-import { toCniError } from '../failure.ts';
+import { combine } from '../failure.ts';
 import type { Invocation } from '../skel.ts';
 import { keyOf, type AttachmentKey, type GcParams } from '../../helper/protocol/messages.ts';
 import { UNCAPPED, WISHES } from '../../helper/protocol/state-files.ts';
-import { CniError } from '../types.ts';
 
 const GC_DEADLINE_MS = 10_000;
 
@@ -101,13 +100,6 @@ async function collectPairs(
 async function collectAtIpam(edges: Edges, call: Invocation, type: string): Promise<void> {
   const { delegate, findPlugin } = await import('../ipam.ts');
   await delegate(edges, call, findPlugin(type, call.path), 'GC');
-}
-
-/** One error that says all of them, with the code of the first. */
-function combine(errors: readonly Error[]): Error | undefined {
-  const [first] = errors;
-  if (first === undefined || errors.length === 1) return first;
-  return new CniError(toCniError(first).code, errors.map(({ message }) => message).join('; '));
 }
 
 /**

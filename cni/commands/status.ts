@@ -2,43 +2,48 @@
 // whose network is not ready out of service. So it fails only where a pod with a cap has no hope,
 // and costs no round trip to the helper while that shows signs of life.
 
-import fs from 'node:fs';
-import path from 'node:path';
+import { readRegularFile } from '../../helper/control/regular-file.ts';
 import { bootId, bootSeconds } from '../../helper/kernel/boot-clock.ts';
-import { HEARTBEAT } from '../../helper/protocol/state-files.ts';
-import { outlookOf, type Outlook } from '../../helper/wire/heartbeat.ts';
+import { heartbeatFile } from '../../helper/protocol/state-files.ts';
+import { hasErrno } from '../../helper/wire/errors.ts';
+import {
+  MAX_HEARTBEAT_BYTES,
+  outlookOf,
+  type FoundHeartbeat,
+  type Outlook,
+} from '../../helper/wire/heartbeat.ts';
 import { ipamType, parseSettings, type Settings } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
+import { combine } from '../failure.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode } from '../types.ts';
 
 const STATUS_DEADLINE_MS = 2_000;
 
-/** No heartbeat comes near; what is longer is none. */
-const MAX_HEARTBEAT_BYTES = 4096;
-
-/**
- * What the helper's file says, or undefined without one. One that cannot be read is a damaged one.
- */
-function readHeartbeat(socket: string): string | undefined {
-  const file = path.join(path.dirname(socket), HEARTBEAT);
+/** Without ever waiting for what is there, or following it elsewhere. */
+function findHeartbeat(socket: string): FoundHeartbeat {
   try {
-    const stat = fs.statSync(file, { throwIfNoEntry: false });
-    if (stat === undefined) return undefined;
-    return stat.isFile() && stat.size <= MAX_HEARTBEAT_BYTES ? fs.readFileSync(file, 'utf8') : '';
-  } catch {
-    return '';
+    const demands = { maxBytes: MAX_HEARTBEAT_BYTES, isRoots: true };
+    return { kind: 'text', text: readRegularFile(heartbeatFile(socket), demands) };
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return { kind: 'none' };
+    return { kind: 'bad', why: (error as Error).message };
   }
 }
 
 function outlook({ socket, helperAwaySeconds }: Settings): Outlook {
-  const text = readHeartbeat(socket);
-  return outlookOf(text, { bootId: bootId(), bootSeconds: bootSeconds() }, helperAwaySeconds);
+  try {
+    const found = findHeartbeat(socket);
+    const now = { bootId: bootId(), bootSeconds: bootSeconds() };
+    return outlookOf(found, now, helperAwaySeconds);
+  } catch (error) {
+    return { state: 'none', why: (error as Error).message };
+  }
 }
 
 /**
  * Asks at the socket where the file gives no hope: the helper may be of a release without it, or
- * unable to write it.
+ * unable to write it. One that answers serves, whatever the file says.
  */
 async function askAfterAll(
   edges: Edges,
@@ -62,7 +67,10 @@ async function askAfterAll(
   }
 }
 
-/** Why ADD of a pod with a cap has no hope, or undefined when it has. */
+/**
+ * Why ADD of a pod with a cap has no hope, or undefined when it has. Of the specification's codes
+ * it is 50, not 51: pods that run keep their connections and their caps.
+ */
 async function hopelessness(edges: Edges, settings: Settings): Promise<CniError | undefined> {
   const found = outlook(settings);
   if (found.state === 'hope') return undefined;
@@ -71,16 +79,30 @@ async function hopelessness(edges: Edges, settings: Settings): Promise<CniError 
   return new CniError(ErrorCode.notAvailable, found.why, remedy);
 }
 
-/** Runs STATUS. */
+/** What the IPAM plugin says, in its own words and with its own code, as the specification asks. */
+async function ipamFailure(edges: Edges, call: Invocation): Promise<Error | undefined> {
+  const type = ipamType(call.config);
+  if (type === undefined) return undefined;
+  const { delegate, findPlugin } = await import('../ipam.ts');
+  try {
+    await delegate(edges, call, findPlugin(type, call.path), 'STATUS');
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+/** Runs STATUS. Whoever reads its error learns of everything that is in the way at once. */
 export async function status(edges: Edges, call: Invocation): Promise<undefined> {
   const settings = parseSettings(call.config);
-  const type = ipamType(call.config);
-  if (type !== undefined) {
-    const { delegate, findPlugin } = await import('../ipam.ts');
-    await delegate(edges, call, findPlugin(type, call.path), 'STATUS');
-  }
-  const error = await hopelessness(edges, settings);
-  if (error === undefined) return;
-  if (settings.onUnenforceable === 'fail') throw error;
-  note(edges, `WARNING: caps are not enforced now (onUnenforceable is allow): ${error.message}`);
+  const failures = [await ipamFailure(edges, call)];
+  const hopeless = await hopelessness(edges, settings);
+  if (settings.onUnenforceable === 'fail') failures.push(hopeless);
+  else if (hopeless !== undefined)
+    note(
+      edges,
+      `WARNING: caps are not enforced now (onUnenforceable is allow): ${hopeless.message}`,
+    );
+  const failure = combine(failures.filter((found) => found !== undefined));
+  if (failure !== undefined) throw failure;
 }

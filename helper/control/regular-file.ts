@@ -6,18 +6,33 @@ import fs from 'node:fs';
 /** No file of podpace's comes near: what is longer is none, and is not read into memory. */
 const MAX_BYTES = 1_048_576;
 
+/** What a file must be besides regular. */
+interface Demands {
+  readonly maxBytes?: number;
+  /** Nobody but root can have written it. */
+  readonly isRoots?: boolean;
+}
+
+/** Of st_mode: group and others may write. */
+const WRITABLE_BY_OTHERS = 0o022;
+
 /**
  * The text of a regular file. Throws Error that says what it is instead, or fs's error: ELOOP for a
  * symbolic link, ENXIO for a socket.
  */
-export function readRegularFile(file: string): string {
+export function readRegularFile(
+  file: string,
+  { maxBytes = MAX_BYTES, isRoots = false }: Demands = {},
+): string {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   const fd = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
     const stat = fs.fstatSync(fd);
     if (!stat.isFile()) throw new Error('it is no regular file');
-    if (stat.size > MAX_BYTES)
-      throw new Error(`it has ${stat.size} bytes, a record at most ${MAX_BYTES}`);
+    if (stat.size > maxBytes) throw new Error(`it has ${stat.size} bytes, more than ${maxBytes}`);
+    if (isRoots && stat.uid !== 0) throw new Error(`it belongs to user ${stat.uid}, not to root`);
+    if (isRoots && (stat.mode & WRITABLE_BY_OTHERS) !== 0)
+      throw new Error('others than root may write it');
     return fs.readFileSync(fd, 'utf8');
   } finally {
     fs.closeSync(fd);

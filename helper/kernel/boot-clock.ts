@@ -11,5 +11,8 @@ export function bootId(): string {
  * Seconds since boot, suspended time included: CLOCK_BOOTTIME, to a hundredth (fs/proc/uptime.c).
  */
 export function bootSeconds(): number {
-  return Number(fs.readFileSync('/proc/uptime', 'utf8').split(' ', 1)[0]);
+  const text = fs.readFileSync('/proc/uptime', 'utf8');
+  const seconds = Number.parseFloat(text);
+  if (Number.isFinite(seconds)) return seconds;
+  throw new Error(`Cannot use /proc/uptime: it begins with ${JSON.stringify(text.slice(0, 20))}`);
 }

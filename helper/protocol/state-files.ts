@@ -20,8 +20,13 @@ export const WISHES = 'wishes';
 /** Directory of the records of pods that were added without a cap, beside the helper's socket. */
 export const UNCAPPED = 'uncapped';
 
-/** The helper's sign of life (helper/wire/heartbeat.ts), beside its socket. */
-export const HEARTBEAT = 'heartbeat.json';
+/**
+ * The helper's sign of life (helper/wire/heartbeat.ts). It is named after the socket, so that
+ * helpers whose sockets share a directory do not pass for each other.
+ */
+export function heartbeatFile(socket: string): string {
+  return `${socket}.heartbeat`;
+}
 
 /**
  * What the file of a record ends in; before that stands what the record is of, an attachment's by

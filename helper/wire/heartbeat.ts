@@ -5,8 +5,19 @@
 /** How often the helper renews it, seconds. */
 export const HEARTBEAT_SECONDS = 10;
 
-/** What the file says. */
+/** No file comes near; what is longer is none. */
+export const MAX_HEARTBEAT_BYTES = 4096;
+
+/**
+ * Of the file. A plugin judges no file of another format, but asks the helper; so a field that
+ * older plugins can do without needs no new one.
+ */
+const FORMAT = 1;
+
+/** What the file says besides its format. */
 export interface Heartbeat {
+  /** The version of the podpaced that wrote it. */
+  readonly release: string;
   /** Of the boot it was written in (/proc/sys/kernel/random/boot_id). */
   readonly bootId: string;
   /** When, in seconds since that boot, suspended time included (CLOCK_BOOTTIME). */
@@ -15,11 +26,14 @@ export interface Heartbeat {
   readonly fault?: string;
 }
 
+/** The file as it was found: `bad` where there is something that no helper writes. */
+export type FoundHeartbeat =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'bad'; readonly why: string }
+  | { readonly kind: 'text'; readonly text: string };
+
 /** The moment at which a file is judged, like the fields above. */
-export interface Now {
-  readonly bootId: string;
-  readonly bootSeconds: number;
-}
+export type Now = Pick<Heartbeat, 'bootId' | 'bootSeconds'>;
 
 /**
  * What ADD of a pod with a cap can hope for. `hope`: it can be added, or may be again within the
@@ -31,43 +45,45 @@ export type Outlook =
 
 /** The text of the file. */
 export function formatHeartbeat(heartbeat: Heartbeat): string {
-  return `${JSON.stringify(heartbeat)}\n`;
+  return `${JSON.stringify({ format: FORMAT, ...heartbeat })}\n`;
 }
 
-/** Undefined for what is none. */
-function parseHeartbeat(text: string): Heartbeat | undefined {
+/** What the text says, or why it cannot be judged. */
+function parseHeartbeat(text: string): Heartbeat | string {
+  const damaged = 'its sign of life is damaged';
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return undefined;
+    return damaged;
   }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { bootId, bootSeconds, fault } = value as Readonly<Record<string, unknown>>;
-  if (typeof bootId !== 'string' || typeof bootSeconds !== 'number' || bootSeconds < 0)
-    return undefined;
-  if (fault !== undefined && typeof fault !== 'string') return undefined;
-  return { bootId, bootSeconds, ...(fault !== undefined && { fault }) };
+  if (typeof value !== 'object' || value === null) return damaged;
+  const { format, ...fields } = value as Readonly<Record<string, unknown>>;
+  const { release, bootId, bootSeconds, fault } = fields;
+  if (typeof format !== 'number' || typeof release !== 'string') return damaged;
+  if (format !== FORMAT) return `its sign of life is podpaced ${release}'s, of format ${format}`;
+  if (typeof bootId !== 'string' || typeof bootSeconds !== 'number') return damaged;
+  if (fault !== undefined && typeof fault !== 'string') return damaged;
+  if (!Number.isFinite(bootSeconds) || bootSeconds < 0) return damaged;
+  return { release, bootId, bootSeconds, ...(fault !== undefined && { fault }) };
 }
 
-/** /proc/uptime is read a moment before or after the file, and tells hundredths. */
-const MAX_AHEAD_SECONDS = 1;
-
 /**
- * Judges a file by its text, undefined when there is none. `awaySeconds`: for how long a helper may
- * be away.
+ * Judges what was found. `now`: of after that, so that no file that a helper writes is ahead of it.
+ * `awaySeconds`: for how long a helper may give no sign of life.
  */
-export function outlookOf(text: string | undefined, now: Now, awaySeconds: number): Outlook {
-  const neverRan = { state: 'none', why: 'it has not run since this node was started' } as const;
-  if (text === undefined) return neverRan;
-  const heartbeat = parseHeartbeat(text);
-  if (heartbeat === undefined) return { state: 'none', why: 'its sign of life is damaged' };
+export function outlookOf(found: FoundHeartbeat, now: Now, awaySeconds: number): Outlook {
+  const none = (why: string): Outlook => ({ state: 'none', why });
+  const neverRan = none('it has not run since this node was started');
+  if (found.kind === 'none') return neverRan;
+  if (found.kind === 'bad') return none(`its sign of life cannot be used: ${found.why}`);
+  const heartbeat = parseHeartbeat(found.text);
+  if (typeof heartbeat === 'string') return none(heartbeat);
   if (heartbeat.bootId !== now.bootId) return neverRan;
   const ageSeconds = now.bootSeconds - heartbeat.bootSeconds;
-  if (ageSeconds < -MAX_AHEAD_SECONDS)
-    return { state: 'none', why: 'its sign of life is of the future' };
+  if (ageSeconds < 0) return none('its sign of life is of the future');
   if (ageSeconds > awaySeconds)
-    return { state: 'none', why: `it has been away for ${Math.floor(ageSeconds)} s` };
+    return none(`it has given no sign of life for ${Math.floor(ageSeconds)} s`);
   return heartbeat.fault === undefined
     ? { state: 'hope' }
     : { state: 'unable', why: heartbeat.fault };

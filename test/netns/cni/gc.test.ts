@@ -3,7 +3,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { ip, makeNetns } from '../../kit/cni-node.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-import { healthy, refuses, startFakeHelper } from '../../kit/fake-helper.ts';
+import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
 import { call, fail, makePod, succeed, type Pod } from '../../kit/pod.ts';
 
 const VALID = 'cni.dev/valid-attachments';
@@ -106,32 +106,4 @@ test.serial('a result of 1.1.0 carries the MTU', async (t) => {
     [1400, 1400],
   );
   await succeed(t, call(pod, 'CHECK', { prevResult: result, mtu: 1400 }, env));
-});
-
-test.serial('STATUS asks IPAM, then the helper', async (t) => {
-  const { pod, env, log } = makePod110(t);
-  const helper = await startFakeHelper(t);
-  await succeed(t, call(pod, 'STATUS', { socket: helper.socketPath }, env));
-  t.is(fs.readFileSync(log, 'utf8'), 'STATUS\n');
-  t.deepEqual(helper.methods(), ['status']);
-});
-
-test.serial('STATUS without a helper', async (t) => {
-  const { pod, env } = makePod110(t);
-  const socket = '/run/pp-none.sock';
-  await fail(
-    t,
-    call(pod, 'STATUS', { socket }, env),
-    50,
-    /Cannot reach the helper at \/run\/pp-none\.sock/,
-  );
-  const outcome = await call(pod, 'STATUS', { socket, onUnenforceable: 'allow' }, env);
-  t.is(outcome.status, 0);
-  t.regex(outcome.stderr, /WARNING/);
-});
-
-test.serial("STATUS returns IPAM's error", async (t) => {
-  const { pod, env } = makePod110(t, `echo '{"code":51,"msg":"full"}'; exit 1`);
-  const helper = await startFakeHelper(t, healthy);
-  await fail(t, call(pod, 'STATUS', { socket: helper.socketPath }, env), 51, /^full$/);
 });
