@@ -34,8 +34,8 @@ export interface Edges {
    * addon.
    */
   mayHaveInterface(alias: string): boolean;
-  /** Leaves the record of a pod without a cap. Throws Error that says why it cannot be left. */
-  keepUncapped(socket: string, pod: UncappedPod): void;
+  /** Leaves the record of a pod without a cap. Rejects with Error that says why it cannot be left. */
+  keepUncapped(socket: string, pod: UncappedPod): Promise<void>;
   /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */
   watchTermination(): AbortSignal;
 }

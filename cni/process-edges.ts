@@ -4,7 +4,6 @@ import fs from 'node:fs';
 import type { Edges } from './edges.ts';
 import { mayHaveInterface } from './remains.ts';
 import { CniError, ErrorCode } from './types.ts';
-import { keepUncapped } from './uncapped.ts';
 
 const STDIN = 0;
 export const STDOUT = 1;
@@ -93,6 +92,6 @@ export const processEdges: Edges = {
   },
   loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
   mayHaveInterface,
-  keepUncapped,
+  keepUncapped: async (socket, pod) => (await import('./uncapped.ts')).keepUncapped(socket, pod),
   watchTermination,
 };

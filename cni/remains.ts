@@ -9,6 +9,7 @@ import {
   ATTACHMENTS,
   RECORD_SUFFIX,
   RECORDS_MARK,
+  UNCAPPED,
   WISHES,
 } from '../helper/protocol/state-files.ts';
 
@@ -34,6 +35,16 @@ export function mayBeAttached(socket: string, key: AttachmentKey): boolean {
   const directory = path.dirname(socket);
   if (!fs.existsSync(path.join(directory, RECORDS_MARK))) return true;
   return hasWish(socket, key) || hasRecord(path.join(directory, ATTACHMENTS), key);
+}
+
+/**
+ * Removes the record of a pod without a cap (cni/uncapped.ts), if there is one. Throws Error when
+ * it cannot be removed.
+ */
+export function forgetUncapped(socket: string, key: AttachmentKey): void {
+  const file = path.join(path.dirname(socket), UNCAPPED, keyOf(key));
+  for (const suffix of [RECORD_SUFFIX.whole, RECORD_SUFFIX.staged])
+    if (fs.existsSync(file + suffix)) fs.unlinkSync(file + suffix);
 }
 
 /**

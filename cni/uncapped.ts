@@ -41,10 +41,6 @@ export interface UncappedPod {
   readonly host?: Link;
 }
 
-function directoryAt(socket: string): string {
-  return path.join(path.dirname(socket), UNCAPPED);
-}
-
 function readBootId(): string | undefined {
   try {
     return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -134,7 +130,7 @@ export function keepUncapped(socket: string, pod: UncappedPod): void {
   const { containerId, network, netns } = pod.call;
   if (Math.max(containerId.length, network.length) > MAX_NAME_LENGTH || UNPRINTABLE.test(netns))
     throw new Error('no record can hold its names');
-  const directory = directoryAt(socket);
+  const directory = path.join(path.dirname(socket), UNCAPPED);
   const fault = directoryFault(directory);
   if (fault === ABSENT) makeDirectory(directory);
   else if (fault !== undefined) throw new Error(`${directory} is not used: ${fault}`);
@@ -146,11 +142,4 @@ export function keepUncapped(socket: string, pod: UncappedPod): void {
     fs.rmSync(staged, { force: true });
     throw error;
   }
-}
-
-/** Removes the record of an attachment, if there is one. Throws Error when it cannot be removed. */
-export function forgetUncapped(socket: string, key: AttachmentKey): void {
-  const file = path.join(directoryAt(socket), keyOf(key));
-  for (const suffix of [RECORD_SUFFIX.whole, RECORD_SUFFIX.staged])
-    if (fs.existsSync(file + suffix)) fs.unlinkSync(file + suffix);
 }

@@ -41,12 +41,12 @@ function podResult(
  * Leaves the record of a pod without a cap. Nothing hangs on it but that the pod has a name in
  * `podpaced list --all` and can be capped later, so ADD goes on where it cannot be left.
  */
-function keepRecord(
+async function keepRecord(
   { edges, call, settings }: Addition,
   pod: Pick<UncappedPod, 'result' | 'host'>,
-) {
+): Promise<void> {
   try {
-    edges.keepUncapped(settings.socket, { call, settings, ...pod });
+    await edges.keepUncapped(settings.socket, { call, settings, ...pod });
   } catch (error) {
     note(
       edges,
@@ -102,7 +102,7 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       const own = plan.podAddresses.map(({ address }) => address);
       // What was there before is of no plugin of this list, whose first this one is.
       await enforceCaps(addition, { ...pair, addresses: own, others: NO_OTHERS }, addition);
-      if (!needsHelper(addition)) keepRecord(addition, { result: {}, host: pair.host });
+      if (!needsHelper(addition)) await keepRecord(addition, { result: {}, host: pair.host });
       return podResult(addition, pair, plan, addresses);
     }),
   );
@@ -116,7 +116,7 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
   const { edges, call, settings } = addition;
   const { raw, result } = parsePreviousResult(previous, call.cniVersion);
   if (!needsHelper(addition) && settings.congestionControl === undefined) {
-    keepRecord(addition, { result });
+    await keepRecord(addition, { result });
     return raw;
   }
   const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
@@ -127,7 +127,7 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
     undoOnFailure(addition, async () => {
       await chooseCongestionControl(addition, session);
       if (!needsHelper(addition)) {
-        keepRecord(addition, { result });
+        await keepRecord(addition, { result });
         return raw;
       }
       const pair = await findPair(session, call.ifname);

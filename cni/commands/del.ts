@@ -5,9 +5,9 @@ import { hasCaps, parseCaps } from '../caps.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
-import { mayBeAttached } from '../remains.ts';
+import { forgetUncapped, mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
-import { forgetUncapped } from '../uncapped.ts';
+import { hostInterfaceAlias } from '../wiring/alias.ts';
 
 /** DEL must not keep a pod from going. */
 const DETACH_DEADLINE_MS = 3_000;
@@ -71,7 +71,6 @@ async function leaveNoAddons(edges: Edges): Promise<void> {
 }
 
 async function deletePairIfThere(edges: Edges, call: Invocation): Promise<void> {
-  const { hostInterfaceAlias } = await import('../wiring/alias.ts');
   if (!edges.mayHaveInterface(hostInterfaceAlias(call))) return;
   try {
     await deletePair(edges, call);

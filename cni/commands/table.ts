@@ -1,11 +1,14 @@
-// Every command behind an import: VERSION, which runtimes call at every start, loads none of them.
+// The commands. Those that runtimes call most, and mostly in vain, are in the first piece of the
+// executable (scripts/lib/bundle.ts); the others are loaded with the rest.
 
 import type { CommandTable } from '../skel.ts';
+import { del } from './del.ts';
+import { status } from './status.ts';
 
 export const commands: CommandTable = {
   ADD: async () => (await import('./add.ts')).add,
-  DEL: async () => (await import('./del.ts')).del,
+  DEL: () => Promise.resolve(del),
   CHECK: async () => (await import('./check.ts')).check,
   GC: async () => (await import('./gc.ts')).gc,
-  STATUS: async () => (await import('./status.ts')).status,
+  STATUS: () => Promise.resolve(status),
 };

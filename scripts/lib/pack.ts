@@ -1,4 +1,4 @@
-// One bundle and its assets become one executable, by pkg's single-executable mode.
+// A bundle and its assets become one executable, by pkg's single-executable mode.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -7,8 +7,8 @@ import { run } from './process.ts';
 
 /** What goes into an executable, by absolute paths. */
 export interface Packing {
-  /** The bundle: one CommonJS file. */
-  readonly main: string;
+  /** The bundle: the CommonJS file that runs, and what it may load (bundle.ts). */
+  readonly pieces: { readonly first: string; readonly rest?: string };
   readonly assets: Readonly<Record<string, string>>;
   /** Flags of Node's that it always runs with, besides those that all have. */
   readonly nodeFlags?: readonly string[] | undefined;
@@ -53,16 +53,17 @@ function blankVariables(file: string): void {
 }
 
 /**
- * A bundle as an asset, and what V8 makes of it when it compiles all of it, by the flags that it
- * runs with. The same bundle gives the same bytes: by its seed V8 orders its tables.
+ * A piece of the bundle as an asset, and what V8 makes of it when it compiles all of it, by the
+ * flags that it runs with. The same piece gives the same bytes: by its seed V8 orders its tables.
  */
 async function compileWhole(
-  bundle: string,
+  piece: string,
+  file: string,
   nodeFlags: readonly string[],
 ): Promise<Record<string, string>> {
-  const assets = { 'main.cjs': `${bundle}.script`, 'main.code': `${bundle}.code` };
+  const assets = { [`${piece}.cjs`]: `${file}.script`, [`${piece}.code`]: `${file}.code` };
   const script = path.join(import.meta.dirname, 'compile-whole.cjs');
-  const args = [script, bundle, ...Object.values(assets)];
+  const args = [script, file, ...Object.values(assets)];
   await run(process.execPath, [...nodeFlags, '--random-seed=1', ...args]);
   return assets;
 }
@@ -73,7 +74,7 @@ async function compileWhole(
  * executable appears under its name only when it is whole.
  */
 export async function packExecutable({
-  main,
+  pieces,
   assets,
   nodeFlags = [],
   output,
@@ -82,7 +83,9 @@ export async function packExecutable({
   fs.mkdirSync(path.dirname(output), { recursive: true });
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const target = { nodeRange: 'node24', platform: 'linux', arch, output: staged } as const;
-  const wholeBundle = await compileWhole(main, nodeFlags);
+  const compiled: Record<string, string> = {};
+  for (const [piece, file] of Object.entries(pieces))
+    Object.assign(compiled, await compileWhole(piece, file, nodeFlags));
   await sea.default(path.join(import.meta.dirname, 'packed-main.cjs'), {
     targets: [target],
     nodePath: process.execPath,
@@ -90,7 +93,7 @@ export async function packExecutable({
       disableExperimentalSEAWarning: true,
       useSnapshot: false,
       useCodeCache: false,
-      assets: { ...assets, ...wholeBundle },
+      assets: { ...assets, ...compiled },
       ...closedToTheEnvironment(nodeFlags),
     },
   });

@@ -28,12 +28,14 @@ function compileMeter(): void {
 }
 
 async function packEmptyExecutable(): Promise<void> {
-  const how = path.join(projectRoot, 'scripts/lib/pack.ts');
-  if (!isOlder(EMPTY_EXECUTABLE, [how, process.execPath])) return;
+  const how = ['pack.ts', 'packed-main.cjs'].map((file) =>
+    path.join(projectRoot, 'scripts/lib', file),
+  );
+  if (!isOlder(EMPTY_EXECUTABLE, [...how, process.execPath])) return;
   // Slow to load, and needed once.
   const { packExecutable } = await import('../../scripts/lib/pack.ts');
-  const main = `${EMPTY_EXECUTABLE}.cjs`;
-  fs.writeFileSync(main, '');
+  const first = `${EMPTY_EXECUTABLE}.cjs`;
+  fs.writeFileSync(first, '');
   const assets = Object.fromEntries(
     (['koffi.node', 'netlink.node'] as const).map((name) => [
       name,
@@ -41,7 +43,7 @@ async function packEmptyExecutable(): Promise<void> {
     ]),
   );
   await step('packing an empty executable', () =>
-    packExecutable({ main, assets, output: EMPTY_EXECUTABLE }),
+    packExecutable({ pieces: { first }, assets, output: EMPTY_EXECUTABLE }),
   );
 }
 

@@ -1,0 +1,64 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'ava';
+import { ATTACHMENTS, RECORDS_MARK } from '../../../../helper/protocol/state-files.ts';
+import { bundleEntry } from '../../../../scripts/lib/bundle.ts';
+import { projectRoot } from '../../../../scripts/lib/paths.ts';
+import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
+import { cniVariables } from '../../../kit/plugin.ts';
+
+/** Runs packed-main.cjs with assets that are files, and says on stderr which pieces are loaded. */
+const START = `
+const fs = require('node:fs');
+const Module = require('node:module');
+const [directory, main] = process.argv.slice(1);
+const load = Module._load;
+const sea = {
+  getRawAsset(name) {
+    if (name.endsWith('.cjs')) fs.writeSync(2, 'loads ' + name + '\\n');
+    return Uint8Array.from(fs.readFileSync(directory + '/' + name)).buffer;
+  },
+};
+Module._load = (name, ...others) => (name === 'node:sea' ? sea : load(name, ...others));
+require(main);`;
+
+const at = (file: string): string => path.join(projectRoot, 'scripts/lib', file);
+
+test('what runtimes call most, and in vain, loads the first piece of the executable alone', async (t) => {
+  const directory = temporaryDirectory(t);
+  const pieces = { first: `${directory}/first`, rest: `${directory}/rest` };
+  await bundleEntry('cni/main.ts', pieces);
+  for (const piece of Object.values(pieces))
+    execFileSync(process.execPath, [
+      at('compile-whole.cjs'),
+      piece,
+      `${piece}.cjs`,
+      `${piece}.code`,
+    ]);
+  // A helper was here, and has nothing of the attachment.
+  fs.mkdirSync(path.join(directory, ATTACHMENTS));
+  fs.writeFileSync(path.join(directory, RECORDS_MARK), '');
+  const socket = path.join(directory, 'podpace.sock');
+  const loaded = (
+    command: string,
+  ): { readonly status: number | null; readonly pieces: string[] } => {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['-e', START, directory, at('packed-main.cjs')],
+      {
+        env: cniVariables(command, '/run/netns/never-there'),
+        input: JSON.stringify({ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket }),
+        encoding: 'utf8',
+      },
+    );
+    return {
+      status,
+      pieces: [...stderr.matchAll(/^loads (.*)\.cjs$/gm)].map(([, name = '']) => name),
+    };
+  };
+  for (const command of ['VERSION', 'DEL'])
+    t.deepEqual(loaded(command), { status: 0, pieces: ['first'] }, command);
+  // It has neither ipam nor prevResult, which is an error of the other piece.
+  t.deepEqual(loaded('ADD'), { status: 1, pieces: ['first', 'rest'] });
+});
