@@ -1,5 +1,5 @@
-// Charts of the benches' page: distributions of round-trip times and rates over time, as SVG.
-// Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
+// Charts of the pages of lab and benches: distributions of round-trip times and rates over time, as
+// SVG. Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
 
 import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEMS } from './names.ts';
@@ -10,7 +10,8 @@ import { at, escapeText, line, polyline, sideTitle, svg, text } from './svg.ts';
 
 const WIDTH = 420;
 const HEIGHT = 280;
-const PLOT = { left: 52, right: WIDTH - 14, top: 12, bottom: HEIGHT - 46 };
+/** With room for the ticks, and for the word at a cap: beside all lines. */
+const PLOT = { left: 52, right: WIDTH - 30, top: 12, bottom: HEIGHT - 46 };
 
 /** Names for a legend. */
 const LABELS: Readonly<Record<System, string>> = {
@@ -32,6 +33,7 @@ export const LINE_STYLE = `
 .chart text { font: 13px system-ui, sans-serif; fill: var(--soft); }
 .grid { stroke: var(--faint); }
 .axis { stroke: var(--soft); }
+.cap { stroke: var(--ink); stroke-width: 1.25; stroke-dasharray: 1 3; }
 .line { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .line.podpace { stroke: var(--podpace); stroke-width: 3; }
 .line.tbf { stroke: var(--tbf); stroke-width: 2; stroke-dasharray: 7 4; }
@@ -53,22 +55,45 @@ function between(from: number, to: number, first: number, last: number): Scale {
     from + ((Math.min(Math.max(value, first), last) - first) / (last - first)) * (to - from);
 }
 
+/** Ends of a logarithmic axis: powers of ten. */
+interface Decades {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A tick at each decade; what is below the axis stands on its foot. */
+function logAxis(
+  { from, to }: { readonly from: number; readonly to: number },
+  { first, last }: Decades,
+  label: (power: number) => string,
+  title: string,
+): Axis {
+  const scale = between(from, to, first, last);
+  const powers = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  return {
+    scale: (value) => scale(value > 0 ? Math.log10(value) : first),
+    ticks: powers.map((power) => ({ value: 10 ** power, label: label(power) })),
+    title,
+  };
+}
+
 /** Whole decades of time, each named in the unit in which it is short. */
 function timeAxis(valuesUs: readonly number[]): Axis {
   const positive = valuesUs.filter((value) => value > 0);
   const first = Math.floor(Math.log10(Math.min(...positive, 100)));
   const last = Math.max(first + 1, Math.ceil(Math.log10(Math.max(...positive, 1000))));
-  const scale = between(PLOT.left, PLOT.right, first, last);
   const label = (power: number): string => {
     if (power >= 6) return `${10 ** (power - 6)} s`;
     return power >= 3 ? `${10 ** (power - 3)} ms` : `${10 ** power} µs`;
   };
-  const powers = Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  return {
-    scale: (us) => scale(us > 0 ? Math.log10(us) : first),
-    ticks: powers.map((power) => ({ value: 10 ** power, label: label(power) })),
-    title: 'round trip',
-  };
+  return logAxis({ from: PLOT.left, to: PLOT.right }, { first, last }, label, 'round trip');
+}
+
+/** The decades that hold every rate, and every cap with a decade of room below. */
+export function decadesOf(capsMbit: readonly number[], ratesMbit: readonly number[]): Decades {
+  const lowest = Math.min(...capsMbit, 10) / 10;
+  const highest = Math.max(...capsMbit, ...ratesMbit, 100);
+  return { first: Math.floor(Math.log10(lowest)), last: Math.ceil(Math.log10(highest)) };
 }
 
 function linearAxis(
@@ -124,7 +149,7 @@ function draw(x: Axis, y: Axis, paths: readonly Path[]): string {
 }
 
 const chart = (description: string, content: string): string =>
-  svg([WIDTH, HEIGHT], description, content, 'chart');
+  svg([WIDTH, HEIGHT], description, content);
 
 function drawCurves(curves: readonly Curve[]): string {
   const x = timeAxis(curves.flatMap(({ values }) => values));
@@ -141,23 +166,44 @@ export function curveChart(scenario: string, curves: readonly Curve[]): string {
   return chart(`${scenario}: distribution of round-trip times`, drawCurves(curves));
 }
 
-/** Rates on the wire over time. */
-export function rateChart(scenario: string, curves: readonly Curve[]): string {
-  const most = Math.max(1, ...curves.flatMap(({ values }) => values));
-  const intervals = Math.max(1, ...curves.map(({ values }) => values.length));
+/** How rates are shown in a chart. */
+interface RateOptions {
+  /** With a logarithmic axis, which charts of a page may share. */
+  readonly decades?: Decades;
+  readonly capMbit?: number | undefined;
+}
+
+/** Rates on the wire over time, Mbit/s in each interval. */
+export function rateChart(
+  description: string,
+  lines: readonly Pick<Curve, 'system' | 'values'>[],
+  { decades, capMbit }: RateOptions = {},
+): string {
+  const most = Math.max(1, ...lines.flatMap(({ values }) => values));
+  const intervals = Math.max(1, ...lines.map(({ values }) => values.length));
   const seconds = (index: number): number => ((index + 0.5) * INTERVAL_MS) / 1000;
   const horizontal = { from: PLOT.left, to: PLOT.right };
+  const vertical = { from: PLOT.bottom, to: PLOT.top };
   const x = linearAxis(
     horizontal,
     (intervals * INTERVAL_MS) / 1000,
     'seconds since the first data frame',
   );
-  const y = linearAxis({ from: PLOT.bottom, to: PLOT.top }, most, 'Mbit/s on the wire');
-  const paths = curves.map(({ system, values }): Path => ({
+  const title = 'rate on the wire, Mbit/s';
+  const y =
+    decades === undefined
+      ? linearAxis(vertical, most, title)
+      : logAxis(vertical, decades, (power) => String(10 ** power), title);
+  const paths = lines.map(({ system, values }): Path => ({
     system,
     points: values.map((rate, index) => [seconds(index), rate]),
   }));
-  return chart(`${scenario}: rate over time`, draw(x, y, paths));
+  const cap = capMbit === undefined ? '' : drawCap(y.scale(capMbit));
+  return chart(`${description}: rate over time`, draw(x, y, paths) + cap);
+}
+
+function drawCap(y: number): string {
+  return line(PLOT.left, y, PLOT.right, y, 'cap') + text(PLOT.right + 4, y + 4, 'start', 'cap');
 }
 
 function sample(system: System): string {

@@ -1,8 +1,7 @@
 // The lab's two reports: rows for programs, a page for people. Pure.
 
-import { drawPanel, logAxis } from './panel.ts';
-import type { LogAxis } from './panel.ts';
-import { capMbit, SCENARIOS } from './lab-limits.ts';
+import { decadesOf, LINE_STYLE, legend, rateChart } from './charts.ts';
+import { capMbit, SCENARIOS, SYSTEMS } from './lab-limits.ts';
 import type { Measurement, Scenario, System } from './lab-limits.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
 import { htmlPage, htmlTable } from './page.ts';
@@ -105,7 +104,7 @@ export function textReport(measurements: readonly Measurement[]): string {
   return formatTable(COLUMNS, tableRows(measurements));
 }
 
-function panel(run: LabRun, scenario: Scenario, axis: LogAxis): string {
+function panel(run: LabRun, scenario: Scenario, decades: ReturnType<typeof decadesOf>): string {
   const cap = capMbit(scenario);
   const traces = run.measurements.filter((each) => each.scenario === scenario);
   if (traces.length === 0) return '';
@@ -114,19 +113,9 @@ function panel(run: LabRun, scenario: Scenario, axis: LogAxis): string {
     (trace) =>
       `${SYSTEM_NAMES[trace.system]}: first second ${trace.firstSecondMbit.toFixed(1)} Mbit/s, mean goodput ${trace.goodputMbit.toFixed(1)} Mbit/s`,
   );
-  const svg = drawPanel({
-    description: `${capped}, rate over time. ${figures.join('; ')}.`,
-    ...(cap === undefined ? {} : { capMbit: cap }),
-    lines: traces.map(({ system, ratesMbit }) => ({
-      style: system,
-      label: SYSTEM_NAMES[system],
-      labelPlace: system === 'podpace' ? 'below' : 'above',
-      ratesMbit,
-    })),
-    intervalMs: INTERVAL_MS,
-    axis,
-  });
-  return `<figure><figcaption>${capped}</figcaption>${svg}</figure>`;
+  const lines = traces.map(({ system, ratesMbit }) => ({ system, values: ratesMbit }));
+  const chart = rateChart(`${capped} (${figures.join('; ')})`, lines, { decades, capMbit: cap });
+  return `<figure><figcaption>${capped}</figcaption>${chart}</figure>`;
 }
 
 function verdictText(verdicts: readonly Verdict[]): string {
@@ -139,30 +128,21 @@ function verdictText(verdicts: readonly Verdict[]): string {
 
 const STYLE = `
 .verdict { font-weight: 600; }
-svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
-svg text.label { font-weight: 600; paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
-svg text.podpace { fill: var(--podpace); }
-svg text.tbf { fill: var(--tbf); }
-svg text.cap-label { fill: var(--ink); }
-.grid { stroke: var(--faint); }
-.axis { stroke: var(--soft); }
-.line { fill: none; stroke-linejoin: round; stroke-linecap: round; }
-.line.podpace { stroke: var(--podpace); stroke-width: 5; stroke-opacity: .6; }
-.line.tbf { stroke: var(--tbf); stroke-width: 2; stroke-dasharray: 6 4; }
-.cap { stroke: var(--ink); stroke-width: 1.25; stroke-dasharray: 1 3; }
+${LINE_STYLE}
 `;
 
 /** Content of report.html: one file that needs nothing beside it. */
 export function htmlReport(run: LabRun): string {
   const rates = run.measurements.flatMap(({ ratesMbit }) => ratesMbit);
-  const axis = logAxis([10, 100], rates);
+  const decades = decadesOf([10, 100], rates);
   const panels = (together: boolean): string =>
     SCENARIOS.filter((scenario) => isTogether(scenario) === together)
-      .map((scenario) => panel(run, scenario, axis))
+      .map((scenario) => panel(run, scenario, decades))
       .join('\n');
   const body = `<h1>Pods held to their caps</h1>
 <p class="soft">podpace beside the CNI bandwidth plugin: same pods, same caps, same load, same kernel (${escapeText(run.kernel)}, CPUs: ${run.cpus}).</p>
 ${verdictText(run.verdicts)}
+${legend(new Set(SYSTEMS))}
 <h2>One pod at a time</h2>
 <div class="panels">
 ${panels(false)}

@@ -19,6 +19,8 @@ p { max-width: 52rem; margin: .5rem 0; }
 .panels { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); margin: .5rem 0 1rem; }
 figure { margin: 0; }
 figcaption { font-weight: 600; margin-bottom: .25rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .75rem 0; padding: 0; list-style: none; }
+.legend svg { width: 2.5rem; height: .75rem; display: inline-block; vertical-align: middle; margin-right: .5rem; }
 figure svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }

@@ -204,8 +204,6 @@ function summary({ rows, verdicts }: BenchReport): string {
 const STYLE = `
 .lead { font-weight: 600; }
 .warning { color: var(--missed); font-weight: 600; }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .75rem 0; padding: 0; list-style: none; }
-.legend svg { width: 2.5rem; height: .75rem; display: inline-block; vertical-align: middle; margin-right: .5rem; }
 .verdicts { padding: 0; list-style: none; margin: .75rem 0; }
 .verdicts .met { color: var(--soft); }
 .verdicts .missed { color: var(--missed); font-weight: 600; }

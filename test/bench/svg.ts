@@ -12,8 +12,6 @@ export function escapeText(text: string): string {
 /** A coordinate. */
 export const at = (value: number): string => value.toFixed(1);
 
-const classOf = (classes: string): string => (classes === '' ? '' : ` class="${classes}"`);
-
 export function line(x1: number, y1: number, x2: number, y2: number, classes: string): string {
   return `<line x1="${at(x1)}" y1="${at(y1)}" x2="${at(x2)}" y2="${at(y2)}" class="${classes}"/>`;
 }
@@ -24,14 +22,13 @@ export function text(
   y: number,
   anchor: 'start' | 'middle' | 'end',
   content: string,
-  classes = '',
 ): string {
-  return `<text x="${at(x)}" y="${at(y)}"${classOf(classes)} text-anchor="${anchor}">${escapeText(content)}</text>`;
+  return `<text x="${at(x)}" y="${at(y)}" text-anchor="${anchor}">${escapeText(content)}</text>`;
 }
 
 /** The title of a vertical axis, beside its middle. */
-export function sideTitle(middle: number, content: string, classes = ''): string {
-  return `<text transform="translate(13 ${at(middle)}) rotate(-90)"${classOf(classes)} text-anchor="middle">${escapeText(content)}</text>`;
+export function sideTitle(middle: number, content: string): string {
+  return `<text transform="translate(13 ${at(middle)}) rotate(-90)" text-anchor="middle">${escapeText(content)}</text>`;
 }
 
 /** A course: `system` gives it its colour and stroke. */
@@ -48,7 +45,6 @@ export function svg(
   [width, height]: readonly [number, number],
   description: string,
   content: string,
-  classes = '',
 ): string {
-  return `<svg${classOf(classes)} viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(description)}">${content}</svg>`;
+  return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(description)}">${content}</svg>`;
 }

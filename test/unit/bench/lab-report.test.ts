@@ -67,7 +67,7 @@ test('the printed table has a line for every scenario and system', (t) => {
 test('the page needs nothing beside it, and shows a panel for every scenario', (t) => {
   const html = htmlReport(run);
   t.notRegex(html, /(?:src|href)=|@import|url\(|<script/);
-  t.is(html.match(/<svg /g)?.length, SCENARIOS.length);
+  t.is(html.match(/<svg class="chart" /g)?.length, SCENARIOS.length);
   t.true(html.includes('6.12 &lt;test&gt;'));
 });
 
