@@ -1,7 +1,7 @@
 // What a plan that is not empty means to an operator: each outstanding step is something that is
 // missing now, and concerns the attachments that judgement.ts says. Pure.
 
-import { addedBytes, aggregatePage } from '../wire/aggregate.ts';
+import { addedBytes, aggregatePage, type HostInterface } from '../wire/aggregate.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { nameOf as nameOfAttachment, podOf } from '../protocol/pod-names.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
@@ -47,58 +47,14 @@ function whoseList(list: number): string {
   return list === NODE_LIST ? 'of the node' : `of aggregate ${list}`;
 }
 
-/**
- * The sentence for a step; undefined for what is left over and disturbs no cap, and for qdiscs:
- * they are told of per device.
- */
-function textOf(step: Step, observed: Observed, parties: Parties): string | undefined {
-  switch (step.kind) {
-    case 'attach': {
-      const place = `${parties.nameOf(step.ifindex)} (${step.hook})`;
-      const found = observed.programs.get(nameOfPlace(step));
-      return found === 'stale'
-        ? `The ${ROLES[step.program]} on ${place} is of another podpaced`
-        : `The ${ROLES[step.program]} is missing on ${place}`;
-    }
-    case 'make-page':
-      return `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`;
-    case 'write-continuation':
-      return 'The program behind ingress caps is gone from the map continuations: they are held by a plain clock';
-    case 'police-node':
-      return 'What pods send to the node itself is not capped: the program is missing where sockets take packets';
-    case 'write-exemptions':
-      return `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`;
-    case 'write-config':
-      return `Aggregate ${step.aggregateId} has no configuration or another than its cap`;
-    case 'write-host-interface':
-      return `${parties.nameOf(step.ifindex)} is not known to the classifier`;
-    case 'write-routing':
-      return `${parties.nameOf(step.ifindex)} has another entry of host routing than its pod's`;
-    case 'write-overhead':
-      return `${parties.nameOf(step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`;
-    case 'set-root':
-    case 'set-leaf':
-    case 'record-exit':
-    case 'restore-root':
-    case 'free-node':
-    case 'remove-host-interface':
-    case 'remove-overhead':
-    case 'remove-routing':
-    case 'remove-page':
-    case 'clear-aggregate':
-    case 'keep-offload':
-    case 'limit-offload':
-    case 'come-first':
-    case 'detach':
-    case 'drop-pin':
-      return undefined;
-  }
-}
-
 function placeOf(step: Step, observed: Observed): string {
   if ('ifindex' in step) return nameOf(observed, step.ifindex);
   if (step.kind === 'write-config') return `aggregate ${step.aggregateId}`;
   return step.kind === 'make-page' ? `aggregates ${aggregatesOf(step.page)}` : 'node';
+}
+
+function cappedIngress(record: AttachmentRecord | undefined): Scope[] {
+  return cappedDirections(record).filter(({ direction }) => direction === 'ingress');
 }
 
 /** Who is who on the node, by index: each question takes one look. */
@@ -124,37 +80,68 @@ class Parties {
     return `${nameOf(this.#observed, ifindex)}${owner === undefined ? '' : ofPod(owner)}`;
   }
 
-  /** Whom a step concerns that is outstanding. */
-  concernedBy(step: Step): Scope[] {
+  /**
+   * What is wrong while a step is outstanding; undefined for what is left over and disturbs no cap,
+   * and for qdiscs: they are told of per device.
+   */
+  problemOf(step: Step): Problem | undefined {
+    const fault = this.#faultOf(step);
+    if (fault === undefined) return undefined;
+    const [text, scopes] = fault;
+    return { text, place: placeOf(step, this.#observed), scopes };
+  }
+
+  #faultOf(step: Step): readonly [text: string, scopes: readonly Scope[]] | undefined {
     switch (step.kind) {
-      case 'attach':
-        return this.byProgram(step.program, step.ifindex);
-      case 'make-page':
-        return [...this.#desired.aggregates.values()]
-          .filter(({ id }) => aggregatePage(id) === step.page)
-          .flatMap(({ members }) => members);
-      case 'write-continuation':
-        return this.#desired.attachments.flatMap((record) =>
-          cappedDirections(record).filter(({ direction }) => direction === 'ingress'),
-        );
-      case 'police-node':
-        return [{ of: 'senders' }];
-      case 'write-exemptions':
-        return this.#byExemptions(step.list, step.texts);
-      case 'write-config':
-        return this.#membersOf(step.aggregateId);
-      case 'write-host-interface': {
-        const found = this.#observed.hostInterfaces.get(step.ifindex);
-        return cappedDirections(this.#owners.get(step.ifindex)).filter(({ direction }) =>
-          direction === 'egress'
-            ? found?.egressId !== step.entry.egressId
-            : found?.ingressId !== step.entry.ingressId,
-        );
+      case 'attach': {
+        const place = `${this.nameOf(step.ifindex)} (${step.hook})`;
+        const isStale = this.#observed.programs.get(nameOfPlace(step)) === 'stale';
+        const fault = isStale ? `on ${place} is of another podpaced` : `is missing on ${place}`;
+        const scopes = this.byProgram(step.program, step.ifindex);
+        return [`The ${ROLES[step.program]} ${fault}`, scopes];
       }
+      case 'make-page':
+        return [
+          `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`,
+          [...this.#desired.aggregates.values()]
+            .filter(({ id }) => aggregatePage(id) === step.page)
+            .flatMap(({ members }) => members),
+        ];
+      case 'write-continuation':
+        return [
+          'The program behind ingress caps is gone from the map continuations: they are held by a plain clock',
+          this.#desired.attachments.flatMap(cappedIngress),
+        ];
+      case 'police-node':
+        return [
+          'What pods send to the node itself is not capped: the program is missing where sockets take packets',
+          [{ of: 'senders' }],
+        ];
+      case 'write-exemptions':
+        return [
+          `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`,
+          this.#byExemptions(step.list, step.texts),
+        ];
+      case 'write-config':
+        return [
+          `Aggregate ${step.aggregateId} has no configuration or another than its cap`,
+          this.#membersOf(step.aggregateId),
+        ];
+      case 'write-host-interface':
+        return [
+          `${this.nameOf(step.ifindex)} is not known to the classifier`,
+          this.#byEntry(step.ifindex, step.entry),
+        ];
       case 'write-routing':
-        return this.#owner(step.ifindex, step.entry.map === 'routedPods' ? 'egress' : 'ingress');
+        return [
+          `${this.nameOf(step.ifindex)} has another entry of host routing than its pod's`,
+          this.#owner(step.ifindex, step.entry.map === 'routedPods' ? 'egress' : 'ingress'),
+        ];
       case 'write-overhead':
-        return [this.#sendersBy(step.ifindex)];
+        return [
+          `${this.nameOf(step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`,
+          [this.#sendersBy(step.ifindex)],
+        ];
       case 'set-root':
       case 'set-leaf':
       case 'record-exit':
@@ -170,8 +157,16 @@ class Parties {
       case 'come-first':
       case 'detach':
       case 'drop-pin':
-        return [];
+        return undefined;
     }
+  }
+
+  /** The directions of a pod for which its entry is not as it has to be. */
+  #byEntry(ifindex: number, { egressId, ingressId }: HostInterface): Scope[] {
+    const found = this.#observed.hostInterfaces.get(ifindex);
+    return cappedDirections(this.#owners.get(ifindex)).filter(({ direction }) =>
+      direction === 'egress' ? found?.egressId !== egressId : found?.ingressId !== ingressId,
+    );
   }
 
   /**
@@ -180,9 +175,7 @@ class Parties {
    * devices.
    */
   concernedByQdisc(ifindex: number, isRefused: boolean): Scope[] {
-    const receiving = cappedDirections(this.#owners.get(ifindex)).filter(
-      ({ direction }) => direction === 'ingress',
-    );
+    const receiving = cappedIngress(this.#owners.get(ifindex));
     if (!this.#holders.has(ifindex)) return receiving;
     const isBelow = this.#desired.exits.some(
       (exit) => exit.ifindex !== ifindex && exit.holders.includes(ifindex),
@@ -215,9 +208,7 @@ class Parties {
           .filter(({ hostRouting }) => hostRouting !== undefined)
           .map((key) => ({ of: 'attachment', key, direction: 'ingress' }));
       case 'deliver': {
-        const receiver = cappedDirections(this.#owners.get(ifindex)).filter(
-          ({ direction }) => direction === 'ingress',
-        );
+        const receiver = cappedIngress(this.#owners.get(ifindex));
         return this.#exits.has(ifindex) ? [...receiver, this.#sendersBy(ifindex)] : receiver;
       }
       case 'depart':
@@ -279,11 +270,7 @@ export function unheldSentences(record: AttachmentRecord): string[] {
  */
 export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const parties = new Parties(desired, observed);
-  const missing = plan.steps.flatMap((step): Problem[] => {
-    const text = textOf(step, observed, parties);
-    if (text === undefined) return [];
-    return [{ text, place: placeOf(step, observed), scopes: parties.concernedBy(step) }];
-  });
+  const missing = plan.steps.flatMap((step) => parties.problemOf(step) ?? []);
   const qdiscs = [...shapedDevices(desired)].flatMap((ifindex) => {
     const device = observed.devices.get(ifindex);
     const texts = device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
