@@ -256,6 +256,20 @@ export function* lookupBatches(
   }
 }
 
+/** The same one by one. */
+export function* mapElements(
+  fd: number,
+  keySize: number,
+  valueSize: number,
+): Generator<readonly [key: Buffer, value: Buffer]> {
+  for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize))
+    for (let at = 0; at < count; at += 1)
+      yield [
+        keys.subarray(at * keySize, (at + 1) * keySize),
+        values.subarray(at * valueSize, (at + 1) * valueSize),
+      ];
+}
+
 /**
  * The keys of a map, in the kernel's order. Taken whole before the first is handed out, so that the
  * caller may delete while it goes through them; keys that others add or delete meanwhile may be

@@ -3,7 +3,7 @@
 import type { SizedCodec } from '../wire/struct.ts';
 import {
   deleteElement,
-  lookupBatches,
+  mapElements,
   lookupElement,
   lookupPerCpu,
   mapKeys,
@@ -77,17 +77,9 @@ export class TypedMap<K, V> {
 
   /** All elements whose values are wanted. */
   entries(isWanted: (value: Buffer) => boolean = () => true): (readonly [K, V])[] {
-    const { size: keySize } = this.#key;
-    const { size } = this.#value;
     const entries: (readonly [K, V])[] = [];
-    for (const { keys, values, count } of lookupBatches(this.fd, keySize, size)) {
-      for (let at = 0; at < count; at++) {
-        const value = values.subarray(at * size, (at + 1) * size);
-        if (!isWanted(value)) continue;
-        const key = keys.subarray(at * keySize, (at + 1) * keySize);
-        entries.push([this.#key.decode(key), this.#value.decode(value)]);
-      }
-    }
+    for (const [key, value] of mapElements(this.fd, this.#key.size, this.#value.size))
+      if (isWanted(value)) entries.push([this.#key.decode(key), this.#value.decode(value)]);
     return entries;
   }
 }

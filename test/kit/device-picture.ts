@@ -3,7 +3,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { lookupBatches, lookupElement, openPinned } from '../../helper/kernel/bpf.ts';
+import { lookupElement, mapElements, openPinned } from '../../helper/kernel/bpf.ts';
 import { listBpfFilters } from '../../helper/kernel/filters.ts';
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { listQdiscs, type Qdisc } from '../../helper/kernel/qdiscs.ts';
@@ -89,14 +89,10 @@ export function readWholeMap(
 ): string[] {
   const fd = openPinned(path.join(directories.pins, name));
   try {
-    const elements: string[] = [];
-    for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize))
-      for (let at = 0; at < count; at += 1) {
-        const key = keys.toString('hex', at * keySize, (at + 1) * keySize);
-        const value = values.toString('hex', at * valueSize, (at + 1) * valueSize);
-        elements.push(`${name} ${key}=${value}`);
-      }
-    return elements;
+    return Array.from(
+      mapElements(fd, keySize, valueSize),
+      ([key, value]) => `${name} ${key.toString('hex')}=${value.toString('hex')}`,
+    );
   } finally {
     fs.closeSync(fd);
   }

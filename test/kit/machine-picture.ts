@@ -4,10 +4,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import {
-  lookupBatches,
   lookupElement,
   lookupPerCpu,
   MAP_TYPE,
+  mapElements,
   mapInfo,
   mapKeys,
   openPinned,
@@ -43,14 +43,8 @@ function pictureEntries(fd: number): string[] {
   const { id, keySize, valueSize, type } = mapInfo(fd);
   const entries: string[] = [];
   if (BATCHED_TYPES.has(type)) {
-    for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize)) {
-      for (let at = 0; at < count; at++) {
-        const [key, value] = [at * keySize, at * valueSize];
-        entries.push(
-          `${keys.toString('hex', key, key + keySize)} ${values.toString('hex', value, value + valueSize)}`,
-        );
-      }
-    }
+    for (const [key, value] of mapElements(fd, keySize, valueSize))
+      entries.push(`${key.toString('hex')} ${value.toString('hex')}`);
   } else {
     const read = (key: Buffer): Buffer | undefined => {
       if (!PER_CPU_TYPES.has(type)) return lookupElement(fd, key, valueSize);

@@ -7,7 +7,7 @@ import {
   deleteBatch,
   deleteElement,
   loadBtf,
-  lookupBatches,
+  mapElements,
   lookupPerCpu,
   updateBatch,
   updateElement,
@@ -48,12 +48,10 @@ function load(t: ExecutionContext, name: string): LoadedObject {
 
 /** All elements of the map exemptions, in hexadecimal. */
 function listed(fd: number): Map<string, string> {
-  const elements = new Map<string, string>();
-  for (const { keys, values, count } of lookupBatches(fd, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE)) {
-    for (let at = 0; at < count; at++)
-      elements.set(nth(keys, at, EXEMPTION_KEY_SIZE), nth(values, at, EXEMPTION_SIZE));
-  }
-  return elements;
+  const elements = mapElements(fd, EXEMPTION_KEY_SIZE, EXEMPTION_SIZE);
+  return new Map(
+    Array.from(elements, ([key, value]) => [key.toString('hex'), value.toString('hex')]),
+  );
 }
 
 function nth(bytes: Buffer, at: number, size: number): string {
