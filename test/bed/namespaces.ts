@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { Teardown } from './undo.ts';
 
 const FOLDER = '/run/netns';
@@ -55,4 +56,14 @@ export function makeNamespaces(t: Teardown, names: readonly string[]): string[] 
     '&&',
   );
   return names.map((name) => `${FOLDER}/${name}`);
+}
+
+/** Calls `fn`, which must be synchronous, inside the namespace at a path. Throws KernelError. */
+export function inNetnsAt<T>(path: string, fn: () => T): T {
+  const netns = openNetns(path);
+  try {
+    return inNetns(netns, fn);
+  } finally {
+    netns.close();
+  }
 }

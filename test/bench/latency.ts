@@ -1,11 +1,11 @@
 // How long a pod's requests wait for their answers while the same pod sends in bulk, under its cap.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { say } from '../../scripts/lib/progress.ts';
 import { INTERVAL_MS } from '../bed/series.ts';
 import { parseBulk } from '../bed/iperf.ts';
+import { inNetnsAt } from '../bed/namespaces.ts';
 import { besideBulk } from './load.ts';
 import { LATENCY_SCENARIOS, SYSTEMS } from './names.ts';
 import type { LatencyScenario } from './names.ts';
@@ -60,18 +60,12 @@ export function queueMetrics(
 
 /** Sets ECN of TCP in namespaces while `work` runs: 1 asks for it and answers it. */
 export async function withEcn<T>(paths: readonly string[], work: () => Promise<T>): Promise<T> {
-  const set = (path: string, value: string): string => {
-    const netns = openNetns(path);
-    try {
-      return inNetns(netns, () => {
-        const former = readSysctl(ECN_SYSCTL);
-        writeSysctl(ECN_SYSCTL, value);
-        return former;
-      });
-    } finally {
-      netns.close();
-    }
-  };
+  const set = (path: string, value: string): string =>
+    inNetnsAt(path, () => {
+      const former = readSysctl(ECN_SYSCTL);
+      writeSysctl(ECN_SYSCTL, value);
+      return former;
+    });
   const former = paths.map((path) => set(path, '1'));
   try {
     return await work();

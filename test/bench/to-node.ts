@@ -3,10 +3,11 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
+import { openNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { capture } from '../../scripts/lib/process.ts';
 import { startHelper } from '../bed/helper.ts';
+import { inNetnsAt } from '../bed/namespaces.ts';
 import { listenOn } from '../bed/node-listener.ts';
 import { measureNodeTraffic, NODE_ROUTES, nodeRules, PORT } from '../bed/node-traffic.ts';
 import { addPod, dualIpam, podpaceWith, type OwnNetwork } from '../bed/plugins.ts';
@@ -37,9 +38,7 @@ function tbfNetwork(folder: string): OwnNetwork {
 }
 
 async function prepareNode({ node }: TestBed<'pod'>): Promise<void> {
-  const place = openNetns(node);
-  inNetns(place, () => writeSysctl('net/ipv6/conf/all/forwarding', '1'));
-  place.close();
+  inNetnsAt(node, () => writeSysctl('net/ipv6/conf/all/forwarding', '1'));
   const commands = [
     'link set lo up',
     `address add ${NODE[4]}/32 dev lo`,

@@ -5,7 +5,6 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
@@ -14,6 +13,7 @@ import { growthRate, type Point } from '../bench/statistics.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
 import { startHelper } from '../bed/helper.ts';
 import { startServer } from '../bed/iperf.ts';
+import { inNetnsAt } from '../bed/namespaces.ts';
 import { addPod, bandwidthArguments, dualIpam, podpaceWith, type PodCaps } from '../bed/plugins.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import { inNamespace, makeTestBed, type TestBed } from '../bed/testbed.ts';
@@ -121,9 +121,7 @@ export async function addScenePod(
 
 /** Has a node forward IPv6. */
 export function forwardIpv6(node: string): void {
-  const netns = openNetns(node);
-  inNetns(netns, () => writeSysctl('net/ipv6/conf/all/forwarding', '1'));
-  netns.close();
+  inNetnsAt(node, () => writeSysctl('net/ipv6/conf/all/forwarding', '1'));
 }
 
 /** Gives the link between node and peer IPv6, and returns the peer's address. */
@@ -223,20 +221,15 @@ export async function rateOn(
   devices: readonly string[],
   seconds = MEASURE_SECONDS,
 ): Promise<number> {
-  const netns = openNetns(bed.peer);
-  try {
-    const samples = (seconds * 1000) / SAMPLE_MS;
-    const points: Point[] = [];
-    for (let sample = 0; sample <= samples; sample += 1) {
-      points.push(inNetns(netns, () => receivedBits(devices)));
-      if (sample < samples) await sleep(SAMPLE_MS);
-    }
-    const [[beginMs, before], [endMs, after]] = [points[0] ?? [0, 0], points.at(-1) ?? [0, 0]];
-    const queueBits = CAP_MBIT * 1e3 * QUEUE_MS;
-    return Math.max(growthRate(points), (after - before - queueBits) / (endMs - beginMs)) / 1e3;
-  } finally {
-    netns.close();
+  const samples = (seconds * 1000) / SAMPLE_MS;
+  const points: Point[] = [];
+  for (let sample = 0; sample <= samples; sample += 1) {
+    points.push(inNetnsAt(bed.peer, () => receivedBits(devices)));
+    if (sample < samples) await sleep(SAMPLE_MS);
   }
+  const [[beginMs, before], [endMs, after]] = [points[0] ?? [0, 0], points.at(-1) ?? [0, 0]];
+  const queueBits = CAP_MBIT * 1e3 * QUEUE_MS;
+  return Math.max(growthRate(points), (after - before - queueBits) / (endMs - beginMs)) / 1e3;
 }
 
 /** Mbit/s of frames that come to devices of the peer from now on, second by second. */
@@ -245,21 +238,16 @@ export async function secondsOn(
   devices: readonly string[],
   seconds: number,
 ): Promise<number[]> {
-  const netns = openNetns(bed.peer);
-  try {
-    const points = [inNetns(netns, () => receivedBits(devices))];
-    const [[beginMs] = [0]] = points;
-    while (points.length <= seconds) {
-      await sleep(beginMs + points.length * 1000 - performance.now());
-      points.push(inNetns(netns, () => receivedBits(devices)));
-    }
-    return points.slice(1).map(([ms, bits], at) => {
-      const [formerMs, formerBits] = points[at] ?? [0, 0];
-      return (bits - formerBits) / (ms - formerMs) / 1e3;
-    });
-  } finally {
-    netns.close();
+  const points = [inNetnsAt(bed.peer, () => receivedBits(devices))];
+  const [[beginMs] = [0]] = points;
+  while (points.length <= seconds) {
+    await sleep(beginMs + points.length * 1000 - performance.now());
+    points.push(inNetnsAt(bed.peer, () => receivedBits(devices)));
   }
+  return points.slice(1).map(([ms, bits], at) => {
+    const [formerMs, formerBits] = points[at] ?? [0, 0];
+    return (bits - formerBits) / (ms - formerMs) / 1e3;
+  });
 }
 
 /**

@@ -3,8 +3,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import type { ExecutionContext } from 'ava';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { ListResult, StatusResult } from '../../helper/protocol/messages.ts';
+import { inNetnsAt } from '../bed/namespaces.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
 import { startHelper } from '../bed/helper.ts';
 import { callPlugins, dualIpam, podpaceWith } from '../bed/plugins.ts';
@@ -119,22 +119,17 @@ export async function makeRoutingScene(
  * Ip6OutForwDatagrams.
  */
 export function forwardedByStack({ bed }: Pick<RoutingScene, 'bed'>): number {
-  const netns = openNetns(bed.node);
-  try {
-    return inNetns(netns, () => {
-      const [names = '', values = ''] = fs
-        .readFileSync('/proc/thread-self/net/snmp', 'utf8')
-        .split('\n')
-        .filter((line) => line.startsWith('Ip:'));
-      const ipv4 = Number(values.split(' ')[names.split(' ').indexOf('ForwDatagrams')]);
-      const ipv6 = /^Ip6OutForwDatagrams\s+(\d+)$/m.exec(
-        fs.readFileSync('/proc/thread-self/net/snmp6', 'utf8'),
-      );
-      return ipv4 + Number(ipv6?.[1] ?? 0);
-    });
-  } finally {
-    netns.close();
-  }
+  return inNetnsAt(bed.node, () => {
+    const [names = '', values = ''] = fs
+      .readFileSync('/proc/thread-self/net/snmp', 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('Ip:'));
+    const ipv4 = Number(values.split(' ')[names.split(' ').indexOf('ForwDatagrams')]);
+    const ipv6 = /^Ip6OutForwDatagrams\s+(\d+)$/m.exec(
+      fs.readFileSync('/proc/thread-self/net/snmp6', 'utf8'),
+    );
+    return ipv4 + Number(ipv6?.[1] ?? 0);
+  });
 }
 
 export const PINGS = 5;

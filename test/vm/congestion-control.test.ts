@@ -3,10 +3,10 @@
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import test from 'ava';
-import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { parseIperf, runIperf, startServer } from '../bed/iperf.ts';
 import { attachCounter, compileCounter } from '../bed/counter.ts';
+import { inNetnsAt } from '../bed/namespaces.ts';
 import { meanMbit } from '../bed/series.ts';
 import { inNamespace } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';
@@ -72,9 +72,7 @@ function countAccecnSyns(peer: string): () => number {
 }
 
 function setAccecn(netns: string): void {
-  const place = openNetns(netns);
-  inNetns(place, () => writeSysctl('net/ipv4/tcp_ecn', TCP_ECN_ACCURATE));
-  place.close();
+  inNetnsAt(netns, () => writeSysctl('net/ipv4/tcp_ecn', TCP_ECN_ACCURATE));
 }
 
 if (HAS_ACCECN) {
