@@ -131,12 +131,14 @@ export function runOnNode(
   return endOf(child).then(({ code: status, ...output }) => ({ status, ...output }));
 }
 
-function pluginConfig(
-  list: NetworkList,
-  plugin: JsonObject,
-  attachment: Attachment,
-  prevResult?: Answer,
-): JsonObject {
+/** A plugin of a list, and what comes before it. */
+interface Turn {
+  readonly list: NetworkList;
+  readonly plugin: JsonObject;
+  readonly prevResult: Answer | undefined;
+}
+
+function pluginConfig({ list, plugin, prevResult }: Turn, attachment: Attachment): JsonObject {
   const { cniVersion, name } = list;
   const capabilities = (plugin['capabilities'] ?? {}) as Record<string, boolean>;
   const args = Object.entries(attachment.capabilityArgs ?? {}).filter(([key]) => capabilities[key]);
@@ -153,9 +155,9 @@ async function runPlugin(
   node: ProcessNode,
   command: string,
   attachment: Attachment,
-  config: JsonObject,
+  turn: Turn,
 ): Promise<Answer> {
-  const type = String(config['type']);
+  const type = String(turn.plugin['type']);
   const file = node.cniPath
     .split(':')
     .map((directory) => path.join(directory, type))
@@ -168,7 +170,7 @@ async function runPlugin(
     ...(attachment.containerId !== undefined && { CNI_CONTAINERID: attachment.containerId }),
     ...(attachment.ifname !== undefined && { CNI_IFNAME: attachment.ifname }),
   };
-  const run = await runOnNode(node, [file], env, JSON.stringify(config));
+  const run = await runOnNode(node, [file], env, JSON.stringify(pluginConfig(turn, attachment)));
   if (run.status !== 0) throw new ChainError(type, run);
   return run.stdout === '' ? {} : (JSON.parse(run.stdout) as Answer);
 }
@@ -180,14 +182,8 @@ export async function addNetwork(
   attachment: Attachment,
 ): Promise<Answer> {
   let result: Answer | undefined;
-  for (const plugin of list.plugins) {
-    result = await runPlugin(
-      node,
-      'ADD',
-      attachment,
-      pluginConfig(list, plugin, attachment, result),
-    );
-  }
+  for (const plugin of list.plugins)
+    result = await runPlugin(node, 'ADD', attachment, { list, plugin, prevResult: result });
   return result ?? {};
 }
 
@@ -198,9 +194,8 @@ export async function delNetwork(
   attachment: Attachment,
   result?: Answer,
 ): Promise<void> {
-  for (const plugin of list.plugins.toReversed()) {
-    await runPlugin(node, 'DEL', attachment, pluginConfig(list, plugin, attachment, result));
-  }
+  for (const plugin of list.plugins.toReversed())
+    await runPlugin(node, 'DEL', attachment, { list, plugin, prevResult: result });
 }
 
 /** CHECK of every plugin in order. */
@@ -210,7 +205,6 @@ export async function checkNetwork(
   attachment: Attachment,
   result: Answer,
 ): Promise<void> {
-  for (const plugin of list.plugins) {
-    await runPlugin(node, 'CHECK', attachment, pluginConfig(list, plugin, attachment, result));
-  }
+  for (const plugin of list.plugins)
+    await runPlugin(node, 'CHECK', attachment, { list, plugin, prevResult: result });
 }

@@ -13,6 +13,7 @@ import { ensureClsact, replaceBpfFilter, type TcHook } from '../../helper/kernel
 import { inNetns } from '../../helper/kernel/netns.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
 import type { TestNetns } from './netns.ts';
+import { once } from './once.ts';
 
 const PROG_TYPE_XDP = 6;
 /** BPF_FUNC_* of linux/bpf.h, and where in redirectCode the number stands. */
@@ -79,15 +80,6 @@ export function load(
   const fd = loadProgram({ type, name: `other${loaded}`, license: 'GPL', instructions });
   t.teardown(() => fs.closeSync(fd));
   return { fd, id: programInfo(fd).id };
-}
-
-/** Does something the first time only. */
-function once(action: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (!isDone) action();
-    isDone = true;
-  };
 }
 
 /**

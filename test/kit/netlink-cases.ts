@@ -13,6 +13,7 @@ import { NetlinkSocket } from '../../helper/kernel/netlink-socket.ts';
 import { RtEvents } from '../../helper/kernel/rt-events.ts';
 import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { encodeLinkQuery, RTM_GETLINK } from '../../helper/wire/link-message.ts';
+import { once } from './once.ts';
 
 /** Room for a few events. */
 const SMALL_BUFFER_BYTES = 4096;
@@ -54,21 +55,9 @@ function fail(text: string): never {
 
 const nothing = (): void => undefined;
 
-/**
- * Once: what is left in the queue of ticks after one that threw would run in the addon's next
- * callback.
- */
-function once(action: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (isDone) return;
-    isDone = true;
-    action();
-  };
-}
-
 async function callbacks(): Promise<Record<string, unknown>> {
   await ask(() => fail('listener'), nothing);
+  // What is left in the queue of ticks after one that threw would run in the addon's next callback.
   await ask(
     once(() => process.nextTick(fail, 'tick')),
     nothing,
