@@ -212,11 +212,7 @@ export const WIRINGS: ReadonlyMap<string, WiringKeys> = new Map(
 export interface WiredCapScenario {
   readonly name: string;
   readonly capMbit: number;
-  readonly keys: {
-    readonly device: 'veth' | 'netkit';
-    readonly hostRouting: boolean;
-    readonly congestionControl?: string;
-  };
+  readonly keys: WiringKeys & { readonly congestionControl?: string };
   /** Of the socket itself (SO_MAX_PACING_RATE). */
   readonly paceMbit?: number;
   readonly isAqmOff?: true;
