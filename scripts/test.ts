@@ -11,7 +11,7 @@
 import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
@@ -315,55 +315,35 @@ async function runSideBySide(
   return await allOf([afterHere, severalAtOnce(yielding, signal)], signal);
 }
 
-const HELP = `Usage: test [options]
-
-Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Needs root.
-
-Options:
-  --tier ${TIERS.join('|')}  this tier only
-  --kernel ${kernelSeries.join('|')}  of the VMs, this kernel only; repeatable
-  --crossings all  with --tier vm: every crossing on ${CROSSING_KERNELS.join(', ')}, and nothing else
-  -h, --help  display help for command
-`;
-
-function readFlags() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        tier: { type: 'string' },
-        kernel: { type: 'string', multiple: true },
-        crossings: { type: 'string' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-    return values;
-  } catch (error) {
-    say(`${(error as Error).message}; see --help`);
-    process.exit(2);
-  }
+interface Options {
+  readonly tier?: Tier;
+  readonly kernel?: readonly KernelSeries[];
+  readonly crossings?: 'all';
 }
 
-const values = readFlags();
-if (values.help === true) {
-  process.stdout.write(HELP);
-  process.exit(0);
-}
-const tiers = values.tier === undefined ? TIERS : TIERS.filter((tier) => tier === values.tier);
-if (tiers.length === 0) {
-  say(`Unknown tier "${values.tier}": the tiers are ${TIERS.join(', ')}`);
-  process.exit(2);
-}
-const isCrossings = values.crossings !== undefined;
-if (isCrossings && (values.crossings !== 'all' || values.tier !== 'vm')) {
-  say('Unknown crossings: there are --tier vm --crossings all');
-  process.exit(2);
-}
-const kernels = (values.kernel ?? (isCrossings ? CROSSING_KERNELS : USUAL_KERNELS)).map((name) => {
-  const kernel = kernelSeries.find((known) => known === name);
-  if (kernel !== undefined) return kernel;
-  say(`Unknown kernel "${name}": the kernels are ${kernelSeries.join(', ')}`);
-  process.exit(2);
-});
+const program = new Command('test')
+  .description(
+    "Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Needs root.",
+  )
+  .addOption(new Option(`--tier <${TIERS.join('|')}>`, 'this tier only').choices(TIERS))
+  .addOption(
+    new Option('--kernel <series...>', 'of the VMs, this kernel only; repeatable').choices(
+      kernelSeries,
+    ),
+  )
+  .addOption(
+    new Option(
+      '--crossings <all>',
+      `with --tier vm: every crossing on ${CROSSING_KERNELS.join(', ')}, and nothing else`,
+    ).choices(['all']),
+  )
+  .allowExcessArguments(false)
+  .parse();
+const options = program.opts<Options>();
+const isCrossings = options.crossings !== undefined;
+if (isCrossings && options.tier !== 'vm') program.error('error: --crossings is of --tier vm');
+const tiers = options.tier === undefined ? TIERS : [options.tier];
+const kernels = options.kernel ?? (isCrossings ? CROSSING_KERNELS : USUAL_KERNELS);
 
 async function buildRevisions(): Promise<void> {
   for (const revision of [FIRST_LAYOUT_REVISION, NAMELESS_REVISION]) await buildRevision(revision);
