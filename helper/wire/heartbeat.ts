@@ -74,7 +74,7 @@ function parseHeartbeat(text: string): Heartbeat | string {
  */
 export function outlookOf(found: FoundHeartbeat, now: Now, awaySeconds: number): Outlook {
   const none = (why: string): Outlook => ({ state: 'none', why });
-  const neverRan = none('it has not run since this node was started');
+  const neverRan = none('nothing shows that it has run since this node was started');
   if (found.kind === 'none') return neverRan;
   if (found.kind === 'bad') return none(`its sign of life cannot be used: ${found.why}`);
   const heartbeat = parseHeartbeat(found.text);

@@ -22,7 +22,7 @@ const judge = (text: string): Outlook => outlookOf(found(text), NOW, AWAY_SECOND
 const none = (why: string): Outlook => ({ state: 'none', why });
 
 const HOPE: Outlook = { state: 'hope' };
-const NEVER = none('it has not run since this node was started');
+const NEVER = none('nothing shows that it has run since this node was started');
 const DAMAGED = none('its sign of life is damaged');
 const FUTURE = none('its sign of life is of the future');
 const silent = (seconds: number): Outlook => none(`it has given no sign of life for ${seconds} s`);
