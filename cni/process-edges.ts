@@ -1,6 +1,7 @@
 // The edges of a real process.
 
 import fs from 'node:fs';
+import { become } from './become.ts';
 import type { Edges } from './edges.ts';
 import { mayHaveInterface } from './remains.ts';
 import { CniError, ErrorCode } from './types.ts';
@@ -93,5 +94,6 @@ export const processEdges: Edges = {
   loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
   mayHaveInterface,
   keepUncapped: async (socket, pod) => (await import('./uncapped.ts')).keepUncapped(socket, pod),
+  become,
   watchTermination,
 };

@@ -6,6 +6,7 @@ import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { enforceCaps, needsHelper, type Enforcement, type Limits } from '../enforce.ts';
+import { findPlugin } from '../find-plugin.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { hardwareAddressOf, parsePreviousResult, printResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
@@ -74,7 +75,7 @@ async function chooseCongestionControl(
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
-  const { delegate, findPlugin, parseIpamResult } = await import('../ipam.ts');
+  const { delegate, parseIpamResult } = await import('../ipam.ts');
   const { planWiring } = await import('../wiring/plan.ts');
   const { NO_OTHERS } = await import('../wiring/ways.ts');
   const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent, requireMtuFor } =

@@ -5,6 +5,7 @@ import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult, type Settings } from '../config.ts';
 import type { Edges } from '../edges.ts';
 import { checkCaps, needsHelper, type Enforcement, type WiredPair } from '../enforce.ts';
+import { findPlugin } from '../find-plugin.ts';
 import { parsePreviousResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode } from '../types.ts';
@@ -46,7 +47,7 @@ async function checkPod(
   { edges, call, settings, result }: Check,
   type: string,
 ): Promise<WiredPair> {
-  const { delegate, findPlugin } = await import('../ipam.ts');
+  const { delegate } = await import('../ipam.ts');
   const { requireWiring } = await import('../wiring/inspect.ts');
   const { planWiring } = await import('../wiring/plan.ts');
   const { findOtherWays } = await import('../wiring/ways.ts');

@@ -4,6 +4,7 @@
 import { hasCaps, parseCaps } from '../caps.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
+import { findPlugin } from '../find-plugin.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { forgetUncapped, mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
@@ -98,10 +99,14 @@ export async function del(edges: Edges, call: Invocation): Promise<undefined> {
   forgetRecord(edges, call);
   await detachBestEffort(edges, call);
   const type = ipamTypeOrNote(edges, call);
+  const isOwn = isOwnNetns(call);
   if (type !== undefined) {
-    const { delegate, findPlugin } = await import('../ipam.ts');
     await deletePairIfThere(edges, call);
-    await delegate(edges, call, findPlugin(type, call.path), 'DEL');
+    const ipam = findPlugin(type, call.path);
+    // It has the last word, unless the namespace has one too.
+    if (!isOwn) edges.become(ipam, call.stdin);
+    const { delegate } = await import('../ipam.ts');
+    await delegate(edges, call, ipam, 'DEL');
   }
-  if (isOwnNetns(call)) throw ownNetnsError(call);
+  if (isOwn) throw ownNetnsError(call);
 }

@@ -7,6 +7,7 @@ import { askHelper, HelperError } from '../../helper/protocol/client.ts';
 import { ipamType, socketOrDefault, validAttachments, type ValidAttachment } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { combine } from '../failure.ts';
+import { findPlugin } from '../find-plugin.ts';
 import type { Invocation } from '../skel.ts';
 import { keyOf, type AttachmentKey, type GcParams } from '../../helper/protocol/messages.ts';
 import { UNCAPPED, WISHES } from '../../helper/protocol/state-files.ts';
@@ -98,7 +99,7 @@ async function collectPairs(
 }
 
 async function collectAtIpam(edges: Edges, call: Invocation, type: string): Promise<void> {
-  const { delegate, findPlugin } = await import('../ipam.ts');
+  const { delegate } = await import('../ipam.ts');
   await delegate(edges, call, findPlugin(type, call.path), 'GC');
 }
 

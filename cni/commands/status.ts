@@ -15,6 +15,7 @@ import {
 import { ipamType, parseSettings, type Settings } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { combine } from '../failure.ts';
+import { findPlugin } from '../find-plugin.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode } from '../types.ts';
 
@@ -79,13 +80,22 @@ async function hopelessness(edges: Edges, settings: Settings): Promise<CniError 
   return new CniError(ErrorCode.notAvailable, found.why, remedy);
 }
 
-/** What the IPAM plugin says, in its own words and with its own code, as the specification asks. */
-async function ipamFailure(edges: Edges, call: Invocation): Promise<Error | undefined> {
+/**
+ * What the IPAM plugin says, in its own words and with its own code, as the specification asks.
+ * When it has the last word, it says so itself.
+ */
+async function ipamFailure(
+  edges: Edges,
+  call: Invocation,
+  isLast: boolean,
+): Promise<Error | undefined> {
   const type = ipamType(call.config);
   if (type === undefined) return undefined;
-  const { delegate, findPlugin } = await import('../ipam.ts');
   try {
-    await delegate(edges, call, findPlugin(type, call.path), 'STATUS');
+    const ipam = findPlugin(type, call.path);
+    if (isLast) edges.become(ipam, call.stdin);
+    const { delegate } = await import('../ipam.ts');
+    await delegate(edges, call, ipam, 'STATUS');
     return undefined;
   } catch (error) {
     return error as Error;
@@ -95,14 +105,14 @@ async function ipamFailure(edges: Edges, call: Invocation): Promise<Error | unde
 /** Runs STATUS. Whoever reads its error learns of everything that is in the way at once. */
 export async function status(edges: Edges, call: Invocation): Promise<undefined> {
   const settings = parseSettings(call.config);
-  const failures = [await ipamFailure(edges, call)];
   const hopeless = await hopelessness(edges, settings);
-  if (settings.onUnenforceable === 'fail') failures.push(hopeless);
-  else if (hopeless !== undefined)
+  const own = settings.onUnenforceable === 'fail' ? hopeless : undefined;
+  if (hopeless !== undefined && own === undefined)
     note(
       edges,
       `WARNING: caps are not enforced now (onUnenforceable is allow): ${hopeless.message}`,
     );
+  const failures = [await ipamFailure(edges, call, own === undefined), own];
   const failure = combine(failures.filter((found) => found !== undefined));
   if (failure !== undefined) throw failure;
 }

@@ -45,7 +45,9 @@ interface NetworkList {
 
 /** Runs a call on the node. Throws Error with the call's words when it fails. */
 async function meter(bed: TestBed<string>, { command, env, stdin = '' }: Call): Promise<CallCost> {
-  const child = spawn(...bed.onNode(CALL_METER, ...command), {
+  // A runtime gives a pipe, as a shell does; Node would give a socket.
+  const metered = bed.onNode(CALL_METER, ...command).flat();
+  const child = spawn('sh', ['-c', 'cat | "$@"', 'sh', ...metered], {
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
   });

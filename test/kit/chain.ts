@@ -108,7 +108,8 @@ const ENTER = [
   'mount --bind "$0/lib" /var/lib',
   // What a plugin writes anywhere else, a hardened node would refuse.
   'mount -o remount,bind,ro /',
-  'exec "$@"',
+  // A runtime gives a pipe, where Node gives a socket.
+  'exec "$@" < <(cat)',
 ].join(' && ');
 
 /**
@@ -123,7 +124,7 @@ export function runOnNode(
   onStart: (child: ChildProcess) => void = () => undefined,
 ): Promise<Run> {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const enter = ['--net=' + node.netns, 'unshare', '--mount', 'sh', '-c', ENTER, node.root];
+  const enter = ['--net=' + node.netns, 'unshare', '--mount', 'bash', '-c', ENTER, node.root];
   const child = spawn('nsenter', [...enter, 'env', '-i', ...variables, ...argv]);
   onStart(child);
   child.stdin.on('error', () => undefined);

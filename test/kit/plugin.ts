@@ -75,6 +75,7 @@ export async function callPlugin(call: PluginCall): Promise<Outcome> {
     // Of the test's node, which is another than the one that it runs on.
     mayHaveInterface: () => true,
     keepUncapped: () => Promise.resolve(),
+    become: () => undefined,
     watchTermination: () => call.signal ?? new AbortController().signal,
     ...call.edges,
   };

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
-import { findPlugin } from '../../../cni/ipam.ts';
+import { findPlugin } from '../../../cni/find-plugin.ts';
 import { CniError } from '../../../cni/types.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 
