@@ -11,7 +11,7 @@ import { at, escapeText, line, polyline, sideTitle, svg, text } from './svg.ts';
 const WIDTH = 420;
 const HEIGHT = 280;
 /** With room for the ticks, and for the word at a cap: beside all lines. */
-const PLOT = { left: 52, right: WIDTH - 30, top: 12, bottom: HEIGHT - 46 };
+const PLOT = { left: 60, right: WIDTH - 30, top: 12, bottom: HEIGHT - 46 };
 
 /** Names for a legend. */
 const LABELS: Readonly<Record<System, string>> = {
