@@ -93,7 +93,7 @@ function requireAllKnown({ beside = [], unheld = [] }: AttachParams, { held }: A
   throw new HelperError(
     'unenforceable',
     `Cannot enforce the cap on interface "${other.podInterface}" too: this podpaced knows one interface of a pod`,
-    remedies.sameRelease,
+    remedies.newerHelper(process.execPath),
   );
 }
 

@@ -14,6 +14,7 @@ const HELPER_CODES: Readonly<Record<HelperFailure, number>> = {
   'bad-request': ErrorCode.helperProtocol,
   'bad-value': ErrorCode.invalidConfig,
   'protocol-version': ErrorCode.helperProtocol,
+  'unknown-need': ErrorCode.helperProtocol,
   unenforceable: ErrorCode.unenforceable,
   'not-found': ErrorCode.checkFailed,
   'check-failed': ErrorCode.checkFailed,

@@ -231,7 +231,7 @@ function addList(program: Command, edges: CliEdges): void {
         const others = await uncappedIfKnown(socket);
         if (others === undefined)
           throw new Error(
-            `The podpaced that runs keeps no record of other pods; ${remedies.sameRelease}`,
+            `The podpaced that runs keeps no record of other pods; ${remedies.newerHelper(process.execPath)}`,
           );
         const pods = pick(selector, all, others);
         return print(edges, json, pods, () => renderAll(pods));

@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import type net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeLine, FrameError, LineReader } from './protocol/frame.ts';
-import { PROTOCOL_VERSION, type ProtocolError, type Response } from './protocol/messages.ts';
+import type { ProtocolError, Response } from './protocol/messages.ts';
+import { answerVersion } from './protocol/versions.ts';
 
 /** Answers one message; never rejects. */
 export type Handler = (message: unknown) => Promise<Response>;
@@ -28,16 +29,21 @@ export interface ConnectionOptions {
 
 const LINE_FEED = 0x0a;
 
-export function errorResponse(error: ProtocolError): Response {
-  return { version: PROTOCOL_VERSION, error };
+/** An error as the answer to a message; undefined where none has been read. */
+export function errorResponse(message: unknown, error: ProtocolError): Response {
+  return { version: answerVersion(message), error };
 }
 
-async function withDeadline(work: Promise<Response>, deadlineMs: number): Promise<Response> {
+async function withDeadline(
+  asked: unknown,
+  work: Promise<Response>,
+  deadlineMs: number,
+): Promise<Response> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Response>((resolve) => {
     const message = `No answer within ${deadlineMs} ms`;
     timer = setTimeout(
-      () => resolve(errorResponse({ code: 'busy', message, remedy: 'try again' })),
+      () => resolve(errorResponse(asked, { code: 'busy', message, remedy: 'try again' })),
       deadlineMs,
     );
   });
@@ -48,11 +54,12 @@ async function withDeadline(work: Promise<Response>, deadlineMs: number): Promis
   }
 }
 
-function encodeAnswer(response: Response): Buffer {
+function encodeAnswer(asked: unknown, response: Response): Buffer {
   try {
     return encodeLine(response);
   } catch (error) {
-    return encodeLine(errorResponse({ code: 'internal', message: (error as Error).message }));
+    const { message } = error as Error;
+    return encodeLine(errorResponse(asked, { code: 'internal', message }));
   }
 }
 
@@ -138,15 +145,15 @@ class Connection {
     const socket = this.#socket;
     this.#setBusy(true);
     const work = this.#handler(message);
-    const response = await withDeadline(work, this.#options.requestDeadlineMs);
-    const hasRoom = socket.writable && socket.write(encodeAnswer(response));
+    const response = await withDeadline(message, work, this.#options.requestDeadlineMs);
+    const hasRoom = socket.writable && socket.write(encodeAnswer(message, response));
     await work;
     this.#setBusy(false);
     if (!hasRoom && socket.writable) await drained(socket);
   }
 
   #refuse({ message }: FrameError): void {
-    const line = encodeLine(errorResponse({ code: 'bad-request', message }));
+    const line = encodeLine(errorResponse(undefined, { code: 'bad-request', message }));
     this.#socket.end(line, () => this.#socket.destroy());
   }
 

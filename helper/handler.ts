@@ -1,27 +1,35 @@
 // From a message to what the shaper does, and back.
 
-import {
-  PROTOCOL_VERSION,
-  type EffectiveCap,
-  type ExitStatus,
-  type Methods,
-  type ProbeItem,
-  type Response,
-  type SetParams,
-  type SetResult,
-  type StatusResult,
+import type {
+  EffectiveCap,
+  ExitStatus,
+  Methods,
+  ProbeItem,
+  ProtocolError,
+  Response,
+  SetParams,
+  SetResult,
+  StatusResult,
 } from './protocol/messages.ts';
 import { cutToFit, shorten } from './protocol/cut.ts';
 import { MAX_MESSAGE_BYTES } from './protocol/frame.ts';
 import { parseRequest, versionOf, type ParsedRequest } from './protocol/requests.ts';
 import { ShapeError } from './protocol/shape.ts';
 import { remedies } from './protocol/remedies.ts';
+import {
+  answerVersion,
+  describeVersions,
+  isServed,
+  PROTOCOL,
+  unknownNeeds,
+} from './protocol/versions.ts';
 import { errorResponse, type Handler } from './connection.ts';
 import { nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './control/shaper.ts';
 import { formatRate } from './shaping/units.ts';
+import { show } from './wire/show.ts';
 
 /** What the handler needs besides the shaper. */
 export interface HandlerContext {
@@ -62,7 +70,7 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
   const leftOut = notEnforced.length - MAX_NOT_ENFORCED;
   return {
     version: context.version,
-    protocolVersion: PROTOCOL_VERSION,
+    protocolVersion: PROTOCOL.most,
     kernel: context.kernel,
     features: [...context.features(), uplink],
     state: problems.length === 0 ? 'ok' : 'degraded',
@@ -135,22 +143,42 @@ export function createHandler(context: HandlerContext): Handler {
   return async (message) => cutToFit(await answer(message), MAX_MESSAGE_BYTES - 1);
 }
 
+/** Why a message cannot be answered although it may be a request; undefined when it can. */
+function refusalOf(message: unknown): ProtocolError | undefined {
+  const caller = 'the executable that asked';
+  const version = versionOf(message);
+  if (!isServed(version)) {
+    const served = describeVersions(PROTOCOL);
+    const isOlder = version < PROTOCOL.least;
+    return {
+      code: 'protocol-version',
+      message: `podpaced serves protocol version ${served}, the caller speaks ${version}`,
+      remedy: isOlder ? remedies.newerCaller(caller) : remedies.newerHelper(caller),
+      serves: PROTOCOL,
+    };
+  }
+  const unknown = unknownNeeds((message as Record<string, unknown>)['needs']);
+  if (unknown.length === 0) return undefined;
+  return {
+    code: 'unknown-need',
+    message: `the request needs ${unknown.map(show).join(' and ')}, which this podpaced does not know`,
+    remedy: remedies.newerHelper(caller),
+  };
+}
+
 function answerer(context: HandlerContext): Handler {
   return async (message): Promise<Response> => {
     try {
-      const version = versionOf(message);
-      if (version !== PROTOCOL_VERSION) {
-        const text = `podpaced speaks protocol version ${PROTOCOL_VERSION}, the caller ${version}`;
-        const remedy = remedies.sameRelease;
-        return errorResponse({ code: 'protocol-version', message: text, remedy });
-      }
-      return { version: PROTOCOL_VERSION, result: await perform(parseRequest(message), context) };
+      const refusal = refusalOf(message);
+      if (refusal !== undefined) return errorResponse(message, refusal);
+      const result = await perform(parseRequest(message), context);
+      return { version: answerVersion(message), result };
     } catch (error) {
       if (error instanceof ShapeError)
-        return errorResponse({ code: 'bad-request', message: error.message });
+        return errorResponse(message, { code: 'bad-request', message: error.message });
       const answer = toProtocolError(error);
       context.log('error', answer.message);
-      return errorResponse(answer);
+      return errorResponse(message, answer);
     }
   };
 }

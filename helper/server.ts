@@ -131,7 +131,8 @@ export class SocketServer {
     if (!this.#connections.admit(socket)) {
       const message = `All ${MAX_CONNECTIONS} connections are in use`;
       socket.on('error', () => socket.destroy());
-      socket.end(encodeLine(errorResponse({ code: 'busy', message, remedy: 'try again' })));
+      const error = { code: 'busy', message, remedy: 'try again' } as const;
+      socket.end(encodeLine(errorResponse(undefined, error)));
       return;
     }
     const onBusy = (isBusy: boolean): void => this.#connections.setBusy(socket, isBusy);

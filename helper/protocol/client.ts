@@ -1,20 +1,31 @@
-// The helper as its callers see it: one request, one answer, one connection, one deadline.
-// Everything that can go wrong on the way becomes one error that names the socket, the cause and
-// what to do.
+// The helper as its callers see it: one request, one answer, one deadline. A helper of another
+// release refuses the request's version and says which ones it serves; then it is asked once more,
+// in the newest that both speak. Everything that can go wrong on the way becomes one error that
+// names the socket, the cause and what to do.
 
 import type { Socket } from 'node:net';
 import { show } from '../wire/show.ts';
 import { encodeLine, FrameError, LineReader } from './frame.ts';
 import {
-  PROTOCOL_VERSION,
   protocolError,
   type Method,
   type Methods,
+  type ParsedRequest,
   type ProtocolError,
   type Request,
 } from './messages.ts';
 import { remedies } from './remedies.ts';
 import { anyObject, list, object, ShapeError, string, type Reader } from './shape.ts';
+import {
+  describeVersions,
+  namedNeeds,
+  needsBeyond,
+  needsOf,
+  newestCommon,
+  PROTOCOL,
+  versionRange,
+  type VersionRange,
+} from './versions.ts';
 
 /**
  * What went wrong: nothing listens at the socket, or it cannot be connected to; no answer in time;
@@ -127,29 +138,32 @@ const READ_FIELDS: { readonly [M in Method]?: Reader<unknown> } = {
   status: object({ problems: list(string) }),
 };
 
+/** A result, or which versions the helper serves instead of the request's. */
+type Answer<M extends Method> =
+  { readonly result: Methods[M]['result'] } | { readonly serves: VersionRange };
+
 /**
- * The result in a response. Throws HelperError for an error response, ShapeError for what is no
- * response.
+ * What a response to a request of a version says. Throws HelperError for any other error, ShapeError
+ * for what is no response.
  */
 function readResponse<M extends Method>(
   socketPath: string,
-  method: M,
+  { method, version: asked }: Request<M>,
   response: unknown,
-): Methods[M]['result'] {
+): Answer<M> {
   const { version, error, result } = anyObject(response, 'response');
-  if (version !== PROTOCOL_VERSION) {
-    throw new HelperError(
-      'protocol-version',
-      `Cannot talk to the helper at ${socketPath}: it speaks protocol version ${show(version)}, podpace speaks ${PROTOCOL_VERSION}`,
-      remedies.sameRelease,
-    );
-  }
   if (error !== undefined) {
-    const { code, message, remedy } = protocolError(error, 'error');
+    const { code, message, remedy, serves } = protocolError(error, 'error');
+    if (code === 'protocol-version')
+      return { serves: serves ?? versionRange({ least: version, most: version }, 'version') };
     throw new HelperError(code, cannot(method, socketPath, message), remedy, message);
   }
+  if (version !== asked) {
+    const what = `it answered in protocol version ${show(version)} what was asked in ${asked}`;
+    throw garbage(socketPath, what);
+  }
   READ_FIELDS[method]?.(result, 'result');
-  return anyObject(result, 'result') as Methods[M]['result'];
+  return { result: anyObject(result, 'result') as Methods[M]['result'] };
 }
 
 /** Sends the line and resolves with the first message that comes back. */
@@ -206,12 +220,68 @@ function impatience(socketPath: string, method: Method, { deadlineMs, signal }: 
       signal?.removeEventListener('abort', stop);
     };
   });
+  // Nobody may be waiting for it yet.
+  over.catch(() => undefined);
   return { over, release };
 }
 
+/** One request in one version, over a connection of its own. */
+async function exchange<M extends Method>(
+  connector: Connector,
+  socketPath: string,
+  request: Request<M>,
+  over: Promise<never>,
+): Promise<Answer<M>> {
+  const line = encodeLine(request);
+  const socket = await connector.connect(socketPath);
+  try {
+    const talk = converse(socket, socketPath, request.method, line);
+    const response = await Promise.race([talk, over]);
+    try {
+      return readResponse(socketPath, request, response);
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error;
+      throw garbage(socketPath, `it answered ${show(response)}`);
+    }
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Who asks, as the operator finds it on the node. */
+const CALLER = process.execPath;
+
+function mismatch(method: Method, socketPath: string, why: string, remedy: string): HelperError {
+  return new HelperError('protocol-version', cannot(method, socketPath, why), remedy, why);
+}
+
+/** The version to ask in after a refusal that named these. Throws HelperError where there is none. */
+function nextVersion(request: ParsedRequest, socketPath: string, serves: VersionRange): number {
+  const { method } = request;
+  const [theirs, ours] = [serves, PROTOCOL].map(describeVersions);
+  const version = newestCommon(serves, PROTOCOL);
+  if (version === undefined) {
+    const why = `it serves protocol version ${theirs}, ${CALLER} speaks ${ours}`;
+    const isOlder = serves.most < PROTOCOL.least;
+    const remedy = isOlder ? remedies.newerHelper(CALLER) : remedies.newerCaller(CALLER);
+    throw mismatch(method, socketPath, why, remedy);
+  }
+  if (version === PROTOCOL.most) {
+    const why = `it refused protocol version ${version}, and says that it serves ${theirs}`;
+    throw mismatch(method, socketPath, why, remedies.sameRelease);
+  }
+  const beyond = needsBeyond(needsOf(request), version);
+  if (beyond.length > 0) {
+    const names = beyond.map((need) => `"${need}"`).join(' and ');
+    const why = `this needs ${names}, which helpers of protocol version ${version} may ignore`;
+    throw mismatch(method, socketPath, why, remedies.newerHelper(CALLER));
+  }
+  return version;
+}
+
 /**
- * Sends one request to the helper that listens at `socketPath` and returns its result. Throws
- * HelperError, at the deadline at the latest.
+ * Sends one request to the helper that listens at `socketPath` and returns its result; a second
+ * time where the helper is of another release. Throws HelperError, at the deadline at the latest.
  */
 export async function askHelper<M extends Method>(
   connector: Connector,
@@ -220,21 +290,23 @@ export async function askHelper<M extends Method>(
   params: Methods[M]['params'],
   patience: Patience,
 ): Promise<Methods[M]['result']> {
-  const message: Request<M> = { version: PROTOCOL_VERSION, method, params };
-  const line = encodeLine(message);
+  const request = { method, params } as unknown as ParsedRequest;
+  const needs = needsOf(request);
   patience.signal?.throwIfAborted();
-  const socket = await connector.connect(socketPath);
   const { over, release } = impatience(socketPath, method, patience);
+  const askIn = (version: number): Promise<Answer<M>> => {
+    const message = { version, method, params, ...namedNeeds(needs, version) };
+    return exchange(connector, socketPath, message, over);
+  };
   try {
-    const response = await Promise.race([converse(socket, socketPath, method, line), over]);
-    try {
-      return readResponse(socketPath, method, response);
-    } catch (error) {
-      if (!(error instanceof ShapeError)) throw error;
-      throw garbage(socketPath, `it answered ${show(response)}`);
-    }
+    const first = await askIn(PROTOCOL.most);
+    if ('result' in first) return first.result;
+    const version = nextVersion(request, socketPath, first.serves);
+    const second = await askIn(version);
+    if ('result' in second) return second.result;
+    const why = `it refused protocol version ${version} too, although it named it`;
+    throw mismatch(method, socketPath, why, remedies.sameRelease);
   } finally {
     release();
-    socket.destroy();
   }
 }

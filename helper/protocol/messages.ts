@@ -14,15 +14,11 @@ import type {
   Params,
 } from './requests.ts';
 import { object, oneOf, optional, string, type Read } from './shape.ts';
+import { versionRange, type Need } from './versions.ts';
 
 export type { PodNames } from './pod-names.ts';
 export type { ProbeItem } from './probe-items.ts';
 export type * from './requests.ts';
-
-/**
- * Both sides must speak the same number; it changes with every incompatible change of the messages.
- */
-export const PROTOCOL_VERSION = 2;
 
 /** Changes of either direction. */
 export type ChangedCaps = { readonly [D in Direction]?: CapChanges };
@@ -114,6 +110,7 @@ export type NodeTraffic = 'policed' | 'free' | 'not capped';
 
 export interface StatusResult {
   readonly version: string;
+  /** The newest that the helper serves. */
   readonly protocolVersion: number;
   readonly kernel: string;
   /**
@@ -340,7 +337,8 @@ export type Methods = {
  * Causes a caller may act on.
  * - `bad-request`: the message itself is wrong; a bug or another version.
  * - `bad-value`: what `set` asks for cannot be; nothing was changed.
- * - `protocol-version`: the two sides speak different versions.
+ * - `protocol-version`: the request's version is not served. Read alike in every version.
+ * - `unknown-need`: the request needs what this helper does not know (since version 3).
  * - `unenforceable`: this node cannot hold the cap (no sch_fq, no uplink, foreign qdisc).
  * - `not-found`: the interface or the attachment is not there.
  * - `check-failed`: something that an attachment needs is missing.
@@ -351,6 +349,7 @@ export const ERROR_CODES = [
   'bad-request',
   'bad-value',
   'protocol-version',
+  'unknown-need',
   'unenforceable',
   'not-found',
   'check-failed',
@@ -365,6 +364,11 @@ export const protocolError = object({
   message: string,
   /** What the operator can do. */
   remedy: optional(string),
+  /**
+   * With `protocol-version`: what the helper serves. Helpers up to version 2 do not say: they serve
+   * the version of their answer.
+   */
+  serves: optional(versionRange),
 });
 export type ProtocolError = Read<typeof protocolError>;
 
@@ -372,6 +376,8 @@ export interface Request<M extends Method = Method> {
   readonly version: number;
   readonly method: M;
   readonly params: Methods[M]['params'];
+  /** What must not be ignored of it (versions.ts); absent when there is nothing. */
+  readonly needs?: readonly Need[];
 }
 
 export type Response<M extends Method = Method> =

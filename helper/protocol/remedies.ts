@@ -55,8 +55,14 @@ export const remedies = {
     'start podpaced on this node (podpaced run), or correct "socket" in the network configuration',
   /** What the kernel holds for an attachment whose record is gone. */
   lostRecord: 'delete the pod and add it again, or run podpaced uninstall',
-  /** Two releases that do not understand each other. */
+  /** Something at the socket that is no helper of this or a former release. */
   sameRelease: 'install podpace and podpaced of the same release',
+  /** A helper that is older than whoever asks it. */
+  newerHelper: (caller: string): string =>
+    `upgrade podpaced to the release of ${caller}, and restart it`,
+  /** An executable that is older than the helper. */
+  newerCaller: (caller: string): string =>
+    `upgrade ${caller} to the release of the podpaced that runs`,
   /** A qdisc on an exit that somebody configured. */
   foreignQdisc,
   /** Who comes before podpace at a hook, and cannot be passed. */

@@ -5,12 +5,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { encodeLine, LineReader } from '../../helper/protocol/frame.ts';
-import {
-  PROTOCOL_VERSION,
-  type Method,
-  type ProtocolError,
-  type Request,
-} from '../../helper/protocol/messages.ts';
+import type { Method, ProtocolError, Request } from '../../helper/protocol/messages.ts';
+import type { VersionRange } from '../../helper/protocol/versions.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
 
 /** Answers one request by writing to the connection. */
@@ -39,7 +35,7 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
 
 /** Answers every method as a healthy helper does. */
 export const healthy: Script = (request, connection) => {
-  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: RESULTS[request.method] }));
+  connection.write(encodeLine({ version: request.version, result: RESULTS[request.method] }));
 };
 
 /**
@@ -48,8 +44,31 @@ export const healthy: Script = (request, connection) => {
 export function refuses(method: Method, error: ProtocolError): Script {
   return (request, connection) => {
     if (request.method === method)
-      connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
+      connection.write(encodeLine({ version: request.version, error }));
     else healthy(request, connection);
+  };
+}
+
+/** A helper of another release: it refuses other versions than these, and names what it serves. */
+export function serving(serves: VersionRange, script: Script = healthy): Script {
+  return (request, connection) => {
+    const { version } = request;
+    if (version >= serves.least && version <= serves.most) return script(request, connection);
+    const error = { code: 'protocol-version', message: 'another version', serves };
+    connection.write(encodeLine({ version: serves.most, error }));
+  };
+}
+
+/**
+ * A helper from before versions had ranges: it refuses every version but its own, in which it
+ * answers.
+ */
+export function servingOnly(only: number, script: Script = healthy): Script {
+  return (request, connection) => {
+    if (request.version === only) return script(request, connection);
+    const message = `podpaced speaks protocol version ${only}, the caller ${request.version}`;
+    const error = { code: 'protocol-version', message };
+    connection.write(encodeLine({ version: only, error }));
   };
 }
 

@@ -26,6 +26,8 @@ export const REMEDY_TIERS = {
   room: 'netns',
   startHelper: 'netns',
   sameRelease: 'netns',
+  newerHelper: 'netns',
+  newerCaller: 'netns',
   lostRecord: 'netns',
 } as const satisfies Readonly<Record<RemedyName, 'netns' | 'vm'>>;
 

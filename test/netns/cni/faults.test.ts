@@ -78,7 +78,7 @@ const HELPERS: readonly [name: string, code: number, script: Script][] = [
   [
     'answers nonsense',
     101,
-    (_, connection) => void connection.write('{"version":2,"result":{"degraded":1}}\n'),
+    (_, connection) => void connection.write('{"version":3,"result":{"degraded":1}}\n'),
   ],
 ];
 

@@ -56,7 +56,7 @@ test.serial('GC removes what no attachment claims, and asks helper and IPAM to',
   );
   t.is(hostInterfaces(pod), 2);
   t.deepEqual(helper.requests[0], {
-    version: 2,
+    version: 3,
     method: 'gc',
     params: { network: 'pods', valid: [{ containerId: 'c1', ifname: 'eth0' }] },
   });

@@ -198,7 +198,7 @@ test.serial('ADD with caps asks the helper, DEL detaches', async (t) => {
   const helper = await startFakeHelper(t);
   const more = { socket: helper.socketPath, runtimeConfig: { bandWidth: BANDWIDTH } };
   const result = await succeed(t, call(pod, 'ADD', more));
-  t.like(helper.requests[0], { version: 2, method: 'attach' });
+  t.like(helper.requests[0], { version: 3, method: 'attach' });
   t.deepEqual(helper.requests[0]?.params, {
     network: 'pods',
     containerId: 'c1',

@@ -5,9 +5,14 @@
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
-import { PROTOCOL_VERSION, type AttachParams } from '../../../helper/protocol/messages.ts';
+import type { AttachParams } from '../../../helper/protocol/messages.ts';
 import { ip, makeNetns, makeNode } from '../../kit/cni-node.ts';
-import { startFakeHelper, type FakeHelper } from '../../kit/fake-helper.ts';
+import {
+  servingOnly,
+  startFakeHelper,
+  type FakeHelper,
+  type Script,
+} from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, fail, succeed, type Pod } from '../../kit/pod.ts';
 
 /** What a shape may be built from. */
@@ -556,14 +561,18 @@ for (const [kind, { make, reason }] of Object.entries(SECONDS)) {
 
 test.serial('a helper that knows one interface of a pod is told of no second one', async (t) => {
   const { pod } = await wire(t, { host: 'eni5c2', beside: ['veth4a7e', 'v4if0'] });
-  const former = await startFakeHelper(t, (request, connection) => {
-    const result = request.method === 'attach' ? { degraded: [], notices: [] } : {};
-    connection.write(encodeLine({ version: PROTOCOL_VERSION, result }));
-  });
+  const knowsOne: Script = ({ version, method }, connection) => {
+    const result = method === 'attach' ? { degraded: [], notices: [] } : {};
+    connection.write(encodeLine({ version, result }));
+  };
+  const former = await startFakeHelper(t, servingOnly(2, knowsOne));
   const prevResult = { interfaces: [{ name: 'eth0', sandbox: pod.sandbox }] };
   const more = { cniVersion: '1.0.0', prevResult, socket: former.socketPath };
   await fail(t, call(pod, 'ADD', more), 100, /^Cannot enforce the cap on interface "v4if0" too/);
-  t.deepEqual(former.methods(), ['attach', 'detach']);
+  t.deepEqual(
+    former.requests.filter(({ version }) => version === 2).map(({ method }) => method),
+    ['attach', 'detach'],
+  );
   ip(pod.sandbox, 'link', 'delete', 'v4if0');
   await succeed(t, call(pod, 'ADD', more));
 });

@@ -10,7 +10,7 @@ import test, { type ExecutionContext } from 'ava';
 import { remedies } from '../../../helper/protocol/remedies.ts';
 import { PODPACED } from '../../bed/helper.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-import { startFakeHelper } from '../../kit/fake-helper.ts';
+import { serving, servingOnly, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 import {
   leaveRecord,
   makeHelperDirectories,
@@ -47,6 +47,21 @@ async function refusalOf(
   });
   await once(run, 'close');
   return text.includes(' serves ') ? '' : text;
+}
+
+/** A command of podpaced's beside a helper of another release, and beside one of its own. */
+async function helpsBesideAnother(
+  t: ExecutionContext,
+  command: readonly string[],
+  remedy: string,
+  script: Script,
+): Promise<void> {
+  const other = await startFakeHelper(t, script);
+  const { code, stderr } = await runProgram(PODPACED, [...command, '--socket', other.socketPath]);
+  t.is(code, 1);
+  t.true(stderr.includes(remedy), stderr);
+  const same = await startFakeHelper(t);
+  t.is((await runProgram(PODPACED, [...command, '--socket', same.socketPath])).code, 0);
 }
 
 /** The words of the command in a remedy: `mount it on the node (mount -t bpf bpf /x)`. */
@@ -157,15 +172,19 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     await startOwnHelper(t, node, directories);
     t.is((await ask()).code, 0);
   },
-  sameRelease: async (t) => {
-    const other = await startFakeHelper(t, (_request, connection) => {
+  sameRelease: (t) =>
+    helpsBesideAnother(t, ['list'], remedies.sameRelease, (_request, connection) => {
       connection.write(encodeLine({ version: 99, result: {} }));
-    });
-    const { stderr } = await runProgram(PODPACED, ['list', '--socket', other.socketPath]);
-    t.true(stderr.includes(remedies.sameRelease), stderr);
-    const same = await startFakeHelper(t);
-    t.is((await runProgram(PODPACED, ['list', '--socket', same.socketPath])).code, 0);
-  },
+    }),
+  newerHelper: (t) =>
+    helpsBesideAnother(t, ['uninstall'], remedies.newerHelper(PODPACED), servingOnly(2)),
+  newerCaller: (t) =>
+    helpsBesideAnother(
+      t,
+      ['list'],
+      remedies.newerCaller(PODPACED),
+      serving({ least: 98, most: 99 }),
+    ),
   lostRecord: async (t) => {
     const [node, sandbox] = [makeNetns(t), makeNetns(t)];
     wirePod(node, sandbox, 'pod0');

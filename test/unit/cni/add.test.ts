@@ -112,7 +112,7 @@ test('DEL of a chain asks only the helper, and never fails over it', async (t) =
   const asked = await call('DEL', { socket: helper.socketPath });
   t.deepEqual([asked.status, asked.stdout, asked.stderr], [0, '', '']);
   t.deepEqual(helper.requests, [
-    { version: 2, method: 'detach', params: { containerId: 'c1', ifname: 'eth0' } },
+    { version: 3, method: 'detach', params: { containerId: 'c1', ifname: 'eth0' } },
   ]);
   const quiet = await call('DEL', {});
   t.deepEqual([quiet.status, quiet.stderr], [0, '']);

@@ -6,11 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { runCli } from '../../../helper/cli.ts';
 import { eachCounter } from '../../../helper/wire/aggregate.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
-import {
-  PROTOCOL_VERSION,
-  type Method,
-  type ProtocolError,
-} from '../../../helper/protocol/messages.ts';
+import { type Method, type ProtocolError } from '../../../helper/protocol/messages.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { refuses, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 
@@ -64,7 +60,7 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
   status: {
     ...{
       version: FORGED,
-      protocolVersion: PROTOCOL_VERSION,
+      protocolVersion: 3,
       kernel: FORGED,
       state: 'ok',
       attachments: 1,
@@ -87,8 +83,8 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
   uninstall: { restoredExits: [FORGED], detached: 1 },
 };
 
-const hostile: Script = ({ method }, connection) => {
-  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: RESULTS[method] }));
+const hostile: Script = ({ version, method }, connection) => {
+  connection.write(encodeLine({ version, result: RESULTS[method] }));
 };
 
 interface Run {
@@ -167,14 +163,14 @@ const UNCAPPED = {
 };
 const UNKNOWN = { hostInterface: 'pod9', hostInterfaceIndex: 9, kind: 'netkit' };
 
-const named: Script = ({ method, params }, connection) => {
+const named: Script = ({ version, method, params }, connection) => {
   const answers: Readonly<Partial<Record<Method, unknown>>> = {
     list: { attachments: [...SANDBOXES, UNNAMED] },
     counters: { attachments: [{ ...(params as { only?: object }).only, hostInterface: 'pod0' }] },
     uncapped: { uncapped: [UNCAPPED], unknown: [UNKNOWN] },
     set: { before: CAP, after: CAP },
   };
-  connection.write(encodeLine({ version: PROTOCOL_VERSION, result: answers[method] }));
+  connection.write(encodeLine({ version, result: answers[method] }));
 };
 
 test('set and counters find a pod by its name, mean the newer of two sandboxes, and say so beside the answer', async (t) => {
@@ -236,12 +232,15 @@ test('beside a helper that keeps no record of pods without a cap list --all says
   const old: Script = (request, connection) => {
     if (request.method !== 'uncapped') return named(request, connection);
     const error = { code: 'bad-request', message: '"method" must be one of attach, list' };
-    connection.write(encodeLine({ version: PROTOCOL_VERSION, error }));
+    connection.write(encodeLine({ version: request.version, error }));
   };
   const { socketPath } = await startFakeHelper(t, old);
   const list = await run('list', '--all', '--socket', socketPath);
   t.deepEqual([list.code, list.stdout], [1, '']);
-  t.regex(list.stderr, /^podpaced: The podpaced that runs keeps no record of other pods; install /);
+  t.regex(
+    list.stderr,
+    /^podpaced: The podpaced that runs keeps no record of other pods; upgrade podpaced to /,
+  );
   const set = await run('set', 'abc', '--egress', '--rate', '10M', '--socket', socketPath);
   t.is(set.code, 0, set.stderr);
 });

@@ -4,7 +4,7 @@
 import test from 'ava';
 import { createHandler, type HandlerContext } from '../../../helper/handler.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
-import type { ExitStatus, Method } from '../../../helper/protocol/messages.ts';
+import type { ExitStatus, Method, ProtocolError } from '../../../helper/protocol/messages.ts';
 import { ShapingError } from '../../../helper/shaping/failure.ts';
 import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
 import { DEFAULTS } from '../../../helper/shaping/rates.ts';
@@ -168,6 +168,67 @@ for (const [method, [params, told]] of Object.entries(REQUESTS)) {
   test(`the answer to ${method} fits into a message on a node with 600 faulty exits`, async (t) => {
     const response = await createHandler(contextOf())({ version: 2, method, params });
     t.regex(encodeLine(response).toString(), told);
+  });
+}
+
+for (const version of [1, 2, 3]) {
+  test(`what is asked in version ${version} is answered in it, an error too`, async (t) => {
+    const handle = createHandler(contextOf());
+    t.like(await handle({ version, method: 'detach', params: key }), { version, result: {} });
+    const failed = { version, error: { code: 'check-failed' } };
+    t.like(await handle({ version, method: 'check', params: attachment }), failed);
+    const wrong = { version, error: { code: 'bad-request' } };
+    t.like(await handle({ version, method: 'reboot', params: {} }), wrong);
+  });
+}
+
+for (const version of [0, -1, 1.5, 4, 99, 2 ** 53, 1e308]) {
+  test(`version ${version} is refused with what is served, whatever else is asked`, async (t) => {
+    const answer = await createHandler(contextOf())({ version, method: 7, needs: 'all' });
+    const error = { code: 'protocol-version', serves: { least: 1, most: 3 } };
+    // Version 2: what was the only one takes an error in no other.
+    t.like(answer, { version: 2, error });
+    const { message, remedy = '' } = (answer as { error: ProtocolError }).error;
+    t.true(message.endsWith(`protocol version 1 to 3, the caller speaks ${version}`), message);
+    t.regex(remedy, version < 1 ? /^upgrade the executable that/ : /^upgrade podpaced .*restart/);
+  });
+}
+
+/** A shaper that says what it was asked to do. */
+function recordingContext(): { context: HandlerContext; done: string[] } {
+  const done: string[] = [];
+  const attach = async () => (done.push('attach'), { notices: [], held: ['eth0'] });
+  return { context: { ...contextOf(), shaper: { attach } as unknown as Shaper }, done };
+}
+
+test('a need that the helper knows is met; nothing is done of a request with another', async (t) => {
+  const { context, done } = recordingContext();
+  const ask = (needs: unknown) =>
+    createHandler(context)({ version: 3, method: 'attach', params: attachment, needs });
+  t.like(await ask(['hostRouting', 'beside']), { version: 3, result: { held: ['eth0'] } });
+  t.deepEqual(done, ['attach']);
+  const refused = await ask(['beside', 'sharedCap', 'toString', 'a\u001b[2J']);
+  t.like(refused, { version: 3, error: { code: 'unknown-need' } });
+  const { message } = (refused as { error: ProtocolError }).error;
+  t.regex(
+    message,
+    /needs "sharedCap" and "toString" and "a\\u001b\[2J", which this podpaced does not/,
+  );
+  const many = await ask(Array.from({ length: 5000 }, (_, index) => `need-${index}`));
+  t.like(many, { version: 3, error: { code: 'unknown-need' } });
+  t.notThrows(() => encodeLine(many));
+  t.deepEqual(done, ['attach']);
+});
+
+for (const needs of ['beside', 7, null, {}, [7], [['beside']], [null], ['']]) {
+  test(`needs that are ${JSON.stringify(needs)} are no list of names`, async (t) => {
+    const { context, done } = recordingContext();
+    const answer = await createHandler(context)({
+      ...{ version: 3, method: 'attach', params: attachment, needs },
+    });
+    t.like(answer, { version: 3, error: { code: 'bad-request' } });
+    t.regex((answer as { error: ProtocolError }).error.message, /needs/);
+    t.deepEqual(done, []);
   });
 }
 

@@ -34,7 +34,7 @@ test('the parts of a list cover every key once and hold all that is valid', (t) 
           );
           t.notThrows(() =>
             encodeLine({
-              version: 2,
+              version: 3,
               method: 'gc',
               params: { network: 'n'.repeat(200), valid: part, from, to },
             }),

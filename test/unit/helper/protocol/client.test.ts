@@ -7,8 +7,15 @@ import test, { type ExecutionContext } from 'ava';
 import { toCniError } from '../../../../cni/failure.ts';
 import { askHelper, HelperError } from '../../../../helper/protocol/client.ts';
 import type { AttachParams } from '../../../../helper/protocol/messages.ts';
+import { remedies } from '../../../../helper/protocol/remedies.ts';
 import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
-import { startFakeHelper, type Script } from '../../../kit/fake-helper.ts';
+import {
+  serving,
+  servingOnly,
+  startFakeHelper,
+  type FakeHelper,
+  type Script,
+} from '../../../kit/fake-helper.ts';
 
 const PARAMS: AttachParams = {
   network: 'pods',
@@ -42,10 +49,10 @@ async function refused(
 test('a result, in one piece and byte by byte', async (t) => {
   const whole = await startFakeHelper(t);
   t.deepEqual(await attach(whole.socketPath), { degraded: [], held: [], notices: [] });
-  t.deepEqual(whole.requests, [{ version: 2, method: 'attach', params: PARAMS }]);
+  t.deepEqual(whole.requests, [{ version: 3, method: 'attach', params: PARAMS }]);
   const slow = await startFakeHelper(t, (_, connection) => {
     const bytes = Buffer.from(
-      '{"version":2,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n',
+      '{"version":3,"result":{"degraded":["no fq"],"notices":["no nat"]}}\n',
     );
     const send = (index: number): void => {
       if (index === bytes.length) return;
@@ -115,7 +122,7 @@ const BAD: readonly [what: string, script: Script, code: number, message: RegExp
   ['closes at once', answers(''), 11, /closed the connection without an answer$/],
   [
     'closes in the middle',
-    answers('{"version":2,'),
+    answers('{"version":3,'),
     11,
     /closed the connection in the middle of its answer$/,
   ],
@@ -132,36 +139,30 @@ const BAD: readonly [what: string, script: Script, code: number, message: RegExp
     101,
     /^Cannot understand the helper at .*: it answered \[\]$/,
   ],
-  ['answers without a result', answers('{"version":2}\n'), 101, /it answered \{"version":2\}$/],
+  ['answers without a result', answers('{"version":3}\n'), 101, /it answered \{"version":3\}$/],
   [
     'answers another result',
-    answers('{"version":2,"result":{"degraded":[7]}}\n'),
+    answers('{"version":3,"result":{"degraded":[7]}}\n'),
     101,
     /it answered/,
   ],
   ['answers too much', answers(`"${'x'.repeat(70_000)}"\n`), 101, /longer than 65536 bytes/],
   [
-    'is older',
-    answers('{"version":0,"result":{}}\n'),
+    'does what it was not asked',
+    answers('{"version":2,"result":{"degraded":[],"notices":[]}}\n'),
     101,
-    /it speaks protocol version 0, podpace speaks 2$/,
+    /it answered in protocol version 2 what was asked in 3$/,
   ],
-  [
-    'is newer',
-    answers('{"version":3,"error":{"code":"protocol-version","message":"x"}}\n'),
-    101,
-    /version 3, podpace speaks 2$/,
-  ],
-  ['has no version', answers('{"result":{}}\n'), 101, /protocol version undefined/],
+  ['has no version', answers('{"result":{}}\n'), 101, /in protocol version undefined/],
   [
     'has an unknown error',
-    answers('{"version":2,"error":{"code":"odd","message":"x"}}\n'),
+    answers('{"version":3,"error":{"code":"odd","message":"x"}}\n'),
     101,
     /it answered/,
   ],
   [
     'has a prototype for an error',
-    answers('{"version":2,"error":{"code":"toString","message":"x"}}\n'),
+    answers('{"version":3,"error":{"code":"toString","message":"x"}}\n'),
     101,
     /it answered/,
   ],
@@ -176,7 +177,7 @@ for (const [what, script, code, message] of BAD) {
 
 const CODES = {
   'bad-request': 101,
-  'protocol-version': 101,
+  'unknown-need': 101,
   unenforceable: 100,
   'not-found': 103,
   'check-failed': 103,
@@ -187,7 +188,7 @@ const CODES = {
 for (const [code, expected] of Object.entries(CODES)) {
   test(`the helper's error ${code}`, async (t) => {
     const error = { code, message: 'this is why', remedy: 'do that' };
-    const helper = await startFakeHelper(t, answers(`${JSON.stringify({ version: 2, error })}\n`));
+    const helper = await startFakeHelper(t, answers(`${JSON.stringify({ version: 3, error })}\n`));
     await refused(
       t,
       attach(helper.socketPath),
@@ -221,4 +222,145 @@ test('a request beyond the limit is not sent', async (t) => {
     instanceOf: RangeError,
   });
   t.deepEqual(helper.requests, []);
+});
+
+/** Versions of the requests that came. */
+function versionsAt({ requests }: FakeHelper): number[] {
+  return requests.map(({ version }) => version);
+}
+
+const RESULT = { degraded: [], held: [], notices: [] };
+const ROUTED: AttachParams = { ...PARAMS, hostRouting: { addresses: ['10.0.0.2'] } };
+
+const RELEASES: readonly [what: string, script: Script, versions: readonly number[]][] = [
+  ['of version 1', servingOnly(1), [3, 1]],
+  ['of version 2', servingOnly(2), [3, 2]],
+  ['that goes no further than 2', serving({ least: 1, most: 2 }), [3, 2]],
+  ['that has gone on to 9', serving({ least: 3, most: 9 }), [3]],
+];
+
+for (const [what, script, versions] of RELEASES) {
+  test(`a helper ${what} is asked in the newest version that both speak`, async (t) => {
+    const helper = await startFakeHelper(t, script);
+    t.deepEqual(await attach(helper.socketPath), RESULT);
+    t.deepEqual(versionsAt(helper), versions);
+    t.deepEqual(helper.requests.at(-1)?.params, PARAMS);
+  });
+}
+
+async function mismatch(t: ExecutionContext, helper: FakeHelper, message: RegExp, remedy: string) {
+  const asked = attach(helper.socketPath);
+  const error = await t.throwsAsync(asked, { instanceOf: HelperError, message });
+  t.is(error.failure, 'protocol-version');
+  t.is(toCniError(error).code, 101);
+  t.is(error.remedy, remedy);
+}
+
+test('without a common version both ranges are told, and which file is the older', async (t) => {
+  const newer = await startFakeHelper(t, serving({ least: 5, most: 7 }));
+  const both = /^Cannot attach through .*: it serves protocol version 5 to 7, \/.* speaks 1 to 3$/;
+  await mismatch(t, newer, both, remedies.newerCaller(process.execPath));
+  t.deepEqual(versionsAt(newer), [3]);
+});
+
+const FOR_EVER = { code: 'protocol-version', message: 'never', serves: { least: 1, most: 2 } };
+
+const UNRELIABLE: readonly [what: string, error: object, message: RegExp, asked: number[]][] = [
+  [
+    'refuses what it names',
+    FOR_EVER,
+    /refused protocol version 2 too, although it named it$/,
+    [3, 2],
+  ],
+  [
+    'names what it refuses',
+    { ...FOR_EVER, serves: { least: 1, most: Number.MAX_SAFE_INTEGER } },
+    /refused protocol version 3, and says that it serves 1 to 9007199254740991$/,
+    [3],
+  ],
+];
+
+for (const [what, error, message, asked] of UNRELIABLE) {
+  test(`a helper that ${what} is not asked for ever`, async (t) => {
+    const helper = await startFakeHelper(t, (_, connection) => {
+      connection.write(`${JSON.stringify({ version: 2, error })}\n`);
+    });
+    await mismatch(t, helper, message, remedies.sameRelease);
+    t.deepEqual(versionsAt(helper), asked);
+  });
+}
+
+const NO_RANGES: readonly unknown[] = [
+  { least: 3, most: 1 },
+  { least: 0, most: 2 },
+  { least: -1, most: 2 },
+  { least: 1, most: 2.5 },
+  { least: 1, most: 1e300 },
+  { least: '1', most: '2' },
+  { least: 1 },
+  {},
+  [1, 2],
+  'all',
+  2,
+  null,
+];
+
+for (const serves of NO_RANGES) {
+  test(`a helper that serves ${JSON.stringify(serves)} is none`, async (t) => {
+    const helper = await startFakeHelper(t, (_, connection) => {
+      connection.write(`${JSON.stringify({ version: 2, error: { ...FOR_EVER, serves } })}\n`);
+    });
+    await refused(t, attach(helper.socketPath), 101, /^Cannot understand the helper at /);
+    t.deepEqual(versionsAt(helper), [3]);
+  });
+}
+
+test('what an older helper may ignore is named where that is read, and not asked where not', async (t) => {
+  const [present, second, first] = [
+    await startFakeHelper(t),
+    await startFakeHelper(t, servingOnly(2)),
+    await startFakeHelper(t, servingOnly(1)),
+  ];
+  await attach(present.socketPath, 5_000, ROUTED);
+  t.deepEqual(present.requests[0]?.needs, ['hostRouting']);
+  // All of version 2 know it.
+  await attach(second.socketPath, 5_000, ROUTED);
+  t.is(second.requests[1]?.needs, undefined);
+  const why =
+    /^Cannot attach .*: this needs "hostRouting", which helpers of protocol version 1 may/;
+  await refused(t, attach(first.socketPath, 5_000, ROUTED), 101, why);
+  t.deepEqual(versionsAt(first), [3]);
+});
+
+test('a helper that might forget what pods were to have is not told to uninstall, unless it may', async (t) => {
+  const second = await startFakeHelper(t, servingOnly(2));
+  const uninstall = (forget: boolean) =>
+    askHelper(connector, second.socketPath, 'uninstall', { forget }, { deadlineMs: 5_000 });
+  await refused(t, uninstall(false), 101, /this needs "keep", which helpers of protocol version 2/);
+  t.deepEqual(versionsAt(second), [3]);
+  await uninstall(true);
+  t.deepEqual(versionsAt(second), [3, 3, 2]);
+});
+
+test('one deadline is for both requests', async (t) => {
+  const helper = await startFakeHelper(t, (request, connection) => {
+    if (request.version === 3) setTimeout(() => servingOnly(2)(request, connection), 1000);
+  });
+  const startedMs = performance.now();
+  await refused(t, attach(helper.socketPath, 2000), 11, /no answer within 2000 ms$/);
+  const tookMs = performance.now() - startedMs;
+  // With one for each it would end after 3 s.
+  t.true(tookMs < 2900, `it took ${tookMs} ms`);
+  t.deepEqual(versionsAt(helper), [3, 2]);
+});
+
+test('a caller that is asked to stop does so at the second request too', async (t) => {
+  const controller = new AbortController();
+  const helper = await startFakeHelper(
+    t,
+    servingOnly(2, () => controller.abort(new Error('stopped'))),
+  );
+  const patience = { deadlineMs: 5_000, signal: controller.signal };
+  const asked = askHelper(connector, helper.socketPath, 'attach', PARAMS, patience);
+  await t.throwsAsync(asked, { message: 'stopped' });
 });
