@@ -9,7 +9,7 @@ import type {
   PairBeside,
 } from '../helper/protocol/messages.ts';
 import { remedies } from '../helper/protocol/remedies.ts';
-import type { AddBudget } from './budget.ts';
+import { CallBudget } from './budget.ts';
 import { hasCaps } from './caps.ts';
 import type { Settings } from './config.ts';
 import { detach } from './detach.ts';
@@ -20,8 +20,6 @@ import type { Undo } from './undo.ts';
 import type { Pair } from './wiring/pair.ts';
 import type { OtherWays } from './wiring/ways.ts';
 import { forgetWish, keepWish } from './wishes.ts';
-
-const CHECK_DEADLINE_MS = 10_000;
 
 /** What ADD and CHECK know about the caps of an attachment. */
 export interface Enforcement {
@@ -36,7 +34,7 @@ export interface Limits {
   readonly undo: Undo;
   /** Fires when the runtime gives up: the next step does not begin. */
   readonly signal: AbortSignal;
-  readonly budget: AddBudget;
+  readonly budget: CallBudget;
 }
 
 /** Whether the helper is needed at all. */
@@ -177,6 +175,7 @@ export async function checkCaps(enforcement: Enforcement, pair: WiredPair): Prom
   const { edges, settings } = enforcement;
   const params = attachParams(enforcement, pair);
   await tolerate(enforcement, async () => {
-    await askHelper(edges, settings.socket, 'check', params, { deadlineMs: CHECK_DEADLINE_MS });
+    const patience = { deadlineMs: new CallBudget().checkMs() };
+    await askHelper(edges, settings.socket, 'check', params, patience);
   });
 }

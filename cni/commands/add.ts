@@ -1,7 +1,7 @@
 // ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps
 // enforced. Either all of it happens or nothing stays.
 
-import { AddBudget } from '../budget.ts';
+import { CallBudget } from '../budget.ts';
 import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
@@ -160,7 +160,7 @@ export async function add(edges: Edges, call: Invocation): Promise<JsonObject> {
     settings: parseSettings(call.config),
     caps: parseCaps(call.config),
     undo: new Undo(edges),
-    budget: new AddBudget(),
+    budget: new CallBudget(),
     signal: edges.watchTermination(),
   };
   const type = ipamType(call.config);

@@ -1,4 +1,4 @@
-// ADD of the built plugin beside a helper that hangs: it ends in time, and nothing stays.
+// Calls of the built plugin beside a helper that hangs: they end in time, and ADD leaves nothing.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
 import { PODPACED } from '../../bed/helper.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
+import { servingOnly, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 import { wirePod } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 
@@ -16,6 +17,24 @@ const WITHIN_MS = 5000;
 
 /** Listens at a socket of `directory` and hangs. */
 type Hanging = (t: ExecutionContext, directory: string) => Promise<string>;
+
+const neverAnswers: Hanging = async (t, directory) => {
+  const socket = path.join(directory, 'helper.sock');
+  const server = createServer((connection) => connection.resume());
+  t.teardown(() => server.close());
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  return socket;
+};
+
+/** A helper of another release that hangs when it is asked in a version of its own. */
+const hangsThen: Hanging = async (t, directory) => {
+  const refuse = servingOnly(2, () => undefined);
+  const late: Script = (request, connection) => {
+    setTimeout(() => refuse(request, connection), 300);
+  };
+  const socket = path.join(directory, 'helper.sock');
+  return (await startFakeHelper(t, late, socket)).socketPath;
+};
 
 /**
  * A process of its own, which takes no connection: up to `backlog` + 1 are established by the
@@ -34,16 +53,7 @@ function acceptsNothing(backlog: number): Hanging {
 }
 
 const HANGING: readonly [what: string, hang: Hanging][] = [
-  [
-    'that accepts and never answers',
-    async (t, directory) => {
-      const socket = path.join(directory, 'helper.sock');
-      const server = createServer((connection) => connection.resume());
-      t.teardown(() => server.close());
-      await new Promise<void>((resolve) => server.listen(socket, resolve));
-      return socket;
-    },
-  ],
+  ['that accepts and never answers', neverAnswers],
   ['that accepts nothing', acceptsNothing(100)],
   [
     'that accepts nothing and has no place left',
@@ -57,6 +67,7 @@ const HANGING: readonly [what: string, hang: Hanging][] = [
       return socket;
     },
   ],
+  ['of another release that never answers in its own version', hangsThen],
 ];
 
 interface Ending {
@@ -66,18 +77,25 @@ interface Ending {
   readonly tookMs: number;
 }
 
-function add(
-  node: TestNetns,
-  sandbox: TestNetns,
-  cniPath: string,
+/** Where a plugin is called. */
+interface Scene {
+  readonly node: TestNetns;
+  readonly sandbox: TestNetns;
+  /** Of other plugins. */
+  readonly cniPath: string;
+}
+
+function call(
+  command: string,
+  { node, sandbox, cniPath }: Scene,
   more: JsonObject,
 ): Promise<Ending> {
   const env = {
-    ...{ PATH: '/usr/bin:/bin', CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0' },
+    ...{ PATH: '/usr/bin:/bin', CNI_COMMAND: command, CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0' },
     ...{ CNI_NETNS: `/run/netns/${sandbox.name}`, CNI_PATH: cniPath },
   };
   const config = {
-    cniVersion: '1.0.0',
+    cniVersion: '1.1.0',
     name: 'pods',
     type: 'podpace',
     egressRate: 10_000_000,
@@ -98,13 +116,19 @@ function add(
 
 function previousResult(sandbox: TestNetns): JsonObject {
   const interfaces = [{ name: 'eth0', sandbox: `/run/netns/${sandbox.name}` }];
-  return { cniVersion: '1.0.0', interfaces, ips: [{ address: '10.9.0.2/24', interface: 0 }] };
+  return { cniVersion: '1.1.0', interfaces, ips: [{ address: '10.9.0.2/24', interface: 0 }] };
 }
 
-function refused(t: ExecutionContext, { status, stdout, tookMs }: Ending): void {
+function inTime(t: ExecutionContext, what: string, { tookMs }: Ending): void {
+  t.log(`${what}: ${tookMs.toFixed(0)} ms`);
+  t.true(tookMs < WITHIN_MS, `${what} took ${tookMs} ms`);
+}
+
+function refused(t: ExecutionContext, what: string, ending: Ending, code: number): void {
+  const { status, stdout } = ending;
   t.is(status, 1, stdout);
-  t.is((JSON.parse(stdout) as { code?: number }).code, 11, stdout);
-  t.true(tookMs < WITHIN_MS, `it took ${tookMs} ms`);
+  t.is((JSON.parse(stdout) as { code?: number }).code, code, stdout);
+  inTime(t, what, ending);
 }
 
 for (const [what, hang] of HANGING) {
@@ -112,10 +136,9 @@ for (const [what, hang] of HANGING) {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
     wirePod(node, sandbox, 'host7');
     const socket = await hang(t, directory);
-    refused(
-      t,
-      await add(node, sandbox, '/nonesuch', { socket, prevResult: previousResult(sandbox) }),
-    );
+    const scene = { node, sandbox, cniPath: '/nonesuch' };
+    const more = { socket, prevResult: previousResult(sandbox) };
+    refused(t, 'ADD', await call('ADD', scene, more), 11);
     t.deepEqual(
       fs.readdirSync(directory).filter((name) => name !== 'helper.sock'),
       [],
@@ -125,12 +148,13 @@ for (const [what, hang] of HANGING) {
   test.serial(`ADD with IPAM, beside a helper ${what}`, async (t) => {
     const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
     const [log, ipam] = [path.join(directory, 'log'), path.join(directory, 'ipam')];
-    const answer = `echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24","gateway":"10.9.0.1"}]}'`;
+    const answer = `echo '{"cniVersion":"1.1.0","ips":[{"address":"10.9.0.2/24","gateway":"10.9.0.1"}]}'`;
     fs.writeFileSync(ipam, `#!/bin/sh\necho "$CNI_COMMAND" >>'${log}'\n${answer}\n`, {
       mode: 0o755,
     });
     const socket = await hang(t, directory);
-    refused(t, await add(node, sandbox, directory, { socket, ipam: { type: 'ipam' } }));
+    const scene = { node, sandbox, cniPath: directory };
+    refused(t, 'ADD', await call('ADD', scene, { socket, ipam: { type: 'ipam' } }), 11);
     t.is(fs.readFileSync(log, 'utf8'), 'ADD\nDEL\n');
     t.deepEqual(
       node.ipJson('link', 'show').map(({ ifname }) => ifname),
@@ -143,13 +167,34 @@ for (const [what, hang] of HANGING) {
     wirePod(node, sandbox, 'host7');
     const socket = await hang(t, directory);
     const more = { socket, prevResult: previousResult(sandbox), onUnenforceable: 'allow' };
-    const { status, stdout, stderr, tookMs } = await add(node, sandbox, '/nonesuch', more);
+    const ending = await call('ADD', { node, sandbox, cniPath: '/nonesuch' }, more);
+    const { status, stdout, stderr } = ending;
     t.is(status, 0, stdout);
     t.regex(
       stderr,
       /WARNING: the cap is not enforced .*podpaced puts it in force as soon as it can be/,
     );
-    t.true(tookMs < WITHIN_MS, `it took ${tookMs} ms`);
+    inTime(t, 'ADD', ending);
     t.deepEqual(fs.readdirSync(path.join(directory, 'wishes')), ['c1:eth0.json']);
+  });
+}
+
+for (const [what, hang] of HANGING.filter(
+  ([, each]) => each === neverAnswers || each === hangsThen,
+)) {
+  test.serial(`DEL, STATUS and CHECK beside a helper ${what}`, async (t) => {
+    const [node, sandbox, directory] = [makeNetns(t), makeNetns(t), temporaryDirectory(t)];
+    wirePod(node, sandbox, 'host7');
+    const scene = { node, sandbox, cniPath: '/nonesuch' };
+    const more = { socket: await hang(t, directory), prevResult: previousResult(sandbox) };
+    const [deleted, asked] = await Promise.all([
+      call('DEL', scene, more),
+      call('STATUS', scene, more),
+    ]);
+    t.is(deleted.status, 0, deleted.stdout);
+    t.regex(deleted.stderr, /Cannot detach .* no answer within \d+ ms \(DEL goes on\)/);
+    inTime(t, 'DEL', deleted);
+    refused(t, 'STATUS', asked, 50);
+    refused(t, 'CHECK', await call('CHECK', scene, more), 11);
   });
 }
