@@ -139,6 +139,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/pod-names',
   'test/netns/helper/probe',
   'test/netns/helper/records',
+  'test/netns/helper/releases',
   'test/netns/helper/second-way',
   'test/netns/helper/set',
   'test/netns/helper/status',
