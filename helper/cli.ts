@@ -12,6 +12,8 @@ import {
   type HelperConfig,
 } from './config.ts';
 import { DEFAULT_SOCKET } from './protocol/state-files.ts';
+import { addInstall, renderRemoved } from './install-command.ts';
+import { removeInstalled } from './install/remove.ts';
 import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { AddonError } from './wire/errors.ts';
@@ -316,6 +318,10 @@ function addCounters(program: Command, edges: CliEdges): void {
 /** What `uninstall` did, with what it could not remove. */
 type Uninstalled = Methods['uninstall']['result'] & { readonly notes: readonly string[] };
 
+type UninstallFlags = RunFlags & { readonly root: string } & Partial<
+    Record<'json' | 'force' | 'forget', true>
+  >;
+
 /**
  * Without a helper: with the lock of one, and by maps made anew, since those that are there may be
  * of another release. What a newer release left is refused, since this one cannot read what stood
@@ -372,7 +378,7 @@ function addUninstall(program: Command, edges: CliEdges): void {
   addSettings(
     program
       .command('uninstall')
-      .description('take every cap off the node and put back what stood there'),
+      .description('take every cap off the node, put back what stood there, and undo install'),
   )
     .option(
       '--forget',
@@ -382,14 +388,19 @@ function addUninstall(program: Command, edges: CliEdges): void {
       '--force',
       'also what a newer release left, although this one cannot put back all that stood there',
     )
+    .option('--root <dir>', "where the node's root is mounted: podpace was installed there", '/')
     .option('--json', 'print JSON')
-    .action(
-      async ({ json, ...flags }: RunFlags & Partial<Record<'json' | 'force' | 'forget', true>>) => {
-        const { notes, ...result } = await uninstall(flags, edges);
-        for (const note of notes) edges.stderr(`podpaced: ${note}\n`);
-        print(edges, json, result, () => renderUninstall(result));
-      },
-    );
+    .action(async ({ json, root, ...flags }: UninstallFlags) => {
+      const { notes, ...result } = await uninstall(flags, edges);
+      // The helper has ended, so it puts podpace into no list any more.
+      const removed = await removeInstalled(root);
+      for (const note of [...notes, ...(removed?.notes ?? [])]) edges.stderr(`podpaced: ${note}\n`);
+      print(edges, json, removed === undefined ? result : { ...result, removed }, () =>
+        [renderUninstall(result), ...(removed === undefined ? [] : [renderRemoved(removed)])].join(
+          '\n',
+        ),
+      );
+    });
 }
 
 function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
@@ -418,6 +429,10 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
       print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });
+  addInstall(program, {
+    askHelper: (socket) => ask(socket, 'status', {}),
+    print: (isJson, result, text) => print(edges, isJson, result, text),
+  });
   addUninstall(program, edges);
   return program;
 }
