@@ -68,6 +68,9 @@ function commandsOfDocuments(): Set<string> {
   return new Set([...blocks().flatMap(commandsIn), ...spans]);
 }
 
+/** What the longest command of the documents, a build, takes on a busy machine. */
+const BUILD_MS = 240_000;
+
 interface Node {
   /** Runs a line of a shell in the project's directory. */
   run(line: string): Promise<Ended>;
@@ -140,7 +143,7 @@ async function makeNode(t: ExecutionContext): Promise<Node> {
   served.catch(() => undefined);
   return {
     hasFq,
-    run: (line) => runProgram('nsenter', [...inside, line]),
+    run: (line) => runProgram('nsenter', [...inside, line], BUILD_MS),
     async serve(line) {
       const child = spawn('nsenter', [...inside, `exec ${line}`]);
       t.teardown(() => child.kill('SIGKILL'));
