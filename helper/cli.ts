@@ -392,7 +392,7 @@ function addUninstall(program: Command, edges: CliEdges): void {
     .option('--json', 'print JSON')
     .action(async ({ json, root, ...flags }: UninstallFlags) => {
       const { notes, ...result } = await uninstall(flags, edges);
-      // The helper has ended, so it puts podpace into no list any more.
+      // The helper puts podpace into no list any more.
       const removed = await removeInstalled(root);
       for (const note of [...notes, ...(removed?.notes ?? [])]) edges.stderr(`podpaced: ${note}\n`);
       print(edges, json, removed === undefined ? result : { ...result, removed }, () =>

@@ -137,6 +137,11 @@ const SETTINGS = {
     numberIn(MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
     { takes: '<number>', help: 'how long it may last before the AQM acts' },
   ),
+  /** Empty: in none. */
+  cniConfDir: setting('', absolutePath, {
+    takes: '<dir>',
+    help: 'keep podpace in the network list that the runtime takes of this directory',
+  }),
   reconcileSeconds: setting(10, numberIn(1, 3600), {
     ...{ takes: '<number>', help: 'pause between repairs' },
   }),

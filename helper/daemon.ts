@@ -15,6 +15,8 @@ import { RtEvents } from './kernel/rt-events.ts';
 import { raiseBurstLimit } from './control/burst-limit.ts';
 import { Follower } from './control/follow.ts';
 import { FqWatch } from './control/fq-watch.ts';
+import { keepList, leaveList } from './list-keeping.ts';
+import type { ListKeeper } from './install/keep-in-list.ts';
 import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
@@ -296,35 +298,9 @@ async function endService(
   log('info', 'uninstalled');
 }
 
-/** Runs until SIGTERM, SIGINT or an uninstall. */
-export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
-  const stopping = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
-  const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
-  await tellOfLooseCidrs(config, log);
-  const fq = new FqWatch(tryFq, features.fq);
-  const standing = problems.map(nodeProblem);
-  const items = standingItems(config);
-  const control = openControl(config, log, () => [...standing, ...fq.problems()]);
-  const { shaper, datapath } = control;
-  let uninstalled: { readonly forget: boolean } | undefined;
-  const handler = createHandler({
-    shaper,
-    version: VERSION,
-    kernel: os.release(),
-    defaults: nodeDefaultsOf(config),
-    startedAt: new Date(),
-    features: () => items({ ...features, fq: fq.last }),
-    probe: () => probe(config, () => THERE),
-    stop: (extent) => {
-      uninstalled = extent;
-      setImmediate(() => stopping.abort());
-    },
-    log,
-  });
-  const following = followNode(control, log);
-  const repair = repairer({ config, shaper, fq, log, lookSoon: following.lookSoon });
-  const repairMaps = async (): Promise<void> => {
+/** Looks at maps, programs and books. */
+function mapRepairer(shaper: Shaper, log: Log): () => Promise<void> {
+  return async () => {
     try {
       await shaper.reconcileMaps();
     } catch (error) {
@@ -336,6 +312,42 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
       log('error', `Cannot look at the books: ${(error as Error).message}`);
     }
   };
+}
+
+/** Runs until SIGTERM, SIGINT or an uninstall. */
+export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
+  const stopping = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+  const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
+  await tellOfLooseCidrs(config, log);
+  const fq = new FqWatch(tryFq, features.fq);
+  const standing = problems.map(nodeProblem);
+  const items = standingItems(config);
+  let keeper: ListKeeper | undefined;
+  const problemsOfList = (): Problem[] => (keeper?.problems() ?? []).map(nodeProblem);
+  const control = openControl(config, log, () => [
+    ...[...standing, ...fq.problems(), ...problemsOfList()],
+  ]);
+  const { shaper, datapath } = control;
+  let uninstalled: { readonly forget: boolean } | undefined;
+  const handler = createHandler({
+    shaper,
+    version: VERSION,
+    kernel: os.release(),
+    defaults: nodeDefaultsOf(config),
+    startedAt: new Date(),
+    features: () => items({ ...features, fq: fq.last }),
+    probe: () => probe(config, () => THERE),
+    beforeUninstall: async () => keeper && (await leaveList(keeper, log)),
+    stop: (extent) => {
+      uninstalled = extent;
+      setImmediate(() => stopping.abort());
+    },
+    log,
+  });
+  const following = followNode(control, log);
+  const repair = repairer({ config, shaper, fq, log, lookSoon: following.lookSoon });
+  const repairMaps = mapRepairer(shaper, log);
   await upgradeNode(control, log);
   tryToRaiseBurstLimit(log);
   await repair();
@@ -345,6 +357,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   }
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
+  // From here on pods with caps can be added.
+  keeper = keepList(config, shaper, log);
   const fault = (): string | undefined => fq.problems()[0]?.text;
   const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
   log(
@@ -359,6 +373,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
   endHeartbeat();
+  keeper?.close();
   following.stop();
   server.close();
   datapath.close();

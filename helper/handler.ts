@@ -41,6 +41,8 @@ export interface HandlerContext {
   /** The items of `probe` that do not hang on what the shaper sees. */
   readonly features: () => readonly ProbeItem[];
   readonly probe: () => Promise<Methods['probe']['result']>;
+  /** Is called before everything is taken off the node. */
+  readonly beforeUninstall?: () => Promise<void>;
   /** Ends the helper after the answer has gone out, and has what it left taken away. */
   readonly stop: (extent: { readonly forget: boolean }) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -127,6 +129,7 @@ async function perform(
       return context.probe();
     case 'uninstall': {
       const { forget = false } = request.params;
+      await context.beforeUninstall?.();
       const result = await shaper.uninstall(forget);
       context.stop({ forget });
       return result;

@@ -142,7 +142,7 @@ export function addInstall(program: Command, { askHelper, print }: InstallContex
     .option('--bin-dir <dir>', "where the runtime looks for plugins (default: its configuration's)")
     .option('--conf-dir <dir>', "where it has its network lists (default: its configuration's)")
     .option('--list <name>', 'the file to add podpace to (default: the one that the runtime takes)')
-    .option('--no-list', 'only the plugin')
+    .option('--no-list', 'only the plugin; podpaced run --cni-conf-dir puts it into a list')
     .option('--own-list <file>', 'write this list, instead of adding podpace to one that is there')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--wait <seconds>', 'how long to wait for the helper', '30')

@@ -159,7 +159,8 @@ function receiptOf(
   return {
     release,
     plugins: [...plugins.filter((one) => one !== former), { binDir: binDir.directory, isOurs }],
-    confDirs: plan === undefined ? confDirs : [...new Set([...confDirs, confDir.directory])],
+    // podpaced run --cni-conf-dir adds podpace there where this does not.
+    confDirs: [...new Set([...confDirs, confDir.directory])],
     runtime: places.runtime,
     ownLists: [
       ...others,

@@ -28,7 +28,7 @@ const receipt = object({
   release: string,
   /** `isOurs`: the executable was put there, and was not there before with the same content. */
   plugins: list(object({ binDir: text, isOurs: boolean })),
-  /** Where podpace was added to a list. */
+  /** Where podpace was added to a list, or is kept in one by the helper. */
   confDirs: list(text),
   /** `containerd`, `CRI-O`, or empty. */
   runtime: string,

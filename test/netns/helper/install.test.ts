@@ -4,9 +4,10 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { PODPACED } from '../../bed/helper.ts';
-import { makeHelperDirectories, startOwnHelper } from '../../kit/helper.ts';
+import { makeHelperDirectories, startOwnHelper, wirePod } from '../../kit/helper.ts';
 import { FLANNEL, installScene, type InstallScene } from '../../kit/install-scene.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
@@ -16,6 +17,13 @@ const PLUGIN = '/opt/cni/bin/podpace';
 
 function install({ root }: InstallScene, ...flags: string[]): Promise<Ended> {
   return runProgram(PODPACED, ['install', '--root', root, ...flags]);
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let waitedMs = 0; !isSo(); waitedMs += 50) {
+    if (waitedMs > 60_000) throw new Error('not in 60 s');
+    await sleep(50);
+  }
 }
 
 /** A file system of the test's own at a directory of the node. */
@@ -34,10 +42,8 @@ test.serial('the plugin beside podpaced, a helper that serves, and all of it und
   t.is(code, 0, stderr);
   const result = JSON.parse(stdout) as { list: string; isListChanged: boolean };
   t.deepEqual([result.list, result.isListChanged], [scene.at(LIST), true]);
-  t.deepEqual(
-    fs.readFileSync(scene.at(PLUGIN)),
-    fs.readFileSync(path.join(path.dirname(PODPACED), 'podpace')),
-  );
+  const built = fs.readFileSync(path.join(path.dirname(PODPACED), 'podpace'));
+  t.true(built.equals(fs.readFileSync(scene.at(PLUGIN))));
   const { plugins } = JSON.parse(scene.read(LIST)) as { plugins: { socket?: string }[] };
   t.is(plugins.at(-1)?.socket, helper.socket);
 
@@ -55,6 +61,37 @@ test.serial('the plugin beside podpaced, a helper that serves, and all of it und
   await helper.end('SIGTERM');
   t.deepEqual(scene.picture(), before);
 });
+
+test.serial(
+  'the helper keeps podpace in, tells of pods that came meanwhile, and lets go',
+  async (t) => {
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    const scene = installScene(t);
+    const before = scene.picture();
+    t.is((await install(scene, '--no-list')).code, 0);
+    const flags = ['--cni-conf-dir', scene.at('/etc/cni/net.d')];
+    const helper = await startOwnHelper(t, node, makeHelperDirectories(t), flags);
+    await until(() => scene.read(LIST).includes('"podpace"'));
+    // The other CNI starts again, and a pod is added by its list.
+    scene.write(LIST, FLANNEL, 0o600);
+    wirePod(node, sandbox, 'came0');
+    await until(() => scene.read(LIST).includes('"podpace"'));
+    await until(() => helper.log().includes('pods were added while'));
+    t.regex(helper.log(), /warn 1 pods were added while podpace was not in .* \(came0\): delete/);
+    const places = [
+      '--socket',
+      helper.socket,
+      '--state-dir',
+      helper.stateDir,
+      '--pin-dir',
+      helper.pinDir,
+    ];
+    const removed = await runProgram(PODPACED, ['uninstall', ...places, '--root', scene.root]);
+    t.is(removed.code, 0, removed.stderr);
+    await helper.end('SIGTERM');
+    t.deepEqual(scene.picture(), before);
+  },
+);
 
 test.serial('no helper: refused with what to do, and --without-helper goes on', async (t) => {
   const scene = installScene(t);
