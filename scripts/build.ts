@@ -43,23 +43,25 @@ function digestOf(files: readonly string[]): string {
 }
 
 async function buildExecutable(executable: Executable): Promise<void> {
-  const [first, rest, stamp] = ['first.cjs', 'rest.cjs', 'stamp'].map((suffix) =>
-    path.join(buildDirectory, 'bundle', `${executable.name}.${suffix}`),
-  ) as [string, string, string];
-  await bundleEntry(executable.entry, { first, rest });
+  const named = (suffix: string): string =>
+    path.join(buildDirectory, 'bundle', `${executable.name}.${suffix}`);
+  const pieceFile = (piece: number): string => named(`${piece}.cjs`);
+  const count = await bundleEntry(executable.entry, pieceFile);
+  const pieces = Array.from({ length: count }, (_, piece) => pieceFile(piece));
   const assets = Object.fromEntries(
     executable.assets.map((name) => [name, path.join(projectRoot, assetSourcePath(name))]),
   );
   const output = path.join(projectRoot, 'dist', executable.name);
+  const stamp = named('stamp');
   const how = ['build.ts', 'lib/pack.ts', 'lib/compile-whole.cjs', 'lib/packed-main.cjs'].map(
     (file) => path.join(import.meta.dirname, file),
   );
-  const digest = digestOf([first, rest, ...Object.values(assets), process.execPath, ...how]);
+  const digest = digestOf([...pieces, ...Object.values(assets), process.execPath, ...how]);
   const isCurrent =
     fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
   if (isCurrent) return;
   await step(`packing dist/${executable.name}`, () =>
-    packExecutable({ pieces: { first, rest }, assets, output, nodeFlags: executable.nodeFlags }),
+    packExecutable({ pieces, assets, output, nodeFlags: executable.nodeFlags }),
   );
   fs.writeFileSync(stamp, digest);
 }

@@ -13,9 +13,19 @@ import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode, type JsonObject } from '../types.ts';
 import { Undo } from '../undo.ts';
 import type { UncappedPod } from '../uncapped.ts';
-import type { Pair } from '../wiring/pair.ts';
-import type { Session } from '../wiring/session.ts';
-import type { WiringPlan } from '../wiring/plan.ts';
+import { findPair, podAddressesOf } from '../wiring/host-interface.ts';
+import {
+  configurePair,
+  createPair,
+  defaultRouteMtu,
+  deletePair,
+  requireAbsent,
+  requireMtuFor,
+  type Pair,
+} from '../wiring/pair.ts';
+import { planWiring, type WiringPlan } from '../wiring/plan.ts';
+import { withSession, type Session } from '../wiring/session.ts';
+import { findOtherWays, NO_OTHERS } from '../wiring/ways.ts';
 
 /** What every step of ADD needs. */
 interface Addition extends Enforcement, Limits {}
@@ -76,11 +86,6 @@ async function chooseCongestionControl(
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
   const { delegate, parseIpamResult } = await import('../ipam.ts');
-  const { planWiring } = await import('../wiring/plan.ts');
-  const { NO_OTHERS } = await import('../wiring/ways.ts');
-  const { configurePair, createPair, defaultRouteMtu, deletePair, requireAbsent, requireMtuFor } =
-    await import('../wiring/pair.ts');
-  const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
   const ipam = findPlugin(type, call.path);
   return withSession(kernel, call.netns, (session) =>
@@ -120,9 +125,6 @@ async function addCaps(addition: Addition, previous: unknown): Promise<JsonObjec
     await keepRecord(addition, { result });
     return raw;
   }
-  const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
-  const { findOtherWays } = await import('../wiring/ways.ts');
-  const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, (session) =>
     undoOnFailure(addition, async () => {

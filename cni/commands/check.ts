@@ -9,7 +9,11 @@ import { findPlugin } from '../find-plugin.ts';
 import { parsePreviousResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
 import { CniError, ErrorCode } from '../types.ts';
-import type { Session } from '../wiring/session.ts';
+import { findPair, podAddressesOf } from '../wiring/host-interface.ts';
+import { requireWiring } from '../wiring/inspect.ts';
+import { planWiring } from '../wiring/plan.ts';
+import { withSession, type Session } from '../wiring/session.ts';
+import { findOtherWays } from '../wiring/ways.ts';
 
 function requirePreviousResult({ config, cniVersion }: Invocation): CniResult {
   const previous = previousResult(config);
@@ -48,10 +52,6 @@ async function checkPod(
   type: string,
 ): Promise<WiredPair> {
   const { delegate } = await import('../ipam.ts');
-  const { requireWiring } = await import('../wiring/inspect.ts');
-  const { planWiring } = await import('../wiring/plan.ts');
-  const { findOtherWays } = await import('../wiring/ways.ts');
-  const { withSession } = await import('../wiring/session.ts');
   const { index, mac } = podInterface(result, call.ifname);
   await delegate(edges, call, findPlugin(type, call.path), 'CHECK');
   const ips = (result.ips ?? []).filter(
@@ -69,9 +69,6 @@ async function checkPod(
 
 /** Chained plugin. */
 async function checkChained({ edges, call, settings, result }: Check): Promise<WiredPair> {
-  const { findPair, podAddressesOf } = await import('../wiring/host-interface.ts');
-  const { findOtherWays } = await import('../wiring/ways.ts');
-  const { withSession } = await import('../wiring/session.ts');
   const kernel = await edges.loadKernel();
   return withSession(kernel, call.netns, async (session) => {
     const pair = await findPair(session, call.ifname);

@@ -1,5 +1,5 @@
 // The commands. Those that runtimes call most, and mostly in vain, are in the first piece of the
-// executable (scripts/lib/bundle.ts); the others are loaded with the rest.
+// executable (scripts/lib/bundle.ts); the others are loaded with a later one.
 
 import type { CommandTable } from '../skel.ts';
 import { del } from './del.ts';

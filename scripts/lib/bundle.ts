@@ -1,15 +1,11 @@
 // An executable's code, made by esbuild of its sources: CommonJS, since a single executable can
-// require nothing but Node's own modules. There are two pieces, each loaded as a whole: `first`
-// with what the entry imports statically, and `rest`, loaded when something of it is first imported
-// dynamically. The pieces share what is in the first: packed-main.cjs hands it to the rest.
+// require nothing but Node's own modules. It comes in pieces, each loaded as a whole when something
+// of it is first needed (packed-main.cjs): what the entry imports statically, then what that
+// imports dynamically with all that this needs statically, and so on. Every file is in one piece.
 
 import path from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { projectRoot } from './paths.ts';
-
-/** What a piece requires of the other, by the file's path in the source tree. */
-const FIRST = 'first:';
-const REST = 'rest:';
 
 /**
  * Modules of Node's by themselves. Else each file that imports one gets an object with copies of
@@ -46,30 +42,38 @@ const OPTIONS = {
   logLevel: 'warning',
 } as const satisfies BuildOptions;
 
-/** Takes a source file from the other piece, under its path in the source tree, where `of` says so. */
-function fromOtherPiece(prefix: string, of: (file: string, kind: string) => boolean): Plugin {
+/** The number of a file's piece, for those that are known. */
+type PieceOf = Map<string, number>;
+
+/** Has a piece require files of others, by number and path: `piece:0:cni/types.ts`. */
+function fromOthers(own: number, pieceOf: PieceOf, later: (file: string) => void): Plugin {
   return {
-    name: `from-${prefix}`,
+    name: 'from-others',
     setup(build) {
       build.onResolve({ filter: /^\.\.?\// }, ({ path: wanted, resolveDir, kind }) => {
         const file = path.relative(projectRoot, path.resolve(resolveDir, wanted));
-        return of(file, kind) ? { path: prefix + file, external: true } : undefined;
+        const piece = pieceOf.get(file);
+        if (piece === undefined && kind === 'dynamic-import') later(file);
+        else if (piece === undefined || piece === own) return undefined;
+        return { path: `piece:${piece ?? own + 1}:${file}`, external: true };
       });
     },
   };
 }
 
 /** Files with code in a piece. */
-function filesOf({ inputs }: Metafile): Set<string> {
-  return new Set(Object.keys(inputs).filter((file) => /^[^:]+\.[cm]?[jt]s$/.test(file)));
+function filesOf({ inputs }: Metafile): string[] {
+  return Object.keys(inputs).filter((file) => /^[^:]+\.[cm]?[jt]s$/.test(file));
+}
+
+/** The files that a piece requires of others. */
+function requiredBy({ outputs }: Metafile): string[] {
+  const imports = Object.values(outputs).flatMap((output) => output.imports);
+  return imports.flatMap(({ path }) => /^piece:\d+:(.*)$/.exec(path)?.[1] ?? []);
 }
 
 /** Bundles what a generated module says, and returns esbuild's account of it. */
-async function bundle(
-  contents: string,
-  plugin: Plugin,
-  outfile: string | undefined,
-): Promise<Metafile> {
+async function bundle(contents: string, plugin: Plugin, outfile?: string): Promise<Metafile> {
   const { metafile } = await build({
     ...OPTIONS,
     stdin: { contents, resolveDir: projectRoot },
@@ -79,31 +83,49 @@ async function bundle(
   return metafile;
 }
 
-/** Paths of the two pieces. */
-export interface Pieces {
-  readonly first: string;
-  readonly rest: string;
+/** Which file is in which piece, and the files that pieces require of each other. */
+async function layOut(entry: string): Promise<{ pieceOf: PieceOf; required: Set<string> }> {
+  const pieceOf: PieceOf = new Map();
+  const required = new Set<string>();
+  let wanted = new Set([entry]);
+  for (let piece = 0; wanted.size > 0; piece += 1) {
+    const later = new Set<string>();
+    const exports = [...wanted].map((file) => `export * as '${file}' from './${file}';`);
+    const plugin = fromOthers(piece, pieceOf, (file) => later.add(file));
+    const account = await bundle(exports.join('\n'), plugin);
+    for (const file of filesOf(account)) {
+      // Two copies of a module would have two states. Packages are not looked for in other pieces.
+      if (pieceOf.has(file)) throw new Error(`Cannot bundle ${entry}: ${file} is in two pieces`);
+      pieceOf.set(file, piece);
+    }
+    for (const each of requiredBy(account)) required.add(each);
+    wanted = new Set([...later].filter((file) => !pieceOf.has(file)));
+  }
+  return { pieceOf, required };
 }
 
-/** Bundles an entry, a path in the source tree, into the files of its two pieces. */
-export async function bundleEntry(entry: string, { first, rest }: Pieces): Promise<void> {
-  const start = `import './${entry}';`;
-  const asked = new Set<string>();
-  const isDynamic = (file: string, kind: string): boolean => {
-    if (kind === 'dynamic-import') asked.add(file);
-    return kind === 'dynamic-import';
-  };
-  const shared = filesOf(await bundle(start, fromOtherPiece(REST, isDynamic), undefined));
-  const isLazy = (file: string, kind: string): boolean =>
-    kind === 'dynamic-import' && !shared.has(file);
-  const shares = [...shared].map((file) => `export * as '${file}' from './${file}';`);
-  await bundle([start, ...shares].join('\n'), fromOtherPiece(REST, isLazy), first);
-  const lazy = [...asked].filter((file) => !shared.has(file));
-  const gives = lazy.map((file) => `'${file}': () => require('./${file}'),`);
-  const isShared = (file: string): boolean => shared.has(file);
-  const whole = `module.exports = {${gives.join('\n')}};`;
-  const others = filesOf(await bundle(whole, fromOtherPiece(FIRST, isShared), rest));
-  // Two copies of a module have two states. Packages are not looked for in the other piece.
-  const twice = [...others].filter(isShared);
-  if (twice.length > 0) throw new Error(`Cannot bundle ${entry} in two: both have ${twice.join()}`);
+/**
+ * Bundles an entry, a path in the source tree, into pieces whose files `fileOf` names, by number.
+ * Returns how many there are.
+ */
+export async function bundleEntry(
+  entry: string,
+  fileOf: (piece: number) => string,
+): Promise<number> {
+  const { pieceOf, required } = await layOut(entry);
+  const pieces = Math.max(...pieceOf.values()) + 1;
+  for (let piece = 0; piece < pieces; piece += 1) {
+    const given = [...required].filter((file) => pieceOf.get(file) === piece);
+    // The first is run; of the others a file is run when it is asked for.
+    const contents =
+      piece === 0
+        ? [
+            `import './${entry}';`,
+            ...given.map((file) => `export * as '${file}' from './${file}';`),
+          ]
+        : given.map((file) => `exports['${file}'] = () => require('./${file}');`);
+    const nothing = (): void => undefined;
+    await bundle(contents.join('\n'), fromOthers(piece, pieceOf, nothing), fileOf(piece));
+  }
+  return pieces;
 }

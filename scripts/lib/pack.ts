@@ -7,8 +7,8 @@ import { run } from './process.ts';
 
 /** What goes into an executable, by absolute paths. */
 export interface Packing {
-  /** The bundle: the CommonJS file that runs, and what it may load (bundle.ts). */
-  readonly pieces: { readonly first: string; readonly rest?: string };
+  /** The bundle: the CommonJS file that runs, and those that it may load (bundle.ts). */
+  readonly pieces: readonly string[];
   readonly assets: Readonly<Record<string, string>>;
   /** Flags of Node's that it always runs with, besides those that all have. */
   readonly nodeFlags?: readonly string[] | undefined;
@@ -57,11 +57,14 @@ function blankVariables(file: string): void {
  * flags that it runs with. The same piece gives the same bytes: by its seed V8 orders its tables.
  */
 async function compileWhole(
-  piece: string,
+  piece: number,
   file: string,
   nodeFlags: readonly string[],
 ): Promise<Record<string, string>> {
-  const assets = { [`${piece}.cjs`]: `${file}.script`, [`${piece}.code`]: `${file}.code` };
+  const assets = {
+    [`piece-${piece}.cjs`]: `${file}.script`,
+    [`piece-${piece}.code`]: `${file}.code`,
+  };
   const script = path.join(import.meta.dirname, 'compile-whole.cjs');
   const args = [script, file, ...Object.values(assets)];
   await run(process.execPath, [...nodeFlags, '--random-seed=1', ...args]);
@@ -84,7 +87,7 @@ export async function packExecutable({
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const target = { nodeRange: 'node24', platform: 'linux', arch, output: staged } as const;
   const compiled: Record<string, string> = {};
-  for (const [piece, file] of Object.entries(pieces))
+  for (const [piece, file] of pieces.entries())
     Object.assign(compiled, await compileWhole(piece, file, nodeFlags));
   await sea.default(path.join(import.meta.dirname, 'packed-main.cjs'), {
     targets: [target],

@@ -34,8 +34,8 @@ async function packEmptyExecutable(): Promise<void> {
   if (!isOlder(EMPTY_EXECUTABLE, [...how, process.execPath])) return;
   // Slow to load, and needed once.
   const { packExecutable } = await import('../../scripts/lib/pack.ts');
-  const first = `${EMPTY_EXECUTABLE}.cjs`;
-  fs.writeFileSync(first, '');
+  const main = `${EMPTY_EXECUTABLE}.cjs`;
+  fs.writeFileSync(main, '');
   const assets = Object.fromEntries(
     (['koffi.node', 'netlink.node'] as const).map((name) => [
       name,
@@ -43,7 +43,7 @@ async function packEmptyExecutable(): Promise<void> {
     ]),
   );
   await step('packing an empty executable', () =>
-    packExecutable({ pieces: { first }, assets, output: EMPTY_EXECUTABLE }),
+    packExecutable({ pieces: [main], assets, output: EMPTY_EXECUTABLE }),
   );
 }
 

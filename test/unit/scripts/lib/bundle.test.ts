@@ -23,19 +23,18 @@ const sea = {
 Module._load = (name, ...others) => (name === 'node:sea' ? sea : load(name, ...others));
 require(main);`;
 
-const at = (file: string): string => path.join(projectRoot, 'scripts/lib', file);
+const [COMPILE_WHOLE, PACKED_MAIN] = ['compile-whole.cjs', 'packed-main.cjs'].map((file) =>
+  path.join(projectRoot, 'scripts/lib', file),
+) as [string, string];
 
 test('what runtimes call most, and in vain, loads the first piece of the executable alone', async (t) => {
   const directory = temporaryDirectory(t);
-  const pieces = { first: `${directory}/first`, rest: `${directory}/rest` };
-  await bundleEntry('cni/main.ts', pieces);
-  for (const piece of Object.values(pieces))
-    execFileSync(process.execPath, [
-      at('compile-whole.cjs'),
-      piece,
-      `${piece}.cjs`,
-      `${piece}.code`,
-    ]);
+  const at = (piece: number): string => path.join(directory, `piece-${piece}`);
+  const count = await bundleEntry('cni/main.ts', at);
+  for (let piece = 0; piece < count; piece += 1) {
+    const files = [at(piece), `${at(piece)}.cjs`, `${at(piece)}.code`];
+    execFileSync(process.execPath, [COMPILE_WHOLE, ...files]);
+  }
   // A helper was here, and has nothing of the attachment.
   fs.mkdirSync(path.join(directory, ATTACHMENTS));
   fs.writeFileSync(path.join(directory, RECORDS_MARK), '');
@@ -43,22 +42,18 @@ test('what runtimes call most, and in vain, loads the first piece of the executa
   const loaded = (
     command: string,
   ): { readonly status: number | null; readonly pieces: string[] } => {
-    const { status, stderr } = spawnSync(
-      process.execPath,
-      ['-e', START, directory, at('packed-main.cjs')],
-      {
-        env: cniVariables(command, '/run/netns/never-there'),
-        input: JSON.stringify({ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket }),
-        encoding: 'utf8',
-      },
-    );
+    const { status, stderr } = spawnSync(process.execPath, ['-e', START, directory, PACKED_MAIN], {
+      env: cniVariables(command, '/run/netns/never-there'),
+      input: JSON.stringify({ cniVersion: '1.1.0', name: 'pods', type: 'podpace', socket }),
+      encoding: 'utf8',
+    });
     return {
       status,
       pieces: [...stderr.matchAll(/^loads (.*)\.cjs$/gm)].map(([, name = '']) => name),
     };
   };
   for (const command of ['VERSION', 'DEL'])
-    t.deepEqual(loaded(command), { status: 0, pieces: ['first'] }, command);
+    t.deepEqual(loaded(command), { status: 0, pieces: ['piece-0'] }, command);
   // It has neither ipam nor prevResult, which is an error of the other piece.
-  t.deepEqual(loaded('ADD'), { status: 1, pieces: ['first', 'rest'] });
+  t.deepEqual(loaded('ADD'), { status: 1, pieces: ['piece-0', 'piece-1'] });
 });
