@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import { printable } from '../helper/protocol/printable.ts';
 import type { UncappedPod } from './uncapped.ts';
+import type { Attachment } from './wiring/alias.ts';
 import type { Kernel } from './wiring/kernel.ts';
 
 /** The environment variables of the process. */
@@ -34,6 +35,8 @@ export interface Edges {
    * addon.
    */
   mayHaveInterface(alias: string): boolean;
+  /** False only where no device of the node can be the bandwidth plugin's ifb of an attachment. */
+  mayHaveFormerIfb(attachment: Attachment): Promise<boolean>;
   /** Leaves the record of a pod without a cap. Rejects with Error that says why it cannot be left. */
   keepUncapped(socket: string, pod: UncappedPod): Promise<void>;
   /**

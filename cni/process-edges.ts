@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import { become } from './become.ts';
 import type { Edges } from './edges.ts';
-import { mayHaveInterface } from './remains.ts';
+import { mayHaveFormerIfb, mayHaveInterface } from './remains.ts';
 import { CniError, ErrorCode } from './types.ts';
 
 const STDIN = 0;
@@ -93,6 +93,7 @@ export const processEdges: Edges = {
   },
   loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
   mayHaveInterface,
+  mayHaveFormerIfb,
   keepUncapped: async (socket, pod) => (await import('./uncapped.ts')).keepUncapped(socket, pod),
   become,
   watchTermination,

@@ -12,6 +12,8 @@ import {
   UNCAPPED,
   WISHES,
 } from '../helper/protocol/state-files.ts';
+import { isFormerIfbName } from '../helper/wire/bandwidth-plugin.ts';
+import type { Attachment } from './wiring/alias.ts';
 
 function hasRecord(directory: string, key: AttachmentKey): boolean {
   const name = keyOf(key);
@@ -58,7 +60,7 @@ function deviceNames(): string[] {
   );
 }
 
-/** As cni/wiring/names.ts makes them. */
+/** As cni/wiring/former-ifb-name.ts makes them. */
 const PODPACE_NAME = /^pod[0-9a-f]{12}$/;
 
 /**
@@ -74,6 +76,27 @@ export function mayHaveInterface(alias: string): boolean {
   } catch {
     // A device that has just gone, or /sys is of another network namespace: the kernel has to be
     // asked.
+    return true;
+  }
+}
+
+/**
+ * A folder for each device of this network namespace, without the counters that /proc/net/dev adds
+ * up for each.
+ */
+const DEVICE_SYSCTLS = '/proc/sys/net/ipv4/conf';
+
+/**
+ * False only where the CNI bandwidth plugin has left no ifb of this attachment. Its hash is loaded
+ * only on nodes that have such devices at all.
+ */
+export async function mayHaveFormerIfb(attachment: Attachment): Promise<boolean> {
+  try {
+    const named = fs.readdirSync(DEVICE_SYSCTLS).filter(isFormerIfbName);
+    if (named.length === 0) return false;
+    const { formerIfbName } = await import('./wiring/former-ifb-name.ts');
+    return named.includes(formerIfbName(attachment));
+  } catch {
     return true;
   }
 }

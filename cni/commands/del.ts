@@ -2,6 +2,7 @@
 // helper or valid caps, and any number of times.
 
 import { hasCaps, parseCaps } from '../caps.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { ipamType, socketOrDefault } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
 import { findPlugin } from '../find-plugin.ts';
@@ -9,6 +10,7 @@ import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { forgetUncapped, mayBeAttached } from '../remains.ts';
 import type { Invocation } from '../skel.ts';
 import { hostInterfaceAlias } from '../wiring/alias.ts';
+import type { Kernel } from '../wiring/kernel.ts';
 
 /** DEL must not keep a pod from going. */
 const DETACH_DEADLINE_MS = 3_000;
@@ -50,14 +52,21 @@ function forgetRecord(edges: Edges, call: Invocation): void {
   }
 }
 
-async function deletePair(edges: Edges, call: Invocation): Promise<void> {
-  const pairs = await import('../wiring/pair.ts');
-  const kernel = await edges.loadKernel();
-  const node = kernel.openSocket();
+/** Runs `use` with a socket in the node's namespace. */
+async function onNode(
+  edges: Edges,
+  use: (kernel: Kernel, node: RtSocket) => Promise<unknown>,
+): Promise<void> {
   try {
-    await pairs.deletePair(kernel, node, call);
+    const kernel = await edges.loadKernel();
+    const node = kernel.openSocket();
+    try {
+      await use(kernel, node);
+    } finally {
+      node.close();
+    }
   } finally {
-    node.close();
+    await leaveNoAddons(edges);
   }
 }
 
@@ -73,11 +82,18 @@ async function leaveNoAddons(edges: Edges): Promise<void> {
 
 async function deletePairIfThere(edges: Edges, call: Invocation): Promise<void> {
   if (!edges.mayHaveInterface(hostInterfaceAlias(call))) return;
-  try {
-    await deletePair(edges, call);
-  } finally {
-    await leaveNoAddons(edges);
-  }
+  const { deletePair } = await import('../wiring/pair.ts');
+  await onNode(edges, (kernel, node) => deletePair(kernel, node, call));
+}
+
+/**
+ * The pod may be older than podpace: where the list had the bandwidth plugin in its place, nobody
+ * else removes the ifb. Its qdiscs at the host interface go with that.
+ */
+async function deleteFormerIfbIfThere(edges: Edges, call: Invocation): Promise<void> {
+  if (!(await edges.mayHaveFormerIfb(call))) return;
+  const { deleteFormerIfb } = await import('../wiring/former-ifb.ts');
+  await onNode(edges, (kernel, node) => deleteFormerIfb(kernel, node, call));
 }
 
 /** An ipam that cannot be read got no pod as far as IPAM, so there is no address to release. */
@@ -98,6 +114,7 @@ export async function del(edges: Edges, call: Invocation): Promise<undefined> {
   // First, since podpaced could otherwise be told to cap the pod afterwards.
   forgetRecord(edges, call);
   await detachBestEffort(edges, call);
+  await deleteFormerIfbIfThere(edges, call);
   const type = ipamTypeOrNote(edges, call);
   const isOwn = isOwnNetns(call);
   if (type !== undefined) {

@@ -228,7 +228,7 @@ export async function configurePair(
 /**
  * Deletes an interface; true when there was one. One that vanishes meanwhile is as good as deleted.
  */
-async function deleteIfThere(
+export async function deleteIfThere(
   kernel: Kernel,
   rt: RtSocket,
   link: Link | undefined,

@@ -27,6 +27,7 @@ import { booksOf, unaccountedOf } from '../shaping/books.ts';
 import { directionCountersOf } from '../shaping/counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
+import { formerNotices } from '../shaping/former-plugin.ts';
 import { judgeUplinks } from '../shaping/features.ts';
 import { burstLimitNotices } from './burst-limit.ts';
 import { hostRoutingNotices } from './notices.ts';
@@ -92,6 +93,7 @@ export async function statusOf(look: Look): Promise<NodeStatus> {
   const notices = [
     ...look.notes.texts,
     ...unrouted,
+    ...formerNotices(view),
     ...burstLimitNotices(),
     ...(await hostRoutingNotices(view)),
   ];

@@ -16,7 +16,9 @@ import {
   qdiscProblems,
   type ForeignQdisc,
   type ObservedExit,
+  type QdiscPolicy,
 } from '../shaping/holder-qdiscs.ts';
+import { policyAt } from '../shaping/former-plugin.ts';
 import { isUpper, type Exit, type UplinkNames } from '../shaping/exits.ts';
 import { desiredOffload } from '../shaping/gso.ts';
 import { isArrival } from '../shaping/host-routing.ts';
@@ -308,7 +310,7 @@ function waitingIn(device: ObservedExit | undefined): string[] {
 function exitProblems(
   holder: ObservedExit,
   isUsed: boolean,
-  policy: ForeignQdisc,
+  policy: QdiscPolicy,
 ): readonly string[] {
   if (isUsed) return qdiscProblems(holder, policy);
   const { problem } = planExitQdiscs(holder, true, policy);
@@ -316,7 +318,7 @@ function exitProblems(
 }
 
 /** An exit as `status` reports it. */
-export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus {
+export function exitStatus(exit: Exit, { observed, desired, nodeExits }: View): ExitStatus {
   const { ifindex, name, kind, role, holders, overhead, certainty = 'known' } = exit;
   const device = observed.devices.get(ifindex);
   const isUsed = desired.exits.some((used) => used.ifindex === ifindex);
@@ -332,6 +334,8 @@ export function exitStatus(exit: Exit, { observed, desired }: View): ExitStatus 
     arrivalProgram:
       observed.programs.get(nameOfPlace({ ifindex, hook: 'ingressLast' })) === 'arrive',
     departureProgram: program !== undefined && program !== 'stale',
-    problems: below.flatMap((holder) => exitProblems(holder, isUsed, desired.foreignQdisc)),
+    problems: below.flatMap((holder) =>
+      exitProblems(holder, isUsed, policyAt({ ...desired, exits: nodeExits }, holder)),
+    ),
   };
 }

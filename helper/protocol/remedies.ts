@@ -65,6 +65,8 @@ export const remedies = {
     `upgrade ${caller} to the release of the podpaced that runs`,
   /** A qdisc on an exit that somebody configured. */
   foreignQdisc,
+  /** Shaping of a pod that was added by the CNI bandwidth plugin. */
+  formerPlugin: 'recreate the pod, by a network list that has podpace instead of "bandwidth"',
   /** Who comes before podpace at a hook, and cannot be passed. */
   inFront,
   /** An `ingress` qdisc where a program has to come to egress, on kernels without tcx. */

@@ -5,6 +5,8 @@
 // nobody can tell from outside which packets it redirects, or whether any: that is something to
 // know, and no fault.
 
+import { remedies } from '../protocol/remedies.ts';
+import { isFormerIfbName } from '../wire/bandwidth-plugin.ts';
 import { nameOfPlace, type Redirect } from '../wire/hook-place.ts';
 import type { Problem, Scope } from './judgement.ts';
 import { desiredPrograms, shapedDevices, type Desired, type Observed } from './plan.ts';
@@ -62,9 +64,15 @@ export function redirectProblems(looked: Looked, concernedBy: ConcernedBy): Prob
 export function detourNotes(looked: Looked, concernedBy: ConcernedBy): Problem[] {
   return redirectsOf(looked)
     .filter(({ redirect }) => redirect.comesBack)
-    .map(({ ifindex, name, program, text }) => {
+    .map(({ ifindex, name, program, text, redirect }) => {
+      const former = isFormerIfbName(redirect.name)
+        ? `; the CNI bandwidth plugin has made it: ${remedies.formerPlugin}`
+        : '';
       return {
-        ...{ text: `${text} and back: a limit there comes on top of the cap`, place: name },
+        ...{
+          text: `${text} and back: a limit there comes on top of the cap${former}`,
+          place: name,
+        },
         scopes: concernedBy(program, ifindex),
       };
     });

@@ -55,6 +55,12 @@ const REPLACEABLE_ROOTS: ReadonlySet<string> = new Set([
 export type ForeignQdisc = 'respect' | 'replace';
 export const FOREIGN_QDISC: readonly ForeignQdisc[] = ['respect', 'replace'];
 
+/**
+ * The same at one device: `former` is what the CNI bandwidth plugin left there, which is not
+ * replaced.
+ */
+export type QdiscPolicy = ForeignQdisc | 'former';
+
 /** A qdisc as observed, with its fq options decoded when it is one. */
 export interface ObservedQdisc extends FormerQdisc {
   readonly fq?: FqOptions;
@@ -161,6 +167,17 @@ function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
   }));
 }
 
+function foreignProblem(
+  { name }: ObservedExit,
+  { kind, parent }: ObservedQdisc,
+  policy: QdiscPolicy,
+): string {
+  const what = `${name} has a ${kind} ${parent === TC_H_ROOT ? 'root' : 'leaf'} qdisc`;
+  return policy === 'former'
+    ? `${what}, by which the CNI bandwidth plugin shapes the pod: ${remedies.formerPlugin}`
+    : `${what} that somebody configured: ${remedies.foreignQdisc(name)}`;
+}
+
 /**
  * Steps that give an exit its qdiscs; none when it has them. `isRecorded`: its former qdiscs are
  * known already.
@@ -168,21 +185,13 @@ function formerQdiscsOf(exit: ObservedExit): FormerQdisc[] {
 export function planExitQdiscs(
   exit: ObservedExit,
   isRecorded: boolean,
-  policy: ForeignQdisc,
+  policy: QdiscPolicy,
 ): QdiscPlan {
   const root = rootOf(exit);
   const wantedRoot = exit.numTxQueues > 1 ? 'mq' : 'fq';
   const isOurs = root?.handle === ROOT_HANDLE && root.kind === wantedRoot;
-  const foreign = policy === 'respect' ? foreignQdiscOf(exit) : undefined;
-  if (foreign !== undefined) {
-    const place = foreign.parent === TC_H_ROOT ? 'root' : 'leaf';
-    return {
-      steps: [],
-      problem:
-        `${exit.name} has a ${foreign.kind} ${place} qdisc that somebody configured: ` +
-        remedies.foreignQdisc(exit.name),
-    };
-  }
+  const foreign = policy === 'replace' ? undefined : foreignQdiscOf(exit);
+  if (foreign !== undefined) return { steps: [], problem: foreignProblem(exit, foreign, policy) };
   const steps: QdiscStep[] = [];
   if (!isOurs && !isRecorded) {
     const exitRecord = {
@@ -207,7 +216,7 @@ export function planExitQdiscs(
 }
 
 /** What is missing of an exit's qdiscs, for CHECK and `status`; empty when whole. */
-export function qdiscProblems(exit: ObservedExit, policy: ForeignQdisc): string[] {
+export function qdiscProblems(exit: ObservedExit, policy: QdiscPolicy): string[] {
   const plan = planExitQdiscs(exit, true, policy);
   if (plan.problem !== undefined) return [plan.problem];
   const root = rootOf(exit);

@@ -32,6 +32,7 @@ import {
 import { aggregateIdsOf, type Orphan } from './aggregate-ids.ts';
 import { exemptionLists, type Aggregates } from './aggregates.ts';
 import { digestOf } from './exemptions.ts';
+import { policyAt } from './former-plugin.ts';
 import { toPass, type InFront } from './in-front.ts';
 import {
   interfaceOfEntry,
@@ -464,7 +465,11 @@ export function plan(desired: Desired, observed: Observed): Plan {
   for (const ifindex of shaped) {
     const device = observed.devices.get(ifindex);
     if (device === undefined) continue;
-    const { steps, problem } = planExitQdiscs(device, recorded.has(ifindex), desired.foreignQdisc);
+    const { steps, problem } = planExitQdiscs(
+      device,
+      recorded.has(ifindex),
+      policyAt(desired, device),
+    );
     qdiscSteps.push(...steps);
     if (problem !== undefined) problems.set(ifindex, problem);
   }

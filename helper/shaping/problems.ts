@@ -7,6 +7,7 @@ import { nameOf as nameOfAttachment, podOf } from '../protocol/pod-names.ts';
 import { NODE_LIST } from '../wire/exemption.ts';
 import { aggregatesOf } from './aggregate-ids.ts';
 import { detourNotes, redirectProblems, xdpNotes } from './bypasses.ts';
+import { isLeftToFormer, policyAt } from './former-plugin.ts';
 import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
@@ -273,13 +274,12 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   const missing = plan.steps.flatMap((step) => parties.problemOf(step) ?? []);
   const qdiscs = [...shapedDevices(desired)].flatMap((ifindex) => {
     const device = observed.devices.get(ifindex);
-    const texts = device === undefined ? [] : qdiscProblems(device, desired.foreignQdisc);
-    return texts.map((text) => ({
-      ...{
-        text,
-        place: nameOf(observed, ifindex),
-        scopes: parties.concernedByQdisc(ifindex, plan.problems.has(ifindex)),
-      },
+    if (device === undefined) return [];
+    const scopes = isLeftToFormer(desired, device)
+      ? ([{ of: 'node' }] as const)
+      : parties.concernedByQdisc(ifindex, plan.problems.has(ifindex));
+    return qdiscProblems(device, policyAt(desired, device)).map((text) => ({
+      ...{ text, place: nameOf(observed, ifindex), scopes },
     }));
   });
   const gone = desired.attachments

@@ -4,11 +4,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { build } from 'esbuild';
 import type { JsonObject } from '../../cni/types.ts';
 import { makeNode, type TestNode } from './cni-node.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
+import type { Teardown } from '../bed/undo.ts';
 import { cniVariables, type Answer } from './plugin.ts';
 import { endOf } from './run-program.ts';
 
@@ -87,7 +87,7 @@ async function writePodpace(directory: string): Promise<void> {
 }
 
 /** A node whose /run/podpace and /var/lib belong to the test. */
-export async function makeProcessNode(t: ExecutionContext): Promise<ProcessNode> {
+export async function makeProcessNode(t: Teardown): Promise<ProcessNode> {
   const root = temporaryDirectory(t);
   for (const directory of ['bin', 'run/netns', 'run/podpace', 'lib/cni/networks']) {
     fs.mkdirSync(path.join(root, directory), { recursive: true });
@@ -208,4 +208,24 @@ export async function checkNetwork(
 ): Promise<void> {
   for (const plugin of list.plugins)
     await runPlugin(node, 'CHECK', attachment, { list, plugin, prevResult: result });
+}
+
+/**
+ * GC of podpace alone, as of a list of a version that has GC. Of attachments without a name it is
+ * what runtimes call the pod's first interface.
+ */
+export async function collectPodpace(
+  node: ProcessNode,
+  { name, plugins }: NetworkList,
+  valid: readonly Attachment[],
+): Promise<void> {
+  const attachments = valid.map(({ containerId, ifname = 'eth0' }) => ({
+    ...{ containerID: containerId, ifname },
+  }));
+  const plugin = {
+    ...plugins.find(({ type }) => type === 'podpace'),
+    ...{ type: 'podpace', 'cni.dev/valid-attachments': attachments },
+  };
+  const list = { cniVersion: '1.1.0', name, plugins: [plugin] };
+  await runPlugin(node, 'GC', { netns: '' }, { list, plugin, prevResult: undefined });
 }

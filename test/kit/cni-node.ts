@@ -4,14 +4,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { nodeKernel, type Kernel } from '../../cni/wiring/kernel.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import { makeNamespaces, namespaceName } from '../bed/namespaces.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
+import type { Teardown } from '../bed/undo.ts';
 
 /** Creates a named network namespace that is gone after the test; returns its path. */
-export function makeNetns(t: ExecutionContext, role: string): string {
+export function makeNetns(t: Teardown, role: string): string {
   const [netns = ''] = makeNamespaces(t, [namespaceName(role)]);
   return netns;
 }
@@ -75,7 +75,7 @@ export interface TestNode {
 }
 
 /** Makes a node without any device but lo. */
-export function makeNode(t: ExecutionContext): TestNode {
+export function makeNode(t: Teardown): TestNode {
   const dataDir = temporaryDirectory(t);
   const netns = makeNetns(t, 'node');
   ip(netns, 'link', 'set', 'lo', 'up');

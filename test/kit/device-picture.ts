@@ -24,7 +24,7 @@ interface Place {
 
 /** Value of an entry in hexadecimal; undefined without one. */
 export function readMap(
-  { directories }: Place,
+  { directories }: Pick<Place, 'directories'>,
   name: string,
   key: Buffer,
   valueSize: number,

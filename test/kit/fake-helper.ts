@@ -3,11 +3,11 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { encodeLine, LineReader } from '../../helper/protocol/frame.ts';
 import type { Method, ProtocolError, Request } from '../../helper/protocol/messages.ts';
 import type { VersionRange } from '../../helper/protocol/versions.ts';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
+import type { Teardown } from '../bed/undo.ts';
 
 /** Answers one request by writing to the connection. */
 export type Script = (request: Request, connection: Socket) => void;
@@ -83,7 +83,7 @@ function serve(server: Server, socketPath: string): Promise<void> {
  * Starts a helper that ends with the test; it listens in a directory of its own unless told where.
  */
 export async function startFakeHelper(
-  t: ExecutionContext,
+  t: Teardown,
   script: Script = healthy,
   socketPath: string = path.join(temporaryDirectory(t), 'helper.sock'),
 ): Promise<FakeHelper> {

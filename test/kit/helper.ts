@@ -102,7 +102,7 @@ export function wirePod(node: TestNetns, sandbox: TestNetns, name: string): void
  * to attach it. Returns the ifindex.
  */
 export function leaveRecord(
-  node: TestNetns,
+  node: Pick<TestNetns, 'ipJson'>,
   directories: HelperDirectories,
   params: AttachParams & PodOfRecord,
 ): number {

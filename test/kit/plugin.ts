@@ -74,6 +74,7 @@ export async function callPlugin(call: PluginCall): Promise<Outcome> {
     loadKernel: () => Promise.resolve(call.kernel ?? nodeKernel),
     // Of the test's node, which is another than the one that it runs on.
     mayHaveInterface: () => true,
+    mayHaveFormerIfb: () => Promise.resolve(false),
     keepUncapped: () => Promise.resolve(),
     become: () => undefined,
     watchTermination: () => call.signal ?? new AbortController().signal,

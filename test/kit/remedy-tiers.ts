@@ -29,6 +29,7 @@ export const REMEDY_TIERS = {
   newerHelper: 'netns',
   newerCaller: 'netns',
   lostRecord: 'netns',
+  formerPlugin: 'netns',
 } as const satisfies Readonly<Record<RemedyName, 'netns' | 'vm'>>;
 
 /**

@@ -202,6 +202,26 @@ const CASES: Readonly<Record<RemedyOf<'netns'>, (t: ExecutionContext) => Promise
     while (fs.existsSync(directories.pins) && performance.now() < endMs) await sleep(20);
     t.false(fs.existsSync(directories.pins));
   },
+  formerPlugin: async (t) => {
+    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    const directories = makeHelperDirectories(t);
+    const caps = { ingress: { rateBitsPerSec: 10_000_000 } };
+    wirePod(node, sandbox, 'pod0');
+    // As the CNI bandwidth plugin leaves it: plugins/meta/bandwidth/ifb_creator.go.
+    node.tc(...'qdisc add dev pod0 root handle 1: tbf rate 8mbit burst 8k latency 25ms'.split(' '));
+    leaveRecord(node, directories, paramsOf('pod0', sandbox, caps));
+    const helper = await startOwnHelper(t, node, directories);
+    const problems = async () => (await helper.ask('status', {})).problems.join('\n');
+    t.true((await problems()).includes(remedies.formerPlugin), await problems());
+    await helper.ask('detach', { containerId: 'c-pod0', ifname: 'eth0' });
+    node.ip('link', 'delete', 'pod0');
+    await helper.end('SIGTERM');
+    wirePod(node, sandbox, 'pod0');
+    leaveRecord(node, directories, paramsOf('pod0', sandbox, caps));
+    const again = await startOwnHelper(t, node, directories);
+    const text = (await again.ask('status', {})).problems.join('\n');
+    t.false(text.includes('bandwidth plugin'), text);
+  },
 };
 
 for (const [name, carryOut] of Object.entries(CASES))
