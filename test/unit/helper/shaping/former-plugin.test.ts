@@ -8,8 +8,12 @@ import {
   type ObservedExit,
   type QdiscPolicy,
 } from '../../../../helper/shaping/holder-qdiscs.ts';
+import { Judgement } from '../../../../helper/shaping/judgement.ts';
+import { plan, type Observed } from '../../../../helper/shaping/plan.ts';
+import { problemsOf } from '../../../../helper/shaping/problems.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 import { TC_H_ROOT } from '../../../../helper/wire/tc-message.ts';
+import { desiredOf } from '../../../model/desired.ts';
 
 const ROOTS = {
   // `tc qdisc show` beside the reference plugin 1.1.1 and 1.9.1: `qdisc tbf 1: root`.
@@ -72,6 +76,34 @@ for (const [root, whose, foreignQdisc, policy] of CASES) {
     t.is(problem?.includes(remedies.formerPlugin) ?? false, policy === 'former');
   });
 }
+
+/** A pod with an egress cap, and one beside it whose host interface has this root. */
+function judged(root: keyof typeof ROOTS) {
+  const sender: AttachmentRecord = {
+    ...{ ...OWN, hostInterfaceIndex: 5, hostInterface: 'veth5', egressAggregateId: 5000 },
+    caps: { egress: { rateBitsPerSec: 1_000_000 } },
+  };
+  const desired = desiredOf({ attachments: [sender], exits: [exitOf('pod')] });
+  const observed: Observed = {
+    ...{ devices: new Map([[7, device(ROOTS[root])]]), programs: new Map(), inFront: new Map() },
+    ...{ configs: new Map(), hostInterfaces: new Map(), overheads: new Map(), routing: [] },
+    ...{ pages: new Set(), exitRecords: [], goesOnInReceive: true, exemptions: new Map() },
+  };
+  const problems = problemsOf({ desired, observed, plan: plan(desired, observed) });
+  const judgement = new Judgement(problems, [sender]);
+  const isAtRoot = (text: string) => text.startsWith('veth7 has a ');
+  const own = (judgement.of(sender).egress ?? []).filter(isAtRoot);
+  return { node: judgement.texts.filter(isAtRoot), own };
+}
+
+test("the TBF of a pod of the plugin's is told of the node, and keeps no other pod from its CHECK", (t) => {
+  const former = judged('former');
+  t.is(former.node.length, 1);
+  t.deepEqual(former.own, []);
+  const others = judged('another shaper');
+  t.is(others.node.length, 1);
+  t.deepEqual(others.own, others.node);
+});
 
 test('pods that the plugin shapes are named, those of podpace and without its signs are not', (t) => {
   const redirect = {
