@@ -4,12 +4,15 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Edges } from './edges.ts';
 import { parseJson, show } from './json.ts';
-import { parseResult, resultVersion, type CniResult } from './result.ts';
+import { isResultVersion, parseResult, resultVersion, type CniResult } from './result.ts';
 import type { Command, Invocation } from './skel.ts';
 import { CniError, ErrorCode, isJsonObject } from './types.ts';
 
 /** Largest answer of a delegate, in bytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
+
+/** Characters. */
+const MAX_QUOTED = 1000;
 
 /**
  * A plugin that is being replaced gives ETXTBSY for a moment; the reference library waits this
@@ -21,7 +24,7 @@ const BUSY_DELAY_MS = 1000;
 interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
-  /** As Go words it: `exit status 1`, `signal: killed`; undefined for success. */
+  /** `exit status 1` as Go words it, `signal: SIGKILL`; undefined for success. */
   readonly failure: string | undefined;
 }
 
@@ -58,11 +61,12 @@ async function collect(
     child.once('error', reject);
     child.once('close', (code, killedBy) => resolve(describeExit(code, killedBy)));
   }).finally(() => signal?.removeEventListener('abort', stop));
-  return {
-    stdout: Buffer.concat(stdout).toString('utf8'),
-    stderr: Buffer.concat(stderr).toString('utf8'),
-    failure: bytes > MAX_ANSWER_BYTES ? `it answered more than ${MAX_ANSWER_BYTES} bytes` : failure,
-  };
+  const told = Buffer.concat(stderr).toString('utf8');
+  if (bytes > MAX_ANSWER_BYTES) {
+    // Of what is no answer nothing is kept: it would go into the error, and the runtime's log.
+    return { stdout: '', stderr: told, failure: `it answered more than ${MAX_ANSWER_BYTES} bytes` };
+  }
+  return { stdout: Buffer.concat(stdout).toString('utf8'), stderr: told, failure };
 }
 
 async function execute(
@@ -92,6 +96,11 @@ async function execute(
   }
 }
 
+/** What a delegate wrote, in an error: its beginning says enough. */
+function quoted(text: string): string {
+  return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
+}
+
 /**
  * The delegate's own error where it printed one; else one in the words of the reference library.
  */
@@ -99,7 +108,7 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
   const internal = (message: string): CniError => new CniError(ErrorCode.internal, message);
   if (stdout.trim() === '') {
     if (stderr === '') return internal(`netplugin failed with no error message: ${failure}`);
-    return internal(`netplugin failed: ${JSON.stringify(stderr)}: ${failure}`);
+    return internal(`netplugin failed: ${quoted(stderr)}: ${failure}`);
   }
   try {
     const answer = parseJson(stdout);
@@ -114,9 +123,7 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
   } catch {
     // Told below, with the text.
   }
-  return internal(
-    `netplugin failed but error parsing its diagnostic message ${JSON.stringify(stdout)}`,
-  );
+  return internal(`netplugin failed but error parsing its diagnostic message ${quoted(stdout)}`);
 }
 
 /**
@@ -155,5 +162,10 @@ export function parseIpamResult(stdout: string, call: Invocation, type: string):
       `Cannot use ${path}: it is ${show(answer)}, not an object`,
     );
   }
-  return parseResult(answer, resultVersion(answer, call.cniVersion, path), path);
+  const version = resultVersion(answer, call.cniVersion, path);
+  if (isResultVersion(version)) return parseResult(answer, version, path);
+  throw new CniError(
+    ErrorCode.decodingFailure,
+    `Cannot use ${path}: unsupported CNI result version ${show(version)}`,
+  );
 }

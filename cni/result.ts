@@ -32,6 +32,11 @@ function familyOf(version: string): readonly string[] | undefined {
   return FAMILIES.find((family) => (family as readonly string[]).includes(version));
 }
 
+/** Whether there is a format of results of this version. */
+export function isResultVersion(version: string): boolean {
+  return familyOf(version) !== undefined;
+}
+
 /** The object without the keys that have no value. */
 function compact<T extends object>(object: T): T {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;

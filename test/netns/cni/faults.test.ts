@@ -136,6 +136,24 @@ const IPAM_ANSWERS: readonly [name: string, script: string, code: number, text: 
   ['answers nonsense', 'echo oops', 6, /^Cannot read the answer of IPAM plugin "scripted"/],
   ['answers no object', 'echo 7', 6, /it is 7, not an object/],
   [
+    'answers without end',
+    "head -c 3000000 /dev/zero | tr '\\0' x",
+    999,
+    /^netplugin failed with no error message: it answered more than 1048576 bytes$/,
+  ],
+  [
+    'fails at length',
+    "head -c 5000 /dev/zero | tr '\\0' x; exit 1",
+    999,
+    /^netplugin failed but error parsing its diagnostic message "x{1000}…"$/,
+  ],
+  [
+    'answers in a version that there is not',
+    `echo '{"cniVersion":"7.7","ips":[{"address":"10.0.0.3/24"}]}'`,
+    6,
+    /^Cannot use the answer of IPAM plugin "scripted": unsupported CNI result version "7\.7"$/,
+  ],
+  [
     'gives no address',
     `echo '{"cniVersion":"1.0.0"}'`,
     7,
