@@ -65,16 +65,15 @@ export function parseJson(text: string): unknown {
 }
 
 /**
- * The keys of `object` that Go would decode into a field named `name`: the exact one, else any that
- * differs in case only.
+ * The key of `object` whose value Go would leave in a field named `name`: the last one that is
+ * `name` in any case of letters.
  */
 function matchingKey(object: JsonObject, name: string): string | undefined {
-  if (Object.hasOwn(object, name)) return name;
   const folded = name.toLowerCase();
   return Object.keys(object).findLast((key) => key.toLowerCase() === folded);
 }
 
-/** Value of a key: the exact key, else the last that differs in case only, else undefined. */
+/** Value of a key, in any case of letters: the last one of several, undefined of none. */
 export function field(object: JsonObject, name: string): unknown {
   const key = matchingKey(object, name);
   return key === undefined ? undefined : object[key];

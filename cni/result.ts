@@ -162,9 +162,10 @@ export function parsePreviousResult(value: unknown, configVersion: CniVersion): 
       `could not parse prevResult: result type supports [${family?.join(' ')}] but unmarshalled CNIVersion is "${version}"`,
     );
   }
-  const { cniVersion: _, ...rest } = value;
+  // In whatever case of letters: a second one would count, as the last.
+  const rest = Object.entries(value).filter(([key]) => key.toLowerCase() !== 'cniversion');
   return {
-    raw: { cniVersion: configVersion, ...rest },
+    raw: { cniVersion: configVersion, ...Object.fromEntries(rest) },
     result: parseResult(value, version, 'prevResult'),
   };
 }

@@ -71,9 +71,11 @@ test('any case of letters at every level', (t) => {
   );
 });
 
-test('the exact key is preferred, else the last one wins', (t) => {
+// As with Go's decoder (encoding/json), and so with the plugin that podpace replaces.
+test('of a key that comes twice the last one counts, in any case of letters', (t) => {
   const rate = (text: string) => parse(text).egress?.rateBitsPerSec;
-  t.is(rate('{"egressRate":5000,"EGRESSRATE":6000,"egressBurst":8}'), 5000);
+  t.is(rate('{"egressRate":5000,"EGRESSRATE":6000,"egressBurst":8}'), 6000);
+  t.is(rate('{"EGRESSRATE":5000,"egressRate":6000,"egressBurst":8}'), 6000);
   t.is(rate('{"EgressRate":5000,"EGRESSRATE":6000,"egressBurst":8}'), 6000);
   t.is(rate('{"egressRate":5000,"egressRate":6000,"egressBurst":8}'), 6000);
 });

@@ -110,6 +110,7 @@ test('prevResult is handed on whole', (t) => {
 test('prevResult without a version is of that of the configuration', (t) => {
   t.deepEqual(parsePreviousResult({ ips: [] }, '0.3.1').raw, { cniVersion: '0.3.1', ips: [] });
   t.deepEqual(parsePreviousResult({ cniVersion: '1.0.0' }, '1.1.0').raw, { cniVersion: '1.1.0' });
+  t.deepEqual(parsePreviousResult({ CNIVersion: '1.0.0' }, '1.1.0').raw, { cniVersion: '1.1.0' });
 });
 
 const BAD: readonly [value: unknown, message: RegExp][] = [
