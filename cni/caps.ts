@@ -1,7 +1,7 @@
 // Caps as runtimes pass them. Two places, four keys, any case of letters; the meaning of zeros and
 // the first words of the errors are those of the reference bandwidth plugin, which podpace
-// replaces. Where it is better not to do as that does, the table in
-// test/netns/scale/deviations.test.ts says so.
+// replaces. Where it is better not to do as that does, the table in test/kit/cni-deviations.ts says
+// so.
 
 import type { Cap, Caps } from '../helper/protocol/messages.ts';
 import { CAP_RANGES } from '../helper/protocol/ranges.ts';
