@@ -20,6 +20,7 @@ import {
   paramsOf,
   wirePod,
 } from '../../kit/helper.ts';
+import { FLANNEL } from '../../kit/install-scene.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
@@ -95,8 +96,12 @@ function mounts(run: string, pins: string): string {
     `mount --bind ${run}/state /run/podpace`,
     `mount --bind ${pins} /sys/fs/bpf`,
     'mount -t tmpfs none /usr/local/sbin',
-    'mount -t tmpfs none /etc/systemd/system',
     'mount -t tmpfs none /opt && mkdir -p /opt/cni/bin',
+    // With containerd and nothing else.
+    'cp -a /etc /opt/etc && mount --bind /opt/etc /etc',
+    'rm -rf /etc/cni /etc/containerd /etc/crio /etc/cri /etc/kubernetes',
+    'mkdir -p /etc/cni/net.d /etc/containerd && touch /etc/containerd/config.toml',
+    'mount -t tmpfs none /etc/systemd/system',
     'echo ready && exec sleep infinity',
   ].join(' && ');
 }
@@ -241,6 +246,29 @@ const showsStatus: Case = async (t, node, command) => {
   }
 };
 
+const NETWORK_LIST = '/etc/cni/net.d/10-flannel.conflist';
+
+/** The rest of README's line is "then without". */
+const showsDifference: Case = async (t, node, command) => {
+  await node.run(`cat > ${NETWORK_LIST} <<'END'\n${FLANNEL}END`);
+  t.is(command, 'podpaced install --dry-run');
+  const { code, stdout, stderr } = await node.run(command);
+  t.is(code, 0, stderr);
+  t.regex(stdout, /^\+ +"type": "podpace",$/m);
+  t.is((await node.run(`cat ${NETWORK_LIST}`)).stdout, FLANNEL);
+  t.is((await node.run('test -e /opt/cni/bin/podpace')).code, 1);
+};
+
+const installsPlugin: Case = async (t, node, command) => {
+  t.teardown(() => fs.rmSync('/var/lib/podpace', { recursive: true, force: true }));
+  const { code, stderr } = await node.run(command);
+  t.is(code, 0, stderr);
+  t.is((await node.run('cmp /opt/cni/bin/podpace dist/podpace')).code, 0);
+  const { stdout } = await node.run(`cat ${NETWORK_LIST}`);
+  const { plugins } = JSON.parse(stdout) as { plugins: { type: string }[] };
+  t.is(plugins.at(-1)?.type, 'podpace');
+};
+
 /** What stands for values in a synopsis is replaced by some. */
 const sets: Case = async (t, node, command) => {
   t.is(command, 'podpaced set POD[/IFNAME] --egress|--ingress');
@@ -280,11 +308,10 @@ const RUN = 'podpaced run --mount-bpffs';
 /** In the order in which they are run. */
 const CASES: Readonly<Record<string, Case>> = {
   './scripts/build': installs('dist/podpaced', 'dist/podpaced'),
-  'install -m 0755 dist/podpace /opt/cni/bin/': installs('/opt/cni/bin/podpace', 'dist/podpace'),
-  'install -m 0755 dist/podpaced /usr/local/sbin/': installs(
-    '/usr/local/sbin/podpaced',
-    'dist/podpaced',
-  ),
+  'install -m 0755 dist/podpaced dist/podpace /usr/local/sbin/': async (...all) => {
+    await installs('/usr/local/sbin/podpaced', 'dist/podpaced')(...all);
+    await installs('/usr/local/sbin/podpace', 'dist/podpace')(...all);
+  },
   'podpaced probe': probes,
   'install -m 0644 conf/podpaced.service /etc/systemd/system/': async (t, node, command) => {
     t.is((await node.run(command)).code, 0);
@@ -297,6 +324,8 @@ const CASES: Readonly<Record<string, Case>> = {
       0,
     );
   },
+  'podpaced install --dry-run': showsDifference,
+  'podpaced install': installsPlugin,
   'podpaced run': async (t, node, command) => {
     const second = await node.run(command);
     t.is(second.code, 1);
@@ -346,6 +375,9 @@ const CASES: Readonly<Record<string, Case>> = {
     t.is(code, 0, stderr);
     t.regex(stdout, /^Detached 2 pods; /);
     t.is((await node.served).code, 0);
+    // To the byte, and nothing else of an install is left.
+    t.is((await node.run(`cat ${NETWORK_LIST}`)).stdout, FLANNEL);
+    t.is((await node.run('test -e /opt/cni/bin/podpace || test -e /var/lib/podpace')).code, 1);
     t.is(
       (await node.run('test -e /sys/fs/bpf/podpace || test -e /run/podpace/helper.sock')).code,
       1,
@@ -379,7 +411,7 @@ test.serial('the commands of README do what README says', async (t) => {
 
 test.serial('every flag that README names is one of a command', async (t) => {
   const commands = [
-    ...['run', 'set', 'list', 'uninstall'].map((name) => ['dist/podpaced', name]),
+    ...['run', 'set', 'list', 'install', 'uninstall'].map((name) => ['dist/podpaced', name]),
     ...['lab', 'test', 'bench', 'vm'].map((name) => [`scripts/${name}`]),
   ];
   const helps = await Promise.all(
