@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { STAGED } from '../../../../helper/install/files.ts';
 import { removeInstalled } from '../../../../helper/install/remove.ts';
 import { FLANNEL, installScene, pluginOf, type InstallScene } from '../../../kit/install-scene.ts';
+import { patched } from '../../../kit/patched.ts';
 import { LISTS, SINGLES } from '../../../kit/published-lists.ts';
 
 const LIST = '/etc/cni/net.d/10-flannel.conflist';
@@ -76,10 +77,7 @@ test('--dry-run prints the difference and changes nothing', async (t) => {
     difference.startsWith(`--- ${scene.at(LIST)}\n+++ ${scene.at(LIST)}\n@@ -14,6 +14,13 @@\n`),
     difference,
   );
-  const patched = spawnSync('patch', ['--quiet', scene.at(LIST)], { input: difference });
-  t.is(patched.status, 0);
-  const wanted = scene.read(LIST);
-  scene.write(LIST, FLANNEL, 0o600);
+  const wanted = patched(FLANNEL, difference);
   await scene.install();
   t.is(scene.read(LIST), wanted);
 });
