@@ -33,8 +33,8 @@ export const RESULT_FILE = 'result.json';
 
 /** By a clock that passes over waiting, reading a file takes the guest any time. */
 const AVA_TIMEOUT_TIMED = '24h';
-/** What the guest's processor may work until the next test ends: none needs a fifth of it. */
-const STALL_MS = 300_000;
+/** What the guest's processor may work until the next test ends: none needs half of it. */
+const STALL_MS = 120_000;
 /** By time: a busy machine is minutes at compiling and verifying all programs for the first test. */
 const AVA_TIMEOUT = '900s';
 
