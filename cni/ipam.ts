@@ -101,6 +101,9 @@ function quoted(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
 }
 
+/** What a delegate says itself of why it did nothing. */
+export class DelegateError extends CniError {}
+
 /**
  * The delegate's own error where it printed one; else one in the words of the reference library.
  */
@@ -114,7 +117,7 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
     const answer = parseJson(stdout);
     const { code, msg, details } = isJsonObject(answer) ? answer : {};
     if (typeof code === 'number') {
-      return new CniError(
+      return new DelegateError(
         code,
         typeof msg === 'string' ? msg : '',
         typeof details === 'string' ? details : undefined,
@@ -128,7 +131,8 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
 
 /**
  * Runs the IPAM plugin `file` with the whole environment and stdin byte for byte; its stderr goes
- * to ours. Returns what it printed. Throws its error unwrapped. `signal` stops it.
+ * to ours. Returns what it printed. Throws its error unwrapped, as DelegateError where it is one of
+ * its own. `signal` stops it.
  */
 export async function delegate(
   edges: Edges,

@@ -21,6 +21,11 @@ export class Undo {
     this.#steps.push({ what, takeBack });
   }
 
+  /** Nothing is taken back of what was registered until now. */
+  forget(): void {
+    this.#steps.length = 0;
+  }
+
   /**
    * Takes every step back, last first. One that cannot be is noted on stderr, and the others go on.
    */
@@ -32,6 +37,6 @@ export class Undo {
         note(this.#edges, `Cannot ${what} while undoing ADD: ${(error as Error).message}`);
       }
     }
-    this.#steps.length = 0;
+    this.forget();
   }
 }

@@ -1,6 +1,7 @@
 // ADD: makes the pod's interface, or takes the one that another plugin made, and has its caps
 // enforced. Either all of it happens or nothing stays.
 
+import { hasErrno } from '../../helper/wire/errors.ts';
 import { CallBudget } from '../budget.ts';
 import { parseCaps } from '../caps.ts';
 import { ipamType, parseSettings, previousResult } from '../config.ts';
@@ -82,24 +83,49 @@ async function chooseCongestionControl(
   });
 }
 
+/**
+ * Does a step of ADD. Where it fails because of another ADD for the same attachment, which runtimes
+ * must not make and some do, all that there is belongs to that one, and nothing is taken back.
+ */
+async function besideOthers<T>(
+  undo: Undo,
+  isOthers: (error: unknown) => boolean,
+  step: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    if (isOthers(error)) undo.forget();
+    throw error;
+  }
+}
+
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
-  const { delegate, parseIpamResult } = await import('../ipam.ts');
+  const { delegate, DelegateError, parseIpamResult } = await import('../ipam.ts');
   const kernel = await edges.loadKernel();
   const ipam = findPlugin(type, call.path);
   return withSession(kernel, call.netns, (session) =>
     undoOnFailure(addition, async () => {
-      // Before IPAM: a second ADD must not release the address of the first while it is taken back.
+      // Before IPAM, which some ask for the same address again.
       await requireAbsent(session, call);
       undo.push('release the address', () => delegate(edges, call, ipam, 'DEL'));
-      const answer = await delegate(edges, call, ipam, 'ADD', signal);
+      // One that says why it gave none has none to release, or one that it gave to another ADD.
+      const refuses = (error: unknown): boolean => error instanceof DelegateError;
+      const answer = await besideOthers(undo, refuses, () =>
+        delegate(edges, call, ipam, 'ADD', signal),
+      );
       const addresses = parseIpamResult(answer, call, type);
       const plan = planWiring(addresses.ips ?? [], addresses.routes ?? []);
       undo.push('delete the pair', () => deletePair(kernel, session.node, call));
       const mtu = settings.mtu ?? (await defaultRouteMtu(session));
       requireMtuFor(mtu, plan);
-      const device = await createPair(session, call, { mtu, device: settings.device });
+      const device = await besideOthers(
+        undo,
+        (error) => hasErrno(error, 'EEXIST'),
+        () => createPair(session, call, { mtu, device: settings.device }),
+      );
       if (settings.device === 'auto')
         note(edges, `interface "${call.ifname}" is a ${device} (device is auto)`);
       const pair = await configurePair(session, call, plan);

@@ -235,9 +235,7 @@ const delegates = [
       LOAD_ARGS,
       {
         env: { CNI_ARGS: args },
-        verdict: refusal(999, text, {
-          stderr: /^podpace: Cannot release the address while undoing ADD: ARGS: /,
-        }),
+        verdict: refusal(999, text),
         left: 0,
       },
       { command: 'DEL', env: { CNI_ARGS: args }, verdict: refusal(999, text) },
