@@ -9,6 +9,8 @@ import type { RtEvent } from '../wire/rt-event.ts';
 
 /** Where more devices have changed than this, all are listed: that takes less time. */
 const MAX_ASKED = 32;
+/** A list that changed while it was read is soon given up where it is known without. */
+const RETRIES_WHERE_KNOWN = 1;
 /** A device that has no qdisc yet. */
 const NO_QDISC = 'noop';
 
@@ -18,8 +20,8 @@ export class DeviceWatch {
   #links = new Map<number, Link>();
   /** Without those that the kernel has made by itself: it tells nothing of these. */
   #qdiscs = new Map<number, readonly Qdisc[]>();
-  /** Devices that something has happened to since they were asked for. */
-  readonly #changed = new Set<number>();
+  /** What has happened to devices since they were asked for, the last of each. */
+  readonly #told = new Map<number, 'changed' | 'gone'>();
   /** Devices whose qdiscs somebody has changed since all were listed. */
   readonly #regrafted = new Set<number>();
   /** Nothing was listed yet, or events were lost since. */
@@ -40,9 +42,12 @@ export class DeviceWatch {
   }
 
   hear(event: RtEvent): void {
-    // A device names its root qdisc, and is not told of when that changes.
-    if (event.kind === 'link' || event.kind === 'qdisc') this.#changed.add(event.ifindex);
-    if (event.kind === 'qdisc') this.#regrafted.add(event.ifindex);
+    if (event.kind === 'link') this.#told.set(event.ifindex, event.isGone ? 'gone' : 'changed');
+    if (event.kind === 'qdisc') {
+      this.#regrafted.add(event.ifindex);
+      // A device names its root qdisc, and is not told of when that changes.
+      if (this.#told.get(event.ifindex) !== 'gone') this.#told.set(event.ifindex, 'changed');
+    }
     if (event.kind === 'lost') {
       this.#hasUnknownLinks = true;
       this.#hasUnknownQdiscs = true;
@@ -52,27 +57,28 @@ export class DeviceWatch {
   /** All devices, by one request for each that has changed. Rejects with KernelError. */
   async links(): Promise<readonly Link[]> {
     await this.#settle?.();
-    if (!this.#knowsLinks || this.#changed.size > MAX_ASKED) return this.listLinks();
-    return this.#askChanged();
+    const changed = [...this.#told.values()].filter((what) => what === 'changed').length;
+    if (!this.#knowsLinks || changed > MAX_ASKED) return this.listLinks();
+    return this.#bringUpToDate();
   }
 
   /**
-   * The same as the kernel lists them now. While many come or go no list of the kernel's is whole
-   * (EAGAIN): then what is known, with the changes that were told of.
+   * The same as the kernel lists them now. While many come or go no list of the kernel's is whole:
+   * then what is known, with what was told of since.
    */
   async listLinks(): Promise<readonly Link[]> {
-    const [wasKnown, changed] = [this.#knowsLinks, [...this.#changed]];
+    const [wasKnown, told] = [this.#knowsLinks, [...this.#told]];
     this.#hasUnknownLinks = false;
-    this.#changed.clear();
+    this.#told.clear();
     try {
-      const links = await listLinks(this.#rt);
+      const links = await listLinks(this.#rt, ...(wasKnown ? [RETRIES_WHERE_KNOWN] : []));
       this.#links = new Map(links.map((link) => [link.index, link]));
       return links;
     } catch (error) {
-      for (const index of changed) this.#changed.add(index);
+      this.#remember(told);
       if (wasKnown && this.#knowsLinks && hasErrno(error, 'EAGAIN')) {
         await this.#settle?.();
-        return this.#askChanged();
+        return this.#bringUpToDate();
       }
       this.#hasUnknownLinks = true;
       throw error;
@@ -84,23 +90,31 @@ export class DeviceWatch {
     return this.#settle !== undefined && !this.#hasUnknownLinks;
   }
 
-  async #askChanged(): Promise<readonly Link[]> {
-    for (const index of this.#changed) await this.#ask(index);
+  /** Of what happens from here on no more than a part is in it, and the rest the next time. */
+  async #bringUpToDate(): Promise<readonly Link[]> {
+    const told = [...this.#told];
+    this.#told.clear();
+    try {
+      for (const [index, what] of told) {
+        const link = what === 'gone' ? undefined : await findLink(this.#rt, { index });
+        if (link === undefined) this.#forget(index);
+        else this.#links.set(index, link);
+      }
+    } catch (error) {
+      this.#remember(told);
+      throw error;
+    }
     return [...this.#links.values()];
   }
 
-  async #ask(index: number): Promise<void> {
-    // What happens from here on is asked for the next time.
-    this.#changed.delete(index);
-    try {
-      const link = await findLink(this.#rt, { index });
-      if (link !== undefined) return void this.#links.set(index, link);
-      this.#links.delete(index);
-      this.#qdiscs.delete(index);
-    } catch (error) {
-      this.#changed.add(index);
-      throw error;
-    }
+  /** What was told of before, where nothing was since. */
+  #remember(told: readonly (readonly [number, 'changed' | 'gone'])[]): void {
+    for (const [index, what] of told) if (!this.#told.has(index)) this.#told.set(index, what);
+  }
+
+  #forget(index: number): void {
+    this.#links.delete(index);
+    this.#qdiscs.delete(index);
   }
 
   /**

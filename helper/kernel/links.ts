@@ -55,11 +55,10 @@ export interface LinkChange {
 }
 
 /** All devices of the socket's namespace. */
-export function listLinks(rt: RtSocket): Promise<Link[]> {
-  return rt.dump(
-    { operation: 'list links', type: RTM_GETLINK, payload: encodeLinkQuery({}) },
-    decodeLink,
-  );
+export function listLinks(rt: RtSocket, retries?: number): Promise<Link[]> {
+  const payload = encodeLinkQuery({});
+  const request = { operation: 'list links', type: RTM_GETLINK, payload };
+  return rt.dump({ ...request, ...(retries !== undefined && { retries }) }, decodeLink);
 }
 
 /** One device, or undefined when there is none of this name or index. */

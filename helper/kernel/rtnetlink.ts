@@ -21,8 +21,8 @@ import type { RtTransport } from './rt-transport.ts';
  */
 const DEFAULT_DEADLINE_MS = 5000;
 
-/** How often a list is asked for again when it changed while it was read. */
-const MAX_DUMP_RETRIES = 5;
+/** How often a list is asked for again when it changed while it was read, unless said. */
+const DUMP_RETRIES = 5;
 /** Pause before it is asked for again, twice as long each time: 0.3 s in all. */
 const DUMP_RETRY_MS = 10;
 
@@ -38,6 +38,8 @@ export interface RtRequest {
   /** NLM_F_CREATE and such; REQUEST, ACK and DUMP are added here. */
   readonly flags?: number;
   readonly payload: Buffer;
+  /** Of a list: how often it is asked for again when it changed while it was read; 5 unless said. */
+  readonly retries?: number;
   /**
    * A change that the kernel makes right before, in the same system call, so that nothing comes in
    * between. Whether it could be made is not told.
@@ -130,16 +132,17 @@ export class RtSocket {
     begin: () => T,
     add: (sum: T, payload: Buffer) => void,
   ): Promise<T> {
-    for (let attempt = 0; attempt <= MAX_DUMP_RETRIES; attempt++) {
+    const { retries = DUMP_RETRIES } = request;
+    for (let attempt = 0; attempt <= retries; attempt++) {
       const sum = begin();
       const reply = await this.#ask(request, FlagsGet.DUMP, ({ payload }) => add(sum, payload));
       if (!reply.isInterrupted) return sum;
-      if (attempt < MAX_DUMP_RETRIES) await sleep(DUMP_RETRY_MS * 2 ** attempt);
+      if (attempt < retries) await sleep(DUMP_RETRY_MS * 2 ** attempt);
     }
     throw new KernelError(
       request.operation,
       'EAGAIN',
-      `the list changed ${MAX_DUMP_RETRIES + 1} times while read`,
+      `the list changed ${retries + 1} times while read`,
     );
   }
 

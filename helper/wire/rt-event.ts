@@ -27,6 +27,8 @@ export interface RouteEvent {
 export interface LinkEvent {
   readonly kind: 'link';
   readonly ifindex: number;
+  /** The namespace no longer has it. */
+  readonly isGone: boolean;
   readonly isUp: boolean;
   readonly hasCarrier: boolean;
 }
@@ -48,13 +50,16 @@ export type RtEvent =
   | NexthopEvent
   | { readonly kind: 'lost' };
 
+const AF_UNSPEC = 0;
+
 /** IFF_RUNNING, IFF_LOWER_UP. */
 const IFF_CARRIER = 0x40 | 0x1_0000;
 
-function decodeLinkEvent(data: Buffer): LinkEvent {
-  const { index, flags } = decodeStart(IFINFOMSG, data);
+function decodeLinkEvent({ type, data }: NetlinkMessage): LinkEvent {
+  const { family, index, flags } = decodeStart(IFINFOMSG, data);
   return {
-    ...{ kind: 'link', ifindex: index },
+    // Of family AF_BRIDGE it has left a bridge.
+    ...{ kind: 'link', ifindex: index, isGone: type === RTM_DELLINK && family === AF_UNSPEC },
     ...{ isUp: (flags & IFF_UP) !== 0, hasCarrier: (flags & IFF_CARRIER) !== 0 },
   };
 }
@@ -74,7 +79,7 @@ function decodeEvent(message: NetlinkMessage): RtEvent | undefined {
       return decodeRouteEvent(message);
     case RTM_NEWLINK:
     case RTM_DELLINK:
-      return decodeLinkEvent(data);
+      return decodeLinkEvent(message);
     case RTM_NEWQDISC:
     case RTM_DELQDISC:
       return { kind: 'qdisc', ifindex: decodeStart(TCMSG, data).ifindex };

@@ -41,14 +41,14 @@ test('events name the device that they are about', (t) => {
     message(20, Buffer.alloc(8)),
   ]);
   t.deepEqual(decodeRtEvents(datagram), [
-    { kind: 'link', ifindex: 7, isUp: false, hasCarrier: false },
+    { kind: 'link', ifindex: 7, isGone: false, isUp: false, hasCarrier: false },
     { kind: 'qdisc', ifindex: 8 },
     {
       kind: 'route',
       change: 'added',
       route: briefOf({ destination: '10.0.0.0/8', ifindex: 9, table: 254 }),
     },
-    { kind: 'link', ifindex: 10, isUp: false, hasCarrier: false },
+    { kind: 'link', ifindex: 10, isGone: true, isUp: false, hasCarrier: false },
     { kind: 'filter', ifindex: 11 },
   ]);
 });
