@@ -189,9 +189,9 @@ test.serial('the IPAM plugin and podpace are both heard', async (t) => {
 });
 
 test.serial('a helper that refuses to tell is told of', async (t) => {
-  const error = { code: 'protocol-version', message: 'speaks 9' } as const;
+  const error = { code: 'busy', message: 'no place left' } as const;
   const { socketPath } = await startFakeHelper(t, refuses('status', error));
   const { code, msg } = await callStatus(socketPath);
   t.is(code, 50);
-  t.regex(msg, /speaks 9; nothing shows that it has run since this node was started$/);
+  t.regex(msg, /no place left; nothing shows that it has run since this node was started$/);
 });

@@ -269,16 +269,17 @@ for (const file of [REFERENCES.main, PODPACE]) {
     t.deepEqual(removed.filter(({ status }) => status !== 0).map(inWords), []);
     t.deepEqual([...(await devicesIn(first.node)), ...reservationsOf(first.directory)], []);
   });
-
-  // No runtime may do that; what it does all the same does no lasting harm.
-  test.serial(`${who}: ADD and DEL of one pod ${AT_ONCE} times at once`, async (t) => {
-    const [place] = makeNeighbours(t, 1) as [CallPlace];
-    const places = Array.from({ length: AT_ONCE }, () => place);
-    const added = await callAll(file, places, 'ADD');
-    t.true(added.filter(({ status }) => status === 0).length <= 1, added.map(inWords).join('\n'));
-    t.deepEqual(added.filter(({ stdout }) => !stdout.startsWith('{')).map(inWords), []);
-    const removed = await callAll(file, places, 'DEL');
-    t.deepEqual(removed.filter(({ status }) => status !== 0).map(inWords), []);
-    t.deepEqual([...(await devicesIn(place.node)), ...reservationsOf(place.directory)], []);
-  });
 }
+
+// No runtime may do that; what it does all the same does no lasting harm. Of ptp's DELs one that
+// finds the interface going fails ("no such device").
+test.serial(`podpace: ADD and DEL of one pod ${AT_ONCE} times at once`, async (t) => {
+  const [place] = makeNeighbours(t, 1) as [CallPlace];
+  const places = Array.from({ length: AT_ONCE }, () => place);
+  const added = await callAll(PODPACE, places, 'ADD');
+  t.true(added.filter(({ status }) => status === 0).length <= 1, added.map(inWords).join('\n'));
+  t.deepEqual(added.filter(({ stdout }) => !stdout.startsWith('{')).map(inWords), []);
+  const removed = await callAll(PODPACE, places, 'DEL');
+  t.deepEqual(removed.filter(({ status }) => status !== 0).map(inWords), []);
+  t.deepEqual([...(await devicesIn(place.node)), ...reservationsOf(place.directory)], []);
+});
