@@ -120,11 +120,13 @@ const AT_SCALE = 'test/netns/scale/';
 const ON_ANY_KERNEL = [
   'test/netns/cni/conflists',
   'test/netns/cni/faults',
+  'test/netns/cni/former-plugin',
   'test/netns/cni/gc',
   'test/netns/cni/hanging-helper',
   'test/netns/cni/main-plugin',
   // A sysctl of namespaces, and what the plugin itself refuses.
   'test/netns/cni/pod-settings',
+  'test/netns/cni/published',
   'test/netns/cni/status',
   'test/netns/helper/arrivals',
   'test/netns/helper/books',
@@ -132,6 +134,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/give-back',
   'test/netns/helper/heartbeat',
   'test/netns/helper/in-front',
+  'test/netns/helper/install',
   // How this process reads, matches and closes what all messages come by.
   'test/netns/helper/kernel/netlink-socket',
   'test/netns/helper/kernel/rtnetlink',
@@ -146,6 +149,8 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/uncapped',
   'test/netns/helper/uninstall',
   'test/netns/helper/upgrade',
+  // vm/netkit has it on the oldest kernel, too.
+  'test/netns/host-routing',
   'test/netns/routed-nodes',
   'test/netns/bed/',
   // Several processors at one clock: a VM has one.
