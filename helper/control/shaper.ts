@@ -73,7 +73,7 @@ export class Shaper {
 
   constructor(options: ShaperOptions) {
     const orphans = this.#orphans;
-    const precedence = new Precedence();
+    const precedence = new Precedence(() => performance.now());
     const node: LoggingNode = {
       ...options,
       precedence,

@@ -11,7 +11,7 @@ const MOVES_WITHIN_MS = 60_000;
 export const PAUSE_MS = 600_000;
 
 interface Moves {
-  /** Of the latest ones, in ms of performance.now(). */
+  /** Of the latest ones, in ms of the clock. */
   readonly atMs: readonly number[];
   /** Until when podpace's program stays where it is. */
   readonly staysUntilMs: number;
@@ -21,8 +21,8 @@ export class Precedence {
   readonly #moves = new Map<string, Moves>();
   readonly #now: () => number;
 
-  /** `now` tells the time in ms. */
-  constructor(now: () => number = () => performance.now()) {
+  /** `now` tells the time in ms, by a clock that nobody sets. */
+  constructor(now: () => number) {
     this.#now = now;
   }
 
