@@ -1,5 +1,5 @@
 // Charts of the pages of lab and benches: distributions of round-trip times and rates over time, as
-// SVG. Colours are CSS variables of the page; what a line is, is told by its dashes as well. Pure.
+// SVG. Colours are CSS variables of the page; what a line is, is told by its dashes as well.
 
 import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEMS } from './names.ts';

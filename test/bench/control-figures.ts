@@ -1,4 +1,4 @@
-// What calls of CNI plugins took, and the figures of many of them. Pure.
+// What calls of CNI plugins took, and the figures of many of them.
 
 import { metric } from './record.ts';
 import type { Metric } from './record.ts';

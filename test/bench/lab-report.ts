@@ -1,4 +1,4 @@
-// The lab's two reports: rows for programs, a page for people. Pure.
+// The lab's two reports: rows for programs, a page for people.
 
 import { decadesOf, LINE_STYLE, legend, rateChart } from './charts.ts';
 import { capMbit, SCENARIOS, SYSTEMS } from './lab-limits.ts';

@@ -1,4 +1,4 @@
-// What podpace must show in the benches, and the comparison with what was measured. Pure.
+// What podpace must show in the benches, and the comparison with what was measured.
 
 import { FIRST_LAYOUT_REVISION } from '../../scripts/lib/revisions.ts';
 import type { Row } from './record.ts';

@@ -1,5 +1,5 @@
 // The style that the pages of the lab and the benches share, and their tables: one file each, that
-// needs nothing beside it. Pure.
+// needs nothing beside it.
 
 import { COLOURS } from './charts.ts';
 import { escapeText } from './svg.ts';

@@ -1,4 +1,4 @@
-// The two reports of the benches: rows for programs, a page for people. Pure.
+// The two reports of the benches: rows for programs, a page for people.
 
 import { INTERVAL_MS } from '../bed/series.ts';
 import { LINE_STYLE, curveChart, legend, rateChart, standalone } from './charts.ts';

@@ -1,5 +1,5 @@
 // What the repository keeps of full runs: a line of figures for each scenario and metric, systems
-// side by side. Pure.
+// side by side.
 
 import { BENCHES, SYSTEMS, type System } from './names.ts';
 import { rowsOf, type Part } from './record.ts';

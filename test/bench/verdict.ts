@@ -1,4 +1,4 @@
-// Verdicts: what was asked of podpace, and whether it was met. Pure but for what prints them.
+// Verdicts: what was asked of podpace, and whether it was met.
 
 /** One requirement and whether it was met. */
 export interface Verdict<Scenario extends string = string> {
