@@ -229,6 +229,22 @@ function impureReferences(scope: Scope): readonly Syntax[] {
     .map(({ identifier }) => identifier);
 }
 
+/**
+ * The places in a file that get hold of something which loads modules, other than by a call whose
+ * argument says which: `require` by another name, what `module` has, Node's own.
+ */
+function hiddenLoaders({ through }: Scope): readonly Syntax[] {
+  return through
+    .map(({ identifier }) => identifier)
+    .filter((identifier) => {
+      const { parent, name } = identifier;
+      const member = parent?.computed === true ? undefined : parent?.property?.name;
+      if (name === 'require') return parent?.callee !== identifier;
+      if (name === 'module') return member !== 'exports';
+      return name === 'process' && member === 'getBuiltinModule';
+    });
+}
+
 function checkLayers(context: Context) {
   const root = path.resolve(import.meta.dirname, '../..');
   const file = path.relative(root, context.filename);
@@ -255,8 +271,9 @@ function checkLayers(context: Context) {
     },
     MetaProperty: (node: Syntax) => impure(node, 'import.meta'),
     'Program:exit': (node: Syntax) => {
-      for (const reference of impureReferences(context.sourceCode.getScope(node)))
-        impure(reference, reference.name ?? '');
+      const scope = context.sourceCode.getScope(node);
+      for (const loader of hiddenLoaders(scope)) check(loader, undefined, false);
+      for (const reference of impureReferences(scope)) impure(reference, reference.name ?? '');
     },
   };
 }

@@ -198,6 +198,7 @@ addImports(REFUSED, true, COMMON_FORMS, 'cts');
 addImports(REFUSED_VALUES, true, VALUE_FORMS);
 addImports(REFUSED_VALUES, false, TYPE_FORMS);
 addImports(ALLOWED, false, [...VALUE_FORMS, ...TYPE_FORMS]);
+addImports(ALLOWED, false, COMMON_FORMS, 'cts');
 for (const place of [...PURE_PLACES, ...SAID_PURE]) {
   addProbes(place, true, uses(IMPURE_USES));
   addProbes(place, false, uses(PURE_USES));
@@ -206,6 +207,12 @@ for (const place of ['helper/control/', 'helper/', 'cni/', 'test/bench/'])
   addProbes(place, false, uses(['Date.now()', 'Math.random()', 'process.pid']));
 for (const place of ['helper/', 'helper/kernel/', 'cni/wiring/', 'scripts/', 'test/bench/svg.ts'])
   addProbes(place, true, ["await import('./' + String(1));"]);
+
+for (const place of ['helper/kernel/', 'cni/', 'scripts/lib/']) {
+  const loaders = ['require', 'require.resolve', 'module', "process.getBuiltinModule('node:fs')"];
+  addProbes(place, true, uses(loaders), 'cts');
+  addProbes(place, false, ['module.exports = process.pid;'], 'cts');
+}
 
 interface Report {
   readonly diagnostics: readonly {
