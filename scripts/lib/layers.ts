@@ -99,7 +99,11 @@ const LAYERS: readonly Layer[] = [
 ];
 
 /** Node's globals that a pure file may use; it may use those of the language but these. */
-const PURE_OF_NODE = new Set(['Buffer', 'TextDecoder', 'TextEncoder', 'URL', 'structuredClone']);
+const PURE_OF_NODE = new Set([
+  ...['Buffer', 'TextDecoder', 'TextEncoder', 'URL', 'structuredClone'],
+  // What it loads is an import.
+  'require',
+]);
 const IMPURE_OF_LANGUAGE = new Set([
   ...['Date', 'Intl', 'Function', 'eval', 'globalThis'],
   ...['Atomics', 'FinalizationRegistry', 'SharedArrayBuffer'],
