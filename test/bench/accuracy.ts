@@ -6,8 +6,8 @@ import { ACCURACY_SCENARIOS, UDP_SCENARIOS } from './names.ts';
 import type { AccuracyScenario, UdpScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import { metric } from './record.ts';
-import { maxWindowMbit, meanMbitWithin } from './statistics.ts';
-import type { Span } from './statistics.ts';
+import { maxWindowMbit, meanMbitWithin } from '../bed/statistics.ts';
+import type { Span } from '../bed/statistics.ts';
 import { chartRates, readWire } from './wire.ts';
 import type { Wire } from './wire.ts';
 

@@ -5,7 +5,7 @@ import { INTERVAL_MS } from '../bed/series.ts';
 import { SYSTEMS } from './names.ts';
 import type { System } from './names.ts';
 import type { Curve } from './record.ts';
-import { CURVE_PERCENTS } from './statistics.ts';
+import { CURVE_PERCENTS } from '../bed/statistics.ts';
 import { at, escapeText, line, polyline, sideTitle, svg, text } from './svg.ts';
 
 const WIDTH = 420;

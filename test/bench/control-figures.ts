@@ -2,7 +2,7 @@
 
 import { metric } from './record.ts';
 import type { Metric } from './record.ts';
-import { percentile } from './statistics.ts';
+import { percentile } from '../bed/statistics.ts';
 
 /** What one call took. */
 export interface CallCost {

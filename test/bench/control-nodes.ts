@@ -247,8 +247,8 @@ export class ControlNode {
   }
 
   /**
-   * Takes the executable of podpace's plugin out of the page cache: of pages that happen to be there
-   * the kernel maps some that nobody has asked for, and they count as resident.
+   * Takes the executable of podpace's plugin out of the page cache: of pages that happen to be
+   * there the kernel maps some that nobody has asked for, and they count as resident.
    */
   async forgetPlugin(): Promise<void> {
     await forgetPages(this.#plugin ?? '');

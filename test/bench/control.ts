@@ -14,7 +14,7 @@ import type { ControlScenario, ControlSystem } from './names.ts';
 import { metric } from './record.ts';
 import type { Measured, Recorder } from './record.ts';
 import { keepRun, type BenchOptions } from './runner.ts';
-import { median } from './statistics.ts';
+import { median } from '../bed/statistics.ts';
 
 /** Calls of the plugin by itself: its command, and whether another plugin comes before it. */
 const DIRECT = {

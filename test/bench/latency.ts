@@ -15,8 +15,8 @@ import { metric } from './record.ts';
 import type { Measured, Metric } from './record.ts';
 import { MESSAGE_BYTES, runRequests } from './requests.ts';
 import type { RequestReport } from './requests.ts';
-import { curveOf, meanMbitWithin, percentile } from './statistics.ts';
-import type { Span } from './statistics.ts';
+import { curveOf, meanMbitWithin, percentile } from '../bed/statistics.ts';
+import type { Span } from '../bed/statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
 import type { Wire } from './wire.ts';
 

@@ -210,7 +210,9 @@ function nodeRequirements(scenario: string, of: Figures): Requirement[] {
   ];
 }
 
-/** How much longer than those of Debian's ptp, host-local and bandwidth podpace's calls may take. */
+/**
+ * How much longer than those of Debian's ptp, host-local and bandwidth podpace's calls may take.
+ */
 const PART_OF_GO_CHAIN = { add: 1.8, del: 1.4, 'add-del': 1.55, 'add-10-at-once': 1.7 } as const;
 const PART_OF_NOTHING = 1.15;
 /** Of the resident set of VERSION, which loads nothing. */

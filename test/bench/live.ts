@@ -12,8 +12,8 @@ import type { LiveScenario } from './names.ts';
 import type { NetworkBench, Target } from './network.ts';
 import { metric } from './record.ts';
 import type { Measured } from './record.ts';
-import { maxWindowMbit, settleMs } from './statistics.ts';
-import type { Course } from './statistics.ts';
+import { maxWindowMbit, settleMs } from '../bed/statistics.ts';
+import type { Course } from '../bed/statistics.ts';
 import { chartRates, nowNs, readWire, sinceBeginMs } from './wire.ts';
 
 /** What TCP counts when a packet came earlier than one that was sent before it. */

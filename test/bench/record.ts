@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { SYSTEMS } from './names.ts';
 import type { Bench, ControlSystem, System } from './names.ts';
-import { median, medianCurve } from './statistics.ts';
+import { median, medianCurve } from '../bed/statistics.ts';
 
 /** One figure, in the form that all of the project's benchmarks share. */
 export interface Row {

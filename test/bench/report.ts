@@ -9,7 +9,7 @@ import { curvesOf, ratesOf, rowsOf } from './record.ts';
 import type { Curve, Part, Row } from './record.ts';
 import { htmlPage, htmlTable } from './page.ts';
 import { MAX_STALL_MS } from './stalls.ts';
-import { CURVE_PERCENTS } from './statistics.ts';
+import { CURVE_PERCENTS } from '../bed/statistics.ts';
 import { escapeText } from './svg.ts';
 import { tableOf } from './table.ts';
 import { missedOf } from './verdict.ts';

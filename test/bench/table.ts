@@ -1,5 +1,5 @@
-// Tables with aligned columns, and the figures as such: one for each bench, a line for each scenario
-// and system, a column for each metric.
+// Tables with aligned columns, and the figures as such: one for each bench, a line for each
+// scenario and system, a column for each metric.
 
 import { formatFigure } from './limits.ts';
 import type { Bench } from './names.ts';

@@ -2,7 +2,7 @@
 
 import { INTERVAL_MS, ratesMbit } from '../bed/series.ts';
 import type { Target } from './network.ts';
-import type { Course } from './statistics.ts';
+import type { Course } from '../bed/statistics.ts';
 
 /** The monotonic clock, which the counter uses too. */
 export const nowNs = (): bigint => process.hrtime.bigint();

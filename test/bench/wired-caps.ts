@@ -18,7 +18,7 @@ import { metric } from './record.ts';
 import type { Metric } from './record.ts';
 import type { SingleBench } from './runner.ts';
 import { measureUndisturbed } from './stalls.ts';
-import { maxWindowMbit, meanMbitWithin } from './statistics.ts';
+import { maxWindowMbit, meanMbitWithin } from '../bed/statistics.ts';
 
 /** Until TCP has left slow start. */
 const WARM_UP_SECONDS = 2;

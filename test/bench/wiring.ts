@@ -19,7 +19,7 @@ import type { Measured, Metric, Recorder } from './record.ts';
 import { MESSAGE_BYTES, runSockperf, SERVER, startSockperf } from './requests.ts';
 import { keepRun, runSingly, type BenchOptions } from './runner.ts';
 import { measureUndisturbed } from './stalls.ts';
-import { percentile } from './statistics.ts';
+import { percentile } from '../bed/statistics.ts';
 import { wiredCapsBench } from './wired-caps.ts';
 
 const REQUEST_PORT = '11111';

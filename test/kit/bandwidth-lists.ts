@@ -5,7 +5,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { NetworkList } from './chain.ts';
 
-/** A plugin that Debian has not: the id of the result that a stand-in prints, in prev-results.ts. */
+/**
+ * A plugin that Debian has not: the id of the result that a stand-in prints, in prev-results.ts.
+ */
 export type StandIns = Readonly<Record<string, string>>;
 
 export interface PublishedList {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { temporaryDirectory } from '../bed/temporary-directory.ts';
-import { makeNetns } from './cni-node.ts';
+import { makeNetnsFor } from './cni-node.ts';
 import { HOST, NO_SANDBOX, type CallPlace } from './cni-place.ts';
 import type { Place, Role, Rule } from './cni-rule.ts';
 
@@ -79,8 +79,8 @@ export class Lane {
 
   constructor(t: ExecutionContext) {
     this.#t = t;
-    this.#node = makeNetns(t, 'node');
-    this.#sandbox = makeNetns(t, 'pod');
+    this.#node = makeNetnsFor(t, 'node');
+    this.#sandbox = makeNetnsFor(t, 'pod');
   }
 
   /** Makes a place for a rule, in which nobody has been. */

@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../bed/temporary-directory.ts';
 import type { Teardown } from '../bed/undo.ts';
 
 /** Creates a named network namespace that is gone after the test; returns its path. */
-export function makeNetns(t: Teardown, role: string): string {
+export function makeNetnsFor(t: Teardown, role: string): string {
   const [netns = ''] = makeNamespaces(t, [namespaceName(role)]);
   return netns;
 }
@@ -77,7 +77,7 @@ export interface TestNode {
 /** Makes a node without any device but lo. */
 export function makeNode(t: Teardown): TestNode {
   const dataDir = temporaryDirectory(t);
-  const netns = makeNetns(t, 'node');
+  const netns = makeNetnsFor(t, 'node');
   ip(netns, 'link', 'set', 'lo', 'up');
   const open = nodeKernel.openNetns(netns);
   t.teardown(() => open.close());

@@ -100,7 +100,9 @@ export const withPod = (
   ...calls: readonly Call[]
 ): Rule => ({ title, role, source, calls, hasPod: true });
 
-/** An empty dns says as much as none: the library of CNI 1.0.0 prints it, that of 1.1.0 does not. */
+/**
+ * An empty dns says as much as none: the library of CNI 1.0.0 prints it, that of 1.1.0 does not.
+ */
 function withoutEmptyDns(object: JsonObject): JsonObject {
   const { dns, ...rest } = object;
   return isDeepStrictEqual(dns, {}) ? rest : object;

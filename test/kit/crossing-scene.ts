@@ -151,8 +151,9 @@ async function cap(
 
 /**
  * Mbit/s of frames on each device of a namespace while the pod, or who is named, sends. Less than
- * `leastMbit`, where that is given, is measured again: of a kernel's thread that had to wait for the
- * processor, as WireGuard's do, nobody is told, and where the node polices no queue bridges that.
+ * `leastMbit`, where that is given, is measured again: of a kernel's thread that had to wait for
+ * the processor, as WireGuard's do, nobody is told, and where the node polices no queue bridges
+ * that.
  */
 export async function ratesWhile(
   t: ExecutionContext,

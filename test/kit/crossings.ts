@@ -137,11 +137,14 @@ const endpointOf = (kind: string): Crossing =>
  */
 const WIREGUARD_FRAME_BYTES = Math.ceil((FULL_BYTES + 28) / 16) * 16 + 32 + 8 + 20 + 14;
 
-/** One end of a WireGuard tunnel: its namespace, what is done there with it, and the other's address. */
+/**
+ * One end of a WireGuard tunnel: its namespace, what is done there with it, and the other's
+ * address.
+ */
 type WireguardEnd = readonly [netns: TestNetns, commands: readonly string[], remote: string];
 
 /** A tunnel between two ends, `end` at both, for as long as the test runs. */
-export function makeWireguard(
+export function makeWireguardEnds(
   t: ExecutionContext,
   ends: readonly [WireguardEnd, WireguardEnd],
 ): void {
@@ -271,7 +274,7 @@ export const CROSSINGS: Readonly<Record<string, Crossing>> = {
   'a WireGuard endpoint of the node': {
     isUsual: true,
     make: (t, { node, pod }) => {
-      makeWireguard(t, [
+      makeWireguardEnds(t, [
         [node, THROUGH_END, POD],
         [pod, INTO_END, NODE],
       ]);

@@ -91,7 +91,7 @@ export async function carrierOf({ bed }: Scene): Promise<void> {
 }
 
 /** Makes a WireGuard tunnel between the two ends, and gives it addresses. */
-export function makeWireguard(t: ExecutionContext, { bed }: Scene): void {
+export function makeWireguardExit(t: ExecutionContext, { bed }: Scene): void {
   const ends = [
     { netns: bed.node, inner: ENDS.node[1], remote: ENDS.peer[0] },
     { netns: bed.peer, inner: ENDS.peer[1], remote: ENDS.node[0] },

@@ -9,7 +9,7 @@ import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { DEFAULT_BURST_NS, DEFAULTS } from '../../helper/shaping/rates.ts';
 import type { ExitStatus, StatusResult } from '../../helper/protocol/messages.ts';
 import { capture } from '../../scripts/lib/process.ts';
-import { growthRate, type Point } from '../bench/statistics.ts';
+import { growthRate, type Point } from '../bed/statistics.ts';
 import type { BackgroundProcess } from '../bed/background.ts';
 import { startHelper } from '../bed/helper.ts';
 import { startServer } from '../bed/iperf.ts';

@@ -17,7 +17,7 @@ import {
   FAR6,
   FAR_MAC,
   FRAGMENTS,
-  makeWireguard,
+  makeWireguardEnds,
   MASQUERADE,
   ROUTED,
   type Crossing,
@@ -345,7 +345,7 @@ const EXITS: Readonly<Record<string, Crossing>> = {
         `address add ${address}/24 dev end`,
         'link set end up',
       ];
-      makeWireguard(t, [
+      makeWireguardEnds(t, [
         [node, at('203.0.113.1'), PEER],
         [peer, at(FAR), NODE],
       ]);

@@ -2,7 +2,7 @@
 
 import type { ExecutionContext } from 'ava';
 import type { JsonObject } from '../../cni/types.ts';
-import { makeNetns, makeNode, type TestNode } from './cni-node.ts';
+import { makeNetnsFor, makeNode, type TestNode } from './cni-node.ts';
 import { callPlugin, cniVariables, type Answer, type Outcome, type PluginCall } from './plugin.ts';
 
 /** A cap on egress, as containerd words it in all but the case of letters. */
@@ -56,7 +56,7 @@ export function makePod(
   more: JsonObject = {},
 ): Pod {
   const node = makeNode(t);
-  return { node, sandbox: makeNetns(t, 'pod'), config: hostLocalConfig(node, addressing, more) };
+  return { node, sandbox: makeNetnsFor(t, 'pod'), config: hostLocalConfig(node, addressing, more) };
 }
 
 /**

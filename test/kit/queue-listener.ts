@@ -35,7 +35,9 @@ function remarked(packet: Buffer, tos: number): Buffer {
   return changed;
 }
 
-/** Accepts what comes to queue 0 of a namespace, with another type of service, until the test ends. */
+/**
+ * Accepts what comes to queue 0 of a namespace, with another type of service, until the test ends.
+ */
 export function listenToQueue(t: ExecutionContext, { netns }: TestNetns, tos: number): void {
   const socket = inNetns(netns, () => new NetlinkSocket(Protocol.NETFILTER, DATAGRAM_BYTES));
   t.teardown(() => socket.close());

@@ -4,8 +4,9 @@ import type { TestFn } from 'ava';
 import { UndoStack } from '../bed/undo.ts';
 
 /**
- * An undo stack, and what takes the place of a test's context, for what outlives a test: run after the last test of a file, and after one that failed: what that has
- * left, nobody knows. `forget` is done before, so that the next test makes it anew.
+ * An undo stack, and what takes the place of a test's context, for what outlives a test: run after
+ * the last test of a file, and after one that failed: what that has left, nobody knows. `forget` is
+ * done before, so that the next test makes it anew.
  */
 export function wholeFile(
   test: Pick<TestFn, 'after' | 'afterEach'>,

@@ -35,7 +35,7 @@ export function makeWishScene(t: ExecutionContext): WishScene {
 }
 
 /** A pod that another plugin has wired. */
-export function makePod(t: ExecutionContext, { node }: WishScene, name: string): TestNetns {
+export function makeWiredPod(t: ExecutionContext, { node }: WishScene, name: string): TestNetns {
   const sandbox = makeNetns(t);
   wirePod(node, sandbox, name);
   return sandbox;

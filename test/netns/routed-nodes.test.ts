@@ -1,5 +1,5 @@
-// Host routing on nodes of their own: what hangs on other plugins and on the helper's life, and on no
-// kernel.
+// Host routing on nodes of their own: what hangs on other plugins and on the helper's life, and on
+// no kernel.
 
 import test from 'ava';
 import { UndoStack } from '../bed/undo.ts';

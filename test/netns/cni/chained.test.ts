@@ -1,13 +1,13 @@
 // The host interface of a pod's interface, as other plugins leave it.
 
 import test, { type ExecutionContext } from 'ava';
-import { ip, makeNetns, makeNode } from '../../kit/cni-node.ts';
+import { ip, makeNetnsFor, makeNode } from '../../kit/cni-node.ts';
 import { startFakeHelper } from '../../kit/fake-helper.ts';
 import { BANDWIDTH, call, fail, succeed, type Pod } from '../../kit/pod.ts';
 
 async function makeChainedPod(t: ExecutionContext) {
   const node = makeNode(t);
-  const sandbox = makeNetns(t, 'pod');
+  const sandbox = makeNetnsFor(t, 'pod');
   const helper = await startFakeHelper(t);
   const prevResult = { cniVersion: '1.0.0', interfaces: [{ name: 'eth0', sandbox }], ips: [] };
   const config = {
@@ -49,8 +49,8 @@ test.serial('the other end of a veth pair', async (t) => {
 
 test.serial('a pair whose other end is in a third namespace', async (t) => {
   const { pod, helper } = await makeChainedPod(t);
-  const third = makeNetns(t, 'third');
-  const other = makeNetns(t, 'other');
+  const third = makeNetnsFor(t, 'third');
+  const other = makeNetnsFor(t, 'other');
   // Another pod's pair has the same indexes at both ends, and must not be mistaken for this one.
   const indexes = [
     'link',

@@ -17,7 +17,7 @@ import {
   type NetworkList,
   type ProcessNode,
 } from '../../kit/chain.ts';
-import { ip, makeNetns, reaches, snapshot } from '../../kit/cni-node.ts';
+import { ip, makeNetnsFor, reaches, snapshot } from '../../kit/cni-node.ts';
 import { healthy, startFakeHelper, type Script } from '../../kit/fake-helper.ts';
 
 /** Enough for a dozen processes where a VM emulates the processor. */
@@ -48,7 +48,7 @@ async function live(t: ExecutionContext, list: NetworkList, gateway: string): Pr
   t.timeout(SLOW_MS);
   const node = await makeProcessNode(t);
   const helper = await startFakeHelper(t, healthy, node.socketPath);
-  const attachment = { netns: makeNetns(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
+  const attachment = { netns: makeNetnsFor(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
   const before = await snapshot(node);
   const result = await addNetwork(node, list, attachment);
   t.is(result.cniVersion, list.cniVersion);
@@ -107,7 +107,7 @@ test.serial('40-flannel-podpace.conflist, with the bridge that flannel delegates
 test.serial('a chain without caps needs no helper', async (t) => {
   const node = await makeProcessNode(t);
   const list = readConflist('20-bridge-podpace.conflist');
-  const attachment = { netns: makeNetns(t, 'pod') };
+  const attachment = { netns: makeNetnsFor(t, 'pod') };
   const result = await addNetwork(node, list, attachment);
   await t.notThrowsAsync(checkNetwork(node, list, attachment, result));
   await t.notThrowsAsync(delNetwork(node, list, attachment, result));
@@ -151,7 +151,7 @@ test.serial('SIGTERM while the helper is silent undoes ADD', async (t) => {
   const env = {
     CNI_COMMAND: 'ADD',
     CNI_CONTAINERID: 'c1',
-    CNI_NETNS: makeNetns(t, 'pod'),
+    CNI_NETNS: makeNetnsFor(t, 'pod'),
     CNI_IFNAME: 'eth0',
     CNI_PATH: node.cniPath,
   };
@@ -182,7 +182,7 @@ test.serial('macvlan has no host interface', async (t) => {
       { type: 'podpace', capabilities: { bandwidth: true } },
     ],
   };
-  const attachment = { netns: makeNetns(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
+  const attachment = { netns: makeNetnsFor(t, 'pod'), capabilityArgs: CAPABILITY_ARGS };
   const error = await t.throwsAsync(addNetwork(node, list, attachment), { instanceOf: ChainError });
   t.is(error.answer.code, 104);
   t.regex(error.answer.msg ?? '', /^Cannot cap interface "eth0": it is of kind macvlan/);

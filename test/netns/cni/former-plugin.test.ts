@@ -16,7 +16,7 @@ import {
   type NetworkList,
   type ProcessNode,
 } from '../../kit/chain.ts';
-import { inside, ip, makeNetns } from '../../kit/cni-node.ts';
+import { inside, ip, makeNetnsFor } from '../../kit/cni-node.ts';
 import {
   addUplink,
   leaveRecord,
@@ -25,7 +25,7 @@ import {
   startOwnHelper,
   wirePod,
 } from '../../kit/helper.ts';
-import { makeNetns as makeTestNetns, type TestNetns } from '../../kit/netns.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { cniVariables, type Answer } from '../../kit/plugin.ts';
 
 /** A burst that the plugin asks for; rates are as the kubelet gives them. */
@@ -60,7 +60,7 @@ async function addPod(
   containerId: string,
   { network = 'pods', capabilityArgs = CAPABILITY_ARGS } = {},
 ): Promise<Pod> {
-  const attachment = { netns: makeNetns(t, 'pod'), containerId, capabilityArgs };
+  const attachment = { netns: makeNetnsFor(t, 'pod'), containerId, capabilityArgs };
   return {
     ...attachment,
     result: await addNetwork(node, listWith('bandwidth', network), attachment),
@@ -183,7 +183,7 @@ const BOTH: Caps = {
 test.serial(
   'podpaced tells of pods that the plugin shapes, and fails no other for them',
   async (t) => {
-    const [node, peer, ...sandboxes] = [0, 1, 2, 3, 4, 5].map(() => makeTestNetns(t));
+    const [node, peer, ...sandboxes] = [0, 1, 2, 3, 4, 5].map(() => makeNetns(t));
     const [old1, old2, own, twice] = sandboxes as [TestNetns, TestNetns, TestNetns, TestNetns];
     addUplink(node!, peer!, 'uplink', 1);
     wireFormer(node!, old1, 'old1', ['egress', 'ingress']);

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { ip, makeNetns } from '../../kit/cni-node.ts';
+import { ip, makeNetnsFor } from '../../kit/cni-node.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { refuses, startFakeHelper } from '../../kit/fake-helper.ts';
 import { call, fail, makePod, succeed, type Pod } from '../../kit/pod.ts';
@@ -36,8 +36,8 @@ test.serial('GC removes what no attachment claims, and asks helper and IPAM to',
   const { pod, env, log } = makePod110(t);
   const helper = await startFakeHelper(t);
   const socket = helper.socketPath;
-  const dead = { ...pod, sandbox: makeNetns(t, 'pod') };
-  const foreign = { ...pod, sandbox: makeNetns(t, 'pod') };
+  const dead = { ...pod, sandbox: makeNetnsFor(t, 'pod') };
+  const foreign = { ...pod, sandbox: makeNetnsFor(t, 'pod') };
   await succeed(t, call(pod, 'ADD', {}, env));
   await succeed(t, call(dead, 'ADD', {}, { ...env, CNI_CONTAINERID: 'dead' }));
   await succeed(

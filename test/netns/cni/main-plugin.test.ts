@@ -5,7 +5,7 @@ import {
   deleteNetns,
   inside,
   ip,
-  makeNetns,
+  makeNetnsFor,
   makeNode,
   reaches,
   snapshot,
@@ -36,7 +36,7 @@ test.serial('ADD, CHECK and DEL of an IPv4 pod', async (t) => {
 
 test.serial('two pods of one subnet reach each other through the node', async (t) => {
   const pod = makePod(t);
-  const other = { ...pod, sandbox: makeNetns(t, 'pod') };
+  const other = { ...pod, sandbox: makeNetnsFor(t, 'pod') };
   await succeed(t, call(pod, 'ADD'));
   const result = await succeed(t, call(other, 'ADD', {}, { CNI_CONTAINERID: 'c2' }));
   const address = result.ips?.[0]?.address.split('/')[0] ?? '';
@@ -264,7 +264,7 @@ test.serial('an absent helper fails ADD with caps and leaves nothing', async (t)
 test.serial('IPAM errors are passed on unwrapped and leave nothing', async (t) => {
   const pod = makePod(t, { ...V4, ranges: [{ subnet: '10.91.0.0/30' }] });
   await succeed(t, call(pod, 'ADD'));
-  const other = { ...pod, sandbox: makeNetns(t, 'pod') };
+  const other = { ...pod, sandbox: makeNetnsFor(t, 'pod') };
   const before = await snapshot(pod.node);
   await fail(
     t,
@@ -293,7 +293,7 @@ test.serial('a pod whose IPAM names no gateway gets a link-local one', async (t)
   const ipam = { type: 'static', addresses, routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }] };
   const pod = {
     node,
-    sandbox: makeNetns(t, 'pod'),
+    sandbox: makeNetnsFor(t, 'pod'),
     config: { cniVersion: '1.0.0', name: 'pods', ipam },
   };
   const result = await succeed(t, call(pod, 'ADD'));

@@ -19,7 +19,7 @@ import {
   type ProcessNode,
 } from '../../kit/chain.ts';
 import { UndoStack } from '../../bed/undo.ts';
-import { ip, makeNetns } from '../../kit/cni-node.ts';
+import { ip, makeNetnsFor } from '../../kit/cni-node.ts';
 import { readMap } from '../../kit/device-picture.ts';
 import { healthy, startFakeHelper } from '../../kit/fake-helper.ts';
 import { leaveRecord, makeHelperDirectories, startOwnHelper } from '../../kit/helper.ts';
@@ -212,7 +212,7 @@ async function play(): Promise<ReadonlyMap<string, Outcome>> {
   const node = await makeProcessNode(undo);
   // Nomad makes it before it calls plugins: client/allocrunner/networking_bridge_linux.go.
   execFileSync('nsenter', [`--net=${node.netns}`, 'iptables', '-N', 'NOMAD-ADMIN']);
-  const sandboxes = new Map(PUBLISHED.map((one) => [podOf(one), makeNetns(undo, 'pod')]));
+  const sandboxes = new Map(PUBLISHED.map((one) => [podOf(one), makeNetnsFor(undo, 'pod')]));
   const cases = PUBLISHED.map((published, number): Case => {
     const containerId = podOf(published);
     const attachment = {

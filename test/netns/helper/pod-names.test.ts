@@ -18,7 +18,7 @@ import {
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
-import { call, makePod, makeWishScene, until } from '../../kit/wish-scene.ts';
+import { call, makeWiredPod, makeWishScene, until } from '../../kit/wish-scene.ts';
 
 const UID = '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11';
 /** As containerd says it, in any order. */
@@ -60,7 +60,7 @@ test.serial(
       '1',
     ]);
     const [routed, wished, hostile, nameless] = ['pod0', 'pod1', 'pod2', 'pod3'].map((name) =>
-      makePod(t, scene, name),
+      makeWiredPod(t, scene, name),
     );
     if (
       routed === undefined ||

@@ -1,8 +1,8 @@
 // Plugin, helper and commands of different releases on one node, by their executables, and the ways
 // from one release to the next and back while pods live. The former releases are those that other
 // tests start from as well: both are of protocol 2, and both layouts are among them. Native kernels
-// here have no sch_fq, so pods are added with host routing, and the cap is that of a record that was
-// left, on the way in: without sch_fq one on the way out would keep others from being added.
+// here have no sch_fq, so pods are added with host routing, and the cap is that of a record that
+// was left, on the way in: without sch_fq one on the way out would keep others from being added.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -151,7 +151,9 @@ function heldRate(scene: Scene): number {
 
 const HELD = 100_000_000 / 8;
 
-/** Every verb of one release's plugin that asks a helper, with a pod beside those that there are. */
+/**
+ * Every verb of one release's plugin that asks a helper, with a pod beside those that there are.
+ */
 function playVerbs(t: ExecutionContext, scene: Scene, helper: TestHelper, release: Release): void {
   const others = attached(helper);
   const pod = makePod(t, scene, 'pod1');

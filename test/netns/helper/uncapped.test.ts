@@ -20,7 +20,7 @@ import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import {
   call,
-  makePod,
+  makeWiredPod,
   makeWishScene,
   until,
   type Called,
@@ -100,8 +100,8 @@ test.serial(
   'ADD without a cap leaves a record while the helper is away, which lists the pod later; DEL takes it',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
-    const before = makePod(t, scene, 'before');
+    const pod = makeWiredPod(t, scene, 'pod0');
+    const before = makeWiredPod(t, scene, 'before');
     const startMs = Date.now();
     t.is(add(t, scene, pod, {}, WEB_ARGS).stderr, '');
     t.is(fs.statSync(folderOf(scene)).mode & 0o777, 0o700);
@@ -154,7 +154,7 @@ test.serial(
   'hostile names are cut and escaped in the record, and wherever it is told of',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     const args = `K8S_POD_NAMESPACE=${'x'.repeat(100)};K8S_POD_NAME=../\u001b[2J\u202e\nforged`;
     add(
       t,
@@ -204,7 +204,7 @@ test.serial(
     t.is(added.status, 0, added.stdout);
     const [host] = (JSON.parse(added.stdout) as { interfaces: { name: string }[] }).interfaces;
     t.like(readRecord(scene, main), { hostInterface: host?.name, kind: 'veth', isAsked: true });
-    const chained = makePod(t, scene, 'pod0');
+    const chained = makeWiredPod(t, scene, 'pod0');
     add(t, scene, chained);
     t.false('isAsked' in readRecord(scene, chained));
     await startOwnHelper(t, scene.node, scene.directories, OFTEN);
@@ -219,7 +219,7 @@ test.serial(
   'set caps a pod that was added without, or is refused as ADD would be and leaves it as it was',
   async (t) => {
     const scene = makeWishScene(t);
-    const [pod, bare] = [makePod(t, scene, 'pod0'), makeNetns(t)];
+    const [pod, bare] = [makeWiredPod(t, scene, 'pod0'), makeNetns(t)];
     bare.ip('link', 'add', 'eth0', 'type', 'bridge');
     add(t, scene, pod, { exempt: ['10.0.0.0/8'] }, WEB_ARGS);
     add(t, scene, bare);
@@ -268,7 +268,7 @@ test.serial(
   'a pod that set has capped is an attachment, and without its changes a pod without a cap again',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     add(t, scene, pod, {}, WEB_ARGS);
     const [link] = scene.node.ipJson('link', 'show', 'dev', 'pod0');
     // As `set` leaves it where the kernel can hold the cap.
@@ -309,7 +309,7 @@ test.serial(
   'set does not take a pod for one without a cap whose record cannot be read',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     add(t, scene, pod);
     const records = path.join(scene.directories.run, 'state', 'attachments');
     fs.mkdirSync(records, { recursive: true });
@@ -328,7 +328,7 @@ test.serial(
 
 test.serial('DEL of a pod that set has capped takes both records', async (t) => {
   const scene = makeWishScene(t);
-  const pod = makePod(t, scene, 'pod0');
+  const pod = makeWiredPod(t, scene, 'pod0');
   add(t, scene, pod);
   const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);
   const routed = { ...NO_CAP, hostRouting: true, onUnenforceable: 'fail' };
@@ -345,9 +345,9 @@ test.serial(
   (t) => {
     const scene = makeWishScene(t);
     const [stays, goes, other] = [
-      makePod(t, scene, 'pod0'),
-      makePod(t, scene, 'pod1'),
-      makePod(t, scene, 'pod2'),
+      makeWiredPod(t, scene, 'pod0'),
+      makeWiredPod(t, scene, 'pod1'),
+      makeWiredPod(t, scene, 'pod2'),
     ];
     add(t, scene, stays);
     add(t, scene, goes);
@@ -376,7 +376,7 @@ test.serial(
   async (t) => {
     const scene = makeWishScene(t);
     const pods = ['pod0', 'pod1', 'pod2', 'pod3', 'pod4', 'pod5'].map((name) =>
-      makePod(t, scene, name),
+      makeWiredPod(t, scene, name),
     );
     const [gone, rebooted, moved, reused, rewired, stays] = pods as [
       TestNetns,
@@ -432,7 +432,7 @@ test.serial(
   'records that are damaged are named once, left where they are, and stop nothing',
   async (t) => {
     const scene = makeWishScene(t);
-    const [whole, damaged] = [makePod(t, scene, 'pod0'), makePod(t, scene, 'pod1')];
+    const [whole, damaged] = [makeWiredPod(t, scene, 'pod0'), makeWiredPod(t, scene, 'pod1')];
     add(t, scene, whole);
     add(t, scene, damaged);
     const folder = folderOf(scene);
@@ -470,7 +470,9 @@ test.serial(
   },
 );
 
-/** Calls the plugin where `$1` has been made of the folder of its socket; returns also what is left. */
+/**
+ * Calls the plugin where `$1` has been made of the folder of its socket; returns also what is left.
+ */
 function addWhere(scene: WishScene, pod: TestNetns, setUp: string): Called & { left: string } {
   const { run } = scene.directories;
   const script = `${setUp}\n"$2" "$3" "$4"; status=$?; ls -A "$1/uncapped" >&3 2>/dev/null; exit $status`;
@@ -537,7 +539,7 @@ const NO_PLACE: readonly (readonly [what: string, setUp: string, reason: RegExp]
 for (const [what, setUp, reason] of NO_PLACE) {
   test.serial(`ADD without a cap warns and succeeds where the folder ${what}`, (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     const { status, stdout, stderr, left } = addWhere(scene, pod, setUp);
     t.is(status, 0, stdout + stderr);
     t.regex(
@@ -555,7 +557,7 @@ for (const forget of [false, true]) {
     const how = `${isAway ? 'without' : 'with'} a helper${forget ? ', with --forget' : ''}`;
     test.serial(`uninstall removes the folder, ${how}`, async (t) => {
       const scene = makeWishScene(t);
-      const pod = makePod(t, scene, 'pod0');
+      const pod = makeWiredPod(t, scene, 'pod0');
       add(t, scene, pod);
       fs.writeFileSync(path.join(folderOf(scene), 'torn:eth0.json'), '{');
       const helper = await startOwnHelper(t, scene.node, scene.directories, OFTEN);

@@ -13,7 +13,7 @@ import { burstNsOf } from '../../../helper/shaping/rates.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { CHAINED_RULES } from '../../kit/chained-rules.ts';
 import { DEVIATIONS, type Deviation } from '../../kit/cni-deviations.ts';
-import { inside, makeNetns } from '../../kit/cni-node.ts';
+import { inside, makeNetnsFor } from '../../kit/cni-node.ts';
 import { devicesIn, Lane, reservationsOf, tbfCaps, tbfOf } from '../../kit/cni-lane.ts';
 import { callExecutable, HOST, PODPACE, REFERENCES, type CallPlace } from '../../kit/cni-place.ts';
 import {
@@ -243,10 +243,10 @@ const AT_ONCE = 10;
 
 /** Pods of one network on one node, and a place for each. */
 function makeNeighbours(t: ExecutionContext, count: number): CallPlace[] {
-  const [node, directory] = [makeNetns(t, 'node'), temporaryDirectory(t)];
+  const [node, directory] = [makeNetnsFor(t, 'node'), temporaryDirectory(t)];
   return Array.from({ length: count }, (_, index) => ({
     ...{ role: 'main', node, directory, socket: '/run/pp-none.sock', result: undefined },
-    ...{ sandbox: makeNetns(t, 'pod'), containerId: `n${index}` },
+    ...{ sandbox: makeNetnsFor(t, 'pod'), containerId: `n${index}` },
   }));
 }
 

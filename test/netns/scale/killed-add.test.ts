@@ -1,5 +1,6 @@
-// ADD that a runtime kills at its deadline: at any instant of it, and while IPAM hangs. The DEL that
-// follows leaves nothing of it, nor does GC: no interface, address, record, pin or reservation.
+// ADD that a runtime kills at its deadline: at any instant of it, and while IPAM hangs. The DEL
+// that follows leaves nothing of it, nor does GC: no interface, address, record, pin or
+// reservation.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import fs from 'node:fs';
@@ -7,7 +8,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-import { deleteNetns, describeNetns, makeNetns as makeSandbox } from '../../kit/cni-node.ts';
+import { deleteNetns, describeNetns, makeNetnsFor } from '../../kit/cni-node.ts';
 import {
   callExecutable,
   hostLocal,
@@ -30,7 +31,9 @@ interface Scene {
   readonly node: TestNetns;
   readonly directories: HelperDirectories;
   readonly socket: string;
-  /** host-local's files, and what the scripted IPAM plugin has reserved: one file for a container. */
+  /**
+   * host-local's files, and what the scripted IPAM plugin has reserved: one file for a container.
+   */
   readonly directory: string;
 }
 
@@ -60,7 +63,7 @@ function makePod({ t, node, socket, directory }: Scene): CallPlace {
   made += 1;
   return {
     ...{ role: 'main', socket, directory, result: undefined },
-    ...{ node: `/run/netns/${node.name}`, sandbox: makeSandbox(t, 'pod') },
+    ...{ node: `/run/netns/${node.name}`, sandbox: makeNetnsFor(t, 'pod') },
     containerId: `c${made}`,
   };
 }

@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
 import type { AttachParams } from '../../../helper/protocol/messages.ts';
-import { ip, makeNetns, makeNode } from '../../kit/cni-node.ts';
+import { ip, makeNetnsFor, makeNode } from '../../kit/cni-node.ts';
 import {
   servingOnly,
   startFakeHelper,
@@ -25,7 +25,7 @@ async function wire(
   { host, ifname = 'eth0', beside }: Pick<Shape, 'host' | 'ifname' | 'beside'>,
 ) {
   const node = makeNode(t);
-  const sandbox = makeNetns(t, 'pod');
+  const sandbox = makeNetnsFor(t, 'pod');
   const helper = await startFakeHelper(t);
   if (beside !== undefined) link(node.netns, beside[0], sandbox, beside[1]);
   link(node.netns, host, sandbox, ifname);
@@ -156,7 +156,7 @@ for (const [kind, { make, reason }] of Object.entries(SECONDS)) {
     ip(netns, 'link', 'add', 'parent0', 'type', 'bridge');
     ip(netns, 'link', 'add', 'second0', ...make);
     if (make.includes('veth')) {
-      const third = makeNetns(t, 'third');
+      const third = makeNetnsFor(t, 'third');
       ip(netns, 'link', 'set', 'veth0', 'netns', third.slice(third.lastIndexOf('/') + 1));
     }
     ip(netns, 'link', 'set', 'second0', 'netns', name, 'name', 'net1');

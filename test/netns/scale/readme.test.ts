@@ -1,6 +1,6 @@
 // Every command of the project's documents, run as it stands on a node of the test's own: its
-// network and mounts are nobody else's, the built executables are installed into them, two pods with
-// caps wait there. A command without a case fails, and so does a case whose command has gone.
+// network and mounts are nobody else's, the built executables are installed into them, two pods
+// with caps wait there. A command without a case fails, and so does a case whose command has gone.
 
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';

@@ -10,7 +10,7 @@ import test, { type ExecutionContext } from 'ava';
 import { PODPACED } from '../../bed/helper.ts';
 import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
-import { call, makePod, makeWishScene, namesOf, until } from '../../kit/wish-scene.ts';
+import { call, makeWiredPod, makeWishScene, namesOf, until } from '../../kit/wish-scene.ts';
 
 const FLAGS = ['--reconcile-seconds', '1'];
 const VALID = 'cni.dev/valid-attachments';
@@ -67,7 +67,7 @@ test.serial(
   'a cap that was refused under allow is told of by every command, until DEL',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     const helper = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
     const refused = call(scene, 'ADD', pod, { onUnenforceable: 'fail' });
     t.is(refused.status, 1, refused.stdout);
@@ -114,9 +114,9 @@ test.serial(
 test.serial('a cap asked for while the helper was down is known to the next one', async (t) => {
   const scene = makeWishScene(t);
   const [pod, gone, other] = [
-    makePod(t, scene, 'pod0'),
-    makePod(t, scene, 'pod1'),
-    makePod(t, scene, 'pod2'),
+    makeWiredPod(t, scene, 'pod0'),
+    makeWiredPod(t, scene, 'pod1'),
+    makeWiredPod(t, scene, 'pod2'),
   ] as const;
   const warnings = [pod, gone, other].map((each) => {
     const added = call(scene, 'ADD', each);
@@ -156,9 +156,9 @@ test.serial(
   async (t) => {
     const scene = makeWishScene(t);
     const [stays, goes, foreign] = [
-      makePod(t, scene, 'pod0'),
-      makePod(t, scene, 'pod1'),
-      makePod(t, scene, 'pod2'),
+      makeWiredPod(t, scene, 'pod0'),
+      makeWiredPod(t, scene, 'pod1'),
+      makeWiredPod(t, scene, 'pod2'),
     ] as const;
     const valid = { [VALID]: [{ containerID: `c-${stays.name}`, ifname: 'eth0' }] };
     const add = (): void => {
@@ -185,7 +185,7 @@ test.serial(
 
 test.serial('uninstall keeps wishes unless told to forget', async (t) => {
   const scene = makeWishScene(t);
-  const pod = makePod(t, scene, 'pod0');
+  const pod = makeWiredPod(t, scene, 'pod0');
   t.is(call(scene, 'ADD', pod).status, 0);
   const first = await startOwnHelper(t, scene.node, scene.directories, FLAGS);
   await first.ask('uninstall', {});
@@ -200,7 +200,7 @@ test.serial('uninstall keeps wishes unless told to forget', async (t) => {
 
 test.serial('a directory of wishes that others can write to is not used, and said', async (t) => {
   const scene = makeWishScene(t);
-  const pod = makePod(t, scene, 'pod0');
+  const pod = makeWiredPod(t, scene, 'pod0');
   fs.mkdirSync(scene.wishes);
   fs.chmodSync(scene.wishes, 0o777);
   const added = call(scene, 'ADD', pod);

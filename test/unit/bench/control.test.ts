@@ -92,7 +92,9 @@ const LIMITS: Readonly<Record<Exclude<ControlScenario, 'check'>, Figures>> = {
   },
 };
 
-/** The requirements that are not met, when podpace's figures are those of the limits, but for one. */
+/**
+ * The requirements that are not met, when podpace's figures are those of the limits, but for one.
+ */
 function missed(
   baseline?: { readonly commit: string; readonly wallMs: number },
   worse?: { readonly scenario: string; readonly metric: string },

@@ -3,7 +3,7 @@ import { BENCHES, scenariosOf, SYSTEMS } from '../../bench/names.ts';
 import type { Bench } from '../../bench/names.ts';
 import type { Part } from '../../bench/record.ts';
 import { collectReport, htmlReport, jsonReport, latencyPicture } from '../../bench/report.ts';
-import { CURVE_PERCENTS } from '../../bench/statistics.ts';
+import { CURVE_PERCENTS } from '../../bed/statistics.ts';
 import { tableOf, textTables } from '../../bench/table.ts';
 
 function part(bench: Bench): Part {

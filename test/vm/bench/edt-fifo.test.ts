@@ -3,7 +3,7 @@
 
 import test from 'ava';
 import { startEdtFifo } from '../../bench/edt-fifo.ts';
-import { meanMbitWithin } from '../../bench/statistics.ts';
+import { meanMbitWithin } from '../../bed/statistics.ts';
 import { ensureCnitool } from '../../../scripts/lib/cnitool.ts';
 import { attachCounter, compileCounter } from '../../bed/counter.ts';
 import { parseBulk, runIperf, startServer } from '../../bed/iperf.ts';

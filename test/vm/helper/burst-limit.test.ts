@@ -1,5 +1,5 @@
-// The limit of what may wait for a qdisc's lock, since Linux 6.19: raised while podpace is there, on
-// the machine's own network namespace, which a VM has for itself.
+// The limit of what may wait for a qdisc's lock, since Linux 6.19: raised while podpace is there,
+// on the machine's own network namespace, which a VM has for itself.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';

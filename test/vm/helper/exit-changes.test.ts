@@ -37,7 +37,9 @@ const untilEnd = wholeFile(test, () => {
   scene = undefined;
 });
 
-/** Takes the node's devices away but for those of pods, and gives it an uplink as it had at first. */
+/**
+ * Takes the node's devices away but for those of pods, and gives it an uplink as it had at first.
+ */
 async function renewUplink({ bed }: Scene): Promise<void> {
   const netns = openNetns(bed.node);
   const rt = RtSocket.open(netns);

@@ -13,7 +13,7 @@ import {
   EXITS,
   makeExit,
   makeMaster,
-  makeWireguard,
+  makeWireguardExit,
   MASTERS,
   SLAVES,
   takeAway,
@@ -164,7 +164,7 @@ test.serial('what goes to an exempt network is not capped, the rest is', async (
 
 test.serial('WireGuard: the cap holds on the frames outside', async (t) => {
   takeAway(t, scene, 'exit');
-  makeWireguard(t, scene);
+  makeWireguardExit(t, scene);
   t.like(await exitNamed(t, scene, 'exit'), { kind: 'wireguard', role: 'uplink' });
   holds(t, await measure(scene, '203.0.113.2'));
 });

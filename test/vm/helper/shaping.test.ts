@@ -44,8 +44,8 @@ interface Scene {
 
 /**
  * A node for all tests that need a helper with the same flags. Who ends its helper leaves it to the
- * next by `startAgain`, with the flags that this one needs: on an emulated processor a start is most
- * of what a test costs.
+ * next by `startAgain`, with the flags that this one needs: on an emulated processor a start is
+ * most of what a test costs.
  */
 interface SharedNode extends Scene {
   readonly peer: TestNetns;

@@ -8,7 +8,7 @@ import {
   EXITS,
   makeExit,
   makeMaster,
-  makeWireguard,
+  makeWireguardExit,
   MASTERS,
   SLAVES,
   takeAway,
@@ -109,7 +109,7 @@ const CROSSINGS: Readonly<Record<string, Crossing>> = {
   wireguard: {
     make(t) {
       takeAway(t, scene, 'exit');
-      makeWireguard(t, scene);
+      makeWireguardExit(t, scene);
     },
     // A multiple of 16 already: no padding.
     ...{ frameBytes: PACKET_BYTES + 74, holders: ['exit'] },

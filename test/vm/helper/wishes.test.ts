@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { nameOf } from '../../../helper/protocol/pod-names.ts';
 import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
 import type { TestNetns } from '../../kit/netns.ts';
-import { call, makePod, makeWishScene, until, type WishScene } from '../../kit/wish-scene.ts';
+import { call, makeWiredPod, makeWishScene, until, type WishScene } from '../../kit/wish-scene.ts';
 
 const EVERY_SECOND = ['--reconcile-seconds', '1'];
 
@@ -40,7 +40,7 @@ test.serial(
   'a cap that was refused, or asked for without a helper, is in force as soon as it can be',
   async (t) => {
     const scene = makeWishScene(t);
-    const pod = makePod(t, scene, 'pod0');
+    const pod = makeWiredPod(t, scene, 'pod0');
     const helper = await startOwnHelper(t, scene.node, scene.directories, EVERY_SECOND);
     const added = call(scene, 'ADD', pod);
     t.is(added.status, 0, added.stdout);
@@ -53,7 +53,7 @@ test.serial(
     await requireInForce(t, scene, helper, pod);
 
     await helper.end('SIGTERM');
-    const late = makePod(t, scene, 'pod1');
+    const late = makeWiredPod(t, scene, 'pod1');
     const env = { CNI_ARGS: 'K8S_POD_NAME=web-0;IgnoreUnknown=1;K8S_POD_NAMESPACE=default' };
     t.regex(call(scene, 'ADD', late, {}, env).stderr, /WARNING: .*no helper listens there/);
     const addedBefore = new Date().toISOString();

@@ -10,8 +10,8 @@ import {
   medianCurve,
   percentile,
   settleMs,
-} from '../../bench/statistics.ts';
-import type { Course } from '../../bench/statistics.ts';
+} from '../../bed/statistics.ts';
+import type { Course } from '../../bed/statistics.ts';
 
 const values = fc.array(fc.double({ min: 0, max: 1e9, noNaN: true }), {
   minLength: 1,

@@ -1,7 +1,7 @@
 // Figures out of measurements: percentiles, shares of a cap, the time until a new cap holds. Pure.
 
-import { mbitPerSec } from '../bed/series.ts';
-import type { ByteSeries } from '../bed/series.ts';
+import { mbitPerSec } from './series.ts';
+import type { ByteSeries } from './series.ts';
 
 /**
  * The middle value; of an even number of values the mean of the middle two. Throws RangeError for
