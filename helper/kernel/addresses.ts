@@ -2,7 +2,6 @@
 
 import { FlagsNew } from 'netlink/dist/constants.js';
 import {
-  RTM_DELADDR,
   RTM_GETADDR,
   RTM_NEWADDR,
   decodeInterfaceAddress,
@@ -37,16 +36,6 @@ export function addAddress(rt: RtSocket, address: NewAddress): Promise<void> {
     type: RTM_NEWADDR,
     flags: FlagsNew.CREATE | FlagsNew.EXCL,
     payload: encodeInterfaceAddress(address),
-  });
-}
-
-/** Rejects with KernelError EADDRNOTAVAIL when the interface has no such address. */
-export function deleteAddress(rt: RtSocket, address: InterfaceAddress): Promise<void> {
-  const { ifindex, address: text, prefixLength } = address;
-  return rt.execute({
-    operation: `delete address ${describe(address)}`,
-    type: RTM_DELADDR,
-    payload: encodeInterfaceAddress({ ifindex, address: text, prefixLength }),
   });
 }
 

@@ -2,13 +2,11 @@
 
 import { FlagsNew } from 'netlink/dist/constants.js';
 import {
-  RTM_DELROUTE,
   RTM_GETROUTE,
   RTM_NEWROUTE,
   decodeLookedUp,
   decodeRoute,
   encodeNewRoute,
-  encodeOldRoute,
   encodeRouteLookup,
   encodeRouteQuery,
 } from '../wire/route-message.ts';
@@ -46,18 +44,6 @@ export function addRoute(rt: RtSocket, route: Route): Promise<void> {
     type: RTM_NEWROUTE,
     flags: FlagsNew.CREATE | FlagsNew.EXCL,
     payload: encodeNewRoute(route),
-  });
-}
-
-/**
- * Deletes the first route that has everything that `route` names. Rejects with KernelError ESRCH
- * for none.
- */
-export function deleteRoute(rt: RtSocket, route: Route): Promise<void> {
-  return rt.execute({
-    operation: `delete ${describe(route)}`,
-    type: RTM_DELROUTE,
-    payload: encodeOldRoute(route),
   });
 }
 

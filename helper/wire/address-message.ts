@@ -5,7 +5,6 @@ import { ADDRESS, addressFamily } from './ip-address.ts';
 import { Struct } from './struct.ts';
 
 export const RTM_NEWADDR = 20;
-export const RTM_DELADDR = 21;
 export const RTM_GETADDR = 22;
 
 const MESSAGE = new MessageFormat(

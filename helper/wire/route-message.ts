@@ -65,15 +65,11 @@ const RTM_F_CLONED = 0x200;
 export const RT_TABLE_MAIN = 254;
 export const RTN_UNICAST = 1;
 const RTN_LOCAL = 2;
-const RTN_UNSPEC = 0;
-const RTPROT_UNSPEC = 0;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
 /** On the link itself. */
 export const RT_SCOPE_LINK = 253;
 const RT_SCOPE_HOST = 254;
-/** RT_SCOPE_NOWHERE: in a deletion, any scope. */
-const RT_SCOPE_NOWHERE = 255;
 
 /** A route. One with several next hops has neither gateway nor ifindex here. */
 export interface Route {
@@ -168,16 +164,6 @@ export function encodeNewRoute(route: Route): Buffer {
     protocol: RTPROT_BOOT,
     type,
     scope: route.scope ?? defaultScope(route),
-  });
-}
-
-/** Deletes the route that matches everything `route` names, whoever added it. */
-export function encodeOldRoute(route: Route): Buffer {
-  const type = route.type ?? RTN_UNSPEC;
-  return encodeRoute(route, {
-    protocol: RTPROT_UNSPEC,
-    type,
-    scope: route.scope ?? RT_SCOPE_NOWHERE,
   });
 }
 

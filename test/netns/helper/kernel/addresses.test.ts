@@ -1,5 +1,5 @@
 import test from 'ava';
-import { addAddress, deleteAddress, listAddresses } from '../../../../helper/kernel/addresses.ts';
+import { addAddress, listAddresses } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
@@ -61,18 +61,6 @@ test('listAddresses gives what ip shows, of one interface or of all', async (t) 
   t.is(all.length, 4);
   t.true(all.some(({ address }) => address === '::1'));
   for (const address of expected) t.true(all.some((other) => other.address === address.address));
-});
-
-test('deleteAddress removes one, and says EADDRNOTAVAIL for none', async (t) => {
-  const netns = makeNetns(t);
-  const ifindex = await addPair(netns);
-  const address = { ifindex, address: '10.0.0.2', prefixLength: 24 };
-  await addAddress(netns.rt, address);
-  await deleteAddress(netns.rt, address);
-  t.deepEqual(await listAddresses(netns.rt, ifindex), []);
-  const error = await t.throwsAsync(deleteAddress(netns.rt, address), { instanceOf: KernelError });
-  t.is(error?.errno, 'EADDRNOTAVAIL');
-  t.is(error?.operation, `delete address 10.0.0.2/24 of interface ${ifindex}`);
 });
 
 test('addAddress says EEXIST for one that is there, ENODEV for no interface', async (t) => {

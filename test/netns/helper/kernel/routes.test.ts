@@ -1,12 +1,7 @@
 import test from 'ava';
 import { addAddress } from '../../../../helper/kernel/addresses.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
-import {
-  addRoute,
-  deleteRoute,
-  deviceTowards,
-  listRoutes,
-} from '../../../../helper/kernel/routes.ts';
+import { addRoute, deviceTowards, listRoutes } from '../../../../helper/kernel/routes.ts';
 import type { Route } from '../../../../helper/kernel/routes.ts';
 import { addPair, makeNetns } from '../../../kit/netns.ts';
 import type { TestNetns } from '../../../kit/netns.ts';
@@ -159,22 +154,6 @@ test('listRoutes gives of several next hops the devices', async (t) => {
     type: 1,
     nextHopIndexes,
   });
-});
-
-test('deleteRoute removes a route as it was listed, and says ESRCH for none', async (t) => {
-  const netns = makeNetns(t);
-  const ifindex = await addPairWithAddresses(netns);
-  const route = { destination: '0.0.0.0/0', gateway: '10.0.0.1', ifindex, table: 254 };
-  await addRoute(netns.rt, route);
-  for (const listed of await listRoutes(netns.rt, { table: 254 }))
-    await deleteRoute(netns.rt, listed);
-  t.deepEqual(await listRoutes(netns.rt, { table: 254 }), []);
-  const error = await t.throwsAsync(deleteRoute(netns.rt, route), { instanceOf: KernelError });
-  t.is(error?.errno, 'ESRCH');
-  t.is(
-    error?.operation,
-    `delete route to 0.0.0.0/0 via 10.0.0.1 over interface ${ifindex} in table 254`,
-  );
 });
 
 test('addRoute says EEXIST, ENODEV and ENETUNREACH, and names the route', async (t) => {

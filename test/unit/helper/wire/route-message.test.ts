@@ -1,11 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decodeAddress } from '../../../../helper/wire/ip-address.ts';
-import {
-  decodeRoute,
-  encodeNewRoute,
-  encodeOldRoute,
-} from '../../../../helper/wire/route-message.ts';
+import { decodeRoute, encodeNewRoute } from '../../../../helper/wire/route-message.ts';
 import type { Route } from '../../../../helper/wire/route-message.ts';
 import { partial, u32 } from '../../../kit/arbitraries.ts';
 import { decodesAnything } from '../../../kit/wire.ts';
@@ -67,12 +63,6 @@ for (const [name, value, scope] of [
     t.is(decodeRoute(encodeNewRoute(value))?.scope, scope);
   });
 }
-
-test('encodeOldRoute matches every scope unless it is told one', (t) => {
-  const value = { destination: '10.1.0.0/16', ifindex: 2, table: 254 };
-  t.is(decodeRoute(encodeOldRoute(value))?.scope, 255);
-  t.is(decodeRoute(encodeOldRoute({ ...value, scope: 253 }))?.scope, 253);
-});
 
 for (const text of [
   '',

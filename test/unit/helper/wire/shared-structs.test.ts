@@ -1,5 +1,5 @@
-// Every struct that the helper shares with the datapath stands where the compiler has put it, member
-// by member: whoever moves, adds or renames one on either side meets this.
+// Every struct that the helper shares with the datapath stands where the compiler has put it,
+// member by member: whoever moves, adds or renames one on either side meets this.
 
 import fs from 'node:fs';
 import path from 'node:path';
