@@ -1,5 +1,6 @@
 // The keys of podpace's own entry in a network configuration.
 
+import { CONGESTION_CONTROL } from '../helper/protocol/names.ts';
 import { DEFAULT_SOCKET } from '../helper/protocol/state-files.ts';
 import { checkExemptions } from '../helper/wire/exemption.ts';
 import { integer, optional, string, type Reader } from '../helper/protocol/shape.ts';
@@ -110,11 +111,10 @@ const HOST_ROUTING: Key<unknown> = {
   remedy: 'set it to true or false',
 };
 
-/** TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included. */
-const CONGESTION_CONTROL: Key<string> = {
+const ALGORITHM: Key<string> = {
   type: word,
   standard: '',
-  isUsable: (name) => /^[a-zA-Z0-9_-]{0,15}$/.test(name),
+  isUsable: (name) => name === '' || CONGESTION_CONTROL.test(name),
   remedy: 'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
 };
 
@@ -142,7 +142,7 @@ function parseExempt(config: JsonObject): string[] {
 /** Reads every key. Throws CniError 7 that names the key, its value and the remedy. */
 export function parseSettings(config: JsonObject): Settings {
   const exempt = parseExempt(config);
-  const congestionControl = readSetting(config, 'congestionControl', CONGESTION_CONTROL);
+  const congestionControl = readSetting(config, 'congestionControl', ALGORITHM);
   return {
     socket: readSetting(config, 'socket', SOCKET),
     onUnenforceable: readSetting(config, 'onUnenforceable', ON_UNENFORCEABLE) as OnUnenforceable,

@@ -3,6 +3,7 @@
 // runtimes and their users know them.
 
 import type { PodNames } from '../helper/protocol/messages.ts';
+import { CNI_NAME } from '../helper/protocol/names.ts';
 import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
 import { toCniError } from './failure.ts';
@@ -63,8 +64,6 @@ function isCommand(command: string): command is Command {
   return COMMANDS.includes(command);
 }
 
-const NAME_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-
 interface Variable {
   readonly name: string;
   readonly requiredFor: readonly string[];
@@ -85,7 +84,7 @@ function environmentError(message: string, details?: string): CniError {
 }
 
 function validateContainerId(id: string): void {
-  if (!NAME_PATTERN.test(id)) throw environmentError('invalid characters in containerID', id);
+  if (!CNI_NAME.test(id)) throw environmentError('invalid characters in containerID', id);
 }
 
 /** Rules of the kernel's dev_valid_name, in the order in which the reference library tells them. */
@@ -158,7 +157,7 @@ function networkName(config: JsonObject): string {
   if (typeof name !== 'string' || name === '') {
     throw new CniError(ErrorCode.invalidConfig, 'missing network name');
   }
-  if (!NAME_PATTERN.test(name)) {
+  if (!CNI_NAME.test(name)) {
     throw new CniError(ErrorCode.invalidConfig, 'invalid characters found in network name', name);
   }
   return name;

@@ -1,31 +1,23 @@
 // The record of a pod that is added without a cap: a file beside the helper's socket, whether a
-// helper runs or not, so that `podpaced` can list the pod and cap it later. It is written on the way
-// of every such ADD, so nothing is loaded for it, and the kernel is asked by files alone.
+// helper runs or not, so that `podpaced` can list the pod and cap it later. It is written on the
+// way of every such ADD, so nothing is loaded for it, and the kernel is asked by files alone.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import { identityAt, OWN_NETNS } from '../helper/control/file-identity.ts';
 import { ABSENT, directoryFault } from '../helper/control/own-directory.ts';
 import { writeWhole } from '../helper/control/regular-file.ts';
+import { bootId } from '../helper/kernel/boot-clock.ts';
 import type { Link } from '../helper/kernel/links.ts';
 import { keyOf, type AttachmentKey, type PodNames } from '../helper/protocol/messages.ts';
-import { recordText } from '../helper/protocol/record-text.ts';
+import { MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from '../helper/protocol/names.ts';
+import { RECORD_VERSION, recordText } from '../helper/protocol/record-text.ts';
 import { RECORD_SUFFIX, UNCAPPED } from '../helper/protocol/state-files.ts';
 import type { UncappedRecord } from '../helper/shaping/records.ts';
 import { hasErrno } from '../helper/wire/errors.ts';
 import { isInterfaceName } from '../helper/wire/interface-name.ts';
 import type { Settings } from './config.ts';
 import { listedIn, type CniResult } from './result.ts';
-
-/** The version of records that all releases with such records read. */
-const RECORD_VERSION = 1;
-
-/** Longest name in a record, and what it cannot have in the path of a namespace: requests.ts. */
-const MAX_NAME_LENGTH = 200;
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}]/u;
-
-/** Of the interfaces that a result lists; more than any list makes. */
-const MAX_LISTED = 64;
 
 /** What ADD knows of a pod without a cap. */
 export interface UncappedPod {
@@ -41,9 +33,9 @@ export interface UncappedPod {
   readonly host?: Link;
 }
 
-function readBootId(): string | undefined {
+function bootIdIfSeen(): string | undefined {
   try {
-    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    return bootId();
   } catch {
     return undefined;
   }
@@ -86,23 +78,26 @@ function hostEndOf({ name, index, kind }: Link): HostEnd {
   };
 }
 
-/** Keys in the order of helper/shaping/record-schema.ts: its checksum goes by that. */
+/**
+ * Keys in the order of helper/shaping/record-schema.ts, which the checksum goes by; a test compares
+ * the two.
+ */
 function recordOf({ call, settings, result, host }: UncappedPod): UncappedRecord {
   const { containerId, ifname, network, netns, pod } = call;
-  const [sandboxNetns, nodeNetns, bootId] = [
+  const [sandboxNetns, nodeNetns, boot] = [
     identityAt(netns),
     identityAt(OWN_NETNS),
-    readBootId(),
+    bootIdIfSeen(),
   ];
   const { exempt, congestionControl } = settings;
   const listed = [...listedIn(result, netns)]
     .filter((name) => name !== ifname && isInterfaceName(name))
-    .slice(0, MAX_LISTED);
+    .slice(0, MAX_POD_INTERFACES);
   return {
     ...{ containerId, ifname, network, sandbox: netns },
     ...(sandboxNetns !== undefined && { sandboxNetns }),
     ...(nodeNetns !== undefined && { nodeNetns }),
-    ...(bootId !== undefined && { bootId }),
+    ...(boot !== undefined && { bootId: boot }),
     ...(host === undefined ? hostEndIn(result) : hostEndOf(host)),
     ...(exempt !== undefined && { exempt }),
     ...(congestionControl !== undefined && { congestionControl }),
@@ -128,7 +123,10 @@ function makeDirectory(directory: string): void {
 /** Writes the record. Throws Error that says why it cannot be. */
 export function keepUncapped(socket: string, pod: UncappedPod): void {
   const { containerId, network, netns } = pod.call;
-  if (Math.max(containerId.length, network.length) > MAX_NAME_LENGTH || UNPRINTABLE.test(netns))
+  if (
+    Math.max(containerId.length, network.length) > MAX_CNI_NAME_LENGTH ||
+    !SANDBOX_PATH.test(netns)
+  )
     throw new Error('no record can hold its names');
   const directory = path.join(path.dirname(socket), UNCAPPED);
   const fault = directoryFault(directory);

@@ -5,6 +5,12 @@ import { crc32 } from '../wire/crc32.ts';
 import { podNamesOf, type PodNames } from './pod-names.ts';
 
 /**
+ * Version of a record that tells of one host interface and nothing else: releases that know no more
+ * read it.
+ */
+export const RECORD_VERSION = 1;
+
+/**
  * What a record says of its pod for people. Absent in records of versions that did not ask, and of
  * attachments of which the runtime has named no pod.
  */

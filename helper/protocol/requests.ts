@@ -4,6 +4,13 @@
 import { checkExemptions } from '../wire/exemption.ts';
 import { isInterfaceName } from '../wire/interface-name.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
+import {
+  CNI_NAME,
+  CONGESTION_CONTROL,
+  MAX_CNI_NAME_LENGTH,
+  MAX_POD_INTERFACES,
+  SANDBOX_PATH,
+} from './names.ts';
 import { POD_NAMES } from './pod-names.ts';
 import { CAP_RANGES } from './ranges.ts';
 import {
@@ -24,18 +31,6 @@ import {
   type Reader,
 } from './shape.ts';
 
-/**
- * The characters that CNI allows in container ids and network names; they also become file names
- * here.
- */
-const CNI_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-
-/**
- * What NAME_MAX (255 bytes) leaves to it in the name of a record's file, beside the interface's
- * name and suffixes.
- */
-export const MAX_CNI_NAME_LENGTH = 200;
-
 export const cniName = where(
   matching(CNI_NAME, 'a name of letters, digits, "_", "." and "-"'),
   (name) => name.length <= MAX_CNI_NAME_LENGTH,
@@ -51,21 +46,12 @@ export const interfaceIndex = integer(1, 0x7fff_ffff);
 /** PATH_MAX of linux/limits.h, its NUL included. */
 const MAX_PATH_BYTES = 4096;
 
-/**
- * The path of a namespace: runtimes name it after ids and UUIDs, and none has control characters in
- * it.
- */
 export const sandbox = where(
-  matching(/^[^\p{Cc}\p{Zl}\p{Zp}]*$/u, 'a path without control characters'),
+  matching(SANDBOX_PATH, 'a path without control characters'),
   (path) => Buffer.byteLength(path) < MAX_PATH_BYTES,
   `a path below ${MAX_PATH_BYTES} bytes`,
 );
 
-/**
- * TCP_CA_NAME_MAX of linux/tcp.h is 16, its NUL included; BPF algorithms may have dots
- * (bpf_obj_name_cpy).
- */
-const CONGESTION_CONTROL = /^[a-zA-Z0-9_.-]{1,15}$/;
 export const congestionControl = matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP');
 
 export const exempt: Reader<readonly string[]> = (value, place) => {
@@ -128,9 +114,6 @@ const hostRouting = object(HOST_ROUTING);
 
 /** What has to be known of a pod whose packets do not pass the node's IP stack. */
 export type HostRouting = Read<typeof hostRouting>;
-
-/** More than any list of plugins makes in a sandbox. */
-export const MAX_POD_INTERFACES = 64;
 
 /** A list of a pod's interfaces, each of which has a name of its own. */
 export function interfaces<T extends { readonly podInterface: string }>(

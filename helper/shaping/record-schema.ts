@@ -4,8 +4,15 @@
 // Whatever comes from disk may be torn, damaged, or of another podpaced. A record is taken as it is
 // or not at all; what it holds beyond what is known here is left out.
 
-import { checksumOf, podIn, recordText, withoutPod } from '../protocol/record-text.ts';
+import {
+  checksumOf,
+  podIn,
+  RECORD_VERSION,
+  recordText,
+  withoutPod,
+} from '../protocol/record-text.ts';
 import { ATTACHMENT_KINDS, keyOf } from '../protocol/messages.ts';
+import { MAX_POD_INTERFACES } from '../protocol/names.ts';
 import { POD_NAMES } from '../protocol/pod-names.ts';
 import { printable } from '../protocol/printable.ts';
 import {
@@ -21,7 +28,6 @@ import {
   interfaceName,
   interfaces,
   KEY,
-  MAX_POD_INTERFACES,
   PAIR_BESIDE,
   sandbox,
 } from '../protocol/requests.ts';
@@ -45,13 +51,8 @@ import {
 import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
 
 /**
- * Of a record that tells of one host interface and nothing else: releases that know no more read
- * it.
- */
-export const RECORD_VERSION = 1;
-/**
- * Of one that tells of several, or of ways that cannot be held: those releases leave it, and what
- * the kernel holds of it, alone.
+ * Version of a record that tells of several host interfaces, or of ways that cannot be held:
+ * releases that know only RECORD_VERSION leave it, and what the kernel holds of it, alone.
  */
 const SEVERAL_VERSION = 2;
 

@@ -18,7 +18,7 @@ const FORMAT = 1;
 export interface Heartbeat {
   /** The version of the podpaced that wrote it. */
   readonly release: string;
-  /** Of the boot it was written in (/proc/sys/kernel/random/boot_id). */
+  /** Of the boot it was written in (helper/kernel/boot-clock.ts). */
   readonly bootId: string;
   /** When, in seconds since that boot, suspended time included (CLOCK_BOOTTIME). */
   readonly bootSeconds: number;

@@ -13,12 +13,8 @@ import {
 } from '../../helper/protocol/messages.ts';
 import { ensureBpffs } from '../../helper/kernel/bpffs.ts';
 import { podOf } from '../../helper/protocol/pod-names.ts';
-import type { PodOfRecord } from '../../helper/protocol/record-text.ts';
-import {
-  formatRecord,
-  RECORD_VERSION,
-  type AttachmentRecord,
-} from '../../helper/shaping/record-schema.ts';
+import { RECORD_VERSION, type PodOfRecord } from '../../helper/protocol/record-text.ts';
+import { formatRecord, type AttachmentRecord } from '../../helper/shaping/record-schema.ts';
 import { PODPACED, startHelper } from '../bed/helper.ts';
 import { inNamespace, type TestBed } from '../bed/testbed.ts';
 import { UndoStack } from '../bed/undo.ts';

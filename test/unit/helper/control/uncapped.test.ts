@@ -14,6 +14,7 @@ import {
 } from '../../../../helper/control/uncapped-list.ts';
 import type { Link } from '../../../../helper/kernel/links.ts';
 import type { UncappedPod, UnknownPod } from '../../../../helper/protocol/messages.ts';
+import { formatRecord, parseRecord } from '../../../../helper/shaping/record-schema.ts';
 import type { UncappedRecord } from '../../../../helper/shaping/records.ts';
 import { temporaryDirectory } from '../../../bed/temporary-directory.ts';
 
@@ -90,6 +91,36 @@ test('what the plugin writes is what the helper reads, and reads again when it h
     t.throws(() => keepUncapped(socket, { call: { ...call, ...bad }, settings, result }), {
       message: 'no record can hold its names',
     });
+});
+
+/**
+ * One of every key but the helper's own: the compiler asks for what is added to records later.
+ */
+const WHOLE: Required<Omit<UncappedRecord, 'noPair'>> = {
+  ...{ containerId: 'c1', ifname: 'eth0', network: 'pods', sandbox: SANDBOX },
+  ...{ sandboxNetns: INODE, nodeNetns: INODE, bootId: BOOT, isAsked: true },
+  ...{ hostInterface: 'veth7', hostInterfaceIndex: 7, kind: 'veth' },
+  ...{ exempt: ['10.0.0.0/8'], congestionControl: 'bbr', listed: ['v4if0'] },
+  ...{ podNamespace: 'default', podName: 'web-0', podUid: 'u1' },
+  addedAt: '2026-11-30T00:00:00.000Z',
+};
+
+test('the plugin writes a whole record as the helper would, byte by byte', (t) => {
+  const socket = path.join(temporaryDirectory(t), 'helper.sock');
+  const { containerId, ifname, network, podNamespace, podName, podUid } = WHOLE;
+  const call = {
+    ...{ containerId, ifname, network, netns: SANDBOX },
+    pod: { podNamespace, podName, podUid },
+  };
+  const { exempt, congestionControl } = WHOLE;
+  const result = { interfaces: [{ name: 'v4if0', sandbox: SANDBOX }] };
+  keepUncapped(socket, { call, settings: { exempt, congestionControl }, result, host: link(7) });
+  const text = fs.readFileSync(new UncappedFiles(socket).path(call), 'utf8');
+  const { bootId, addedAt } = parseRecord('uncapped', 'c1:eth0', text);
+  t.not(bootId, undefined);
+  t.not(addedAt, undefined);
+  const moment = { ...(bootId && { bootId }), ...(addedAt && { addedAt }) };
+  t.is(text, formatRecord('uncapped', { ...WHOLE, ...moment }));
 });
 
 function link(index: number, more: Partial<Link> = {}): Link {
