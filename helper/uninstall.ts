@@ -17,6 +17,7 @@ import { unmarkRecords } from './control/layout.ts';
 import { giveBurstLimitBack } from './control/burst-limit.ts';
 import { UncappedFiles } from './control/uncapped-files.ts';
 import { WishFiles } from './control/wish-files.ts';
+import { ATTACHMENTS, EXITS, HOOK_MARKS, LINK_PINS } from './protocol/state-files.ts';
 import { removeDeadSocket } from './socket-file.ts';
 import { parseBpfObject } from './wire/bpf-object.ts';
 import { FIRST_LAYOUT_MAPS } from './wire/layout.ts';
@@ -73,7 +74,7 @@ export function discardMaps(pinDir: string, anyLayout: boolean): void {
 
 /** Whether podpace has noted something about devices of this node. */
 export function hasRecords({ stateDir }: Places): boolean {
-  return ['attachments', 'exits', 'hooks'].some((name) => {
+  return [ATTACHMENTS, EXITS, HOOK_MARKS].some((name) => {
     const directory = path.join(stateDir, name);
     return fs.existsSync(directory) && fs.readdirSync(directory).length > 0;
   });
@@ -82,17 +83,17 @@ export function hasRecords({ stateDir }: Places): boolean {
 function removePins(pinDir: string, anyLayout: boolean): void {
   if (!fs.existsSync(pinDir)) return;
   discardMaps(pinDir, anyLayout);
-  const links = path.join(pinDir, 'links');
+  const links = path.join(pinDir, LINK_PINS);
   removeFiles(links, (name) => anyLayout || isHookMark(name) || name === NODE_LINK);
   for (const directory of [links, pinDir]) removeEmptyDirectory(directory);
 }
 
 function removeRecords({ stateDir, pinDir }: Places, forget: boolean): void {
-  const attachments = new RecordFiles(stateDir, 'attachments');
+  const attachments = new RecordFiles(stateDir, ATTACHMENTS);
   if (forget) attachments.removeAll();
   else attachments.removeUnfinished();
-  new RecordFiles(stateDir, 'exits').removeAll();
-  const hooks = path.join(stateDir, 'hooks');
+  new RecordFiles(stateDir, EXITS).removeAll();
+  const hooks = path.join(stateDir, HOOK_MARKS);
   removeFiles(hooks, isHookMark);
   removeEmptyDirectory(hooks);
   // The mark says how to read what is kept.

@@ -28,6 +28,7 @@ import {
 } from '../wire/book.ts';
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
+import { HOOK_MARKS, LINK_PINS } from '../protocol/state-files.ts';
 import { changeOver } from './change-over.ts';
 import { DeviceWatch } from './device-watch.ts';
 import { digestOf, listEntries } from '../shaping/exemptions.ts';
@@ -88,8 +89,9 @@ export class Datapath {
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
     this.devices = new DeviceWatch(this.rt);
-    const links = path.join(directories.pins, 'links');
-    this.hooks = openHooks(this.rt, { links, marks: path.join(directories.state, 'hooks') });
+    const links = path.join(directories.pins, LINK_PINS);
+    const marks = path.join(directories.state, HOOK_MARKS);
+    this.hooks = openHooks(this.rt, { links, marks });
     this.policing = new Policing(new NodeHook(links, this.maps.nodePlace), this.#loaded.police);
   }
 

@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { printable } from '../protocol/printable.ts';
 import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
+import { ATTACHMENTS, EXITS } from '../protocol/state-files.ts';
 import { RECORD_NAMES, type Records } from '../shaping/record-schema.ts';
 import { RecordFiles } from './record-files.ts';
 import {
@@ -86,7 +87,7 @@ class Shelf<K extends 'attachments' | 'exits'> {
    * Without records that contradict each other: which of them is right cannot be told from them.
    */
   #consistent(records: Map<string, Records[K]>): Map<string, Records[K]> {
-    if (this.files.kind !== 'attachments') return records;
+    if (this.files.kind !== ATTACHMENTS) return records;
     const contradictions = contradictionsOf([...records.values()] as AttachmentRecord[]);
     for (const [record, reason] of contradictions) {
       records.delete(keyOf(record));
@@ -113,8 +114,8 @@ export class Store {
   constructor(directory: string, warn: (message: string) => void, origin: Origin = {}) {
     this.#warn = warn;
     this.#origin = origin;
-    this.#attachments = new Shelf(new RecordFiles(directory, 'attachments'));
-    this.#exits = new Shelf(new RecordFiles(directory, 'exits'));
+    this.#attachments = new Shelf(new RecordFiles(directory, ATTACHMENTS));
+    this.#exits = new Shelf(new RecordFiles(directory, EXITS));
     for (const { files } of this.#shelves) {
       files.make();
       files.removeStaged();

@@ -19,7 +19,10 @@ export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
  * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's
  * initramfs does it), and then only the second can be mapped as code.
  */
-const ADDON_DIRECTORIES = [`${RUN_DIRECTORY}/addons`, '/var/lib/cni/podpace/addons'] as const;
+export const ADDON_DIRECTORIES = [
+  `${RUN_DIRECTORY}/addons`,
+  '/var/lib/cni/podpace/addons',
+] as const;
 
 /** Path of an asset in the source tree, relative to its root, for this machine's architecture. */
 export function assetSourcePath(name: AssetName, arch: string = process.arch): string {

@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { BpfAttr, COMMAND, LINK_CREATE } from './bpf-attr.ts';
-import { objectInfo, pinObject } from './bpf.ts';
+import { pinObject } from './bpf.ts';
 import { KernelError, unlessErrno } from '../wire/errors.ts';
 import { networkNamespaceCookie } from './ffi.ts';
 import { memberOffsets } from '../wire/kernel-types.ts';
@@ -14,7 +14,7 @@ import type { AttachableProgram } from './hook-places.ts';
 import { closing } from './descriptors.ts';
 import { readMounts } from './mounts.ts';
 import { openIfPinned } from './pins.ts';
-import { LINK_INFO, updateLink } from './tcx.ts';
+import { LINK_INFO, readLinkInfo, updateLink } from './tcx.ts';
 import type { TypedMap } from './typed-map.ts';
 
 /** Name of the link's pin, among those of devices' hooks. */
@@ -66,7 +66,7 @@ function rootGroup(): string {
 
 /** The id of a link's control group is 0 once somebody has detached it. */
 function readLink(fd: number): { readonly programId: number; readonly isAttached: boolean } {
-  const info = objectInfo(fd, 'link', 32);
+  const info = readLinkInfo(fd);
   return {
     programId: info.readUInt32LE(LINK_INFO.progId),
     isAttached: info.readBigUInt64LE(LINK_INFO.cgroupId) !== 0n,

@@ -62,9 +62,17 @@ export function updateLink(linkFd: number, programFd: number): void {
  */
 export const LINK_INFO = { id: 4, progId: 8, ifindex: 16, cgroupId: 16 } as const;
 
+/** To the end of the last of them, a number of 64 bits. */
+const LINK_INFO_BYTES = LINK_INFO.cgroupId + 8;
+
+/** The members of LINK_INFO, as the kernel gives them for any link. */
+export function readLinkInfo(fd: number): Buffer {
+  return objectInfo(fd, 'link', LINK_INFO_BYTES);
+}
+
 /** What the kernel says of a tcx or a netkit link. */
 export function linkInfo(fd: number): LinkInfo {
-  const info = objectInfo(fd, 'link', 24);
+  const info = readLinkInfo(fd);
   return {
     id: info.readUInt32LE(LINK_INFO.id),
     programId: info.readUInt32LE(LINK_INFO.progId),

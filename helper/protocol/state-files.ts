@@ -1,5 +1,5 @@
-// Names of the files in which the helper keeps what outlives it, which the plugin looks for as
-// well. Pure.
+// Names of the files in which the helper keeps what outlives it; the plugin looks for some of them
+// as well. Pure.
 
 /** Where the helper keeps what ends with the boot, and listens, unless it is told otherwise. */
 export const RUN_DIRECTORY = '/run/podpace';
@@ -13,6 +13,15 @@ export const RECORDS_MARK = 'layout.json';
 
 /** Directory of the records of attachments, in the state directory. */
 export const ATTACHMENTS = 'attachments';
+
+/** Directory of the records of exits, in the state directory. */
+export const EXITS = 'exits';
+
+/** Directory of the marks of programs at hooks without links, in the state directory. */
+export const HOOK_MARKS = 'hooks';
+
+/** Directory of the pins of BPF links, in the pin directory. */
+export const LINK_PINS = 'links';
 
 /** Directory of the wishes, beside the helper's socket. */
 export const WISHES = 'wishes';

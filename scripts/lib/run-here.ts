@@ -2,13 +2,14 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { ADDON_DIRECTORIES } from '../../helper/kernel/assets.ts';
 import { addTallies, runAva, type AvaOptions, type Tally } from './ava.ts';
 import { provideBpffs } from './bpffs.ts';
 import { findLeaks, observeMachine } from './leaks.ts';
 import { say } from './progress.ts';
 
 /** What the executables unpack once and keep, wherever they run. */
-const ADDON_CACHE = '/run/podpace/addons';
+const [ADDON_CACHE] = ADDON_DIRECTORIES;
 
 function removeAddonCache(): void {
   fs.rmSync(ADDON_CACHE, { recursive: true, force: true });
