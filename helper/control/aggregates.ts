@@ -44,7 +44,8 @@ export class Aggregates {
   /**
    * Has those pages there that are in use and next, and gives back the memory of all others. Each
    * takes two grace periods of the kernel, in which nothing else is done here: so each has its
-   * turn.
+   * turn, and what is wanted is asked again in it. A plan is carried out in one turn, so these
+   * steps come of no whole plan.
    */
   async keepPages(inTurn: Exclusively): Promise<void> {
     const { datapath, store } = this.#node;

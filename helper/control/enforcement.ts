@@ -1,5 +1,6 @@
-// Plans carried out: nothing else changes the kernel once its maps and programs are loaded. Of one
-// attachment the caps are put in force, or refused.
+// Plans carried out. Changes of the kernel that are no steps of a plan come before the first one,
+// and after the last: maps and programs are loaded, a former layout is upgraded (change-over.ts,
+// carry-over.ts), pins are removed. Of one attachment the caps are put in force, or refused.
 
 import type { KernelError } from '../wire/errors.ts';
 import { applyStep } from './apply.ts';
