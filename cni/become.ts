@@ -1,5 +1,5 @@
-// The last step of a call that ends with another plugin: that takes the place of this process, which
-// costs nothing like a second process with pipes to and from it.
+// The last step of a call that ends with another plugin: that takes the place of this process,
+// which costs nothing like a second process with pipes to and from it.
 
 import fs from 'node:fs';
 

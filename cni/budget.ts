@@ -1,6 +1,6 @@
 // The time that ADD and CHECK may take beside a helper that hangs. Runtimes give ADD a minute or
-// four, and start nothing else of the pod meanwhile: to fail soon and be called again is better than
-// to wait.
+// four, and start nothing else of the pod meanwhile: to fail soon and be called again is better
+// than to wait.
 
 /**
  * For all of a call since its process began, in milliseconds; what is left to 5 s is for the end of

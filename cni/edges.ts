@@ -37,11 +37,13 @@ export interface Edges {
   mayHaveInterface(alias: string): boolean;
   /** False only where no device of the node can be the bandwidth plugin's ifb of an attachment. */
   mayHaveFormerIfb(attachment: Attachment): Promise<boolean>;
-  /** Leaves the record of a pod without a cap. Rejects with Error that says why it cannot be left. */
+  /**
+   * Leaves the record of a pod without a cap. Rejects with Error that says why it cannot be left.
+   */
   keepUncapped(socket: string, pod: UncappedPod): Promise<void>;
   /**
-   * Has another program take the place of this process, to read `stdin` and to answer; returns where
-   * that cannot be done for sure.
+   * Has another program take the place of this process, to read `stdin` and to answer; returns
+   * where that cannot be done for sure.
    */
   become(file: string, stdin: Buffer): void;
   /** A signal that fires when the process is asked to stop (SIGTERM, SIGINT), from this call on. */

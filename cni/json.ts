@@ -87,7 +87,9 @@ export function hasField(object: JsonObject, name: string): boolean {
 /** An object whose fields are found that way; null stands for absence. */
 export const object = objectBy((given, name) => field(given, name) ?? undefined);
 
-/** Reads a value; null stands for absence. Throws CniError 7 that names what is wrong, by its path. */
+/**
+ * Reads a value; null stands for absence. Throws CniError 7 that names what is wrong, by its path.
+ */
 export function readAt<T>(value: unknown, path: string, read: Reader<T>): T {
   try {
     return read(value ?? undefined, path);

@@ -98,7 +98,10 @@ export class NodeLock {
     }
   }
 
-  /** Makes a directory, readable by root only, unless it is there, and has it locked. Throws Refusal. */
+  /**
+   * Makes a directory, readable by root only, unless it is there, and has it locked. Throws
+   * Refusal.
+   */
   provide(directory: string): void {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fd = this.#fds.get(directory);

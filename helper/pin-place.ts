@@ -53,7 +53,8 @@ export function examinePinPlace({ pinDir, mountBpffs, privateBpffs }: Settings):
 }
 
 /**
- * Throws Refusal when podpaced may not pin what it would find at the place for pins. Changes nothing.
+ * Throws Refusal when podpaced may not pin what it would find at the place for pins. Changes
+ * nothing.
  */
 export function requirePinPlace(settings: Settings): void {
   const { ok, found, remedy = '' } = examinePinPlace(settings);

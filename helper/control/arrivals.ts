@@ -65,8 +65,8 @@ export class Arrivals {
   }
 
   /**
-   * Compares what pods with a cap on it have received with what their host interfaces sent, and that
-   * with what the program there has seen.
+   * Compares what pods with a cap on it have received with what their host interfaces sent, and
+   * that with what the program there has seen.
    */
   async look(attachments: readonly AttachmentRecord[]): Promise<void> {
     const sharers = sharersByAggregate(attachments, 'ingress');
@@ -132,8 +132,8 @@ export class Arrivals {
   }
 
   /**
-   * What the pod's end of a pair has received; undefined where that cannot be told: no pair, its end
-   * has been moved, a namespace that asks for more privileges.
+   * What the pod's end of a pair has received; undefined where that cannot be told: no pair, its
+   * end has been moved, a namespace that asks for more privileges.
    */
   async #receivedAt({ hostInterfaceIndex }: HostInterfaceRecord): Promise<number | undefined> {
     try {

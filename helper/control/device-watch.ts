@@ -1,5 +1,5 @@
-// Knows the node's devices and their qdiscs without listing them each time: by what the kernel tells
-// of their changes.
+// Knows the node's devices and their qdiscs without listing them each time: by what the kernel
+// tells of their changes.
 
 import { findLink, listLinks, type Link } from '../kernel/links.ts';
 import { listQdiscs, TC_H_ROOT, type Qdisc } from '../kernel/qdiscs.ts';

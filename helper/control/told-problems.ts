@@ -18,7 +18,9 @@ export class ToldProblems {
   /** By the key of the attachment. */
   #findings: ReadonlyMap<string, Finding> = new Map();
 
-  /** `solvedText`: what the log says, behind "Solved: ", of an attachment with nothing wrong again. */
+  /**
+   * `solvedText`: what the log says, behind "Solved: ", of an attachment with nothing wrong again.
+   */
   constructor(
     log: (level: 'error' | 'info', message: string) => void,
     solvedText: (name: string) => string,

@@ -27,7 +27,9 @@ export interface Census {
   readonly attachments: readonly AttachmentRecord[];
   readonly wishes: readonly Wish[];
   readonly links: readonly Link[];
-  /** Indexes of devices that lead off the node: in a node that is a container, one end of a pair. */
+  /**
+   * Indexes of devices that lead off the node: in a node that is a container, one end of a pair.
+   */
   readonly uplinks: ReadonlySet<number>;
   readonly orphans: readonly Orphan[];
 }

@@ -1,5 +1,5 @@
-// What the helper knows of pods that were added without a cap: the plugin has left a record of each.
-// Nothing of them is in the kernel, so nothing here changes it.
+// What the helper knows of pods that were added without a cap: the plugin has left a record of
+// each. Nothing of them is in the kernel, so nothing here changes it.
 
 import type { Link } from '../kernel/links.ts';
 import { findLink, listLinks } from '../kernel/links.ts';
@@ -49,9 +49,9 @@ function isOther(known: string | undefined, here: string | undefined): boolean {
 }
 
 /**
- * Why a record is of no pod that is there now; undefined when it may be. `host`: the device that has
- * the index of its host interface. An index of a device is not
- * given twice in a boot and namespace; a path and an inode may be, so they tell of an end only.
+ * Why a record is of no pod that is there now; undefined when it may be. `host`: the device that
+ * has the index of its host interface. An index of a device is not given twice in a boot and
+ * namespace; a path and an inode may be, so they tell of an end only.
  */
 export function endOf(
   record: UncappedRecord,
@@ -186,8 +186,8 @@ export class Uncapped {
   }
 
   /**
-   * Reads the records, and forgets those whose pod is gone. `links`: devices of the node; one that is
-   * not among them may have come since.
+   * Reads the records, and forgets those whose pod is gone. `links`: devices of the node; one that
+   * is not among them may have come since.
    */
   async look(node: RtSocket, links: readonly Link[]): Promise<void> {
     try {
@@ -242,8 +242,8 @@ export class Uncapped {
   }
 
   /**
-   * What a cap of the pod needs. `isKnown`: whether another attachment is known. Throws ShapingError
-   * when the pod has no host interface that a cap could be held at.
+   * What a cap of the pod needs. `isKnown`: whether another attachment is known. Throws
+   * ShapingError when the pod has no host interface that a cap could be held at.
    */
   async enrolment(
     node: RtSocket,

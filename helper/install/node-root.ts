@@ -7,7 +7,9 @@ import path from 'node:path';
 /** As the kernel (path_resolution(7)). */
 const MAX_LINKS = 40;
 
-/** Where a path of the node is here, all links followed; what is not there ends where it would be. */
+/**
+ * Where a path of the node is here, all links followed; what is not there ends where it would be.
+ */
 export function resolveIn(root: string, nodePath: string): string {
   let left = nodePath.split('/').filter((part) => part !== '' && part !== '.');
   let resolved: string[] = [];

@@ -42,7 +42,9 @@ function fileIn(root: string): string {
   return resolveIn(root, RECEIPT);
 }
 
-/** Undefined where nothing was installed. Throws Error for one that cannot be read, with the remedy. */
+/**
+ * Undefined where nothing was installed. Throws Error for one that cannot be read, with the remedy.
+ */
 export function readReceipt(root: string): Receipt | undefined {
   const file = fileIn(root);
   try {

@@ -78,9 +78,9 @@ export interface FarDevice {
 }
 
 /**
- * What a device of another namespace has received; undefined when there is none of this index, or no
- * such namespace any more. Takes CAP_NET_ADMIN over that namespace; rejects with KernelError EPERM
- * otherwise.
+ * What a device of another namespace has received; undefined when there is none of this index, or
+ * no such namespace any more. Takes CAP_NET_ADMIN over that namespace; rejects with KernelError
+ * EPERM otherwise.
  */
 export function readFarCounter(rt: RtSocket, by: FarDevice): Promise<FarCounter | undefined> {
   const operation = `read the counters of link ${by.index} of namespace ${by.netnsId}`;

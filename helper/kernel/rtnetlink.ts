@@ -38,7 +38,9 @@ export interface RtRequest {
   /** NLM_F_CREATE and such; REQUEST, ACK and DUMP are added here. */
   readonly flags?: number;
   readonly payload: Buffer;
-  /** Of a list: how often it is asked for again when it changed while it was read; 5 unless said. */
+  /**
+   * Of a list: how often it is asked for again when it changed while it was read; 5 unless said.
+   */
   readonly retries?: number;
   /**
    * A change that the kernel makes right before, in the same system call, so that nothing comes in

@@ -154,7 +154,9 @@ export function crioPlaces(files: readonly unknown[]): Places {
   );
 }
 
-/** Files that one of containerd's imports, as they are written there: patterns, perhaps relative. */
+/**
+ * Files that one of containerd's imports, as they are written there: patterns, perhaps relative.
+ */
 export function importsOf(file: unknown): readonly string[] {
   return texts(asObject(file)?.['imports']) ?? [];
 }

@@ -143,8 +143,8 @@ type Answer<M extends Method> =
   { readonly result: Methods[M]['result'] } | { readonly serves: VersionRange };
 
 /**
- * What a response to a request of a version says. Throws HelperError for any other error, ShapeError
- * for what is no response.
+ * What a response to a request of a version says. Throws HelperError for any other error,
+ * ShapeError for what is no response.
  */
 function readResponse<M extends Method>(
   socketPath: string,
@@ -255,7 +255,9 @@ function mismatch(method: Method, socketPath: string, why: string, remedy: strin
   return new HelperError('protocol-version', cannot(method, socketPath, why), remedy, why);
 }
 
-/** The version to ask in after a refusal that named these. Throws HelperError where there is none. */
+/**
+ * The version to ask in after a refusal that named these. Throws HelperError where there is none.
+ */
 function nextVersion(request: ParsedRequest, socketPath: string, serves: VersionRange): number {
   const { method } = request;
   const [theirs, ours] = [serves, PROTOCOL].map(describeVersions);

@@ -272,7 +272,9 @@ export interface UncappedPod extends AttachmentKey, PodNames {
   readonly noPair?: string;
 }
 
-/** The node's end of a pair that leads to another network namespace and of which no record tells. */
+/**
+ * The node's end of a pair that leads to another network namespace and of which no record tells.
+ */
 export interface UnknownPod {
   readonly hostInterface: string;
   readonly hostInterfaceIndex: number;

@@ -1,5 +1,5 @@
-// What `probe` finds. `probe --json` and `status --json` have the same, and the helper that is asked
-// may be of another release.
+// What `probe` finds. `probe --json` and `status --json` have the same, and the helper that is
+// asked may be of another release.
 
 import { boolean, fail, list, object, optional, text, type Read } from './shape.ts';
 

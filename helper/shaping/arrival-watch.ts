@@ -1,18 +1,18 @@
 // The watch over what comes into pods without their cap. Pure.
 //
-// Past the host interface, where the cap is held: a program of somebody's redirects to the other end
-// of the pair (bpf_redirect_peer). The pod's end counts what it receives so, and what comes from the
-// host interface, which counts that as sent; of merged packets both count the headers once. So what
-// the one has received and the other has not sent came past it.
+// Past the host interface, where the cap is held: a program of somebody's redirects to the other
+// end of the pair (bpf_redirect_peer). The pod's end counts what it receives so, and what comes
+// from the host interface, which counts that as sent; of merged packets both count the headers
+// once. So what the one has received and the other has not sent came past it.
 //
 // By the host interface, and unseen by the program at its egress: an XDP program redirects to it.
 // The program counts of merged packets the headers of each segment, and what the fq behind it still
 // holds: more than the device has sent, never less.
 //
 // The counters are not read at one instant. So several looks in a row have to agree, and what is
-// exempt, and may come at any rate, allows for a part of itself. Somebody may have taken the program
-// or its entry away, which the helper puts right in a look or two, and tells of: what was not seen
-// meanwhile is nothing to tell of afterwards.
+// exempt, and may come at any rate, allows for a part of itself. Somebody may have taken the
+// program or its entry away, which the helper puts right in a look or two, and tells of: what was
+// not seen meanwhile is nothing to tell of afterwards.
 
 /** What is averaged over. */
 const WINDOW_MS = 10_000;

@@ -70,8 +70,8 @@ const NO_EXITS: ReadonlySet<string> = new Set(['dummy', 'ifb', 'nlmon', 'vrf', '
 /** Masters that transmit through their slaves, each of which has queues of its own. */
 const BONDS: ReadonlySet<string> = new Set(['bond', 'team']);
 /**
- * Masters that forward between their ports. Open vSwitch has one datapath, whose device is the master
- * of all ports.
+ * Masters that forward between their ports. Open vSwitch has one datapath, whose device is the
+ * master of all ports.
  */
 const BRIDGES: ReadonlySet<string> = new Set(['bridge', OPEN_VSWITCH]);
 

@@ -54,7 +54,9 @@ export type OffloadStep =
       readonly limits: GsoLimits;
     };
 
-/** What a record limits the interfaces of its pod by: exempt packets go at full speed by the same. */
+/**
+ * What a record limits the interfaces of its pod by: exempt packets go at full speed by the same.
+ */
 function limitingRate(
   { defaults, exempt }: NodeSettings,
   record: AttachmentRecord | undefined,

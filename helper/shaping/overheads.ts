@@ -52,9 +52,9 @@ function descend(link: Link, around: Surroundings, passed: readonly number[] = [
 }
 
 /**
- * Where a packet goes on by one of several ports: what all of them add. Of Open vSwitch's any may be
- * the one, as its flows say; those of its own kind are the node's again. Its tunnels have their outer
- * headers from these flows, too late to be read where the packet is charged.
+ * Where a packet goes on by one of several ports: what all of them add. Of Open vSwitch's any may
+ * be the one, as its flows say; those of its own kind are the node's again. Its tunnels have their
+ * outer headers from these flows, too late to be read where the packet is charged.
  */
 function descendByPorts(link: Link, around: Surroundings, passed: readonly number[]): Descent {
   const none: Descent = { steps: [], told: 0 };

@@ -130,7 +130,9 @@ export interface Observed {
   /** Places where somebody else comes before it. */
   readonly inFront: ReadonlyMap<string, InFront>;
   readonly exitRecords: readonly ExitRecord[];
-  /** Of those that the desired state speaks of and that are there, by the host interface's index. */
+  /**
+   * Of those that the desired state speaks of and that are there, by the host interface's index.
+   */
   readonly offload?: ReadonlyMap<number, ObservedOffload | Error>;
 }
 

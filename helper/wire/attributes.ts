@@ -1,7 +1,7 @@
 // Netlink attributes: the type-length-value records that follow the fixed header of every message
-// (struct nlattr of linux/netlink.h), and messages as tables of what is in them. They are written by
-// the netlink package's codec; it has no typed errors for what is read, nor numbers that must have
-// the width their kernel header gives them.
+// (struct nlattr of linux/netlink.h), and messages as tables of what is in them. They are written
+// by the netlink package's codec; it has no typed errors for what is read, nor numbers that must
+// have the width their kernel header gives them.
 
 import { AttrStream, putString, putU32, putU8 } from 'netlink/dist/structs.js';
 import type { StreamData } from 'netlink/dist/structs.js';

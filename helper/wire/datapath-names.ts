@@ -41,7 +41,9 @@ export const MAPS = {
   nodePlace: { key: U32, value: NODE_PLACE },
   /** Of each CPU. */
   unsignedTraffic: { key: U32, value: bytesOf(UNSIGNED_TALLY_SIZE) },
-  /** Where programs go on in others: see CONTINUE_RECEIVE. A program is put in by its descriptor. */
+  /**
+   * Where programs go on in others: see CONTINUE_RECEIVE. A program is put in by its descriptor.
+   */
   continuations: { key: U32, value: U32 },
 } as const;
 

@@ -194,8 +194,9 @@ export function encodeLinkQuery(by: { readonly name?: string; readonly index?: n
 }
 
 /**
- * Asks for one link with its counters, of the namespace that the socket's knows by an id. Nothing of
- * it is skipped: with RTEXT_FILTER_SKIP_STATS Linux 7.3 leaves the counters out, where 6.18 does not.
+ * Asks for one link with its counters, of the namespace that the socket's knows by an id. Nothing
+ * of it is skipped: with RTEXT_FILTER_SKIP_STATS Linux 7.3 leaves the counters out, where 6.18 does
+ * not.
  */
 export function encodeFarQuery(by: { readonly netnsId: number; readonly index: number }): Buffer {
   return FAR.encode(by);

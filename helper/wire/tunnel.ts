@@ -66,7 +66,9 @@ const GRE_FIELDS: Decoder<number | undefined> = {
   },
 };
 
-/** IP6_TNL_F_IGN_ENCAP_LIMIT of linux/ip6_tunnel.h: the attribute's flags tell that there is none. */
+/**
+ * IP6_TNL_F_IGN_ENCAP_LIMIT of linux/ip6_tunnel.h: the attribute's flags tell that there is none.
+ */
 const IGNORES_ENCAPSULATION_LIMIT = 1;
 const ENCAPSULATION_LIMIT: Decoder<true | undefined> = {
   decode: (flags) => (flags.readUInt32LE() & IGNORES_ENCAPSULATION_LIMIT) === 0 || undefined,

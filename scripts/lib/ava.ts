@@ -30,8 +30,8 @@ export interface AvaOptions {
    */
   readonly timeout?: string;
   /**
-   * Times are those of the machine's processors: where waiting costs nothing, and is no sign of what
-   * a test costs.
+   * Times are those of the machine's processors: where waiting costs nothing, and is no sign of
+   * what a test costs.
    */
   readonly hasFreeWaits?: boolean;
   /**
@@ -204,8 +204,9 @@ export async function runAva(files: readonly string[], options: AvaOptions): Pro
   options.signal.throwIfAborted();
   const { counts } = follower;
   if (status !== 0 && counts.failed === 0) {
-    // So does a test that outlasts the limit: AVA's TAP names none (findings/ava-tap-idle-timeout.sh).
-    // It is the one after the last that ended: the tests of a bundle run in turn.
+    // So does a test that outlasts the limit: AVA's TAP names none
+    // (findings/ava-tap-idle-timeout.sh). It is the one after the last that ended: the tests of a
+    // bundle run in turn.
     say(
       `${options.label}: AVA ended with status ${status} without a failed test, after ${follower.last()}`,
     );

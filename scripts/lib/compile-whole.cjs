@@ -1,6 +1,7 @@
-// node compile-whole.cjs BUNDLE SCRIPT CODE: wraps a piece of a bundle as packed-main.cjs runs it, and
-// has V8 compile all of it. By itself V8 compiles a function when it is called first, and a code cache holds
-// what has been called: what a helper is at its start would be compiled at every start.
+// node compile-whole.cjs BUNDLE SCRIPT CODE: wraps a piece of a bundle as packed-main.cjs runs it,
+// and has V8 compile all of it. By itself V8 compiles a function when it is called first, and a
+// code cache holds what has been called: what a helper is at its start would be compiled at every
+// start.
 
 const fs = require('node:fs');
 const v8 = require('node:v8');

@@ -78,7 +78,9 @@ function mountsWithin(directory: string): string[] {
     .filter((place) => place === directory || place.startsWith(`${directory}/`));
 }
 
-/** Takes away what tests in these processes made; what cannot be is told by the command that fails. */
+/**
+ * Takes away what tests in these processes made; what cannot be is told by the command that fails.
+ */
 function takeAway(pids: readonly number[]): void {
   const inherited = { stdio: 'inherit' } as const;
   for (const namespace of madeIn(NAMESPACES, pids))

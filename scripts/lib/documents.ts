@@ -1,5 +1,5 @@
-// What a document says of the project's files has to be so: paths lead somewhere, names are those of
-// the sources, lines fit.
+// What a document says of the project's files has to be so: paths lead somewhere, names are those
+// of the sources, lines fit.
 
 import fs from 'node:fs';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// What a VM runs of ./scripts/test, bundled as the tests are: to strip the types of the script and of
-// all that it imports is seconds of an emulated processor.
+// What a VM runs of ./scripts/test, bundled as the tests are: to strip the types of the script and
+// of all that it imports is seconds of an emulated processor.
 
 import fs from 'node:fs';
 import { release } from 'node:os';
@@ -35,7 +35,9 @@ export const RESULT_FILE = 'result.json';
 const AVA_TIMEOUT_TIMED = '24h';
 /** What the guest's processor may work until the next test ends: none needs half of it. */
 const STALL_MS = 120_000;
-/** By time: a busy machine is minutes at compiling and verifying all programs for the first test. */
+/**
+ * By time: a busy machine is minutes at compiling and verifying all programs for the first test.
+ */
 const AVA_TIMEOUT = '900s';
 
 /** Does the job that stands in the directory, and leaves its result there. */

@@ -1,4 +1,5 @@
-// System calls of sockets by this process: Node has no binding for raw ones, nor for ancillary data.
+// System calls of sockets by this process: Node has no binding for raw ones, nor for ancillary
+// data.
 
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from '../../helper/kernel/assets.ts';

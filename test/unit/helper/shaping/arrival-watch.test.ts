@@ -1,5 +1,6 @@
-// The watch over what comes into pods without their cap, look by look: what the pod's end has received
-// beside what the host interface has sent, and that beside what the program there has seen.
+// The watch over what comes into pods without their cap, look by look: what the pod's end has
+// received beside what the host interface has sent, and that beside what the program there has
+// seen.
 
 import test from 'ava';
 import { ArrivalWatch, type Arrival } from '../../../../helper/shaping/arrival-watch.ts';
