@@ -99,7 +99,8 @@ async function layOut(entry: string): Promise<{ pieceOf: PieceOf; required: Set<
       pieceOf.set(file, piece);
     }
     for (const each of requiredBy(account)) required.add(each);
-    wanted = new Set([...later].filter((file) => !pieceOf.has(file)));
+    // In an order of their own: esbuild asks for several at a time, now this one first, now that.
+    wanted = new Set([...later].filter((file) => !pieceOf.has(file)).toSorted());
   }
   return { pieceOf, required };
 }
@@ -115,7 +116,7 @@ export async function bundleEntry(
   const { pieceOf, required } = await layOut(entry);
   const pieces = Math.max(...pieceOf.values()) + 1;
   for (let piece = 0; piece < pieces; piece += 1) {
-    const given = [...required].filter((file) => pieceOf.get(file) === piece);
+    const given = [...required].filter((file) => pieceOf.get(file) === piece).toSorted();
     // The first is run; of the others a file is run when it is asked for.
     const contents =
       piece === 0

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { ATTACHMENTS, RECORDS_MARK } from '../../../../helper/protocol/state-files.ts';
 import { bundleEntry } from '../../../../scripts/lib/bundle.ts';
@@ -56,4 +57,18 @@ test('what runtimes call most, and in vain, loads the first piece of the executa
     t.deepEqual(loaded(command), { status: 0, pieces: ['piece-0'] }, command);
   // It has neither ipam nor prevResult, which is an error of the other piece.
   t.deepEqual(loaded('ADD'), { status: 1, pieces: ['piece-0', 'piece-1'] });
+});
+
+test('the same sources give the same pieces', async (t) => {
+  const directory = temporaryDirectory(t);
+  const piecesOf = async (entry: string, turn: number): Promise<string[]> => {
+    const at = (piece: number): string => path.join(directory, `${turn}-${piece}`);
+    const count = await bundleEntry(entry, at);
+    return Array.from({ length: count }, (_, piece) => fs.readFileSync(at(piece), 'latin1'));
+  };
+  for (const entry of ['cni/main.ts', 'helper/main.ts']) {
+    const first = await piecesOf(entry, 0);
+    for (let turn = 1; turn <= 2; turn += 1)
+      t.true(isDeepStrictEqual(await piecesOf(entry, turn), first), `${entry}, turn ${turn}`);
+  }
 });
