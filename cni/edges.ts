@@ -11,6 +11,8 @@ import type { Kernel } from './wiring/kernel.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Edges {
+  /** The attachment that a call is about, for people: notes name it. */
+  readonly about?: string;
   readonly env: Environment;
   /** Effective user id. */
   readonly euid: number;
@@ -50,7 +52,12 @@ export interface Edges {
   watchTermination(): AbortSignal;
 }
 
-/** Writes a note for the log of the runtime: one line, whatever the text holds. */
+/**
+ * Writes a note for the log of the runtime: one line, whatever the text holds. It names the
+ * attachment that the call is about, unless the text does.
+ */
 export function note(edges: Edges, text: string): void {
-  edges.writeStderr(`podpace: ${printable(text)}\n`);
+  const { about } = edges;
+  const whose = about === undefined || text.includes(about) ? '' : `${about}: `;
+  edges.writeStderr(`podpace: ${printable(`${whose}${text}`)}\n`);
 }

@@ -6,7 +6,7 @@ import type { Edges } from './edges.ts';
 import { parseJson, show } from './json.ts';
 import { isResultVersion, parseResult, resultVersion, type CniResult } from './result.ts';
 import type { Command, Invocation } from './skel.ts';
-import { CniError, ErrorCode, isJsonObject } from './types.ts';
+import { CniError, DelegateError, ErrorCode, isJsonObject } from './types.ts';
 
 /** Largest answer of a delegate, in bytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -100,9 +100,6 @@ async function execute(
 function quoted(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
 }
-
-/** What a delegate says itself of why it did nothing. */
-export class DelegateError extends CniError {}
 
 /**
  * The delegate's own error where it printed one; else one in the words of the reference library.

@@ -1,8 +1,8 @@
 // The pod that an attachment is of, as runtimes of Kubernetes name it in CNI_ARGS: `KEY=VALUE`
 // pairs in any order, with semicolons between them.
 
-import type { PodNames } from '../helper/protocol/messages.ts';
-import { podNamesOf } from '../helper/protocol/pod-names.ts';
+import type { AttachmentKey, PodNames } from '../helper/protocol/messages.ts';
+import { nameOf, podNamesOf } from '../helper/protocol/pod-names.ts';
 
 /**
  * What CNI_ARGS says of the pod. The reference library refuses keys that a plugin does not know
@@ -21,4 +21,13 @@ export function podNamesIn(args: string): PodNames {
     podName: values.get('K8S_POD_NAME'),
     podUid: values.get('K8S_POD_UID'),
   });
+}
+
+/** The attachment that a call is about, for people. */
+export function nameOfCall({
+  pod,
+  containerId,
+  ifname,
+}: AttachmentKey & { readonly pod: PodNames }): string {
+  return nameOf({ containerId, ifname, ...pod });
 }

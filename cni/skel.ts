@@ -8,10 +8,11 @@ import { printable } from '../helper/protocol/printable.ts';
 import { note, type Edges, type Environment } from './edges.ts';
 import { toCniError } from './failure.ts';
 import { field, parseJson, show } from './json.ts';
-import { podNamesIn } from './pod-names.ts';
+import { nameOfCall, podNamesIn } from './pod-names.ts';
 import {
   CniError,
   CURRENT_VERSION,
+  DelegateError,
   ErrorCode,
   isJsonObject,
   SUPPORTED_VERSIONS,
@@ -243,13 +244,25 @@ function print(edges: Edges, object: JsonObject): boolean {
   }
 }
 
-/** Prints an error object, whatever the error. */
+/** The details of an error with the attachment that the call is about, where one is known. */
+function withSubject(
+  { about }: Edges,
+  message: string,
+  details: string | undefined,
+): string | undefined {
+  const parts = details === undefined ? [] : [details];
+  const isNamed = about === undefined || [message, ...parts].some((text) => text.includes(about));
+  return isNamed ? details : [...parts, `attachment ${about}`].join('; ');
+}
+
+/** Prints an error object, whatever the error; the words of a delegate stay its own. */
 export function printError(
   edges: Edges,
   error: unknown,
   cniVersion: CniVersion = CURRENT_VERSION,
 ): void {
-  const { code, message, details } = toCniError(error);
+  const { code, message, details: own } = toCniError(error);
+  const details = error instanceof DelegateError ? own : withSubject(edges, message, own);
   const explained = details === undefined ? {} : { details: printable(details) };
   print(edges, { cniVersion, code, msg: printable(message), ...explained });
 }
@@ -272,16 +285,19 @@ export async function runPlugin(edges: Edges, table: CommandTable, about: string
       : 1;
   }
   let cniVersion: CniVersion = CURRENT_VERSION;
+  let own = edges;
   try {
     validateEnvironment(edges.env, command);
     const call = await readCall(edges, command);
     cniVersion = call.invocation.cniVersion;
     requireRoot(edges, call.command);
+    if (ATTACHMENT_COMMANDS.includes(command))
+      own = { ...edges, about: nameOfCall(call.invocation) };
     const run = await table[call.command]();
-    const answer = await run(edges, call.invocation);
-    return answer === undefined || print(edges, answer) ? 0 : 1;
+    const answer = await run(own, call.invocation);
+    return answer === undefined || print(own, answer) ? 0 : 1;
   } catch (error) {
-    printError(edges, error, cniVersion);
+    printError(own, error, cniVersion);
     return 1;
   }
 }

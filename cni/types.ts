@@ -83,3 +83,6 @@ export class CniError extends Error {
     this.details = details === '' ? undefined : details;
   }
 }
+
+/** What a delegate says itself of why it did nothing: it is passed on as it is. */
+export class DelegateError extends CniError {}

@@ -33,7 +33,7 @@ import {
   type PodNames,
   type UncappedResult,
 } from './protocol/messages.ts';
-import { podNamesOf } from './protocol/pod-names.ts';
+import { nameOf, podNamesOf } from './protocol/pod-names.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
 import { printable, printableLines } from './protocol/printable.ts';
 import { remedies } from './protocol/remedies.ts';
@@ -188,13 +188,24 @@ async function uncappedIfKnown(socket: string): Promise<Uncapped | undefined> {
   }
 }
 
+/** Capped pods, and those without a cap where the helper knows them. One that was just capped is so. */
+async function allPods(
+  socket: string,
+): Promise<Record<'capped' | 'uncapped', readonly Candidate[]>> {
+  const { attachments: capped } = await listAll(socket);
+  const { uncapped = [] } = (await uncappedIfKnown(socket)) ?? {};
+  const known = new Set(capped.map(keyOf));
+  return { capped, uncapped: uncapped.filter((pod) => !known.has(keyOf(pod))) };
+}
+
 /** One of these pods, in few words; a note where the name is that of more. */
 function select(
   pods: readonly Candidate[],
   selector: string,
   edges: CliEdges,
+  isPreferred?: (pod: Candidate) => boolean,
 ): { readonly key: AttachmentKey; readonly pod: PodNames } {
-  const selected = selectAttachment(selector, pods);
+  const selected = selectAttachment(selector, pods, isPreferred);
   const { containerId, ifname } = selected.attachment;
   const note = describeSelection(selected);
   if (note !== undefined) edges.stderr(`podpaced: ${note}\n`);
@@ -282,16 +293,33 @@ function addSet(program: Command, edges: CliEdges): void {
     .action(async (selector: string, options: QueryOptions & SetFlags) => {
       const request = parseSetFlags(options);
       const { socket } = options;
-      const { attachments } = await listAll(socket);
-      const { uncapped = [] } = (await uncappedIfKnown(socket)) ?? {};
-      const pods = [...attachments, ...uncapped];
-      const { key, pod } = select(pods, selector, edges);
+      const { capped, uncapped } = await allPods(socket);
+      const { key, pod } = select([...capped, ...uncapped], selector, edges);
       const result = await ask(socket, 'set', { ...key, ...request });
       for (const notice of result.notices ?? []) edges.stderr(`podpaced: ${notice}\n`);
       print(edges, options.json, { ...key, ...pod, direction: request.direction, ...result }, () =>
         renderSet({ ...key, ...pod }, request.direction, result),
       );
     });
+}
+
+/**
+ * The capped pod that a selector means. Throws an Error where that is one without a cap, although an
+ * older sandbox of the same name may have one.
+ */
+async function selectCapped(
+  socket: string,
+  selector: string,
+  edges: CliEdges,
+): Promise<AttachmentKey> {
+  const { capped, uncapped } = await allPods(socket);
+  const isCapped = (pod: Candidate): boolean => capped.includes(pod);
+  const { key, pod } = select([...capped, ...uncapped], selector, edges, isCapped);
+  if (capped.some((one) => keyOf(one) === keyOf(key))) return key;
+  const name = nameOf({ ...key, ...pod });
+  throw new Error(
+    `Cannot count what ${name} sends and receives: it has no cap; give it one by set`,
+  );
 }
 
 function addCounters(program: Command, edges: CliEdges): void {
@@ -308,7 +336,7 @@ function addCounters(program: Command, edges: CliEdges): void {
         selector === undefined
           ? await countersOfAll(socket, perCpu)
           : await ask(socket, 'counters', {
-              only: select((await listAll(socket)).attachments, selector, edges).key,
+              only: await selectCapped(socket, selector, edges),
               perCpu,
             });
       print(edges, json, result, () => renderCounters(result));

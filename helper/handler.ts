@@ -1,9 +1,11 @@
 // From a message to what the shaper does, and back.
 
 import type {
+  AttachmentKey,
   EffectiveCap,
   ExitStatus,
   Methods,
+  PodNames,
   ProbeItem,
   ProtocolError,
   Response,
@@ -24,7 +26,7 @@ import {
   unknownNeeds,
 } from './protocol/versions.ts';
 import { errorResponse, type Handler } from './connection.ts';
-import { nameOf } from './protocol/pod-names.ts';
+import { about, nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './control/shaper.ts';
@@ -169,19 +171,43 @@ function refusalOf(message: unknown): ProtocolError | undefined {
   };
 }
 
+/** The attachment that a request is about; undefined of one that is about none, or about all. */
+function subjectOf({ method, params }: ParsedRequest): (AttachmentKey & PodNames) | undefined {
+  if (method === 'counters') return params.only;
+  return method === 'attach' || method === 'detach' || method === 'check' || method === 'set'
+    ? params
+    : undefined;
+}
+
+/**
+ * What a request failed for: logged, and answered, with the attachment that it is about. What ADD
+ * is answered may become the reason of a wish, which has the name beside it: there without.
+ */
+function failureOf(request: ParsedRequest, error: unknown, context: HandlerContext): ProtocolError {
+  const failure = toProtocolError(error);
+  const subject = subjectOf(request);
+  const message =
+    subject === undefined ? failure.message : about(context.shaper.named(subject), failure.message);
+  context.log('error', message);
+  return request.method === 'attach' ? failure : { ...failure, message };
+}
+
 function answerer(context: HandlerContext): Handler {
   return async (message): Promise<Response> => {
+    let request: ParsedRequest;
     try {
       const refusal = refusalOf(message);
       if (refusal !== undefined) return errorResponse(message, refusal);
-      const result = await perform(parseRequest(message), context);
-      return { version: answerVersion(message), result };
+      request = parseRequest(message);
     } catch (error) {
       if (error instanceof ShapeError)
         return errorResponse(message, { code: 'bad-request', message: error.message });
-      const answer = toProtocolError(error);
-      context.log('error', answer.message);
-      return errorResponse(message, answer);
+      throw error;
+    }
+    try {
+      return { version: answerVersion(message), result: await perform(request, context) };
+    } catch (error) {
+      return errorResponse(message, failureOf(request, error, context));
     }
   };
 }

@@ -77,17 +77,20 @@ function byAge<T extends Candidate>(
 
 /**
  * The attachment that a selector means: of two sandboxes of one pod that it names, as while the
- * older is still on its way out, that of the newer. Throws an Error that names the candidates when
- * there is none or more than one.
+ * older is still on its way out, that of the newer. Where several are left, those that
+ * `isPreferred` go before others. Throws an Error that names the candidates when there is none or
+ * more than one.
  */
 export function selectAttachment<T extends Candidate>(
   selector: string,
   attachments: readonly T[],
+  isPreferred: (attachment: T) => boolean = () => false,
 ): Selected<T> {
   const candidates = matchingAttachments(selector, attachments);
   const isByName = candidates.every((one) => isOfPod(selector, one));
   const { newest, older } = isByName ? byAge(candidates) : { newest: candidates, older: [] };
-  const [attachment, second] = newest;
+  const preferred = newest.filter(isPreferred);
+  const [attachment, second] = preferred.length > 0 ? preferred : newest;
   if (attachment !== undefined && second === undefined) return { attachment, older };
   throw new Error(`Cannot tell which pod "${selector}" is: ${named(newest)}`);
 }

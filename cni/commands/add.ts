@@ -9,9 +9,10 @@ import { note, type Edges } from '../edges.ts';
 import { enforceCaps, needsHelper, type Enforcement, type Limits } from '../enforce.ts';
 import { findPlugin } from '../find-plugin.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
+import { nameOfCall } from '../pod-names.ts';
 import { hardwareAddressOf, parsePreviousResult, printResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
-import { CniError, ErrorCode, type JsonObject } from '../types.ts';
+import { CniError, DelegateError, ErrorCode, type JsonObject } from '../types.ts';
 import { Undo } from '../undo.ts';
 import type { UncappedPod } from '../uncapped.ts';
 import { findPair, podAddressesOf } from '../wiring/host-interface.ts';
@@ -62,7 +63,7 @@ async function keepRecord(
   } catch (error) {
     note(
       edges,
-      `WARNING: podpaced will not know interface "${call.ifname}", which has no cap: ${(error as Error).message}`,
+      `WARNING: podpaced will not know ${nameOfCall(call)}, which has no cap: ${(error as Error).message}`,
     );
   }
 }
@@ -103,7 +104,7 @@ async function besideOthers<T>(
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
-  const { delegate, DelegateError, parseIpamResult } = await import('../ipam.ts');
+  const { delegate, parseIpamResult } = await import('../ipam.ts');
   const kernel = await edges.loadKernel();
   const ipam = findPlugin(type, call.path);
   return withSession(kernel, call.netns, (session) =>

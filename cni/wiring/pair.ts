@@ -3,6 +3,7 @@
 import { hasErrno } from '../../helper/wire/errors.ts';
 import type { Link } from '../../helper/kernel/links.ts';
 import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { nameOf, type PodNames } from '../../helper/protocol/pod-names.ts';
 import { RT_SCOPE_LINK, RT_TABLE_MAIN, type Route } from '../../helper/wire/route-message.ts';
 import { CniError, ErrorCode, type Device } from '../types.ts';
 import { aliasPrefix, hostInterfaceAlias, type Attachment } from './alias.ts';
@@ -31,9 +32,9 @@ function exists(name: string, where: string, remedy: string): CniError {
 /** Throws CniError 105 when either name of the pair is taken. */
 export async function requireAbsent(
   { kernel, node, pod, netns }: Session,
-  attachment: Attachment,
+  call: Attachment & { readonly pod: PodNames },
 ): Promise<void> {
-  const { ifname, containerId } = attachment;
+  const { ifname } = call;
   if ((await kernel.findLink(pod, { name: ifname })) !== undefined) {
     throw exists(
       ifname,
@@ -41,11 +42,11 @@ export async function requireAbsent(
       'run DEL for this attachment first, or set another CNI_IFNAME',
     );
   }
-  const hostName = hostInterfaceName(attachment);
+  const hostName = hostInterfaceName(call);
   if ((await kernel.findLink(node, { name: hostName })) !== undefined) {
     throw exists(
       hostName,
-      `on the node, for interface "${ifname}" of container ${containerId}`,
+      `on the node, for ${nameOf({ ...call, ...call.pod })}`,
       'run DEL for this attachment first',
     );
   }

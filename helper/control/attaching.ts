@@ -3,6 +3,7 @@
 
 import type { Link } from '../kernel/links.ts';
 import type { AttachParams, AttachResult } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { unheldSentences } from '../shaping/problems.ts';
 import {
   hostInterfaceIndexesOf,
@@ -118,7 +119,10 @@ export class Attaching {
       node.store.writeAttachment(former);
       await enforcement.enforce({ former: record, next: former });
     } catch (error) {
-      node.log('error', `Cannot undo a failed change: ${(error as Error).message}`);
+      node.log(
+        'error',
+        `Cannot undo a failed change of ${nameOf(record)}: ${(error as Error).message}`,
+      );
     }
   }
 }

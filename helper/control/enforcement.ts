@@ -16,9 +16,12 @@ import { formatDuration } from '../shaping/units.ts';
 import {
   hostInterfaceIndexesOf,
   isSameAttachment,
+  ownerOf,
   type AttachmentRecord,
   type Change,
 } from '../shaping/records.ts';
+import type { AttachmentKey } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { desiredMaps, hasUplink, takeView, type Node, type View } from './view.ts';
 
@@ -99,7 +102,7 @@ export class Enforcement {
     await this.carryOut(view, (error, step) => {
       const isNeeded = !('ifindex' in step) || needed.has(step.ifindex);
       if (isNeeded && !isForOthers(step, record)) throw error;
-      this.tellOfFailure(error);
+      this.tellOfFailure(error, record);
     });
     return view;
   }
@@ -128,7 +131,7 @@ export class Enforcement {
   ): Promise<Step[]> {
     for (const { key, ...end } of desired.offload ?? []) {
       const found = observed.offload?.get(end.hostInterfaceIndex);
-      if (found instanceof Error && key !== undefined) this.#tellOfOffload(end, found);
+      if (found instanceof Error && key !== undefined) this.#tellOfOffload(key, end, found);
     }
     const done: Step[] = [];
     let isNamed = false;
@@ -146,9 +149,10 @@ export class Enforcement {
     return done;
   }
 
-  /** What a pod is not refused for. */
-  tellOfFailure({ message }: Error): void {
-    this.#node.log('error', `A cap is not enforced everywhere on this node: ${message}`);
+  /** What a pod is not refused for; of no pod where it is not known whose cap it is. */
+  tellOfFailure({ message }: Error, record: AttachmentRecord | undefined): void {
+    const what = record === undefined ? 'A cap' : `The cap of ${nameOf(record)}`;
+    this.#node.log('error', `${what} is not enforced everywhere on this node: ${message}`);
   }
 
   /**
@@ -191,18 +195,22 @@ export class Enforcement {
     try {
       await applyStep(this.#node.datapath, this.#node.store, step);
     } catch (error) {
-      if (step.key !== undefined) this.#tellOfOffload(step.end, error as Error);
+      if (step.key !== undefined) this.#tellOfOffload(step.key, step.end, error as Error);
     }
   }
 
-  #tellOfOffload({ podInterface, sandbox }: PodEnd, { message }: Error): void {
-    const what = `Cannot limit segment offload of ${podInterface} in ${sandbox}`;
+  #tellOfOffload(key: AttachmentKey, { podInterface, sandbox }: PodEnd, { message }: Error): void {
+    const whose = nameOf(this.#node.store.readAttachment(key) ?? key);
+    const what = `Cannot limit segment offload of ${whose}, at ${podInterface} in ${sandbox}`;
     this.#node.log('warn', `${what}: ${message}; the cap holds, in larger steps`);
   }
 
   #noteMove(step: Step & { readonly kind: 'come-first' }, observed: Observed): void {
-    const { log, precedence } = this.#node;
-    const place = `${observed.devices.get(step.ifindex)?.name ?? step.ifindex} (${step.hook})`;
+    const { log, precedence, store } = this.#node;
+    const owner = ownerOf(store.readAttachments(), step.ifindex);
+    const whose = owner === undefined ? '' : ` of ${nameOf(owner)}`;
+    const device = observed.devices.get(step.ifindex)?.name ?? step.ifindex;
+    const place = `${device} (${step.hook})${whose}`;
     const others = nameOfOccupants(step.passed);
     log('warn', `Stepped in front of ${others} on ${place}`);
     if (!precedence.note(step)) return;

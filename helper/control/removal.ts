@@ -8,6 +8,7 @@ import type { Enforcement, LoggingNode } from './enforcement.ts';
 import {
   hostInterfaceIndexesOf,
   hostInterfacesOf,
+  ownerOf,
   withoutGone,
   type AttachmentRecord,
   type HostInterfaceRecord,
@@ -41,6 +42,11 @@ function goneOf(
 
 function namesOf(ways: readonly HostInterfaceRecord[]): string {
   return ways.map(({ hostInterface }) => hostInterface).join(' and ');
+}
+
+/** Whose host interface a step is about. */
+function ownerAt(step: Step, records: readonly AttachmentRecord[]): AttachmentRecord | undefined {
+  return 'ifindex' in step ? ownerOf(records, step.ifindex) : undefined;
 }
 
 /** What takes something away: a pod is not forgotten before all of its own is gone. */
@@ -77,7 +83,7 @@ export class Removal {
     await this.#enforcement.carryOut(view, (error, step) => {
       // What others still lack is no reason to keep a pod: reconciling tries again.
       if (isTakingAway(step)) failures.set('ifindex' in step ? step.ifindex : undefined, error);
-      else this.#enforcement.tellOfFailure(error);
+      else this.#enforcement.tellOfFailure(error, ownerAt(step, others));
     });
     // What failed elsewhere than at the interface of one of them is left of all.
     const isShared = [...failures.keys()].some(

@@ -2,11 +2,12 @@
 // somebody damaged in the maps or took off its hook. What was not as the helper had left it is told
 // of.
 
+import { about } from '../protocol/pod-names.ts';
 import { placeNamed } from '../wire/hook-place.ts';
 import { cappedDirections, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { desiredPrograms, plan, type Step } from '../shaping/plan.ts';
 import type { Looked } from '../shaping/problems.ts';
-import { hostInterfaceIndexesOf, type AttachmentRecord } from '../shaping/records.ts';
+import { hostInterfaceIndexesOf, ownerOf, type AttachmentRecord } from '../shaping/records.ts';
 import {
   changesOf,
   exitChangesOf,
@@ -26,11 +27,10 @@ function problemAt(
   text: string,
   attachments: readonly AttachmentRecord[],
 ): Problem {
-  const owner = attachments.find((record) =>
-    hostInterfaceIndexesOf(record).some((own) => own === ifindex),
-  );
+  const owner = ifindex === undefined ? undefined : ownerOf(attachments, ifindex);
   const scopes = cappedDirections(owner);
-  return { ...nodeProblem(text), ...(scopes.length > 0 && { scopes }) };
+  const told = owner === undefined ? text : about(owner, text);
+  return { ...nodeProblem(told), ...(scopes.length > 0 && { scopes }) };
 }
 
 export class Repairing {

@@ -3,7 +3,7 @@
 
 import { findLink, listLinks } from '../kernel/links.ts';
 import type { AttachmentKey, Direction, SetParams, SetResult } from '../protocol/messages.ts';
-import { podNamesOf } from '../protocol/pod-names.ts';
+import { nameOf, podNamesOf } from '../protocol/pod-names.ts';
 import { applySet, effectiveCapIn } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { unheldSentences } from '../shaping/problems.ts';
@@ -70,7 +70,7 @@ export class Setting {
       hostInterfaceIndexesOf(former).map((index) => findLink(datapath.rt, { index })),
     );
     if (links.every((link) => link === undefined))
-      throw new ShapingError('not-found', `${former.hostInterface} is gone`);
+      throw new ShapingError('not-found', `${former.hostInterface} of ${nameOf(former)} is gone`);
     const wanted = applySet(former, params, defaults);
     const result = setResultOf(params.direction, defaults, former, wanted);
     if (isForNothing(wanted) && (await this.#uncappedPod(params)) !== undefined) {

@@ -19,6 +19,7 @@ import {
   type UncappedResult,
   type UninstallResult,
 } from '../protocol/messages.ts';
+import { about } from '../protocol/pod-names.ts';
 import { Aggregates } from './aggregates.ts';
 import { Arrivals } from './arrivals.ts';
 import { Attaching, type Attached, type Machinery } from './attaching.ts';
@@ -133,7 +134,7 @@ export class Shaper {
         const record = this.#store.readAttachment(key);
         if (record === undefined) return;
         await this.#enforcement.writeMaps({ former: record, next: record }, ({ message }) =>
-          this.#options.log('error', message),
+          this.#options.log('error', about(record, message)),
         );
       });
     }
@@ -213,6 +214,13 @@ export class Shaper {
     await this.#aggregates.keepPages(this.#turns.runOneOfMany);
     await this.#uncapped.enrol(this.#datapath.rt, this.#turns.runOneOfMany);
     return problems;
+  }
+
+  /** An attachment with the names that are known of it, as of one that is not known without. */
+  named(key: AttachmentKey & PodNames): AttachmentKey & PodNames {
+    return (
+      this.#store.readAttachment(key) ?? this.#wishes.find(key) ?? this.#uncapped.find(key) ?? key
+    );
   }
 
   /** Whether an attachment has a record, or the wish of a cap. */

@@ -3,15 +3,15 @@
 // A runtime says them at ADD (CNI_ARGS), and they are there for people: no cap hangs on them. So
 // what cannot be a name is made fit to be shown, and nothing is refused for it.
 
-import { printable } from './printable.ts';
+import { visible } from './printable.ts';
 import { object, type Read, type Reader } from './shape.ts';
 
 /**
- * The text in printable characters, at most so many; what was cut ends in `…`. A text that is such
- * stays as it is.
+ * The text in characters that are seen, at most so many; what was cut ends in `…`. A text that is
+ * such stays as it is.
  */
 function fit(text: string, most: number): string {
-  const shown = printable(text.slice(0, most + 1));
+  const shown = visible(text.slice(0, most + 1));
   if (shown.length <= most) return shown;
   const kept = shown.slice(0, most - 1);
   return `${kept.isWellFormed() ? kept : kept.slice(0, -1)}…`;
@@ -60,4 +60,10 @@ export function nameOf(
   if (pod === undefined) return `${containerId}/${ifname}`;
   const isLong = containerId.length > ID_CHARACTERS;
   return `${pod} (${ifname}, ${isLong ? `${containerId.slice(0, ID_CHARACTERS)}…` : containerId})`;
+}
+
+/** An attachment that a text is about, by `nameOf`: a text that names it already stays as it is. */
+export function about(attachment: Parameters<typeof nameOf>[0], text: string): string {
+  const name = nameOf(attachment);
+  return text.includes(name) ? text : `${name}: ${text}`;
 }

@@ -1,11 +1,12 @@
 // Text of others (names, paths, messages, damaged records) on its way to a terminal or a log.
 
 /**
- * What a terminal may obey instead of showing: control characters (C0, DEL, C1), format characters
- * (bidirectional controls, zero-width ones, tags), separators of lines and paragraphs, halves of
- * surrogate pairs.
+ * What a terminal obeys or leaves blank instead of showing it: controls, formats, halves of
+ * surrogate pairs and code points without a meaning (general category C), every space but the usual
+ * one and separators of lines (Z), what a renderer may leave out (fillers, variation selectors;
+ * Default_Ignorable_Code_Point of UAX #44), and the empty Braille pattern.
  */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const UNPRINTABLE = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
 /** What most texts are: to compile the expression above takes longer than to print them. */
 const PLAIN = /^[ -~]*$/;
@@ -32,7 +33,12 @@ export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, escapeCharacter);
 }
 
-/** The same for a text whose line breaks are its own. */
+/** The same for a text that holds no blank, as a name: the usual space is escaped as well. */
+export function visible(text: string): string {
+  return printable(text).replaceAll(' ', escapeCharacter);
+}
+
+/** `printable` for a text whose line breaks are its own. */
 export function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n');
 }

@@ -27,10 +27,23 @@ export interface PodOfRecord extends PodNames {
  * record as one that they have written, and leave this out. Whatever comes later has to do the
  * same.
  */
-export function podIn(record: object): PodOfRecord | undefined {
+function podIn(record: object): PodOfRecord | undefined {
   const { addedAt } = record as PodOfRecord;
   const pod = { ...podNamesOf(record), ...(addedAt !== undefined && { addedAt }) };
   return Object.keys(pod).length === 0 ? undefined : pod;
+}
+
+const POD_FIELDS = ['podNamespace', 'podName', 'podUid', 'addedAt'] as const;
+
+/**
+ * The same as the file has it, which is what the checksum is of: names that another release has made
+ * fit to be shown may be changed when they are read.
+ */
+export function podAsWritten(fields: object): object | undefined {
+  const { podNamespace, podName, podUid, addedAt } = fields as PodOfRecord;
+  const pod = { podNamespace, podName, podUid, addedAt };
+  const isKnown = POD_FIELDS.some((field) => pod[field] !== undefined);
+  return isKnown ? pod : undefined;
 }
 
 /** The rest of a record. */

@@ -6,7 +6,7 @@
 
 import {
   checksumOf,
-  podIn,
+  podAsWritten,
   RECORD_VERSION,
   recordText,
   withoutPod,
@@ -318,7 +318,7 @@ export function parseRecord<K extends keyof Records>(
     const record = READERS[kind](fields, '');
     // Absent in records of 23c71bb.
     if (fields['checksum'] !== undefined) requireChecksum(fields['checksum'], withoutPod(record));
-    const pod = podIn(record);
+    const pod = podAsWritten(fields);
     if (pod !== undefined || fields['podChecksum'] !== undefined)
       requireChecksum(fields['podChecksum'], pod ?? {});
     const own = RECORD_NAMES[kind](record);

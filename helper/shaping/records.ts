@@ -2,7 +2,8 @@
 // interface and aggregates, and what stood on an exit before. Pure data; store.ts reads and writes
 // it.
 
-import { keyOf, type AttachmentKey, type AttachmentKind } from '../protocol/messages.ts';
+import type { AttachmentKey, AttachmentKind } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import type { AttachmentRecord, HostInterfaceRecord, LimitedGso, Origin } from './record-schema.ts';
 
 export type * from './record-schema.ts';
@@ -99,6 +100,14 @@ export function withGsoOf(
   );
 }
 
+/** The attachment that a host interface is of. */
+export function ownerOf(
+  records: readonly AttachmentRecord[],
+  ifindex: number,
+): AttachmentRecord | undefined {
+  return records.find((record) => hostInterfaceIndexesOf(record).includes(ifindex));
+}
+
 /** An attachment that comes, changes or goes: as it was, and as it is to be. */
 export interface Change {
   readonly former: AttachmentRecord | undefined;
@@ -158,8 +167,8 @@ export function contradictionsOf(
         owners.set(claim, record);
         continue;
       }
-      found.set(record, `it has ${claim}, as the record of ${keyOf(other)}`);
-      found.set(other, `it has ${claim}, as the record of ${keyOf(record)}`);
+      found.set(record, `it has ${claim}, as the record of ${nameOf(other)}`);
+      found.set(other, `it has ${claim}, as the record of ${nameOf(record)}`);
     }
   }
   return found;

@@ -7,7 +7,7 @@ import { aggregatesOf } from './aggregate-ids.ts';
 import type { Exit } from './exits.ts';
 import type { Desired, Step } from './plan.ts';
 import type { Looked } from './problems.ts';
-import { hostInterfaceIndexesOf, hostInterfacesOf, type AttachmentRecord } from './records.ts';
+import { hostInterfacesOf, ownerOf } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
 
 /** What was done to devices, a sentence for each device. */
@@ -20,7 +20,9 @@ export function changesOf(steps: readonly Step[], { observed, desired }: Looked)
   }
   return [...words].map(([ifindex, own]) => {
     const exit = desired.exits.find((candidate) => candidate.ifindex === ifindex);
-    const name = observed.devices.get(ifindex)?.name ?? `interface ${ifindex}`;
+    const device = observed.devices.get(ifindex)?.name ?? `interface ${ifindex}`;
+    const owner = ownerOf(desired.attachments, ifindex);
+    const name = owner === undefined ? device : `${device} of ${nameOf(owner)}`;
     return `${name}${exit === undefined ? '' : ` (${exit.role}, ${exit.kind})`} has changed: ${[...own].join(', ')}`;
   });
 }
@@ -110,14 +112,6 @@ function exemptionRepair(list: number, { aggregates }: Desired): string {
   const ofAggregate = member === undefined ? `aggregate ${list}` : nameOf(member.key);
   const whose = list === NODE_LIST ? 'the node' : ofAggregate;
   return `The exempt addresses of ${whose} in the map exemptions were not its own: wrote them again`;
-}
-
-/** The attachment that a host interface is of. */
-function ownerOf(
-  attachments: readonly AttachmentRecord[],
-  ifindex: number,
-): AttachmentRecord | undefined {
-  return attachments.find((record) => hostInterfaceIndexesOf(record).includes(ifindex));
 }
 
 /**

@@ -224,7 +224,10 @@ const values = [
       config: config as JsonObject,
       verdict:
         what === 'an ipam that is none'
-          ? { stderr: /^podpace: Cannot use ipam\.type: .* \(DEL goes on without IPAM\)\n$/ }
+          ? {
+              stderr:
+                /^podpace: \S+\/eth0: Cannot use ipam\.type: .* \(DEL goes on without IPAM\)\n$/,
+            }
           : nothing,
       asks: ['detach'],
     }),

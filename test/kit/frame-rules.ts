@@ -81,7 +81,10 @@ const names = [
   }),
   frame('a container id of 300 letters', PARAMETERS, {
     env: { CNI_CONTAINERID: 'a'.repeat(300) },
-    verdict: prints(previous(), /^podpace: WARNING: .* no record can hold its names\n$/),
+    verdict: prints(
+      previous(),
+      /^podpace: WARNING: podpaced will not know a{300}\/eth0, .* no record can hold its names\n$/,
+    ),
   }),
 ];
 

@@ -28,7 +28,7 @@ const WEB = { podNamespace: 'default', podName: 'web-0', podUid: UID };
 const HOSTILE_ARGS = `K8S_POD_NAMESPACE=${'x'.repeat(100)};K8S_POD_NAME=a\u001b[2J\u202e\n2026 info forged;K8S_POD_UID=\u009b`;
 const HOSTILE = {
   podNamespace: `${'x'.repeat(62)}…`,
-  podName: String.raw`a\u001b[2J\u202e\n2026 info forged`,
+  podName: String.raw`a\u001b[2J\u202e\n2026\u0020info\u0020forged`,
   podUid: String.raw`\u009b`,
 };
 /** In force on every kernel. */

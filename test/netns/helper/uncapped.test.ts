@@ -248,7 +248,10 @@ test.serial(
     };
     t.is(error.code, 104);
     t.is(none.status, 1);
-    t.true(none.stderr.endsWith(`: ${error.msg}; ${error.details}\n`), none.stderr);
+    const attachment = `; attachment c-${bare.name}/eth0`;
+    t.true(error.details.endsWith(attachment), error.details);
+    const remedy = error.details.slice(0, -attachment.length);
+    t.true(none.stderr.endsWith(`: ${error.msg}; ${remedy}\n`), none.stderr);
     t.regex(
       podpaced(scene, 'list', '--all').stdout,
       / no cap, and none is possible: it is of kind bridge and has no host interface$/m,
@@ -544,7 +547,9 @@ for (const [what, setUp, reason] of NO_PLACE) {
     t.is(status, 0, stdout + stderr);
     t.regex(
       stderr,
-      /^podpace: WARNING: podpaced will not know interface "eth0", which has no cap: /,
+      new RegExp(
+        `^podpace: WARNING: podpaced will not know c-${pod.name}/eth0, which has no cap: `,
+      ),
     );
     t.regex(stderr, reason);
     t.is(stderr.split('\n').length, 2, stderr);

@@ -362,3 +362,36 @@ test('a configuration nested too deep to show is told of like any other', async 
   t.regex(stderr, /"socket" must be an absolute path, got \[\[\[/);
   t.true(stderr.length < 300, stderr);
 });
+
+const WEB = { podNamespace: 'default', podName: 'web-0' };
+const ON_NODE = { network: 'pods', hostInterface: 'veth1', hostInterfaceIndex: 3, sandbox: '/x' };
+
+for (const isNewerCapped of [true, false]) {
+  test(`counters of a name means the newer sandbox, which has ${isNewerCapped ? 'a' : 'no'} cap`, async (t) => {
+    const [older, newer] = ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:01.000Z'];
+    const capped = {
+      ...{ containerId: 'c-capped', ifname: 'eth0', ...WEB, ...ON_NODE, caps: {} },
+      ...{ effective: { egress: CAP }, problems: [], addedAt: isNewerCapped ? newer : older },
+    };
+    const uncapped = {
+      ...{ containerId: 'c-free', ifname: 'eth0', ...WEB, ...ON_NODE },
+      addedAt: isNewerCapped ? older : newer,
+    };
+    const results: Partial<Record<Method, unknown>> = {
+      list: { attachments: [capped] },
+      uncapped: { uncapped: [uncapped], unknown: [] },
+      counters: { attachments: [] },
+    };
+    const helper = await startFakeHelper(t, ({ version, method }, connection) => {
+      connection.write(encodeLine({ version, result: results[method] }));
+    });
+    const { code, stderr } = await run('counters', 'default/web-0', '--socket', helper.socketPath);
+    const [meant, other] = isNewerCapped ? ['c-capped', 'c-free'] : ['c-free', 'c-capped'];
+    const note = `podpaced: default/web-0 has 2 sandboxes: this is of the newest, ${meant}; the older: ${other}\n`;
+    t.true(stderr.startsWith(note), stderr);
+    t.is(code, isNewerCapped ? 0 : 1);
+    t.is(helper.methods().includes('counters'), isNewerCapped);
+    if (!isNewerCapped)
+      t.regex(stderr, /default\/web-0 \(eth0, c-free\) sends and receives: it has no cap/);
+  });
+}

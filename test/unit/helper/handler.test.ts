@@ -113,6 +113,7 @@ const shaper = {
     throw new ShapingError('unenforceable', `Cannot enforce the cap: ${texts.join('; ')}`);
   },
   counters: async () => pageOf([{ ...recordOf(1), egress: counters, ingress: counters }], 1),
+  named: <T>(attachment: T) => attachment,
   uninstall: async () => ({
     restoredExits: records.map(({ containerId }) => containerId),
     detached: records.length,

@@ -130,3 +130,17 @@ test('an attachment is called by its pod, and by its container where no pod is k
   const containerId = '0123456789abcdef'.repeat(4);
   t.is(nameOf({ containerId, ifname: 'eth0', ...WEB }), 'default/web-0 (eth0, 0123456789ab…)');
 });
+
+test('of two interfaces of one sandbox the preferred is meant, never an older sandbox', (t) => {
+  const older = {
+    containerId: 'aaaa',
+    ifname: 'eth0',
+    ...WEB,
+    addedAt: '2025-01-01T00:00:00.000Z',
+  };
+  const [eth0, net1] = NAMED as [Candidate, Candidate];
+  const isNet1 = (one: Candidate): boolean => one === net1;
+  t.is(selectAttachment('default/web-0', [older, eth0, net1], isNet1).attachment, net1);
+  const isOlder = (one: Candidate): boolean => one === older;
+  t.is(selectAttachment('default/web-0', [older, eth0], isOlder).attachment, eth0);
+});

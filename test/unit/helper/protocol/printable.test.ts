@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { printable } from '../../../../helper/protocol/printable.ts';
+import { printable, visible } from '../../../../helper/protocol/printable.ts';
 
 /**
  * Characters by number, so that this file has none of them; the escapes are those of RFC 8259,
@@ -22,6 +22,12 @@ const ESCAPES: readonly (readonly [name: string, codePoint: number, escape: stri
   ['zero-width space', 0x200b, '\\u200b'],
   ['byte order mark', 0xfeff, '\\ufeff'],
   ['half of a surrogate pair', 0xd800, '\\ud800'],
+  ['no-break space', 0xa0, '\\u00a0'],
+  ['ideographic space', 0x3000, '\\u3000'],
+  ['Hangul filler', 0x3164, '\\u3164'],
+  ['variation selector 16', 0xfe0f, '\\ufe0f'],
+  ['combining grapheme joiner', 0x034f, '\\u034f'],
+  ['empty Braille pattern', 0x2800, '\\u2800'],
   ['a tag beyond U+FFFF', 0xe0041, '\\udb40\\udc41'],
 ];
 
@@ -42,6 +48,25 @@ test('escaping twice changes nothing, and JSON keeps its value', (t) => {
     fc.property(anything, (text) => {
       t.is(printable(printable(text)), printable(text));
       t.is(JSON.parse(printable(JSON.stringify(text))), text);
+    }),
+  );
+});
+
+/** What UAX #44 calls other, separator or default ignorable. */
+const UNSEEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u;
+const unseen = fc.constantFrom(
+  ...Array.from({ length: 0x10000 }, (_, codePoint) => String.fromCodePoint(codePoint)).filter(
+    (character) => UNSEEN.test(character),
+  ),
+);
+const mixed = fc.string({ unit: fc.oneof(unseen, fc.string({ unit: 'binary', maxLength: 1 })) });
+
+test('whatever a text holds, nothing of it is unseen: in a name not even a blank', (t) => {
+  fc.assert(
+    fc.property(mixed, (text) => {
+      t.notRegex(printable(text).replaceAll(' ', ''), UNSEEN);
+      t.notRegex(visible(text), UNSEEN);
+      for (const shown of [printable, visible]) t.is(shown(shown(text)), shown(text));
     }),
   );
 });
