@@ -230,7 +230,7 @@ function headOf(file: string): string {
   return SAID_PURE.includes(file) ? '// A probe in two\n// lines. Pure.' : '// A probe.\n// Probe.';
 }
 
-test.before('the lint looks at all probes', async (t) => {
+test.before(async (t) => {
   const undo: (() => void | Promise<void>)[] = [];
   const tree = temporaryDirectory({ teardown: (step) => void undo.push(step) });
   try {
