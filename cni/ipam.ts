@@ -128,8 +128,7 @@ function delegateError({ stdout, stderr, failure }: Outcome): CniError {
 
 /**
  * Runs the IPAM plugin `file` with the whole environment and stdin byte for byte; its stderr goes
- * to ours. Returns what it printed. Throws its error unwrapped, as DelegateError where it is one of
- * its own. `signal` stops it.
+ * to ours. Returns what it printed. Throws its error unwrapped. `signal` stops it.
  */
 export async function delegate(
   edges: Edges,

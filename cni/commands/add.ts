@@ -12,7 +12,7 @@ import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
 import { nameOfCall } from '../pod-names.ts';
 import { hardwareAddressOf, parsePreviousResult, printResult, type CniResult } from '../result.ts';
 import type { Invocation } from '../skel.ts';
-import { CniError, DelegateError, ErrorCode, type JsonObject } from '../types.ts';
+import { CniError, ErrorCode, type JsonObject } from '../types.ts';
 import { Undo } from '../undo.ts';
 import type { UncappedPod } from '../uncapped.ts';
 import { findPair, podAddressesOf } from '../wiring/host-interface.ts';
@@ -84,23 +84,6 @@ async function chooseCongestionControl(
   });
 }
 
-/**
- * Does a step of ADD. Where it fails because of another ADD for the same attachment, which runtimes
- * must not make and some do, all that there is belongs to that one, and nothing is taken back.
- */
-async function besideOthers<T>(
-  undo: Undo,
-  isOthers: (error: unknown) => boolean,
-  step: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await step();
-  } catch (error) {
-    if (isOthers(error)) undo.forget();
-    throw error;
-  }
-}
-
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
@@ -112,20 +95,19 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       // Before IPAM, which some ask for the same address again.
       await requireAbsent(session, call);
       undo.push('release the address', () => delegate(edges, call, ipam, 'DEL'));
-      // One that says why it gave none has none to release, or one that it gave to another ADD.
-      const refuses = (error: unknown): boolean => error instanceof DelegateError;
-      const answer = await besideOthers(undo, refuses, () =>
-        delegate(edges, call, ipam, 'ADD', signal),
-      );
+      const answer = await delegate(edges, call, ipam, 'ADD', signal);
       const addresses = parseIpamResult(answer, call, type);
       const plan = planWiring(addresses.ips ?? [], addresses.routes ?? []);
       undo.push('delete the pair', () => deletePair(kernel, session.node, call));
       const mtu = settings.mtu ?? (await defaultRouteMtu(session));
       requireMtuFor(mtu, plan);
-      const device = await besideOthers(
-        undo,
-        (error) => hasErrno(error, 'EEXIST'),
-        () => createPair(session, call, { mtu, device: settings.device }),
+      const device = await createPair(session, call, { mtu, device: settings.device }).catch(
+        (error: unknown) => {
+          // Another ADD for this attachment, which no runtime may make beside it, has got there
+          // first: what there is belongs to that one.
+          if (hasErrno(error, 'EEXIST')) undo.forget();
+          throw error;
+        },
       );
       if (settings.device === 'auto')
         note(edges, `interface "${call.ifname}" is a ${device} (device is auto)`);

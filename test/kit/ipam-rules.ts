@@ -235,7 +235,9 @@ const delegates = [
       LOAD_ARGS,
       {
         env: { CNI_ARGS: args },
-        verdict: refusal(999, text),
+        verdict: refusal(999, text, {
+          stderr: /^podpace: .*Cannot release the address while undoing ADD: ARGS: /,
+        }),
         left: 0,
       },
       { command: 'DEL', env: { CNI_ARGS: args }, verdict: refusal(999, text) },

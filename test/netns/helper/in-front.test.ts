@@ -110,5 +110,8 @@ test('whoever steps in front is passed within 3 s, three times in a minute, and 
   );
   t.true(attachments[0]?.problems.some((problem) => problem.startsWith(named)));
   t.is(notEnforced?.[0]?.containerId, 'c-pod0');
-  t.regex(scene.helper.log(), /Others stepped in front on pod0 \(ingress\) 3 times in a minute/);
+  t.regex(
+    scene.helper.log(),
+    /Others stepped in front on pod0 \(ingress\) of c-pod0\/eth0 3 times in a minute/,
+  );
 });
