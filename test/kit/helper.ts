@@ -55,6 +55,12 @@ export function makeHelperDirectories(t: Pick<ExecutionContext, 'teardown'>): He
   return { run, pins };
 }
 
+/** Flags of podpaced's commands that name the places of a helper with such directories. */
+export function placeFlags({ run, pins }: HelperDirectories): string[] {
+  const [socket, stateDir] = [path.join(run, 'helper.sock'), path.join(run, 'state')];
+  return ['--socket', socket, '--state-dir', stateDir, '--pin-dir', pins];
+}
+
 /** Starts a helper with such directories, and with flags of `podpaced run`. */
 export async function startOwnHelper(
   t: Pick<ExecutionContext, 'teardown'>,
@@ -65,7 +71,7 @@ export async function startOwnHelper(
 ): Promise<TestHelper> {
   const socket = path.join(directories.run, 'helper.sock');
   const stateDir = path.join(directories.run, 'state');
-  const settings = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', directories.pins];
+  const settings = placeFlags(directories);
   const onNode: TestBed<string>['onNode'] = (...command) =>
     inNamespace(`/run/netns/${node.name}`, ...command);
   const undo = UndoStack.of(t);

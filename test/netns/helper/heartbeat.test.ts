@@ -9,7 +9,12 @@ import test, { type ExecutionContext } from 'ava';
 import type { JsonObject } from '../../../cni/types.ts';
 import { heartbeatFile } from '../../../helper/protocol/state-files.ts';
 import { PODPACED } from '../../bed/helper.ts';
-import { makeHelperDirectories, startOwnHelper, type HelperDirectories } from '../../kit/helper.ts';
+import {
+  makeHelperDirectories,
+  placeFlags,
+  startOwnHelper,
+  type HelperDirectories,
+} from '../../kit/helper.ts';
 import { makeNetns } from '../../kit/netns.ts';
 
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
@@ -165,9 +170,9 @@ test.serial('STATUS with the file of another boot, and of another kernel', async
 test.serial('uninstall takes the file away', async (t) => {
   t.timeout(120_000);
   const [node, directories] = [makeNetns(t), makeHelperDirectories(t)];
-  const { socket, stateDir, pinDir } = await startOwnHelper(t, node, directories);
+  const { socket } = await startOwnHelper(t, node, directories);
   t.true(fs.existsSync(sign(directories)));
-  const places = ['--socket', socket, '--state-dir', stateDir, '--pin-dir', pinDir];
+  const places = placeFlags(directories);
   execFileSync('nsenter', [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places]);
   while (fs.existsSync(socket)) await sleep(50);
   await sleep(200);

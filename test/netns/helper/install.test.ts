@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { PODPACED } from '../../bed/helper.ts';
-import { makeHelperDirectories, startOwnHelper, wirePod } from '../../kit/helper.ts';
+import { makeHelperDirectories, placeFlags, startOwnHelper, wirePod } from '../../kit/helper.ts';
 import { FLANNEL, installScene, type InstallScene } from '../../kit/install-scene.ts';
 import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
@@ -47,14 +47,7 @@ test.serial('the plugin beside podpaced, a helper that serves, and all of it und
   const { plugins } = JSON.parse(scene.read(LIST)) as { plugins: { socket?: string }[] };
   t.is(plugins.at(-1)?.socket, helper.socket);
 
-  const places = [
-    '--socket',
-    helper.socket,
-    '--state-dir',
-    helper.stateDir,
-    '--pin-dir',
-    helper.pinDir,
-  ];
+  const places = placeFlags(directories);
   const removed = await runProgram(PODPACED, ['uninstall', ...places, '--root', scene.root]);
   t.is(removed.code, 0, removed.stderr);
   t.true(removed.stdout.includes(`Took podpace out of ${scene.at(LIST)}, ${scene.at(PLUGIN)}.`));
@@ -65,12 +58,12 @@ test.serial('the plugin beside podpaced, a helper that serves, and all of it und
 test.serial(
   'the helper keeps podpace in, tells of pods that came meanwhile, and lets go',
   async (t) => {
-    const [node, sandbox] = [makeNetns(t), makeNetns(t)];
+    const [node, sandbox, directories] = [makeNetns(t), makeNetns(t), makeHelperDirectories(t)];
     const scene = installScene(t);
     const before = scene.picture();
     t.is((await install(scene, '--no-list')).code, 0);
     const flags = ['--cni-conf-dir', scene.at('/etc/cni/net.d')];
-    const helper = await startOwnHelper(t, node, makeHelperDirectories(t), flags);
+    const helper = await startOwnHelper(t, node, directories, flags);
     await until(() => scene.read(LIST).includes('"podpace"'));
     // The other CNI starts again, and a pod is added by its list.
     scene.write(LIST, FLANNEL, 0o600);
@@ -78,14 +71,7 @@ test.serial(
     await until(() => scene.read(LIST).includes('"podpace"'));
     await until(() => helper.log().includes('pods were added while'));
     t.regex(helper.log(), /warn 1 pods were added while podpace was not in .* \(came0\): delete/);
-    const places = [
-      '--socket',
-      helper.socket,
-      '--state-dir',
-      helper.stateDir,
-      '--pin-dir',
-      helper.pinDir,
-    ];
+    const places = placeFlags(directories);
     const removed = await runProgram(PODPACED, ['uninstall', ...places, '--root', scene.root]);
     t.is(removed.code, 0, removed.stderr);
     await helper.end('SIGTERM');

@@ -11,6 +11,7 @@ import { PODPACED } from '../../bed/helper.ts';
 import {
   addUplink,
   makeHelperDirectories,
+  placeFlags,
   startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
@@ -49,21 +50,12 @@ function call(
   podpaced: string,
   ...args: readonly string[]
 ): Promise<Ended> {
-  const { run, pins } = directories;
-  const settings = [
-    '--socket',
-    `${run}/helper.sock`,
-    '--state-dir',
-    `${run}/state`,
-    '--pin-dir',
-    pins,
-  ];
   const [command = '', ...flags] = args;
   return runProgram('nsenter', [
     `--net=/run/netns/${node.name}`,
     podpaced,
     command,
-    ...settings,
+    ...placeFlags(directories),
     ...flags,
   ]);
 }

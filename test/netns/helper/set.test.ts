@@ -37,6 +37,7 @@ import {
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
+  placeFlags,
   startOwnHelper,
   wirePod,
   type HelperDirectories,
@@ -381,14 +382,9 @@ test.serial(
     fs.closeSync(fd);
     const error = await t.throwsAsync(startOwnHelper(t, node, directories));
     t.regex(error.message, /aggregate_config: its valueSize is 16, not 32.*podpaced uninstall/);
-    const places = [
-      '--state-dir',
-      path.join(directories.run, 'state'),
-      '--pin-dir',
-      directories.pins,
-    ];
+    const places = placeFlags(directories);
     const command = [`--net=/run/netns/${node.name}`, PODPACED, 'uninstall', ...places];
-    execFileSync('nsenter', [...command, '--socket', path.join(directories.run, 'helper.sock')]);
+    execFileSync('nsenter', command);
     t.false(fs.existsSync(directories.pins));
     await startOwnHelper(t, node, directories);
   },

@@ -10,6 +10,7 @@ import {
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
+  placeFlags,
   startOwnHelper,
   type HelperDirectories,
 } from '../../kit/helper.ts';
@@ -19,16 +20,12 @@ import { runProgram, type Ended } from '../../kit/run-program.ts';
 const PODPACE = path.join(path.dirname(PODPACED), 'podpace');
 const CAPS = { egress: { rateBitsPerSec: 10_000_000 }, ingress: { rateBitsPerSec: 20_000_000 } };
 
-function settingsOf({ run, pins }: HelperDirectories): string[] {
-  return ['--socket', `${run}/helper.sock`, '--state-dir', `${run}/state`, '--pin-dir', pins];
-}
-
 function uninstall(
   node: TestNetns,
   directories: HelperDirectories,
   ...flags: string[]
 ): Promise<Ended> {
-  const command = [PODPACED, 'uninstall', ...settingsOf(directories), ...flags];
+  const command = [PODPACED, 'uninstall', ...placeFlags(directories), ...flags];
   return runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...command]);
 }
 
@@ -207,7 +204,7 @@ test.serial('no files go from a directory that uninstall is told has pins', asyn
 test.serial('a file that is no socket stays where run is to make its socket', async (t) => {
   const { node, directories } = makeNode(t, []);
   const { file } = makeKeep(directories);
-  const flags = [PODPACED, 'run', ...settingsOf(directories), '--socket', file];
+  const flags = [PODPACED, 'run', ...placeFlags(directories), '--socket', file];
   const started = await runProgram('nsenter', [`--net=/run/netns/${node.name}`, ...flags]);
   t.true(fs.statSync(file).isFile());
   t.is(fs.readFileSync(file, 'utf8'), 'mine');
@@ -240,7 +237,7 @@ test.serial('pins and files of somebody else in podpace’s directories stay', a
 test.serial('on a read-only root uninstall does its work, with a note on what stays', async (t) => {
   const { node, directories, state } = makeNode(t, ['pod0']);
   const { run } = directories;
-  const [copy, flags] = [path.join(run, 'copy'), settingsOf(directories).join(' ')];
+  const [copy, flags] = [path.join(run, 'copy'), placeFlags(directories).join(' ')];
   fs.renameSync(state, copy);
   fs.mkdirSync(state);
   const steps = [

@@ -27,6 +27,7 @@ import {
   leaveRecord,
   makeHelperDirectories,
   paramsOf,
+  placeFlags,
   startOwnHelper,
   wirePod,
   type HelperDirectories,
@@ -235,14 +236,7 @@ for (const where of ['pins', 'records'] as const) {
       );
       const error = await t.throwsAsync(startOwnHelper(t, node, directories, NO_REPAIR));
       t.regex(error?.message ?? '', expected);
-      const places = [
-        '--socket',
-        helper.socket,
-        '--state-dir',
-        helper.stateDir,
-        '--pin-dir',
-        directories.pins,
-      ];
+      const places = placeFlags(directories);
       const uninstall = (...more: string[]): ReturnType<typeof spawnSync> =>
         spawnSync(
           'nsenter',
