@@ -34,7 +34,7 @@ struct aggregate_state {
 	__u64 latest_at; /* when it came, monotonic ns */
 };
 
-/* Of one CPU. */
+/* Of one CPU. One more takes the place of `reserved`, the next ones stand behind the histogram. */
 struct aggregate_counters {
 	__u64 packets; /* that departed or will */
 	__u64 bytes; /* wire length of these */

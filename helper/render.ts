@@ -27,7 +27,7 @@ import { nameOf, podOf } from './protocol/pod-names.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
 import { DIRECTIONS } from './shaping/effective.ts';
 import { formatBytes, formatDuration, formatRate } from './shaping/units.ts';
-import type { CounterName } from './wire/aggregate.ts';
+import { COUNTERS, type CounterName } from './wire/aggregate.ts';
 
 /**
  * Columns padded to their widest cell, two spaces apart, no blanks at line ends; every cell
@@ -267,29 +267,29 @@ interface Counted {
   readonly counters: DirectionCounters;
 }
 
-/** A column of the counters that the datapath counts by this name. */
-function ofTotal(name: CounterName): (counted: Counted) => string {
-  return ({ counters }) => String(counters.total[name]);
-}
+type Cell = (counted: Counted) => string;
+
+/** What the datapath counts, by headings; a helper of another release may not count it. */
+const TOTAL_COLUMNS = Object.entries(COUNTERS).flatMap(([name, { heading, unit }]) => {
+  const format = unit === 'bytes' ? formatBytes : String;
+  const cell: Cell = ({ counters: { total } }) => {
+    const count = total[name as CounterName];
+    return count === undefined ? '-' : format(count);
+  };
+  return heading === undefined ? [] : [[heading, cell] as const];
+});
 
 function unaccounted({ direction, counters: { books } }: Counted): string {
   return books === undefined || direction === 'ingress' ? '-' : formatBytes(books.unaccountedBytes);
 }
 
 /** Columns of `podpaced counters`, by their headings. */
-const COUNTER_COLUMNS: Readonly<Record<string, (counted: Counted) => string>> = {
+const COUNTER_COLUMNS: Readonly<Record<string, Cell>> = {
   POD: ({ attachment }) => podOf(attachment) ?? '-',
   CONTAINER: ({ attachment }) => attachment.containerId,
   INTERFACE: ({ attachment }) => attachment.ifname,
   DIRECTION: ({ direction }) => direction,
-  PACKETS: ofTotal('packets'),
-  BYTES: ({ counters }) => formatBytes(counters.total.bytes),
-  DELAYED: ofTotal('delayed'),
-  SPARSE: ofTotal('sparse'),
-  CE: ofTotal('ceMarked'),
-  'DROP:HORIZON': ofTotal('droppedHorizon'),
-  'DROP:AQM': ofTotal('droppedAqm'),
-  'DROP:FLOW': ofTotal('droppedFlow'),
+  ...Object.fromEntries(TOTAL_COLUMNS),
   UNACCOUNTED: unaccounted,
   'WAIT P50': ({ counters }) => renderQuantile(counters, 0.5),
   'WAIT P99': ({ counters }) => renderQuantile(counters, 0.99),

@@ -21,6 +21,7 @@ import {
   conversionsFrom,
   FIRST_LAYOUT_MAPS,
   FIRST_MARK,
+  GROWING_MAPS,
   LAYOUT,
   type Conversions,
   type LayoutMark,
@@ -182,6 +183,8 @@ export class MapUpgrade {
   /** The value of a former map in this layout; undefined when nothing can be made of it. */
   convert(name: string, former: Buffer, size: number): Buffer | undefined {
     const value = this.#conversions.get(name)?.(former) ?? former;
+    const isShorter = value.length < size && GROWING_MAPS.has(name);
+    if (isShorter) return Buffer.concat([value], size);
     return value.length === size ? value : undefined;
   }
 

@@ -194,9 +194,9 @@ export interface SetResult extends PodNames {
 
 /**
  * What became of an aggregate's packets since it got its cap. Exact below 2^53, beyond rounded by
- * less than 10^-15.
+ * less than 10^-15. Helpers of other releases count more, or less.
  */
-export interface Counters extends Readonly<Record<CounterName, number>> {
+export interface Counters extends Readonly<Partial<Record<CounterName, number>>> {
   /**
    * Accepted packets by sojourn: bucket 0 below 2^16 ns, bucket i below 2^(16+i) ns, the last takes
    * the rest.

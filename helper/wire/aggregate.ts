@@ -2,7 +2,15 @@
 // structs there and in bpf/departure.h. Everything is in the machine's own byte order, which is
 // little-endian where podpace runs.
 
-import { requireRange, Struct, U32, type Decoder, type Sized, type SizedCodec } from './struct.ts';
+import {
+  requireRange,
+  Struct,
+  U32,
+  type Decoder,
+  type Members,
+  type Sized,
+  type SizedCodec,
+} from './struct.ts';
 
 /**
  * Ids that the datapath knows; they lie above any receive queue that a driver records in
@@ -55,25 +63,38 @@ export interface AggregateClock {
   readonly lastNs: bigint;
 }
 
-/** The counters of struct aggregate_counters, in its order. */
-const COUNTER_NAMES = [
-  /** Accepted. */
-  'packets',
-  /** Accepted, wire length. */
-  'bytes',
-  /** Accepted, but not to leave at once. */
-  'delayed',
-  /** Accepted, of sparse flows: ahead of the bulk. */
-  'sparse',
-  'ceMarked',
-  'droppedHorizon',
-  'droppedAqm',
-  'droppedFlow',
-  /** Times that a damaged clock was put right. */
-  'repaired',
-] as const;
+interface CounterKind {
+  readonly unit: 'packets' | 'bytes' | 'times';
+  /** Its column in `podpaced counters`; absent: only `--json` has it. */
+  readonly heading?: string;
+}
 
-export type CounterName = (typeof COUNTER_NAMES)[number];
+/**
+ * The counters of struct aggregate_counters, in its order: everything that reads, adds up, sends or
+ * shows them goes by this table. A tenth takes the place of `reserved` there; the next one stands
+ * behind the histogram, and makes a new layout (layout.ts).
+ */
+const KINDS = {
+  /** Accepted. */
+  packets: { unit: 'packets', heading: 'PACKETS' },
+  /** Accepted, wire length. */
+  bytes: { unit: 'bytes', heading: 'BYTES' },
+  /** Accepted, but not to leave at once. */
+  delayed: { unit: 'packets', heading: 'DELAYED' },
+  /** Accepted, of sparse flows: ahead of the bulk. */
+  sparse: { unit: 'packets', heading: 'SPARSE' },
+  ceMarked: { unit: 'packets', heading: 'CE' },
+  droppedHorizon: { unit: 'packets', heading: 'DROP:HORIZON' },
+  droppedAqm: { unit: 'packets', heading: 'DROP:AQM' },
+  droppedFlow: { unit: 'packets', heading: 'DROP:FLOW' },
+  /** That a damaged clock was put right. */
+  repaired: { unit: 'times' },
+} satisfies Readonly<Record<string, CounterKind>>;
+
+export type CounterName = keyof typeof KINDS;
+
+export const COUNTERS: Readonly<Record<CounterName, CounterKind>> = KINDS;
+const COUNTER_NAMES = Object.keys(COUNTERS) as CounterName[];
 
 /** Of each counter what a function says of its name. */
 export function eachCounter<T>(of: (name: CounterName) => T): Record<CounterName, T> {
@@ -192,18 +213,29 @@ export function writeAggregateClock(value: Buffer, { lastNs }: AggregateClock): 
   CLOCK.encode({ lastNs, lastCopyNs: lastNs }).copy(value);
 }
 
-const COUNTERS = new Struct('aggregate counters', {
-  ...eachCounter(() => 'u64' as const),
-  ...{ reserved: 'u64', sojourn: SOJOURN_BUCKETS * 8 },
-});
+/** Words in front of the histogram. */
+const FIRST_WORDS = 10;
+
+const counterWords = Object.entries(eachCounter(() => 'u64' as const));
+const COUNTER_MEMBERS: Members = {
+  ...Object.fromEntries(counterWords.slice(0, FIRST_WORDS)),
+  ...(counterWords.length < FIRST_WORDS && { reserved: 'u64' }),
+  sojourn: SOJOURN_BUCKETS * 8,
+  ...Object.fromEntries(counterWords.slice(FIRST_WORDS)),
+};
+const COUNTERS_STRUCT = new Struct('aggregate counters', COUNTER_MEMBERS);
 
 /** One CPU's value of the map aggregate_counters; only read. */
 export const AGGREGATE_COUNTERS: Sized<Decoder<AggregateCounters>> = {
-  size: COUNTERS.size,
+  size: COUNTERS_STRUCT.size,
   decode(value) {
-    const { reserved: _reserved, sojourn, ...counters } = COUNTERS.decode(value);
+    const words = COUNTERS_STRUCT.decode(value);
+    const sojourn = words['sojourn'] as Buffer;
     const bucket = (_: unknown, at: number): bigint => sojourn.readBigUInt64LE(at * 8);
-    return { ...counters, sojourn: Array.from({ length: SOJOURN_BUCKETS }, bucket) };
+    return {
+      ...eachCounter((name) => words[name] as bigint),
+      sojourn: Array.from({ length: SOJOURN_BUCKETS }, bucket),
+    };
   },
 };
 

@@ -8,8 +8,9 @@
 //
 // Where values of a map that stays in use change, CONVERSIONS says how they are read, or else what
 // they held starts anew: settings and entries are written from the records, counters begin with
-// zero, clocks with the worst that the former one can have promised. Ids of aggregates mean the
-// same in all layouts: they are on packets that are under way.
+// zero, clocks with the worst that the former one can have promised. Counters that more of
+// them follow need no conversion (GROWING_MAPS). Ids of aggregates mean the same in all layouts:
+// they are on packets that are under way.
 
 import { Struct, U32 } from './struct.ts';
 
@@ -100,6 +101,9 @@ export type Conversions = ReadonlyMap<string, ConvertValue>;
  * other. Such a map is made anew, also when its shape is the same.
  */
 const CONVERSIONS: ReadonlyMap<number, Conversions> = new Map();
+
+/** Maps whose values only get longer: what a former layout did not have at their end is 0. */
+export const GROWING_MAPS: ReadonlySet<string> = new Set(['aggregate_counters']);
 
 /** What turns values of a former layout into those of this one. */
 export function conversionsFrom(former: number): Conversions {

@@ -76,9 +76,8 @@ interface Machinery {
 }
 
 /** Of podpace's counters those that the benches use. */
-export type PodCounters = Pick<
-  Counters,
-  'ceMarked' | 'droppedHorizon' | 'droppedAqm' | 'droppedFlow'
+export type PodCounters = Required<
+  Pick<Counters, 'ceMarked' | 'droppedHorizon' | 'droppedAqm' | 'droppedFlow'>
 >;
 
 /** A node with one pod at a time. */

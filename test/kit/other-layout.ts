@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseBpfObject, type BpfObject } from '../../helper/wire/bpf-object.ts';
-import { AGGREGATE_COUNTERS, SOJOURN_BUCKETS } from '../../helper/wire/aggregate.ts';
+import { SOJOURN_BUCKETS } from '../../helper/wire/aggregate.ts';
 import type { ConvertValue } from '../../helper/wire/layout.ts';
 import { buildBpf, buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
@@ -48,10 +48,6 @@ function withMoreFlows(value: Buffer): Buffer {
   return Buffer.concat([value.subarray(0, -LATEST), sets, value.subarray(-LATEST)]);
 }
 
-function withMoreBuckets(value: Buffer): Buffer {
-  return Buffer.concat([value, Buffer.alloc(AGGREGATE_COUNTERS.size - value.length)]);
-}
-
 function writeIfOther(file: string, text: string): void {
   // What is older than its object is not compiled again.
   if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) fs.writeFileSync(file, text);
@@ -91,10 +87,8 @@ export function otherLayouts(): Readonly<Record<'larger' | 'smaller' | 'unknown'
     },
     smaller: {
       object: patched('smaller', SMALLER),
-      conversions: new Map([
-        ['aggregate_state', withMoreFlows],
-        ['aggregate_counters', withMoreBuckets],
-      ]),
+      // Counters that only get longer go on by themselves.
+      conversions: new Map([['aggregate_state', withMoreFlows]]),
     },
     unknown: { object: larger, conversions: new Map() },
   };

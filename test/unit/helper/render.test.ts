@@ -1,5 +1,6 @@
 import test from 'ava';
 import type {
+  DirectionCounters,
   EffectiveCap,
   ExitStatus,
   ProbeItem,
@@ -206,14 +207,28 @@ test('renderCounters shows drops by cause, waits from the histogram, and the bac
     ...{ unaccountedFrames: 2, unaccountedBytes: 2000 },
   };
   const egress = { total, backlogNs: 1_500_000, books };
-  const [head, row] = renderCounters({ attachments: [{ ...attachment, egress }] })
-    .split('\n')
-    .map((line) => line.split(/ {2,}/));
-  t.deepEqual(head?.slice(-7), [
-    ...['DROP:HORIZON', 'DROP:AQM', 'DROP:FLOW', 'UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG'],
-  ]);
-  const cells = ['100', '150 kB', '10', '4', '3', '11', '12', '13', '2 kB'];
-  t.deepEqual(row, ['-', 'abc', 'eth0', 'egress', ...cells, '<65.536 us', '<262.144 us', '1.5 ms']);
+  const shown = (counters: DirectionCounters): Record<string, string> => {
+    const [head = [], row = []] = renderCounters({
+      attachments: [{ ...attachment, egress: counters }],
+    })
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+    t.is(row.length, head.length);
+    return Object.fromEntries(head.map((heading, at) => [heading, row[at] ?? '']));
+  };
+  t.like(shown(egress), {
+    ...{ POD: '-', CONTAINER: 'abc', INTERFACE: 'eth0', DIRECTION: 'egress' },
+    ...{ PACKETS: '100', BYTES: '150 kB', DELAYED: '10', SPARSE: '4', CE: '3' },
+    ...{ 'DROP:HORIZON': '11', 'DROP:AQM': '12', 'DROP:FLOW': '13', UNACCOUNTED: '2 kB' },
+    ...{ 'WAIT P50': '<65.536 us', 'WAIT P99': '<262.144 us', BACKLOG: '1.5 ms' },
+  });
+  const headings = Object.keys(shown(egress));
+  t.deepEqual(headings.slice(0, 6).join(' '), 'POD CONTAINER INTERFACE DIRECTION PACKETS BYTES');
+  t.deepEqual(headings.slice(-4), ['UNACCOUNTED', 'WAIT P50', 'WAIT P99', 'BACKLOG']);
+  // A helper of another release counts what it counts.
+  const { sparse: _sparse, bytes: _bytes, ...fewer } = total;
+  const other = { ...fewer, ofAnotherRelease: 7 };
+  t.like(shown({ ...egress, total: other }), { PACKETS: '100', BYTES: '-', SPARSE: '-', CE: '3' });
   const named = { ...attachment, podNamespace: 'default', podName: 'web-0' };
   t.regex(renderCounters({ attachments: [{ ...named, egress }] }), /^default\/web-0 +abc +eth0 /m);
   const { books: _books, ...old } = egress;

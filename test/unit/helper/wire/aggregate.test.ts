@@ -73,11 +73,11 @@ test('the clock of an aggregate is the first word of its state, whatever follows
 
 test('counters are the words of struct aggregate_counters, and add up over the CPUs', (t) => {
   const value = Buffer.alloc(AGGREGATE_COUNTERS.size);
-  for (let word = 0; word < 26; word += 1) value.writeBigUInt64LE(1n << BigInt(word), word * 8);
+  for (let at = 0; at < value.length; at += 8) value.writeBigUInt64LE(1n << BigInt(at / 8), at);
   const one = AGGREGATE_COUNTERS.decode(value);
   const { sojourn, ...counters } = one;
   // Their names are those of the struct's members: shared-structs.test.ts.
-  const words = Object.keys(counters).map((_, word) => 1n << BigInt(word));
+  const words = Object.keys(counters).map((_, at) => 1n << BigInt(at < 10 ? at : at + 16));
   t.deepEqual(Object.values(counters), words);
   t.is(sojourn.length, 16);
   t.is(sojourn[0], 1n << 10n);
@@ -87,7 +87,7 @@ test('counters are the words of struct aggregate_counters, and add up over the C
   t.is(three.sojourn[15], 3n << 25n);
   t.is(sumAggregateCounters([]).packets, 0n);
   t.throws(() => AGGREGATE_COUNTERS.decode(Buffer.alloc(200)), {
-    message: /200 bytes, expected 208/,
+    message: new RegExp(`200 bytes, expected ${AGGREGATE_COUNTERS.size}$`),
   });
 });
 
