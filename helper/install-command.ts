@@ -1,6 +1,5 @@
 // `podpaced install`, as an operator sees it.
 
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { ConfigError } from './config.ts';
@@ -88,7 +87,7 @@ function optionsOf({
     throw new ConfigError('"--list" and "--own-list" cannot be used together');
   return {
     ...{ root, isPluginOnly: list === false },
-    plugin: flags.plugin ?? path.join(path.dirname(process.execPath), 'podpace'),
+    plugin: flags.plugin ?? process.execPath,
     mayDowngrade: flags.downgrade ?? false,
     isDryRun: flags.dryRun ?? false,
     ...(binDir !== undefined && { binDir }),
@@ -138,7 +137,7 @@ export function addInstall(program: Command, { askHelper, print }: InstallContex
       "where the node's root is mounted; other paths but --plugin and --own-list are the node's",
       '/',
     )
-    .option('--plugin <file>', 'the plugin (default: podpace beside this podpaced)')
+    .option('--plugin <file>', 'the plugin (default: this executable, which is both)')
     .option('--bin-dir <dir>', "where the runtime looks for plugins (default: its configuration's)")
     .option('--conf-dir <dir>', "where it has its network lists (default: its configuration's)")
     .option('--list <name>', 'the file to add podpace to (default: the one that the runtime takes)')

@@ -1,5 +1,6 @@
-// ./scripts/build: the BPF object by clang, then dist/podpace and dist/podpaced: one bundle each,
-// packed with the native addons into a Node single executable. Does only what is out of date.
+// ./scripts/build: the BPF object by clang, then plugin and helper: a bundle each, packed with the
+// native addons into one Node single executable, dist/podpace. dist/podpaced is a second name of
+// it: what it does hangs on the name that it is called by. Does only what is out of date.
 
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -13,28 +14,17 @@ import { buildDirectory, projectRoot } from './lib/paths.ts';
 import { step } from './lib/progress.ts';
 import { packExecutable } from './lib/pack.ts';
 
-interface Executable {
-  readonly name: string;
-  readonly entry: string;
-  readonly assets: readonly AssetName[];
-  readonly nodeFlags?: readonly string[];
-}
-
 /**
  * MiB. What V8 collects often is small: the buffers of the kernel's answers, which hang on it, are
  * freed with it. At V8's own choice of 16 a helper that is asked much holds some 50 MiB of them.
  */
-const HELPER_SEMI_SPACE = 1;
+const SEMI_SPACE = 1;
 
-const EXECUTABLES: readonly Executable[] = [
-  { name: 'podpace', entry: 'cni/main.ts', assets: ['koffi.node', 'netlink.node'] },
-  {
-    name: 'podpaced',
-    entry: 'helper/main.ts',
-    assets: ['koffi.node', 'netlink.node', 'podpace.bpf.o'],
-    nodeFlags: [`--max-semi-space-size=${HELPER_SEMI_SPACE}`],
-  },
-];
+const PLUGIN = 'podpace';
+const HELPER = 'podpaced';
+const ENTRIES = { [PLUGIN]: 'cni/main.ts', [HELPER]: 'helper/main.ts' };
+const ASSETS: readonly AssetName[] = ['koffi.node', 'netlink.node', 'podpace.bpf.o'];
+const NODE_FLAGS = [`--max-semi-space-size=${SEMI_SPACE}`];
 
 function digestOf(files: readonly string[]): string {
   const hash = createHash('sha256');
@@ -42,30 +32,47 @@ function digestOf(files: readonly string[]): string {
   return hash.digest('hex');
 }
 
-async function buildExecutable(executable: Executable): Promise<void> {
-  const named = (suffix: string): string =>
-    path.join(buildDirectory, 'bundle', `${executable.name}.${suffix}`);
-  const pieceFile = (piece: number): string => named(`${piece}.cjs`);
-  const count = await bundleEntry(executable.entry, pieceFile);
-  const pieces = Array.from({ length: count }, (_, piece) => pieceFile(piece));
+function isOneFile(a: string, b: string): boolean {
+  const [one, other] = [a, b].map((file) => fs.statSync(file, { throwIfNoEntry: false })?.ino);
+  return one !== undefined && one === other;
+}
+
+/** Bundles a program; returns the files of its pieces. */
+async function bundleProgram(name: string, entry: string): Promise<string[]> {
+  const pieceFile = (piece: number): string =>
+    path.join(buildDirectory, 'bundle', `${name}.${piece}.cjs`);
+  const count = await bundleEntry(entry, pieceFile);
+  return Array.from({ length: count }, (_, piece) => pieceFile(piece));
+}
+
+async function buildExecutable(): Promise<void> {
+  const programs = new Map<string, string[]>();
+  for (const [name, entry] of Object.entries(ENTRIES))
+    programs.set(name, await bundleProgram(name, entry));
   const assets = Object.fromEntries(
-    executable.assets.map((name) => [name, path.join(projectRoot, assetSourcePath(name))]),
+    ASSETS.map((name) => [name, path.join(projectRoot, assetSourcePath(name))]),
   );
-  const output = path.join(projectRoot, 'dist', executable.name);
-  const stamp = named('stamp');
+  const output = path.join(projectRoot, 'dist', PLUGIN);
+  const otherName = path.join(projectRoot, 'dist', HELPER);
+  const stamp = path.join(buildDirectory, 'bundle', 'stamp');
   const how = ['build.ts', 'lib/pack.ts', 'lib/compile-whole.cjs', 'lib/packed-main.cjs'].map(
     (file) => path.join(import.meta.dirname, file),
   );
+  const pieces = [...programs.values()].flat();
   const digest = digestOf([...pieces, ...Object.values(assets), process.execPath, ...how]);
   const isCurrent =
-    fs.existsSync(output) && fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
+    isOneFile(output, otherName) &&
+    fs.existsSync(stamp) &&
+    fs.readFileSync(stamp, 'utf8') === digest;
   if (isCurrent) return;
-  await step(`packing dist/${executable.name}`, () =>
-    packExecutable({ pieces, assets, output, nodeFlags: executable.nodeFlags }),
+  await step('packing dist/podpace', () =>
+    packExecutable({ programs, assets, output, nodeFlags: NODE_FLAGS }),
   );
+  fs.rmSync(otherName, { force: true });
+  fs.linkSync(output, otherName);
   fs.writeFileSync(stamp, digest);
 }
 
 await ensurePackages(packageSets.build);
 buildBpf();
-for (const executable of EXECUTABLES) await buildExecutable(executable);
+await buildExecutable();

@@ -18,7 +18,8 @@ const ABOUT = /^CNI podpace plugin version (\S+)$/m;
 /** The release of a podpace; undefined for what does not say that it is one, or does not run. */
 export function releaseOf(file: string): string | undefined {
   const { stderr } = spawnSync(file, [], {
-    ...{ env: {}, timeout: ANSWER_MS, killSignal: 'SIGKILL', encoding: 'utf8' },
+    // What it is hangs on the name that it is called by.
+    ...{ argv0: PLUGIN, env: {}, timeout: ANSWER_MS, killSignal: 'SIGKILL', encoding: 'utf8' },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   return ABOUT.exec(stderr ?? '')?.[1];

@@ -13,7 +13,7 @@ const cnitool = ['golang-go', 'xz-utils'];
  */
 export const packageSets = {
   /** Compiling the BPF programs. */
-  build: ['clang', 'linux-libc-dev', 'libbpf-dev'],
+  build: ['clang', 'binutils', 'linux-libc-dev', 'libbpf-dev'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
     emulators[process.arch] ?? 'qemu-system',
@@ -41,6 +41,7 @@ export const packageSets = {
  */
 export const packageContents: Readonly<Record<string, string>> = {
   clang: 'clang',
+  binutils: 'strip',
   'linux-libc-dev': '/usr/include/linux/bpf.h',
   'libbpf-dev': '/usr/include/bpf/bpf_helpers.h',
   'qemu-system-x86': 'qemu-system-x86_64',

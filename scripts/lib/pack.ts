@@ -1,4 +1,4 @@
-// A bundle and its assets become one executable, by pkg's single-executable mode.
+// Bundles and their assets become one executable, by pkg's single-executable mode.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -7,11 +7,14 @@ import { run } from './process.ts';
 
 /** What goes into an executable, by absolute paths. */
 export interface Packing {
-  /** The bundle: the CommonJS file that runs, and those that it may load (bundle.ts). */
-  readonly pieces: readonly string[];
+  /**
+   * By the name that each is called by (packed-main.cjs) its bundle: the CommonJS file that runs,
+   * and those that it may load (bundle.ts).
+   */
+  readonly programs: ReadonlyMap<string, readonly string[]>;
   readonly assets: Readonly<Record<string, string>>;
-  /** Flags of Node's that it always runs with, besides those that all have. */
-  readonly nodeFlags?: readonly string[] | undefined;
+  /** Flags of Node's that they always run with, besides those that every executable has. */
+  readonly nodeFlags: readonly string[];
   readonly output: string;
 }
 
@@ -57,29 +60,33 @@ function blankVariables(file: string): void {
  * flags that it runs with. The same piece gives the same bytes: by its seed V8 orders its tables.
  */
 async function compileWhole(
-  piece: number,
+  name: string,
   file: string,
   nodeFlags: readonly string[],
 ): Promise<Record<string, string>> {
-  const assets = {
-    [`piece-${piece}.cjs`]: `${file}.script`,
-    [`piece-${piece}.code`]: `${file}.code`,
-  };
+  const assets = { [`${name}.cjs`]: `${file}.script`, [`${name}.code`]: `${file}.code` };
   const script = path.join(import.meta.dirname, 'compile-whole.cjs');
   const args = [script, file, ...Object.values(assets)];
   await run(process.execPath, [...nodeFlags, '--random-seed=1', ...args]);
   return assets;
 }
 
+/** A copy of the Node that runs this script, without what only debuggers read. */
+async function strippedNode(output: string): Promise<string> {
+  const file = `${output}.node`;
+  await run('strip', ['--strip-all', '-o', file, process.execPath]);
+  return file;
+}
+
 /**
- * Packs a bundle into a copy of the Node that runs this script, which the lockfile pins. pkg's
+ * Packs bundles into a copy of the Node that runs this script, which the lockfile pins. pkg's
  * command line would download a Node; its function takes the path of one, and passes assets on. The
  * executable appears under its name only when it is whole.
  */
 export async function packExecutable({
-  pieces,
+  programs,
   assets,
-  nodeFlags = [],
+  nodeFlags,
   output,
 }: Packing): Promise<void> {
   const staged = `${output}.new`;
@@ -87,11 +94,13 @@ export async function packExecutable({
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const target = { nodeRange: 'node24', platform: 'linux', arch, output: staged } as const;
   const compiled: Record<string, string> = {};
-  for (const [piece, file] of pieces.entries())
-    Object.assign(compiled, await compileWhole(piece, file, nodeFlags));
+  for (const [program, pieces] of programs)
+    for (const [piece, file] of pieces.entries())
+      Object.assign(compiled, await compileWhole(`${program}-${piece}`, file, nodeFlags));
+  const node = await strippedNode(output);
   await sea.default(path.join(import.meta.dirname, 'packed-main.cjs'), {
     targets: [target],
-    nodePath: process.execPath,
+    nodePath: node,
     seaConfig: {
       disableExperimentalSEAWarning: true,
       useSnapshot: false,
@@ -100,6 +109,7 @@ export async function packExecutable({
       ...closedToTheEnvironment(nodeFlags),
     },
   });
+  fs.rmSync(node);
   blankVariables(staged);
   fs.chmodSync(staged, 0o755);
   fs.renameSync(staged, output);

@@ -1,15 +1,18 @@
-// The first script of an executable (pack.ts): runs the first piece of the bundle, and loads others
-// when something of them is asked for (bundle.ts), with the code that V8 has made of them when they
-// were packed. Code that this V8 does not take it makes anew.
+// The first script of the executable (pack.ts), which is plugin and helper in one: of the program
+// that it is called as it runs the first piece, and loads others when something of them is asked for
+// (bundle.ts), with the code that V8 has made of them when they were packed. Code that this V8 does
+// not take it makes anew.
 
 const sea = require('node:sea');
 const { Script } = require('node:vm');
 
+// Runtimes call the plugin by a path of theirs, whatever file a list has them look for.
+const program = /(^|\/)podpaced[^/]*$/.test(process.argv0) ? 'podpaced' : 'podpace';
 const pieces = [];
 
 function load(number) {
   const [source, cachedData] = ['cjs', 'code'].map((kind) =>
-    Buffer.from(sea.getRawAsset(`piece-${number}.${kind}`)),
+    Buffer.from(sea.getRawAsset(`${program}-${number}.${kind}`)),
   );
   const script = new Script(source.latin1Slice(), { filename: 'bundle.cjs', cachedData });
   const module = { exports: {} };

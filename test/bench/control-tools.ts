@@ -42,8 +42,9 @@ async function packEmptyExecutable(): Promise<void> {
       path.join(projectRoot, assetSourcePath(name)),
     ]),
   );
+  const programs = new Map([['podpace', [main]]]);
   await step('packing an empty executable', () =>
-    packExecutable({ pieces: [main], assets, output: EMPTY_EXECUTABLE }),
+    packExecutable({ programs, assets, nodeFlags: [], output: EMPTY_EXECUTABLE }),
   );
 }
 

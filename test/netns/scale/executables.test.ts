@@ -201,6 +201,26 @@ test('podpaced serves in the environment of a Node cluster', (t) => {
   t.regex(stderr, /stopped; caps stay in force/);
 });
 
+test('plugin and helper are one file: it is what it is called, wherever it is', (t) => {
+  t.is(fs.statSync(PODPACE).ino, fs.statSync(PODPACED).ino);
+  const directory = temporaryDirectory(t);
+  for (const [name, isHelper] of [
+    ['podpaced', true],
+    ['podpaced-1.2', true],
+    ['podpace', false],
+    ['bandwidth', false],
+    ['podpaced.d/podpace', false],
+  ] as const) {
+    const file = path.join(directory, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    if (!fs.existsSync(file)) fs.linkSync(PODPACE, file);
+    const { status, stdout, stderr } = run([file, ...(isHelper ? ['--version'] : [])]);
+    t.is(status, 0, stderr);
+    if (isHelper) t.regex(stdout, /^\d+\.\d+\.\d+\n$/, name);
+    else t.regex(stderr, /^CNI podpace plugin version /, name);
+  }
+});
+
 test("arguments of Node's are none of podpace's and podpaced's", (t) => {
   const { file, out } = temptations(t);
   const own = [

@@ -30,7 +30,7 @@ const [COMPILE_WHOLE, PACKED_MAIN] = ['compile-whole.cjs', 'packed-main.cjs'].ma
 
 test('what runtimes call most, and in vain, loads the first piece of the executable alone', async (t) => {
   const directory = temporaryDirectory(t);
-  const at = (piece: number): string => path.join(directory, `piece-${piece}`);
+  const at = (piece: number): string => path.join(directory, `podpace-${piece}`);
   const count = await bundleEntry('cni/main.ts', at);
   for (let piece = 0; piece < count; piece += 1) {
     const files = [at(piece), `${at(piece)}.cjs`, `${at(piece)}.code`];
@@ -54,9 +54,9 @@ test('what runtimes call most, and in vain, loads the first piece of the executa
     };
   };
   for (const command of ['VERSION', 'DEL'])
-    t.deepEqual(loaded(command), { status: 0, pieces: ['piece-0'] }, command);
+    t.deepEqual(loaded(command), { status: 0, pieces: ['podpace-0'] }, command);
   // It has neither ipam nor prevResult, which is an error of the other piece.
-  t.deepEqual(loaded('ADD'), { status: 1, pieces: ['piece-0', 'piece-1'] });
+  t.deepEqual(loaded('ADD'), { status: 1, pieces: ['podpace-0', 'podpace-1'] });
 });
 
 test('the same sources give the same pieces', async (t) => {
