@@ -82,7 +82,7 @@ const LAYERS: readonly Layer[] = [
   },
   // Is in the executables, and loads what their pieces ask for.
   { holds: ['scripts/lib/packed-main.cjs'], imports: ['*', '?'] },
-  { holds: ['scripts/lib/'], imports: ['scripts/lib/', 'helper/kernel/', '*'] },
+  { holds: ['scripts/lib/'], imports: ['scripts/lib/', 'helper/kernel/', 'package.json', '*'] },
   { holds: ['test/bed/'], imports: ['test/bed/', 'scripts/lib/', 'helper/', 'cni/', '*'] },
   {
     holds: ['test/bench/'],

@@ -14,6 +14,8 @@ const cnitool = ['golang-go', 'xz-utils'];
 export const packageSets = {
   /** Compiling the BPF programs. */
   build: ['clang', 'binutils', 'linux-libc-dev', 'libbpf-dev'],
+  /** Putting libraries of this machine into an image. */
+  image: ['libc-bin', 'gzip'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
     emulators[process.arch] ?? 'qemu-system',
@@ -65,6 +67,8 @@ export const packageContents: Readonly<Record<string, string>> = {
   socat: 'socat',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
+  'libc-bin': 'ldd',
+  gzip: 'gzip',
 };
 
 /**
