@@ -8,6 +8,7 @@ import type {
   HostRouting,
   PairBeside,
 } from '../helper/protocol/messages.ts';
+import { networkSays } from '../helper/protocol/network-keys.ts';
 import { remedies } from '../helper/protocol/remedies.ts';
 import { CallBudget } from './budget.ts';
 import { hasCaps } from './caps.ts';
@@ -68,13 +69,11 @@ function attachParams(
   { host, pod, addresses, others }: WiredPair,
 ): AttachParams {
   const { containerId, ifname, network, netns, pod: podNames } = call;
-  const { exempt, hostRouting, congestionControl } = settings;
   const routing: HostRouting = { addresses, ...hardwareAddressOf(pod) };
   return {
     ...{ network, containerId, ifname, hostInterface: host.name, sandbox: netns, caps },
-    ...(exempt !== undefined && { exempt }),
-    ...(hostRouting && { hostRouting: routing }),
-    ...(congestionControl !== undefined && { congestionControl }),
+    ...networkSays(settings),
+    ...(settings.hostRouting && { hostRouting: routing }),
     ...(others.pairs.length > 0 && {
       beside: others.pairs.map((pair) => besideOf(pair, settings)),
     }),

@@ -88,16 +88,19 @@ export function hasField(object: JsonObject, name: string): boolean {
 export const object = objectBy((given, name) => field(given, name) ?? undefined);
 
 /**
- * Reads a value; null stands for absence. Throws CniError 7 that names what is wrong, by its path.
+ * Reads a value; null stands for absence. Throws CniError 7 that names what is wrong, by its path,
+ * with the remedy.
  */
-export function readAt<T>(value: unknown, path: string, read: Reader<T>): T {
+export function readAt<T>(value: unknown, path: string, read: Reader<T>, remedy?: string): T {
   try {
     return read(value ?? undefined, path);
   } catch (error) {
-    if (!(error instanceof ShapeError) || error.fault === undefined) throw error;
-    const { place, expected, value: found } = error.fault;
-    const why = found === undefined ? 'it is missing' : `it is ${show(found)}, not ${expected}`;
-    throw new CniError(ErrorCode.invalidConfig, `Cannot use ${place}: ${why}`);
+    if (!(error instanceof ShapeError)) throw error;
+    const { place, expected, value: found } = error.fault ?? { place: path };
+    let why = error.message;
+    if (expected !== undefined)
+      why = found === undefined ? 'it is missing' : `it is ${show(found)}, not ${expected}`;
+    throw new CniError(ErrorCode.invalidConfig, `Cannot use ${place}: ${why}`, remedy);
   }
 }
 

@@ -11,12 +11,12 @@ import { bootId } from '../helper/kernel/boot-clock.ts';
 import type { Link } from '../helper/kernel/links.ts';
 import { keyOf, type AttachmentKey, type PodNames } from '../helper/protocol/messages.ts';
 import { MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from '../helper/protocol/names.ts';
+import { networkSays, type NetworkSays } from '../helper/protocol/network-keys.ts';
 import { RECORD_VERSION, recordText } from '../helper/protocol/record-text.ts';
 import { RECORD_SUFFIX, UNCAPPED } from '../helper/protocol/state-files.ts';
 import type { UncappedRecord } from '../helper/shaping/records.ts';
 import { hasErrno } from '../helper/wire/errors.ts';
 import { isInterfaceName } from '../helper/wire/interface-name.ts';
-import type { Settings } from './config.ts';
 import { listedIn, type CniResult } from './result.ts';
 
 /** What ADD knows of a pod without a cap. */
@@ -26,7 +26,7 @@ export interface UncappedPod {
     readonly netns: string;
     readonly pod: PodNames;
   };
-  readonly settings: Pick<Settings, 'exempt' | 'congestionControl'>;
+  readonly settings: NetworkSays;
   /** Of the list so far. */
   readonly result: CniResult;
   /** The node's end of the pair that this plugin has made, or asked the kernel for. */
@@ -89,7 +89,6 @@ function recordOf({ call, settings, result, host }: UncappedPod): UncappedRecord
     identityAt(OWN_NETNS),
     bootIdIfSeen(),
   ];
-  const { exempt, congestionControl } = settings;
   const listed = [...listedIn(result, netns)]
     .filter((name) => name !== ifname && isInterfaceName(name))
     .slice(0, MAX_POD_INTERFACES);
@@ -99,8 +98,7 @@ function recordOf({ call, settings, result, host }: UncappedPod): UncappedRecord
     ...(nodeNetns !== undefined && { nodeNetns }),
     ...(boot !== undefined && { bootId: boot }),
     ...(host === undefined ? hostEndIn(result) : hostEndOf(host)),
-    ...(exempt !== undefined && { exempt }),
-    ...(congestionControl !== undefined && { congestionControl }),
+    ...networkSays(settings),
     ...(listed.length > 0 && { listed }),
     ...pod,
     addedAt: new Date().toISOString(),

@@ -10,7 +10,7 @@ import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
-import { exempt } from './protocol/requests.ts';
+import { exempt } from './protocol/network-keys.ts';
 import {
   boolean,
   fail,

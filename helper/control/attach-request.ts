@@ -3,6 +3,7 @@
 import { findLink, type Link } from '../kernel/links.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { AttachParams, HostRouting } from '../protocol/messages.ts';
+import { networkSays } from '../protocol/network-keys.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { nameOf, podNamesOf, podOf } from '../protocol/pod-names.ts';
 import { ShapingError } from '../shaping/failure.ts';
@@ -63,7 +64,7 @@ export function recordOf(
   addedAt: string,
 ): AttachmentRecord {
   const { containerId, ifname, network, hostInterface, sandbox, caps } = params;
-  const { exempt = [], hostRouting, congestionControl, unheld = [] } = params;
+  const { hostRouting, unheld = [] } = params;
   if (hostRouting !== undefined && link.masterIndex !== undefined) {
     throw new ShapingError(
       'unenforceable',
@@ -82,9 +83,8 @@ export function recordOf(
       hostInterfaceIndex: link.index,
     },
     ...kindOf(link),
-    ...(exempt.length > 0 && { exempt }),
+    ...networkSays(params),
     ...(hostRouting !== undefined && { hostRouting: routed(hostRouting, link) }),
-    ...(congestionControl !== undefined && { congestionControl }),
     ...(beside.length > 0 && { beside }),
     ...(unheld.length > 0 && { unheld }),
     ...podNamesOf(params),

@@ -6,6 +6,7 @@ import { findLink, listLinks } from '../kernel/links.ts';
 import { netnsIdOf } from '../kernel/netns-id.ts';
 import { findPodPair, hostEndOf, type PodView } from '../kernel/pod-pairs.ts';
 import { RtSocket } from '../kernel/rtnetlink.ts';
+import { networkSays } from '../protocol/network-keys.ts';
 import { noPair } from '../protocol/no-pair.ts';
 import { printable } from '../protocol/printable.ts';
 import type {
@@ -252,7 +253,7 @@ export class Uncapped {
   ): Promise<Enrolment> {
     const seen = await inPod(node, record, (view) => waysOf(view, record));
     const { host, beside, unheld, untold } = seen ?? (await waysUnseen(node, record));
-    const { containerId, ifname, network, sandbox, exempt, congestionControl } = record;
+    const { containerId, ifname, network, sandbox } = record;
     const others = untold.filter((name) => {
       const key = { containerId, ifname: name };
       return !isKnown(key) && this.find(key) === undefined;
@@ -260,8 +261,7 @@ export class Uncapped {
     return {
       params: {
         ...{ containerId, ifname, network, sandbox, hostInterface: host.name, caps: {} },
-        ...(exempt !== undefined && { exempt }),
-        ...(congestionControl !== undefined && { congestionControl }),
+        ...networkSays(record),
         ...(beside.length > 0 && { beside }),
         ...(unheld.length > 0 && { unheld }),
         ...podNamesOf(record),

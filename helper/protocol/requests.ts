@@ -1,16 +1,10 @@
 // What callers ask of the helper, method by method: each parameter, and what it must be. Records
 // (helper/shaping/record-schema.ts) keep what was asked for, and are read by the same.
 
-import { checkExemptions } from '../wire/exemption.ts';
 import { isInterfaceName } from '../wire/interface-name.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
-import {
-  CNI_NAME,
-  CONGESTION_CONTROL,
-  MAX_CNI_NAME_LENGTH,
-  MAX_POD_INTERFACES,
-  SANDBOX_PATH,
-} from './names.ts';
+import { CNI_NAME, MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from './names.ts';
+import { NETWORK_SAYS } from './network-keys.ts';
 import { POD_NAMES } from './pod-names.ts';
 import { CAP_RANGES } from './ranges.ts';
 import {
@@ -24,7 +18,6 @@ import {
   object,
   oneOf,
   optional,
-  ShapeError,
   text,
   where,
   type Read,
@@ -51,17 +44,6 @@ export const sandbox = where(
   (path) => Buffer.byteLength(path) < MAX_PATH_BYTES,
   `a path below ${MAX_PATH_BYTES} bytes`,
 );
-
-export const congestionControl = matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP');
-
-export const exempt: Reader<readonly string[]> = (value, place) => {
-  const entries = list((entry: unknown) => entry)(value, place);
-  try {
-    return checkExemptions(entries);
-  } catch (error) {
-    throw new ShapeError(`"${place}" must be CIDRs: ${(error as Error).message}`);
-  }
-};
 
 export const DIRECTIONS = ['egress', 'ingress'] as const;
 export type Direction = (typeof DIRECTIONS)[number];
@@ -153,6 +135,9 @@ const unheldInterface = object({
 /** An interface of the pod whose packets do not pass where podpace could hold them. */
 export type UnheldInterface = Read<typeof unheldInterface>;
 
+/** Checksums of records go by the order of former releases. */
+const { exempt, ...otherSays } = NETWORK_SAYS;
+
 /** Old plugins give no names of the pod. */
 export const ATTACH = {
   ...KEY,
@@ -163,12 +148,10 @@ export const ATTACH = {
   /** Path of the pod's network namespace, as CNI_NETNS gave it. */
   sandbox,
   caps,
-  /** Addresses to and from which the caps do not count, as helper/wire/exemption.ts reads them. */
-  exempt: optional(exempt),
+  exempt,
   /** Absent: the pod's packets pass the node's IP stack. */
   hostRouting: optional(hostRouting),
-  /** What ADD has set in the pod; the helper only tells of it. */
-  congestionControl: optional(congestionControl),
+  ...otherSays,
   /** Further pairs of the pod, which share the caps; absent when there are none. */
   beside: optional(interfaces(pairBeside)),
   /** Ways out of the pod on which the caps cannot be held; absent when there are none. */

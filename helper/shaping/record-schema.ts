@@ -13,15 +13,14 @@ import {
 } from '../protocol/record-text.ts';
 import { ATTACHMENT_KINDS, keyOf } from '../protocol/messages.ts';
 import { MAX_POD_INTERFACES } from '../protocol/names.ts';
+import { NETWORK_SAYS } from '../protocol/network-keys.ts';
 import { POD_NAMES } from '../protocol/pod-names.ts';
 import { printable } from '../protocol/printable.ts';
 import {
   ATTACH,
   changesBy,
   cniName,
-  congestionControl,
   DIRECTIONS,
-  exempt,
   hardwareAddress,
   HOST_ROUTING,
   interfaceIndex,
@@ -237,8 +236,7 @@ const uncapped = object({
   /** Why there is no host interface: a clause. Only where the kernel was asked. */
   noPair: optional(reason),
   /** Of the network's configuration, for a cap that comes later. */
-  exempt: optional(exempt),
-  congestionControl: optional(congestionControl),
+  ...NETWORK_SAYS,
   /** Further interfaces that the list's result has in the sandbox; absent when there are none. */
   listed: optional(list(interfaceName, { least: 1, most: MAX_POD_INTERFACES, of: 'interfaces' })),
   ...POD_NAMES,

@@ -6,7 +6,7 @@ import { CniError, type JsonObject } from '../../../cni/types.ts';
 test('what holds when nothing is said', (t) => {
   const settings = {
     ...{ socket: DEFAULT_SOCKET, onUnenforceable: 'fail', helperAwaySeconds: 120 },
-    ...{ device: 'veth', mtu: undefined },
+    device: 'veth',
   };
   t.deepEqual(parseSettings({}), { ...settings, hostRouting: false } as ReturnType<
     typeof parseSettings
