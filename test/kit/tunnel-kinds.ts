@@ -1,6 +1,9 @@
 // Tunnels of each kind that adds to packets what is not plain to see: how one is made on a node,
 // and what it should be charged.
 
+import type { Link } from '../../helper/wire/link-message.ts';
+import type { Tunnel } from '../../helper/wire/tunnel.ts';
+
 /**
  * Ends of the uplink between node and peer, an address that packets are sent to through the tunnel,
  * and whose it is.
@@ -24,14 +27,19 @@ export interface TunnelKind {
   readonly commands: readonly string[];
   /** Headers and trailers, the uplink's Ethernet header among them. */
   readonly bytes: number;
+  /**
+   * What the kernel says of the exit, as far as the charge goes by it, where the unit tests have no
+   * more to say of the kind. The uplink has index 2, the far end is of IPv4.
+   */
+  readonly link?: Partial<Link>;
   readonly certainty?: 'estimated' | 'unknown';
   /** A module that some kernels do not have. */
   readonly module?: string;
   /** Modules that nothing loads by itself. */
   readonly loads?: readonly string[];
   /**
-   * Commands that run as long as the test, with {node} for the namespace and {pppoe} for
-   * pppoe-session.c.
+   * Commands that run as long as the test, with {node} for the namespace and {NAME.c} for a program
+   * of this directory.
    */
   readonly processes?: readonly string[];
   /** One of the few that stand for the rest. */
@@ -57,6 +65,11 @@ function external(type: string, encap: string, bytes: number, isOfFrames: boolea
   const route = `route add ${FAR}/32 encap ${encap} dev exit`;
   const neighbour = isOfFrames ? [NEIGHBOUR] : [];
   return { commands: [`link add exit type ${type} external`, ...UP, route, ...neighbour], bytes };
+}
+
+/** A tunnel of this kind with a far end. */
+export function tunnel(kind: string, more: Tunnel = {}): Partial<Link> {
+  return { kind, tunnel: { remote: '192.0.2.9', ...more } };
 }
 
 const ENDS = `local ${NODE} remote ${PEER}`;
@@ -117,6 +130,11 @@ const REDUNDANT = (protocol: number): TunnelKind => ({
     ...[...UP, NEIGHBOUR],
   ],
   ...{ bytes: 6, module: 'hsr' },
+  link: {
+    kind: 'hsr',
+    mac: FAR_MAC,
+    tunnel: { linkIndex: 2, ...(protocol === 1 && { isPrp: true }) },
+  },
 });
 
 export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
@@ -133,9 +151,11 @@ export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
       ...UP,
       `neigh add ${FAR} lladdr ${PEER} dev exit`,
     ],
-    bytes: 14,
+    ...{ bytes: 14, link: { kind: 'gre', tunnel: {} } },
   },
-  'gretap with key': bridged(`exit type gretap ${ENDS} key 5`, 14 + 20 + 8),
+  'gretap with key': bridged(`exit type gretap ${ENDS} key 5`, 14 + 20 + 8, {
+    link: tunnel('gretap', { greFields: 1 }),
+  }),
   'GRE in IPv6 with an encapsulation limit': routed(`exit type ip6gre ${ENDS6}`, 14 + 40 + 8 + 4),
   'IPv6 tunnel with an encapsulation limit': routed(
     `exit type ip6tnl mode any ${ENDS6}`,
@@ -145,7 +165,7 @@ export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
     },
   ),
   'IPv6 tunnel without one': routed(`exit type ip6tnl mode any ${ENDS6} encaplimit none`, 14 + 40),
-  SIT: routed(`exit type sit mode any ${ENDS}`, 14 + 20),
+  SIT: routed(`exit type sit mode any ${ENDS}`, 14 + 20, { link: tunnel('sit') }),
   'IPIP in GUE': inUdp('ipip', 'gue', 14 + 20 + 8 + 4),
   'IPIP in FOU': inUdp('ipip', 'fou', 14 + 20 + 8),
   'GRE in FOU': inUdp('gre', 'fou', 14 + 20 + 8 + 4),
@@ -258,7 +278,7 @@ export const TUNNEL_KINDS: Readonly<Record<string, TunnelKind>> = {
   PRP: REDUNDANT(1),
   PPPoE: {
     commands: [],
-    processes: [`ip netns exec {node} {pppoe} uplink ${FAR_MAC} exit 203.0.113.1/24`],
+    processes: [`ip netns exec {node} {pppoe-session.c} uplink ${FAR_MAC} exit 203.0.113.1/24`],
     ...{ bytes: 14 + 6 + 2, module: 'pppoe', loads: ['ppp_generic', 'pppoe'] },
   },
 };

@@ -170,10 +170,8 @@ for (const [name, kind] of Object.entries(TUNNEL_KINDS).filter(([, each]) => isT
     for (const module of kind.loads ?? []) await capture('modprobe', [module]);
     await runBatch(node, kind.commands.map(filled));
     for (const command of kind.processes ?? []) {
-      startProcess(
-        t,
-        filled(command).replace('{pppoe}', () => compiled(t, 'pppoe-session.c')),
-      );
+      const program = (_: string, source: string): string => compiled(t, source);
+      startProcess(t, filled(command).replace(/\{(.*\.c)\}/, program));
     }
     await exitOf(t, scene, { bytes: kind.bytes, certainty: kind.certainty ?? 'known' });
     const flow = { to: FAR, payloadBytes: PAYLOAD_BYTES, bitsPerSec: OFFERED_MBIT * 1e6 };

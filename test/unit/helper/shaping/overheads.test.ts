@@ -3,6 +3,7 @@ import type { Link } from '../../../../helper/wire/link-message.ts';
 import { NO_OUTER_WAYS, type OuterWays } from '../../../../helper/shaping/layers.ts';
 import { farEndOf, overheadOf, type Overhead } from '../../../../helper/shaping/overheads.ts';
 import { TOLD_FAMILY, TOLD_GRE, TOLD_OPTIONS } from '../../../../helper/wire/aggregate.ts';
+import { tunnel, TUNNEL_KINDS } from '../../../kit/tunnel-kinds.ts';
 import type { Tunnel } from '../../../../helper/wire/tunnel.ts';
 import type { XfrmState } from '../../../../helper/wire/xfrm-message.ts';
 
@@ -42,10 +43,6 @@ function known(frameBytes: number, told = 0): Overhead {
   return { overhead: { frameBytes, align: 0, mtu: 0, ...(told > 0 && { told }) } };
 }
 
-function tunnel(kind: string, more: Tunnel = {}): Partial<Link> {
-  return { kind, tunnel: { remote: '192.0.2.9', ...more } };
-}
-
 /** By headers: 14 Ethernet, 20 IPv4, 40 IPv6, 8 UDP, 4 GRE and each of its fields. */
 const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
   'VLAN (802.1Q)': [{ kind: 'vlan', linkIndex: 2 }, 4],
@@ -53,7 +50,6 @@ const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
   'VXLAN in IPv6': [tunnel('vxlan', { isOuterIpv6: true }), 14 + 40 + 8 + 8],
   'Geneve (RFC 8926)': [tunnel('geneve'), 14 + 20 + 8 + 8],
   'IPIP (RFC 2003)': [tunnel('ipip'), 14 + 20],
-  'SIT (RFC 4213)': [tunnel('sit'), 14 + 20],
   'IPv6 tunnel (RFC 2473)': [tunnel('ip6tnl', { isOuterIpv6: true }), 14 + 40],
   'IPv6 tunnel with its limit': [
     tunnel('ip6tnl', { isOuterIpv6: true, hasEncapsulationLimit: true }),
@@ -64,8 +60,6 @@ const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
     tunnel('gre', { greFields: 3 }),
     14 + 20 + 4 + 12,
   ],
-  'GRE without a far end, which is a link header': [{ kind: 'gre', tunnel: {} }, 14],
-  'gretap with key': [tunnel('gretap', { greFields: 1 }), 14 + 20 + 8],
   'GRE in IPv6': [
     tunnel('ip6gre', { isOuterIpv6: true, hasEncapsulationLimit: true }),
     14 + 40 + 8 + 4,
@@ -90,13 +84,18 @@ const TABLE: Readonly<Record<string, readonly [Partial<Link>, number]>> = {
     { kind: 'macsec', linkIndex: 2, tunnel: { icvBytes: 12, sci: false } },
     20,
   ],
-  'HSR (IEC 62439-3)': [{ kind: 'hsr', mac: MAC, tunnel: { linkIndex: 2 } }, 6],
-  'PRP (IEC 62439-3)': [{ kind: 'hsr', mac: MAC, tunnel: { linkIndex: 2, isPrp: true } }, 6],
 };
 
 for (const [name, [exit, bytes]] of Object.entries(TABLE)) {
   test(`${name} adds ${bytes} bytes`, (t) => {
     t.deepEqual(charged(exit), known(bytes));
+  });
+}
+
+for (const [name, { link: exit, bytes, certainty }] of Object.entries(TUNNEL_KINDS)) {
+  if (exit === undefined) continue;
+  test(`${name} adds ${bytes} bytes`, (t) => {
+    t.deepEqual(charged(exit), { ...known(bytes), ...(certainty && { certainty }) });
   });
 }
 
