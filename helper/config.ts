@@ -6,6 +6,7 @@ import {
   MIN_HORIZON_NS,
   MIN_INTERVAL_NS,
 } from './protocol/ranges.ts';
+import { listenAddress } from './protocol/listen-address.ts';
 import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
@@ -141,6 +142,11 @@ const SETTINGS = {
   cniConfDir: setting('', absolutePath, {
     takes: '<dir>',
     help: 'keep podpace in the network list that the runtime takes of this directory',
+  }),
+  /** Empty: nowhere. */
+  healthAddress: setting('', listenAddress, {
+    takes: '<ip:port>',
+    help: 'answer probes by HTTP there: /livez, /readyz',
   }),
   reconcileSeconds: setting(10, numberIn(1, 3600), {
     ...{ takes: '<number>', help: 'pause between repairs' },

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
+import { openHealth, type Health } from './health.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { trimHeap } from './kernel/ffi.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
@@ -299,7 +300,7 @@ async function endService(
 }
 
 /** Looks at maps, programs and books. */
-function mapRepairer(shaper: Shaper, log: Log): () => Promise<void> {
+function mapRepairer(shaper: Shaper, health: Health, log: Log): () => Promise<void> {
   return async () => {
     try {
       await shaper.reconcileMaps();
@@ -311,6 +312,7 @@ function mapRepairer(shaper: Shaper, log: Log): () => Promise<void> {
     } catch (error) {
       log('error', `Cannot look at the books: ${(error as Error).message}`);
     }
+    health.hasLooked();
   };
 }
 
@@ -319,6 +321,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
+  const health = await openHealth(config.healthAddress);
   await tellOfLooseCidrs(config, log);
   const fq = new FqWatch(tryFq, features.fq);
   const standing = problems.map(nodeProblem);
@@ -347,7 +350,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   });
   const following = followNode(control, log);
   const repair = repairer({ config, shaper, fq, log, lookSoon: following.lookSoon });
-  const repairMaps = mapRepairer(shaper, log);
+  const repairMaps = mapRepairer(shaper, health, log);
   await upgradeNode(control, log);
   tryToRaiseBurstLimit(log);
   await repair();
@@ -358,6 +361,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
   // From here on pods with caps can be added.
+  health.serves();
   keeper = keepList(config, shaper, log);
   const fault = (): string | undefined => fq.problems()[0]?.text;
   const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
@@ -372,6 +376,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
+  health.close();
   endHeartbeat();
   keeper?.close();
   following.stop();

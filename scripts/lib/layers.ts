@@ -69,7 +69,8 @@ const LAYERS: readonly Layer[] = [
     holds: ['helper/*'],
     imports: [
       ...['helper/', 'cni/process-edges.ts', 'package.json', 'commander', 'ip-cidr'],
-      ...['node:events', 'node:fs', 'node:net', 'node:os', 'node:path', 'node:timers/promises'],
+      ...['node:events', 'node:fs', 'node:http', 'node:net', 'node:os', 'node:path'],
+      'node:timers/promises',
     ],
   },
   {

@@ -34,6 +34,7 @@ const bad: readonly [string, RegExp][] = [
   ['{"uplink":[]}', /"uplink" must be interface names or "auto", got \[\]/],
   ['{"uplink":["a name"]}', /"uplink"/],
   ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
+  ['{"healthAddress":"localhost:80"}', /"healthAddress".*IP address and a port/],
   ['{"foreignQdisc":"ignore"}', /"foreignQdisc" must be respect or replace, got "ignore"/],
   ['{"nodeTraffic":"off"}', /"nodeTraffic" must be cap or free, got "off"/],
   ['{"tunOverheadBytes":-1}', /"tunOverheadBytes" must be a number from 0 to 1000, got -1/],

@@ -1,0 +1,34 @@
+// Where to listen, as text: `127.0.0.1:9843`, `[::1]:9843`.
+
+import { addressFamily, AF_INET, AF_INET6 } from '../wire/ip-address.ts';
+import { fail, type Reader } from './shape.ts';
+
+/** An IP address without brackets, and a port from 1 to 65535. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+const MAX_PORT = 65_535;
+
+function isOfFamily(host: string, family: number): boolean {
+  try {
+    return addressFamily(host) === family;
+  } catch {
+    return false;
+  }
+}
+
+/** Undefined for what is no address with a port. */
+export function parseListenAddress(text: string): ListenAddress | undefined {
+  const [, v6, v4, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const [host = '', port] = [v6 ?? v4, Number(digits)];
+  const isAddress = isOfFamily(host, v6 === undefined ? AF_INET : AF_INET6);
+  return isAddress && port >= 1 && port <= MAX_PORT ? { host, port } : undefined;
+}
+
+/** Takes the text as it is. */
+export const listenAddress: Reader<string> = (value, place) =>
+  typeof value === 'string' && parseListenAddress(value) !== undefined
+    ? value
+    : fail(place, 'an IP address and a port, such as 127.0.0.1:9843', value);

@@ -1,0 +1,28 @@
+import test from 'ava';
+import { listenAddress, parseListenAddress } from '../../../../helper/protocol/listen-address.ts';
+import { ShapeError } from '../../../../helper/protocol/shape.ts';
+
+test('an address of either family with a port', (t) => {
+  t.deepEqual(parseListenAddress('127.0.0.1:9843'), { host: '127.0.0.1', port: 9843 });
+  t.deepEqual(parseListenAddress('[::1]:1'), { host: '::1', port: 1 });
+  t.deepEqual(parseListenAddress('0.0.0.0:65535'), { host: '0.0.0.0', port: 65_535 });
+});
+
+for (const text of [
+  ...['', '9843', ':9843', '127.0.0.1', '127.0.0.1:', '127.0.0.1:0', '127.0.0.1:65536'],
+  ...['127.0.0.1:1e3', '127.0.0.1:-1', '127.0.0.1: 1', ' 127.0.0.1:1', '127.0.0.1:1\n'],
+  ...[
+    '::1:80',
+    '[127.0.0.1]:80',
+    '[::1]80',
+    '[]:80',
+    '1.2.3:80',
+    'localhost:80',
+    '[fe80::1%eth0]:1',
+  ],
+]) {
+  test(`${JSON.stringify(text)} is none`, (t) => {
+    t.is(parseListenAddress(text), undefined);
+    t.throws(() => listenAddress(text, 'healthAddress'), { instanceOf: ShapeError });
+  });
+}
