@@ -256,18 +256,22 @@ export function* lookupBatches(
   }
 }
 
-/** The same one by one. */
+/**
+ * The same one by one, of those that are wanted by the bytes of their value, which begin at `at`:
+ * an array has thousands of elements that nobody uses, and to cut each out is most of a walk.
+ */
 export function* mapElements(
   fd: number,
   keySize: number,
   valueSize: number,
+  isWanted: (values: Buffer, at: number) => boolean = () => true,
 ): Generator<readonly [key: Buffer, value: Buffer]> {
   for (const { keys, values, count } of lookupBatches(fd, keySize, valueSize))
-    for (let at = 0; at < count; at += 1)
-      yield [
-        keys.subarray(at * keySize, (at + 1) * keySize),
-        values.subarray(at * valueSize, (at + 1) * valueSize),
-      ];
+    for (let index = 0; index < count; index += 1) {
+      const [keyAt, at] = [index * keySize, index * valueSize];
+      if (!isWanted(values, at)) continue;
+      yield [keys.subarray(keyAt, keyAt + keySize), values.subarray(at, at + valueSize)];
+    }
 }
 
 /**

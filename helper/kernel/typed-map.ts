@@ -75,11 +75,12 @@ export class TypedMap<K, V> {
     return Array.from(mapKeys(this.fd, this.#key.size), (key) => this.#key.decode(key));
   }
 
-  /** All elements whose values are wanted. */
-  entries(isWanted: (value: Buffer) => boolean = () => true): (readonly [K, V])[] {
-    const entries: (readonly [K, V])[] = [];
-    for (const [key, value] of mapElements(this.fd, this.#key.size, this.#value.size))
-      if (isWanted(value)) entries.push([this.#key.decode(key), this.#value.decode(value)]);
-    return entries;
+  /** All elements whose values are wanted, by the bytes that begin at `at`. */
+  entries(isWanted?: (values: Buffer, at: number) => boolean): (readonly [K, V])[] {
+    const elements = mapElements(this.fd, this.#key.size, this.#value.size, isWanted);
+    return Array.from(elements, ([key, value]) => [
+      this.#key.decode(key),
+      this.#value.decode(value),
+    ]);
   }
 }

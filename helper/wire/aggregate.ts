@@ -191,9 +191,13 @@ export const AGGREGATE_CONFIG: SizedCodec<AggregateConfig> = {
   },
 };
 
-/** Whether a value of the map aggregate_config is of an aggregate in use: most are empty. */
-export function isConfigInUse(value: Buffer): boolean {
-  return value.readBigUInt64LE(CONFIG.offsets.rateBytesPerSec) !== 0n;
+/**
+ * Whether a value of the map aggregate_config, whose bytes begin at `at`, is of an aggregate in
+ * use: most are empty.
+ */
+export function isConfigInUse(values: Buffer, at: number): boolean {
+  const place = at + CONFIG.offsets.rateBytesPerSec;
+  return values.readUInt32LE(place) !== 0 || values.readUInt32LE(place + 4) !== 0;
 }
 
 /** The start of struct aggregate_state: the clock, and the copy of it. */

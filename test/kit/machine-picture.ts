@@ -43,7 +43,10 @@ function pictureEntries(fd: number): string[] {
   const { id, keySize, valueSize, type } = mapInfo(fd);
   const entries: string[] = [];
   if (BATCHED_TYPES.has(type)) {
-    for (const [key, value] of mapElements(fd, keySize, valueSize))
+    const nothing = Buffer.alloc(valueSize);
+    const isWanted = (values: Buffer, at: number): boolean =>
+      values.compare(nothing, 0, valueSize, at, at + valueSize) !== 0;
+    for (const [key, value] of mapElements(fd, keySize, valueSize, isWanted))
       entries.push(`${key.toString('hex')} ${value.toString('hex')}`);
   } else {
     const read = (key: Buffer): Buffer | undefined => {

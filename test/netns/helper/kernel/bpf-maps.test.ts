@@ -20,8 +20,17 @@ import {
 } from '../../../../helper/kernel/bpf-loader.ts';
 import { ensureBpffs } from '../../../../helper/kernel/bpffs.ts';
 import { possibleCpus } from '../../../../helper/kernel/cpus.ts';
+import { TypedMap } from '../../../../helper/kernel/typed-map.ts';
 import { KernelError } from '../../../../helper/wire/errors.ts';
-import { AGGREGATE_COUNTERS } from '../../../../helper/wire/aggregate.ts';
+import {
+  AGGREGATE_CONFIG,
+  AGGREGATE_COUNTERS,
+  AGGREGATE_ID_MAX,
+  AGGREGATE_ID_MIN,
+  AGGREGATE_KEY,
+  isConfigInUse,
+  type AggregateConfig,
+} from '../../../../helper/wire/aggregate.ts';
 import {
   EXEMPTION_KEY_SIZE,
   EXEMPTION_SIZE,
@@ -103,6 +112,27 @@ test('many elements are written, listed and deleted at once, those that are not 
   t.deepEqual([...listed(exemptions).keys()], [last]);
   deleteBatch(exemptions, { keys, values, count });
   t.is(listed(exemptions).size, 0);
+});
+
+test('of an array the elements in use are found, wherever they stand and whatever their rate', (t) => {
+  const fd = load(t, 'aggregate_config').maps.get('aggregate_config')!;
+  const map = new TypedMap(fd, { key: AGGREGATE_KEY, value: AGGREGATE_CONFIG });
+  const rest = { horizonNs: 1, idleCreditNs: 2, sparseCreditNs: 3, targetNs: 4, intervalNs: 5 };
+  const config = (rateBytesPerSec: number): AggregateConfig => ({
+    ...{ rateBytesPerSec, ...rest, exemptions: 0 },
+  });
+  // First and last, on both sides of where a batch ends; of rates each half may be zero.
+  const inUse = new Map([
+    [AGGREGATE_ID_MIN, config(1)],
+    [AGGREGATE_ID_MIN + 4095, config(2 ** 32)],
+    [AGGREGATE_ID_MIN + 4096, config(2 ** 32 - 1)],
+    [AGGREGATE_ID_MAX, config(2 ** 31)],
+  ]);
+  for (const [id, each] of inUse) map.set(id, each);
+  // What is no longer used keeps its other settings.
+  map.set(AGGREGATE_ID_MIN + 1, config(0));
+  t.deepEqual(new Map(map.entries(isConfigInUse)), inUse);
+  t.is(map.entries().length, AGGREGATE_ID_MAX - AGGREGATE_ID_MIN + 1);
 });
 
 test('types that the kernel refuses are an error with its words', (t) => {
