@@ -11,7 +11,7 @@ import { bootId } from '../helper/kernel/boot-clock.ts';
 import type { Link } from '../helper/kernel/links.ts';
 import { keyOf, type AttachmentKey, type PodNames } from '../helper/protocol/messages.ts';
 import { MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from '../helper/protocol/names.ts';
-import { networkSays, type NetworkSays } from '../helper/protocol/network-keys.ts';
+import { networkSays, networkVersions, type NetworkSays } from '../helper/protocol/network-keys.ts';
 import { RECORD_VERSION, recordText } from '../helper/protocol/record-text.ts';
 import { RECORD_SUFFIX, UNCAPPED } from '../helper/protocol/state-files.ts';
 import type { UncappedRecord } from '../helper/shaping/records.ts';
@@ -131,9 +131,10 @@ export function keepUncapped(socket: string, pod: UncappedPod): void {
   if (fault === ABSENT) makeDirectory(directory);
   else if (fault !== undefined) throw new Error(`${directory} is not used: ${fault}`);
   const file = path.join(directory, keyOf(pod.call));
+  const version = Math.max(RECORD_VERSION, ...networkVersions(pod.settings));
   const staged = file + RECORD_SUFFIX.staged;
   try {
-    writeWhole(file + RECORD_SUFFIX.whole, staged, recordText(RECORD_VERSION, recordOf(pod)));
+    writeWhole(file + RECORD_SUFFIX.whole, staged, recordText(version, recordOf(pod)));
   } catch (error) {
     fs.rmSync(staged, { force: true });
     throw error;

@@ -27,6 +27,8 @@ interface NetworkKey<T> {
   readonly remedy: string;
   /** In requests and records. */
   readonly read: Reader<T>;
+  /** The first version of records whose readers know it; older releases leave such a record alone. */
+  readonly recordVersion: number;
 }
 
 /** Of a type, and then one of the values that can be used. */
@@ -71,12 +73,14 @@ const KEYS = {
       `give at most ${MAX_EXEMPT} CIDRs, such as ["10.0.0.0/8", "2001:db8::/32", "!10.1.0.0/16"], and long lists ` +
       'to podpaced: "exempt" in its configuration holds for all pods of the node',
     read: exempt,
+    recordVersion: 1,
   },
   /** Of TCP in the pod, which ADD sets there; absent: the node's. The helper only tells of it. */
   congestionControl: {
     configured: usable(string, (name) => CONGESTION_CONTROL.test(name)),
     remedy: 'name an algorithm of the kernel, such as "bbr" or "cubic", or leave it out',
     read: matching(CONGESTION_CONTROL, 'the name of an algorithm of TCP'),
+    recordVersion: 1,
   },
 } satisfies Readonly<Record<string, NetworkKey<unknown>>>;
 
@@ -108,3 +112,11 @@ export function networkSays(fields: NetworkSays): NetworkSays {
   const said = NAMES.filter((name) => !isEmpty(fields[name]));
   return Object.fromEntries(said.map((name) => [name, fields[name]]));
 }
+
+/** Versions of records that have to be known for what is said among some fields. */
+export function networkVersions(fields: NetworkSays): number[] {
+  return NAMES.filter((name) => !isEmpty(fields[name])).map((name) => KEYS[name].recordVersion);
+}
+
+/** Of those for all that can be said. */
+export const NEWEST_NETWORK_VERSION = Math.max(...NAMES.map((name) => KEYS[name].recordVersion));

@@ -13,7 +13,7 @@ import {
 } from '../protocol/record-text.ts';
 import { ATTACHMENT_KINDS, keyOf } from '../protocol/messages.ts';
 import { MAX_POD_INTERFACES } from '../protocol/names.ts';
-import { NETWORK_SAYS } from '../protocol/network-keys.ts';
+import { NETWORK_SAYS, networkVersions, NEWEST_NETWORK_VERSION } from '../protocol/network-keys.ts';
 import { POD_NAMES } from '../protocol/pod-names.ts';
 import { printable } from '../protocol/printable.ts';
 import {
@@ -54,6 +54,8 @@ import { AGGREGATE_ID_MAX, AGGREGATE_ID_MIN } from '../wire/aggregate.ts';
  * releases that know only RECORD_VERSION leave it, and what the kernel holds of it, alone.
  */
 const SEVERAL_VERSION = 2;
+
+const KNOWN_VERSION = Math.max(SEVERAL_VERSION, NEWEST_NETWORK_VERSION);
 
 const uuid = matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID');
 /** As Date.toISOString prints it. */
@@ -281,13 +283,12 @@ const READERS: { readonly [K in keyof Records]: Reader<Records[K]> } = {
 };
 
 function requireVersion(version: unknown): void {
-  const known = `this podpaced knows ${SEVERAL_VERSION}`;
-  if (version === RECORD_VERSION || version === SEVERAL_VERSION) return;
-  if (Number.isSafeInteger(version) && (version as number) > SEVERAL_VERSION)
+  const known = `this podpaced knows ${KNOWN_VERSION}`;
+  if (Number.isSafeInteger(version) && (version as number) > KNOWN_VERSION)
     throw new ShapeError(
       `it is of a newer podpaced: its record version is ${String(version)}, ${known}`,
     );
-  fail('recordVersion', `${RECORD_VERSION} or ${SEVERAL_VERSION}`, version);
+  integer(RECORD_VERSION, KNOWN_VERSION)(version, 'recordVersion');
 }
 
 /**
@@ -298,7 +299,7 @@ function versionOf(record: object): number {
   const isSeveral = ['podInterface', 'beside', 'unheld'].some((name) =>
     Object.hasOwn(record, name),
   );
-  return isSeveral ? SEVERAL_VERSION : RECORD_VERSION;
+  return Math.max(isSeveral ? SEVERAL_VERSION : RECORD_VERSION, ...networkVersions(record));
 }
 
 /**

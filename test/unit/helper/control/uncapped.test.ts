@@ -112,9 +112,8 @@ test('the plugin writes a whole record as the helper would, byte by byte', (t) =
     ...{ containerId, ifname, network, netns: SANDBOX },
     pod: { podNamespace, podName, podUid },
   };
-  const { exempt, congestionControl } = WHOLE;
   const result = { interfaces: [{ name: 'v4if0', sandbox: SANDBOX }] };
-  keepUncapped(socket, { call, settings: { exempt, congestionControl }, result, host: link(7) });
+  keepUncapped(socket, { call, settings: WHOLE, result, host: link(7) });
   const text = fs.readFileSync(new UncappedFiles(socket).path(call), 'utf8');
   const { bootId, addedAt } = parseRecord('uncapped', 'c1:eth0', text);
   t.not(bootId, undefined);
