@@ -1,7 +1,7 @@
 // Where the plugin touches its process. Everything else takes these as a parameter, so that a test
 // can run the whole plugin in its own process and see every edge.
 
-import type { Socket } from 'node:net';
+import type { Stream } from '../helper/protocol/client.ts';
 import { printable } from '../helper/protocol/printable.ts';
 import type { UncappedPod } from './uncapped.ts';
 import type { Attachment } from './wiring/alias.ts';
@@ -14,6 +14,8 @@ export interface Edges {
   /** The attachment that a call is about, for people: notes name it. */
   readonly about?: string;
   readonly env: Environment;
+  /** The same as another program gets it: an entry `NAME=value` for each, byte for byte. */
+  environment(): Buffer[];
   /** Effective user id. */
   readonly euid: number;
   /**
@@ -26,7 +28,7 @@ export interface Edges {
   /** Never throws: a note that nobody can read is lost. */
   writeStderr(text: string): void;
   /** A unix stream socket on its way to being connected. */
-  connect(path: string): Promise<Socket>;
+  connect(path: string): Promise<Stream>;
   /**
    * The operations of the kernel, loaded when first asked for: VERSION and chained pass-through
    * need none.

@@ -1,7 +1,8 @@
 // Delegation to an IPAM plugin: run and read as the reference library does it (pkg/invoke).
 
-import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Child, type Ending } from '../helper/kernel/child.ts';
+import { hasErrno } from '../helper/wire/errors.ts';
 import type { Edges } from './edges.ts';
 import { parseJson, show } from './json.ts';
 import { isResultVersion, parseResult, resultVersion, type CniResult } from './result.ts';
@@ -21,6 +22,9 @@ const MAX_QUOTED = 1000;
 const BUSY_RETRIES = 5;
 const BUSY_DELAY_MS = 1000;
 
+/** How the variable with the command begins in an environment. */
+const COMMAND = 'CNI_COMMAND=';
+
 interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
@@ -28,68 +32,68 @@ interface Outcome {
   readonly failure: string | undefined;
 }
 
-function describeExit(code: number | null, signal: NodeJS.Signals | null): string | undefined {
-  if (signal !== null) return `signal: ${signal}`;
-  return code === 0 ? undefined : `exit status ${code}`;
+/** As Go words it; undefined for success. */
+function describe(ending: Ending): string | undefined {
+  if ('signal' in ending) return `signal: ${ending.signal}`;
+  return ending.status === 0 ? undefined : `exit status ${ending.status}`;
 }
 
-/** Collects a child's run. Rejects when it cannot be started, or answers without end. */
+/** Collects a child's run. */
 async function collect(
   edges: Edges,
-  child: ChildProcess,
-  stdin: Buffer,
+  child: Child,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   let bytes = 0;
-  child.stdout?.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes <= MAX_ANSWER_BYTES) stdout.push(chunk);
-    else child.kill('SIGKILL');
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    edges.writeStderr(chunk.toString('utf8'));
-    if (stderr.length < 64) stderr.push(chunk);
-  });
-  const stop = (): void => void child.kill('SIGTERM');
+  const stop = (): void => child.kill('SIGTERM');
   signal?.addEventListener('abort', stop);
-  // A delegate need not read its stdin (host-local's VERSION does not): EPIPE is no failure.
-  child.stdin?.on('error', () => undefined);
-  child.stdin?.end(stdin);
-  const failure = await new Promise<string | undefined>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, killedBy) => resolve(describeExit(code, killedBy)));
-  }).finally(() => signal?.removeEventListener('abort', stop));
+  const ending = await child
+    .end(
+      (chunk) => {
+        bytes += chunk.length;
+        if (bytes <= MAX_ANSWER_BYTES) stdout.push(chunk);
+        else child.kill('SIGKILL');
+      },
+      (chunk) => {
+        edges.writeStderr(chunk.toString('utf8'));
+        if (stderr.length < 64) stderr.push(chunk);
+      },
+    )
+    .finally(() => signal?.removeEventListener('abort', stop));
   const told = Buffer.concat(stderr).toString('utf8');
   if (bytes > MAX_ANSWER_BYTES) {
     // Of what is no answer nothing is kept: it would go into the error, and the runtime's log.
     return { stdout: '', stderr: told, failure: `it answered more than ${MAX_ANSWER_BYTES} bytes` };
   }
-  return { stdout: Buffer.concat(stdout).toString('utf8'), stderr: told, failure };
+  return {
+    stdout: Buffer.concat(stdout).toString('utf8'),
+    stderr: told,
+    failure: describe(ending),
+  };
 }
 
-async function execute(
-  edges: Edges,
-  file: string,
-  command: Command,
-  stdin: Buffer,
-  signal: AbortSignal | undefined,
-): Promise<Outcome> {
-  const env = { ...edges.env, CNI_COMMAND: command };
+/** The environment of the plugin, with another command. */
+function environmentFor(edges: Edges, command: Command): Buffer[] {
+  const others = edges.environment().filter((entry) => !entry.toString().startsWith(COMMAND));
+  return [...others, Buffer.from(`${COMMAND}${command}`)];
+}
+
+/** Starts the plugin; one that is being replaced is waited for. Throws CniError. */
+async function start(edges: Edges, file: string, command: Command, stdin: Buffer): Promise<Child> {
+  const environment = environmentFor(edges, command);
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const child = spawn(file, [], { env, stdio: ['pipe', 'pipe', 'pipe'] });
-      return await collect(edges, child, stdin, signal);
+      return Child.start(file, environment, stdin);
     } catch (error) {
-      const isBusy = (error as NodeJS.ErrnoException).code === 'ETXTBSY';
-      if (isBusy && attempt < BUSY_RETRIES) {
+      if (hasErrno(error, 'ETXTBSY') && attempt < BUSY_RETRIES) {
         await delay(BUSY_DELAY_MS);
         continue;
       }
       throw new CniError(
         ErrorCode.internal,
-        `Cannot run ${file}: ${(error as Error).message}`,
+        (error as Error).message,
         'the IPAM plugin must be an executable file for this machine',
       );
     }
@@ -138,7 +142,8 @@ export async function delegate(
   signal?: AbortSignal,
 ): Promise<string> {
   signal?.throwIfAborted();
-  const outcome = await execute(edges, file, command, call.stdin, signal);
+  const child = await start(edges, file, command, call.stdin);
+  const outcome = await collect(edges, child, signal);
   signal?.throwIfAborted();
   if (outcome.failure !== undefined) throw delegateError(outcome);
   return outcome.stdout;

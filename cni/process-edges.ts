@@ -74,9 +74,22 @@ function watchTermination(): AbortSignal {
   return controller.signal;
 }
 
+/** As the runtime gave it: Node's own copy has lost what is no UTF-8. */
+function environment(): Buffer[] {
+  const entries: Buffer[] = [];
+  const all = fs.readFileSync('/proc/self/environ');
+  for (let at = 0, end = 0; at < all.length; at = end + 1) {
+    end = all.indexOf(0, at);
+    if (end < 0) end = all.length;
+    entries.push(all.subarray(at, end));
+  }
+  return entries;
+}
+
 /** The edges of this process. */
 export const processEdges: Edges = {
   env: process.env,
+  environment,
   euid: process.geteuid?.() ?? 0,
   readStdin: readAll,
   writeStdout: (text) => writeAll(STDOUT, text),
@@ -88,8 +101,8 @@ export const processEdges: Edges = {
     }
   },
   connect: async (path) => {
-    const { connect } = await import('node:net');
-    return connect({ path });
+    const { BlockingStream } = await import('../helper/kernel/blocking-stream.ts');
+    return new BlockingStream(path);
   },
   loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
   mayHaveInterface,

@@ -7,7 +7,7 @@ import type { HelperConfig } from './config.ts';
 import { AddonError } from './wire/errors.ts';
 import { tryFeatures } from './kernel/features.ts';
 import { FEATURES, notTried, type Attempt, type KernelFeatures } from './wire/kernel-features.ts';
-import { RtSocket } from './kernel/rtnetlink.ts';
+import { openRt } from './kernel/open-rt.ts';
 import { examinePinPlace } from './pin-place.ts';
 import { missingPrivileges, privilegeItems } from './privileges.ts';
 import type { ProbeItem, ProbeResult } from './protocol/messages.ts';
@@ -23,7 +23,7 @@ export type ProbeOptions = PinSettings & Pick<HelperConfig, 'uplink'>;
 
 async function uplinkItem(wanted: readonly string[]): Promise<ProbeItem> {
   try {
-    const rt = RtSocket.open();
+    const rt = openRt();
     try {
       const known = {
         uplinks: wanted,

@@ -57,7 +57,7 @@ async function onNode(
   edges: Edges,
   use: (kernel: Kernel, node: RtSocket) => Promise<unknown>,
 ): Promise<void> {
-  try {
+  await leavingNoAddons(edges, async () => {
     const kernel = await edges.loadKernel();
     const node = kernel.openSocket();
     try {
@@ -65,18 +65,20 @@ async function onNode(
     } finally {
       node.close();
     }
-  } finally {
-    await leaveNoAddons(edges);
-  }
+  });
 }
 
 /** After `podpaced uninstall` pods still go, and each would unpack the addons again. */
-async function leaveNoAddons(edges: Edges): Promise<void> {
-  const { removeOwnAddons } = await import('../../helper/kernel/assets.ts');
+async function leavingNoAddons(edges: Edges, use: () => Promise<unknown>): Promise<void> {
   try {
-    removeOwnAddons();
-  } catch (error) {
-    note(edges, `Cannot remove the addons again: ${(error as Error).message}`);
+    await use();
+  } finally {
+    const { removeOwnAddons } = await import('../../helper/kernel/assets.ts');
+    try {
+      removeOwnAddons();
+    } catch (error) {
+      note(edges, `Cannot remove the addons again: ${(error as Error).message}`);
+    }
   }
 }
 
@@ -123,7 +125,7 @@ export async function del(edges: Edges, call: Invocation): Promise<undefined> {
     // It has the last word, unless the namespace has one too.
     if (!isOwn) edges.become(ipam, call.stdin);
     const { delegate } = await import('../ipam.ts');
-    await delegate(edges, call, ipam, 'DEL');
+    await leavingNoAddons(edges, () => delegate(edges, call, ipam, 'DEL'));
   }
   if (isOwn) throw ownNetnsError(call);
 }

@@ -1,6 +1,7 @@
 // The kernel operations that wiring uses, in one object: a test can fail the n-th of them.
 
 import { addAddress, listAddresses } from '../../helper/kernel/addresses.ts';
+import { openBlockingRt } from '../../helper/kernel/blocking-rt.ts';
 import {
   changeLink,
   createNetkitPair,
@@ -13,7 +14,6 @@ import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { listNexthops } from '../../helper/kernel/nexthops.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import type { Attempt } from '../../helper/wire/kernel-features.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 
@@ -21,7 +21,7 @@ import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 export const nodeKernel = {
   openNetns,
   netnsIdOf,
-  openSocket: (netns?: NetNamespace): RtSocket => RtSocket.open(netns),
+  openSocket: openBlockingRt,
   findLink,
   listLinks,
   createVethPair,

@@ -13,7 +13,8 @@ import { possibleCpus } from '../kernel/cpus.ts';
 import { readUntouchedFq } from '../kernel/untouched-fq.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { NodeHook } from '../kernel/node-hook.ts';
-import { RtSocket } from '../kernel/rtnetlink.ts';
+import { openRt } from '../kernel/open-rt.ts';
+import type { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_COUNTERS,
   aggregateIndex,
@@ -85,7 +86,7 @@ export class Datapath {
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
     this.maps = this.#loaded.maps;
-    this.rt = RtSocket.open();
+    this.rt = openRt();
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
     this.devices = new DeviceWatch(this.rt);

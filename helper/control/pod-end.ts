@@ -2,7 +2,8 @@
 
 import { findLink, type Link } from '../kernel/links.ts';
 import { openNetns } from '../kernel/netns.ts';
-import { RtSocket } from '../kernel/rtnetlink.ts';
+import { openRt } from '../kernel/open-rt.ts';
+import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { PodEnd } from '../shaping/gso.ts';
 
 /**
@@ -15,7 +16,7 @@ export async function withPodEnd(
 ): Promise<void> {
   const netns = openNetns(sandbox);
   try {
-    const rt = RtSocket.open(netns);
+    const rt = openRt(netns);
     try {
       const link = await findLink(rt, { name: podInterface });
       const isPeer = link?.linkIndex === undefined || link.linkIndex === hostInterfaceIndex;

@@ -5,7 +5,8 @@ import type { Link } from '../kernel/links.ts';
 import { findLink, listLinks } from '../kernel/links.ts';
 import { netnsIdOf } from '../kernel/netns-id.ts';
 import { findPodPair, hostEndOf, type PodView } from '../kernel/pod-pairs.ts';
-import { RtSocket } from '../kernel/rtnetlink.ts';
+import { openRt } from '../kernel/open-rt.ts';
+import type { RtSocket } from '../kernel/rtnetlink.ts';
 import { networkSays } from '../protocol/network-keys.ts';
 import { noPair } from '../protocol/no-pair.ts';
 import { printable } from '../protocol/printable.ts';
@@ -85,7 +86,7 @@ async function inPod<T>(
   let pod: RtSocket | undefined;
   try {
     if (isOther(sandboxNetns, identityAt(sandbox))) return undefined;
-    pod = RtSocket.open(netns);
+    pod = openRt(netns);
     return await use({ kernel: { findLink, listLinks, netnsIdOf }, netns, node, pod });
   } finally {
     pod?.close();

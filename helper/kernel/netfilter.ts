@@ -5,8 +5,8 @@ import fs from 'node:fs';
 import { Protocol } from 'netlink/dist/constants.js';
 import { decodeForwardChain, encodeChainsQuery, NFT_GETCHAIN } from '../wire/nftables-message.ts';
 import { hasErrno, unlessErrno } from '../wire/errors.ts';
-import { openRtTransport } from './rt-transport.ts';
-import { RtSocket } from './rtnetlink.ts';
+import { openRtHere } from './open-rt.ts';
+import type { RtSocket } from './rtnetlink.ts';
 
 /**
  * Chains that forwarded packets pass in the calling thread's namespace, each as `ip nat POSTROUTING
@@ -19,7 +19,7 @@ export async function forwardChains(): Promise<string[]> {
 async function nftablesChains(): Promise<string[]> {
   let socket: RtSocket | undefined;
   try {
-    socket = new RtSocket(openRtTransport(Protocol.NETFILTER));
+    socket = openRtHere(Protocol.NETFILTER);
     const request = {
       operation: 'list nftables chains',
       type: NFT_GETCHAIN,

@@ -8,10 +8,9 @@ import { RawNetlinkSocket, type ErrnoException, type MessageInfo } from 'netlink
 import type { Protocol } from 'netlink/dist/constants.js';
 import { hasErrno } from '../wire/errors.ts';
 import { netlinkPort, setSocketOption, socketDrops } from './ffi.ts';
+import { SOL_NETLINK } from './rt-transport.ts';
 
-/** linux/netlink.h; the number of SOL_NETLINK is in linux/socket.h. */
-export const SOL_NETLINK = 270;
-/** A socket whose buffer is full has no error; what was dropped is counted. */
+/** linux/netlink.h. A socket whose buffer is full has no error; what was dropped is counted. */
 const NETLINK_NO_ENOBUFS = 5;
 /** asm-generic/socket.h. */
 const SOL_SOCKET = 1;

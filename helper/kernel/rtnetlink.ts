@@ -10,9 +10,6 @@ import { WireError } from '../wire/attributes.ts';
 import { ReplyCollector } from '../wire/netlink-reply.ts';
 import type { Reply, ReplyMessage } from '../wire/netlink-reply.ts';
 import { KernelError } from '../wire/errors.ts';
-import { inNetns } from './netns.ts';
-import type { NetNamespace } from './netns.ts';
-import { openRtTransport } from './rt-transport.ts';
 import type { RtTransport } from './rt-transport.ts';
 
 /**
@@ -72,12 +69,6 @@ export class RtSocket {
   #pending: Pending | undefined;
   #sequence = 0;
   #isClosed = false;
-
-  /** Opens a socket in `netns`, or in the namespace of the calling thread. */
-  static open(netns?: NetNamespace): RtSocket {
-    if (netns === undefined) return new RtSocket(openRtTransport());
-    return inNetns(netns, () => new RtSocket(openRtTransport()));
-  }
 
   constructor(transport: RtTransport, deadlineMs: number = DEFAULT_DEADLINE_MS) {
     this.#transport = transport;
@@ -236,10 +227,10 @@ export class RtSocket {
   /**
    * A part of the answer is lost: a list can be asked for again, a change may have happened or not.
    */
-  #receiveError(error: NodeJS.ErrnoException): void {
-    if (error.code === 'ENOBUFS' && this.#pending?.isDump === true)
+  #receiveError({ code }: { readonly code: string }): void {
+    if (code === 'ENOBUFS' && this.#pending?.isDump === true)
       this.#pending.collector.markInterrupted();
-    else this.#fail(error.code ?? 'EIO', 'the answer was not received');
+    else this.#fail(code, 'the answer was not received');
   }
 
   #fail(errno: string, detail: string): void {

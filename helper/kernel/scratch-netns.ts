@@ -3,7 +3,8 @@
 
 import { setNetworkNamespace, unshareNetworkNamespace } from './ffi.ts';
 import { currentNetns, type NetNamespace } from './netns.ts';
-import { RtSocket } from './rtnetlink.ts';
+import { openRt } from './open-rt.ts';
+import type { RtSocket } from './rtnetlink.ts';
 
 /**
  * Makes a namespace and opens it. It is gone when it is closed and no socket of it is open any
@@ -41,7 +42,7 @@ export function withScratchSocket<T>(
   use: (rt: RtSocket, netns: NetNamespace) => Promise<T>,
 ): Promise<T> {
   return withScratchNetns(async (netns) => {
-    const rt = RtSocket.open(netns);
+    const rt = openRt(netns);
     try {
       return await use(rt, netns);
     } finally {

@@ -15,14 +15,14 @@ import {
 } from '../wire/l2tp-message.ts';
 import { XFRM_MSG_GETSA, decodeXfrmState, type XfrmState } from '../wire/xfrm-message.ts';
 import { unlessErrno, unlessRefused } from '../wire/errors.ts';
-import { openRtTransport } from './rt-transport.ts';
-import { RtSocket } from './rtnetlink.ts';
+import { openRtHere } from './open-rt.ts';
+import type { RtSocket } from './rtnetlink.ts';
 
 async function withSocket<T>(
   protocol: Protocol,
   ask: (socket: RtSocket) => Promise<T>,
 ): Promise<T> {
-  const socket = new RtSocket(openRtTransport(protocol));
+  const socket = openRtHere(protocol);
   try {
     return await ask(socket);
   } finally {

@@ -3,7 +3,6 @@
 // in the newest that both speak. Everything that can go wrong on the way becomes one error that
 // names the socket, the cause and what to do.
 
-import type { Socket } from 'node:net';
 import { show } from '../wire/show.ts';
 import { encodeLine, FrameError, LineReader } from './frame.ts';
 import {
@@ -65,9 +64,18 @@ export class HelperError extends Error {
   }
 }
 
-/** How a socket is reached: a unix stream socket on its way to being connected. */
+/** A unix stream socket on its way to being connected: what is used of Node's own. */
+export interface Stream {
+  on(event: 'connect' | 'close', listener: () => void): unknown;
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  on(event: 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
+  write(bytes: Buffer): unknown;
+  destroy(): unknown;
+}
+
+/** How a socket is reached. */
 export interface Connector {
-  connect(path: string): Promise<Socket>;
+  connect(path: string): Promise<Stream>;
 }
 
 /** What a request is for, in words that follow "Cannot". */
@@ -168,7 +176,7 @@ function readResponse<M extends Method>(
 
 /** Sends the line and resolves with the first message that comes back. */
 function converse(
-  socket: Socket,
+  socket: Stream,
   socketPath: string,
   method: Method,
   line: Buffer,

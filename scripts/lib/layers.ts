@@ -34,7 +34,7 @@ const LAYERS: readonly Layer[] = [
     isPure: true,
   },
   // The one file there that acts: it talks over a socket that its caller opens.
-  { holds: ['helper/protocol/client.ts'], imports: [...BYTES, 'type node:net'] },
+  { holds: ['helper/protocol/client.ts'], imports: BYTES },
   { holds: ['helper/protocol/'], imports: BYTES, isPure: true },
   { holds: CNI_FORMATS, imports: [...CNI_FORMATS, ...BYTES], isPure: true },
   // The only user of the addon.

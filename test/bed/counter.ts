@@ -6,7 +6,7 @@ import { deleteElement, lookupElement, mapKeys } from '../../helper/kernel/bpf.t
 import { ensureClsact, replaceBpfFilter } from '../../helper/kernel/filters.ts';
 import { findLink } from '../../helper/kernel/links.ts';
 import { openNetns } from '../../helper/kernel/netns.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
 import { buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { loadUnpinned, required } from './programs.ts';
@@ -77,7 +77,7 @@ export async function attachCounter(
   const firstFrame = required(maps, 'first_frame');
   const [wireBytes, payloadBytes] = [required(maps, 'wire_bytes'), required(maps, 'payload_bytes')];
   const netns = openNetns(place.netns);
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   try {
     const link = await findLink(rt, { name: place.device });
     if (link === undefined)

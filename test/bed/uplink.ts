@@ -6,7 +6,8 @@ import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import { addRoute, RT_TABLE_MAIN } from '../../helper/kernel/routes.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 
 /** The uplink's name on both sides. */
@@ -32,7 +33,7 @@ async function configureEnd(rt: RtSocket, address: string, gateway: string): Pro
 }
 
 async function withSocket<T>(netns: NetNamespace, use: (rt: RtSocket) => Promise<T>): Promise<T> {
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   try {
     return await use(rt);
   } finally {

@@ -9,7 +9,8 @@ import { findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
 import { replaceQdisc, TC_H_ROOT } from '../../helper/kernel/qdiscs.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
 import { buildBpfObject } from '../../scripts/lib/bpf-build.ts';
 import { projectRoot } from '../../scripts/lib/paths.ts';
@@ -85,7 +86,7 @@ export async function startEdtFifo(nodePath: string, undo: UndoStack): Promise<E
   const { maps, programs } = loadUnpinned(compileEdtFifo(), undo);
   const node = openNetns(nodePath);
   undo.defer("close the node's namespace", () => node.close());
-  const rt = RtSocket.open(node);
+  const rt = openRt(node);
   undo.defer("close the node's socket", () => rt.close());
   const find = async (name: string): Promise<{ index: number; numTxQueues: number }> => {
     const link = await findLink(rt, { name });

@@ -11,7 +11,7 @@ import { unshareNetworkNamespace } from '../../helper/kernel/ffi.ts';
 import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
 import { NetlinkSocket } from '../../helper/kernel/netlink-socket.ts';
 import { RtEvents } from '../../helper/kernel/rt-events.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
 import { encodeLinkQuery, RTM_GETLINK } from '../../helper/wire/link-message.ts';
 import { once } from './once.ts';
 
@@ -101,7 +101,7 @@ function changeOften(): void {
  * heard.
  */
 async function overrun(): Promise<Record<string, unknown>> {
-  const rt = RtSocket.open();
+  const rt = openRt();
   await createVethPair(rt, { name: 'left', mtu: 1500, peer: { name: 'right' } });
   const kinds: string[] = [];
   const events = new RtEvents(({ kind }) => kinds.push(kind), SMALL_BUFFER_BYTES);

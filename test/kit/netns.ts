@@ -8,7 +8,8 @@ import type { ExecutionContext } from 'ava';
 import { changeLink, createVethPair, findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { writeSysctl } from '../../helper/kernel/sysctl.ts';
 import { makeNamespaces, namespaceName } from '../bed/namespaces.ts';
 
@@ -45,7 +46,7 @@ export function makeNetns(t: Pick<ExecutionContext, 'teardown'>): TestNetns {
   const [path = ''] = makeNamespaces(t, [name]);
   const netns = openNetns(path);
   t.teardown(() => netns.close());
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   t.teardown(() => rt.close());
   const json = (command: string, args: string[]): Record<string, unknown>[] =>
     JSON.parse(run(command, ['-n', name, '-j', ...args]) || '[]') as Record<string, unknown>[];

@@ -62,6 +62,8 @@ export async function callPlugin(call: PluginCall): Promise<Outcome> {
   let stderr = '';
   const edges: Edges = {
     env: call.env ?? {},
+    environment: () =>
+      Object.entries(call.env ?? {}).map(([name, value]) => Buffer.from(`${name}=${value}`)),
     euid: call.euid ?? 0,
     readStdin: () => Promise.resolve(stdinBytes(call.stdin)),
     writeStdout: (text) => {

@@ -14,7 +14,7 @@ import {
 import { ensureClsact, replaceBpfFilter } from '../../helper/kernel/filters.ts';
 import { findLink } from '../../helper/kernel/links.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
 import { createTcxLink, isTcxSupported } from '../../helper/kernel/tcx.ts';
 import {
   encodePodAddress,
@@ -177,7 +177,7 @@ async function dropArrivals(bed: RoutingScene['bed'], undo: UndoStack): Promise<
   undo.defer('close the program', () => fs.closeSync(fd));
   const netns = openNetns(bed.node);
   undo.defer('close the namespace', () => netns.close());
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   undo.defer('close the socket', () => rt.close());
   const ifindex = (await findLink(rt, { name: 'uplink' }))?.index ?? 0;
   if (isTcxSupported()) {

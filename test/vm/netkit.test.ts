@@ -7,7 +7,8 @@ import test, { type ExecutionContext } from 'ava';
 import { FlagsNew } from 'netlink/dist/constants.js';
 import { loadProgram, PROG_TYPE_SCHED_CLS, programInfo } from '../../helper/kernel/bpf.ts';
 import { inNetns, openNetns } from '../../helper/kernel/netns.ts';
-import { RtSocket } from '../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../helper/kernel/open-rt.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import { createTcxLink, queryTcx } from '../../helper/kernel/tcx.ts';
 import { encodePayload } from '../../helper/wire/attributes.ts';
 import { startServer } from '../bed/iperf.ts';
@@ -266,7 +267,7 @@ if (HAS_NETKIT) {
       const { bed } = await sharedNode(t);
       const [netns, sandbox] = [openNetns(bed.node), makeNetns(t)];
       t.teardown(() => netns.close());
-      const rt = RtSocket.open(netns);
+      const rt = openRt(netns);
       t.teardown(() => rt.close());
       await addRoomyNetkit(rt, sandbox, 'pod0');
       for (const line of [

@@ -27,7 +27,7 @@ const ON_NODE = `
   echo '{"layout":2,"release":"0.1.0"}' >/run/podpace/layout.json
   printf '#!/bin/sh\\necho "$CNI_COMMAND" >>/run/ipam\\n' >/run/bin/ipam && chmod 0755 /run/bin/ipam
   eval "$SET_UP"
-  "$0"; status=$?
+  cat | "$0"; status=$?
   echo "devices $(ls /proc/self/net/dev_snmp6 | grep -v '^lo$' | xargs)"
   echo "addons $(cd /run/podpace && find . /var/lib/cni -name '*.node*' 2>/dev/null | xargs)"
   echo "ipam $(cat /run/ipam 2>/dev/null)"
@@ -53,7 +53,7 @@ function call(command: string, more: JsonObject, setUp = OWN_SYS): Ending {
   };
   return {
     ...{ status, stderr, devices: words('devices'), addons: words('addons') },
-    ipam: words('ipam').join(' '),
+    ipam: [...words('ipam'), ...(/(?<=^CNI_COMMAND=).*$/m.exec(stdout) ?? [])].join(' '),
   };
 }
 
@@ -63,17 +63,28 @@ function device(name: string, alias: string): string {
 }
 
 const MAIN = { ipam: { type: 'ipam' } };
+/** One that takes the place of podpace: no script, and not new. It prints what it is given. */
+const PROGRAM = 'ln -sf /usr/bin/env /run/bin/ipam';
 const NOTHING = { status: 0, stderr: '', devices: [], addons: [], ipam: '' };
 
 test('DEL with nothing left asks nobody but IPAM', (t) => {
   // A helper that is asked, and does not listen, is told of: there is a cap.
   t.deepEqual(call('DEL', {}), NOTHING);
-  t.deepEqual(call('DEL', MAIN), { ...NOTHING, ipam: 'DEL' });
+  t.deepEqual(call('DEL', MAIN, `${OWN_SYS}; ${PROGRAM}`), { ...NOTHING, ipam: 'DEL' });
+  const { addons, ...script } = call('DEL', MAIN);
+  t.deepEqual({ ...script, addons: [] }, { ...NOTHING, ipam: 'DEL' });
+  // It runs in a process of its own.
+  t.deepEqual(addons, ['./addons/koffi.node']);
+});
+
+test('DEL with a script for IPAM leaves no addon where nothing else of podpace is', (t) => {
+  const setUp = `${OWN_SYS}; rm /run/podpace/layout.json`;
+  t.deepEqual(call('DEL', { ...MAIN, egressRate: undefined }, setUp).addons, []);
 });
 
 test("DEL leaves other attachments' devices, and anybody's, without an addon", (t) => {
   const others = `${OWN_SYS}; ${device('pod0123456789ab', 'podpace:pods/c2/eth0')}; ip link add other0 type veth peer name other1`;
-  const { devices, ...ending } = call('DEL', MAIN, others);
+  const { devices, ...ending } = call('DEL', MAIN, `${others}; ${PROGRAM}`);
   t.deepEqual({ ...ending, devices: [] }, { ...NOTHING, ipam: 'DEL' });
   t.deepEqual(devices.toSorted(), ['other0', 'other1', 'peer', 'pod0123456789ab']);
 });

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { changeLink, deleteLink, findLink, listLinks } from '../../../helper/kernel/links.ts';
 import { openNetns } from '../../../helper/kernel/netns.ts';
-import { RtSocket } from '../../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../../helper/kernel/open-rt.ts';
 import { inNamespace } from '../../bed/testbed.ts';
 import { joinByUplink } from '../../bed/uplink.ts';
 import { askNode } from '../../kit/ask.ts';
@@ -42,7 +42,7 @@ const untilEnd = wholeFile(test, () => {
  */
 async function renewUplink({ bed }: Scene): Promise<void> {
   const netns = openNetns(bed.node);
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   try {
     for (const { name, index } of await listLinks(rt))
       if (['uplink', 'renamed'].includes(name)) await deleteLink(rt, index);
@@ -71,7 +71,7 @@ async function freshScene(t: ExecutionContext): Promise<Scene> {
  */
 async function flap(netnsPath: string, name: string, signal: AbortSignal): Promise<void> {
   const netns = openNetns(netnsPath);
-  const rt = RtSocket.open(netns);
+  const rt = openRt(netns);
   try {
     const link = await findLink(rt, { name });
     for (let up = true; !signal.aborted; up = !up) {

@@ -4,7 +4,7 @@ import test from 'ava';
 import { listAddresses } from '../../../../helper/kernel/addresses.ts';
 import { changeLink, findLink, listLinks } from '../../../../helper/kernel/links.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
-import { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
+import { openRt } from '../../../../helper/kernel/open-rt.ts';
 import { makeNetns, openDescriptors } from '../../../kit/netns.ts';
 
 const ROUTES = 20_000;
@@ -58,7 +58,7 @@ test.serial('sockets leave no descriptor behind, whether used or not, busy or id
   await turn();
   const before = openDescriptors();
   for (let round = 0; round < 100; round++) {
-    const rt = RtSocket.open(netns);
+    const rt = openRt(netns);
     if (round % 3 === 0) await listLinks(rt);
     const left = round % 3 === 1 ? t.throwsAsync(listLinks(rt), { message: /EBADF/ }) : undefined;
     rt.close();
@@ -72,9 +72,9 @@ test.serial('sockets leave no descriptor behind, whether used or not, busy or id
 test('an idle socket does not keep a process alive', (t) => {
   const folder = new URL('../../../../helper/kernel/', import.meta.url).href;
   const program = `
-    import { RtSocket } from '${folder}rtnetlink.ts';
+    import { openRt } from '${folder}open-rt.ts';
     import { findLink } from '${folder}links.ts';
-    const rt = RtSocket.open();
+    const rt = openRt();
     console.log((await findLink(rt, { index: 1 })).name);
   `;
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];

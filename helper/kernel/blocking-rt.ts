@@ -1,0 +1,92 @@
+// Requests to rtnetlink without the event loop: the kernel has answered when send(2) returns, and
+// goes on with a list at each read. The process stands still for as long as the kernel takes, which
+// is all that a CNI call would do meanwhile; the helper, which has others to serve, uses open-rt.ts.
+
+import fs from 'node:fs';
+import { check, failedWith, libc } from './libc.ts';
+import { setSocketOption } from './ffi.ts';
+import { inNetns, type NetNamespace } from './netns.ts';
+import { DATAGRAM_BYTES, RT_OPTIONS, SOL_NETLINK, type RtTransport } from './rt-transport.ts';
+import { RtSocket } from './rtnetlink.ts';
+import { U32 } from '../wire/struct.ts';
+
+/** linux/socket.h, linux/net.h. */
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
+/** linux/netlink.h. */
+const NETLINK_ROUTE = 0;
+/** struct sockaddr_nl, and where the port is in it. */
+const ADDRESS_BYTES = 12;
+const PORT_AT = 4;
+
+type Datagram = (datagram: Buffer, info: { readonly port: number }) => void;
+type Failure = (error: { readonly code: string }) => void;
+
+class BlockingTransport implements RtTransport {
+  readonly #fd: number;
+  readonly #listeners: { message?: Datagram; truncatedMessage?: Datagram; error?: Failure } = {};
+  #isClosed = false;
+
+  /** A socket in the namespace of the calling thread; the kernel gives it a port of its own. */
+  constructor() {
+    const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    this.#fd = check('open a netlink socket', fd);
+    try {
+      for (const option of Object.values(RT_OPTIONS)) setSocketOption(fd, SOL_NETLINK, option, 1);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  on(event: 'message' | 'truncatedMessage', listener: Datagram): void;
+  on(event: 'error', listener: Failure): void;
+  on(event: 'message' | 'truncatedMessage' | 'error', listener: Datagram & Failure): void {
+    this.#listeners[event] = listener;
+  }
+
+  /** Listeners have been told all of the answer, unless one of them has closed this, on return. */
+  send(datagram: Buffer, done: Failure): void {
+    const sent = libc.send(this.#fd, datagram, datagram.length, 0);
+    if (sent < 0) return done({ code: failedWith() });
+    while (!this.#isClosed && this.#receive());
+  }
+
+  /** Nothing of it is in the event loop. */
+  ref(): void {}
+  unref(): void {}
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    fs.closeSync(this.#fd);
+  }
+
+  /** Hands on what one read gives; false when there is nothing to read. */
+  #receive(): boolean {
+    const bytes = Buffer.allocUnsafe(DATAGRAM_BYTES);
+    const from = Buffer.alloc(ADDRESS_BYTES);
+    const flags = MSG_DONTWAIT | MSG_TRUNC;
+    const size = U32.encode(ADDRESS_BYTES);
+    const length = libc.recvfrom(this.#fd, bytes, bytes.length, flags, from, size);
+    const { message, truncatedMessage, error } = this.#listeners;
+    if (length < 0) {
+      const code = failedWith();
+      if (code !== 'EAGAIN') error?.({ code });
+      // A list of which something was lost goes on.
+      return code === 'ENOBUFS';
+    }
+    const take = length > bytes.length ? truncatedMessage : message;
+    take?.(bytes.subarray(0, length), { port: from.readUInt32LE(PORT_AT) });
+    return true;
+  }
+}
+
+/** A NETLINK_ROUTE socket in `netns`, or in the namespace of the calling thread. */
+export function openBlockingRt(netns?: NetNamespace): RtSocket {
+  const open = (): RtSocket => new RtSocket(new BlockingTransport());
+  return netns === undefined ? open() : inNetns(netns, open);
+}
