@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { assetSourcePath, type AssetName } from '../helper/kernel/assets.ts';
+import { assetSourcePath, MARK_SUFFIX, type AssetName } from '../helper/kernel/assets.ts';
 import { buildBpf } from './lib/bpf-build.ts';
 import { bundleEntry } from './lib/bundle.ts';
 import { ensurePackages } from './lib/debian.ts';
@@ -45,13 +45,27 @@ async function bundleProgram(name: string, entry: string): Promise<string[]> {
   return Array.from({ length: count }, (_, piece) => pieceFile(piece));
 }
 
+/** The assets by the paths of their files, with a mark for each addon. */
+function assetFiles(): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const name of ASSETS) {
+    const file = path.join(projectRoot, assetSourcePath(name));
+    files[name] = file;
+    if (!name.endsWith('.node')) continue;
+    // Some file systems know no time after 2038.
+    const mark = createHash('sha256').update(fs.readFileSync(file)).digest().readUInt32BE() >>> 1;
+    const markFile = path.join(buildDirectory, 'bundle', name + MARK_SUFFIX);
+    fs.writeFileSync(markFile, `${mark}`);
+    files[name + MARK_SUFFIX] = markFile;
+  }
+  return files;
+}
+
 async function buildExecutable(): Promise<void> {
   const programs = new Map<string, string[]>();
   for (const [name, entry] of Object.entries(ENTRIES))
     programs.set(name, await bundleProgram(name, entry));
-  const assets = Object.fromEntries(
-    ASSETS.map((name) => [name, path.join(projectRoot, assetSourcePath(name))]),
-  );
+  const assets = assetFiles();
   const output = path.join(projectRoot, 'dist', PLUGIN);
   const otherName = path.join(projectRoot, 'dist', HELPER);
   const stamp = path.join(buildDirectory, 'bundle', 'stamp');

@@ -13,7 +13,9 @@ import { RUN_DIRECTORY } from '../protocol/state-files.ts';
 import { AddonError } from '../wire/errors.ts';
 
 /** The names of the assets; scripts/build.ts packs exactly these. */
-export type AssetName = 'koffi.node' | 'netlink.node' | 'podpace.bpf.o';
+export type AssetName = AddonName | 'podpace.bpf.o';
+
+type AddonName = 'koffi.node' | 'netlink.node';
 
 /**
  * Where addons are unpacked, best first. /run is mounted noexec on some distributions (Debian's
@@ -48,18 +50,27 @@ export function readAsset(name: AssetName): Buffer {
   return fs.readFileSync(path.join(sourceRoot(), assetSourcePath(name)));
 }
 
+/** An addon's asset that says which it is: see `AddonMark`. */
+export const MARK_SUFFIX = '.mark';
+
 /**
- * True when a file is what it must be, byte for byte, and nobody but root could have made or can
- * change it.
+ * A number made of an addon's content by build.ts. The unpacked file has it as the time of its last
+ * change, in seconds: to compare a megabyte at each call takes longer than to load it.
  */
-function isTrusted(file: string, content: Buffer): boolean {
+type AddonMark = number;
+
+function markOf(name: AddonName): AddonMark {
+  return Number(Buffer.from(sea.getRawAsset(name + MARK_SUFFIX)).toString('latin1'));
+}
+
+/**
+ * True when a file is the one that unpackInto has written, and nobody but root could have made or
+ * can change it.
+ */
+function isTrusted(file: string, { byteLength }: ArrayBuffer, mark: AddonMark): boolean {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isFile() || stat.uid !== process.getuid?.()) return false;
-  return (
-    (stat.mode & 0o022) === 0 &&
-    stat.size === content.length &&
-    fs.readFileSync(file).equals(content)
-  );
+  return (stat.mode & 0o022) === 0 && stat.size === byteLength && stat.mtimeMs === mark * 1000;
 }
 
 /** Deletes a file if that can be done: what cannot be written either says why. */
@@ -72,23 +83,27 @@ function discard(file: string): void {
 }
 
 /**
- * Removes what processes that are gone have left of an addon: they were killed while they wrote it.
+ * Removes what processes that are gone have left of addons: they were killed while they wrote them.
  */
-function removeLeftovers(directory: string, name: AssetName): void {
+function removeLeftovers(directory: string): void {
   const entries = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
   for (const entry of entries) {
-    const pid = entry.startsWith(`${name}.`) ? entry.slice(name.length + 1) : '';
-    if (!/^\d+$/.test(pid) || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`)))
+    const pid = /\.node\.(\d+)$/.exec(entry)?.[1];
+    if (pid === undefined || (Number(pid) !== process.pid && fs.existsSync(`/proc/${pid}`)))
       continue;
     discard(path.join(directory, entry));
   }
 }
 
-/** Writes a file that appears whole under its name, by a rename; on failure nothing stays. */
-function writeWhole(file: string, content: Buffer): void {
+/**
+ * Writes a file that appears whole and marked under its name, by a rename, also after a loss of
+ * power; on failure nothing stays.
+ */
+function writeWhole(file: string, content: Buffer, mark: AddonMark): void {
   const staged = `${file}.${process.pid}`;
   try {
-    fs.writeFileSync(staged, content, { mode: 0o500, flag: 'wx' });
+    fs.writeFileSync(staged, content, { mode: 0o500, flag: 'wx', flush: true });
+    fs.utimesSync(staged, mark, mark);
     fs.renameSync(staged, file);
   } catch (error) {
     discard(staged);
@@ -100,19 +115,21 @@ function writeWhole(file: string, content: Buffer): void {
 const made = new Set<string>();
 
 /** Puts an addon into a directory, unless it is there; returns its path. */
-function unpackInto(directory: string, name: AssetName, content: Buffer): string {
+function unpackInto(directory: string, name: AddonName): string {
   const file = path.join(directory, name);
-  removeLeftovers(directory, name);
-  if (isTrusted(file, content)) return file;
+  const [asset, mark] = [sea.getRawAsset(name), markOf(name)];
+  removeLeftovers(directory);
+  if (isTrusted(file, asset, mark)) return file;
+  const content = Buffer.from(asset);
   if (!fs.existsSync(directory)) made.add(directory);
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   try {
-    writeWhole(file, content);
+    writeWhole(file, content, mark);
   } catch (error) {
     // A process of another PID namespace may have taken this one for gone, and the file for its
     // leftover.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    writeWhole(file, content);
+    writeWhole(file, content, mark);
   }
   return file;
 }
@@ -128,17 +145,16 @@ function remedy(): string {
  * Loads a native addon and returns what it exports. Throws AddonError, which names each directory
  * with the reason.
  */
-export function loadAddon(name: 'koffi.node' | 'netlink.node'): unknown {
+export function loadAddon(name: AddonName): unknown {
   const module = { exports: {} };
   if (!sea.isSea()) {
     process.dlopen(module, path.join(sourceRoot(), assetSourcePath(name)));
     return module.exports;
   }
-  const content = readAsset(name);
   const failures: string[] = [];
   for (const directory of ADDON_DIRECTORIES) {
     try {
-      process.dlopen(module, unpackInto(directory, name, content));
+      process.dlopen(module, unpackInto(directory, name));
       return module.exports;
     } catch (error) {
       failures.push(`${directory}: ${(error as Error).message}`);

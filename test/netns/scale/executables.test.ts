@@ -312,7 +312,6 @@ test('with the first directory of addons full the second is used, and nothing pa
     // That of a process that lives.
     '/run/podpace/addons/koffi.node.1',
     '/var/lib/cni/podpace/addons/koffi.node',
-    '/var/lib/cni/podpace/addons/netlink.node',
   ]);
 });
 
@@ -333,9 +332,36 @@ test('what killed processes left of addons is removed when there is room too, al
   t.deepEqual(splitListing(ending).files, [
     '/run/podpace/addons/koffi.node',
     '/run/podpace/addons/koffi.node.1',
-    '/run/podpace/addons/netlink.node',
   ]);
 });
+
+const CHANGES: Readonly<Record<string, string>> = {
+  'changed in one byte': 'printf x | dd of=$addon bs=1 seek=1000 conv=notrunc status=none',
+  'cut short': 'truncate -s 1000 $addon',
+  'as long, and older':
+    'head -c $(stat -c %s $addon) /dev/zero >/run/z; touch -d @1 /run/z; mv /run/z $addon',
+  'writable by others': 'chmod 666 $addon',
+};
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  test(`an addon that is ${what} is written anew, one that is whole is not`, (t) => {
+    const pod = makeNetns(t);
+    const thrice = [
+      'cat >/run/stdin; addon=/run/podpace/addons/koffi.node',
+      '"$@" </run/stdin >/dev/null; cp -p $addon /run/whole; first=$(stat -c %i $addon)',
+      '"$@" </run/stdin >/dev/null; test $(stat -c %i $addon) = $first && echo kept',
+      change,
+      '"$@" </run/stdin >/dev/null; cmp $addon /run/whole && echo whole; stat -c %a $addon',
+    ].join('; ');
+    const { stdout, stderr } = run(['sh', '-c', thrice, 'sh', PODPACE], {
+      env: { ...PATHS, ...cniEnv('ADD') },
+      stdin: WITH_CAP,
+      setUp: addonPlaces('roomy', 'roomy'),
+      netns: pod.netns.path,
+    });
+    t.is(stdout, 'kept\nwhole\n500\n', stderr);
+  });
+}
 
 for (const place of ['full', 'read-only'] as const) {
   test(`both directories of addons ${place}: podpace prints one error object`, (t) => {
