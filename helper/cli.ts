@@ -431,6 +431,20 @@ function addUninstall(program: Command, edges: CliEdges): void {
     });
 }
 
+/** For the manifest of the uninstall: a DaemonSet's containers must not end. */
+function addWait(program: Command): void {
+  program
+    .command('wait', { hidden: true })
+    .description('do nothing until SIGTERM')
+    .action(async () => {
+      const timer = setInterval(() => undefined, 3_600_000);
+      await new Promise((resolve) => {
+        for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+      });
+      clearInterval(timer);
+    });
+}
+
 function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
   const program = new Command('podpaced');
   program
@@ -462,6 +476,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     print: (isJson, result, text) => print(edges, isJson, result, text),
   });
   addUninstall(program, edges);
+  addWait(program);
   return program;
 }
 

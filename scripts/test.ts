@@ -1,5 +1,5 @@
-// ./scripts/test [--tier unit|bpf|netns|vm] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all
-// tests, or one tier. Ends in a line `N passed, N failed`; the one before names the kernels that
+// ./scripts/test [--tier unit|bpf|netns|vm|cluster] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all
+// tests but those of the tier cluster, or one tier. Ends in a line `N passed, N failed`; the one before names the kernels that
 // they ran on.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it. unit, bpf and netns
@@ -12,6 +12,7 @@ import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
+import { ensureRuntime } from './lib/cluster/runtime.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
@@ -28,7 +29,9 @@ import { addTallies, type Tally } from './lib/ava.ts';
 import { compileSteps } from '../test/bench/step-under-test.ts';
 import { compileCounter } from '../test/bed/counter.ts';
 
-const TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
+const USUAL_TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
+/** `cluster` runs what conf/kubernetes makes of a node, in containers: only when it is asked for. */
+const TIERS = [...USUAL_TIERS, 'cluster'] as const;
 type Tier = (typeof TIERS)[number];
 
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
@@ -283,6 +286,7 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     ['bpf', 'bpf', filesOf('bpf'), 1],
     ['netns', 'netns at scale', atScale, 1],
     ['netns', 'netns', others, 1],
+    ['cluster', 'cluster', filesOf('cluster'), 1],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
@@ -329,7 +333,7 @@ interface Options {
 
 const program = new Command('test')
   .description(
-    "Runs all tests, or one tier of them, and ends in a line 'N passed, N failed'. Needs root.",
+    "Runs all tests but those of the tier cluster, or one tier, and ends in a line 'N passed, N failed'. Needs root.",
   )
   .addOption(new Option(`--tier <${TIERS.join('|')}>`, 'this tier only').choices(TIERS))
   .addOption(
@@ -348,7 +352,7 @@ const program = new Command('test')
 const options = program.opts<Options>();
 const isCrossings = options.crossings !== undefined;
 if (isCrossings && options.tier !== 'vm') program.error('error: --crossings is of --tier vm');
-const tiers = options.tier === undefined ? TIERS : [options.tier];
+const tiers: readonly Tier[] = options.tier === undefined ? USUAL_TIERS : [options.tier];
 const kernels = options.kernel ?? (isCrossings ? CROSSING_KERNELS : USUAL_KERNELS);
 
 async function buildRevisions(): Promise<void> {
@@ -368,6 +372,9 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     buildRevisions(),
     ...(tiers.includes('vm') ? kernels.map(ensureKernel) : []),
   ]);
+  if (tiers.includes('cluster')) {
+    await Promise.all([ensureRuntime(), run(path.join(projectRoot, 'scripts/image'), [])]);
+  }
   const total = await runSideBySide(tiers, kernels, signal);
   if (total.skipped > 0)
     say(`${total.skipped} skipped: this kernel is older than the feature they test`);

@@ -16,6 +16,8 @@ export const packageSets = {
   build: ['clang', 'binutils', 'linux-libc-dev', 'libbpf-dev'],
   /** Putting libraries of this machine into an image. */
   image: ['libc-bin', 'gzip'],
+  /** A Kubernetes in namespaces. */
+  cluster: ['openssl', 'busybox-static', 'containernetworking-plugins', 'iproute2', 'util-linux'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
     emulators[process.arch] ?? 'qemu-system',
@@ -67,6 +69,7 @@ export const packageContents: Readonly<Record<string, string>> = {
   socat: 'socat',
   'rt-tests': 'cyclictest',
   coreutils: 'stdbuf',
+  openssl: 'openssl',
   'libc-bin': 'ldd',
   gzip: 'gzip',
 };

@@ -352,9 +352,11 @@ const CASES: Readonly<Record<string, Case>> = {
   ),
   'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
   'podpaced set POD[/IFNAME] --egress|--ingress': sets,
+  './scripts/image': helps('takes a minute, in which the tier cluster does it', '--name'),
   './scripts/lab': helps('takes minutes', '--quick'),
   './scripts/test': helps('runs this test', '--tier', '--kernel'),
   './scripts/test --tier unit|bpf|netns|vm': helps('runs this test', 'unit|bpf|netns|vm'),
+  './scripts/test --tier cluster': helps('runs containers', 'cluster'),
   './scripts/test --tier vm --crossings all': helps('takes an hour', '--crossings', 'all'),
   './scripts/bench all': helps('takes hours', '"all"', '--quick'),
   './scripts/bench wiring': helps('takes minutes', '"wiring"'),
@@ -391,6 +393,9 @@ const OTHERS_FLAGS = [...['--', '--now'], ...['--inspect', '--openssl-config', '
 /** Commands that need what no machine of the tests has. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'kubectl exec web-0 -- iperf3 -c SERVER': 'needs a cluster; the lab measures the same',
+  'kubectl apply -k conf/kubernetes/chained': 'the tier cluster runs what it would make',
+  'kubectl delete -k conf/kubernetes/chained': 'the same',
+  'kubectl apply -k conf/kubernetes/uninstall': 'the same',
 };
 
 test('every command of README has a case, and every case a command', (t) => {
