@@ -104,7 +104,15 @@ export const processEdges: Edges = {
     const { BlockingStream } = await import('../helper/kernel/blocking-stream.ts');
     return new BlockingStream(path);
   },
-  loadKernel: async () => (await import('./wiring/kernel.ts')).nodeKernel,
+  loadKernel: async () => {
+    const [{ nodeKernel }, { endAtOnce }] = await Promise.all([
+      import('./wiring/kernel.ts'),
+      import('../helper/kernel/ffi.ts'),
+    ]);
+    // All is written by then, and to take Node apart takes longer than to end the process.
+    process.once('exit', endAtOnce);
+    return nodeKernel;
+  },
   mayHaveInterface,
   mayHaveFormerIfb,
   keepUncapped: async (socket, pod) => (await import('./uncapped.ts')).keepUncapped(socket, pod),

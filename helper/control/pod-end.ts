@@ -1,8 +1,8 @@
 // The end of a pair that is in the pod's namespace.
 
+import { openBlockingRt } from '../kernel/blocking-rt.ts';
 import { findLink, type Link } from '../kernel/links.ts';
 import { openNetns } from '../kernel/netns.ts';
-import { openRt } from '../kernel/open-rt.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import type { PodEnd } from '../shaping/gso.ts';
 
@@ -16,7 +16,8 @@ export async function withPodEnd(
 ): Promise<void> {
   const netns = openNetns(sandbox);
   try {
-    const rt = openRt(netns);
+    // For two requests, which the kernel answers at once either way.
+    const rt = openBlockingRt(netns);
     try {
       const link = await findLink(rt, { name: podInterface });
       const isPeer = link?.linkIndex === undefined || link.linkIndex === hostInterfaceIndex;

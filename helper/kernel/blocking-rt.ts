@@ -1,6 +1,7 @@
 // Requests to rtnetlink without the event loop: the kernel has answered when send(2) returns, and
 // goes on with a list at each read. The process stands still for as long as the kernel takes, which
-// is all that a CNI call would do meanwhile; the helper, which has others to serve, uses open-rt.ts.
+// is all that a CNI call would do meanwhile. The helper, which has others to serve, uses open-rt.ts
+// but for a request or two in a pod's namespace: a socket of that kind takes longer to open.
 
 import fs from 'node:fs';
 import { check, failedWith, libc } from './libc.ts';

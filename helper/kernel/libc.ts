@@ -21,6 +21,7 @@ interface Library {
 }
 
 interface Libc {
+  _exit(status: number): void;
   malloc_trim(pad: number): number;
   setns(fd: number, type: number): number;
   unshare(flags: number): number;
@@ -66,6 +67,7 @@ interface Libc {
 }
 
 const PROTOTYPES: Readonly<Record<keyof Libc, string>> = {
+  _exit: 'void _exit(int status)',
   malloc_trim: 'int malloc_trim(unsigned long pad)',
   setns: 'int setns(int fd, int nstype)',
   unshare: 'int unshare(int flags)',
