@@ -12,7 +12,7 @@ import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import { ensureRuntime } from './lib/cluster/runtime.ts';
+import { prepareCluster } from './lib/cluster/outside.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
@@ -30,7 +30,7 @@ import { compileSteps } from '../test/bench/step-under-test.ts';
 import { compileCounter } from '../test/bed/counter.ts';
 
 const USUAL_TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
-/** `cluster` runs what conf/kubernetes makes of a node, in containers: only when it is asked for. */
+/** `cluster` runs what conf/kubernetes makes of a node, in a Kubernetes: only when asked for. */
 const TIERS = [...USUAL_TIERS, 'cluster'] as const;
 type Tier = (typeof TIERS)[number];
 
@@ -372,9 +372,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     buildRevisions(),
     ...(tiers.includes('vm') ? kernels.map(ensureKernel) : []),
   ]);
-  if (tiers.includes('cluster')) {
-    await Promise.all([ensureRuntime(), run(path.join(projectRoot, 'scripts/image'), [])]);
-  }
+  if (tiers.includes('cluster')) await prepareCluster();
   const total = await runSideBySide(tiers, kernels, signal);
   if (total.skipped > 0)
     say(`${total.skipped} skipped: this kernel is older than the feature they test`);

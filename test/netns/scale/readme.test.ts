@@ -353,6 +353,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
   'podpaced set POD[/IFNAME] --egress|--ingress': sets,
   './scripts/image': helps('takes a minute, in which the tier cluster does it', '--name'),
+  './scripts/cluster -- COMMAND': helps('builds Kubernetes on the first run', 'COMMAND'),
   './scripts/lab': helps('takes minutes', '--quick'),
   './scripts/test': helps('runs this test', '--tier', '--kernel'),
   './scripts/test --tier unit|bpf|netns|vm': helps('runs this test', 'unit|bpf|netns|vm'),
