@@ -360,8 +360,8 @@ async function buildRevisions(): Promise<void> {
 }
 
 async function runAll(signal: AbortSignal): Promise<Tally> {
-  const { build, vm, lab, exits, crossings } = packageSets;
-  await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings]);
+  const { build, vm, lab, exits, crossings, standIns } = packageSets;
+  await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings, ...standIns]);
   // On an emulated processor clang is half a minute.
   compileCounter();
   compileSteps();

@@ -46,6 +46,15 @@ const LAYERS: readonly Layer[] = [
     imports: ['helper/network-list/', ...BYTES, 'cni/types.ts', 'node:path'],
     isPure: true,
   },
+  { holds: ['helper/cluster/'], imports: ['helper/cluster/', ...BYTES, 'node:path'], isPure: true },
+  // The only place that talks to the API server.
+  {
+    holds: ['helper/api-server/'],
+    imports: [
+      ...['helper/api-server/', 'helper/cluster/', ...BYTES, 'yaml'],
+      ...['node:fs', 'type node:http', 'node:https', 'node:path', 'node:timers/promises'],
+    ],
+  },
   {
     holds: ['helper/control/'],
     imports: [

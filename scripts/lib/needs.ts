@@ -37,6 +37,8 @@ export const packageSets = {
   exits: ['wireguard-tools', 'ethtool', 'libteam-utils', 'nftables', 'socat'],
   /** What else may be on the way of a pod's packets. */
   crossings: ['openvswitch-switch', 'ipvsadm'],
+  /** Certificates for a stand-in of the API server. */
+  standIns: ['openssl'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**
