@@ -4,6 +4,7 @@
 // so.
 
 import type { Cap, Caps } from '../helper/protocol/messages.ts';
+import type { CapSource } from '../helper/protocol/cap-sources.ts';
 import { CAP_RANGES } from '../helper/protocol/ranges.ts';
 import { anyObject, optional } from '../helper/protocol/shape.ts';
 import { field, hasField, isRawNumber, object, readKey, show } from './json.ts';
@@ -30,7 +31,7 @@ const runtimeConfig = optional(object({ bandwidth: optional(anyObject) }));
 
 /** The top level wins entirely as soon as any of the four keys is there, even with a zero. */
 function capsSource(config: JsonObject): Source | undefined {
-  if (KEYS.some((key) => hasField(config, key))) return { object: config, prefix: '' };
+  if (capSourceOf(config) === 'conflist') return { object: config, prefix: '' };
   const bandwidth = readKey(config, 'runtimeConfig', runtimeConfig)?.bandwidth;
   return bandwidth && { object: bandwidth, prefix: 'runtimeConfig.bandwidth.' };
 }
@@ -94,6 +95,11 @@ export function parseCaps(config: JsonObject): Caps {
   const ingress = parseDirection(source, 'ingress');
   const egress = parseDirection(source, 'egress');
   return { ...(egress && { egress }), ...(ingress && { ingress }) };
+}
+
+/** Who asks for the caps of a configuration, or for none. */
+export function capSourceOf(config: JsonObject): CapSource {
+  return KEYS.some((key) => hasField(config, key)) ? 'conflist' : 'annotation';
 }
 
 /** True when there is something to enforce. */

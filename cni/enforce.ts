@@ -8,6 +8,7 @@ import type {
   HostRouting,
   PairBeside,
 } from '../helper/protocol/messages.ts';
+import type { CapSource } from '../helper/protocol/cap-sources.ts';
 import { networkSays } from '../helper/protocol/network-keys.ts';
 import { remedies } from '../helper/protocol/remedies.ts';
 import { CallBudget } from './budget.ts';
@@ -28,6 +29,10 @@ export interface Enforcement {
   readonly call: Invocation;
   readonly settings: Settings;
   readonly caps: Caps;
+  /** Who asks for these, or for none. */
+  readonly capSource: CapSource;
+  /** The helper has a cap for a pod that asks for none. */
+  readonly isDefaulted: boolean;
 }
 
 /** What an ADD has to keep to. */
@@ -39,8 +44,12 @@ export interface Limits {
 }
 
 /** Whether the helper is needed at all. */
-export function needsHelper({ caps, settings }: Pick<Enforcement, 'caps' | 'settings'>): boolean {
-  return hasCaps(caps) || settings.hostRouting;
+export function needsHelper({
+  caps,
+  settings,
+  isDefaulted,
+}: Pick<Enforcement, 'caps' | 'settings' | 'isDefaulted'>): boolean {
+  return hasCaps(caps) || settings.hostRouting || isDefaulted;
 }
 
 /** A pod's pair with the addresses of the pod's end. */
@@ -65,7 +74,7 @@ function besideOf(
 }
 
 function attachParams(
-  { call, caps, settings }: Enforcement,
+  { call, caps, settings, capSource }: Enforcement,
   { host, pod, addresses, others }: WiredPair,
 ): AttachParams {
   const { containerId, ifname, network, netns, pod: podNames } = call;
@@ -79,6 +88,7 @@ function attachParams(
     }),
     ...(others.unheld.length > 0 && { unheld: others.unheld }),
     ...podNames,
+    capSource,
   };
 }
 

@@ -9,6 +9,7 @@ import { ABSENT, directoryFault } from '../helper/control/own-directory.ts';
 import { writeWhole } from '../helper/control/regular-file.ts';
 import { bootId } from '../helper/kernel/boot-clock.ts';
 import type { Link } from '../helper/kernel/links.ts';
+import type { CapSource } from '../helper/protocol/cap-sources.ts';
 import { keyOf, type AttachmentKey, type PodNames } from '../helper/protocol/messages.ts';
 import { MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from '../helper/protocol/names.ts';
 import { networkSays, networkVersions, type NetworkSays } from '../helper/protocol/network-keys.ts';
@@ -27,6 +28,8 @@ export interface UncappedPod {
     readonly pod: PodNames;
   };
   readonly settings: NetworkSays;
+  /** Who asks for no cap. */
+  readonly capSource: CapSource;
   /** Of the list so far. */
   readonly result: CniResult;
   /** The node's end of the pair that this plugin has made, or asked the kernel for. */
@@ -82,7 +85,7 @@ function hostEndOf({ name, index, kind }: Link): HostEnd {
  * Keys in the order of helper/shaping/record-schema.ts, which the checksum goes by; a test compares
  * the two.
  */
-function recordOf({ call, settings, result, host }: UncappedPod): UncappedRecord {
+function recordOf({ call, settings, capSource, result, host }: UncappedPod): UncappedRecord {
   const { containerId, ifname, network, netns, pod } = call;
   const [sandboxNetns, nodeNetns, boot] = [
     identityAt(netns),
@@ -102,6 +105,7 @@ function recordOf({ call, settings, result, host }: UncappedPod): UncappedRecord
     ...(listed.length > 0 && { listed }),
     ...pod,
     addedAt: new Date().toISOString(),
+    capSource,
   };
 }
 

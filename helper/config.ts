@@ -1,6 +1,8 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
+import { NAMESPACE_PATTERN } from './protocol/cap-sources.ts';
 import {
+  CAP_RANGES,
   MAX_HORIZON_NS,
   MAX_INTERVAL_NS,
   MIN_HORIZON_NS,
@@ -13,17 +15,23 @@ import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-lay
 import { NODE_TRAFFIC, type NodeTraffic } from './shaping/policing.ts';
 import { exempt } from './protocol/network-keys.ts';
 import {
+  anyObject,
   boolean,
   fail,
   isJsonObject,
+  matching,
   object,
   oneOf,
   optional,
   ShapeError,
   where,
   type JsonObject,
+  type ReadFields,
   type Reader,
+  type Shape,
 } from './protocol/shape.ts';
+import type { CapRule } from './shaping/cap-rules.ts';
+import { parseRate } from './shaping/units.ts';
 import { isInterfaceName } from './wire/interface-name.ts';
 import { contradictionIn, DEFAULTS, type NodeDefaults } from './shaping/rates.ts';
 
@@ -59,6 +67,53 @@ const interfaceNames: Reader<readonly string[]> = (value, place) => {
     ? (names as string[])
     : fail(place, 'interface names or "auto"', value);
 };
+
+const rateText: Reader<number> = (value, place) => {
+  const [least, most] = CAP_RANGES.rateBitsPerSec;
+  const expected = 'a rate from 1k to 1P such as 800k, 10M or 2.5G';
+  let rate = Number.NaN;
+  try {
+    rate = typeof value === 'string' ? parseRate(value) : rate;
+  } catch {
+    // It is said below what it should be.
+  }
+  return rate >= least && rate <= most ? rate : fail(place, expected, value);
+};
+
+/** An object of these fields and no others: a default that is misspelt would hold for nobody. */
+function onlyOf<S extends Shape>(shape: S): Reader<ReadFields<S>> {
+  const read = object(shape);
+  return (value, place) => {
+    const unknown = Object.keys(anyObject(value, place)).find((key) => !Object.hasOwn(shape, key));
+    if (unknown !== undefined) fail(place, `of ${Object.keys(shape).join(', ')}`, unknown);
+    return read(value, place);
+  };
+}
+
+const capLimits = where(
+  onlyOf({ default: optional(rateText), most: optional(rateText) }),
+  ({ default: standard = 0, most = Infinity }) => standard <= most,
+  'a default that is not above most',
+);
+const capRule = onlyOf({
+  namespace: matching(NAMESPACE_PATTERN, 'a pattern of namespaces such as team-*'),
+  egress: optional(capLimits),
+  ingress: optional(capLimits),
+});
+
+/** As a flag, each is a JSON text. */
+const capRules: Reader<readonly CapRule[]> = (value, place) =>
+  listOf(value).map((rule, index) => {
+    const at = `${place}[${index}]`;
+    if (typeof rule !== 'string') return capRule(rule, at);
+    try {
+      return capRule(JSON.parse(rule), at);
+    } catch (error) {
+      throw error instanceof ShapeError
+        ? error
+        : new ShapeError(`"${at}" must be JSON, got ${rule}`);
+    }
+  });
 
 const aqmTargetMs = numberIn(0, MAX_HORIZON_NS / NS_PER_MS);
 
@@ -138,6 +193,23 @@ const SETTINGS = {
     numberIn(MIN_INTERVAL_NS / NS_PER_MS, MAX_INTERVAL_NS / NS_PER_MS),
     { takes: '<number>', help: 'how long it may last before the AQM acts' },
   ),
+  /** The first whose pattern fits holds. */
+  capRules: setting([], capRules, {
+    takes: '<json>',
+    help: 'defaults and ceilings of a namespace pattern, first fit wins; repeatable',
+  }),
+  kubernetes: setting(false, boolean, {
+    help: 'follow the bandwidth annotations of running pods, and tell of caps by events',
+  }),
+  /** Empty: by what the kubelet puts into a pod. */
+  kubeconfig: setting('', absolutePath, {
+    ...{ takes: '<file>', help: 'how to reach the API server, for --kubernetes outside of a pod' },
+  }),
+  /** Empty: NODE_NAME of the environment. */
+  nodeName: setting('', matching(/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/, 'the name of a node'), {
+    takes: '<name>',
+    help: 'name of this node in the cluster (default: NODE_NAME)',
+  }),
   /** Empty: in none. */
   cniConfDir: setting('', absolutePath, {
     takes: '<dir>',
@@ -167,7 +239,8 @@ export const DEFAULT_CONFIG = bySetting(({ standard }) => standard) as HelperCon
 /** The flags of the settings, as commander has them. */
 export const FLAGS = Object.entries(SETTINGS).map(([key, { standard, takes, help }]) => {
   const name = `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const shown = String(standard);
+  const first = typeof standard === 'object' ? standard[0] : standard;
+  const shown = typeof first === 'object' ? '' : String(first ?? '');
   return {
     flag: takes === undefined ? name : `${name} ${takes}`,
     help: takes === undefined || shown === '' ? help : `${help} (default: ${shown})`,

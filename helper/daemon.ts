@@ -16,6 +16,8 @@ import { RtEvents } from './kernel/rt-events.ts';
 import { raiseBurstLimit } from './control/burst-limit.ts';
 import { Follower } from './control/follow.ts';
 import { FqWatch } from './control/fq-watch.ts';
+import { linkCluster } from './cluster-link.ts';
+import { holdCapRules } from './hold-cap-rules.ts';
 import { keepList, leaveList } from './list-keeping.ts';
 import type { ListKeeper } from './install/keep-in-list.ts';
 import { NodeLock } from './node-lock.ts';
@@ -146,6 +148,7 @@ export function openControl(
     exempt: config.exempt,
     nodeTraffic: config.nodeTraffic,
     tunOverheadBytes: config.tunOverheadBytes,
+    capRules: config.capRules,
     standingProblems,
     wishes: new Wishes(new WishFiles(config.socket)),
     uncapped: new Uncapped(uncapped, placeHere(identity.bootId), log),
@@ -183,6 +186,8 @@ function markAgain(config: HelperConfig): Problem[] {
 
 interface Repair {
   readonly config: HelperConfig;
+  /** Hears what is wrong. */
+  readonly tell: (problems: readonly Problem[]) => void;
   readonly shaper: Shaper;
   readonly fq: FqWatch;
   readonly log: Log;
@@ -200,14 +205,16 @@ function tryToRaiseBurstLimit(log: Log): void {
 }
 
 /** Looks at the whole node and puts it right. */
-function repairer({ config, shaper, fq, log, lookSoon }: Repair): () => Promise<void> {
+function repairer({ config, shaper, fq, log, lookSoon, tell }: Repair): () => Promise<void> {
   const report = problemReporter(log, (key) => shaper.isKnown(key));
   return async () => {
     await fq.look();
     const standing = fq.problems();
     try {
       const problems = await shaper.reconcile(standing[0]?.text);
-      report([...standing, ...problems, ...markAgain(config)]);
+      const all = [...standing, ...problems, ...markAgain(config)];
+      report(all);
+      tell(all);
     } catch (error) {
       report([...standing, nodeProblem((error as Error).message)]);
       lookSoon();
@@ -287,6 +294,23 @@ async function tellOfLooseCidrs({ exempt }: HelperConfig, log: Log): Promise<voi
   for (const note of notesOfLooseCidrs(exempt)) log('warn', note);
 }
 
+/** Brings the node to its recorded state; with a node that is new, what was kept comes back. */
+async function bringToRecords(
+  config: HelperConfig,
+  control: Control,
+  repair: () => Promise<void>,
+  { isNew, log }: { readonly isNew: boolean; readonly log: Log },
+): Promise<void> {
+  await upgradeNode(control, log);
+  tryToRaiseBurstLimit(log);
+  await repair();
+  if (isNew) {
+    await control.shaper.limitOffloadAgain();
+    tellOfKept(control, log);
+  }
+  await holdCapRules(config, control.shaper, log);
+}
+
 /** The end of a helper that has been stopped, or uninstalled. */
 async function endService(
   config: HelperConfig,
@@ -320,6 +344,7 @@ function mapRepairer(shaper: Shaper, health: Health, log: Log): () => Promise<vo
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+  const cluster = await linkCluster(config, log);
   const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
   const health = await openHealth(config.healthAddress);
   await tellOfLooseCidrs(config, log);
@@ -341,6 +366,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     startedAt: new Date(),
     features: () => items({ ...features, fq: fq.last }),
     probe: () => probe(config, () => THERE),
+    notices: cluster.notices,
     beforeUninstall: async () => keeper && (await leaveList(keeper, log)),
     stop: (extent) => {
       uninstalled = extent;
@@ -349,26 +375,22 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     log,
   });
   const following = followNode(control, log);
-  const repair = repairer({ config, shaper, fq, log, lookSoon: following.lookSoon });
+  const telling = { lookSoon: following.lookSoon, tell: cluster.tellOfProblems };
+  const repair = repairer({ config, shaper, fq, log, ...telling });
   const repairMaps = mapRepairer(shaper, health, log);
-  await upgradeNode(control, log);
-  tryToRaiseBurstLimit(log);
-  await repair();
-  if (isNew) {
-    await shaper.limitOffloadAgain();
-    tellOfKept(control, log);
-  }
+  await bringToRecords(config, control, repair, { isNew, log });
   const timing = { requestDeadlineMs: REQUEST_DEADLINE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS, log };
   const server = await listen(handler, { socketPath: config.socket, ...timing });
   // From here on pods with caps can be added.
   health.serves();
-  keeper = keepList(config, shaper, log);
+  keeper = keepList(config, shaper, log, cluster.tellOfList);
   const fault = (): string | undefined => fq.problems()[0]?.text;
   const endHeartbeat = startHeartbeat({ socket: config.socket, fault, log });
   log(
     'info',
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
+  cluster.follow(shaper);
   const timers = [
     setInterval(() => void repair(), config.reconcileSeconds * 1000),
     setInterval(() => void repairMaps(), MAP_REPAIR_MS),
@@ -376,6 +398,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   ];
   await untilSignal(stopping.signal);
   for (const timer of timers) clearInterval(timer);
+  cluster.close();
   health.close();
   endHeartbeat();
   keeper?.close();

@@ -43,6 +43,8 @@ export interface HandlerContext {
   /** The items of `probe` that do not hang on what the shaper sees. */
   readonly features: () => readonly ProbeItem[];
   readonly probe: () => Promise<Methods['probe']['result']>;
+  /** What `status` says besides what the shaper sees. */
+  readonly notices?: () => readonly string[];
   /** Is called before everything is taken off the node. */
   readonly beforeUninstall?: () => Promise<void>;
   /** Ends the helper after the answer has gone out, and has what it left taken away. */
@@ -79,7 +81,7 @@ async function statusOf(context: HandlerContext): Promise<StatusResult> {
     features: [...context.features(), uplink],
     state: problems.length === 0 ? 'ok' : 'degraded',
     problems: shorten(problems),
-    notices: shorten(notices),
+    notices: shorten([...notices, ...(context.notices?.() ?? [])]),
     ...shortenExits(exits),
     attachments,
     notEnforced: notEnforced.slice(0, MAX_NOT_ENFORCED),

@@ -46,11 +46,15 @@ async function indexes(pods: Promise<readonly UnknownPod[]>): Promise<ReadonlySe
   return new Set((await pods).map(({ hostInterfaceIndex }) => hostInterfaceIndex));
 }
 
-/** What keeps podpace in a list; undefined where that was not asked for. */
+/**
+ * What keeps podpace in a list; undefined where that was not asked for. `gaveUp` is told, with the
+ * remedy, when somebody else has his way.
+ */
 export function keepList(
   { cniConfDir, socket }: Pick<HelperConfig, 'cniConfDir' | 'socket'>,
   shaper: Pick<Shaper, 'uncapped'>,
   log: Log,
+  gaveUp: (message: string) => void = () => undefined,
 ): ListKeeper | undefined {
   if (cniConfDir === '') return undefined;
   const tellOfNewcomers = newcomers(shaper, log);
@@ -62,7 +66,7 @@ export function keepList(
     setTimeout(tell, ADDED_MS).unref();
   };
   const own = socket === DEFAULT_SOCKET ? {} : { socket };
-  return new ListKeeper({ directory: cniConfDir, ...own }, { log, putBack });
+  return new ListKeeper({ directory: cniConfDir, ...own }, { log, putBack, gaveUp });
 }
 
 /** Before an uninstall: no pod is added by the list any more. */

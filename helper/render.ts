@@ -22,6 +22,7 @@ import type {
   UninstallResult,
   UnknownPod,
 } from './protocol/messages.ts';
+import type { CapSources } from './protocol/cap-sources.ts';
 import { printable } from './protocol/printable.ts';
 import { nameOf, podOf } from './protocol/pod-names.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
@@ -49,9 +50,14 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
   return lines.join('\n');
 }
 
-function renderCap(cap: EffectiveCap | undefined): string {
+/** A cap, with where it comes from if that is not what the pod itself asks for. */
+function renderCap(cap: EffectiveCap | undefined, source: CapSources[Direction]): string {
   if (cap === undefined) return '-';
-  return `${formatRate(cap.rateBitsPerSec)}${cap.changed.length === 0 ? '' : ' (set)'}`;
+  const rate = formatRate(cap.rateBitsPerSec);
+  if (cap.changed.length > 0) return `${rate} (set)`;
+  if (source?.source === 'default') return `${rate} (default)`;
+  const asked = source?.askedBitsPerSec;
+  return asked === undefined ? rate : `${rate} (cut from ${formatRate(asked)})`;
 }
 
 function renderAqm({
@@ -174,7 +180,8 @@ function renderState({
 }
 
 function attachmentRow(attachment: AttachmentStatus): string[] {
-  const { containerId, ifname, network, hostInterface, beside = [], effective } = attachment;
+  const { containerId, ifname, network, hostInterface, beside = [] } = attachment;
+  const { effective, capSources = {} } = attachment;
   const hostInterfaces = [hostInterface, ...beside.map((pair) => pair.hostInterface)].join(', ');
   return [
     ...[
@@ -185,8 +192,8 @@ function attachmentRow(attachment: AttachmentStatus): string[] {
       hostInterfaces,
       renderWiring(attachment),
     ],
-    renderCap(effective.egress),
-    renderCap(effective.ingress),
+    renderCap(effective.egress, capSources.egress),
+    renderCap(effective.ingress, capSources.ingress),
     renderState(attachment),
   ];
 }

@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
+import { removeDefaults } from './hold-cap-rules.ts';
 import { removeHeartbeat } from './heartbeat.ts';
 import { readAsset, removeUnpackedAddons } from './kernel/assets.ts';
 import { isBpffs } from './kernel/bpffs.ts';
@@ -118,6 +119,7 @@ export async function removeTraces(
     // No cap hangs on these.
     () => new UncappedFiles(socket).clear({ forget: true }),
     () => removeHeartbeat(socket),
+    () => removeDefaults(socket),
     () => removeDeadSocket(socket),
     // One cache serves all executables of the node, so only the node's own helper takes it away.
     () => {

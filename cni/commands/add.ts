@@ -3,9 +3,9 @@
 
 import { hasErrno } from '../../helper/wire/errors.ts';
 import { CallBudget } from '../budget.ts';
-import { parseCaps } from '../caps.ts';
-import { ipamType, parseSettings, previousResult } from '../config.ts';
+import { ipamType, previousResult } from '../config.ts';
 import { note, type Edges } from '../edges.ts';
+import { enforcementOf } from '../default-caps.ts';
 import { enforceCaps, needsHelper, type Enforcement, type Limits } from '../enforce.ts';
 import { findPlugin } from '../find-plugin.ts';
 import { isOwnNetns, ownNetnsError } from '../own-netns.ts';
@@ -55,11 +55,11 @@ function podResult(
  * `podpaced list --all` and can be capped later, so ADD goes on where it cannot be left.
  */
 async function keepRecord(
-  { edges, call, settings }: Addition,
+  { edges, call, settings, capSource }: Addition,
   pod: Pick<UncappedPod, 'result' | 'host'>,
 ): Promise<void> {
   try {
-    await edges.keepUncapped(settings.socket, { call, settings, ...pod });
+    await edges.keepUncapped(settings.socket, { call, settings, capSource, ...pod });
   } catch (error) {
     note(
       edges,
@@ -166,10 +166,7 @@ async function undoOnFailure<T>({ undo, signal }: Addition, fn: () => Promise<T>
 export async function add(edges: Edges, call: Invocation): Promise<JsonObject> {
   if (isOwnNetns(call)) throw ownNetnsError(call);
   const addition: Addition = {
-    edges,
-    call,
-    settings: parseSettings(call.config),
-    caps: parseCaps(call.config),
+    ...enforcementOf(edges, call),
     undo: new Undo(edges),
     budget: new CallBudget(),
     signal: edges.watchTermination(),

@@ -1,8 +1,8 @@
 // CHECK: everything that ADD made must be there, down to the programs and qdiscs that enforce the
 // caps.
 
-import { parseCaps } from '../caps.ts';
-import { ipamType, parseSettings, previousResult, type Settings } from '../config.ts';
+import { ipamType, previousResult, type Settings } from '../config.ts';
+import { enforcementOf } from '../default-caps.ts';
 import type { Edges } from '../edges.ts';
 import { checkCaps, needsHelper, type Enforcement, type WiredPair } from '../enforce.ts';
 import { findPlugin } from '../find-plugin.ts';
@@ -93,13 +93,12 @@ async function checkCongestionControl(
 
 /** Runs CHECK. */
 export async function check(edges: Edges, call: Invocation): Promise<undefined> {
-  const settings = parseSettings(call.config);
   const checking: Check = {
-    ...{ edges, call, settings, caps: parseCaps(call.config) },
+    ...enforcementOf(edges, call),
     result: requirePreviousResult(call),
   };
   const type = ipamType(call.config);
-  const isOurs = needsHelper(checking) || settings.congestionControl !== undefined;
+  const isOurs = needsHelper(checking) || checking.settings.congestionControl !== undefined;
   if (type === undefined && !isOurs) return;
   const pair = type === undefined ? await checkChained(checking) : await checkPod(checking, type);
   if (needsHelper(checking)) await checkCaps(checking, pair);

@@ -4,6 +4,7 @@
 import type { Link } from '../kernel/links.ts';
 import type { AttachParams, AttachResult } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
+import { resolveCaps, ruleOf } from '../shaping/cap-rules.ts';
 import { unheldSentences } from '../shaping/problems.ts';
 import {
   hostInterfaceIndexesOf,
@@ -61,19 +62,26 @@ export class Attaching {
     return { notices: [...notices, ...(await hostRoutingNotices(view))], held };
   }
 
-  /** The record of what is asked for at a host interface, without aggregates. */
+  /**
+   * The record of what is asked for at a host interface, as the operator's rules have it, without
+   * aggregates.
+   */
   async recordOf(
     params: AttachParams,
     link: Link,
     addedAt = new Date().toISOString(),
   ): Promise<AttachmentRecord> {
-    const { datapath, store } = this.#machinery.node;
+    const { datapath, store, capRules = [] } = this.#machinery.node;
     const others = store
       .readAttachments()
       .filter((record) => !isSameAttachment(record, params))
       .filter(({ hostInterfaceIndex }) => hostInterfaceIndex !== link.index);
     const taken = new Set(others.flatMap(hostInterfaceIndexesOf));
-    return recordOf(params, link, await pairsBesideOf(datapath.rt, params, link, taken), addedAt);
+    const pairs = await pairsBesideOf(datapath.rt, params, link, taken);
+    const { caps, capSource: by, podNamespace } = params;
+    const asked = { caps, ...(by !== undefined && { by }) };
+    const resolved = resolveCaps(asked, ruleOf(capRules, podNamespace));
+    return { ...recordOf(params, link, pairs, addedAt), ...resolved };
   }
 
   /**

@@ -40,6 +40,14 @@ function setResultOf(
   };
 }
 
+/** An attachment as it was, and as it is now. */
+export interface Altered {
+  readonly former: AttachmentRecord;
+  readonly next: AttachmentRecord;
+  /** What to know although it is as asked for. */
+  readonly notices: readonly string[];
+}
+
 export class Setting {
   readonly #machinery: Machinery;
   readonly #attaching: Attaching;
@@ -54,51 +62,69 @@ export class Setting {
   /** Changes what is asked for, or nothing at all when it fails. */
   async set(params: SetParams): Promise<SetResult> {
     const { node, wishes } = this.#machinery;
+    const { defaults } = node;
     wishes.look();
     const isUnreadable = node.store.badnessOf(params) !== undefined;
-    if (node.store.readAttachment(params) === undefined && !isUnreadable) {
-      const pod = await this.#uncappedPod(params);
-      if (pod !== undefined) return this.#setFirst(pod, params);
-    }
-    return this.#change(knownAttachment(node, params), params);
+    const isKnown = node.store.readAttachment(params) !== undefined || isUnreadable;
+    const pod = isKnown ? undefined : await this.#uncappedPod(params);
+    const of = pod === undefined ? { attachment: knownAttachment(node, params) } : { pod };
+    const { former, next, notices } = await this.alter(of, (record) =>
+      applySet(record, params, defaults),
+    );
+    const result = setResultOf(params.direction, defaults, former, next);
+    return { ...result, ...(notices.length > 0 && { notices }) };
   }
 
-  async #change(former: AttachmentRecord, params: SetParams): Promise<SetResult> {
+  /**
+   * Changes the record of an attachment, or of a pod that was added without a cap, and has it
+   * enforced, or changes nothing at all when that fails. An attachment that is for nothing becomes a
+   * pod without a cap again, if it was added as one.
+   */
+  async alter(
+    of: { readonly attachment: AttachmentRecord } | { readonly pod: UncappedRecord },
+    change: (record: AttachmentRecord) => AttachmentRecord,
+  ): Promise<Altered> {
+    return 'pod' in of ? this.#alterFirst(of.pod, change) : this.#alterKnown(of.attachment, change);
+  }
+
+  async #alterKnown(
+    former: AttachmentRecord,
+    change: (record: AttachmentRecord) => AttachmentRecord,
+  ): Promise<Altered> {
     const { node, enforcement, removal } = this.#machinery;
-    const { defaults, datapath } = node;
     const links = await Promise.all(
-      hostInterfaceIndexesOf(former).map((index) => findLink(datapath.rt, { index })),
+      hostInterfaceIndexesOf(former).map((index) => findLink(node.datapath.rt, { index })),
     );
     if (links.every((link) => link === undefined))
       throw new ShapingError('not-found', `${former.hostInterface} of ${nameOf(former)} is gone`);
-    const wanted = applySet(former, params, defaults);
-    const result = setResultOf(params.direction, defaults, former, wanted);
-    if (isForNothing(wanted) && (await this.#uncappedPod(params)) !== undefined) {
+    const next = change(former);
+    if (isForNothing(next) && (await this.#uncappedPod(former)) !== undefined) {
       await removal.remove([former]);
-      return result;
+      return { former, next, notices: [] };
     }
-    await this.#attaching.replace(former, wanted, async (change) => {
-      if (hasSameAggregates(former, change.next)) await enforcement.writeMaps(change);
-      else await enforcement.enforce(change);
+    await this.#attaching.replace(former, next, async (staying) => {
+      if (hasSameAggregates(former, staying.next)) await enforcement.writeMaps(staying);
+      else await enforcement.enforce(staying);
     });
-    return result;
+    return { former, next, notices: [] };
   }
 
   /** Caps a pod as ADD would have. */
-  async #setFirst(pod: UncappedRecord, params: SetParams): Promise<SetResult> {
+  async #alterFirst(
+    pod: UncappedRecord,
+    change: (record: AttachmentRecord) => AttachmentRecord,
+  ): Promise<Altered> {
     const { node, enforcement } = this.#machinery;
-    const { defaults, datapath, store } = node;
+    const { datapath, store } = node;
     const isKnown = (key: AttachmentKey): boolean => store.readAttachment(key) !== undefined;
     const enrolment = await this.#uncapped.enrolment(datapath.rt, pod, isKnown);
     const { params: asked, link, notices } = enrolment;
-    const bare = await this.#attaching.recordOf(asked, link, pod.addedAt);
-    const wanted = applySet(bare, params, defaults);
-    const result = setResultOf(params.direction, defaults, bare, wanted);
-    if (isForNothing(wanted)) return result;
+    const former = await this.#attaching.recordOf(asked, link, pod.addedAt);
+    const next = change(former);
+    if (isForNothing(next)) return { former, next, notices: [] };
     await this.#attaching.makeRoom(link.index, undefined);
-    await this.#attaching.replace(undefined, wanted, (change) => enforcement.enforce(change));
-    const told = [...unheldSentences(wanted), ...notices];
-    return { ...result, ...(told.length > 0 && { notices: told }) };
+    await this.#attaching.replace(undefined, next, (staying) => enforcement.enforce(staying));
+    return { former, next, notices: [...unheldSentences(next), ...notices] };
   }
 
   /** The record of a pod that was added without a cap, if it is of one that runs. */

@@ -25,6 +25,7 @@ import { Arrivals } from './arrivals.ts';
 import { Attaching, type Attached, type Machinery } from './attaching.ts';
 import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
+import { Heeding, type AnnotatedPod, type Heeded, type RuleFailure } from './heeding.ts';
 import { nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
@@ -64,6 +65,7 @@ export class Shaper {
   readonly #removal: Removal;
   readonly #attaching: Attaching;
   readonly #setting: Setting;
+  readonly #heeding: Heeding;
   readonly #repairing: Repairing;
   readonly #lister: Lister;
   readonly #books: Bookkeeping;
@@ -104,6 +106,7 @@ export class Shaper {
     };
     this.#attaching = new Attaching(machinery);
     this.#setting = new Setting(machinery, this.#attaching, options.uncapped);
+    this.#heeding = new Heeding(machinery, this.#setting, options.uncapped, this.#turns);
     this.#repairing = new Repairing(node, this.#enforcement);
     this.#lister = new Lister(node, () => this.#look());
     this.#books = new Bookkeeping(options.datapath, options.log);
@@ -146,6 +149,16 @@ export class Shaper {
    */
   set(params: SetParams): Promise<SetResult> {
     return this.#exclusively(() => this.#setting.set(params));
+  }
+
+  /** Puts in force what the annotations of pods say, each by itself; in the order of the pods. */
+  heed(pods: readonly AnnotatedPod[]): Promise<Heeded[]> {
+    return this.#heeding.annotations(pods);
+  }
+
+  /** Has the operator's rules hold for the pods that are there; returns for which they do not. */
+  holdRules(): Promise<RuleFailure[]> {
+    return this.#heeding.rules();
   }
 
   /** Takes an attachment's caps away. Succeeds for one that is not known. */

@@ -23,7 +23,7 @@ export class Turns {
    * The same for one of many that somebody has: what others have asked for meanwhile is heard, and
    * goes before it.
    */
-  readonly runOneOfMany: Exclusively = async (operation) => {
+  readonly runOneOfMany = async <T>(operation: () => Promise<T>): Promise<T> => {
     await immediate();
     return this.run(operation);
   };

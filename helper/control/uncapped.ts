@@ -254,7 +254,7 @@ export class Uncapped {
   ): Promise<Enrolment> {
     const seen = await inPod(node, record, (view) => waysOf(view, record));
     const { host, beside, unheld, untold } = seen ?? (await waysUnseen(node, record));
-    const { containerId, ifname, network, sandbox } = record;
+    const { containerId, ifname, network, sandbox, capSource } = record;
     const others = untold.filter((name) => {
       const key = { containerId, ifname: name };
       return !isKnown(key) && this.find(key) === undefined;
@@ -266,6 +266,7 @@ export class Uncapped {
         ...(beside.length > 0 && { beside }),
         ...(unheld.length > 0 && { unheld }),
         ...podNamesOf(record),
+        ...(capSource !== undefined && { capSource }),
       },
       link: host,
       notices: others.map(

@@ -29,6 +29,7 @@ import { Judgement, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { plan, type Desired } from '../shaping/plan.ts';
 import { problemsOf, type Looked } from '../shaping/problems.ts';
 import type { Precedence } from '../shaping/precedence.ts';
+import type { CapRule } from '../shaping/cap-rules.ts';
 import type { NodeSettings } from '../shaping/rates.ts';
 import {
   hostInterfaceIndexesOf,
@@ -49,6 +50,8 @@ export interface Node extends NodeSettings {
   readonly nodeTraffic: NodeTraffic;
   /** Charged for each packet that a process reads from a tun or tap. */
   readonly tunOverheadBytes: number;
+  /** What the operator says of caps by namespace; absent: nothing. */
+  readonly capRules?: readonly CapRule[];
   /** What is wrong for another reason than the state of devices and maps. */
   readonly standingProblems?: () => readonly Problem[];
   /** As they were when the whole node was last looked at. */

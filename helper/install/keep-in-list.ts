@@ -33,6 +33,8 @@ export interface KeeperEdges {
   readonly log: (level: 'info' | 'error', message: string) => void;
   /** Is told when podpace is in the list again after it was not. */
   readonly putBack: () => void;
+  /** Is told when podpace is left out of the list: a sentence with the remedy. */
+  readonly gaveUp?: (message: string) => void;
   readonly nowMs?: () => number;
 }
 
@@ -206,6 +208,7 @@ export class ListKeeper {
       'it there, so podpaced leaves it. Have whoever writes that file keep other plugins (Cilium: cni.exclusive=false ' +
       'and cni.customConf=true), then put podpace in by podpaced install';
     this.#edges.log('error', text);
+    this.#edges.gaveUp?.(text);
     this.#problem = { text, isTold: true };
     return SLOW_LOOK_MS;
   }

@@ -3,6 +3,7 @@
 // frame.ts says how they travel.
 
 import type { CounterName } from '../wire/aggregate.ts';
+import type { CapSources } from './cap-sources.ts';
 import type { PodNames } from './pod-names.ts';
 import type { ProbeItem } from './probe-items.ts';
 import type {
@@ -160,8 +161,10 @@ export interface AttachmentStatus extends AttachParams {
   readonly podInterface?: string;
   readonly egressAggregateId?: number;
   readonly ingressAggregateId?: number;
-  /** What `set` has changed of `caps`, which are as ADD asked. */
+  /** What `set` has changed of `caps`, which are as the pod asks, within the operator's rules. */
   readonly changes?: ChangedCaps;
+  /** Where `caps` come from. Old helpers do not say, nor is it said of what old plugins asked for. */
+  readonly capSources?: CapSources;
   readonly effective: EffectiveCaps;
   /** Why its caps are not enforced as they should be; empty when they are. Each sentence once. */
   readonly problems: readonly string[];

@@ -33,6 +33,18 @@ function podIn(record: object): PodOfRecord | undefined {
   return Object.keys(pod).length === 0 ? undefined : pod;
 }
 
+/**
+ * Likewise where its caps come from. Absent in records of versions that did not say.
+ */
+export function sourcesIn(record: object): object | undefined {
+  const { capSource, capSources } = record as { capSource?: unknown; capSources?: unknown };
+  const sources = {
+    ...(capSource !== undefined && { capSource }),
+    ...(capSources !== undefined && { capSources }),
+  };
+  return Object.keys(sources).length === 0 ? undefined : sources;
+}
+
 const POD_FIELDS = ['podNamespace', 'podName', 'podUid', 'addedAt'] as const;
 
 /**
@@ -46,15 +58,17 @@ export function podAsWritten(fields: object): object | undefined {
   return isKnown ? pod : undefined;
 }
 
-/** The rest of a record. */
-export function withoutPod(record: object): object {
+/** What the first releases know of a record: all but its pod, and where its caps come from. */
+export function withoutExtras(record: object): object {
   const {
     podNamespace: _namespace,
     podName: _name,
     podUid: _uid,
     addedAt: _at,
+    capSource: _source,
+    capSources: _sources,
     ...rest
-  } = record as PodOfRecord;
+  } = record as PodOfRecord & { capSource?: unknown; capSources?: unknown };
   return rest;
 }
 
@@ -65,9 +79,10 @@ export function checksumOf(record: object): number {
 
 /** A record with its version and checksums, in the order of its keys: that is what they are of. */
 export function recordText(recordVersion: number, record: object): string {
-  const [rest, pod] = [withoutPod(record), podIn(record)];
+  const [rest, pod, sources] = [withoutExtras(record), podIn(record), sourcesIn(record)];
   return `${JSON.stringify({
-    ...{ recordVersion, ...rest, ...pod, checksum: checksumOf(rest) },
+    ...{ recordVersion, ...rest, ...pod, ...sources, checksum: checksumOf(rest) },
     ...(pod !== undefined && { podChecksum: checksumOf(pod) }),
+    ...(sources !== undefined && { sourcesChecksum: checksumOf(sources) }),
   })}\n`;
 }

@@ -3,6 +3,7 @@
 
 import { isInterfaceName } from '../wire/interface-name.ts';
 import { encodeAddress } from '../wire/ip-address.ts';
+import { capSource } from './cap-sources.ts';
 import { CNI_NAME, MAX_CNI_NAME_LENGTH, MAX_POD_INTERFACES, SANDBOX_PATH } from './names.ts';
 import { NETWORK_SAYS } from './network-keys.ts';
 import { POD_NAMES } from './pod-names.ts';
@@ -157,6 +158,8 @@ export const ATTACH = {
   /** Ways out of the pod on which the caps cannot be held; absent when there are none. */
   unheld: optional(interfaces(unheldInterface)),
   ...POD_NAMES,
+  /** Who has asked for the caps, or for none. Old plugins do not say. */
+  capSource: optional(capSource),
 };
 const attachParams = object(ATTACH);
 export type AttachParams = Read<typeof attachParams>;

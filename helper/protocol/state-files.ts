@@ -38,6 +38,14 @@ export function heartbeatFile(socket: string): string {
 }
 
 /**
+ * For which namespaces there are caps that nobody asks for (cap-sources.ts); absent where there are
+ * none. It is named after the socket as well.
+ */
+export function defaultsFile(socket: string): string {
+  return `${socket}.defaults`;
+}
+
+/**
  * What the file of a record ends in; before that stands what the record is of, an attachment's by
  * `keyOf`.
  */

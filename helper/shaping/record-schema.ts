@@ -9,8 +9,10 @@ import {
   podAsWritten,
   RECORD_VERSION,
   recordText,
-  withoutPod,
+  sourcesIn,
+  withoutExtras,
 } from '../protocol/record-text.ts';
+import { capSource, capSources } from '../protocol/cap-sources.ts';
 import { ATTACHMENT_KINDS, keyOf } from '../protocol/messages.ts';
 import { MAX_POD_INTERFACES } from '../protocol/names.ts';
 import { NETWORK_SAYS, networkVersions, NEWEST_NETWORK_VERSION } from '../protocol/network-keys.ts';
@@ -114,7 +116,7 @@ const changes = changesBy((number) => number);
 const aggregateId = integer(AGGREGATE_ID_MIN, AGGREGATE_ID_MAX);
 
 /** Keys in the order of former releases, which the checksum goes by; what came later comes last. */
-const { beside: _beside, ...FIRST } = ATTACH;
+const { beside: _beside, capSource: _source, ...FIRST } = ATTACH;
 const attachment = object({
   ...FIRST,
   hostInterfaceIndex: interfaceIndex,
@@ -139,6 +141,8 @@ const attachment = object({
   /** Further ways, which share its aggregates; absent when there are none. */
   beside: optional(interfaces(hostInterface)),
   addedAt: optional(moment),
+  /** Where `caps` come from; absent in records of versions that did not say. */
+  capSources: optional(capSources),
 });
 export type AttachmentRecord = Read<typeof attachment>;
 
@@ -243,6 +247,8 @@ const uncapped = object({
   listed: optional(list(interfaceName, { least: 1, most: MAX_POD_INTERFACES, of: 'interfaces' })),
   ...POD_NAMES,
   addedAt: optional(moment),
+  /** Who has asked for no cap; absent in records of versions that did not say. */
+  capSource: optional(capSource),
 });
 
 /**
@@ -316,7 +322,11 @@ export function parseRecord<K extends keyof Records>(
     requireVersion(fields['recordVersion']);
     const record = READERS[kind](fields, '');
     // Absent in records of 23c71bb.
-    if (fields['checksum'] !== undefined) requireChecksum(fields['checksum'], withoutPod(record));
+    if (fields['checksum'] !== undefined)
+      requireChecksum(fields['checksum'], withoutExtras(record));
+    const sources = sourcesIn(record);
+    if (fields['sourcesChecksum'] !== undefined || sources !== undefined)
+      requireChecksum(fields['sourcesChecksum'], sources ?? {});
     const pod = podAsWritten(fields);
     if (pod !== undefined || fields['podChecksum'] !== undefined)
       requireChecksum(fields['podChecksum'], pod ?? {});

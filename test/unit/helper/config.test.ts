@@ -45,6 +45,25 @@ const bad: readonly [string, RegExp][] = [
     '{"exempt":["10.0.0.0/8","!10.1.2.3/8"]}',
     /entry 1: "!10.1.2.3\/8" contradicts entry 0, "10.0.0.0\/8"/,
   ],
+  ['{"kubernetes":"yes"}', /"kubernetes" must be true or false, got "yes"/],
+  ['{"nodeName":"Node_1"}', /"nodeName" must be the name of a node, got "Node_1"/],
+  ['{"capRules":[{}]}', /"namespace" of capRules\[0\] must be a non-empty string, got nothing/],
+  ['{"capRules":[{"namespace":"Team_*"}]}', /"namespace" of capRules\[0\] must be a pattern/],
+  [
+    '{"capRules":[{"namespace":"*","egres":{}}]}',
+    /must be of namespace, egress, ingress, got "egres"/,
+  ],
+  ['{"capRules":[{"namespace":"*","egress":{"max":"1M"}}]}', /must be of default, most, got "max"/],
+  [
+    '{"capRules":[{"namespace":"*","egress":{"most":"1"}}]}',
+    /must be a rate from 1k to 1P .*, got "1"/,
+  ],
+  ['{"capRules":[{"namespace":"*","egress":{"most":1000000}}]}', /must be a rate .*, got 1000000/],
+  [
+    '{"capRules":[{"namespace":"*","ingress":{"default":"2M","most":"1M"}}]}',
+    /must be a default that is not above most/,
+  ],
+  ['{"capRules":["{"]}', /"capRules\[0\]" must be JSON, got \{/],
   ['[]', /must be a JSON object/],
   ['{', /Not JSON/],
 ];
@@ -54,6 +73,18 @@ for (const [text, expected] of bad) {
     t.regex(error.message, expected);
   });
 }
+
+test('rules of caps are read alike in a file and in flags', (t) => {
+  const rule = { namespace: 'team-*', egress: { default: '50M', most: '1G' }, ingress: {} };
+  const read = {
+    ...{ namespace: 'team-*', ingress: {} },
+    egress: { default: 50_000_000, most: 1_000_000_000 },
+  };
+  const kube = { namespace: 'kube-*' };
+  t.deepEqual(parseConfigFile(JSON.stringify({ capRules: [kube, rule] })).capRules, [kube, read]);
+  const flags = [kube, rule].map((one) => JSON.stringify(one));
+  t.deepEqual(readSettings({ capRules: flags }).capRules, [kube, read]);
+});
 
 test('later settings win, and the whole must fit together', (t) => {
   const config = mergeConfig({ horizonMs: 20, aqmTargetMs: 2 }, { horizonMs: 30 });

@@ -75,7 +75,7 @@ test('what the plugin writes is what the helper reads, and reads again when it h
     ],
   };
   const settings = { exempt: ['10.0.0.0/8'], congestionControl: 'bbr' };
-  keepUncapped(socket, { call, settings, result });
+  keepUncapped(socket, { call, settings, capSource: 'annotation', result });
   const files = new UncappedFiles(socket);
   const [record] = files.look().records;
   t.like(record, {
@@ -83,14 +83,23 @@ test('what the plugin writes is what the helper reads, and reads again when it h
     ...{ listed: ['v4if0'], podName: 'web-0' },
   });
   t.is(files.look().records[0], record);
-  keepUncapped(socket, { call, settings, result: {} });
+  keepUncapped(socket, { call, settings, capSource: 'annotation', result: {} });
   t.false('listed' in (files.look().records[0] ?? {}));
   fs.writeFileSync(files.path(call), '{');
   t.deepEqual([...files.look().bad.keys()], [files.path(call)]);
   for (const bad of [{ containerId: 'c'.repeat(201) }, { netns: '/run/\u001b' }])
-    t.throws(() => keepUncapped(socket, { call: { ...call, ...bad }, settings, result }), {
-      message: 'no record can hold its names',
-    });
+    t.throws(
+      () =>
+        keepUncapped(socket, {
+          call: { ...call, ...bad },
+          settings,
+          capSource: 'annotation',
+          result,
+        }),
+      {
+        message: 'no record can hold its names',
+      },
+    );
 });
 
 /**
@@ -103,6 +112,7 @@ const WHOLE: Required<Omit<UncappedRecord, 'noPair'>> = {
   ...{ exempt: ['10.0.0.0/8'], congestionControl: 'bbr', listed: ['v4if0'] },
   ...{ podNamespace: 'default', podName: 'web-0', podUid: 'u1' },
   addedAt: '2026-11-30T00:00:00.000Z',
+  capSource: 'conflist',
 };
 
 test('the plugin writes a whole record as the helper would, byte by byte', (t) => {
@@ -113,7 +123,8 @@ test('the plugin writes a whole record as the helper would, byte by byte', (t) =
     pod: { podNamespace, podName, podUid },
   };
   const result = { interfaces: [{ name: 'v4if0', sandbox: SANDBOX }] };
-  keepUncapped(socket, { call, settings: WHOLE, result, host: link(7) });
+  const { capSource } = WHOLE;
+  keepUncapped(socket, { call, settings: WHOLE, capSource, result, host: link(7) });
   const text = fs.readFileSync(new UncappedFiles(socket).path(call), 'utf8');
   const { bootId, addedAt } = parseRecord('uncapped', 'c1:eth0', text);
   t.not(bootId, undefined);
