@@ -1,6 +1,6 @@
-// ./scripts/test [--tier unit|bpf|netns|vm|cluster] [--kernel newest|7.3|6.12|6.1] [--crossings all]: all
-// tests but those of the tier cluster, or one tier. Ends in a line `N passed, N failed`; the one before names the kernels that
-// they ran on.
+// ./scripts/test [--tier unit|bpf|netns|vm|cluster|release] [--kernel newest|7.3|6.12|6.1]
+// [--crossings all]: all tests but those of the tiers cluster and release, or one tier. Ends in a
+// line `N passed, N failed`; the one before names the kernels that they ran on.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it. unit, bpf and netns
 // run on this kernel; vm boots Debian's kernels and runs bpf and vm in them, netns in the oldest.
@@ -30,9 +30,15 @@ import { compileSteps } from '../test/bench/step-under-test.ts';
 import { compileCounter } from '../test/bed/counter.ts';
 
 const USUAL_TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
-/** `cluster` runs what conf/kubernetes makes of a node, in a Kubernetes: only when asked for. */
-const TIERS = [...USUAL_TIERS, 'cluster'] as const;
+/**
+ * Only when asked for: `cluster` runs what conf/kubernetes makes of a node, in a Kubernetes;
+ * `release` is minutes at emulating another architecture.
+ */
+const TIERS = [...USUAL_TIERS, 'cluster', 'release'] as const;
 type Tier = (typeof TIERS)[number];
+
+/** What makes archives, and boots an emulated machine, on a busy one. */
+const RELEASE_TIMEOUT = '30m';
 
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
 
@@ -287,14 +293,16 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     ['netns', 'netns at scale', atScale, 1],
     ['netns', 'netns', others, 1],
     ['cluster', 'cluster', filesOf('cluster'), 1],
+    ['release', 'release', filesOf('release'), 1],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
-    .map(([, label, some = [], concurrency]): Job => async (signal) => {
+    .map(([tier, label, some = [], concurrency]): Job => async (signal) => {
+      const limit = tier === 'release' ? { timeout: RELEASE_TIMEOUT } : {};
       const shares = sharesOf(some, concurrency);
       releases.add(release());
       return await withBundles(label.replaceAll(' ', '-'), shares, ({ directory, files }) =>
-        runHere(files, { label, directory, concurrency, allowSkips: true, signal }),
+        runHere(files, { label, directory, concurrency, allowSkips: true, signal, ...limit }),
       );
     });
 }
@@ -333,7 +341,7 @@ interface Options {
 
 const program = new Command('test')
   .description(
-    "Runs all tests but those of the tier cluster, or one tier, and ends in a line 'N passed, N failed'. Needs root.",
+    "Runs all tests but the tiers cluster and release, or one tier, and ends in a line 'N passed, N failed'. Needs root.",
   )
   .addOption(new Option(`--tier <${TIERS.join('|')}>`, 'this tier only').choices(TIERS))
   .addOption(
@@ -370,7 +378,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     run(path.join(projectRoot, 'scripts/build'), []),
     ensureCnitool(),
     buildRevisions(),
-    ...(tiers.includes('vm') ? kernels.map(ensureKernel) : []),
+    ...(tiers.includes('vm') ? kernels.map((kernel) => ensureKernel(kernel)) : []),
   ]);
   if (tiers.includes('cluster')) await prepareCluster();
   const total = await runSideBySide(tiers, kernels, signal);

@@ -4,15 +4,18 @@ import { PassThrough } from 'node:stream';
 import { ensurePackages, requireRoot } from './lib/debian.ts';
 import { ensureKernel, kernelSeries } from './lib/kernels.ts';
 import type { KernelSeries } from './lib/kernels.ts';
-import { packageSets } from './lib/needs.ts';
+import { emulators, packageSets } from './lib/needs.ts';
 import { projectRoot } from './lib/paths.ts';
 import { say } from './lib/progress.ts';
+import { architectures, ownArchitecture, type Architecture } from './lib/target.ts';
 import { chooseAccelerator } from './lib/vm/accelerator.ts';
+import { ensureForeignRoot } from './lib/vm/foreign.ts';
 import { runInVm } from './lib/vm/run.ts';
 import type { VmRequest } from './lib/vm/run.ts';
 import { guestEnvironment, ownFolders } from './lib/vm/guest.ts';
 
 interface Options {
+  arch: Architecture;
   kernel: KernelSeries;
   cpus?: number;
   memory: number;
@@ -44,6 +47,14 @@ const program = new Command('vm')
     "Runs a command as root in a VM with a Debian kernel, over this machine's files, and exits with its status.",
   )
   .addOption(new Option('--kernel <series>', 'kernel series').choices(kernelSeries).default('6.12'))
+  .addOption(
+    new Option(
+      '--arch <architecture>',
+      "the processor's; another than this machine's has a small Debian for its files",
+    )
+      .choices(architectures)
+      .default(ownArchitecture()),
+  )
   .option(
     '--cpus <n>',
     `virtual processors (default: ${USUAL_CPUS}; with --skip-idle 1)`,
@@ -94,9 +105,13 @@ async function main(
   if (options.skipIdle && (options.cpus ?? 1) > 1)
     throw new Error(`--skip-idle serves one processor only: leave --cpus ${options.cpus} away`);
   requireRoot('run a VM');
-  await ensurePackages(packageSets.vm);
+  const { arch: architecture } = options;
+  const isForeign = architecture !== process.arch;
+  await ensurePackages([...packageSets.vm, ...(isForeign ? [emulators[architecture]] : [])]);
   const machine = {
-    kernel: await ensureKernel(options.kernel),
+    architecture,
+    root: isForeign ? await ensureForeignRoot(architecture) : '/',
+    kernel: await ensureKernel(options.kernel, architecture),
     cpus: options.cpus ?? (options.skipIdle ? 1 : USUAL_CPUS),
     memoryMib: options.memory,
     countsInstructions: options.countInstructions,
@@ -106,7 +121,9 @@ async function main(
   };
   signal.throwIfAborted();
   const probe = { ...machine, countsInstructions: false, command: ['true'] };
-  const accelerator = await chooseAccelerator((limit) => boots(probe, signal, limit));
+  const accelerator = isForeign
+    ? 'tcg'
+    : await chooseAccelerator((limit) => boots(probe, signal, limit));
   signal.throwIfAborted();
   if (options.timeout !== undefined) endLater(interruption, options.timeout);
   const output = { stdout: process.stdout, stderr: process.stderr };

@@ -20,6 +20,9 @@ const ASM_INCLUDE: Readonly<Record<string, string>> = {
  */
 const CLANG_FLAGS = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Wextra', '-Werror'];
 
+/** The object names its sources, as this tree has them: the same in whichever directory that is. */
+const SAME_ANYWHERE = [`-ffile-prefix-map=${projectRoot}/=`, '-fdebug-compilation-dir=.'];
+
 function modifiedAtMs(file: string): number {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
@@ -37,7 +40,11 @@ function compile(source: string, object: string): void {
   const asmInclude = ASM_INCLUDE[process.arch];
   const includes = [SOURCE_DIRECTORY, ...(asmInclude === undefined ? [] : [asmInclude])];
   const staged = `${object}.${process.pid}`;
-  const flags = [...CLANG_FLAGS, ...includes.map((directory) => `-I${directory}`)];
+  const flags = [
+    ...CLANG_FLAGS,
+    ...SAME_ANYWHERE,
+    ...includes.map((directory) => `-I${directory}`),
+  ];
   const clang = spawnSync('clang', [...flags, '-c', source, '-o', staged], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });

@@ -17,12 +17,12 @@ const BUSYBOX = '/bin/busybox';
 /**
  * The part of the initramfs that depends on the kernel only: busybox, the modules needed before the
  * machine's own files can be read, and `modules`, their names in the order to load them. Kept
- * beside the kernel.
+ * beside the kernel. `root` has a busybox for its processor.
  */
-export async function ensureBaseInitramfs(kernel: Kernel): Promise<Buffer> {
+export async function ensureBaseInitramfs(kernel: Kernel, root: string): Promise<Buffer> {
   const path = join(kernel.directory, 'initramfs.cpio');
   if (existsSync(path)) return await readFile(path);
-  const archive = writeCpio(await baseEntries(kernel));
+  const archive = writeCpio(await baseEntries(kernel, root));
   const scratch = `${path}.${process.pid}`;
   await writeFile(scratch, archive);
   await rename(scratch, path);
@@ -52,7 +52,7 @@ export function loadOrder(modulesDep: string, wanted: readonly string[]): string
   return [...ordered];
 }
 
-async function baseEntries(kernel: Kernel): Promise<CpioEntry[]> {
+async function baseEntries(kernel: Kernel, root: string): Promise<CpioEntry[]> {
   const modulesDep = await readFile(join(kernel.modulesDirectory, 'modules.dep'), 'utf8');
   const paths = loadOrder(modulesDep, BOOT_MODULES);
   const modules = await Promise.all(
@@ -62,7 +62,7 @@ async function baseEntries(kernel: Kernel): Promise<CpioEntry[]> {
   );
   return [
     ...['bin', 'dev', 'proc', 'sys', 'modules', 'share', 'overlay', 'root'].map(directory),
-    executable('bin/busybox', await readFile(BUSYBOX)),
+    executable('bin/busybox', await readFile(join(root, BUSYBOX))),
     symlink('bin/sh', 'busybox'),
     ...modules,
     executable('modules/order', paths.map((path) => `${moduleName(path)}\n`).join('')),

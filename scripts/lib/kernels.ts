@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { aptGet, requireDebian, updatePackageLists, withFreshLists } from './debian.ts';
 import { unpackedKernel } from './kernel-image.ts';
 import { buildDirectory } from './paths.ts';
-import { privateApt, suiteLines } from './private-apt.ts';
+import { optionsFor, privateApt, suiteLines } from './private-apt.ts';
 import { capture } from './process.ts';
 import { step } from './progress.ts';
+import { debianArchitectures, ownArchitecture, type Architecture } from './target.ts';
 
 /**
  * Kernels that `./scripts/vm` boots: `newest` is what Debian's backports have, `7.3` the same while
@@ -59,9 +60,11 @@ const ORIGINS: Readonly<Record<KernelSeries, Origin>> = {
   '6.1': { metapackages: ['linux-image-cloud'] },
 };
 const CLOUD = /-cloud-$/;
-const DEBIAN_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 const IMAGE_NAME = 'kernel';
 const kernelsDirectory = join(buildDirectory, 'kernels');
+
+/** The suite in which those are that the machine's own suites have, for another architecture. */
+const OWN_SUITE = 'bookworm';
 
 /**
  * Returns the Debian cloud kernel of a series, downloading and unpacking it on the first call. The
@@ -69,8 +72,12 @@ const kernelsDirectory = join(buildDirectory, 'kernels');
  * that file to take a newer one. Throws an Error naming the packages, and what there is, when the
  * package sources offer no such kernel.
  */
-export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
-  const stamp = join(kernelsDirectory, `${series}.release`);
+export async function ensureKernel(
+  series: KernelSeries,
+  architecture: Architecture = ownArchitecture(),
+): Promise<Kernel> {
+  const suffix = architecture === process.arch ? '' : `-${architecture}`;
+  const stamp = join(kernelsDirectory, `${series}${suffix}.release`);
   if (existsSync(stamp)) {
     const kernel = describeKernel((await readFile(stamp, 'utf8')).trim());
     if (existsSync(kernel.imagePath)) return kernel;
@@ -80,12 +87,12 @@ export async function ensureKernel(series: KernelSeries): Promise<Kernel> {
   // Made under a name of its own and then renamed: a second process may be doing the same.
   const scratch = await mkdtemp(join(kernelsDirectory, '.unpack-'));
   try {
-    const options = await aptOptions(series, scratch);
-    const { release, packages } = await findPackages(series, options);
+    const options = await aptOptions(series, architecture, scratch);
+    const { release, packages } = await findPackages(series, architecture, options);
     const kernel = describeKernel(release);
     if (!existsSync(kernel.imagePath)) {
       await step(`Getting the Debian kernel ${release}`, () =>
-        withFreshLists(() => unpack(packages, kernel, { scratch, options })),
+        withFreshLists(() => unpack(packages, kernel, { architecture, scratch, options })),
       );
     }
     await writeFile(stamp, `${release}\n`);
@@ -106,13 +113,19 @@ function describeKernel(release: string): Kernel {
 }
 
 /** How apt is told where a series is; nothing for the machine's own suites. */
-async function aptOptions(series: KernelSeries, scratch: string): Promise<readonly string[]> {
-  const { suite } = ORIGINS[series];
+async function aptOptions(
+  series: KernelSeries,
+  architecture: Architecture,
+  scratch: string,
+): Promise<readonly string[]> {
+  const isForeign = architecture !== process.arch;
+  const { suite = isForeign ? OWN_SUITE : undefined } = ORIGINS[series];
   if (suite === undefined) return [];
   return await step(`Reading the package lists of Debian's ${suite}`, (report) =>
     privateApt(join(scratch, 'apt'), (targets) => suiteLines(targets, suite), {
       purpose: `get a Debian kernel ${series} from ${suite}`,
       report,
+      options: isForeign ? optionsFor(debianArchitectures[architecture]) : [],
     }),
   );
 }
@@ -143,9 +156,10 @@ async function dependenciesOf(
 /** The release to take, and the packages that its image and its modules are in. */
 async function findPackages(
   series: KernelSeries,
+  architectureOfNode: Architecture,
   options: readonly string[],
 ): Promise<{ readonly release: string; readonly packages: readonly string[] }> {
-  const architecture = DEBIAN_ARCHITECTURES[process.arch] ?? process.arch;
+  const architecture = debianArchitectures[architectureOfNode];
   const { metapackages, suite, flavour = CLOUD } = ORIGINS[series];
   const names = metapackages.map((name) => `${name}-${architecture}`);
   const find = async (): Promise<string[]> => {
@@ -194,10 +208,17 @@ function imageIn(tree: string, release: string): string {
   return existsSync(former) ? former : join(tree, 'lib', 'modules', release, 'vmlinuz');
 }
 
+interface Unpacking {
+  readonly architecture: Architecture;
+  readonly scratch: string;
+  /** Of apt's. */
+  readonly options: readonly string[];
+}
+
 async function unpack(
   packages: readonly string[],
   kernel: Kernel,
-  { scratch, options }: { readonly scratch: string; readonly options: readonly string[] },
+  { architecture, scratch, options }: Unpacking,
 ): Promise<void> {
   const { release } = kernel;
   const archives = join(scratch, 'archives');
@@ -217,7 +238,7 @@ async function unpack(
     throw new Error(`Cannot unpack ${packages.join(', ')}: no kernel image is in it`);
   await capture('depmod', ['--basedir', tree, release]);
   const packedImage = await readFile(packed);
-  const image = process.arch === 'x64' ? unpackedKernel(packedImage) : undefined;
+  const image = architecture === 'x64' ? unpackedKernel(packedImage) : undefined;
   await mkdir(join(tree, 'boot'), { recursive: true });
   await writeFile(join(tree, 'boot', IMAGE_NAME), image ?? packedImage);
   if (existsSync(kernel.imagePath)) return;

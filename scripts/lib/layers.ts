@@ -100,7 +100,7 @@ const LAYERS: readonly Layer[] = [
   },
   {
     holds: ['scripts/*'],
-    imports: ['scripts/', 'helper/kernel/', 'test/bed/', 'test/bench/', '*'],
+    imports: ['scripts/', 'helper/kernel/', 'helper/version.ts', 'test/bed/', 'test/bench/', '*'],
   },
   {
     holds: ['test/'],

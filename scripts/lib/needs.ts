@@ -1,9 +1,7 @@
 import { capture, CommandError } from './process.ts';
 
-const emulators: Readonly<Record<string, string>> = {
-  x64: 'qemu-system-x86',
-  arm64: 'qemu-system-arm',
-};
+/** Packages that emulate a machine, by its architecture. */
+export const emulators = { x64: 'qemu-system-x86', arm64: 'qemu-system-arm' } as const;
 
 const cnitool = ['golang-go', 'xz-utils'];
 
@@ -20,7 +18,7 @@ export const packageSets = {
   cluster: ['openssl', 'busybox-static', 'containernetworking-plugins', 'iproute2', 'util-linux'],
   /** Booting a Debian kernel over this machine's files. */
   vm: [
-    emulators[process.arch] ?? 'qemu-system',
+    process.arch === 'arm64' ? emulators.arm64 : emulators.x64,
     'qemu-system-common',
     'busybox-static',
     'kmod',
@@ -48,6 +46,8 @@ export const packageSets = {
 export const packageContents: Readonly<Record<string, string>> = {
   clang: 'clang',
   binutils: 'strip',
+  'binutils-aarch64-linux-gnu': 'aarch64-linux-gnu-strip',
+  'binutils-x86-64-linux-gnu': 'x86_64-linux-gnu-strip',
   'linux-libc-dev': '/usr/include/linux/bpf.h',
   'libbpf-dev': '/usr/include/bpf/bpf_helpers.h',
   'qemu-system-x86': 'qemu-system-x86_64',

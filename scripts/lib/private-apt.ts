@@ -45,10 +45,31 @@ export function suiteLines(targets: string, suite: string): string[] {
   return [...new Set(places.map(({ uri }) => `deb ${uri} ${suite} main`))];
 }
 
+/**
+ * Options by which apt takes packages for a Debian architecture: what this machine has installed is
+ * of another, and of no matter.
+ */
+export function optionsFor(architecture: string): string[] {
+  return [
+    `-o=APT::Architecture=${architecture}`,
+    `-o=APT::Architectures=${architecture}`,
+    '-o=Dir::State::Status=/dev/null',
+  ];
+}
+
 /** The machine's configured binary package indexes: origin, mirror, suite and component of each. */
 function indexTargets(): Promise<string> {
   const format = '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)';
   return capture('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']);
+}
+
+/** What a configuration of one's own is for. */
+export interface PrivateAptUse {
+  /** What cannot be done without it, for errors. */
+  readonly purpose: string;
+  readonly report?: (line: string) => void;
+  /** More options of apt's, which come first in those that are returned. */
+  readonly options?: readonly string[];
 }
 
 /**
@@ -59,7 +80,7 @@ function indexTargets(): Promise<string> {
 export async function privateApt(
   directory: string,
   linesOf: (targets: string) => string[],
-  { purpose, report }: { readonly purpose: string; readonly report?: (line: string) => void },
+  { purpose, report, options: others = [] }: PrivateAptUse,
 ): Promise<string[]> {
   let lines = linesOf(await indexTargets());
   if (lines.length === 0) {
@@ -72,6 +93,7 @@ export async function privateApt(
   await mkdir(join(directory, 'cache', 'archives', 'partial'), { recursive: true });
   await writeFile(join(directory, 'sources.list'), `${lines.join('\n')}\n`);
   const options = [
+    ...others,
     `-o=Dir::Etc::SourceList=${join(directory, 'sources.list')}`,
     '-o=Dir::Etc::SourceParts=/dev/null',
     `-o=Dir::State::Lists=${join(directory, 'lists')}`,

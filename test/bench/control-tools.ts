@@ -7,6 +7,7 @@ import path from 'node:path';
 import { assetSourcePath } from '../../helper/kernel/assets.ts';
 import { buildDirectory, projectRoot } from '../../scripts/lib/paths.ts';
 import { step } from '../../scripts/lib/progress.ts';
+import { ensureTarget, ownArchitecture } from '../../scripts/lib/target.ts';
 
 const TOOLS = path.join(buildDirectory, 'tools');
 
@@ -43,8 +44,9 @@ async function packEmptyExecutable(): Promise<void> {
     ]),
   );
   const programs = new Map([['podpace', [main]]]);
+  const target = await ensureTarget(ownArchitecture());
   await step('packing an empty executable', () =>
-    packExecutable({ programs, assets, nodeFlags: [], output: EMPTY_EXECUTABLE }),
+    packExecutable({ target, programs, assets, nodeFlags: [], output: EMPTY_EXECUTABLE }),
   );
 }
 

@@ -46,14 +46,14 @@ export async function withLibraries(programs: readonly string[]): Promise<TarEnt
 }
 
 /** By GNU gzip, whose bytes hang on its input alone; zlib's hang on the processor, too. */
-async function gzip(archive: Buffer): Promise<Buffer> {
+export async function gzip(archive: Buffer): Promise<Buffer> {
   const child = spawn('gzip', ['-9', '--no-name'], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.end(archive);
   const [gzipped, [status]] = await Promise.all([
     buffer(child.stdout),
     once(child, 'exit') as Promise<[number | null]>,
   ]);
-  if (status !== 0) throw new Error(`Cannot compress the image: gzip ended with ${status}`);
+  if (status !== 0) throw new Error(`Cannot compress an archive: gzip ended with ${status}`);
   return gzipped;
 }
 

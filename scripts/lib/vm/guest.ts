@@ -9,6 +9,8 @@ export interface GuestSession {
   cwd: string;
   /** The command's whole environment. */
   environment: Readonly<Record<string, string>>;
+  /** The folder of the machine that is the VM's root. */
+  root: string;
   /** The tree whose files are written through to the machine. */
   treeDirectory: string;
   /** Folder of the machine with the guest kernel's modules. */
@@ -50,6 +52,7 @@ export function shellQuote(text: string): string {
 
 function settingsScript(session: GuestSession): string {
   const settings = {
+    root: session.root === '/' ? '' : session.root,
     tree: session.treeDirectory,
     modules: session.modulesDirectory,
     end_mark: session.endMark,

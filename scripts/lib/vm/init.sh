@@ -1,6 +1,6 @@
 #!/bin/sh
 # First process of the VM, run in the initramfs: makes the root file system out of the machine's own files, then
-# hands over to session.sh. /vm/settings holds tree (the project's tree) and modules (the folder with this
+# hands over to session.sh. /vm/settings holds root (the folder of the machine that is the VM's), tree (the project's tree) and modules (the folder with this
 # kernel's modules), both paths of the machine.
 bb=/bin/busybox
 . /vm/settings
@@ -30,7 +30,7 @@ done </modules/order
 must $bb mount -t virtiofs machine /share
 must $bb mount -t tmpfs -o mode=755 overlay /overlay
 $bb mkdir /overlay/upper /overlay/work
-must $bb mount -t overlay -o lowerdir=/share,upperdir=/overlay/upper,workdir=/overlay/work overlay /root
+must $bb mount -t overlay -o lowerdir="/share$root",upperdir=/overlay/upper,workdir=/overlay/work overlay /root
 
 mount_at /proc -o move /proc
 mount_at /sys -o move /sys

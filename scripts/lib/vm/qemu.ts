@@ -1,10 +1,12 @@
 import type { Kernel } from '../kernels.ts';
+import type { Architecture } from '../target.ts';
 
 /** How QEMU executes the guest's instructions. */
 export type Accelerator = 'kvm' | 'tcg';
 
 /** The virtual machine as QEMU is told. */
 export interface MachineSettings {
+  architecture: Architecture;
   accelerator: Accelerator;
   /**
    * The guest's clock counts instructions and not time, so that what it measures depends on what it
@@ -62,7 +64,7 @@ const KERNEL_PARAMETERS = [
  */
 const X86_PARAMETERS = ['no_timer_check', 'tsc=reliable'];
 
-const PLATFORMS: Readonly<Record<string, Platform>> = {
+const PLATFORMS: Readonly<Record<Architecture, Platform>> = {
   x64: {
     emulator: 'qemu-system-x86_64',
     machine: 'q35',
@@ -103,18 +105,19 @@ const SLOW_EMULATED = ['erms', 'avx', 'avx2', 'smap', 'smep', 'umip', 'pku', 'la
  * of it under load. Without it they use another way, but since Linux 7 BPF timers and arenas find
  * no memory then.
  */
-function processor({ accelerator, countsInstructions, cpus, kernel }: MachineSettings): string {
-  if (accelerator !== 'tcg' || process.arch !== 'x64') return 'max';
+function processor(settings: MachineSettings): string {
+  const { architecture, accelerator, countsInstructions, cpus, kernel } = settings;
+  if (accelerator !== 'tcg') return 'max';
+  // The most of them has pointer authentication, which is slow to emulate.
+  if (architecture === 'arm64') return 'neoverse-n1';
   const isWrong = !countsInstructions && cpus > 1 && Number.parseInt(kernel.release, 10) < 7;
   const without = [...SLOW_EMULATED, ...(isWrong ? ['cx16'] : [])];
   return ['max', ...without.map((feature) => `-${feature}`)].join(',');
 }
 
-/** The QEMU command line. Throws an Error on a processor for which no machine is described. */
+/** The QEMU command line. */
 export function qemuCommand(settings: MachineSettings): string[] {
-  const platform = PLATFORMS[process.arch];
-  if (platform === undefined)
-    throw new Error(`Cannot describe a VM for ${process.arch}: use x86_64 or aarch64`);
+  const platform = PLATFORMS[settings.architecture];
   const memory = `${settings.memoryMib}M`;
   return [
     ...PROMPT_TIMERS,

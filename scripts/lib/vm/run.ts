@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ensureBaseInitramfs } from '../initramfs.ts';
 import type { Kernel } from '../kernels.ts';
 import { buildDirectory, projectRoot } from '../paths.ts';
+import type { Architecture } from '../target.ts';
 import { Child } from './child.ts';
 import { sessionInitramfs } from './guest.ts';
 import { portNames, qemuCommand } from './qemu.ts';
@@ -22,6 +23,12 @@ export const SCRATCH_PREFIX = 'podpace-vm-';
 
 /** One command to run in a VM of its own. */
 export interface VmRequest {
+  architecture: Architecture;
+  /**
+   * The directory of this machine that the VM has as its root, `/` or one with programs for its
+   * processor. This machine's own tree is there, too, under its own path.
+   */
+  root: string;
   kernel: Kernel;
   accelerator: Accelerator;
   countsInstructions: boolean;
@@ -87,7 +94,7 @@ interface Session extends VmRequest {
 }
 
 async function runSession(session: Session): Promise<number> {
-  const { kernel, scratch, children } = session;
+  const { kernel, root, scratch, children } = session;
   const fileSystemSocket = join(scratch, 'files.sock');
   const initramfsPath = join(scratch, 'initramfs.cpio');
   // A leading control character: ordinary output never looks like the beginning of the mark.
@@ -106,7 +113,7 @@ async function runSession(session: Session): Promise<number> {
     treeDirectory: projectRoot,
     modulesDirectory,
   });
-  await writeFile(initramfsPath, Buffer.concat([await ensureBaseInitramfs(kernel), guest]));
+  await writeFile(initramfsPath, Buffer.concat([await ensureBaseInitramfs(kernel, root), guest]));
   await waitForSocket(fileSystemSocket, files);
 
   session.signal.throwIfAborted();

@@ -26,7 +26,8 @@ cat stderr >"$stderr_port" &
 stderr_relay=$!
 
 # A session of its own: a signal to the command's whole process group must not meet the relays.
-setsid -w /bin/sh ./command.sh </dev/null >stdout 2>stderr &
+# By its path: where the shell is busybox it would take its own.
+/usr/bin/setsid -w /bin/sh ./command.sh </dev/null >stdout 2>stderr &
 wait $!
 status=$?
 
