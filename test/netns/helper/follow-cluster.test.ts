@@ -1,6 +1,6 @@
 // The built podpaced follows the annotations of running pods at a stand-in for the API server. What
 // is capped already stays so on kernels without sch_fq too, and its rate can be changed there; to cap
-// a pod that had none is refused there (test/vm/helper/follow-cluster.test.ts has it on others).
+// a pod that had none is refused there.
 
 import fs from 'node:fs';
 import path from 'node:path';
