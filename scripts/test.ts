@@ -1,5 +1,6 @@
-// ./scripts/test [--tier unit|bpf|netns|vm|cluster|release] [--kernel newest|7.3|6.12|6.1]
-// [--crossings all]: all tests but those of the tiers cluster and release, or one tier. Ends in a
+// ./scripts/test [--tier unit|bpf|netns|vm|cluster|release|runtime]
+// [--kernel newest|7.3|6.12|6.1] [--crossings all]: all tests but those of the tiers cluster,
+// release and runtime, or one tier. Ends in a
 // line `N passed, N failed`; the one before names the kernels that they ran on.
 //
 // A machine without a mounted bpffs gets one for as long as tests run on it. unit, bpf and netns
@@ -14,6 +15,7 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { prepareCluster } from './lib/cluster/outside.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
+import { containerdSuites, ensureContainerd } from './lib/containerd.ts';
 import { ensurePackages } from './lib/debian.ts';
 import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/inside-vm.ts';
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
@@ -32,9 +34,10 @@ import { compileCounter } from '../test/bed/counter.ts';
 const USUAL_TIERS = ['unit', 'bpf', 'netns', 'vm'] as const;
 /**
  * Only when asked for: `cluster` runs what conf/kubernetes makes of a node, in a Kubernetes;
- * `release` is minutes at emulating another architecture.
+ * `release` is minutes at emulating another architecture; `runtime` has old and new containerds
+ * make pods.
  */
-const TIERS = [...USUAL_TIERS, 'cluster', 'release'] as const;
+const TIERS = [...USUAL_TIERS, 'cluster', 'release', 'runtime'] as const;
 type Tier = (typeof TIERS)[number];
 
 /** What makes archives, and boots an emulated machine, on a busy one. */
@@ -96,6 +99,22 @@ function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
     const label = `${kernel} crossings`;
     return { kernel, label, files: CROSSINGS, isTimed: true, hasAllCrossings: true };
   });
+}
+
+/** Of the tier runtime, what needs fq. */
+const RUNTIME_IN_VM = 'test/runtime/vm/';
+
+/** What kernel it is matters little to a runtime: the newest, unless others are asked for. */
+function runtimeJobs(kernels: readonly KernelSeries[]): VmJob[] {
+  const files = filesOf('runtime').filter((file) => file.startsWith(RUNTIME_IN_VM));
+  return kernels.map((kernel) => ({ kernel, label: `${kernel} runtime`, files, isTimed: true }));
+}
+
+/** What the tiers run in VMs. */
+function jobsInVms(tiers: readonly Tier[], kernels: readonly KernelSeries[]): VmJob[] {
+  if (tiers.includes('runtime')) return runtimeJobs(kernels);
+  if (!tiers.includes('vm')) return [];
+  return isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
 }
 
 /** As many at once: each keeps one of the machine's processors busy. */
@@ -284,6 +303,7 @@ function sharesOf(files: readonly string[], count: number): string[][] {
  */
 function jobsHere(tiers: readonly Tier[]): Job[] {
   const files = filesOf('netns');
+  const runtimesHere = filesOf('runtime').filter((file) => !file.startsWith(RUNTIME_IN_VM));
   const [atScale, others] = [true, false].map((isAtScale) =>
     files.filter((file) => file.startsWith(AT_SCALE) === isAtScale),
   );
@@ -294,6 +314,7 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     ['netns', 'netns', others, 1],
     ['cluster', 'cluster', filesOf('cluster'), 1],
     ['release', 'release', filesOf('release'), 1],
+    ['runtime', 'runtime', runtimesHere, 1],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
@@ -318,14 +339,13 @@ async function runSideBySide(
   signal: AbortSignal,
 ): Promise<Tally> {
   const here = inTurn(jobsHere(tiers), signal);
-  const jobs = isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
   const inVm =
     (job: VmJob): Job =>
     async (each) =>
       withBundles(job.label.replaceAll(/\W+/g, '-'), [job.files], async (bundles) =>
         runInVm(job, bundles, each),
       );
-  const inVms = tiers.includes('vm') ? jobs : [];
+  const inVms = jobsInVms(tiers, kernels);
   if (VMS_AT_ONCE === 1) return await inTurn([() => here, ...inVms.map(inVm)], signal);
   const byTime = inVms.filter(({ isTimed }) => !isTimed).map(inVm);
   const afterHere = here.then((total) => inTurn([async () => total, ...byTime], signal));
@@ -341,7 +361,7 @@ interface Options {
 
 const program = new Command('test')
   .description(
-    "Runs all tests but the tiers cluster and release, or one tier, and ends in a line 'N passed, N failed'. Needs root.",
+    "Runs all tests but the tiers cluster, release and runtime, or one tier, and ends in a line 'N passed, N failed'. Needs root.",
   )
   .addOption(new Option(`--tier <${TIERS.join('|')}>`, 'this tier only').choices(TIERS))
   .addOption(
@@ -361,7 +381,12 @@ const options = program.opts<Options>();
 const isCrossings = options.crossings !== undefined;
 if (isCrossings && options.tier !== 'vm') program.error('error: --crossings is of --tier vm');
 const tiers: readonly Tier[] = options.tier === undefined ? USUAL_TIERS : [options.tier];
-const kernels = options.kernel ?? (isCrossings ? CROSSING_KERNELS : USUAL_KERNELS);
+const kernels = options.kernel ?? usualKernels();
+
+function usualKernels(): readonly KernelSeries[] {
+  if (options.tier === 'runtime') return ['newest'];
+  return isCrossings ? CROSSING_KERNELS : USUAL_KERNELS;
+}
 
 async function buildRevisions(): Promise<void> {
   for (const revision of [FIRST_LAYOUT_REVISION, NAMELESS_REVISION]) await buildRevision(revision);
@@ -378,9 +403,10 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     run(path.join(projectRoot, 'scripts/build'), []),
     ensureCnitool(),
     buildRevisions(),
-    ...(tiers.includes('vm') ? kernels.map((kernel) => ensureKernel(kernel)) : []),
+    ...(jobsInVms(tiers, kernels).length > 0 ? kernels.map((kernel) => ensureKernel(kernel)) : []),
   ]);
   if (tiers.includes('cluster')) await prepareCluster();
+  if (tiers.includes('runtime')) await Promise.all(containerdSuites.map(ensureContainerd));
   const total = await runSideBySide(tiers, kernels, signal);
   if (total.skipped > 0)
     say(`${total.skipped} skipped: this kernel is older than the feature they test`);

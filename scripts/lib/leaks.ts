@@ -24,7 +24,7 @@ function helperProcesses(): string[] {
     if (!/^\d+$/.test(pid)) return [];
     try {
       const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-      return /podpaced|iperf3|cnitool|qemu-system|virtiofsd/.test(command) &&
+      return /podpaced|iperf3|cnitool|qemu-system|virtiofsd|build\/runtimes/.test(command) &&
         !command.includes(SCRATCH_PREFIX)
         ? [`process ${pid} (${command})`]
         : [];
