@@ -128,7 +128,7 @@ for (const architecture of architectures) {
       }
       const licences = filesBelow(path.join(tree, 'licenses'));
       t.is(licences.length, components.length, 'and no licence of what is not there');
-      const node = components.find(({ name }) => name.startsWith('node-'));
+      const node = components.find(({ name }) => name.startsWith('node-linux-'));
       const parts = new Map(node?.components?.map(({ name, version }) => [name, version]));
       for (const name of ['v8', 'openssl', 'uv', 'zlib'])
         t.is(parts.get(name), process.versions[name], name);
