@@ -5,6 +5,9 @@ import ava, { type ExecutionContext } from 'ava';
 
 type Step = (t: ExecutionContext) => unknown;
 
+/** With a title, as AVA takes it, or without. */
+type Hook = (...titleAndStep: [Step] | [string, Step]) => void;
+
 /**
  * What test files use of AVA's interface; their tests run in turn, whether they say `serial` or
  * not.
@@ -13,10 +16,10 @@ export interface FileTests {
   (title: string, body: Step): void;
   readonly serial: (title: string, body: Step) => void;
   readonly skip: (title: string, body: Step) => void;
-  readonly before: (step: Step) => void;
-  readonly beforeEach: (step: Step) => void;
-  readonly afterEach: { readonly always: (step: Step) => void };
-  readonly after: { readonly always: (step: Step) => void };
+  readonly before: Hook;
+  readonly beforeEach: Hook;
+  readonly afterEach: { readonly always: Hook };
+  readonly after: { readonly always: Hook };
 }
 
 /** `test` for the file of that name, which stands before its titles. */
@@ -47,12 +50,16 @@ export function testsOf(file: string): FileTests {
       await body(t);
     });
   };
+  const hook =
+    (some: Step[]): Hook =>
+    (...[titleOrStep, step = titleOrStep]) =>
+      void (typeof step === 'function' && some.push(step));
   return Object.assign((title: string, body: Step) => add(title, body), {
     serial: add,
     skip: (title: string, body: Step) => ava.skip(titled(title), body),
-    before: (step: Step) => void steps.before.push(step),
-    beforeEach: (step: Step) => void steps.beforeEach.push(step),
-    afterEach: { always: (step: Step) => void steps.afterEach.push(step) },
-    after: { always: (step: Step) => void steps.after.push(step) },
+    before: hook(steps.before),
+    beforeEach: hook(steps.beforeEach),
+    afterEach: { always: hook(steps.afterEach) },
+    after: { always: hook(steps.after) },
   });
 }

@@ -13,10 +13,10 @@ function fileOfTests(letter: string, fails: string): string {
 import fs from 'node:fs';
 import test from 'ava';
 const say = (what) => fs.appendFileSync(process.env.SAID, '${letter} ' + what + '\\n');
-test.before(() => say('before'));
+test.before('with a title, too', () => say('before'));
 test.beforeEach(() => say('each'));
 test.afterEach.always((t) => say('each over, ' + (t.passed ? 'passed' : 'failed')));
-test.after.always(() => say('after'));
+test.after.always('as AVA allows', () => say('after'));
 test('first', (t) => { t.teardown(() => say('torn down')); say('first'); ${failure} });
 test.serial('second', (t) => { t.teardown(() => say('torn down')); say('second'); t.pass(); });
 test('its place', (t) => { t.teardown(() => say('torn down')); say('place'); t.is(import.meta.dirname, process.env.PLACE); });
