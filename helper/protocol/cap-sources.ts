@@ -9,7 +9,7 @@ import { CAP_RANGES } from './ranges.ts';
  * ceiling cuts it. A test holds the table of the README to this one.
  */
 export const CAP_SOURCES = [
-  { source: 'set', title: '`podpaced set`, until `--reset`', most: false },
+  { source: 'set', title: 'what `set` has changed, until `--reset`', most: false },
   { source: 'conflist', title: 'keys in the network list, in both directions', most: false },
   { source: 'annotation', title: 'the annotation, as it is now', most: true },
   { source: 'default', title: "`default` of the namespace's rule", most: false },

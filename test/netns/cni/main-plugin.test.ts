@@ -206,6 +206,7 @@ test.serial('ADD with caps asks the helper, DEL detaches', async (t) => {
     hostInterface: result.interfaces?.[0]?.name,
     sandbox: pod.sandbox,
     caps: { egress: { rateBitsPerSec: 10_000_000, burstBits: 4294967295 } },
+    capSource: 'annotation',
   });
   await succeed(t, call(pod, 'CHECK', { ...more, prevResult: result }));
   await succeed(t, call(pod, 'DEL', more));

@@ -317,6 +317,11 @@ const CASES: Readonly<Record<string, Case>> = {
     t.is((await node.run(command)).code, 0);
   },
   'systemctl enable --now podpaced': startsService,
+  'podpaced run --kubernetes': async (t, node, command) => {
+    const { code, stderr } = await node.run(command);
+    t.is(code, 2);
+    t.regex(stderr, /give --node-name or NODE_NAME/);
+  },
   [RUN]: async (t, node, command) => {
     await node.serve(command);
     t.is(
@@ -352,6 +357,7 @@ const CASES: Readonly<Record<string, Case>> = {
   ),
   'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
   'podpaced set POD[/IFNAME] --egress|--ingress': sets,
+  './scripts/release': helps('takes minutes, in which the tier release does it', '--arch'),
   './scripts/image': helps('takes a minute, in which the tier cluster does it', '--name'),
   './scripts/cluster -- COMMAND': helps('builds Kubernetes on the first run', 'COMMAND'),
   './scripts/lab': helps('takes minutes', '--quick'),

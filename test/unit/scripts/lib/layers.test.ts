@@ -44,7 +44,9 @@ const REFUSED: Record<string, readonly string[]> = {
     ...['../../cni/wiring/pair.ts', 'node:net', 'net', 'node:fs', 'fs', 'node:crypto'],
     ...['netlink/dist/raw.js', 'netlink/dist/structs.js'],
   ],
-  'helper/protocol/client.ts': ['node:fs', '../kernel/bpf.ts', '../daemon.ts', 'node:tls'],
+  'helper/protocol/client.ts': [
+    ...['node:fs', '../kernel/bpf.ts', '../daemon.ts', 'node:tls', 'node:net', 'net'],
+  ],
   'helper/kernel/': [
     ...['../shaping/plan.ts', '../control/store.ts', '../install/files.ts', '../daemon.ts'],
     ...['../network-list/edit.ts', '../../cni/types.ts', '../../cni/wiring/pair.ts'],
@@ -100,7 +102,6 @@ const REFUSED: Record<string, readonly string[]> = {
 
 /** Modules of which a place may take types, and no more. */
 const REFUSED_VALUES: Record<string, readonly string[]> = {
-  'helper/protocol/client.ts': ['node:net', 'net'],
   'helper/kernel/': ['netlink/dist/raw.js'],
   'helper/config.ts': ['./daemon.ts', './kernel/bpf.ts', './protocol/client.ts', 'node:fs'],
   'cni/wiring/plan.ts': ['./pair.ts', '../../helper/kernel/bpf.ts', 'node:crypto'],
