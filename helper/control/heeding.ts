@@ -26,6 +26,7 @@ import type { Machinery } from './attaching.ts';
 import type { Setting } from './setting.ts';
 import type { Turns } from './turns.ts';
 import type { Uncapped } from './uncapped.ts';
+import { describeWish } from './wishes.ts';
 
 /** The interface that the CRI has made, to which the annotations belong; Multus makes others. */
 const MAIN_INTERFACE = 'eth0';
@@ -47,6 +48,7 @@ export type Heeded =
   | { readonly state: 'conflist' }
   /** It is so, or has become so. */
   | { readonly state: 'same' | 'changed'; readonly resolved: Resolved }
+  /** Also while the cap that the pod was added with is still to come. */
   | { readonly state: 'failed'; readonly why: string };
 
 /** A pod for which the operator's rules do not hold. */
@@ -105,9 +107,16 @@ export class Heeding {
   async annotations(pods: readonly AnnotatedPod[]): Promise<Heeded[]> {
     await this.#look();
     const heeded: Heeded[] = [];
-    for (const pod of pods)
-      heeded.push(await this.#turns.runOneOfMany(() => this.#heed(this.#find(pod), pod.annotated)));
+    for (const pod of pods) heeded.push(await this.#turns.runOneOfMany(() => this.#heedPod(pod)));
     return heeded;
+  }
+
+  async #heedPod(pod: AnnotatedPod): Promise<Heeded> {
+    const subject = this.#find(pod);
+    const wish = this.#machinery.wishes.all.find((one) => isOf(pod, one));
+    if (subject === undefined && wish !== undefined)
+      return { state: 'failed', why: describeWish(wish) };
+    return this.#heed(subject, pod.annotated);
   }
 
   /**

@@ -21,7 +21,7 @@ import {
   type TestHelper,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
-import { until } from '../../kit/wish-scene.ts';
+import { call, makeWiredPod, makeWishScene, until } from '../../kit/wish-scene.ts';
 
 const EGRESS = 'kubernetes.io/egress-bandwidth';
 const INGRESS = 'kubernetes.io/ingress-bandwidth';
@@ -289,6 +289,27 @@ test.serial('a pod in the network of the node that carries an annotation is told
   t.is(byName.get('stranger')?.reason, 'BandwidthNotEnforced');
   t.regex(byName.get('stranger')?.message ?? '', /podpace has not added this pod; delete it/);
 });
+
+test.serial(
+  'a pod that was added without its cap is told why, not that it is unknown',
+  async (t) => {
+    const wishScene = makeWishScene(t);
+    const { node, directories } = wishScene;
+    node.ip('link', 'set', 'lo', 'up');
+    const pod = makeWiredPod(t, wishScene, 'web-0');
+    const names = 'K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID=uid-of-web-0';
+    const added = call(wishScene, 'ADD', pod, {}, { CNI_ARGS: names });
+    t.is(added.status, 0, added.stdout + added.stderr);
+    const server = await StandInApiServer.start(t, { netns: node.netns, certificates });
+    server.put('web-0', { [EGRESS]: '20M' });
+    const helper = await start(t, { node, directories, server }, SELDOM);
+    await until(t, 'the warning', () => /default\/web-0: /.test(helper.log()));
+    t.regex(helper.log(), /default\/web-0: .*egress 10 Mbit\/s is not enforced: /);
+    await until(t, 'the event', () => server.events.length > 0);
+    t.true(server.events.every(({ reason }) => reason === 'BandwidthNotEnforced'));
+    t.notRegex(helper.log(), /has not added this pod/);
+  },
+);
 
 test.serial('a cap that cannot be held is told of at the pod, once', async (t) => {
   const scene = await makeScene(t);
