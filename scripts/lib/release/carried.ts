@@ -19,7 +19,7 @@ export interface Carried {
   readonly licenceText: string;
   /** SHA-512 of the package as npm has it, in hexadecimal. */
   readonly sha512?: string;
-  /** Where the sources are, where the licence asks for that. */
+  /** The package with the sources, where the licence asks for that: a package URL. */
   readonly sources?: string;
 }
 
@@ -125,7 +125,7 @@ async function libraries({ architecture }: Target): Promise<Carried[]> {
       ...{ name, version, licence: 'GPL-3.0-or-later WITH GCC-exception-3.1' },
       purl: debianPurl(name, version, debianArchitectures[architecture]),
       licenceText: textsOf(copyright, path.join(COMMON_LICENCES, 'GPL-3')),
-      sources: `https://snapshot.debian.org/package/gcc-10/${version}/`,
+      sources: debianPurl('gcc-10', version, 'source'),
     };
   });
 }

@@ -8,7 +8,7 @@ const NODE = {
 const LIBRARY = {
   ...{ name: 'libstdc++6', version: '10.2.1-6', purl: 'pkg:deb/debian/libstdc%2B%2B6@10.2.1-6' },
   ...{ licence: 'GPL-3.0-or-later WITH GCC-exception-3.1', licenceText: 'terms' },
-  sources: 'https://sources.example/',
+  sources: 'pkg:deb/debian/gcc-10@10.2?arch=source',
 };
 const PRODUCT = {
   ...{ name: 'podpace', version: '1.2.3', architecture: 'arm64' },
