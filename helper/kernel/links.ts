@@ -13,9 +13,9 @@ import {
   encodePair,
 } from '../wire/link-message.ts';
 import type { FarCounter, Link, PairKind } from '../wire/link-message.ts';
-import { unlessRefused } from '../wire/errors.ts';
+import { KernelError, unlessRefused } from '../wire/errors.ts';
 import type { NetNamespace } from './netns.ts';
-import type { RtSocket } from './rtnetlink.ts';
+import type { RtRequest, RtSocket } from './rtnetlink.ts';
 
 export type { Link } from '../wire/link-message.ts';
 
@@ -105,10 +105,14 @@ export function createNetkitPair(rt: RtSocket, pair: Pair): Promise<void> {
 }
 
 async function createPair(rt: RtSocket, kind: PairKind, pair: Pair): Promise<void> {
-  const { name, peer, mtu, numTxQueues } = pair;
+  const { name, peer, mtu, numTxQueues, alias } = pair;
   const queues = { numTxQueues, numRxQueues: numTxQueues };
+  const operation = `create link "${name}" with peer "${peer.name}"`;
+  // The sequel would name what is there.
+  if (alias !== undefined && (await findLink(rt, { name })) !== undefined)
+    throw new KernelError(operation, 'EEXIST', `there is a link "${name}"`);
   await rt.execute({
-    operation: `create link "${name}" with peer "${peer.name}"`,
+    operation,
     type: RTM_NEWLINK,
     flags: FlagsNew.CREATE | FlagsNew.EXCL,
     payload: encodePair(
@@ -116,8 +120,17 @@ async function createPair(rt: RtSocket, kind: PairKind, pair: Pair): Promise<voi
       { name, mac: pair.mac, mtu, ...queues },
       { name: peer.name, mac: peer.mac, mtu, ...queues, netnsFd: peer.netns?.fd },
     ),
+    ...(alias !== undefined && { sequel: aliasChange(name, alias) }),
   });
-  if (pair.alias !== undefined) await nameAlias(rt, name, pair.alias);
+  if (alias !== undefined) await nameAlias(rt, name, alias);
+}
+
+/**
+ * The kernel takes no alias while it creates a device: a second message. It goes by the same call,
+ * so that no pair is without, whenever the process is killed.
+ */
+function aliasChange(name: string, alias: string): Pick<RtRequest, 'type' | 'payload'> {
+  return { type: RTM_NEWLINK, payload: encodeLinkChange(0, { name, alias }) };
 }
 
 /**
@@ -142,15 +155,12 @@ export function changeLink(rt: RtSocket, index: number, change: LinkChange): Pro
   });
 }
 
-/**
- * The kernel takes no alias while it creates a device: a second message, and without it no pair.
- */
+/** Whether a sequel was refused is not told: it is asked for again, and without it no pair. */
 async function nameAlias(rt: RtSocket, name: string, alias: string): Promise<void> {
   try {
     await rt.execute({
       operation: `set alias "${alias}" of link "${name}"`,
-      type: RTM_NEWLINK,
-      payload: encodeLinkChange(0, { name, alias }),
+      ...aliasChange(name, alias),
     });
   } catch (error) {
     const payload = encodeLinkChange(0, { name });

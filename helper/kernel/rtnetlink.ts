@@ -43,8 +43,12 @@ export interface RtRequest {
    * A change that the kernel makes right before, in the same system call, so that nothing comes in
    * between. Whether it could be made is not told.
    */
-  readonly prelude?: Omit<RtRequest, 'operation' | 'prelude'>;
+  readonly prelude?: Change;
+  /** The same right after, also when the request itself was refused. */
+  readonly sequel?: Change;
 }
+
+type Change = Omit<RtRequest, 'operation' | 'prelude' | 'sequel'>;
 
 /** A request that was sent and waits for its answer. */
 interface Pending {
@@ -183,12 +187,8 @@ export class RtSocket {
   }
 
   #send(request: RtRequest, flags: number, seq: number): void {
-    const { prelude } = request;
-    const message = [
-      // With a number of no request, so that no answer to it is taken for one.
-      ...(prelude === undefined ? [] : formatted(prelude, Flags.REQUEST | (prelude.flags ?? 0), 0)),
-      ...formatted(request, flags, seq),
-    ];
+    const { prelude, sequel } = request;
+    const message = [...aside(prelude), ...formatted(request, flags, seq), ...aside(sequel)];
     const sent = this.#pending;
     this.#transport.send(Buffer.concat(message), (error) => {
       if (error !== undefined && this.#pending === sent)
@@ -247,6 +247,11 @@ function formatted(
   const message = formatMessage({ type, flags, seq, port: 0, data: payload });
   const length = message.reduce((sum, each) => sum + each.length, 0);
   return [...message, Buffer.alloc(-length & 3)];
+}
+
+/** With a number of no request, so that no answer to it is taken for one. */
+function aside(change: Change | undefined): Uint8Array[] {
+  return change === undefined ? [] : formatted(change, Flags.REQUEST | (change.flags ?? 0), 0);
 }
 
 function decodeFor<T>(operation: string, decode: () => T): T {

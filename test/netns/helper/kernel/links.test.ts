@@ -1,4 +1,5 @@
 import test from 'ava';
+import { Protocol } from 'netlink/dist/constants.js';
 import { KernelError } from '../../../../helper/wire/errors.ts';
 import {
   changeLink,
@@ -7,7 +8,24 @@ import {
   findLink,
   listLinks,
 } from '../../../../helper/kernel/links.ts';
+import { NetlinkSocket } from '../../../../helper/kernel/netlink-socket.ts';
+import { inNetns } from '../../../../helper/kernel/netns.ts';
+import { DATAGRAM_BYTES, type RtTransport } from '../../../../helper/kernel/rt-transport.ts';
+import { RtSocket } from '../../../../helper/kernel/rtnetlink.ts';
 import { makeNetns } from '../../../kit/netns.ts';
+
+/** A socket of a process that is gone after so many messages. */
+function openEnding(messages: number): RtSocket {
+  const transport: RtTransport = new NetlinkSocket(Protocol.ROUTE, DATAGRAM_BYTES);
+  const send = transport.send.bind(transport);
+  let left = messages;
+  transport.send = (datagram, done) => {
+    left -= 1;
+    if (left < 0) done({ code: 'EPIPE' });
+    else send(datagram, done);
+  };
+  return new RtSocket(transport);
+}
 
 test('createVethPair makes both ends under their names in their namespaces', async (t) => {
   const node = makeNetns(t);
@@ -69,6 +87,33 @@ test('createVethPair leaves no pair behind when the alias is refused', async (t)
   });
   t.truthy(error?.errno);
   t.is((await listLinks(rt)).length, 1);
+});
+
+test('createVethPair leaves no pair without its alias, whatever its last message was', async (t) => {
+  const { netns, rt } = makeNetns(t);
+  const interrupted = [];
+  for (let messages = 0; messages <= 4; messages += 1) {
+    const name = `host${messages}`;
+    const socket = inNetns(netns, () => openEnding(messages));
+    t.teardown(() => socket.close());
+    const pair = { name, alias: 'a pod', mtu: 1500, peer: { name: `eth${messages}` } };
+    const isDone = await createVethPair(socket, pair).then(
+      () => true,
+      () => false,
+    );
+    const link = await findLink(rt, { name });
+    if (link !== undefined) t.is(link.alias, 'a pod', `${messages} messages`);
+    if (link !== undefined && !isDone) interrupted.push(messages);
+  }
+  t.true(interrupted.length > 0);
+});
+
+test('createVethPair leaves the alias of a link that has the name', async (t) => {
+  const { rt } = makeNetns(t);
+  await createVethPair(rt, { name: 'host0', alias: 'former', mtu: 1500, peer: { name: 'eth0' } });
+  const pair = { name: 'host0', alias: 'later', mtu: 1500, peer: { name: 'eth1' } };
+  await t.throwsAsync(createVethPair(rt, pair), { instanceOf: KernelError });
+  t.is((await findLink(rt, { name: 'host0' }))?.alias, 'former');
 });
 
 test('createVethPair reports a name that is too long with the kernel’s words', async (t) => {
