@@ -11,6 +11,7 @@ import {
   listLinks,
 } from '../../../../helper/kernel/links.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
+import { nameByIdleSocket } from '../../../kit/idle-socket.ts';
 import { makeNetns, openDescriptors } from '../../../kit/netns.ts';
 
 const ROUTES = 20_000;
@@ -77,13 +78,5 @@ test.serial('it leaves no descriptor behind', async (t) => {
 });
 
 test('an idle socket does not keep a process alive', (t) => {
-  const folder = new URL('../../../../helper/kernel/', import.meta.url).href;
-  const program = `
-    import { openBlockingRt } from '${folder}blocking-rt.ts';
-    import { findLink } from '${folder}links.ts';
-    const rt = openBlockingRt();
-    console.log((await findLink(rt, { index: 1 })).name);
-  `;
-  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
-  t.is(execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000 }), 'lo\n');
+  t.is(nameByIdleSocket('blocking-rt.ts', 'openBlockingRt'), 'lo\n');
 });

@@ -5,6 +5,7 @@ import { listAddresses } from '../../../../helper/kernel/addresses.ts';
 import { changeLink, findLink, listLinks } from '../../../../helper/kernel/links.ts';
 import { listRoutes } from '../../../../helper/kernel/routes.ts';
 import { openRt } from '../../../../helper/kernel/open-rt.ts';
+import { nameByIdleSocket } from '../../../kit/idle-socket.ts';
 import { makeNetns, openDescriptors } from '../../../kit/netns.ts';
 
 const ROUTES = 20_000;
@@ -70,13 +71,5 @@ test.serial('sockets leave no descriptor behind, whether used or not, busy or id
 });
 
 test('an idle socket does not keep a process alive', (t) => {
-  const folder = new URL('../../../../helper/kernel/', import.meta.url).href;
-  const program = `
-    import { openRt } from '${folder}open-rt.ts';
-    import { findLink } from '${folder}links.ts';
-    const rt = openRt();
-    console.log((await findLink(rt, { index: 1 })).name);
-  `;
-  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
-  t.is(execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000 }), 'lo\n');
+  t.is(nameByIdleSocket('open-rt.ts', 'openRt'), 'lo\n');
 });
