@@ -44,8 +44,25 @@ async function commitOf(revision: string): Promise<string> {
   }
 }
 
-function isSameFile(a: string, b: string): boolean {
-  return fs.existsSync(a) && fs.existsSync(b) && fs.readFileSync(a).equals(fs.readFileSync(b));
+/** What these functions read of package-lock.json. */
+export interface Lockfile {
+  readonly packages: Readonly<
+    Record<string, { readonly version?: string; readonly integrity?: string }>
+  >;
+}
+
+/** Where a lockfile has the project itself. */
+const PROJECT = '';
+
+/**
+ * Whether all packages that one lockfile asks for are installed where another was followed: of the
+ * same version and the same bytes, in the same place. What they are asked for does not matter.
+ */
+export function hasAllPackages(followed: Lockfile, wanted: Lockfile): boolean {
+  return Object.entries(wanted.packages).every(([place, { version, integrity }]) => {
+    const found = followed.packages[place];
+    return place === PROJECT || (found?.version === version && found?.integrity === integrity);
+  });
 }
 
 async function buildInto(directory: string, commit: string): Promise<void> {
@@ -55,11 +72,14 @@ async function buildInto(directory: string, commit: string): Promise<void> {
   await git('archive', '--format=tar', `--output=${archive}`, commit);
   await run('tar', ['-xf', archive, '-C', directory]);
   fs.rmSync(archive);
-  // Otherwise its own starter installs what its own lockfile says.
-  const modules = path.join(projectRoot, 'node_modules');
-  const locks = [directory, projectRoot].map((root) => path.join(root, 'package-lock.json'));
-  if (isSameFile(locks[0] ?? '', locks[1] ?? ''))
-    fs.symlinkSync(modules, path.join(directory, 'node_modules'));
+  // Its starter installs what its lockfile says, unless that is the one by which the packages that
+  // it finds were installed.
+  const [own, its] = [projectRoot, directory].map((root) => path.join(root, 'package-lock.json'));
+  const [ownLock, itsLock] = [own, its].map((file) => JSON.parse(fs.readFileSync(file!, 'utf8')));
+  if (hasAllPackages(ownLock, itsLock)) {
+    fs.copyFileSync(own!, its!);
+    fs.symlinkSync(path.join(projectRoot, 'node_modules'), path.join(directory, 'node_modules'));
+  }
   await capture(path.join(directory, 'scripts/build'), []);
 }
 
