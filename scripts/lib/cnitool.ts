@@ -62,7 +62,7 @@ async function compile(directory: string, report: (line: string) => void): Promi
   });
   report('compiling');
   const built = join(directory, 'cnitool');
-  await capture('go', ['build', '-trimpath', '-o', built, `${IMPORT_PATH}/cnitool`], {
+  await capture('go', ['build', '-o', built, `${IMPORT_PATH}/cnitool`], {
     cwd: source,
     env: {
       GO111MODULE: 'off',
