@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { podNamesIn } from '../../../cni/pod-names.ts';
 import type { PodNames } from '../../../helper/protocol/messages.ts';
 import { podNamesOf } from '../../../helper/protocol/pod-names.ts';
+import { character } from '../../kit/any-text.ts';
 
 const UID = '7d0a3c5e-1c7f-4f0e-9a53-0f4f4f6f2b11';
 const WEB: PodNames = { podNamespace: 'default', podName: 'web-0', podUid: UID };
@@ -77,7 +78,7 @@ const hostile = fc.string({
       '😀',
       '…',
     ),
-    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+    fc.string({ unit: character, minLength: 1, maxLength: 1 }),
   ),
   maxLength: 400,
 });

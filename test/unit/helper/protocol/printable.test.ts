@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { printable, visible } from '../../../../helper/protocol/printable.ts';
+import { character } from '../../../kit/any-text.ts';
 
 /**
  * Characters by number, so that this file has none of them; the escapes are those of RFC 8259,
@@ -43,7 +44,7 @@ test('printable leaves what can be read as it is, in any script', (t) => {
 });
 
 test('escaping twice changes nothing, and JSON keeps its value', (t) => {
-  const anything = fc.string({ unit: 'binary' });
+  const anything = fc.string({ unit: character });
   fc.assert(
     fc.property(anything, (text) => {
       t.is(printable(printable(text)), printable(text));
@@ -59,7 +60,7 @@ const unseen = fc.constantFrom(
     (character) => UNSEEN.test(character),
   ),
 );
-const mixed = fc.string({ unit: fc.oneof(unseen, fc.string({ unit: 'binary', maxLength: 1 })) });
+const mixed = fc.string({ unit: fc.oneof(unseen, fc.string({ unit: character, maxLength: 1 })) });
 
 test('whatever a text holds, nothing of it is unseen: in a name not even a blank', (t) => {
   fc.assert(

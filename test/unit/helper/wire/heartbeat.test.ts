@@ -7,6 +7,7 @@ import {
   type Heartbeat,
   type Outlook,
 } from '../../../../helper/wire/heartbeat.ts';
+import { character } from '../../../kit/any-text.ts';
 
 const BOOT = '6f1c1d6e-52a4-4f0e-9a51-0c1f6b1f2a3d';
 const NOW = { bootId: BOOT, bootSeconds: 1000 };
@@ -115,7 +116,7 @@ test('what is no sign of life of this boot gives no hope', (t) => {
 
 test('what is written is read again, whatever the fault says', (t) => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), seconds, (why, bootSeconds) => {
+    fc.property(fc.string({ unit: character }), seconds, (why, bootSeconds) => {
       const now = { bootId: BOOT, bootSeconds };
       const text = written({ bootSeconds, fault: why });
       t.deepEqual(outlookOf(found(text), now, AWAY_SECONDS), { state: 'unable', why });
