@@ -2,6 +2,7 @@
 // specification says.
 
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -33,6 +34,8 @@ export interface ProcessNode extends TestNode {
   readonly cniPath: string;
   /** Directory that stands for the node's own ones. */
   readonly root: string;
+  /** Of a process that has the node's mounts. */
+  readonly holderPid: number;
 }
 
 export interface Attachment {
@@ -93,24 +96,45 @@ export async function makeProcessNode(t: Teardown): Promise<ProcessNode> {
     fs.mkdirSync(path.join(root, directory), { recursive: true });
   }
   await writePodpace(path.join(root, 'bin'));
+  const node = makeNode(t);
   return {
-    ...makeNode(t),
+    ...node,
     root,
+    holderPid: await holdMounts(t, node.netns, root),
     socketPath: path.join(root, 'run/podpace/helper.sock'),
     dataDir: path.join(root, 'lib/cni/networks'),
     cniPath: `${path.join(root, 'bin')}:${PLUGIN_DIRECTORY}`,
   };
 }
 
-const ENTER = [
+const SET_UP = [
   'mount --rbind /run/netns "$0/run/netns"',
   'mount --rbind "$0/run" /run',
   'mount --bind "$0/lib" /var/lib',
   // What a plugin writes anywhere else, a hardened node would refuse.
   'mount -o remount,bind,ro /',
-  // A runtime gives a pipe, where Node gives a socket.
-  'exec "$@" < <(cat)',
+  'echo ready',
+  // Until its stdin ends.
+  'exec cat',
 ].join(' && ');
+
+/**
+ * Makes the mounts of a node, which last as long as the test: a process that only waits holds them.
+ * Namespaces that are made or deleted later are so there, too. Returns the process's id.
+ */
+async function holdMounts(t: Teardown, netns: string, root: string): Promise<number> {
+  const enter = [`--net=${netns}`, 'unshare', '--mount', '--propagation', 'slave'];
+  const holder = spawn('nsenter', [...enter, 'bash', '-c', SET_UP, root]);
+  const ended = endOf(holder);
+  t.teardown(async () => {
+    holder.stdin.end();
+    await ended;
+  });
+  const ready = once(holder.stdout, 'data').then(() => undefined);
+  const failed = await Promise.race([ready, ended]);
+  if (failed !== undefined) throw new Error(`Cannot make the mounts of a node: ${failed.stderr}`);
+  return holder.pid!;
+}
 
 /**
  * Runs a program on the node, with nothing in its environment but `env` and no file system to write
@@ -124,8 +148,10 @@ export function runOnNode(
   onStart: (child: ChildProcess) => void = () => undefined,
 ): Promise<Run> {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const enter = ['--net=' + node.netns, 'unshare', '--mount', 'bash', '-c', ENTER, node.root];
-  const child = spawn('nsenter', [...enter, 'env', '-i', ...variables, ...argv]);
+  // A runtime gives a pipe, where Node gives a socket.
+  const enter = [`--target=${node.holderPid}`, '--net', '--mount', 'bash', '-c'];
+  const becoming = [...enter, 'exec "$@" < <(cat)', 'bash', 'env', '-i', ...variables, ...argv];
+  const child = spawn('nsenter', becoming);
   onStart(child);
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
