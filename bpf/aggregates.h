@@ -34,7 +34,7 @@ struct aggregate_state {
 	__u64 latest_at; /* when it came, monotonic ns */
 };
 
-/* Of one CPU. One more takes the place of `reserved`, the next ones stand behind the histogram. */
+/* Of one CPU. Further ones stand behind the histogram. */
 struct aggregate_counters {
 	__u64 packets; /* that departed or will */
 	__u64 bytes; /* wire length of these */
@@ -45,7 +45,7 @@ struct aggregate_counters {
 	__u64 dropped_aqm;
 	__u64 dropped_flow;
 	__u64 repaired;
-	__u64 reserved;
+	__u64 throttled_ns; /* see departure_throttled() */
 	__u64 sojourn[SOJOURN_BUCKETS]; /* packets by sojourn: below 2^16 ns, 2^17 ns, ... */
 };
 
@@ -125,9 +125,18 @@ static __always_inline __u32 sojourn_bucket(__u64 sojourn_ns)
 	return bucket + (scaled > 1 ? 2 : scaled);
 }
 
+/* What became of a packet, and for how much longer its aggregate throttles with it. */
+struct charged {
+	struct departure departure;
+	__u64 throttled_ns;
+};
+
 static __always_inline void count(struct aggregate_counters *counters,
-				  const struct departure *departure, __u32 wire_len)
+				  const struct charged *charged, __u32 wire_len)
 {
+	const struct departure *departure = &charged->departure;
+
+	counters->throttled_ns += charged->throttled_ns;
 	if (departure->repaired)
 		counters->repaired += departure->repaired;
 	if (departure->verdict == DROP_HORIZON) {

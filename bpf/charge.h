@@ -31,38 +31,46 @@ static __always_inline __u32 flow_hash(struct __sk_buff *skb, enum far_end far)
 }
 
 /* The departure step, under the lock of the aggregate's state. */
-static __always_inline struct departure charge(const struct aggregate_config *config,
-					       struct aggregate_gate *gate,
-					       struct aggregate_state *state,
-					       const struct departure_packet *packet)
+static __always_inline struct charged charge(const struct aggregate_config *config,
+					     struct aggregate_gate *gate,
+					     struct aggregate_state *state,
+					     const struct departure_packet *packet)
 {
-	struct departure departure;
+	struct charged charged;
+	__u64 t_last;
 
 	bpf_spin_lock(&gate->lock);
 	if (state) {
+		t_last = state->departures.t_last;
 		state->latest = departure_schedule(config, &state->departures, packet);
 		state->latest_at = packet->now;
 		barrier();
-		departure = state->latest;
+		charged.departure = state->latest;
+		charged.throttled_ns =
+			departure_throttled(t_last, state->departures.t_last,
+					    state->departures.config.idle_credit_ns, packet->now);
 	} else {
-		departure = departure_without_state(config, &gate->clock, packet);
+		t_last = gate->clock;
+		charged.departure = departure_without_state(config, &gate->clock, packet);
+		charged.throttled_ns = departure_throttled(
+			t_last, gate->clock, READ_ONCE(config->idle_credit_ns), packet->now);
 	}
 	bpf_spin_unlock(&gate->lock);
-	return departure;
+	return charged;
 }
 
 /*
  * Counts a verdict. Returns whether the packet is to be dropped. The counters are looked up behind
  * the step, or the verifier would follow it twice, with and without them.
  */
-static __always_inline int count_and_drop(__u32 id, const struct departure *departure,
+static __always_inline int count_and_drop(__u32 id, const struct charged *charged,
 					  const struct departure_packet *packet)
 {
 	struct aggregate_counters *counters = in_page(&aggregate_counters, id - AGGREGATE_ID_MIN);
 
 	if (counters)
-		count(counters, departure, packet->wire_len);
-	if (departure->verdict <= DEPART_MARKED)
+		count(counters, charged, packet->wire_len);
+	if (charged->departure.verdict <= DEPART_MARKED)
 		return 0;
 	book_dropped(id, packet);
 	return 1;
@@ -126,7 +134,8 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 {
 	const struct aggregate_config *config;
 	struct departure_packet packet = *asked;
-	struct departure departure;
+	struct departure copied;
+	struct charged charged;
 	struct aggregate_gate *gate;
 	struct aggregate_state *state;
 	__u32 index = id - AGGREGATE_ID_MIN;
@@ -142,12 +151,11 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 	    !(state && READ_ONCE(state->departures.config.rate_bytes_per_sec)))
 		return TC_ACT_UNSPEC;
 
-	if (numbering == NUMBERED &&
-	    is_answered_as_copy(skb, gate, state, &departure, departure_at)) {
+	if (numbering == NUMBERED && is_answered_as_copy(skb, gate, state, &copied, departure_at)) {
 		book_copy(id, &packet);
-		if (departure.verdict == DEPART_MARKED)
+		if (copied.verdict == DEPART_MARKED)
 			bpf_skb_ecn_set_ce(skb);
-		return departure.verdict > DEPART_MARKED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return copied.verdict > DEPART_MARKED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	packet.flow_hash = flow_hash(skb, far);
 	packet.now = bpf_ktime_get_ns();
@@ -156,12 +164,12 @@ static __always_inline int schedule_departure(struct __sk_buff *skb, __u32 id, e
 			     READ_ONCE(config->target_ns))
 		packet.ecn_capable = is_ecn_capable(skb);
 
-	departure = charge(config, gate, state, &packet);
-	if (count_and_drop(id, &departure, &packet))
+	charged = charge(config, gate, state, &packet);
+	if (count_and_drop(id, &charged, &packet))
 		return TC_ACT_SHOT;
-	if (departure.verdict == DEPART_MARKED)
+	if (charged.departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
-	*departure_at = packet.now + departure.sojourn;
+	*departure_at = packet.now + charged.departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 

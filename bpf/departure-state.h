@@ -190,6 +190,21 @@ static __always_inline __u64 departure_ahead(__u64 a, __u64 b)
 }
 
 /*
+ * An aggregate throttles while its clock is ahead of now by more than the idle credit: a packet of
+ * the bulk that came would have to wait for longer than what a single frame on an idle link is
+ * forgiven. For how much longer it does when a packet at `now` moves the clock from `former` to
+ * t_last. Time that has yet to pass counts already: whoever reads subtracts it.
+ */
+static __always_inline __u64 departure_throttled(__u64 former, __u64 t_last, __u64 idle_credit_ns,
+						 __u64 now)
+{
+	__u64 since = now + idle_credit_ns;
+
+	return departure_ahead(t_last, since) -
+	       departure_ahead(departure_min(former, t_last), since);
+}
+
+/*
  * 1 if a < b, else 0. Without a branch, for loops: the verifier follows every combination of the
  * branches that a loop takes. It is the borrow of a - b; barrier_var() keeps clang from seeing that
  * and making it a comparison again.

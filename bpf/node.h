@@ -108,7 +108,7 @@ static __always_inline int police(struct __sk_buff *skb, __u32 id)
 	const struct aggregate_config *config;
 	struct aggregate_state *state;
 	struct aggregate_gate *gate;
-	struct departure departure;
+	struct charged charged;
 	__u32 index = id - AGGREGATE_ID_MIN;
 
 	config = bpf_map_lookup_elem(&aggregate_config, &index);
@@ -128,13 +128,13 @@ static __always_inline int police(struct __sk_buff *skb, __u32 id)
 	packet.now = bpf_ktime_get_ns();
 	packet.ecn_capable = is_ecn_capable(skb);
 
-	departure = charge(config, gate, state, &packet);
-	if (count_and_drop(id, &departure, &packet))
+	charged = charge(config, gate, state, &packet);
+	if (count_and_drop(id, &charged, &packet))
 		return NODE_DROP;
-	if (departure.verdict == DEPART_MARKED)
+	if (charged.departure.verdict == DEPART_MARKED)
 		bpf_skb_ecn_set_ce(skb);
-	if (departure.sojourn)
-		note_answer(skb, id, packet.now + departure.sojourn);
+	if (charged.departure.sojourn)
+		note_answer(skb, id, packet.now + charged.departure.sojourn);
 	return NODE_TAKE;
 }
 

@@ -270,7 +270,8 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 	const struct aggregate_config *config = bpf_map_lookup_elem(&aggregate_config, &index);
 	struct aggregate_gate *gate = bpf_map_lookup_elem(&aggregate_gates, &index);
 	struct aggregate_state *state;
-	struct departure departure;
+	struct charged charged;
+	__u64 t_last;
 
 	if (!config || !gate || !READ_ONCE(config->rate_bytes_per_sec))
 		return TC_ACT_UNSPEC;
@@ -282,16 +283,19 @@ static __always_inline int receive_by_clock(struct __sk_buff *skb, __u64 *arrive
 	bpf_spin_lock(&gate->lock);
 	if (state)
 		gate->clock = departure_max(gate->clock, state->departures.t_last);
-	departure = departure_without_state(config, &gate->clock, &packet);
+	t_last = gate->clock;
+	charged.departure = departure_without_state(config, &gate->clock, &packet);
+	charged.throttled_ns = departure_throttled(t_last, gate->clock,
+						   READ_ONCE(config->idle_credit_ns), packet.now);
 	if (state) {
 		state->departures.t_last = gate->clock;
 		state->departures.t_last_copy = gate->clock;
 	}
 	bpf_spin_unlock(&gate->lock);
 
-	if (count_and_drop(id, &departure, &packet))
+	if (count_and_drop(id, &charged, &packet))
 		return TC_ACT_SHOT;
-	*arrives_at = packet.now + departure.sojourn;
+	*arrives_at = packet.now + charged.departure.sojourn;
 	return TC_ACT_UNSPEC;
 }
 

@@ -276,9 +276,14 @@ interface Counted {
 
 type Cell = (counted: Counted) => string;
 
+const COUNT_FORMATS: Readonly<Record<string, (count: number) => string>> = {
+  bytes: formatBytes,
+  ns: formatDuration,
+};
+
 /** What the datapath counts, by headings; a helper of another release may not count it. */
 const TOTAL_COLUMNS = Object.entries(COUNTERS).flatMap(([name, { heading, unit }]) => {
-  const format = unit === 'bytes' ? formatBytes : String;
+  const format = COUNT_FORMATS[unit] ?? String;
   const cell: Cell = ({ counters: { total } }) => {
     const count = total[name as CounterName];
     return count === undefined ? '-' : format(count);

@@ -19,6 +19,7 @@ import {
   AGGREGATE_COUNTERS,
   aggregateIndex,
   decodeAggregateClock,
+  decodeIdleCreditNs,
   type AggregateCounters,
 } from '../wire/aggregate.ts';
 import {
@@ -32,6 +33,7 @@ import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import { HOOK_MARKS, LINK_PINS } from '../protocol/state-files.ts';
 import { changeOver } from './change-over.ts';
 import { DeviceWatch } from './device-watch.ts';
+import type { ClockAhead } from '../shaping/counters.ts';
 import { digestOf, listEntries } from '../shaping/exemptions.ts';
 import { ROUTING_MAPS, type RoutingEntry } from '../shaping/host-routing.ts';
 import type { Directories } from './layout.ts';
@@ -146,15 +148,15 @@ export class Datapath {
     for (const pages of Object.values(this.#loaded.pages)) pages.clear(index);
   }
 
-  /**
-   * How far the clock of an aggregate is ahead of now, ns; 0 when it is not, or when nothing was
-   * ever sent.
-   */
-  readBacklogNs(aggregateId: number): number {
+  /** How far an aggregate's clock is ahead of now; nothing when its page is not there. */
+  readAhead(aggregateId: number): ClockAhead {
     const state = this.#loaded.pages.aggregateState.get(aggregateIndex(aggregateId));
-    if (state === undefined) return 0;
-    const aheadNs = decodeAggregateClock(state).lastNs - process.hrtime.bigint();
-    return aheadNs > 0n ? Number(aheadNs) : 0;
+    if (state === undefined) return { backlogNs: 0, throttlingNs: 0 };
+    const aheadNs = Number(decodeAggregateClock(state).lastNs - process.hrtime.bigint());
+    return {
+      backlogNs: Math.max(0, aheadNs),
+      throttlingNs: Math.max(0, aheadNs - decodeIdleCreditNs(state)),
+    };
   }
 
   /**

@@ -343,8 +343,9 @@ function directionCounters(
   isPerCpu: boolean,
 ): DirectionCounters | undefined {
   if (aggregateId === undefined) return undefined;
-  const byCpu = datapath.readCounters(aggregateId);
-  const counters = directionCountersOf(byCpu, datapath.readBacklogNs(aggregateId), isPerCpu);
+  // The clock first: what moves it in between makes throttled time no shorter.
+  const ahead = datapath.readAhead(aggregateId);
+  const counters = directionCountersOf(datapath.readCounters(aggregateId), ahead, isPerCpu);
   return {
     ...counters,
     books: booksOf(datapath.readBook(aggregateId), datapath.unseen.bytesOf(aggregateId)),

@@ -1,22 +1,39 @@
 // Counters of the datapath as the protocol sends them. Pure.
 
 import type { Counters, DirectionCounters } from '../protocol/messages.ts';
-import { eachCounter, sumAggregateCounters, type AggregateCounters } from '../wire/aggregate.ts';
+import {
+  eachCounter,
+  sumAggregateCounters,
+  type AggregateCounters,
+  type CounterName,
+} from '../wire/aggregate.ts';
 
-function countersOf(counters: AggregateCounters): Counters {
+function countersOf(counters: AggregateCounters): Counters & Record<CounterName, number> {
   return {
     ...eachCounter((name) => Number(counters[name])),
     sojourn: counters.sojourn.map(Number),
   };
 }
 
-/** Counters of one aggregate, from those of its CPUs. */
+/** What an aggregate's clock is ahead of now. */
+export interface ClockAhead {
+  /** How long a packet of the bulk that comes now would wait. */
+  readonly backlogNs: number;
+  /** For how long from now on one that comes would wait for more than the idle credit. */
+  readonly throttlingNs: number;
+}
+
+/**
+ * Counters of one aggregate, from those of its CPUs, and what its clock was ahead just before they
+ * were read: time that has yet to pass is not told of as throttled.
+ */
 export function directionCountersOf(
   byCpu: ReadonlyMap<number, AggregateCounters>,
-  backlogNs: number,
+  { backlogNs, throttlingNs }: ClockAhead,
   isPerCpu: boolean,
 ): DirectionCounters {
-  const total = countersOf(sumAggregateCounters([...byCpu.values()]));
+  const counted = countersOf(sumAggregateCounters([...byCpu.values()]));
+  const total = { ...counted, throttledNs: Math.max(0, counted.throttledNs - throttlingNs) };
   if (!isPerCpu) return { total, backlogNs };
   const perCpu: Record<string, Record<string, number>> = {};
   for (const [cpu, counters] of byCpu) {

@@ -64,15 +64,15 @@ export interface AggregateClock {
 }
 
 interface CounterKind {
-  readonly unit: 'packets' | 'bytes' | 'times';
+  readonly unit: 'packets' | 'bytes' | 'times' | 'ns';
   /** Its column in `podpaced counters`; absent: only `--json` has it. */
   readonly heading?: string;
 }
 
 /**
  * The counters of struct aggregate_counters, in its order: everything that reads, adds up, sends or
- * shows them goes by this table. A tenth takes the place of `reserved` there; the next one stands
- * behind the histogram, and makes a new layout (layout.ts).
+ * shows them goes by this table. The next one stands behind the histogram, and makes a new layout
+ * (layout.ts).
  */
 const KINDS = {
   /** Accepted. */
@@ -89,6 +89,11 @@ const KINDS = {
   droppedFlow: { unit: 'packets', heading: 'DROP:FLOW' },
   /** That a damaged clock was put right. */
   repaired: { unit: 'times' },
+  /**
+   * Time for which a packet of the bulk that came would have waited for more than the idle credit.
+   * In the map it runs ahead: what of that is still to come is in it already.
+   */
+  throttledNs: { unit: 'ns', heading: 'THROTTLED' },
 } satisfies Readonly<Record<string, CounterKind>>;
 
 export type CounterName = keyof typeof KINDS;
@@ -212,6 +217,11 @@ export function decodeAggregateClock(value: Buffer): AggregateClock {
   return { lastNs: value.readBigUInt64LE(CLOCK.offsets.lastNs) };
 }
 
+/** Reads the idle credit that is in force, from a whole value of aggregate_state; ns. */
+export function decodeIdleCreditNs(value: Buffer): number {
+  return value.readUInt32LE(CLOCK.size + CONFIG.offsets.idleCreditNs);
+}
+
 /** Sets the clock in a value of aggregate_state, and the copy of it that stands behind. */
 export function writeAggregateClock(value: Buffer, { lastNs }: AggregateClock): void {
   CLOCK.encode({ lastNs, lastCopyNs: lastNs }).copy(value);
@@ -223,7 +233,6 @@ const FIRST_WORDS = 10;
 const counterWords = Object.entries(eachCounter(() => 'u64' as const));
 const COUNTER_MEMBERS: Members = {
   ...Object.fromEntries(counterWords.slice(0, FIRST_WORDS)),
-  ...(counterWords.length < FIRST_WORDS && { reserved: 'u64' }),
   sojourn: SOJOURN_BUCKETS * 8,
   ...Object.fromEntries(counterWords.slice(FIRST_WORDS)),
 };

@@ -16,7 +16,7 @@ import {
 } from '../bed/test-packet.ts';
 import { AGGREGATE_GATE_SIZE, TestDatapath, TC_ACT_SHOT, TC_ACT_UNSPEC } from '../kit/datapath.ts';
 import { configs, usualConfigs } from '../model/arbitraries.ts';
-import { Aggregate, chargeOf, isDrop, VERDICTS, type Config } from '../model/departure.ts';
+import { Aggregate, chargeOf, isDrop, max, VERDICTS, type Config } from '../model/departure.ts';
 
 const ID = AGGREGATE_ID_MIN + 1234;
 const NS_PER_SEC = 1_000_000_000n;
@@ -223,6 +223,8 @@ test.serial('the counters tell what the oracle told', (t) => {
   const told = new Map<string, number>();
   let bytes = 0;
   let delayed = 0;
+  let throttledNs = 0n;
+  let throttledUntilNs = 0n;
   for (let sent = 0; sent < 3000; sent++) {
     const packet = {
       queueMapping: ID,
@@ -243,6 +245,10 @@ test.serial('the counters tell what the oracle told', (t) => {
     };
     const outcome = oracle.schedule(USUAL_CONFIG, asSeen);
     told.set(outcome.verdict, (told.get(outcome.verdict) ?? 0) + 1);
+    // Time in which the clock is ahead by more than the idle credit: each moment once.
+    const untilNs = oracle.clock.lastNs - USUAL_CONFIG.idleCreditNs;
+    throttledNs += max(0n, untilNs - max(nowNs, throttledUntilNs));
+    throttledUntilNs = max(untilNs, throttledUntilNs);
     if (isDrop(outcome)) continue;
     bytes += packet.wireLen;
     if (outcome.sojournNs > 0n) delayed++;
@@ -259,7 +265,9 @@ test.serial('the counters tell what the oracle told', (t) => {
     droppedAqm: of('drop-aqm'),
     droppedFlow: of('drop-flow'),
     repaired: 0n,
+    throttledNs,
   });
+  t.true(throttledNs > 0n);
   t.is(
     sojourn.reduce((sum, packets) => sum + packets),
     counters.packets,

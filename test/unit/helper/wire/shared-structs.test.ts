@@ -71,6 +71,8 @@ test('the clock of an aggregate stands where the datapath keeps it, and so does 
   t.deepEqual(written, structs.write('aggregate_state', clock));
   const read = structs.write('aggregate_state', { 'departures.t_last': lastNs });
   t.deepEqual(aggregate.decodeAggregateClock(read), { lastNs });
+  const credit = { 'departures.config.idle_credit_ns': 0x7b0c_0d0en };
+  t.is(aggregate.decodeIdleCreditNs(structs.write('aggregate_state', credit)), 0x7b0c_0d0e);
 });
 
 /** A name of C as TypeScript has it. */
@@ -91,8 +93,7 @@ test('counters stand where the datapath counts them, and nothing else does', (t)
   const words = Buffer.alloc(sojourn.length * 8);
   for (const [at, count] of sojourn.entries()) words.writeBigUInt64LE(count, at * 8);
   const value = structs.write('aggregate_counters', { ...counted, sojourn: words.toString('hex') });
-  const { reserved: _reserved, ...named } = counted;
-  const spelled = Object.entries(named).map(([name, count]) => [camelCase(name), count] as const);
+  const spelled = Object.entries(counted).map(([name, count]) => [camelCase(name), count] as const);
   const expected = { ...Object.fromEntries(spelled), sojourn };
   const decoded: object = aggregate.AGGREGATE_COUNTERS.decode(value);
   t.deepEqual(decoded, expected);
