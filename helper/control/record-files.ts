@@ -9,7 +9,7 @@ import { remedies } from '../protocol/remedies.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { RECORD_SUFFIX } from '../protocol/state-files.ts';
 import { formatRecord, parseRecord, type Records } from '../shaping/record-schema.ts';
-import { readRegularFile, writeWhole } from './regular-file.ts';
+import { fileState, readRegularFile, writeWhole } from './regular-file.ts';
 
 const { whole: WHOLE, removing: REMOVING, movedAside: MOVED_ASIDE, staged: STAGED } = RECORD_SUFFIX;
 
@@ -22,9 +22,19 @@ export interface FoundRecords<R> {
   readonly bad: ReadonlyMap<string, string>;
 }
 
+/** What was read of a file, and the mark that it had before. */
+interface Seen<R> {
+  readonly mark: string;
+  readonly record: R;
+}
+
 export class RecordFiles<K extends keyof Records> {
   readonly kind: K;
   readonly directory: string;
+  /** By path. There may be a thousand, and they seldom change: those that have not are not read. */
+  #seen = new Map<string, Seen<Records[K]>>();
+  /** The same of the time before. */
+  #formerlySeen: ReadonlyMap<string, Seen<Records[K]>> = new Map();
 
   /** Nothing is made or read yet. */
   constructor(stateDir: string, kind: K) {
@@ -65,6 +75,7 @@ export class RecordFiles<K extends keyof Records> {
   /** All that is there. A record that was moved aside and can be read now is put back. */
   read(): FoundRecords<Records[K]> {
     const bad = new Map<string, string>();
+    [this.#formerlySeen, this.#seen] = [this.#seen, new Map()];
     if (this.#isSomethingElse()) bad.set(this.directory, 'it is no directory; take it away');
     for (const name of this.#names(MOVED_ASIDE)) {
       const aside = path.join(this.directory, name + MOVED_ASIDE);
@@ -167,8 +178,13 @@ export class RecordFiles<K extends keyof Records> {
   }
 
   #readOne(file: string, name: string, bad: Map<string, string>): Records[K] | undefined {
+    const state = fileState(file);
+    const former = this.#formerlySeen.get(file);
+    const isSame = state !== undefined && former?.mark === state.mark;
     try {
-      return parseRecord(this.kind, name, readRegularFile(file));
+      const record = isSame ? former.record : parseRecord(this.kind, name, readRegularFile(file));
+      if (state?.isSettled === true) this.#seen.set(file, { mark: state.mark, record });
+      return record;
     } catch (error) {
       // Gone since the directory was read.
       if (!hasErrno(error, 'ENOENT')) bad.set(file, reasonOf(error));

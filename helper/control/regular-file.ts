@@ -39,6 +39,26 @@ export function readRegularFile(
   }
 }
 
+/** The kernel's times of files go in steps, of 10 ms at most: a second change may go unseen. */
+const SETTLED_MS = 100;
+
+/** By which it is known again that a file is as it was. */
+export interface FileState {
+  /** Changes with every change of the file, and with whatever takes its place. */
+  readonly mark: string;
+  /** False right after a change: the next one may leave the mark as it is. */
+  readonly isSettled: boolean;
+}
+
+/** The state of a file, of a link's own; undefined where there is none. */
+export function fileState(file: string): FileState | undefined {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return undefined;
+  const { ino, size, mtimeMs, ctimeMs } = stat;
+  const isSettled = Date.now() - ctimeMs >= SETTLED_MS;
+  return { mark: `${ino} ${size} ${mtimeMs} ${ctimeMs}`, isSettled };
+}
+
 /**
  * Writes a file whole or not at all, readable by root only, through another one beside it, whatever
  * is there by either name.

@@ -64,6 +64,11 @@ class Shelf<K extends 'attachments' | 'exits'> {
     const records = new Map<string, Records[K]>();
     for (const [name, record] of found.records)
       (isOutlived(record, origin) ? this.outlived : records).set(name, record);
+    // What is as it was is consistent already, and stays the same to whoever has worked it out.
+    const isSame =
+      records.size === former.size &&
+      [...records].every(([name, record]) => former.get(name) === record);
+    if (isSame) return;
     this.records = this.#consistent(records);
     for (const [name, record] of former) {
       if (this.records.has(name) || this.outlived.has(name) || this.removing.has(name)) continue;
@@ -283,7 +288,7 @@ export class Store {
   #load(): void {
     if (!this.#isStale) return;
     this.#isStale = false;
-    this.#sorted = undefined;
+    const former = this.#attachments.records;
     try {
       for (const shelf of this.#shelves) {
         if (shelf.files.make())
@@ -293,6 +298,8 @@ export class Store {
     } catch (error) {
       this.#isStale = true;
       throw error;
+    } finally {
+      if (this.#attachments.records !== former) this.#sorted = undefined;
     }
   }
 }

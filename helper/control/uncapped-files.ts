@@ -1,13 +1,13 @@
 // Records of pods that were added without a cap, as files. There may be a thousand, and they seldom
 // change: one that is as it was when it was read is not read again.
 
-import fs from 'node:fs';
 import { hasErrno } from '../wire/errors.ts';
 import { keyOf } from '../protocol/messages.ts';
 import { UNCAPPED } from '../protocol/state-files.ts';
 import type { UncappedRecord } from '../shaping/records.ts';
 import { PluginFiles } from './plugin-files.ts';
 import { reasonOf } from './record-files.ts';
+import { fileState } from './regular-file.ts';
 
 /** What was read of a file. */
 interface Seen {
@@ -55,11 +55,11 @@ export class UncappedFiles extends PluginFiles<typeof UNCAPPED> {
    */
   complete(record: UncappedRecord): void {
     const seen = this.#seen.get(keyOf(record));
-    if (seen !== undefined && seen.state === stateOf(this.path(record))) this.write(record);
+    if (seen !== undefined && seen.state === fileState(this.path(record))?.mark) this.write(record);
   }
 
   #seeOne(name: string): Seen | undefined {
-    const state = stateOf(this.files.path(name));
+    const state = fileState(this.files.path(name))?.mark;
     if (state === undefined) return undefined;
     const former = this.#seen.get(name);
     if (former?.state === state) return former;
@@ -69,11 +69,4 @@ export class UncappedFiles extends PluginFiles<typeof UNCAPPED> {
       return hasErrno(error, 'ENOENT') ? undefined : { state, fault: reasonOf(error) };
     }
   }
-}
-
-function stateOf(file: string): string | undefined {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
-  return stat === undefined
-    ? undefined
-    : `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
 }
