@@ -2,6 +2,7 @@
 // and after the last: maps and programs are loaded, a former layout is upgraded (change-over.ts,
 // carry-over.ts), pins are removed. Of one attachment the caps are put in force, or refused.
 
+import { Breaks } from '../kernel/breaks.ts';
 import type { KernelError } from '../wire/errors.ts';
 import { applyStep } from './apply.ts';
 import { observeOffload } from './gso.ts';
@@ -136,8 +137,10 @@ export class Enforcement {
     const done: Step[] = [];
     let isNamed = false;
     const apply = this.applier(observed);
+    const breaks = new Breaks();
     for (const step of steps) {
       if (isNamed && step.kind === 'clear-aggregate') continue;
+      await breaks.mayCome();
       try {
         await apply(step);
         done.push(step);

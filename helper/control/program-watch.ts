@@ -7,17 +7,19 @@ import type { ProgramName } from '../wire/datapath-names.ts';
 import type { Precedence } from '../shaping/precedence.ts';
 
 /**
- * Places that one look takes in; all of a node with more are seen when it is reconciled. A hook of
- * tcx tells of itself in some 10 us. Filters take ten times as long to list, but whoever changes
- * one is heard of at once.
+ * Places that are looked at in one turn. A hook of tcx tells of itself in some 10 us. Filters take
+ * ten times as long to list, but whoever changes one is heard of at once.
  */
-const PLACES_PER_LOOK = { tcx: 2500, clsact: 200 } as const;
+const PLACES_PER_TURN = { tcx: 500, clsact: 40 } as const;
+/** Turns of one look; all of a node with more places are seen when it is reconciled. */
+export const PROGRAM_TURNS = 5;
 
 export class ProgramWatch {
   readonly #datapath: Datapath;
   readonly #precedence: Precedence;
   /** The place that the next look begins behind. */
   #position = 0;
+  #isRound = false;
   /**
    * Places where nothing may be put, by a reason that a plan has: not looked at until all is looked
    * at anew.
@@ -29,6 +31,11 @@ export class ProgramWatch {
     this.#precedence = precedence;
   }
 
+  /** Whether the last look has come to the last of all places. */
+  get isRound(): boolean {
+    return this.#isRound;
+  }
+
   /**
    * Those of the next places whose program is not the one that has to stand there, or can step in
    * front of others.
@@ -36,8 +43,9 @@ export class ProgramWatch {
   async look(wanted: ReadonlyMap<string, ProgramName>): Promise<string[]> {
     const places = [...wanted].filter(([place]) => !this.#excepted.has(place));
     const begin = this.#position < places.length ? this.#position : 0;
-    const seen = places.slice(begin, begin + PLACES_PER_LOOK[this.#datapath.hooks.kind]);
+    const seen = places.slice(begin, begin + PLACES_PER_TURN[this.#datapath.hooks.kind]);
     this.#position = begin + seen.length;
+    this.#isRound = this.#position >= places.length;
     const standings = await this.#datapath.hooks.standings(
       seen.map(([place]) => placeNamed(place)),
     );

@@ -3,11 +3,18 @@
 // of.
 
 import { about } from '../protocol/pod-names.ts';
+import type { Exit } from '../shaping/exits.ts';
+import type { ProgramName } from '../wire/datapath-names.ts';
 import { placeNamed } from '../wire/hook-place.ts';
 import { cappedDirections, nodeProblem, type Problem } from '../shaping/judgement.ts';
 import { desiredPrograms, plan, type Step } from '../shaping/plan.ts';
 import type { Looked } from '../shaping/problems.ts';
-import { hostInterfaceIndexesOf, ownerOf, type AttachmentRecord } from '../shaping/records.ts';
+import {
+  hostInterfaceIndexesOf,
+  ownersOf,
+  type AttachmentRecord,
+  type Owners,
+} from '../shaping/records.ts';
 import {
   changesOf,
   exitChangesOf,
@@ -18,16 +25,18 @@ import {
 } from '../shaping/repairs.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
 import { observeMaps } from './observe.ts';
-import { ProgramWatch } from './program-watch.ts';
+import { ProgramWatch, PROGRAM_TURNS } from './program-watch.ts';
+import type { Exclusively } from './turns.ts';
 import { desiredMaps, desiredPolicing, takeView, type View } from './view.ts';
 
+/**
+ * So many have their map entries looked at in one turn: some 10 ms, in which nobody is answered.
+ */
+const ATTACHMENTS_PER_TURN = 128;
+
 /** What is wrong at a device, or at none: of the pod that it leads to, or else of the node. */
-function problemAt(
-  ifindex: number | undefined,
-  text: string,
-  attachments: readonly AttachmentRecord[],
-): Problem {
-  const owner = ifindex === undefined ? undefined : ownerOf(attachments, ifindex);
+function problemAt(ifindex: number | undefined, text: string, owners: Owners): Problem {
+  const owner = ifindex === undefined ? undefined : owners.get(ifindex);
   const scopes = cappedDirections(owner);
   const told = owner === undefined ? text : about(owner, text);
   return { ...nodeProblem(told), ...(scopes.length > 0 && { scopes }) };
@@ -41,6 +50,10 @@ export class Repairing {
   #hasSeenAll = false;
   #exits: KnownExits = new Map();
   #arrivals: readonly number[] = [];
+  /** With all that they follow from. */
+  #wanted:
+    | { readonly of: readonly unknown[]; readonly programs: ReadonlyMap<string, ProgramName> }
+    | undefined;
 
   constructor(node: LoggingNode, enforcement: Enforcement) {
     this.#node = node;
@@ -62,8 +75,9 @@ export class Repairing {
     this.#arrivals = view.desired.arrivals;
     this.#programs.reset();
     this.#hasSeenAll = true;
+    const owners = ownersOf(attachments);
     const refused = [...view.plan.problems].map(([ifindex, text]) =>
-      problemAt(ifindex, text, attachments),
+      problemAt(ifindex, text, owners),
     );
     return [...failures, ...refused];
   }
@@ -87,36 +101,71 @@ export class Repairing {
 
   /**
    * Puts right what somebody damaged in the maps or took off its hook: the part of reconciling that
-   * costs a few system calls for each attachment and direction, and so can be done often.
+   * costs a few system calls for each attachment and direction, and so can be done often. In turns
+   * of `inTurn`, a part of the attachments in each.
    */
-  async maps(): Promise<void> {
-    const attachments = this.#node.store.readAttachments();
-    const exits = [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
+  async maps(inTurn: Exclusively): Promise<void> {
+    const { store } = this.#node;
+    const failures: Problem[] = [];
+    const attachments = store.readAttachments();
+    for (let at = 0; at === 0 || at < attachments.length; at += ATTACHMENTS_PER_TURN) {
+      const some = attachments.slice(at, at + ATTACHMENTS_PER_TURN);
+      await inTurn(async () => {
+        const current = some.flatMap((record) => store.readAttachment(record) ?? []);
+        failures.push(...(await this.#mapsOf(current, at === 0)));
+      });
+    }
+    if (failures.length > 0) throw new Error(failures.map(({ text }) => text).join('; '));
+    for (let turn = 0; turn < PROGRAM_TURNS && (turn === 0 || !this.#programs.isRound); turn += 1)
+      await inTurn(() => this.#putProgramsBack());
+  }
+
+  /**
+   * The maps' entries of some attachments, and of what is nobody's own with the first of them.
+   * Returns what could not be done.
+   */
+  async #mapsOf(attachments: readonly AttachmentRecord[], isFirst: boolean): Promise<Problem[]> {
+    const { datapath } = this.#node;
+    const hasOverhead = ({ overhead }: Exit): boolean => isFirst && overhead !== undefined;
+    const exits = [...this.#exits.values()].filter(hasOverhead);
     const desired = desiredMaps(this.#node, attachments, exits);
     const indexes = [
       ...attachments.flatMap(hostInterfaceIndexesOf),
       ...exits.map((exit) => exit.ifindex),
     ];
-    const observed = observeMaps(this.#node.datapath, desired, indexes);
-    const looked = { desired, observed, plan: plan(desired, observed) };
-    const { failures } = await this.#carryOut(looked);
-    if (failures.length > 0) throw new Error(failures.map(({ text }) => text).join('; '));
-    await this.#putProgramsBack(attachments);
+    const digests = isFirst ? datapath.exemptionDigests() : datapath.knownExemptionDigests();
+    const observed = observeMaps(datapath, desired, indexes, digests);
+    const { failures } = await this.#carryOut({ desired, observed, plan: plan(desired, observed) });
+    return failures;
   }
 
-  async #putProgramsBack(attachments: readonly AttachmentRecord[]): Promise<void> {
-    const exits = [...this.#exits.values()];
-    const wanted = desiredPrograms({
-      ...{ attachments, exits, arrivals: this.#arrivals, orphans: this.#node.orphans },
-      ...desiredPolicing(this.#node),
-    });
-    const lost = await this.#programs.look(wanted);
+  async #putProgramsBack(): Promise<void> {
+    const lost = await this.#programs.look(this.#wantedPrograms());
     if (lost.length === 0) return;
     const devices = lost.map((place) => placeNamed(place).ifindex);
     const scope = { devices, hasOtherPods: false, hasUplinks: false };
     const view = await takeView(this.#node, [], scope);
     for (const { text } of await this.#carryOutExits(view)) this.#node.log('error', text);
     await this.#programs.except(lost);
+  }
+
+  /** Every program that must stand somewhere: worked out anew when something has changed. */
+  #wantedPrograms(): ReadonlyMap<string, ProgramName> {
+    const { store, orphans } = this.#node;
+    const { policesNode } = desiredPolicing(this.#node);
+    const of = [store.readAttachments(), this.#exits, this.#arrivals, orphans, policesNode];
+    if (
+      this.#wanted === undefined ||
+      !of.every((each, index) => each === this.#wanted?.of[index])
+    ) {
+      const programs = desiredPrograms({
+        ...{ attachments: store.readAttachments(), exits: [...this.#exits.values()] },
+        ...{ arrivals: this.#arrivals, orphans },
+        ...(policesNode !== undefined && { policesNode }),
+      });
+      this.#wanted = { of, programs };
+    }
+    return this.#wanted.programs;
   }
 
   /** Carries out a plan of the node's exits as well, and tells of these; returns what failed. */
@@ -133,10 +182,10 @@ export class Repairing {
     looked: Looked,
   ): Promise<{ readonly done: readonly Step[]; readonly failures: Problem[] }> {
     const failures: Problem[] = [];
-    const { attachments } = looked.desired;
+    const owners = ownersOf(looked.desired.attachments);
     const done = await this.#enforcement.carryOut(looked, ({ message }, step) => {
       const ifindex = 'ifindex' in step ? step.ifindex : undefined;
-      failures.push(problemAt(ifindex, message, attachments));
+      failures.push(problemAt(ifindex, message, owners));
     });
     const damaged = done.filter((step) => isSameAsBefore(step, this.#exits));
     this.#tell(

@@ -206,13 +206,13 @@ export class Shaper {
    * what could not be done. `refusal`: why no cap could be put in force now, if that is known.
    */
   async reconcile(refusal?: string): Promise<Problem[]> {
-    await this.#exclusively(() => {
+    await this.#turns.runOneOfMany(() => {
       this.#store.refresh();
       this.#datapath.routes.check();
       return this.#matchRecords();
     });
     await this.#removal.dropVanished(this.#turns.runOneOfMany);
-    const problems = await this.#exclusively(async () => {
+    const problems = await this.#turns.runOneOfMany(async () => {
       const failures = await this.#repairing.all();
       this.#removal.finish();
       const found = [...failures, ...recordProblems(this.#options).map(nodeProblem)];
@@ -254,7 +254,7 @@ export class Shaper {
       this.#repairing.forget(changed);
       return;
     }
-    return this.#exclusively(() => this.#repairing.devices(changed));
+    return this.#turns.runOneOfMany(() => this.#repairing.devices(changed));
   }
 
   /**
@@ -268,19 +268,20 @@ export class Shaper {
 
   /** Puts right what somebody damaged in the maps or took off its hook: every 2 s. */
   reconcileMaps(): Promise<void> {
-    return this.#exclusively(() => this.#repairing.maps());
+    return this.#repairing.maps(this.#turns.runOneOfMany);
   }
 
   /**
    * Looks whether what capped pods send vanishes on its way to the exits and leaves the node all
    * the same, and whether anything comes into them past their caps: every 2 s.
    */
-  watchBooks(): Promise<void> {
-    return this.#exclusively(async () => {
+  async watchBooks(): Promise<void> {
+    const inTurn = this.#turns.runOneOfMany;
+    await inTurn(() => {
       const attachments = this.#store.readAttachments();
-      await this.#books.look({ attachments, exits: this.#repairing.exits.values() });
-      await this.#arrivedUncapped.look(attachments);
+      return this.#books.look({ attachments, exits: this.#repairing.exits.values() });
     });
+    await inTurn(() => this.#arrivedUncapped.look(this.#store.readAttachments()));
   }
 
   /** Exits and outstanding problems, as they are now. */

@@ -1,8 +1,8 @@
 // Programs as BPF links on tcx: pinned, so that they outlive the helper and die with the device.
 
 import fs from 'node:fs';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Breaks } from './breaks.ts';
 import { loadProgram, nameOfProgram, pinObject, PROG_TYPE_SCHED_CLS } from './bpf.ts';
 import { closing } from './descriptors.ts';
 import { hasErrno, unlessErrno } from '../wire/errors.ts';
@@ -106,7 +106,7 @@ export class TcxHooks implements Hooks {
   }
 
   #pin(place: Place): string {
-    return path.join(this.#directory, nameOfPlace(place));
+    return `${this.#directory}/${nameOfPlace(place)}`;
   }
 
   /** Descriptor of the pinned link when it is still attached to its device; `ended` when not. */
@@ -144,7 +144,13 @@ export class TcxHooks implements Hooks {
     if (places.length <= FEW_PLACES)
       return places.map((place) => this.#standing(place, fs.existsSync(this.#pin(place))));
     const pins = new Set(fs.existsSync(this.#directory) ? fs.readdirSync(this.#directory) : []);
-    return places.map((place) => this.#standing(place, pins.has(nameOfPlace(place))));
+    const breaks = new Breaks();
+    const standings: (Standing | undefined)[] = [];
+    for (const place of places) {
+      standings.push(this.#standing(place, pins.has(nameOfPlace(place))));
+      await breaks.mayCome();
+    }
+    return standings;
   }
 
   /**

@@ -108,6 +108,18 @@ export function ownerOf(
   return records.find((record) => hostInterfaceIndexesOf(record).includes(ifindex));
 }
 
+/** Attachments by the indexes of their host interfaces. */
+export type Owners = ReadonlyMap<number, AttachmentRecord>;
+
+/** The attachment of each host interface, for who asks after many. */
+export function ownersOf(records: readonly AttachmentRecord[]): Owners {
+  return new Map(
+    records.flatMap((record) =>
+      hostInterfaceIndexesOf(record).map((ifindex) => [ifindex, record] as const),
+    ),
+  );
+}
+
 /** An attachment that comes, changes or goes: as it was, and as it is to be. */
 export interface Change {
   readonly former: AttachmentRecord | undefined;

@@ -39,3 +39,29 @@ test('what is asked for while one of many runs, and keeps the thread, goes befor
     ['first', 'second', 'third'],
   );
 });
+
+test('where requests and upkeep wait they take turns, each in its order, and neither is left out', async (t) => {
+  const turns = new Turns();
+  const done: string[] = [];
+  const operation = (name: string) => async () => void done.push(name);
+  const upkeep = ['u1', 'u2', 'u3'].map((name) => turns.runOneOfMany(operation(name)));
+  const requests = ['r1', 'r2', 'r3', 'r4'].map((name) => turns.run(operation(name)));
+  await Promise.all([...upkeep, ...requests]);
+  t.deepEqual(done, ['r1', 'u1', 'r2', 'u2', 'r3', 'u3', 'r4']);
+});
+
+test('an operation that throws before it waits for anything is rejected, and the next one runs', async (t) => {
+  const turns = new Turns();
+  const failing = (): Promise<void> => {
+    throw new Error('at once');
+  };
+  const results = await Promise.allSettled([
+    turns.run(failing),
+    turns.runOneOfMany(failing),
+    turns.run(async () => undefined),
+  ]);
+  t.deepEqual(
+    results.map(({ status }) => status),
+    ['rejected', 'rejected', 'fulfilled'],
+  );
+});
