@@ -99,7 +99,8 @@ export class Arrivals {
     const begin = this.#position < receivers.length ? this.#position : 0;
     this.#position = begin + PODS_PER_LOOK;
     const turn = receivers.slice(begin, this.#position);
-    const others = receivers.filter((each) => !turn.includes(each));
+    const asked = new Set(turn);
+    const others = receivers.filter((each) => !asked.has(each));
     return [...turn, ...others.filter(([id]) => this.#watch.isSuspect(id))];
   }
 

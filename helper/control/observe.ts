@@ -17,6 +17,7 @@ import {
   type XdpProgram,
 } from '../wire/hook-place.ts';
 import type { Datapath } from './datapath.ts';
+import type { DeviceWatch } from './device-watch.ts';
 import { aggregateIdsInUse } from '../shaping/aggregate-ids.ts';
 import { exemptionLists } from '../shaping/aggregates.ts';
 import { digestOf } from '../shaping/exemptions.ts';
@@ -76,6 +77,23 @@ async function observedQdiscs(
 }
 
 /**
+ * The qdiscs of devices, or of all with the whole node. The leaves of an `mq` that the kernel has
+ * made by itself are in its lists only.
+ */
+async function qdiscsOf(
+  { devices: watch }: Datapath,
+  devices: readonly Link[],
+  { isWhole, isTold }: Pick<Sight, 'isWhole' | 'isTold'>,
+): ReturnType<DeviceWatch['qdiscs']> {
+  if (!isWhole) return watch.qdiscs(devices);
+  if (!isTold) return watch.listQdiscs();
+  const qdiscs = await watch.qdiscs(devices);
+  const isDefaultMq = ({ kind, handle }: Qdisc): boolean => kind === 'mq' && handle === 0;
+  const hasUntold = devices.some(({ index }) => qdiscs.get(index)?.some(isDefaultMq) === true);
+  return hasUntold ? watch.listQdiscs() : qdiscs;
+}
+
+/**
  * Those of `links` that are asked for, with their qdiscs; with the whole node all whose root is
  * podpace's.
  */
@@ -83,11 +101,11 @@ async function observeDevices(
   datapath: Datapath,
   links: readonly Link[],
   indexes: ReadonlySet<number>,
-  isWhole: boolean,
+  sight: Pick<Sight, 'isWhole' | 'isTold'>,
 ): Promise<{ readonly devices: ReadonlyMap<number, ObservedExit>; readonly filters: FilterLists }> {
-  const asked = links.filter(({ index }) => indexes.has(index));
-  const { devices: watch } = datapath;
-  const qdiscs = isWhole ? await watch.listQdiscs() : await watch.qdiscs(asked);
+  const { isWhole } = sight;
+  const asked = isWhole ? links : links.filter(({ index }) => indexes.has(index));
+  const qdiscs = await qdiscsOf(datapath, asked, sight);
   const isOurs = (index: number): boolean => isWhole && qdiscs.get(index)?.some(isOurRoot) === true;
   const byIndex = new Map(links.map((link) => [link.index, link]));
   const devices = new Map<number, ObservedExit>();
@@ -295,6 +313,8 @@ export interface Sight {
    * All of the node is looked at: also for what is left of pods that nothing is known of any more.
    */
   readonly isWhole: boolean;
+  /** It goes by what the kernel's events have told of devices and qdiscs. */
+  readonly isTold: boolean;
   /** Attachments as they were: what stood for them is looked at, too. */
   readonly former: readonly AttachmentRecord[];
 }
@@ -308,7 +328,7 @@ export async function observe(
 ): Promise<Observed> {
   const { links, places, holders } = sight;
   const indexes = new Set([...places, ...holders]);
-  const { devices, filters } = await observeDevices(datapath, links, indexes, sight.isWhole);
+  const { devices, filters } = await observeDevices(datapath, links, indexes, sight);
   const digests = sight.isWhole ? datapath.exemptionDigests() : datapath.knownExemptionDigests();
   return {
     ...observeCaps(datapath, desired, places, { ...sight, digests }),

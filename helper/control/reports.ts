@@ -42,7 +42,7 @@ import {
   type Wish,
 } from '../shaping/records.ts';
 import type { Store } from './store.ts';
-import { exitStatus, judge, takeWholeView, type Node, type View } from './view.ts';
+import { exitStatuses, judge, takeWholeView, type Node, type View } from './view.ts';
 import { notInForce, wishedDirections } from './wishes.ts';
 
 /** The part of `status` that concerns the datapath. */
@@ -86,7 +86,7 @@ export async function lookAt(node: Node): Promise<Look> {
 /** Exits and outstanding problems, as they are in a look. */
 export async function statusOf(look: Look): Promise<NodeStatus> {
   const { view, judgement } = look;
-  const exits = view.nodeExits.map((exit) => exitStatus(exit, view));
+  const exits = exitStatuses(view);
   const unrouted = view.uplinkNames.unrouted.map(
     (name) => `No route leads to the uplink "${name}"`,
   );

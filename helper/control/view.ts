@@ -97,6 +97,11 @@ export interface ViewScope {
   readonly changes?: readonly Change[];
   /** All devices of the node, where they have just been listed for another reason. */
   readonly links?: readonly Link[];
+  /**
+   * A view of the whole node takes the devices and qdiscs that the kernel's events have told of,
+   * where others have them listed anew.
+   */
+  readonly isTold?: boolean;
 }
 
 /** All exits of the node as they are now, whether or not a cap needs them. */
@@ -124,13 +129,14 @@ export async function takeView(
   scope: ViewScope,
 ): Promise<View> {
   const { hasOtherPods, hasUplinks = true, hasIdleExits = false, links: listed } = scope;
-  const { devices = [], changes = [] } = scope;
+  const { devices = [], changes = [], isTold = false } = scope;
   const former = changes.flatMap((change) => change.former ?? []);
   const { datapath, store, foreignQdisc, exempt, orphans } = node;
   const all = store.readAttachments();
   const isWhole = hasOtherPods && attachments.length === all.length;
   const { devices: watch } = datapath;
-  const present = listed ?? (isWhole ? await watch.listLinks() : await watch.links());
+  const isAnew = isWhole && !isTold;
+  const present = listed ?? (isAnew ? await watch.listLinks() : await watch.links());
   const { exits, links, unusable, unnamed, unrouted } = await observeNodeExits(node, present);
   const needsExits = hasEgressCap(all, orphans);
   const idle = hasIdleExits ? exits.flatMap(({ ifindex, holders }) => [ifindex, ...holders]) : [];
@@ -177,7 +183,7 @@ export async function takeView(
   const observed = await observe(
     datapath,
     desired,
-    { links, places, holders, isWhole, former },
+    { links, places, holders, isWhole, isTold, former },
     exitRecords,
   );
   return {
@@ -253,7 +259,8 @@ export function hasUplink({ desired }: Pick<View, 'desired'>): boolean {
 
 /** Everything of the node: what `list`, `status` and CHECK judge by. */
 export function takeWholeView(node: Node): Promise<View> {
-  return takeView(node, node.store.readAttachments(), { hasOtherPods: true, hasIdleExits: true });
+  const scope = { hasOtherPods: true, hasIdleExits: true, isTold: true };
+  return takeView(node, node.store.readAttachments(), scope);
 }
 
 /** Nothing is changed at a device that the operator has left out, and no cap holds there. */
@@ -320,11 +327,17 @@ function exitProblems(
   return problem === undefined ? [] : [problem];
 }
 
-/** An exit as `status` reports it. */
-export function exitStatus(exit: Exit, { observed, desired, nodeExits }: View): ExitStatus {
+/** All exits as `status` reports them. */
+export function exitStatuses(view: View): ExitStatus[] {
+  const used = new Set(view.desired.exits.map(({ ifindex }) => ifindex));
+  return view.nodeExits.map((exit) => exitStatus(exit, view, used));
+}
+
+function exitStatus(exit: Exit, view: View, used: ReadonlySet<number>): ExitStatus {
+  const { observed, desired, nodeExits } = view;
   const { ifindex, name, kind, role, holders, overhead, certainty = 'known' } = exit;
   const device = observed.devices.get(ifindex);
-  const isUsed = desired.exits.some((used) => used.ifindex === ifindex);
+  const isUsed = used.has(ifindex);
   const below = holders.flatMap((holder) => observed.devices.get(holder) ?? []);
   const program = observed.programs.get(nameOfPlace({ ifindex, hook: 'egress' }));
   return {

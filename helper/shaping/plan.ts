@@ -23,6 +23,7 @@ import {
 } from './holder-qdiscs.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
 import {
+  isAt,
   nameOfPlace,
   placeNamed,
   type HookName,
@@ -381,8 +382,9 @@ function attachSteps(
   hook: HookName,
 ): Step[] {
   return [...programs].flatMap(([place, program]): Step[] => {
+    if (!isAt(place, hook)) return [];
     const point = placeNamed(place);
-    if (point.hook !== hook || !observed.devices.has(point.ifindex)) return [];
+    if (!observed.devices.has(point.ifindex)) return [];
     const passed = toPass(place, observed.inFront, contested);
     if (passed.length > 0) return [{ kind: 'come-first', program, ...point, passed }];
     return observed.programs.get(place) === program ? [] : [{ kind: 'attach', program, ...point }];
@@ -396,9 +398,9 @@ function detachSteps(
   hook: HookName,
 ): Step[] {
   return [...observed.programs.keys()]
-    .filter((place) => !programs.has(place))
+    .filter((place) => isAt(place, hook) && !programs.has(place))
     .map(placeNamed)
-    .filter((point) => point.hook === hook && !isOrphan(desired, point.ifindex))
+    .filter(({ ifindex }) => !isOrphan(desired, ifindex))
     .map((point) => ({ kind: 'detach', ...point }));
 }
 

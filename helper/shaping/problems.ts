@@ -65,12 +65,17 @@ class Parties {
   readonly #owners = new Map<number, AttachmentRecord>();
   readonly #exits: ReadonlySet<number>;
   readonly #holders: ReadonlySet<number>;
+  /** Holders of other exits than themselves. */
+  readonly #below: ReadonlySet<number>;
 
   constructor(desired: Desired, observed: Observed) {
     this.#desired = desired;
     this.#observed = observed;
     this.#exits = new Set(desired.exits.map(({ ifindex }) => ifindex));
     this.#holders = new Set(desired.exits.flatMap(({ holders }) => holders));
+    this.#below = new Set(
+      desired.exits.flatMap(({ ifindex, holders }) => holders.filter((each) => each !== ifindex)),
+    );
     for (const record of desired.attachments)
       for (const ifindex of hostInterfaceIndexesOf(record)) this.#owners.set(ifindex, record);
   }
@@ -178,10 +183,8 @@ class Parties {
   concernedByQdisc(ifindex: number, isRefused: boolean): Scope[] {
     const receiving = cappedIngress(this.#owners.get(ifindex));
     if (!this.#holders.has(ifindex)) return receiving;
-    const isBelow = this.#desired.exits.some(
-      (exit) => exit.ifindex !== ifindex && exit.holders.includes(ifindex),
-    );
-    return [...receiving, isRefused && isBelow ? { of: 'senders' } : this.#sendersBy(ifindex)];
+    const isAnyonesWay = isRefused && this.#below.has(ifindex);
+    return [...receiving, isAnyonesWay ? { of: 'senders' } : this.#sendersBy(ifindex)];
   }
 
   /**

@@ -7,7 +7,7 @@ import { aggregatesOf } from './aggregate-ids.ts';
 import type { Exit } from './exits.ts';
 import type { Desired, Step } from './plan.ts';
 import type { Looked } from './problems.ts';
-import { hostInterfacesOf, ownerOf } from './records.ts';
+import { hostInterfacesOf, ownerOf, ownersOf } from './records.ts';
 import { formatDuration, formatRate } from './units.ts';
 
 /** What was done to devices, a sentence for each device. */
@@ -18,10 +18,12 @@ export function changesOf(steps: readonly Step[], { observed, desired }: Looked)
     if (what === undefined || !('ifindex' in step)) continue;
     words.set(step.ifindex, (words.get(step.ifindex) ?? new Set()).add(what));
   }
+  const exits = knownExits(desired.exits);
+  const owners = ownersOf(desired.attachments);
   return [...words].map(([ifindex, own]) => {
-    const exit = desired.exits.find((candidate) => candidate.ifindex === ifindex);
+    const exit = exits.get(ifindex);
     const device = observed.devices.get(ifindex)?.name ?? `interface ${ifindex}`;
-    const owner = ownerOf(desired.attachments, ifindex);
+    const owner = owners.get(ifindex);
     const name = owner === undefined ? device : `${device} of ${nameOf(owner)}`;
     return `${name}${exit === undefined ? '' : ` (${exit.role}, ${exit.kind})`} has changed: ${[...own].join(', ')}`;
   });

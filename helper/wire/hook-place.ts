@@ -62,6 +62,11 @@ export function nameOfPlace({ ifindex, hook }: Place): string {
   return `${ifindex}-${hook}`;
 }
 
+/** Whether a place, by its name, is at this hook of a device. */
+export function isAt(name: string, hook: HookName): boolean {
+  return name.endsWith(`-${hook}`);
+}
+
 /** The place of a name that `nameOfPlace` has given. */
 export function placeNamed(name: string): Place {
   const [ifindex, hook] = name.split('-');
