@@ -82,6 +82,18 @@ async function strippedNode({ target, output }: Packing): Promise<string> {
   return file;
 }
 
+/** Has `os.tmpdir()` be a folder for as long as `work` takes. */
+async function withTemporaryFolder(folder: string, work: () => Promise<void>): Promise<void> {
+  const { TMPDIR: usual } = process.env;
+  process.env['TMPDIR'] = folder;
+  try {
+    await work();
+  } finally {
+    if (usual === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = usual;
+  }
+}
+
 /**
  * Packs bundles into a copy of the target's Node, which the lockfile pins. pkg's command line would
  * download a Node; its function takes the path of one, and passes assets on. The executable appears
@@ -101,9 +113,6 @@ export async function packExecutable(packing: Packing): Promise<void> {
   fs.writeFileSync(runpathFile, runpathAsset);
   const main = path.join(scratch, 'main.cjs');
   fs.copyFileSync(path.join(import.meta.dirname, 'packed-main.cjs'), main);
-  // The blob says where its script was, and pkg works in a folder of its own among the temporary
-  // ones: seen from there, that is the same in whatever directory the sources are.
-  process.env['TMPDIR'] = scratch;
   const seaConfig = {
     main: '../main.cjs',
     disableExperimentalSEAWarning: true,
@@ -112,15 +121,19 @@ export async function packExecutable(packing: Packing): Promise<void> {
     assets: { ...assets, ...compiled, [RUNPATH_ASSET]: runpathFile },
     ...closedToTheEnvironment(nodeFlags),
   };
-  await sea.default(main, {
-    targets: [
-      { nodeRange: 'node24', platform: 'linux', arch: target.architecture, output: staged },
-    ],
-    nodePath: node,
-    // A Node of another architecture cannot be asked for its version, which is this one's.
-    useLocalNode: true,
-    seaConfig,
-  });
+  // The blob says where its script was, and pkg works in a folder of its own among the temporary
+  // ones: seen from there, that is the same in whatever directory the sources are.
+  await withTemporaryFolder(scratch, () =>
+    sea.default(main, {
+      targets: [
+        { nodeRange: 'node24', platform: 'linux', arch: target.architecture, output: staged },
+      ],
+      nodePath: node,
+      // A Node of another architecture cannot be asked for its version, which is this one's.
+      useLocalNode: true,
+      seaConfig,
+    }),
+  );
   fs.rmSync(node);
   fs.rmSync(scratch, { recursive: true });
   const content = fs.readFileSync(staged);
