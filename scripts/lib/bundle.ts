@@ -3,6 +3,7 @@
 // of it is first needed (packed-main.cjs): what the entry imports statically, then what that
 // imports dynamically with all that this needs statically, and so on. Every file is in one piece.
 
+import fs from 'node:fs';
 import path from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { projectRoot } from './paths.ts';
@@ -14,7 +15,7 @@ import { projectRoot } from './paths.ts';
 const builtinsAsTheyAre: Plugin = {
   name: 'builtins-as-they-are',
   setup(build) {
-    build.onResolve({ filter: /^node:(fs|path|sea)$/ }, ({ path }) => ({
+    build.onResolve({ filter: /^node:(fs|os|path|sea)$/ }, ({ path }) => ({
       path,
       namespace: 'builtin',
     }));
@@ -27,8 +28,9 @@ const builtinsAsTheyAre: Plugin = {
 const OPTIONS = {
   absWorkingDir: projectRoot,
   bundle: true,
-  minify: true,
-  keepNames: true,
+  // Short names would need esbuild's `keepNames`, which is a call for each function at each start.
+  minifyWhitespace: true,
+  minifySyntax: true,
   platform: 'node',
   format: 'cjs',
   target: 'node24',
@@ -72,6 +74,32 @@ function requiredBy({ outputs }: Metafile): string[] {
   return imports.flatMap(({ path }) => /^piece:\d+:(.*)$/.exec(path)?.[1] ?? []);
 }
 
+/**
+ * By name, esbuild's helpers that copy what a module exports, a getter for each, as often as it is
+ * imported, and in their place what does with one object: this counts at every start.
+ */
+const HELPERS: ReadonlyMap<string, readonly [theirs: RegExp, ours: string]> = new Map([
+  [
+    '__toESM',
+    [
+      /(?<=\b__toESM=)\(mod,isNodeMode,target\)=>\(target=.*?,mod\)\)/,
+      '(mod,isNodeMode)=>__create(mod,isNodeMode||!mod.__esModule?{default:{value:mod}}:{})',
+    ],
+  ],
+  ['__toCommonJS', [/(?<=\b__toCommonJS=)mod=>__copyProps\(.*?,mod\)/, 'mod=>mod']],
+]);
+
+/** Throws Error where esbuild's helpers are others than those that are known here. */
+function withOwnHelpers(bundle: string): string {
+  let text = bundle;
+  for (const [name, [theirs, ours]] of HELPERS) {
+    if (!text.includes(`${name}=`)) continue;
+    if (!theirs.test(text)) throw new Error(`Cannot replace ${name}: esbuild has it another way`);
+    text = text.replace(theirs, () => ours);
+  }
+  return text;
+}
+
 /** Bundles what a generated module says, and returns esbuild's account of it. */
 async function bundle(contents: string, plugin: Plugin, outfile?: string): Promise<Metafile> {
   const { metafile } = await build({
@@ -80,6 +108,8 @@ async function bundle(contents: string, plugin: Plugin, outfile?: string): Promi
     plugins: [builtinsAsTheyAre, plugin],
     ...(outfile === undefined ? { write: false } : { outfile }),
   });
+  if (outfile !== undefined)
+    fs.writeFileSync(outfile, withOwnHelpers(fs.readFileSync(outfile, 'utf8')));
   return metafile;
 }
 
