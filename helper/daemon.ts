@@ -10,6 +10,7 @@ import { startHeartbeat } from './heartbeat.ts';
 import { trimHeap } from './kernel/ffi.ts';
 import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFeatures, tryFq } from './kernel/features.ts';
+import { endLeftHurry } from './kernel/grace-periods.ts';
 import { THERE, type KernelFeatures } from './wire/kernel-features.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
 import { RtEvents } from './kernel/rt-events.ts';
@@ -301,6 +302,7 @@ async function bringToRecords(
   repair: () => Promise<void>,
   { isNew, log }: { readonly isNew: boolean; readonly log: Log },
 ): Promise<void> {
+  endLeftHurry();
   await upgradeNode(control, log);
   tryToRaiseBurstLimit(log);
   await repair();

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { DEFAULT_CONFIG, type HelperConfig } from './config.ts';
 import { removeDefaults } from './hold-cap-rules.ts';
 import { removeHeartbeat } from './heartbeat.ts';
+import { endLeftHurry } from './kernel/grace-periods.ts';
 import { readAsset, removeUnpackedAddons } from './kernel/assets.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { isHookMark } from './wire/hook-place.ts';
@@ -114,6 +115,7 @@ export async function removeTraces(
   const steps: readonly (() => void | Promise<void>)[] = [
     () => removePins(pinDir, anyLayout),
     giveBurstLimitBack,
+    endLeftHurry,
     () => removeRecords(places, forget),
     () => new WishFiles(socket).clear({ forget }),
     // No cap hangs on these.

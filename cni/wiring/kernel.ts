@@ -2,6 +2,7 @@
 
 import { addAddress, listAddresses } from '../../helper/kernel/addresses.ts';
 import { openBlockingRt } from '../../helper/kernel/blocking-rt.ts';
+import { hurryingUntil } from '../../helper/kernel/grace-periods.ts';
 import {
   changeLink,
   createNetkitPair,
@@ -14,6 +15,7 @@ import { inNetns, openNetns, type NetNamespace } from '../../helper/kernel/netns
 import { netnsIdOf } from '../../helper/kernel/netns-id.ts';
 import { listNexthops } from '../../helper/kernel/nexthops.ts';
 import { addRoute, listRoutes } from '../../helper/kernel/routes.ts';
+import type { RtSocket } from '../../helper/kernel/rtnetlink.ts';
 import type { Attempt } from '../../helper/wire/kernel-features.ts';
 import { readSysctl, writeSysctl } from '../../helper/kernel/sysctl.ts';
 
@@ -27,7 +29,9 @@ export const nodeKernel = {
   createVethPair,
   createNetkitPair,
   changeLink,
-  deleteLink,
+  /** With it go the programs at its hooks. */
+  deleteLink: (rt: RtSocket, index: number): Promise<void> =>
+    hurryingUntil(() => deleteLink(rt, index)),
   addAddress,
   listAddresses,
   addRoute,

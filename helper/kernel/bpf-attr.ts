@@ -24,6 +24,7 @@ export const COMMAND = {
   MAP_DELETE_BATCH: 27,
   LINK_CREATE: 28,
   LINK_UPDATE: 29,
+  LINK_DETACH: 34,
 } as const;
 
 /** Members of the unnamed structs in the union, by what they are for. */
@@ -102,6 +103,7 @@ export const LINK_CREATE = {
   flags: 12,
 } as const;
 export const LINK_UPDATE = { linkFd: 0, newProgFd: 4 } as const;
+export const LINK_DETACH = { linkFd: 0 } as const;
 
 /**
  * Bytes of the union that are passed: enough for every command used, on every kernel. The tail

@@ -8,9 +8,17 @@ import { closing } from './descriptors.ts';
 import { hasErrno, unlessErrno } from '../wire/errors.ts';
 import { placesIn, type AttachableProgram, type Hooks, type Standing } from './hook-places.ts';
 import { isLast, nameOfPlace, type Occupant, type Place } from '../wire/hook-place.ts';
+import { hurrying } from './grace-periods.ts';
 import { currentNetns, inNetns } from './netns.ts';
 import { openIfPinned } from './pins.ts';
-import { createTcxLink, linkInfo, queryTcxLinks, updateLink, type TcxProgram } from './tcx.ts';
+import {
+  createTcxLink,
+  detachLink,
+  linkInfo,
+  queryTcxLinks,
+  updateLink,
+  type TcxProgram,
+} from './tcx.ts';
 
 /**
  * Whether a link still is where it was made. The kernel says 0 once its device is gone, and at the
@@ -31,7 +39,7 @@ const LINK_RETRY_MS = 2;
  * Rejects with KernelError EEXIST when somebody holds that link.
  */
 async function makeLink(place: Place, program: AttachableProgram): Promise<number> {
-  const link = (): number => createTcxLink({ programFd: program.fd, ...place });
+  const link = (): number => hurrying(() => createTcxLink({ programFd: program.fd, ...place }));
   try {
     return link();
   } catch (error) {
@@ -194,8 +202,10 @@ export class TcxHooks implements Hooks {
     if (former === undefined) return this.attach(place, program);
     const letPass = loadLetPass();
     try {
-      updateLink(former, letPass);
-      const next = this.#linkInstead(former, place, program);
+      const next = hurrying(() => {
+        updateLink(former, letPass);
+        return this.#linkInstead(former, place, program);
+      });
       this.#removePin(place);
       closing(next, (fd) => pinObject(fd, this.#pin(place)));
     } finally {
@@ -215,11 +225,19 @@ export class TcxHooks implements Hooks {
   }
 
   /**
-   * Without its pin the link ends by itself. To detach it (BPF_LINK_DETACH) would keep this thread
-   * for a grace period of the kernel, tens of milliseconds for each link of a pod that goes.
+   * Without its pin the link ends by itself. To end it takes a grace period of the kernel, for
+   * which this thread would wait; but whoever deletes the device waits for all of them, so where
+   * the kernel can be hurried the link is ended.
    */
   async detach(place: Place): Promise<void> {
+    const leaveIt = (): void => undefined;
+    hurrying(() => this.#endLink(place), leaveIt);
     this.#removePin(place);
+  }
+
+  #endLink(place: Place): void {
+    const link = this.#openLink(place);
+    if (typeof link === 'number') closing(link, detachLink);
   }
 
   knownPlaces(): Place[] {

@@ -2,7 +2,7 @@
 // Descriptors are plain numbers that the caller closes with fs.closeSync.
 
 import type { HookName, Place } from '../wire/hook-place.ts';
-import { BpfAttr, COMMAND, LINK_CREATE, LINK_UPDATE, QUERY } from './bpf-attr.ts';
+import { BpfAttr, COMMAND, LINK_CREATE, LINK_DETACH, LINK_UPDATE, QUERY } from './bpf-attr.ts';
 import { objectInfo } from './bpf.ts';
 import { KernelError } from '../wire/errors.ts';
 
@@ -33,7 +33,8 @@ export interface LinkInfo {
 
 /**
  * Attaches a program to a hook of a device of the calling thread's network namespace, and returns
- * the link's descriptor; the link ends with its last reference.
+ * the link's descriptor; the link ends with its last reference. The program runs before this
+ * returns: its caller waits for a grace period of the kernel.
  */
 export function createTcxLink({
   programFd,
@@ -46,6 +47,11 @@ export function createTcxLink({
     .u32(LINK_CREATE.attachType, HOOKS[hook].type)
     .u32(LINK_CREATE.flags, HOOKS[hook].order)
     .call(`attach a program to ${hook} of interface ${ifindex}`, COMMAND.LINK_CREATE);
+}
+
+/** Ends a link, whoever still refers to it. Its caller waits for a grace period of the kernel. */
+export function detachLink(linkFd: number): void {
+  new BpfAttr().u32(LINK_DETACH.linkFd, linkFd).call('end a BPF link', COMMAND.LINK_DETACH);
 }
 
 /** Replaces the program of a link without a gap. */

@@ -28,6 +28,7 @@ const NAMED: Readonly<Record<string, Offsets>> = {
   query: attr.QUERY,
   link_create: attr.LINK_CREATE,
   link_update: attr.LINK_UPDATE,
+  link_detach: attr.LINK_DETACH,
 };
 
 /** What headers of Linux 6.1 do not have yet stands in the place of, or right behind, another. */
