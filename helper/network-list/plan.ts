@@ -89,6 +89,20 @@ function networkName(text: string): unknown {
   }
 }
 
+/**
+ * What to know before Cilium takes podpace out: its agent writes its list anew, and unless told
+ * otherwise renames those of others (cni.exclusive of its Helm chart, on by default).
+ */
+function ofCilium(files: ConfFiles, list: string): string[] {
+  if (!typesOf(files.get(list) ?? '').includes('cilium-cni')) return [];
+  const renamed = [...files.keys()].find((name) => name.endsWith('.cilium_bak'));
+  const seen = renamed === undefined ? '' : `, as it has renamed ${renamed}`;
+  return [
+    `${list} is Cilium's, which takes out what others put there${seen}; set cni.exclusive=false and ` +
+      "cni.customConf=true among its Helm chart's values",
+  ];
+}
+
 interface Chosen {
   readonly name: string;
   readonly why: string;
@@ -187,6 +201,7 @@ function planDerived(files: ConfFiles, { name, why }: Chosen, keys: EntryKeys): 
     );
   const reasons = [
     `${list}: made of ${name}, since ${why}; a single configuration, which stays as it is`,
+    ...ofCilium(files, name),
   ];
   // What others have added to it stays.
   const isCurrent =
@@ -217,14 +232,15 @@ export function planAddition(files: ConfFiles, wishes: Wishes): Plan {
   try {
     const { text: after, did } = addPodpace(before, wishes);
     const stale = staleLists(files, name);
+    const known = ofCilium(files, name);
     if (did === 'there already')
-      return { changes: stale, list: name, why: [`${name}: podpace is in it already`] };
+      return { changes: stale, list: name, why: [`${name}: podpace is in it already`, ...known] };
     const how =
       did === 'added'
         ? 'podpace comes behind its last plugin'
         : 'podpace comes in the place of "bandwidth", since both would shape every pod twice; uninstall gives it back';
     const changes = [{ name, before, after }, ...stale];
-    return { changes, list: name, why: [`${name}: ${how}; ${why}`] };
+    return { changes, list: name, why: [`${name}: ${how}; ${why}`, ...known] };
   } catch (error) {
     throw failure(name, error, OTHER_LIST);
   }

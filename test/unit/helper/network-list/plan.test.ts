@@ -211,3 +211,19 @@ test('what cannot be used is named, with the remedy', (t) => {
     '10-a.conflist is not JSON, and seems to name podpace: take it out by hand',
   ]);
 });
+
+test('of a list of Cilium the settings are named that have it leave podpace there, of no other', (t) => {
+  for (const [name, text] of Object.entries({ ...LISTS, ...SINGLES })) {
+    const isOfCilium = text.includes('"cilium-cni"');
+    for (const files of [
+      directory({ [name]: text }),
+      directory({ [name]: text, 'x.cilium_bak': '' }),
+    ])
+      for (const state of [files, applied(files, planAddition(files, {}).changes)]) {
+        const why = planAddition(state, {}).why.join('\n');
+        const isTold = /cni\.exclusive=false and cni\.customConf=true/.test(why);
+        t.is(isTold, isOfCilium, `${name}: ${why}`);
+        t.is(why.includes('renamed x.cilium_bak'), isOfCilium && files.size > 1, name);
+      }
+  }
+});
