@@ -108,8 +108,11 @@ function describePlugin({ isDryRun, plugin }: Installed): string {
 
 /** What `install` did, or would do. */
 function renderInstalled(result: Installed): string {
-  const { isDryRun, list, isListChanged, why, difference } = result;
-  const lines = [...why, describePlugin(result)];
+  const { isDryRun, libraries, list, isListChanged, why, difference } = result;
+  const came = libraries.map(
+    (file) => `${file}: a library of the plugin${isDryRun ? ' would be put there' : ''}`,
+  );
+  const lines = [...why, ...came, describePlugin(result)];
   if (list !== undefined)
     lines.push(
       isListChanged

@@ -1,6 +1,6 @@
 // `podpaced install`: the plugin into the directory where the runtime looks for it, then podpace
 // into the list that the runtime takes. All is planned before anything changes; then comes the
-// receipt, the plugin, and last the list, since from there on pods need both. Whatever is
+// receipt, the plugin with its libraries, and last the list, since from there on pods need both. Whatever is
 // interrupted is finished by the next install, or taken away by an uninstall.
 
 import { createHash } from 'node:crypto';
@@ -18,6 +18,7 @@ import {
   withLocks,
   type NodeDirectory,
 } from './files.ts';
+import { copyLibrary, planLibraries, type LibraryCopy } from './libraries.ts';
 import { resolveIn } from './node-root.ts';
 import { findPlaces, type FoundPlaces, type PlaceFlags } from './places.ts';
 import { chooseBinDir, copyPlugin, planPlugin, type PluginPlan } from './plugin-file.ts';
@@ -50,6 +51,8 @@ export interface InstallEdges {
 export interface Installed {
   readonly isDryRun: boolean;
   readonly plugin: PluginPlan;
+  /** Files that came with the plugin. */
+  readonly libraries: readonly string[];
   /** The list that the runtime takes; absent where only the plugin was installed. */
   readonly list?: string;
   readonly isListChanged: boolean;
@@ -119,6 +122,7 @@ interface Decided {
   readonly binDir: NodeDirectory;
   readonly confDir: NodeDirectory;
   readonly plugin: PluginPlan;
+  readonly libraries: readonly LibraryCopy[];
   readonly plan?: Plan;
   readonly receipt: Receipt | undefined;
 }
@@ -134,6 +138,7 @@ function decide(options: InstallOptions, places: FoundPlaces): Decided {
     confDir,
     receipt,
     plugin: planPlugin(plugin, binDir, mayDowngrade),
+    libraries: planLibraries(plugin, root),
   };
   return isPluginOnly ? decided : { ...decided, plan: planList(confDir, options, places, receipt) };
 }
@@ -145,7 +150,7 @@ function isSamePlace(a: { confDir: string; name: string }, b: typeof a): boolean
 /** The receipt with what is about to be done. */
 function receiptOf(
   { ownList }: InstallOptions,
-  { places, binDir, confDir, plugin, plan, receipt }: Decided,
+  { places, binDir, confDir, plugin, libraries, plan, receipt }: Decided,
   release: string,
 ): Receipt {
   const { plugins = [], confDirs = [], ownLists = [] } = receipt ?? {};
@@ -158,6 +163,7 @@ function receiptOf(
   const others = ownLists.filter((one) => !given.some((other) => isSamePlace(one, other)));
   return {
     release,
+    hasLibraries: receipt?.hasLibraries === true || libraries.length > 0,
     plugins: [...plugins.filter((one) => one !== former), { binDir: binDir.directory, isOurs }],
     // podpaced run --cni-conf-dir adds podpace there where this does not.
     confDirs: [...new Set([...confDirs, confDir.directory])],
@@ -174,14 +180,14 @@ function receiptOf(
 
 function resultOf(
   { isDryRun }: InstallOptions,
-  { places, confDir, plugin, plan }: Decided,
+  { places, confDir, plugin, libraries, plan }: Decided,
 ): Installed {
   const here = resolveIn(confDir.root, confDir.directory);
   const differences = (plan?.changes ?? []).map(({ name, before, after }) =>
     unifiedDiff(path.join(here, name), before, after),
   );
   return {
-    ...{ isDryRun, plugin },
+    ...{ isDryRun, plugin, libraries: libraries.map(({ file }) => file) },
     ...(plan !== undefined && { list: path.join(here, plan.list) }),
     isListChanged: differences.length > 0,
     why: [...places.why, ...(plan?.why ?? [])],
@@ -195,6 +201,11 @@ function carryOut(options: InstallOptions, decided: Decided, edges: InstallEdges
   const { reached = () => undefined, release } = edges;
   writeReceipt(options.root, receiptOf(options, decided, release));
   reached('receipt');
+  // The plugin may be called as soon as it is there.
+  for (const copy of decided.libraries) {
+    copyLibrary(copy);
+    reached(`library ${path.basename(copy.file)}`);
+  }
   if (decided.plugin.did !== 'there already') copyPlugin(decided.plugin);
   reached('plugin');
   for (const change of decided.plan?.changes ?? []) {

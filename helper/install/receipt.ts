@@ -10,6 +10,7 @@ import {
   integer,
   list,
   object,
+  optional,
   ShapeError,
   string,
   text,
@@ -28,6 +29,8 @@ const receipt = object({
   release: string,
   /** `isOurs`: the executable was put there, and was not there before with the same content. */
   plugins: list(object({ binDir: text, isOurs: boolean })),
+  /** Whether the plugin's shared libraries were put there. */
+  hasLibraries: optional(boolean),
   /** Where podpace was added to a list, or is kept in one by the helper. */
   confDirs: list(text),
   /** `containerd`, `CRI-O`, or empty. */

@@ -16,6 +16,7 @@ import {
   type NodeDirectory,
 } from './files.ts';
 import { sha256 } from './install.ts';
+import { removeLibraries } from './libraries.ts';
 import { resolveIn } from './node-root.ts';
 import { PLUGIN } from './plugin-file.ts';
 import { readReceipt, removeReceipt, type Receipt } from './receipt.ts';
@@ -118,7 +119,10 @@ export async function removeInstalled(root: string): Promise<Removed | undefined
     notes.push(
       ...ours.flatMap(({ binDir }) => leaveBinDir({ root, directory: binDir }, keep, changed)),
     );
-    if (keep === undefined || ours.length === 0) removeReceipt(root);
+    if (keep === undefined || ours.length === 0) {
+      if (receipt.hasLibraries === true) changed.push(...removeLibraries(root));
+      removeReceipt(root);
+    }
     return { changed, notes };
   });
 }

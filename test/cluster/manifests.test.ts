@@ -127,6 +127,8 @@ async function installed(
     (await node.run('cmp', '/opt/cni/bin/podpace', path.join(projectRoot, 'dist/podpace'))).code,
     0,
   );
+  // A node may have none, and the plugin needs it.
+  t.is((await node.run('test', '-s', '/var/lib/podpace/lib/libstdc++.so.6')).code, 0);
   return { node, pod, before };
 }
 

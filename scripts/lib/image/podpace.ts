@@ -7,6 +7,7 @@ import { ensurePackages } from '../debian.ts';
 import { packageSets } from '../needs.ts';
 import { projectRoot } from '../paths.ts';
 import { step } from '../progress.ts';
+import { ensureLibraries, libraryFiles, ownArchitecture } from '../target.ts';
 import { buildImage, fromFile, withLibraries, type ImageSizes } from './build.ts';
 import type { TarEntry } from './tar.ts';
 
@@ -27,7 +28,27 @@ export async function podpaceEntries(): Promise<TarEntry[]> {
     fromFile('/usr/share/doc/podpace/copyright', path.join(projectRoot, 'LICENSE')),
     // Runtimes name the namespaces of pods by either.
     { path: 'var/run', kind: 'symbolic link', target: '/run' },
-    ...(await withLibraries([EXECUTABLE, ...addons])),
+    ...(await withLibraries([EXECUTABLE, ...addons])).filter(({ path: place }) => !isBeside(place)),
+    ...(await besideExecutable()),
+  ];
+}
+
+/** Of another release than those beside the executable, which the loader takes first. */
+function isBeside(place: string): boolean {
+  return /\/(libstdc\+\+\.so\.6|libgcc_s\.so\.1|doc\/(libstdc\+\+6|libgcc-s1)\/copyright)$/.test(
+    place,
+  );
+}
+
+/** Those that `podpaced install` gives a node, which may have none, or an old C library. */
+async function besideExecutable(): Promise<TarEntry[]> {
+  const directory = await ensureLibraries(ownArchitecture());
+  const terms = 'usr/share/doc/gcc-10-base/copyright';
+  return [
+    ...Object.entries(libraryFiles(directory)).map(([name, source]) =>
+      fromFile(`/usr/bin/lib/${name}`, source),
+    ),
+    fromFile(`/${terms}`, path.join(directory, terms)),
   ];
 }
 

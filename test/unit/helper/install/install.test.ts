@@ -51,6 +51,52 @@ test('install, install again, uninstall, uninstall again', async (t) => {
   t.is(await removeInstalled(scene.root), undefined);
 });
 
+/** What a release archive has beside its executable. */
+const LIBRARIES = ['libgcc_s.so.1', 'libstdc++.so.6'] as const;
+const LIBRARY_DIRECTORY = '/var/lib/podpace/lib';
+
+function putBeside({ plugin }: InstallScene, content: string): void {
+  const directory = path.join(path.dirname(plugin), 'lib');
+  fs.mkdirSync(directory, { recursive: true });
+  for (const name of [...LIBRARIES, 'libother.so.1'])
+    fs.writeFileSync(path.join(directory, name), content);
+}
+
+function librariesOf({ at }: InstallScene): Readonly<Record<string, string>> {
+  const directory = at(LIBRARY_DIRECTORY);
+  const names = fs.existsSync(directory) ? fs.readdirSync(directory).toSorted() : [];
+  const read = (name: string): string => fs.readFileSync(path.join(directory, name), 'utf8');
+  return Object.fromEntries(names.map((name) => [name, read(name)]));
+}
+
+test('libraries beside the plugin come with it, are renewed with it, and go with it', async (t) => {
+  const scene = installScene(t);
+  const before = scene.picture();
+  for (const content of ['of one release', 'of the next']) {
+    putBeside(scene, content);
+    const files = LIBRARIES.map((name) => scene.at(`${LIBRARY_DIRECTORY}/${name}`));
+    t.deepEqual((await scene.install({ isDryRun: true })).libraries.toSorted(), files);
+    t.deepEqual((await scene.install()).libraries.toSorted(), files);
+    t.deepEqual(librariesOf(scene), Object.fromEntries(LIBRARIES.map((name) => [name, content])));
+    const [first = ''] = files;
+    t.is(fs.statSync(first).mode & 0o777, 0o644);
+    t.deepEqual((await scene.install()).libraries, []);
+  }
+  await removeInstalled(scene.root);
+  t.deepEqual(scene.picture(), before);
+  t.false(fs.existsSync(scene.at('/var/lib/podpace')));
+});
+
+test('libraries that an operator has put there stay when podpace goes', async (t) => {
+  const scene = installScene(t);
+  putBeside(scene, 'of the release');
+  for (const name of LIBRARIES) scene.write(`${LIBRARY_DIRECTORY}/${name}`, 'of the release');
+  const before = scene.picture();
+  await scene.install();
+  await removeInstalled(scene.root);
+  t.deepEqual(scene.picture(), before);
+});
+
 test('every published list is byte for byte what it was', async (t) => {
   for (const [name, text] of Object.entries({ ...LISTS, ...SINGLES })) {
     const scene = installScene(t);
@@ -99,12 +145,15 @@ test('without a helper nothing is changed', async (t) => {
 test('killed after any step: the next install finishes, or an uninstall cleans', async (t) => {
   const steps: string[] = [];
   const counting = installScene(t);
+  putBeside(counting, '');
   await counting.install({}, { reached: (step) => steps.push(step) });
-  t.deepEqual(steps, ['receipt', 'plugin', 'list 10-flannel.conflist']);
+  const libraries = ['library libstdc++.so.6', 'library libgcc_s.so.1'];
+  t.deepEqual(steps, ['receipt', ...libraries, 'plugin', 'list 10-flannel.conflist']);
   const whole = counting.picture();
   for (const last of steps)
     for (const next of ['install', 'uninstall']) {
       const scene = installScene(t);
+      putBeside(scene, '');
       const before = scene.picture();
       const reached = (step: string): void => {
         if (step === last) throw new Error('killed');
