@@ -19,7 +19,7 @@ const PODS = 20;
 const CLIENTS = 4;
 const DURATION_MS = 12_000;
 /** Until then what is made once has been made. */
-const WARM_UP_MS = 12_000;
+const WARM_UP_MS = 4000;
 /** By then the helper has given back what it holds free, as it does every 10 s. */
 const SETTLED_MS = 11_000;
 /** For what has not been collected yet, and holes between what stays: some 30 MiB were seen. */
