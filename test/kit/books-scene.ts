@@ -1,7 +1,6 @@
 // A node with capped pods and a helper, for tests of what becomes of packets between a pod's
 // interface and the exits.
 
-import type dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { inNetns } from '../../helper/kernel/netns.ts';
@@ -20,6 +19,7 @@ import {
 } from './helper.ts';
 import { makeNetns, runBatch, type TestNetns } from './netns.ts';
 import { openSender, sendAll } from './udp-load.ts';
+import type { UdpSender } from './udp-sender.ts';
 
 /** What the watch compares over is ten seconds, and two looks have to agree. */
 export const TOLD_MS = 15_000;
@@ -39,7 +39,7 @@ export interface BooksPod {
   readonly hostInterfaceIndex: number;
   readonly sandbox: TestNetns;
   readonly address: string;
-  readonly socket: dgram.Socket;
+  readonly socket: UdpSender;
 }
 
 export interface BooksScene {

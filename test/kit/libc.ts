@@ -4,12 +4,15 @@
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from '../../helper/kernel/assets.ts';
 import { inNetns, type NetNamespace } from '../../helper/kernel/netns.ts';
-import { encodeAddress } from '../../helper/wire/ip-address.ts';
+import { addressFamily, AF_INET, AF_INET6, encodeAddress } from '../../helper/wire/ip-address.ts';
 
 /** linux/socket.h. */
-const [AF_INET, SOCK_NONBLOCK] = [2, 0o4000];
-/** struct sockaddr_in. */
-const ADDRESS_BYTES = 16;
+const SOCK_NONBLOCK = 0o4000;
+/** Of struct sockaddr_in and sockaddr_in6, with where the address stands. */
+const SOCKET_ADDRESSES = {
+  [AF_INET]: { bytes: 16, at: 4 },
+  [AF_INET6]: { bytes: 28, at: 8 },
+} as const;
 
 interface Koffi {
   load(path: string | null): { func(prototype: string): (...args: unknown[]) => number };
@@ -29,29 +32,39 @@ export const CALLS = {
     'long sendto(int fd, void *data, ulong size, int flags, void *to, unsigned int length)',
   ),
   sendmsg: libc.func('long sendmsg(int fd, void *message, int flags)'),
+  sendmmsg: libc.func('int sendmmsg(int fd, void *messages, unsigned int count, int flags)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
   clock_gettime: libc.func('int clock_gettime(int clock, void *time)'),
 } as const;
 
+/** Of the call that has just failed. */
+export const errnoOfCall = (): number => koffi.errno();
+
 /** Throws Error with the errno's name. */
 export function call(name: keyof typeof CALLS, ...args: unknown[]): number {
   const status = CALLS[name](...args);
-  if (status < 0) throw new Error(`${name}: ${getSystemErrorName(-koffi.errno())}`);
+  if (status < 0) throw new Error(`${name}: ${getSystemErrorName(-errnoOfCall())}`);
   return status;
 }
 
 /** Where the bytes of a buffer are. */
 export const addressOf = (buffer: Uint8Array): bigint => koffi.address(buffer);
 
-/** struct sockaddr_in. */
+/** struct sockaddr_in or sockaddr_in6. */
 export function encodeSocketAddress(address: string, port = 0): Buffer {
-  const bytes = Buffer.alloc(ADDRESS_BYTES);
-  bytes.writeUInt16LE(AF_INET);
-  bytes.writeUInt16BE(port, 2);
-  encodeAddress(address).copy(bytes, 4);
-  return bytes;
+  const family = addressFamily(address);
+  const { bytes, at } = SOCKET_ADDRESSES[family];
+  const encoded = Buffer.alloc(bytes);
+  encoded.writeUInt16LE(family);
+  encoded.writeUInt16BE(port, 2);
+  encodeAddress(address).copy(encoded, at);
+  return encoded;
 }
 
-/** A socket of IPv4 in a namespace, which waits for nothing. */
-export const openSocket = (netns: NetNamespace, type: number, protocol = 0): number =>
-  inNetns(netns, () => call('socket', AF_INET, type | SOCK_NONBLOCK, protocol));
+/** A socket in a namespace, which waits for nothing; of IPv4 unless another family is named. */
+export const openSocket = (
+  netns: NetNamespace,
+  type: number,
+  protocol = 0,
+  family: number = AF_INET,
+): number => inNetns(netns, () => call('socket', family, type | SOCK_NONBLOCK, protocol));

@@ -1,10 +1,9 @@
 // UDP out of network namespaces, as much as is asked for.
 
-import type dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { NetNamespace } from '../../helper/kernel/netns.ts';
-import { openUdp } from '../bed/udp.ts';
+import { UdpSender } from './udp-sender.ts';
 
 /** A full Ethernet frame of UDP over IPv4, without its checksum, and what it carries. */
 export const FRAME_BYTES = 1514;
@@ -18,7 +17,7 @@ const PORT = 9;
 const TICK_MS = 5;
 
 export interface Flow {
-  readonly socket: dgram.Socket;
+  readonly socket: UdpSender;
   readonly to: string;
   /** On the wire, layer 2, of datagrams that are not fragmented. */
   readonly bitsPerSec: number;
@@ -27,15 +26,11 @@ export interface Flow {
 }
 
 /** A socket in a namespace, closed after the test, which fails with it. */
-export function openSender(
+export const openSender = (
   t: ExecutionContext,
   netns: NetNamespace,
   family: 4 | 6 = 4,
-): dgram.Socket {
-  const socket = openUdp(t, netns, family);
-  socket.on('error', (error) => t.fail(`a sender: ${error.message}`));
-  return socket;
-}
+): UdpSender => new UdpSender(t, netns, family, (message) => t.fail(message));
 
 /**
  * Sends datagrams by all flows for so many milliseconds. Resolves with the longest time in between
@@ -46,15 +41,14 @@ export async function sendAll(flows: readonly Flow[], durationMs: number): Promi
   const beginMs = performance.now();
   let [longestPauseMs, lastMs] = [0, 0];
   const sent = flows.map(() => 0);
-  const payloads = flows.map(({ payloadBytes = PAYLOAD_BYTES }) => Buffer.alloc(payloadBytes));
   for (let elapsedMs = 0; elapsedMs < durationMs;) {
     elapsedMs = Math.min(performance.now() - beginMs, durationMs);
     longestPauseMs = Math.max(longestPauseMs, elapsedMs - lastMs);
     lastMs = elapsedMs;
-    for (const [index, { socket, to, bitsPerSec }] of flows.entries()) {
-      const payload = payloads[index] ?? Buffer.alloc(0);
-      const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / (payload.length + HEADER_BYTES));
-      for (let count = sent[index] ?? 0; count < due; count += 1) socket.send(payload, PORT, to);
+    for (const [index, flow] of flows.entries()) {
+      const { socket, to, bitsPerSec, payloadBytes = PAYLOAD_BYTES } = flow;
+      const due = Math.floor((elapsedMs * bitsPerSec) / 8000 / (payloadBytes + HEADER_BYTES));
+      socket.send({ to, port: PORT, payloadBytes, count: due - (sent[index] ?? 0) });
       sent[index] = due;
     }
     await sleep(TICK_MS);

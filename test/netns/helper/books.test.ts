@@ -65,7 +65,7 @@ const ROWS: readonly Row[] = [
     to: '192.0.2.1',
     make: ({ node }) => void node.ip('route', 'add', 'unreachable', '192.0.2.0/24'),
   },
-  { why: 'a TTL of 1', make: (_, { socket }) => void socket.setTTL(1) },
+  { why: 'a TTL of 1', make: (_, { socket }) => socket.setTTL(1) },
   {
     why: 'strict rp_filter',
     make: ({ node }, { hostInterface, sandbox }) => {

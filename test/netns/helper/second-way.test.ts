@@ -2,7 +2,6 @@
 // and whichever goes first, the other is held. In force without sch_fq too, where what would wait
 // longer than the horizon is dropped all the same.
 
-import type dgram from 'node:dgram';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,6 +27,7 @@ import {
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
 import { openSender, sendAll, type Flow } from '../../kit/udp-load.ts';
+import type { UdpSender } from '../../kit/udp-sender.ts';
 
 const CAP_MBIT = 4;
 const CAPS = {
@@ -110,7 +110,7 @@ function received({ netns }: TestNetns, device: string): number {
 }
 
 interface Load {
-  readonly from: dgram.Socket;
+  readonly from: UdpSender;
   readonly to: readonly string[];
   readonly on: TestNetns;
   readonly devices: readonly string[];
