@@ -19,7 +19,7 @@ import {
 import { makeNetns, type TestNetns } from './netns.ts';
 import { openSender, sendAll, type Flow } from './udp-load.ts';
 
-export const OFFERED_MBIT = 30;
+export const OFFERED_MBIT = 20;
 /** The sender has filled its queue by then. */
 const SETTLE_MS = 600;
 /** Longer than rateOn counts. */
