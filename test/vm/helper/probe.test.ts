@@ -4,6 +4,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { ProbeItem, ProbeResult } from '../../../helper/protocol/messages.ts';
 import { checkProbeItems } from '../../../helper/protocol/probe-items.ts';
@@ -103,7 +104,7 @@ test.serial(
     fs.rmSync(FORBIDDING);
     execFileSync('modprobe', ['sch_fq']);
     const endMs = performance.now() + 60_000;
-    while ((await fqOf())?.there !== true && performance.now() < endMs);
+    while ((await fqOf())?.there !== true && performance.now() < endMs) await sleep(100);
     t.like(await fqOf(), { ok: true, there: true });
     t.is((await helper.ask('status', {})).state, 'ok');
   },
