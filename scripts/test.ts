@@ -166,8 +166,11 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/in-front',
   'test/netns/helper/install',
   // How this process reads, matches and closes what all messages come by.
+  'test/netns/helper/kernel/blocking-rt',
   'test/netns/helper/kernel/netlink-socket',
   'test/netns/helper/kernel/rtnetlink',
+  // The oldest has none, which vm/helper/probe finds there, too.
+  'test/netns/helper/kernel/tcx',
   'test/netns/helper/node-traffic',
   'test/netns/helper/pod-names',
   'test/netns/helper/probe',
