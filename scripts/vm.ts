@@ -21,6 +21,7 @@ interface Options {
   memory: number;
   countInstructions: boolean;
   skipIdle: boolean;
+  network: boolean;
   timeout?: number;
 }
 
@@ -67,6 +68,11 @@ const program = new Command('vm')
     false,
   )
   .option('--skip-idle', 'with --count-instructions: waiting takes no time', false)
+  .option(
+    '--network',
+    "a device that leads to this machine's network: 10.0.2.15/24 behind 10.0.2.2",
+    false,
+  )
   .option(
     '--timeout <seconds>',
     'end the command after so many seconds (status 124)',
@@ -116,6 +122,7 @@ async function main(
     memoryMib: options.memory,
     countsInstructions: options.countInstructions,
     skipsIdleTime: options.skipIdle,
+    hasNetwork: options.network,
     cwd,
     environment: guestEnvironment(process.env),
   };

@@ -19,6 +19,8 @@ export interface MachineSettings {
    * for a file say, then takes the guest any time, as its timers go off meanwhile.
    */
   skipsIdleTime: boolean;
+  /** A network device that leads to the network namespace of QEMU, by its user networking. */
+  hasNetwork: boolean;
   cpus: number;
   memoryMib: number;
   kernel: Kernel;
@@ -131,6 +133,9 @@ export function qemuCommand(settings: MachineSettings): string[] {
     ...['-object', `memory-backend-memfd,id=memory,size=${memory},share=on`],
     ...['-chardev', `socket,id=files,path=${settings.fileSystemSocket}`],
     ...['-device', 'vhost-user-fs-pci,chardev=files,tag=machine'],
+    ...(settings.hasNetwork
+      ? ['-netdev', 'user,id=network,ipv6=off', '-device', 'virtio-net-pci,netdev=network,romfile=']
+      : []),
     ...['-device', 'virtio-serial-pci'],
     ...portNames.flatMap((name, index) => [
       ...['-chardev', `socket,id=${name},fd=${FIRST_PORT_FD + index}`],

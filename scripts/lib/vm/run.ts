@@ -33,6 +33,7 @@ export interface VmRequest {
   accelerator: Accelerator;
   countsInstructions: boolean;
   skipsIdleTime: boolean;
+  hasNetwork: boolean;
   cpus: number;
   memoryMib: number;
   command: readonly string[];
