@@ -1,22 +1,44 @@
-// ./scripts/cluster [-- COMMAND...]: a Kubernetes of one node, on this kernel, in network, mount and
-// process namespaces of its own, with podpace's image. Runs a command in it (a shell unless said),
+// ./scripts/cluster [--vm] [--kernel SERIES] [-- COMMAND...]: a Kubernetes of one node, on this
+// kernel, in network, mount and process namespaces of its own, with podpace's image. With --vm the
+// node is a VM, whose kernel has fq. Runs a command on the node (on this kernel a shell unless said),
 // with kubectl on its PATH; all is gone when that ends.
 
-import { prepareCluster, startCluster } from './lib/cluster/outside.ts';
+import { Command, Option } from 'commander';
+import { prepareCluster, startCluster, startClusterOfVm } from './lib/cluster/outside.ts';
 import { requireRoot } from './lib/debian.ts';
 import { interruptible } from './lib/interruption.ts';
+import { kernelSeries, type KernelSeries } from './lib/kernels.ts';
 
-const given = process.argv.slice(2);
-const command = given[0] === '--' ? given.slice(1) : given;
-if (given[0] === '--help') {
-  process.stdout.write('Usage: cluster [-- COMMAND...]: runs it in a Kubernetes of one node\n');
-} else {
-  process.exitCode = await interruptible(async (signal) => {
-    requireRoot('make a cluster');
-    await prepareCluster();
-    signal.throwIfAborted();
-    const cluster = startCluster(command, 'inherit');
-    signal.addEventListener('abort', cluster.kill, { once: true });
-    return await cluster.ended;
-  });
+interface Options {
+  readonly vm: boolean;
+  readonly kernel: KernelSeries;
 }
+
+const program = new Command('cluster')
+  .description(
+    'Runs a command in a Kubernetes of one node, with podpace as an image. All is gone afterwards.',
+  )
+  .option(
+    '--vm',
+    'the node is a VM, its clock counts instructions: caps hold, and can be measured',
+    false,
+  )
+  .addOption(new Option('--kernel <series>', 'of the VM').choices(kernelSeries).default('newest'))
+  .argument('[COMMAND...]', 'after --; on this kernel a shell unless said')
+  .passThroughOptions()
+  .parse();
+const options = program.opts<Options>();
+if (options.vm && program.args.length === 0)
+  program.error('error: say the command for the VM after --: nobody types there');
+
+process.exitCode = await interruptible(async (signal) => {
+  requireRoot('make a cluster');
+  await prepareCluster();
+  signal.throwIfAborted();
+  const cluster = options.vm
+    ? await startClusterOfVm(program.args, options, 'inherit')
+    : startCluster(program.args, 'inherit');
+  if (signal.aborted) cluster.kill();
+  signal.addEventListener('abort', cluster.kill, { once: true });
+  return await cluster.ended;
+});

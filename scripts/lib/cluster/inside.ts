@@ -1,7 +1,10 @@
-// node inside.ts DIRECTORY [COMMAND...]: a cluster of one node in namespaces of its own, in which
-// this process has to be the first but `unshare`'s: all of it ends with this. `DIRECTORY` is empty.
+// node inside.ts ROLE DIRECTORY [COMMAND...]: a cluster of one node (`all`) in namespaces of its
+// own, in which this process has to be the first but `unshare`'s: all of it ends with this.
+// `DIRECTORY` is empty. Or its `control` plane likewise, whose command boots a VM, and in that VM its
+// `node`, by the keys in the control plane's directory.
 
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
@@ -10,8 +13,10 @@ import { PODPACE_IMAGE_FILE } from '../image/podpace.ts';
 import { capture } from '../process.ts';
 import { say, step } from '../progress.ts';
 import { IDLE_IMAGE_FILE } from './idle-image.ts';
+import { clusterEnvironment } from './kubernetes.ts';
+import { makeMachine, sh } from './machine.ts';
 import {
-  ADDRESSES,
+  API,
   CERTIFICATES,
   containerdConfig,
   controlPlane,
@@ -19,59 +24,18 @@ import {
   kubelet,
   kubeletConfig,
   NODE_NAME,
+  ROLES,
   tokenOf,
   tokenTable,
   USERS,
   type User,
 } from './settings.ts';
 
-const [directory = '', ...command] = process.argv.slice(2);
+const [roleName, directory = '', ...command] = process.argv.slice(2);
+const role = ROLES.find((one) => one === roleName) ?? 'all';
 const POLL_MS = 300;
 const READY_MS = 600_000;
-/** Where Debian has plugins of others. */
-const PLUGINS = '/usr/lib/cni';
-
-function sh(script: string): Promise<string> {
-  return capture('sh', ['-ec', script]);
-}
-
-/** Mounts of the node: only control groups and what is not written to are the machine's. */
-async function makeMounts(): Promise<void> {
-  const groups = path.join(directory, 'cgroup');
-  const etc = path.join(directory, 'etc');
-  await sh(`mount --make-rprivate /
-mount -t tmpfs -o mode=755 cluster '${directory}'
-mkdir '${groups}'
-mount --rbind /sys/fs/cgroup '${groups}'
-umount -R -l /sys
-mount -t sysfs sysfs /sys
-mount --rbind '${groups}' /sys/fs/cgroup
-mount -t bpf bpf /sys/fs/bpf
-for each in /run /var/lib /var/log /opt; do mount -t tmpfs -o mode=755 cluster "$each"; done
-cp -a /etc '${etc}'
-mount --bind '${etc}' /etc
-mount --make-rshared /
-mkdir -p /run/netns /opt/cni/bin /etc/cni/net.d /var/lib/cni '${directory}/log' '${directory}/pki'`);
-  for (const name of fs.existsSync(PLUGINS) ? fs.readdirSync(PLUGINS) : [])
-    fs.copyFileSync(path.join(PLUGINS, name), path.join('/opt/cni/bin', name));
-}
-
-/** The node's uplink leads to a peer, in a network namespace of that name. */
-async function makeNetwork(): Promise<void> {
-  const { node, peer, service, pods } = ADDRESSES;
-  await sh(`ip link set lo up
-ip addr add ${service}/32 dev lo
-ip netns add peer
-ip link add uplink numtxqueues 2 numrxqueues 2 type veth peer name eth0 netns peer
-ip addr add ${node}/24 dev uplink
-ip link set uplink up
-ip -n peer addr add ${peer}/24 dev eth0
-ip -n peer link set eth0 up
-ip -n peer link set lo up
-ip -n peer route add ${pods} via ${node}
-ip route add default via ${peer}
-echo 1 >/proc/sys/net/ipv4/ip_forward`);
-}
+const RESTART_MS = 1000;
 
 async function makeKeys(): Promise<void> {
   const scripts = CERTIFICATES.map(
@@ -84,6 +48,9 @@ openssl x509 -req -in ${name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out 
 openssl genrsa -out accounts.key 2048
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca${scripts.join('')}`);
   fs.writeFileSync(path.join(directory, 'tokens.csv'), tokenTable());
+}
+
+function writeKubeconfigs(): void {
   for (const user of Object.keys(USERS) as User[])
     fs.writeFileSync(path.join(directory, `${user}.kubeconfig`), kubeconfig(directory, user));
 }
@@ -91,9 +58,19 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -su
 /** Starts a part of the cluster, whose words go into a file. */
 function start([program = '', ...args]: readonly string[]): ChildProcess {
   const log = fs.openSync(path.join(directory, 'log', program), 'a');
-  const child = spawn(program, args, { stdio: ['ignore', log, log] });
+  const child = spawn(program, args, {
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...clusterEnvironment(directory) },
+  });
   fs.closeSync(log);
   child.on('exit', (code, signal) => say(`${program} ended (${signal ?? code})`));
+  return child;
+}
+
+/** Starts what comes again when it ends, as under a service manager. */
+function keepUp(command: readonly string[]): ChildProcess {
+  const child = start(command);
+  child.on('exit', () => setTimeout(() => keepUp(command), RESTART_MS));
   return child;
 }
 
@@ -102,7 +79,7 @@ function ask(place: string): Promise<string> {
   const headers = { Authorization: `Bearer ${tokenOf('admin')}` };
   const ca = fs.readFileSync(path.join(directory, 'pki/ca.crt'));
   return new Promise((resolve) => {
-    const request = https.get(`https://127.0.0.1/${place}`, { headers, ca }, (answer) => {
+    const request = https.get(`${API}/${place}`, { headers, ca }, (answer) => {
       let text = '';
       answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
       answer.on('end', () => resolve(text));
@@ -131,50 +108,92 @@ async function until(what: string, log: string, isSo: () => Promise<boolean>): P
   });
 }
 
-async function startRuntime(): Promise<void> {
-  const runc = (await sh('command -v runc')).trim();
+const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
+
+async function startRuntime(): Promise<ChildProcess> {
+  const env = clusterEnvironment(directory);
+  const runc = (await capture('sh', ['-c', 'command -v runc'], { env })).trim();
   fs.writeFileSync(path.join(directory, 'containerd.toml'), containerdConfig(directory, runc));
-  start(['containerd', '--config', path.join(directory, 'containerd.toml')]);
-  const socket = '/run/containerd/containerd.sock';
-  await until('Starting containerd', 'containerd', async () => fs.existsSync(socket));
-  for (const image of [IDLE_IMAGE_FILE, PODPACE_IMAGE_FILE])
-    await capture('ctr', ['-a', socket, '-n', 'k8s.io', 'images', 'import', image]);
+  const containerd = keepUp(['containerd', '--config', path.join(directory, 'containerd.toml')]);
+  await until('Starting containerd', 'containerd', async () => fs.existsSync(CONTAINERD_SOCKET));
+  return containerd;
 }
 
-async function startCluster(): Promise<void> {
-  await makeMounts();
-  await makeNetwork();
-  await makeKeys();
-  const [etcd, apiserver, ...others] = controlPlane(directory);
+async function importImages(): Promise<void> {
+  const ctr = ['-a', CONTAINERD_SOCKET, '-n', 'k8s.io', 'images', 'import'];
+  for (const image of [IDLE_IMAGE_FILE, PODPACE_IMAGE_FILE])
+    await capture('ctr', [...ctr, image], { env: clusterEnvironment(directory) });
+}
+
+/** Images for a VM, which would be minutes at unpacking them. */
+async function leaveImages(): Promise<void> {
+  const containerd = await startRuntime();
+  await importImages();
+  containerd.removeAllListeners('exit');
+  containerd.kill();
+  await once(containerd, 'exit');
+}
+
+async function startControlPlane(): Promise<void> {
+  const [etcd, apiserver, ...others] = controlPlane(directory, role);
   start(etcd ?? []);
   start(apiserver ?? []);
-  await startRuntime();
   await until(
     'Starting the apiserver',
     'kube-apiserver',
     async () => (await ask('readyz')) === 'ok',
   );
   for (const each of others) start(each);
-  const isUnified = fs.existsSync('/sys/fs/cgroup/cgroup.controllers');
-  fs.writeFileSync(path.join(directory, 'kubelet.json'), kubeletConfig(directory, isUnified));
-  start(kubelet(directory));
-  await until('Waiting for the node', 'kubelet', () => hasField(`nodes/${NODE_NAME}`, 'status'));
   const account = 'namespaces/default/serviceaccounts/default';
   await until('Waiting for the service account', 'kube-controller-manager', () =>
     hasField(account, 'secrets'),
   );
 }
 
-try {
-  const startMs = performance.now();
-  await startCluster();
-  say(`The cluster is there after ${((performance.now() - startMs) / 1000).toFixed(0)} s`);
+async function startKubelet(): Promise<void> {
+  const isUnified = fs.existsSync('/sys/fs/cgroup/cgroup.controllers');
+  fs.writeFileSync(path.join(directory, 'kubelet.json'), kubeletConfig(directory, isUnified));
+  keepUp(kubelet(directory));
+  await until('Waiting for the node', 'kubelet', () => hasField(`nodes/${NODE_NAME}`, 'status'));
+}
+
+async function startCluster(): Promise<void> {
+  await makeMachine(role, directory);
+  if (role !== 'node') await makeKeys();
+  writeKubeconfigs();
+  const parts = {
+    all: [
+      () => Promise.all([startRuntime().then(importImages), startControlPlane()]),
+      startKubelet,
+    ],
+    control: [() => Promise.all([leaveImages(), startControlPlane()])],
+    node: [startRuntime, startKubelet],
+  };
+  for (const part of parts[role]) await part();
+}
+
+/** Runs the command of this machine; asked to end, it is asked too. */
+async function runCommand(): Promise<number> {
   const [program = 'sh', ...args] = command;
-  const child = spawn(program, args, { stdio: 'inherit' });
-  process.exitCode = await new Promise<number>((resolve, reject) => {
+  const env = { ...process.env, ...clusterEnvironment(directory) };
+  const child = spawn(program, args, { stdio: 'inherit', env });
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  // Ctrl-C reaches it by the terminal.
+  process.on('SIGINT', () => undefined);
+  return await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));
   });
+}
+
+const NAMES = { all: 'cluster', control: 'control plane', node: 'node' };
+
+try {
+  const startMs = performance.now();
+  await startCluster();
+  const took = ((performance.now() - startMs) / 1000).toFixed(0);
+  say(`The ${NAMES[role]} is there after ${took} s`);
+  process.exitCode = await runCommand();
 } catch (error) {
   process.exitCode = 1;
   say(error instanceof Error ? error.message : String(error));

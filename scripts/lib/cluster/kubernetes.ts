@@ -33,7 +33,13 @@ const programDirectory = join(clusterDirectory, 'kubernetes');
 const workDirectory = join(clusterDirectory, 'kubernetes-build');
 
 /** Folders with the executables of a cluster, in the order of a PATH. */
-export const clusterPrograms: readonly string[] = [programDirectory, ...RUNTIME_PATH];
+const clusterPrograms: readonly string[] = [programDirectory, ...RUNTIME_PATH];
+
+/** For whoever is part of a cluster, or runs a command in it. */
+export function clusterEnvironment(directory: string): Readonly<Record<string, string>> {
+  const PATH = [...clusterPrograms, process.env['PATH']].join(':');
+  return { PATH, KUBECONFIG: join(directory, 'admin.kubeconfig') };
+}
 
 /**
  * Has the programs of a cluster under build/cluster, building them on the first call: half an hour

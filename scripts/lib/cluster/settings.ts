@@ -9,7 +9,25 @@ export const ADDRESSES = {
   pods: '10.85.0.0/16',
 } as const;
 export const NODE_NAME = 'node1';
-const API = 'https://127.0.0.1:443';
+
+/** What QEMU's user networking gives a guest; behind the gateway is where QEMU runs. */
+export const GUEST_NETWORK = { device: 'eth0', address: '10.0.2.15', gateway: '10.0.2.2' } as const;
+
+/**
+ * By which machine a process belongs to a cluster: all of it, or one of the two parts that it is
+ * where the node is a VM.
+ */
+export type Role = 'all' | 'control' | 'node';
+export const ROLES: readonly Role[] = ['all', 'control', 'node'];
+
+/** Of the apiserver, for the node and for pods. */
+export const API = `https://${ADDRESSES.service}:443`;
+
+/**
+ * How long the node may be silent before it is not Ready. In a VM whose clock counts instructions
+ * ten seconds may be minutes.
+ */
+const SILENCE_SEC: Readonly<Record<Role, number>> = { all: 30, control: 3600, node: 3600 };
 
 /** Who may ask the apiserver: name of its kubeconfig, user and groups. */
 export const USERS = {
@@ -92,7 +110,7 @@ const CONTROLLERS = [
 ];
 
 /** The processes of the control plane, in the order in which they start. */
-export function controlPlane(directory: string): readonly (readonly string[])[] {
+export function controlPlane(directory: string, role: Role): readonly (readonly string[])[] {
   const pki = (name: string): string => `${directory}/pki/${name}`;
   return [
     [
@@ -123,7 +141,7 @@ export function controlPlane(directory: string): readonly (readonly string[])[] 
       `--root-ca-file=${pki('ca.crt')}`,
       ...['--leader-elect=false', '--port=0', '--secure-port=0'],
       `--controllers=${CONTROLLERS.join(',')}`,
-      ...['--node-monitor-period=2s', '--node-monitor-grace-period=30s'],
+      ...['--node-monitor-period=2s', `--node-monitor-grace-period=${SILENCE_SEC[role]}s`],
     ],
     [
       ...['kube-scheduler', `--kubeconfig=${directory}/scheduler.kubeconfig`],
