@@ -220,6 +220,18 @@ const SETTINGS = {
     takes: '<ip:port>',
     help: 'answer probes by HTTP there: /livez, /readyz',
   }),
+  /** Empty: nowhere. */
+  metricsAddress: setting('', listenAddress, {
+    takes: '<ip:port>',
+    help: 'serve metrics for Prometheus there: /metrics',
+  }),
+  /** Both or none. */
+  metricsCertificate: setting('', absolutePath, {
+    ...{ takes: '<file>', help: 'certificate (PEM) to serve metrics with by TLS' },
+  }),
+  metricsKey: setting('', absolutePath, {
+    ...{ takes: '<file>', help: 'its private key (PEM)' },
+  }),
   reconcileSeconds: setting(10, numberIn(1, 3600), {
     ...{ takes: '<number>', help: 'pause between repairs' },
   }),
@@ -302,6 +314,8 @@ export function nodeDefaultsOf({
  */
 export function mergeConfig(...settings: readonly Partial<HelperConfig>[]): HelperConfig {
   const config: HelperConfig = Object.assign({}, DEFAULT_CONFIG, ...settings) as HelperConfig;
+  if ((config.metricsCertificate === '') !== (config.metricsKey === ''))
+    throw new ConfigError('"metricsCertificate" and "metricsKey" go together: set both or none');
   const contradiction = contradictionIn(nodeDefaultsOf(config));
   if (contradiction === undefined) return config;
   throw new ConfigError(

@@ -20,6 +20,8 @@ import { FqWatch } from './control/fq-watch.ts';
 import { linkCluster } from './cluster-link.ts';
 import { holdCapRules } from './hold-cap-rules.ts';
 import { keepList, leaveList } from './list-keeping.ts';
+import { linkMetrics } from './metrics-server.ts';
+import type { Tallies } from './tallies.ts';
 import type { ListKeeper } from './install/keep-in-list.ts';
 import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
@@ -194,6 +196,7 @@ interface Repair {
   readonly log: Log;
   /** Is called when it failed. */
   readonly lookSoon: () => void;
+  readonly tallies: Tallies;
 }
 
 /** Status tells of it as long as it lasts: see burstLimitNotices. */
@@ -206,9 +209,18 @@ function tryToRaiseBurstLimit(log: Log): void {
 }
 
 /** Looks at the whole node and puts it right. */
-function repairer({ config, shaper, fq, log, lookSoon, tell }: Repair): () => Promise<void> {
+function repairer({
+  config,
+  shaper,
+  fq,
+  log,
+  lookSoon,
+  tell,
+  tallies,
+}: Repair): () => Promise<void> {
   const report = problemReporter(log, (key) => shaper.isKnown(key));
   return async () => {
+    const beginMs = performance.now();
     await fq.look();
     const standing = fq.problems();
     try {
@@ -220,6 +232,7 @@ function repairer({ config, shaper, fq, log, lookSoon, tell }: Repair): () => Pr
       report([...standing, nodeProblem((error as Error).message)]);
       lookSoon();
     }
+    tallies.countRepair(beginMs);
   };
 }
 
@@ -233,6 +246,7 @@ function untilSignal(signal: AbortSignal): Promise<void> {
 /** Follows what happens to the node's devices. */
 function followNode(
   { shaper, datapath: { routes, devices, hooks } }: Control,
+  tallies: Tallies,
   log: Log,
 ): { readonly lookSoon: () => void; readonly stop: () => void } {
   /** A failure is told of once, however often what failed is tried again. */
@@ -255,6 +269,7 @@ function followNode(
     devices.hear(event);
     // What others do with filters concerns podpace only where its own programs are filters.
     const { kind } = event;
+    if (kind === 'lost') tallies.lostEvents += 1;
     if (kind === 'filter' && hooks.kind === 'clsact')
       follower.hear({ kind: 'qdisc', ifindex: event.ifindex });
     if (kind === 'link' || kind === 'lost') follower.hear(event);
@@ -359,6 +374,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     ...[...standing, ...fq.problems(), ...problemsOfList()],
   ]);
   const { shaper, datapath } = control;
+  const metrics = linkMetrics(config, shaper, log);
   let uninstalled: { readonly forget: boolean } | undefined;
   const handler = createHandler({
     shaper,
@@ -368,7 +384,8 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     startedAt: new Date(),
     features: () => items({ ...features, fq: fq.last }),
     probe: () => probe(config, () => THERE),
-    notices: cluster.notices,
+    notices: () => [...cluster.notices(), ...metrics.notices()],
+    tallies: metrics.tallies,
     beforeUninstall: async () => keeper && (await leaveList(keeper, log)),
     stop: (extent) => {
       uninstalled = extent;
@@ -376,8 +393,9 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     },
     log,
   });
-  const following = followNode(control, log);
-  const telling = { lookSoon: following.lookSoon, tell: cluster.tellOfProblems };
+  const following = followNode(control, metrics.tallies, log);
+  const tell = metrics.hearingToo(cluster.tellOfProblems);
+  const telling = { lookSoon: following.lookSoon, tell, tallies: metrics.tallies };
   const repair = repairer({ config, shaper, fq, log, ...telling });
   const repairMaps = mapRepairer(shaper, health, log);
   await bringToRecords(config, control, repair, { isNew, log });
@@ -402,6 +420,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   for (const timer of timers) clearInterval(timer);
   cluster.close();
   health.close();
+  metrics.close();
   endHeartbeat();
   keeper?.close();
   following.stop();

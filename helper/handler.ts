@@ -30,6 +30,7 @@ import { about, nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './control/shaper.ts';
+import type { Tallies } from './tallies.ts';
 import { formatRate } from './shaping/units.ts';
 import { show } from './wire/show.ts';
 
@@ -45,6 +46,7 @@ export interface HandlerContext {
   readonly probe: () => Promise<Methods['probe']['result']>;
   /** What `status` says besides what the shaper sees. */
   readonly notices?: () => readonly string[];
+  readonly tallies?: Pick<Tallies, 'countRequest'>;
   /** Is called before everything is taken off the node. */
   readonly beforeUninstall?: () => Promise<void>;
   /** Ends the helper after the answer has gone out, and has what it left taken away. */
@@ -206,10 +208,15 @@ function answerer(context: HandlerContext): Handler {
         return errorResponse(message, { code: 'bad-request', message: error.message });
       throw error;
     }
+    const { method } = request;
     try {
-      return { version: answerVersion(message), result: await perform(request, context) };
+      const result = await perform(request, context);
+      context.tallies?.countRequest(method, 'ok');
+      return { version: answerVersion(message), result };
     } catch (error) {
-      return errorResponse(message, failureOf(request, error, context));
+      const failure = failureOf(request, error, context);
+      context.tallies?.countRequest(method, failure.code);
+      return errorResponse(message, failure);
     }
   };
 }

@@ -171,6 +171,7 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/kernel/rtnetlink',
   // The oldest has none, which vm/helper/probe finds there, too.
   'test/netns/helper/kernel/tcx',
+  'test/netns/helper/metrics',
   'test/netns/helper/node-traffic',
   'test/netns/helper/pod-names',
   'test/netns/helper/probe',

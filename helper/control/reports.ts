@@ -24,7 +24,7 @@ import { shorten } from '../protocol/cut.ts';
 import { fitting } from '../protocol/page.ts';
 import { nameOf, podNamesOf } from '../protocol/pod-names.ts';
 import { booksOf, unaccountedOf } from '../shaping/books.ts';
-import { directionCountersOf } from '../shaping/counters.ts';
+import { directionCountersOf, type Measured } from '../shaping/counters.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { formerNotices } from '../shaping/former-plugin.ts';
@@ -366,6 +366,20 @@ function attachmentCounters(
     ...(egress === undefined ? {} : { egress }),
     ...(ingress === undefined ? {} : { ingress }),
   };
+}
+
+/** Attachments with their counters; the judgement says what is wrong with them. */
+export function measureAttachments(
+  node: Node,
+  records: readonly AttachmentRecord[],
+  judgement: Judgement,
+): Measured[] {
+  return records.map((record) => ({
+    ...attachmentCounters(node, record, false),
+    ...(record.addedAt !== undefined && { addedAt: record.addedAt }),
+    effective: effectiveCapsOf(record, node.defaults),
+    notEnforced: judgement.directionsOf(record),
+  }));
 }
 
 /** A page of attachments with their counters, or those of one. */

@@ -26,7 +26,9 @@ import { Attaching, type Attached, type Machinery } from './attaching.ts';
 import { Bookkeeping } from './bookkeeping.ts';
 import { Enforcement, type LoggingNode } from './enforcement.ts';
 import { Heeding, type AnnotatedPod, type Heeded, type RuleFailure } from './heeding.ts';
-import { nodeProblem, type Problem } from '../shaping/judgement.ts';
+import { Judgement, nodeProblem, type Problem } from '../shaping/judgement.ts';
+import type { Measured } from '../shaping/counters.ts';
+import type { Exit } from '../shaping/exits.ts';
 import { findOrphans, forgetOutlived, Orphans } from './orphans.ts';
 import { Precedence } from '../shaping/precedence.ts';
 import { Removal } from './removal.ts';
@@ -39,6 +41,7 @@ import {
   countersPage,
   Lister,
   lookAt,
+  measureAttachments,
   statusOf,
   type Look,
   type NodeStatus,
@@ -54,6 +57,9 @@ export type ShaperOptions = Omit<LoggingNode, 'orphans' | 'precedence' | 'wishes
   readonly wishes: Wishes;
   readonly uncapped: Uncapped;
 };
+
+/** A few ms. */
+const MEASURED_AT_ONCE = 50;
 
 export class Shaper {
   readonly #options: LoggingNode;
@@ -319,6 +325,28 @@ export class Shaper {
       this.#wishes.look();
       return countersPage(this.#options, params);
     });
+  }
+
+  /**
+   * All attachments with their counters, judged by these problems. Others have their turn in
+   * between: it is no picture of one moment.
+   */
+  async measure(problems: readonly Problem[]): Promise<Measured[]> {
+    const records = this.#store.readAttachments();
+    const judgement = new Judgement(problems, records);
+    const measured: Measured[] = [];
+    for (let at = 0; at < records.length; at += MEASURED_AT_ONCE) {
+      const some = records.slice(at, at + MEASURED_AT_ONCE);
+      await this.#turns.runOneOfMany(async () => {
+        measured.push(...measureAttachments(this.#options, some, judgement));
+      });
+    }
+    return measured;
+  }
+
+  /** Exits that caps need, but for ways into pods. */
+  get exitsInUse(): { readonly name: string; readonly role: Exit['role'] }[] {
+    return [...this.#repairing.exits.values()].filter(({ role }) => role !== 'pod');
   }
 
   /**

@@ -1,12 +1,27 @@
 // Counters of the datapath as the protocol sends them. Pure.
 
-import type { Counters, DirectionCounters } from '../protocol/messages.ts';
+import type {
+  AttachmentCounters,
+  Counters,
+  Direction,
+  DirectionCounters,
+  EffectiveCaps,
+} from '../protocol/messages.ts';
 import {
   eachCounter,
   sumAggregateCounters,
   type AggregateCounters,
   type CounterName,
 } from '../wire/aggregate.ts';
+
+/** An attachment with its counters, and what they are to be read with. */
+export interface Measured extends AttachmentCounters {
+  /** As in its record: of two sandboxes of one name the later is the newer. */
+  readonly addedAt?: string;
+  readonly effective: EffectiveCaps;
+  /** Directions that something wrong concerns. */
+  readonly notEnforced: readonly Direction[];
+}
 
 function countersOf(counters: AggregateCounters): Counters & Record<CounterName, number> {
   return {

@@ -46,6 +46,11 @@ const LAYERS: readonly Layer[] = [
     imports: ['helper/network-list/', ...BYTES, 'cni/types.ts', 'node:path'],
     isPure: true,
   },
+  {
+    holds: ['helper/metrics/'],
+    imports: ['helper/metrics/', 'helper/shaping/', ...BYTES],
+    isPure: true,
+  },
   { holds: ['helper/cluster/'], imports: ['helper/cluster/', ...BYTES, 'node:path'], isPure: true },
   // The only place that talks to the API server.
   {
@@ -78,7 +83,7 @@ const LAYERS: readonly Layer[] = [
     holds: ['helper/*'],
     imports: [
       ...['helper/', 'cni/process-edges.ts', 'package.json', 'commander', 'ip-cidr'],
-      ...['node:events', 'node:fs', 'node:http', 'node:net', 'node:os', 'node:path'],
+      ...['node:events', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:os', 'node:path'],
       'node:timers/promises',
     ],
   },

@@ -1,0 +1,52 @@
+// A scrape of a helper that runs, with a pod that sends: the figures are those of `counters`.
+
+import test from 'ava';
+import { capture } from '../../../scripts/lib/process.ts';
+import { inNamespace } from '../../bed/testbed.ts';
+import {
+  addUplink,
+  leaveRecords,
+  makeHelperDirectories,
+  paramsOf,
+  startOwnHelper,
+  wirePod,
+} from '../../kit/helper.ts';
+import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+
+const PORT = 9844;
+const RATE = { rateBitsPerSec: 10_000_000 };
+
+/** By a process: a socket of this one is made later than it is asked for, in its own namespace. */
+async function scrape(node: TestNetns): Promise<string> {
+  const script = `fetch('http://127.0.0.1:${PORT}/metrics').then(async (answer) => console.log(await answer.text()))`;
+  return await capture(...inNamespace(node.netns.path, process.execPath, '-e', script));
+}
+
+test.serial('a scrape has the pod by its name, its caps, and what its packets met', async (t) => {
+  const [node, pod, peer] = [makeNetns(t), makeNetns(t), makeNetns(t)];
+  const directories = makeHelperDirectories(t);
+  node.ip('link', 'set', 'lo', 'up');
+  wirePod(node, pod, 'pod0');
+  addUplink(node, peer, 'uplink', 1);
+  const named = { podNamespace: 'shop', podName: 'web-0', podUid: 'u1' };
+  const params = paramsOf('pod0', pod, { egress: RATE, ingress: RATE });
+  leaveRecords(node, directories, [{ ...params, ...named }]);
+  const flags = ['--metrics-address', `127.0.0.1:${PORT}`];
+  const helper = await startOwnHelper(t, node, directories, flags);
+  const page = await scrape(node);
+  const labels = 'namespace="shop",pod="web-0",interface="eth0"';
+  for (const direction of ['egress', 'ingress']) {
+    const series = `{${labels},direction="${direction}"}`;
+    t.true(page.includes(`\npodpace_pod_cap_bytes_per_second${series} 1250000\n`), page);
+    t.true(page.includes(`\npodpace_pod_throttled_seconds_total${series} 0\n`));
+    t.true(page.includes(`\npodpace_pod_sojourn_seconds_count${series} `));
+  }
+  t.regex(page, /\npodpace_attachments 1\n/);
+  t.regex(page, /\npodpace_exit_enforced\{exit="uplink",role="uplink",reason="[^"]*"\} [01]\n/);
+  await helper.ask('status', {});
+  t.regex(await scrape(node), /\npodpace_build_info\{/);
+  t.deepEqual(
+    (await helper.ask('status', {})).notices.filter((one) => /metrics/.test(one)),
+    [],
+  );
+});
