@@ -74,7 +74,7 @@ const MAX_RESTS = 50;
 const NS_PER_MS = 1_000_000;
 
 /** Processor time of a process and its threads, in milliseconds. */
-function cpuMsOf(pid: number): number {
+export function cpuMsOf(pid: number): number {
   const threads = fs.readdirSync(`/proc/${pid}/task`);
   const spentNs = threads.map((thread) =>
     Number(fs.readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
@@ -83,7 +83,7 @@ function cpuMsOf(pid: number): number {
 }
 
 /** The same, when the process has done what it had to do. */
-async function cpuMsAtRest(pid: number): Promise<number> {
+export async function cpuMsAtRest(pid: number): Promise<number> {
   let last = cpuMsOf(pid);
   for (let rest = 0; rest < MAX_RESTS; rest += 1) {
     await delay(REST_MS);

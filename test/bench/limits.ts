@@ -267,6 +267,27 @@ function controlRequirements(scenario: string, of: Figures, baseline?: string): 
   }
 }
 
+/** Of a processor, and as starts of Node a minute: whichever is more. */
+const IDLE_SHARE = 0.01;
+const IDLE_STARTS_PER_MIN = 6;
+const MS_PER_MIN = 60_000;
+
+/** Asked of a thousand attachments; with more it has to work. */
+function scaleRequirements(scenario: string, of: Figures): Requirement[] {
+  if (scenario !== '1000') return [];
+  const starts = times(IDLE_STARTS_PER_MIN / MS_PER_MIN, of('node_start_cpu_ms'));
+  const ratio = of('attach_ratio');
+  return [
+    atMost('CPU at rest', '', of('idle_share'), starts && Math.max(IDLE_SHARE, starts)),
+    atMost('status', 'ms', of('status_ms'), 50),
+    atMost('list', 'ms', of('list_ms'), 150),
+    atMost('resident set', 'MiB', of('rss_mib'), 90),
+    atMost('event loop busy', 'ms', of('longest_busy_ms'), 50),
+    // Where nothing can be attached this is not asked.
+    ...(ratio === undefined ? [] : [atMost('last attach, of the first', '', ratio, 1.3)]),
+  ];
+}
+
 /** What each bench asks for under a scenario. */
 const REQUIREMENTS: Readonly<
   Record<Bench, (scenario: string, of: Figures, baseline?: string) => Requirement[]>
@@ -295,6 +316,7 @@ const REQUIREMENTS: Readonly<
     scenario === 'netkit-routing' ? wiringRequirements(of) : wiredCapRequirements(scenario, of),
   memory: (_, of) => [atMost('BPF maps', 'MiB', of('bpf_map_mib'), 16)],
   control: controlRequirements,
+  scale: scaleRequirements,
 };
 
 /** A figure with as many digits as tell it from its bound. */

@@ -27,6 +27,7 @@ export const BENCHES = [
   'bystanders',
   'wiring',
   'control',
+  'scale',
 ] as const;
 export type Bench = (typeof BENCHES)[number];
 
@@ -298,6 +299,13 @@ export const CONTROL_SCENARIOS = [
 ] as const;
 export type ControlScenario = (typeof CONTROL_SCENARIOS)[number];
 
+/** Attachments with a cap in each direction, on a node whose helper is asked. */
+export const SCALE_SCENARIOS = [
+  { name: '1000', attachments: 1000 },
+  { name: '4000', attachments: 4000 },
+] as const;
+export type ScaleScenario = (typeof SCALE_SCENARIOS)[number];
+
 const SCENARIOS: Readonly<Record<Bench, readonly { readonly name: string }[]>> = {
   latency: LATENCY_SCENARIOS,
   accuracy: ACCURACY_SCENARIOS,
@@ -312,6 +320,7 @@ const SCENARIOS: Readonly<Record<Bench, readonly { readonly name: string }[]>> =
   bystanders: BYSTANDER_SCENARIOS,
   wiring: [...WIRING_SCENARIOS, ...WIRED_CAP_SCENARIOS],
   control: CONTROL_SCENARIOS.map((name) => ({ name })),
+  scale: SCALE_SCENARIOS,
 };
 
 /** Names of a bench's scenarios, in their order. */

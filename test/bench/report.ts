@@ -80,6 +80,7 @@ const TITLES: Readonly<Record<Bench, string>> = {
   bystanders: 'What those without a cap get beside one',
   wiring: 'What it costs to join a pod to its node',
   control: 'What calls of the CNI plugin cost',
+  scale: 'What the helper takes of a node with many pods',
 };
 
 const EXPLANATIONS: Readonly<Record<Bench, string>> = {
@@ -132,6 +133,10 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'the others call the plugin by itself: del-again of a pod that is gone, with an IPAM plugin or after another plugin (chained). empty-executable: an empty program packed ' +
     'as the plugin is, and in del-again the IPAM plugin’s own call besides. cpu: processor time of all processes of a call; helper_cpu: that of podpaced meanwhile. ' +
     'peak_rss_mib: of calls for which the plugin was read from the disk. Where the kernel has no sch_fq pods are added without their caps (onUnenforceable is allow).',
+  scale:
+    'Attachments with a cap in each direction; the helper’s own figures. idle_share: of a processor, while nobody asks; status and list: medians of five, list with all ' +
+    'its pages. longest_busy_ms: the longest that the event loop kept a request waiting which needs no look at the node. attach: processor time of each of ' +
+    'the first and the last 50. Where the kernel has no sch_fq nothing is attached: the helper starts with records, and tells of a fault at each interface.',
 };
 
 function chartsOf(part: Part): string {

@@ -16,6 +16,7 @@ import { runNetworkBench } from './network.ts';
 import { Recorder } from './record.ts';
 import { runSingly, type BenchOptions } from './runner.ts';
 import { samenodeBench } from './samenode.ts';
+import { scaleBench } from './scale.ts';
 import { nodeBench } from './to-node.ts';
 import { runWiring } from './wiring.ts';
 
@@ -34,6 +35,8 @@ export interface Effort {
   readonly rounds: number;
   /** Of those for which the plugin is read from the disk. */
   readonly coldRounds: number;
+  /** For which a helper is left alone: some of its reconciliations. */
+  readonly idleSeconds: number;
 }
 
 /** What figures are published with. */
@@ -46,6 +49,7 @@ export const FULL: Effort = {
   packets: 1_000_000,
   rounds: 10,
   coldRounds: 3,
+  idleSeconds: 60,
 };
 
 /** Enough to see that everything works. */
@@ -58,6 +62,7 @@ export const QUICK: Effort = {
   packets: 250_000,
   rounds: 5,
   coldRounds: 1,
+  idleSeconds: 20,
 };
 
 /** Linux does not offer it before it is loaded. */
@@ -116,6 +121,8 @@ export async function runBench(
       return await runSingly(exactBench(effort.packets), recorder, options);
     case 'cost':
       return await runCost(effort.packets, recorder, options);
+    case 'scale':
+      return await runSingly(scaleBench(effort.idleSeconds), recorder, options);
     case 'memory':
       return await runSingly(MEMORY_BENCH, recorder, options);
   }

@@ -154,3 +154,44 @@ test('figures have the digits that matter', (t) => {
     '1.00e-5',
   ]);
 });
+
+test('a helper at scale is judged by each of its figures, at a thousand attachments only', (t) => {
+  const podpace = {
+    ...{ idle_share: 0.01, node_start_cpu_ms: 50, status_ms: 50, list_ms: 150 },
+    ...{ rss_mib: 90, longest_busy_ms: 50, attach_ratio: 1.3 },
+  };
+  t.deepEqual(missed('scale', '1000', rows('scale', '1000', { podpace })), []);
+  for (const name of Object.keys(podpace).filter((each) => each !== 'node_start_cpu_ms')) {
+    const worse = { ...podpace, [name]: 1.001 * podpace[name as keyof typeof podpace] };
+    t.is(missed('scale', '1000', rows('scale', '1000', { podpace: worse })).length, 1, name);
+    t.deepEqual(missed('scale', '4000', rows('scale', '4000', { podpace: worse })), []);
+  }
+});
+
+test('where a start of Node takes long the helper may take six of them a minute', (t) => {
+  const podpace = {
+    ...{ node_start_cpu_ms: 200, status_ms: 1, list_ms: 1, rss_mib: 1, longest_busy_ms: 1 },
+  };
+  for (const [idle_share, count] of [
+    [0.02, 0],
+    [0.0201, 1],
+  ] as const)
+    t.is(
+      missed('scale', '1000', rows('scale', '1000', { podpace: { ...podpace, idle_share } }))
+        .length,
+      count,
+    );
+});
+
+test('a kernel on which nothing can be attached is not asked what that costs', (t) => {
+  const podpace = {
+    ...{ idle_share: 0, node_start_cpu_ms: 50, status_ms: 1, list_ms: 1, rss_mib: 1 },
+    longest_busy_ms: 1,
+  };
+  t.deepEqual(missed('scale', '1000', rows('scale', '1000', { podpace })), []);
+  const { idle_share: _, ...without } = podpace;
+  t.regex(
+    missed('scale', '1000', rows('scale', '1000', { podpace: without }))[0] ?? '',
+    /not measured/,
+  );
+});
