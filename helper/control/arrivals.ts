@@ -1,6 +1,7 @@
 // Looks now and then at what comes into capped pods past their host interfaces, or past the program
 // there, and remembers what was found.
 
+import { Breaks } from '../kernel/breaks.ts';
 import { readDeviceBytes } from '../kernel/device-counters.ts';
 import { findLink, readFarCounter, type FarDevice } from '../kernel/links.ts';
 import { nameOf } from '../protocol/pod-names.ts';
@@ -19,7 +20,7 @@ import type { Datapath } from './datapath.ts';
 import { ToldProblems } from './told-problems.ts';
 
 /**
- * Pods that one look asks the kernel for, each by a request of its own (0.16 ms of a processor);
+ * Pods that one look asks the kernel for, each by a request of its own;
  * those beyond take turns, and whom something was found with is asked for each time.
  */
 const PODS_PER_LOOK = 125;
@@ -80,7 +81,11 @@ export class Arrivals {
       // Before the pods' counters: what comes between the two readings is then too much for one
       // look, and does not lessen what the next ones find.
       const { sent } = readDeviceBytes();
-      for (const receiver of this.#next(receivers)) await this.#lookAt(receiver, sent);
+      const breaks = new Breaks();
+      for (const receiver of this.#next(receivers)) {
+        await this.#lookAt(receiver, sent);
+        await breaks.mayCome();
+      }
     }
     this.#told.tell(
       [...this.#watch.arrivals()].flatMap(([id, arrival]) =>
@@ -140,7 +145,7 @@ export class Arrivals {
     try {
       const end = this.#ends.get(hostInterfaceIndex) ?? (await this.#endOf(hostInterfaceIndex));
       if (end === undefined) return undefined;
-      const counter = await readFarCounter(this.#datapath.rt, end);
+      const counter = await readFarCounter(this.#datapath.promptRt, end);
       if (counter?.linkIndex === hostInterfaceIndex) {
         this.#ends.set(hostInterfaceIndex, end);
         return counter.receivedBytes;
@@ -153,7 +158,7 @@ export class Arrivals {
   }
 
   async #endOf(index: number): Promise<FarDevice | undefined> {
-    const link = await findLink(this.#datapath.rt, { index });
+    const link = await findLink(this.#datapath.promptRt, { index });
     return link?.linkIndex === undefined || link.linkNetnsId === undefined
       ? undefined
       : { netnsId: link.linkNetnsId, index: link.linkIndex };

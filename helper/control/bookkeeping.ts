@@ -123,11 +123,8 @@ export class Bookkeeping {
     senders: ReadonlyMap<number, readonly AttachmentRecord[]>,
     received: ReadonlyMap<string, number>,
   ): Map<number, AggregateSample> {
-    const books = [...senders].map(([id, sharers]) => ({
-      id,
-      sharers,
-      book: this.#datapath.readBook(id),
-    }));
+    const read = this.#datapath.readBooks(senders.keys());
+    const books = [...read].map(([id, book]) => ({ id, sharers: senders.get(id) ?? [], book }));
     const { unseen } = this.#datapath;
     unseen.add(
       new Map(

@@ -13,6 +13,7 @@ import { possibleCpus } from '../kernel/cpus.ts';
 import { readUntouchedFq } from '../kernel/untouched-fq.ts';
 import { openHooks, type Hooks } from '../kernel/hooks.ts';
 import { NodeHook } from '../kernel/node-hook.ts';
+import { openBlockingRt } from '../kernel/blocking-rt.ts';
 import { openRt } from '../kernel/open-rt.ts';
 import type { RtSocket } from '../kernel/rtnetlink.ts';
 import {
@@ -31,6 +32,7 @@ import {
 import { EXEMPTION_KEY_SIZE, EXEMPTION_SIZE, exemptionListOf } from '../wire/exemption.ts';
 import { ExemptionDigests } from '../wire/exemption-digest.ts';
 import { HOOK_MARKS, LINK_PINS } from '../protocol/state-files.ts';
+import { BookPages } from './book-pages.ts';
 import { changeOver } from './change-over.ts';
 import { DeviceWatch } from './device-watch.ts';
 import type { ClockAhead } from '../shaping/counters.ts';
@@ -61,6 +63,8 @@ const EXEMPTIONS_SHORT = 1000;
 
 export class Datapath {
   readonly rt: RtSocket;
+  /** For many small questions: the caller waits for each, which takes a fifth of the time. */
+  readonly promptRt: RtSocket;
   readonly routes: RouteWatch;
   readonly outer: OuterWatch;
   readonly devices: DeviceWatch;
@@ -69,6 +73,7 @@ export class Datapath {
   readonly maps: PodpaceMaps;
   readonly unseen = new Unseen();
   readonly #loaded: LoadedPodpace;
+  readonly #bookPages: BookPages;
   /**
    * Digests of the lists of exemptions, and until when they are taken for true: ms of
    * performance.now().
@@ -88,7 +93,9 @@ export class Datapath {
   constructor(directories: Directories, release: string) {
     this.#loaded = loadPodpace(directories.pins, release);
     this.maps = this.#loaded.maps;
+    this.#bookPages = new BookPages(this.#loaded.pages.aggregateBooks);
     this.rt = openRt();
+    this.promptRt = openBlockingRt();
     this.routes = RouteWatch.of(this.rt);
     this.outer = new OuterWatch(this.rt);
     this.devices = new DeviceWatch(this.rt);
@@ -178,6 +185,11 @@ export class Datapath {
   readBook(aggregateId: number): AggregateBook {
     const { aggregateBooks } = this.#loaded.pages;
     return decodeAggregateBook(aggregateBooks.getEachCpu(aggregateIndex(aggregateId)));
+  }
+
+  /** The same of many, by their ids. */
+  readBooks(ids: Iterable<number>): Map<number, AggregateBook> {
+    return this.#bookPages.read(ids);
   }
 
   /**
@@ -288,6 +300,7 @@ export class Datapath {
 
   close(): void {
     this.rt.close();
+    this.promptRt.close();
   }
 
   #exemptionBatches(): ReturnType<typeof lookupBatches> {

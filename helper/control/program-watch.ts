@@ -12,7 +12,7 @@ import type { Precedence } from '../shaping/precedence.ts';
  */
 const PLACES_PER_TURN = { tcx: 500, clsact: 40 } as const;
 /** Turns of one look; all of a node with more places are seen when it is reconciled. */
-export const PROGRAM_TURNS = 5;
+export const PROGRAM_TURNS = 2;
 
 export class ProgramWatch {
   readonly #datapath: Datapath;

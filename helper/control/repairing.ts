@@ -24,6 +24,7 @@ import {
   type KnownExits,
 } from '../shaping/repairs.ts';
 import type { Enforcement, LoggingNode } from './enforcement.ts';
+import { isSameState, stateOfMaps, type MapsState } from './map-watch.ts';
 import { observeMaps } from './observe.ts';
 import { ProgramWatch, PROGRAM_TURNS } from './program-watch.ts';
 import type { Exclusively } from './turns.ts';
@@ -42,6 +43,12 @@ function problemAt(ifindex: number | undefined, text: string, owners: Owners): P
   return { ...nodeProblem(told), ...(scopes.length > 0 && { scopes }) };
 }
 
+/** What has come of a plan. */
+interface Outcome {
+  readonly done: readonly Step[];
+  readonly failures: Problem[];
+}
+
 export class Repairing {
   readonly #node: LoggingNode;
   readonly #enforcement: Enforcement;
@@ -50,6 +57,8 @@ export class Repairing {
   #hasSeenAll = false;
   #exits: KnownExits = new Map();
   #arrivals: readonly number[] = [];
+  /** The maps when they were last compared and all was right. */
+  #right: MapsState = [];
   /** With all that they follow from. */
   #wanted:
     | { readonly of: readonly unknown[]; readonly programs: ReadonlyMap<string, ProgramName> }
@@ -105,29 +114,51 @@ export class Repairing {
    * of `inTurn`, a part of the attachments in each.
    */
   async maps(inTurn: Exclusively): Promise<void> {
+    let state: MapsState = [];
+    await inTurn(async () => {
+      state = this.#stateOfMaps();
+    });
+    if (!isSameState(state, this.#right)) {
+      this.#right = [];
+      if (await this.#compareMaps(inTurn)) this.#right = state;
+    }
+    for (let turn = 0; turn < PROGRAM_TURNS && (turn === 0 || !this.#programs.isRound); turn += 1)
+      await inTurn(() => this.#putProgramsBack());
+  }
+
+  #stateOfMaps(): MapsState {
+    return stateOfMaps(this.#node, this.#exitsWithOverhead());
+  }
+
+  #exitsWithOverhead(): Exit[] {
+    return [...this.#exits.values()].filter(({ overhead }) => overhead !== undefined);
+  }
+
+  /** Returns whether all was right; rejects with what could not be put right. */
+  async #compareMaps(inTurn: Exclusively): Promise<boolean> {
     const { store } = this.#node;
     const failures: Problem[] = [];
+    let steps = 0;
     const attachments = store.readAttachments();
     for (let at = 0; at === 0 || at < attachments.length; at += ATTACHMENTS_PER_TURN) {
       const some = attachments.slice(at, at + ATTACHMENTS_PER_TURN);
       await inTurn(async () => {
         const current = some.flatMap((record) => store.readAttachment(record) ?? []);
-        failures.push(...(await this.#mapsOf(current, at === 0)));
+        const outcome = await this.#mapsOf(current, at === 0);
+        failures.push(...outcome.failures);
+        steps += outcome.done.length;
       });
     }
     if (failures.length > 0) throw new Error(failures.map(({ text }) => text).join('; '));
-    for (let turn = 0; turn < PROGRAM_TURNS && (turn === 0 || !this.#programs.isRound); turn += 1)
-      await inTurn(() => this.#putProgramsBack());
+    return steps === 0;
   }
 
   /**
    * The maps' entries of some attachments, and of what is nobody's own with the first of them.
-   * Returns what could not be done.
    */
-  async #mapsOf(attachments: readonly AttachmentRecord[], isFirst: boolean): Promise<Problem[]> {
+  async #mapsOf(attachments: readonly AttachmentRecord[], isFirst: boolean): Promise<Outcome> {
     const { datapath } = this.#node;
-    const hasOverhead = ({ overhead }: Exit): boolean => isFirst && overhead !== undefined;
-    const exits = [...this.#exits.values()].filter(hasOverhead);
+    const exits = isFirst ? this.#exitsWithOverhead() : [];
     const desired = desiredMaps(this.#node, attachments, exits);
     const indexes = [
       ...attachments.flatMap(hostInterfaceIndexesOf),
@@ -135,8 +166,7 @@ export class Repairing {
     ];
     const digests = isFirst ? datapath.exemptionDigests() : datapath.knownExemptionDigests();
     const observed = observeMaps(datapath, desired, indexes, digests);
-    const { failures } = await this.#carryOut({ desired, observed, plan: plan(desired, observed) });
-    return failures;
+    return this.#carryOut({ desired, observed, plan: plan(desired, observed) });
   }
 
   async #putProgramsBack(): Promise<void> {
@@ -178,9 +208,7 @@ export class Repairing {
   }
 
   /** Carries out as much of a plan as can be, and tells of what was damaged. */
-  async #carryOut(
-    looked: Looked,
-  ): Promise<{ readonly done: readonly Step[]; readonly failures: Problem[] }> {
+  async #carryOut(looked: Looked): Promise<Outcome> {
     const failures: Problem[] = [];
     const owners = ownersOf(looked.desired.attachments);
     const done = await this.#enforcement.carryOut(looked, ({ message }, step) => {

@@ -229,18 +229,19 @@ export function deleteBatch(fd: number, batch: MapBatch): void {
 
 /**
  * All elements of a map, in batches whose Buffers are used again for the next one. The sizes must
- * be the map's.
+ * be the map's. `length`: how many elements a system call gives at most.
  */
 export function* lookupBatches(
   fd: number,
   keySize: number,
   valueSize: number,
+  length = BATCH_LENGTH,
 ): Generator<MapBatch> {
-  const keys = Buffer.alloc(keySize * BATCH_LENGTH);
-  const values = Buffer.alloc(valueSize * BATCH_LENGTH);
+  const keys = Buffer.alloc(keySize * length);
+  const values = Buffer.alloc(valueSize * length);
   for (let position = Buffer.alloc(0); ;) {
     const next = Buffer.alloc(keySize);
-    const attr = batchAttr(fd, { keys, values, count: BATCH_LENGTH })
+    const attr = batchAttr(fd, { keys, values, count: length })
       .pointer(BATCH.inBatch, position)
       .pointer(BATCH.outBatch, next);
     const operation = 'list the elements of a BPF map';
@@ -254,6 +255,36 @@ export function* lookupBatches(
     if (isLast) return;
     position = next;
   }
+}
+
+/** A map, and how long its keys and values are. */
+export interface SizedMap {
+  readonly fd: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
+/**
+ * The bytes of a map's elements: the same as long as nobody changes one. `least`: of an array so
+ * many of the first are enough.
+ */
+export function mapImage({ fd, keySize, valueSize }: SizedMap, least = Infinity): Buffer {
+  const parts: Buffer[] = [];
+  let count = 0;
+  for (const batch of lookupBatches(fd, keySize, valueSize)) {
+    // The next batch is written over this one.
+    parts.push(Buffer.concat([batch.keys, batch.values]));
+    count += batch.count;
+    if (count >= least) break;
+  }
+  return Buffer.concat(parts);
+}
+
+/** The values of all CPUs of the first elements of a per-CPU array, one element behind the other. */
+export function perCpuImage(fd: number, valueSize: number, count: number): Buffer {
+  const stride = Math.ceil(valueSize / 8) * 8;
+  const [batch] = lookupBatches(fd, 4, stride * possibleCpus().length, count);
+  return batch?.values ?? Buffer.alloc(0);
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   mapFdById,
   mapInfo,
   MAP_TYPE,
+  perCpuImage,
   updateEachCpu,
   updateElement,
   updatePerCpu,
@@ -122,6 +123,13 @@ export class MapPages {
   getEachCpu(index: number): Buffer[] {
     const place = this.#locate(index);
     return (place && lookupPerCpu(place.fd, place.key, place.sizeBytes)) ?? [];
+  }
+
+  /** All values of a page of a per-CPU array, as perCpuImage has them; undefined without one. */
+  image(number: number): Buffer | undefined {
+    const fd = this.#opened.get(number)?.fd ?? this.#open(number);
+    if (fd === undefined) return undefined;
+    return perCpuImage(fd, this.#page.valueSize || mapInfo(fd).valueSize, this.#page.maxEntries);
   }
 
   setEachCpu(index: number, values: readonly Buffer[]): void {

@@ -102,18 +102,18 @@ export interface TcxProgram {
  */
 const PROGRAM_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
 const LINK_IDS = Buffer.alloc(TCX_PROGRAMS_MAX * 4);
+let queryAttr: BpfAttr | undefined;
 
 /**
  * The programs at a hook, in the order in which they run. KernelError EINVAL without tcx, ENODEV
  * when the device is gone. Takes the kernel's rtnl lock.
  */
 export function queryTcxLinks(ifindex: number, hook: HookName): TcxProgram[] {
-  const attr = new BpfAttr()
+  queryAttr ??= new BpfAttr().pointer(QUERY.progIds, PROGRAM_IDS).pointer(QUERY.linkIds, LINK_IDS);
+  const attr = queryAttr
     .u32(QUERY.targetIfindex, ifindex)
     .u32(QUERY.attachType, HOOKS[hook].type)
-    .pointer(QUERY.progIds, PROGRAM_IDS)
-    .u32(QUERY.progCnt, TCX_PROGRAMS_MAX)
-    .pointer(QUERY.linkIds, LINK_IDS);
+    .u32(QUERY.progCnt, TCX_PROGRAMS_MAX);
   const operation = `list the programs at ${hook} of interface ${ifindex}`;
   // A hook that never had a program.
   if (attr.callUnless('ENOENT', operation, COMMAND.PROG_QUERY) === undefined) return [];

@@ -1,14 +1,7 @@
 // Maps by what their keys and values mean.
 
 import type { SizedCodec } from '../wire/struct.ts';
-import {
-  deleteElement,
-  mapElements,
-  lookupElement,
-  lookupPerCpu,
-  mapKeys,
-  updateElement,
-} from './bpf.ts';
+import { deleteElement, mapElements, lookupElement, lookupPerCpu, updateElement } from './bpf.ts';
 
 /** Key and value of a map. */
 export interface ElementCodec<K, V> {
@@ -16,14 +9,22 @@ export interface ElementCodec<K, V> {
   readonly value: SizedCodec<V>;
 }
 
+/** So many lookups take as long as reading a map of a thousand elements. */
+const FEW_KEYS = 64;
+
 export class TypedMap<K, V> {
   /** Whoever has loaded the map closes it. */
   readonly fd: number;
+  /** In bytes. */
+  readonly keySize: number;
+  readonly valueSize: number;
   readonly #key: SizedCodec<K>;
   readonly #value: SizedCodec<V>;
 
   constructor(fd: number, { key, value }: ElementCodec<K, V>) {
     this.fd = fd;
+    this.keySize = key.size;
+    this.valueSize = value.size;
     this.#key = key;
     this.#value = value;
   }
@@ -33,10 +34,12 @@ export class TypedMap<K, V> {
     return value && this.#value.decode(value);
   }
 
-  /** The values under some keys, of those that are there. */
-  getAmong(keys: Iterable<K>): Map<K, V> {
+  /** The values under some keys, of those that are there: of many, by reading the whole map. */
+  getAmong(keys: Iterable<K & number>): Map<K, V> {
+    const wanted = new Set<K>(keys);
+    if (wanted.size > FEW_KEYS) return new Map(this.entries().filter(([key]) => wanted.has(key)));
     const found = new Map<K, V>();
-    for (const key of keys) {
+    for (const key of wanted) {
       const value = this.get(key);
       if (value !== undefined) found.set(key, value);
     }
@@ -72,7 +75,7 @@ export class TypedMap<K, V> {
   }
 
   keys(): K[] {
-    return Array.from(mapKeys(this.fd, this.#key.size), (key) => this.#key.decode(key));
+    return this.entries().map(([key]) => key);
   }
 
   /** All elements whose values are wanted, by the bytes that begin at `at`. */

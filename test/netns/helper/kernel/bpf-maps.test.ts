@@ -3,11 +3,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { BookPages } from '../../../../helper/control/book-pages.ts';
 import {
   deleteBatch,
   deleteElement,
   loadBtf,
   mapElements,
+  mapImage,
   lookupPerCpu,
   updateBatch,
   updateElement,
@@ -28,9 +30,17 @@ import {
   AGGREGATE_ID_MAX,
   AGGREGATE_ID_MIN,
   AGGREGATE_KEY,
+  HOST_INTERFACE,
+  INTERFACE_KEY,
   isConfigInUse,
   type AggregateConfig,
+  type HostInterface,
 } from '../../../../helper/wire/aggregate.ts';
+import {
+  AGGREGATE_BOOK_SIZE,
+  decodeAggregateBook,
+  type AggregateBook,
+} from '../../../../helper/wire/book.ts';
 import {
   EXEMPTION_KEY_SIZE,
   EXEMPTION_SIZE,
@@ -143,4 +153,74 @@ test('types that the kernel refuses are an error with its words', (t) => {
     instanceOf: KernelError,
     message: /Cannot load BTF: EINVAL.*No data/s,
   });
+});
+
+test('the image of a map is the same until an element comes, changes or goes', (t) => {
+  const { maps } = load(t, 'host_interfaces');
+  const codec = { key: INTERFACE_KEY, value: HOST_INTERFACE };
+  const map = new TypedMap(maps.get('host_interfaces')!, codec);
+  const image = (): string => mapImage(map).toString('hex');
+  const seen = new Set([image()]);
+  for (let ifindex = 1; ifindex <= 300; ifindex += 1)
+    map.set(ifindex, { egressId: 4096 + ifindex, ingressId: 0 });
+  const changes = [
+    () => undefined,
+    () => map.set(77, { egressId: 4096, ingressId: 0 }),
+    () => map.set(77, { egressId: 4096, ingressId: 4097 }),
+    () => void map.delete(300),
+    () => map.set(301, { egressId: 0, ingressId: 4097 }),
+  ];
+  for (const change of changes) {
+    change();
+    const after = image();
+    t.is(image(), after);
+    t.false(seen.has(after));
+    seen.add(after);
+  }
+});
+
+test('of few keys and of many the same values are found, and keys are those that are there', (t) => {
+  const { maps } = load(t, 'host_interfaces');
+  const codec = { key: INTERFACE_KEY, value: HOST_INTERFACE };
+  const map = new TypedMap(maps.get('host_interfaces')!, codec);
+  const there = Array.from({ length: 100 }, (_, at) => 3 * at + 1);
+  const valueOf = (key: number): HostInterface => ({ egressId: 4096 + key, ingressId: 0 });
+  for (const key of there) map.set(key, valueOf(key));
+  for (const most of [10, 300]) {
+    const asked = Array.from({ length: most }, (_, at) => at + 1);
+    const wanted = there.filter((key) => key <= most);
+    const found = map.getAmong(asked);
+    t.deepEqual(
+      new Map([...found].toSorted(([a], [b]) => a - b)),
+      new Map(wanted.map((key) => [key, valueOf(key)])),
+    );
+  }
+  t.deepEqual(
+    map.keys().toSorted((a, b) => a - b),
+    there,
+  );
+});
+
+test('books that are read by the page are those that are read one by one, after each change too', (t) => {
+  const pages = load(t, 'aggregate_books').pages.get('aggregate_books')!;
+  for (const page of [0, 2]) pages.make(page);
+  // The first and the last of a page, its neighbour, and one whose page is not there.
+  const ids = [0, 63, 128, 190, 191, 64].map((index) => AGGREGATE_ID_MIN + index);
+  const books = new BookPages(pages);
+  for (let round = 1; round <= 3; round += 1) {
+    const index = ids[round]! - AGGREGATE_ID_MIN;
+    const values = possibleCpus().map((cpu) => {
+      const value = Buffer.alloc(AGGREGATE_BOOK_SIZE);
+      for (let at = 0; at < AGGREGATE_BOOK_SIZE; at += 8)
+        value.writeBigUInt64LE(BigInt(1000 * round + 10 * at + cpu), at);
+      return value;
+    });
+    pages.setEachCpu(index, values);
+    const one = (id: number): AggregateBook =>
+      decodeAggregateBook(pages.getEachCpu(id - AGGREGATE_ID_MIN));
+    for (let look = 0; look < 2; look += 1)
+      t.deepEqual(books.read(ids), new Map(ids.map((id) => [id, one(id)])));
+    t.is(books.read(ids).get(ids[round]!)?.seen.frames, one(ids[round]!).seen.frames);
+    t.true(one(ids[round]!).seen.frames > 0n);
+  }
 });

@@ -25,7 +25,7 @@ test('what comes to attachments that share an aggregate is taken together, and e
     return { linkIndex: index - 100, receivedBytes: looks * 1e12 };
   };
   const datapath = {
-    rt: { get },
+    promptRt: { get },
     readCounters: () => new Map(),
     readBook: () => ({ exempt: { bytes: 0n } }),
     maps: { aggregateConfig: { at: () => ({ rateBytesPerSec: 1_000_000 }) } },

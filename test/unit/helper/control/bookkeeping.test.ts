@@ -26,10 +26,11 @@ test('attachments that share an aggregate are one in the books, by the devices o
   const [counted, lines]: [Map<number, Counted>[], string[]] = [[], []];
   const nothing = { frames: 0n, bytes: 0n };
   const datapath = {
-    readBook: () => {
+    readBooks: (ids: Iterable<number>) => {
       reads += 1;
       const seen = { frames: BigInt(looks * 1_000), bytes: BigInt(looks * 1_000_000) };
-      return { seen, settled: nothing, exempt: nothing, dropped: nothing };
+      const book = { seen, settled: nothing, exempt: nothing, dropped: nothing };
+      return new Map(Array.from(ids, (id) => [id, book]));
     },
     readUnsignedBytes: () => new Map([[UPLINK.ifindex, looks * 1_000_000]]),
     unseen: { add: (all: Map<number, Counted>) => counted.push(all), bytesOf: () => 0 },
