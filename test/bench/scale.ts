@@ -79,7 +79,7 @@ async function addPods(bed: TestBed<'pods'>, count: number): Promise<Pod[]> {
 
 /** Leaves records as a former helper would have: for a kernel on which none can be attached. */
 function leaveRecords(bed: TestBed<'pods'>, pods: readonly Pod[]): void {
-  const directory = bed.nodeFile(path.join(RUN_DIRECTORY, 'state', ATTACHMENTS));
+  const directory = bed.nodeFile(path.join(RUN_DIRECTORY, ATTACHMENTS));
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (const [at, { params, ifindex }] of pods.entries()) {
     const egressAggregateId = AGGREGATE_ID_MIN + 2 * at;
@@ -212,6 +212,9 @@ export function scaleBench(idleSeconds: number): SingleBench<ScaleScenario, 'pod
       const start = metric('start_ms', 'ms', performance.now() - startMs);
       const node = new ScaleNode(bed.nodeFile(DEFAULT_SOCKET), helper.pid);
       const attaching = hasFq ? await node.attach(pods) : [];
+      const known = (await node.ask('status', {})).attachments;
+      if (known !== attachments)
+        throw new Error(`Cannot measure ${attachments} attachments: the helper knows ${known}`);
       await delay(REST_MS, undefined, { signal });
       const rss = metric('rss_mib', 'MiB', node.rssMib());
       const idle = await node.idleShare(idleSeconds);
