@@ -7,6 +7,7 @@ import { sharersByAggregate } from '../shaping/aggregates.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
 import { talliesOf } from '../shaping/books.ts';
 import { nameOf } from '../protocol/pod-names.ts';
+import { isConfigInUse } from '../wire/aggregate.ts';
 import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import {
@@ -141,10 +142,11 @@ export class Bookkeeping {
         }),
       ),
     );
+    const configs = new Map(this.#datapath.maps.aggregateConfig.entries(isConfigInUse));
     return new Map(
       books.map(({ id, book }) => {
         const unseenBytes = unseen.bytesOf(id);
-        const { rateBytesPerSec } = this.#datapath.maps.aggregateConfig.at(id);
+        const rateBytesPerSec = configs.get(id)?.rateBytesPerSec ?? 0;
         return [id, { ...talliesOf(book, unseenBytes), unseenBytes, rateBytesPerSec }];
       }),
     );

@@ -23,6 +23,10 @@ const NETLINK_ROUTE = 0;
 const ADDRESS_BYTES = 12;
 const PORT_AT = 4;
 
+/** What is read, and where it comes from: most answers are a hundredth as long. */
+const DATAGRAM = Buffer.allocUnsafeSlow(DATAGRAM_BYTES);
+const ADDRESS = Buffer.alloc(ADDRESS_BYTES);
+
 type Datagram = (datagram: Buffer, info: { readonly port: number }) => void;
 type Failure = (error: { readonly code: string }) => void;
 
@@ -68,11 +72,9 @@ class BlockingTransport implements RtTransport {
 
   /** Hands on what one read gives; false when there is nothing to read. */
   #receive(): boolean {
-    const bytes = Buffer.allocUnsafe(DATAGRAM_BYTES);
-    const from = Buffer.alloc(ADDRESS_BYTES);
     const flags = MSG_DONTWAIT | MSG_TRUNC;
     const size = U32.encode(ADDRESS_BYTES);
-    const length = libc.recvfrom(this.#fd, bytes, bytes.length, flags, from, size);
+    const length = libc.recvfrom(this.#fd, DATAGRAM, DATAGRAM.length, flags, ADDRESS, size);
     const { message, truncatedMessage, error } = this.#listeners;
     if (length < 0) {
       const code = failedWith();
@@ -80,8 +82,10 @@ class BlockingTransport implements RtTransport {
       // A list of which something was lost goes on.
       return code === 'ENOBUFS';
     }
-    const take = length > bytes.length ? truncatedMessage : message;
-    take?.(bytes.subarray(0, length), { port: from.readUInt32LE(PORT_AT) });
+    const take = length > DATAGRAM.length ? truncatedMessage : message;
+    // Whoever takes it may keep it, and the next one is read into the same place.
+    const bytes = Buffer.from(DATAGRAM.subarray(0, length));
+    take?.(bytes, { port: ADDRESS.readUInt32LE(PORT_AT) });
     return true;
   }
 }
