@@ -173,8 +173,8 @@ async function prepare(benches: readonly Bench[], { baseline }: Options): Promis
   await run(path.join(projectRoot, 'scripts/build'), []);
   compileCounter();
   compileSteps();
-  if (benches.includes('control')) await prepareControl();
-  if (baseline !== undefined) await buildRevision(baseline);
+  const built = baseline === undefined ? undefined : await buildRevision(baseline);
+  if (benches.includes('control')) await prepareControl(built);
 }
 
 const isWanted =

@@ -17,7 +17,7 @@ import type { TestBed } from '../bed/testbed.ts';
 import type { UndoStack } from '../bed/undo.ts';
 import { parseMeter } from './control-figures.ts';
 import type { CallCost } from './control-figures.ts';
-import { CALL_METER, EMPTY_EXECUTABLE } from './control-tools.ts';
+import { CALL_METER, copyOfPlugin, EMPTY_EXECUTABLE } from './control-tools.ts';
 import type { ControlSystem } from './names.ts';
 
 /** Where Debian's plugins are. */
@@ -97,6 +97,7 @@ export async function cpuMsAtRest(pid: number): Promise<number> {
 /** Names of a node's pods: one by itself, and those that come at once. */
 const POD = 'pod';
 const AT_ONCE = Array.from({ length: 10 }, (_, index) => `pod-${index}`);
+const TENTH = 'pod-9';
 
 /** What makes a node. */
 interface NodeOptions {
@@ -157,7 +158,7 @@ export class ControlNode {
     const helper = isPodpace ? await startHelper(bed, undo, signal, [], built.podpaced) : undefined;
     helper?.pause();
     const conflist = conflistOf(system, options);
-    const plugin = isPodpace ? built.podpace : undefined;
+    const plugin = isPodpace ? copyOfPlugin(built.podpace, system) : undefined;
     return new ControlNode(bed, helper, plugin, conflist);
   }
 
@@ -194,18 +195,30 @@ export class ControlNode {
 
   /** A call of the network's plugins for the pod, as a runtime makes it. */
   async network(verb: 'add' | 'check' | 'del'): Promise<CallCost> {
-    const [cost] = await this.#besideHelper(async () => [await this.#network(verb, POD)]);
+    return await this.#alone(verb, POD);
+  }
+
+  async #alone(verb: 'add' | 'check' | 'del', pod: string): Promise<CallCost> {
+    const [cost] = await this.#besideHelper(async () => [await this.#network(verb, pod)]);
     if (cost === undefined) throw new Error(`Cannot measure ${verb}: nothing was called`);
     return cost;
   }
 
-  /** Adds ten pods at once, and takes them away again one by one. */
+  /** Adds ten pods at once. */
   async addAtOnce(): Promise<CallCost[]> {
-    const costs = await this.#besideHelper(() =>
+    return await this.#besideHelper(() =>
       Promise.all(AT_ONCE.map((pod) => this.#network('add', pod))),
     );
+  }
+
+  /** The same as `network` for the last of them, beside the others. */
+  async tenth(verb: 'add' | 'del'): Promise<CallCost> {
+    return await this.#alone(verb, TENTH);
+  }
+
+  /** Takes all ten away again, one by one. */
+  async deleteAll(): Promise<void> {
     for (const pod of AT_ONCE) await this.#network('del', pod);
-    return costs;
   }
 
   /** A call of an executable as a plugin, for an attachment that was never there. */

@@ -31,6 +31,13 @@ const DIRECT_SCENARIOS = Object.keys(DIRECT) as (keyof typeof DIRECT)[];
 /** Scenarios with the life of one pod. */
 const LIFE = ['add', 'del', 'add-del', 'check'] as const satisfies readonly ControlScenario[];
 
+/** Scenarios on a node that has other pods. */
+const BESIDE_OTHERS = [
+  'add-10-at-once',
+  'add-tenth',
+  'del-tenth',
+] as const satisfies readonly ControlScenario[];
+
 /** What a system's calls took in the rounds of a run. */
 class Costs {
   readonly #costs = new Map<ControlScenario, CallCost[]>();
@@ -72,6 +79,13 @@ async function runLife({ node, costs }: Contender): Promise<void> {
   costs.add('add-del', oneAfterTheOther(added, deleted));
 }
 
+async function runBesideOthers({ node, costs }: Contender): Promise<void> {
+  costs.add('add-10-at-once', ...(await node.addAtOnce()));
+  costs.add('del-tenth', await node.tenth('del'));
+  costs.add('add-tenth', await node.tenth('add'));
+  await node.deleteAll();
+}
+
 /** What a call by itself would take if the plugin itself did nothing. */
 async function nothing(
   node: ControlNode,
@@ -86,8 +100,7 @@ async function runTurn(contender: Contender, isWanted: IsWanted): Promise<void> 
   const { system, node, costs } = contender;
   const addsPods = system !== 'empty-executable';
   if (addsPods && LIFE.some(isWanted)) await runLife(contender);
-  if (addsPods && isWanted('add-10-at-once'))
-    costs.add('add-10-at-once', ...(await node.addAtOnce()));
+  if (addsPods && BESIDE_OTHERS.some(isWanted)) await runBesideOthers(contender);
   if (system === 'go-chain') return;
   for (const scenario of DIRECT_SCENARIOS.filter(isWanted)) {
     const { command, isChained } = DIRECT[scenario];

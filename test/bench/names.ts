@@ -285,7 +285,10 @@ export const MEMORY_SCENARIOS = [{ name: '1000', attachments: 1000 }] as const;
 /** Who adds pods in the bench of CNI calls, and what any Node executable takes. */
 export type ControlSystem = 'podpace' | 'go-chain' | 'empty-executable' | 'baseline';
 
-/** Calls of CNI plugins. `del-again`: of a pod that is gone, as the first plugin of its list. */
+/**
+ * Calls of CNI plugins. `add`, `del`: of the node's only pod; `tenth`: of one beside nine others.
+ * `del-again`: of a pod that is gone, as the first plugin of its list.
+ */
 export const CONTROL_SCENARIOS = [
   'add',
   'del',
@@ -293,6 +296,8 @@ export const CONTROL_SCENARIOS = [
   'del-again-chained',
   'add-del',
   'add-10-at-once',
+  'add-tenth',
+  'del-tenth',
   'version',
   'check',
   'status',

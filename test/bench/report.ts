@@ -129,9 +129,10 @@ const EXPLANATIONS: Readonly<Record<Bench, string>> = {
     'Short turns of all in rotation, medians of the turns. rr_per_sec, rr_p99_us: one request at a time over TCP (sockperf ping-pong, 256 bytes), rr_in: asked by the peer. -routing: host routing. queue-100M: one flow under a cap, AQM off, and under the plain step behind ptp; pace-400M: a socket that asks for 400 Mbit/s ' +
     'under a cap of 600 (pace_share: payload, of the 400); lossy: cap 50 Mbit/s, 20 ms and 1 % of loss at the peer, behind where frames are counted.',
   control:
-    'Calls in rounds, all systems in turn, both caps. add, check and del by cnitool, with all plugins of the list (go-chain: Debian’s ptp, host-local and bandwidth); ' +
+    'Calls in rounds, all systems in turn, both caps. add, check and del by cnitool, with all plugins of the list (go-chain: Debian’s ptp, host-local and bandwidth); on a node without other ' +
+    'pods, or (tenth) beside nine; ' +
     'the others call the plugin by itself: del-again of a pod that is gone, with an IPAM plugin or after another plugin (chained). empty-executable: an empty program packed ' +
-    'as the plugin is, and in del-again the IPAM plugin’s own call besides. cpu: processor time of all processes of a call; helper_cpu: that of podpaced meanwhile. ' +
+    'as the plugin is, and in del-again the IPAM plugin’s own call besides. cpu: processor time of all processes of a call; helper_cpu: that of podpaced meanwhile, until it was at rest. ' +
     'peak_rss_mib: of calls for which the plugin was read from the disk. Where the kernel has no sch_fq pods are added without their caps (onUnenforceable is allow).',
   scale:
     'Attachments with a cap in each direction; the helper’s own figures. idle_share: of a processor, while nobody asks; status and list: medians of five, list with all ' +
