@@ -84,14 +84,6 @@ async function chooseCongestionControl(
   });
 }
 
-/** What both give: `work` is done while what was begun waits. */
-async function beside<A, B>(begun: Promise<A>, work: () => Promise<B>): Promise<[A, B]> {
-  const second = work();
-  // Nothing is undone while one of them goes on.
-  await Promise.allSettled([begun, second]);
-  return Promise.all([begun, second]);
-}
-
 /** Main plugin: asks IPAM, creates and configures the pair. */
 async function addPod(addition: Addition, type: string): Promise<JsonObject> {
   const { edges, call, settings, undo, signal } = addition;
@@ -103,11 +95,11 @@ async function addPod(addition: Addition, type: string): Promise<JsonObject> {
       // Before IPAM, which some ask for the same address again.
       await requireAbsent(session, call);
       undo.push('release the address', () => delegate(edges, call, ipam, 'DEL'));
-      const mtuOf = async (): Promise<number> => settings.mtu ?? defaultRouteMtu(session);
-      const [answer, mtu] = await beside(delegate(edges, call, ipam, 'ADD', signal), mtuOf);
+      const answer = await delegate(edges, call, ipam, 'ADD', signal);
       const addresses = parseIpamResult(answer, call, type);
       const plan = planWiring(addresses.ips ?? [], addresses.routes ?? []);
       undo.push('delete the pair', () => deletePair(kernel, session.node, call));
+      const mtu = settings.mtu ?? (await defaultRouteMtu(session));
       requireMtuFor(mtu, plan);
       const device = await createPair(session, call, { mtu, device: settings.device }).catch(
         (error: unknown) => {

@@ -60,7 +60,8 @@ export class BlockingStream {
       await turn();
       if (this.#isClosed) return;
       const fd = this.#connect(path);
-      for (let goesOn = true; goesOn && !this.#isClosed; goesOn = this.#step(fd)) await turn();
+      // What is to be said at once goes out in the turn that has connected.
+      while (!this.#isClosed && this.#step(fd)) await turn();
     } catch (error) {
       if (!this.#isClosed) this.#listeners.error?.(error as NodeJS.ErrnoException);
     }
