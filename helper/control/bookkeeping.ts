@@ -7,7 +7,7 @@ import { sharersByAggregate } from '../shaping/aggregates.ts';
 import { BookWatch, type AggregateSample, type Leak, type Ways } from '../shaping/book-watch.ts';
 import { talliesOf } from '../shaping/books.ts';
 import { nameOf } from '../protocol/pod-names.ts';
-import { isConfigInUse } from '../wire/aggregate.ts';
+import { aggregateIndex } from '../wire/aggregate.ts';
 import { devicesWithoutProgram, type Exit } from '../shaping/exits.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import {
@@ -142,11 +142,13 @@ export class Bookkeeping {
         }),
       ),
     );
-    const configs = new Map(this.#datapath.maps.aggregateConfig.entries(isConfigInUse));
+    const places = [...senders.keys()].map(aggregateIndex);
+    const most = places.reduce((last, place) => Math.max(last, place), -1) + 1;
+    const configs = this.#datapath.maps.aggregateConfig.first(most);
     return new Map(
       books.map(({ id, book }) => {
         const unseenBytes = unseen.bytesOf(id);
-        const rateBytesPerSec = configs.get(id)?.rateBytesPerSec ?? 0;
+        const rateBytesPerSec = configs[aggregateIndex(id)]?.rateBytesPerSec ?? 0;
         return [id, { ...talliesOf(book, unseenBytes), unseenBytes, rateBytesPerSec }];
       }),
     );

@@ -1,7 +1,14 @@
 // Maps by what their keys and values mean.
 
 import type { SizedCodec } from '../wire/struct.ts';
-import { deleteElement, mapElements, lookupElement, lookupPerCpu, updateElement } from './bpf.ts';
+import {
+  deleteElement,
+  lookupBatches,
+  mapElements,
+  lookupElement,
+  lookupPerCpu,
+  updateElement,
+} from './bpf.ts';
 
 /** Key and value of a map. */
 export interface ElementCodec<K, V> {
@@ -76,6 +83,15 @@ export class TypedMap<K, V> {
 
   keys(): K[] {
     return this.entries().map(([key]) => key);
+  }
+
+  /** The values of the first elements of an array, by one system call. */
+  first(count: number): V[] {
+    const [batch] = count === 0 ? [] : lookupBatches(this.fd, this.keySize, this.valueSize, count);
+    return Array.from({ length: batch?.count ?? 0 }, (_, index) => {
+      const at = index * this.valueSize;
+      return this.#value.decode(batch?.values.subarray(at, at + this.valueSize) ?? Buffer.alloc(0));
+    });
   }
 
   /** All elements whose values are wanted, by the bytes that begin at `at`. */

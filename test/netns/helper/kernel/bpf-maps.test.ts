@@ -179,6 +179,29 @@ test('the image of a map is the same until an element comes, changes or goes', (
   }
 });
 
+test('the first values of an array are those that are asked for one by one', (t) => {
+  const { maps } = load(t, 'aggregate_config');
+  const codec = { key: AGGREGATE_KEY, value: AGGREGATE_CONFIG };
+  const map = new TypedMap(maps.get('aggregate_config')!, codec);
+  const rateOf = (index: number): number => (index % 3 === 0 ? 0 : 1000 + index);
+  for (let index = 0; index < 200; index += 1)
+    map.set(AGGREGATE_ID_MIN + index, {
+      ...{ rateBytesPerSec: rateOf(index), horizonNs: 1, idleCreditNs: 2, sparseCreditNs: 3 },
+      ...{ targetNs: 4, intervalNs: 5, exemptions: 0 },
+    });
+  for (const count of [0, 1, 199]) {
+    const ids = Array.from({ length: count }, (_, index) => AGGREGATE_ID_MIN + index);
+    t.deepEqual(
+      map.first(count),
+      ids.map((id) => map.at(id)),
+    );
+    t.deepEqual(
+      map.first(count).map(({ rateBytesPerSec }) => rateBytesPerSec),
+      ids.map((_, index) => rateOf(index)),
+    );
+  }
+});
+
 test('of few keys and of many the same values are found, and keys are those that are there', (t) => {
   const { maps } = load(t, 'host_interfaces');
   const codec = { key: INTERFACE_KEY, value: HOST_INTERFACE };

@@ -35,7 +35,7 @@ test('attachments that share an aggregate are one in the books, by the devices o
     readUnsignedBytes: () => new Map([[UPLINK.ifindex, looks * 1_000_000]]),
     unseen: { add: (all: Map<number, Counted>) => counted.push(all), bytesOf: () => 0 },
     devices: { links: async () => [] },
-    maps: { aggregateConfig: { entries: () => [[AGGREGATE_ID, { rateBytesPerSec: 1_000_000 }]] } },
+    maps: { aggregateConfig: { first: () => [{ rateBytesPerSec: 1_000_000 }] } },
   } as unknown as Datapath;
   const attachments = [recordOf('one', 7), recordOf('other', 8)];
   const bookkeeping = new Bookkeeping(
