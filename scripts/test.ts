@@ -13,7 +13,7 @@ import fs from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import { prepareCluster } from './lib/cluster/outside.ts';
+import { prepareCluster, startClusterOfVm } from './lib/cluster/outside.ts';
 import { ensureCnitool } from './lib/cnitool.ts';
 import { containerdSuites, ensureContainerd } from './lib/containerd.ts';
 import { ensurePackages } from './lib/debian.ts';
@@ -60,6 +60,8 @@ interface VmJob {
   /** Whether what it measures hangs on how much of the machine it gets. */
   readonly isTimed: boolean;
   readonly hasAllCrossings?: true;
+  /** The VM is the node of a Kubernetes, whose control plane is on this machine. */
+  readonly isClusterNode?: true;
 }
 
 /**
@@ -101,18 +103,28 @@ function crossingJobs(kernels: readonly KernelSeries[]): VmJob[] {
   });
 }
 
-/** Of the tier runtime, what needs fq. */
-const RUNTIME_IN_VM = 'test/runtime/vm/';
+/**
+ * Tiers of which a folder `vm` has what needs fq. What kernel it is matters little to runtimes and
+ * to Kubernetes: the newest, unless others are asked for.
+ */
+const TIERS_WITH_VM = ['cluster', 'runtime'] as const;
 
-/** What kernel it is matters little to a runtime: the newest, unless others are asked for. */
-function runtimeJobs(kernels: readonly KernelSeries[]): VmJob[] {
-  const files = filesOf('runtime').filter((file) => file.startsWith(RUNTIME_IN_VM));
-  return kernels.map((kernel) => ({ kernel, label: `${kernel} runtime`, files, isTimed: true }));
+/** Files of a tier by whether they need a VM. */
+function filesBy(tier: Tier, isInVm: boolean): string[] {
+  return filesOf(tier).filter((file) => file.startsWith(`test/${tier}/vm/`) === isInVm);
+}
+
+function jobsOf(tier: (typeof TIERS_WITH_VM)[number], kernels: readonly KernelSeries[]): VmJob[] {
+  const rest =
+    tier === 'cluster' ? ({ isTimed: false, isClusterNode: true } as const) : { isTimed: true };
+  const files = filesBy(tier, true);
+  return kernels.map((kernel) => ({ kernel, label: `${kernel} ${tier}`, files, ...rest }));
 }
 
 /** What the tiers run in VMs. */
 function jobsInVms(tiers: readonly Tier[], kernels: readonly KernelSeries[]): VmJob[] {
-  if (tiers.includes('runtime')) return runtimeJobs(kernels);
+  const own = TIERS_WITH_VM.find((tier) => tiers.includes(tier));
+  if (own !== undefined) return jobsOf(own, kernels);
   if (!tiers.includes('vm')) return [];
   return isCrossings ? crossingJobs(kernels) : vmJobs(kernels);
 }
@@ -134,7 +146,7 @@ const TIMED_VM = ['--count-instructions', '--skip-idle'];
  */
 const YIELDING = ['nice', '-n', '19'] as const;
 /** Several times what a slow machine takes. */
-const VM_TIMEOUT_SECONDS = '3600';
+const VM_TIMEOUT_SECONDS = 3600;
 
 /**
  * Tests with thousands of objects or dozens of processes, which an emulated processor is minutes
@@ -235,13 +247,42 @@ function isForVm(file: string): boolean {
 /** Kernels that tests ran on, as `uname -r` names them. */
 const releases = new Set<string>();
 
+/** Throws CommandError with the status of the command, which is 0 where its result counts. */
+async function runInPlainVm(
+  { kernel, isTimed }: VmJob,
+  command: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const vm = [
+    ...['--kernel', kernel, '--cpus', VM_CPUS],
+    ...(isTimed ? TIMED_VM : []),
+    ...['--timeout', String(VM_TIMEOUT_SECONDS), '--', ...command],
+  ];
+  const script = path.join(projectRoot, 'scripts/vm');
+  const [program, ...args] = isTimed ? [...YIELDING, script] : [script];
+  await run(program, [...args, ...vm], { signal });
+}
+
+/** Its status is in what it has left as result. */
+async function runOnClusterNode(
+  kernel: KernelSeries,
+  command: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const limit = { kernel, timeoutSec: VM_TIMEOUT_SECONDS };
+  const cluster = await startClusterOfVm(command, limit, 'inherit');
+  if (signal.aborted) cluster.kill();
+  signal.addEventListener('abort', cluster.kill, { once: true });
+  await cluster.ended;
+}
+
 /** Runs a bundle of test files inside a VM. */
 async function runInVm(
   job: VmJob,
   { directory, files }: Bundles,
   signal: AbortSignal,
 ): Promise<Tally> {
-  const { kernel, label, isTimed, hasAllCrossings = false } = job;
+  const { kernel, label, isTimed, hasAllCrossings = false, isClusterNode = false } = job;
   say(`vm: ${label} tests in a VM`);
   const guestJob: GuestJob = { label, files, isTimed, hasAllCrossings };
   fs.writeFileSync(path.join(directory, JOB_FILE), JSON.stringify(guestJob));
@@ -250,16 +291,11 @@ async function runInVm(
     inside,
     `import { runGuestJob } from './scripts/lib/inside-vm.ts';\nawait runGuestJob(import.meta.dirname);`,
   );
-  const vm = [
-    ...['--kernel', kernel, '--cpus', VM_CPUS],
-    ...(isTimed ? TIMED_VM : []),
-    ...['--timeout', VM_TIMEOUT_SECONDS, '--', process.execPath, inside],
-  ];
-  const script = path.join(projectRoot, 'scripts/vm');
-  const [program, ...command] = isTimed ? [...YIELDING, script] : [script];
+  const command = [process.execPath, inside];
   const result = path.join(directory, RESULT_FILE);
   try {
-    await run(program, [...command, ...vm], { signal });
+    if (isClusterNode) await runOnClusterNode(kernel, command, signal);
+    else await runInPlainVm(job, command, signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!fs.existsSync(result)) say(`vm: ${(error as Error).message}`);
@@ -312,7 +348,6 @@ function sharesOf(files: readonly string[], count: number): string[][] {
  */
 function jobsHere(tiers: readonly Tier[]): Job[] {
   const files = filesOf('netns');
-  const runtimesHere = filesOf('runtime').filter((file) => !file.startsWith(RUNTIME_IN_VM));
   const [atScale, others] = [true, false].map((isAtScale) =>
     files.filter((file) => file.startsWith(AT_SCALE) === isAtScale),
   );
@@ -321,9 +356,9 @@ function jobsHere(tiers: readonly Tier[]): Job[] {
     ['bpf', 'bpf', filesOf('bpf'), 1],
     ['netns', 'netns at scale', atScale, 1],
     ['netns', 'netns', others, 1],
-    ['cluster', 'cluster', filesOf('cluster'), 1],
+    ['cluster', 'cluster', filesBy('cluster', false), 1],
     ['release', 'release', filesOf('release'), 1],
-    ['runtime', 'runtime', runtimesHere, 1],
+    ['runtime', 'runtime', filesBy('runtime', false), 1],
   ];
   return jobs
     .filter(([tier]) => tiers.includes(tier))
@@ -393,7 +428,7 @@ const tiers: readonly Tier[] = options.tier === undefined ? USUAL_TIERS : [optio
 const kernels = options.kernel ?? usualKernels();
 
 function usualKernels(): readonly KernelSeries[] {
-  if (options.tier === 'runtime') return ['newest'];
+  if (TIERS_WITH_VM.some((tier) => tier === options.tier)) return ['newest'];
   return isCrossings ? CROSSING_KERNELS : USUAL_KERNELS;
 }
 

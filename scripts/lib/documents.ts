@@ -4,7 +4,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-export const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'test/bench/results/README.md'] as const;
+export const DOCUMENTS = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'test/bench/results/README.md',
+  'conf/kubernetes/COMING-FROM.md',
+] as const;
 
 const MAX_COLUMNS = 100;
 
@@ -56,7 +61,7 @@ export function faultsOf(document: string, { files, text, others }: Sources): st
   ];
 }
 
-/** Names that documents quote and no source has: of the kernel, of Node, of packages. */
+/** Names that documents quote and no source has: the kernel's, Node's, Kubernetes', Calico's. */
 const OTHERS = new Set([
   'CONFIG_NET_SCH_FQ',
   'GLIBC_TUNABLES',
@@ -66,7 +71,11 @@ const OTHERS = new Set([
   'NODE_CHANNEL_FD',
   'bpf_endian.h',
   'bpf_helpers.h',
+  'egressBandwidth',
+  'ingressMaxConnections',
+  'ingressPacketRate',
   'nlsockaddrToObject',
+  'nodeSelector',
 ]);
 
 /** What the documents below `root` say that is not so, a sentence for each. */

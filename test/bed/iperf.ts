@@ -130,6 +130,23 @@ export function parseOffered(json: string): number {
   return figureOf(readReport(json), 'sum', 'bits_per_second') / 1e6;
 }
 
+/** Datagrams of one flow, as the receiving end of `--udp --reverse` counts them. */
+export interface ReceivedDatagrams {
+  /** That were sent, as far as their numbers tell. */
+  readonly sent: number;
+  /** That came after a later one. */
+  readonly outOfOrder: number;
+}
+
+/** Throws as parseIperf does. */
+export function parseDatagrams(json: string): ReceivedDatagrams {
+  const report = property(readReport(json), 'end', 'streams', '0', 'udp');
+  const [sent, outOfOrder] = [property(report, 'packets'), property(report, 'out_of_order')];
+  if (typeof sent !== 'number' || typeof outOfOrder !== 'number')
+    throw new Error(`Cannot read iperf3's report: it counts no datagrams`);
+  return { sent, outOfOrder };
+}
+
 /** What iperf3 says of TCP flows after their warm-up. */
 export interface BulkReport {
   /** Segments sent again. */

@@ -25,7 +25,11 @@ import { makeNetns } from '../../kit/netns.ts';
 import { runProgram, type Ended } from '../../kit/run-program.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
-const TEXT = DOCUMENTS.map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8')).join('\n');
+/** Its commands are for a cluster: test/cluster/vm/node.test.ts runs them. */
+const OF_CLUSTERS = 'conf/kubernetes/COMING-FROM.md';
+const TEXT = DOCUMENTS.filter((file) => file !== OF_CLUSTERS)
+  .map((file) => fs.readFileSync(path.join(ROOT, file), 'utf8'))
+  .join('\n');
 
 interface Block {
   readonly language: string;
