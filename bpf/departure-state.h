@@ -189,6 +189,15 @@ static __always_inline __u64 departure_ahead(__u64 a, __u64 b)
 	return a > b ? ahead : 0;
 }
 
+/* What is above zero of a difference, without a branch for the verifier to follow. */
+static __always_inline __u64 departure_positive(__u64 difference)
+{
+	__s64 sign = (__s64)difference >> 63;
+
+	barrier_var(sign);
+	return difference & ~sign;
+}
+
 /*
  * An aggregate throttles while its clock is ahead of now by more than the idle credit: a packet of
  * the bulk that came would have to wait for longer than what a single frame on an idle link is
@@ -200,8 +209,8 @@ static __always_inline __u64 departure_throttled(__u64 former, __u64 t_last, __u
 {
 	__u64 since = now + idle_credit_ns;
 
-	return departure_ahead(t_last, since) -
-	       departure_ahead(departure_min(former, t_last), since);
+	return departure_positive(departure_positive(t_last - since) -
+				  departure_positive(former - since));
 }
 
 /*

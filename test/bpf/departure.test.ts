@@ -223,8 +223,12 @@ test.serial('the counters tell what the oracle told', (t) => {
   const told = new Map<string, number>();
   let bytes = 0;
   let delayed = 0;
+  // So that there is a queue however slowly packets come.
+  const queued = { lastNs: monotonicNs() + 20n * NS_PER_MS, prepaid: 0n };
+  datapath.setClock(ID, queued);
+  oracle.clock = queued;
   let throttledNs = 0n;
-  let throttledUntilNs = 0n;
+  let throttledUntilNs = queued.lastNs - USUAL_CONFIG.idleCreditNs;
   for (let sent = 0; sent < 3000; sent++) {
     const packet = {
       queueMapping: ID,
