@@ -107,6 +107,12 @@ export async function makeProcessNode(t: Teardown): Promise<ProcessNode> {
   };
 }
 
+/**
+ * Where stdin is a socket, as Node's are, bash would take itself for a remote shell's and read
+ * ~/.bashrc.
+ */
+const BASH = ['bash', '--norc', '-c'];
+
 const SET_UP = [
   'mount --rbind /run/netns "$0/run/netns"',
   'mount --rbind "$0/run" /run',
@@ -124,7 +130,7 @@ const SET_UP = [
  */
 async function holdMounts(t: Teardown, netns: string, root: string): Promise<number> {
   const enter = [`--net=${netns}`, 'unshare', '--mount', '--propagation', 'slave'];
-  const holder = spawn('nsenter', [...enter, 'bash', '-c', SET_UP, root]);
+  const holder = spawn('nsenter', [...enter, ...BASH, SET_UP, root]);
   const ended = endOf(holder);
   t.teardown(async () => {
     holder.stdin.end();
@@ -149,7 +155,7 @@ export function runOnNode(
 ): Promise<Run> {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   // A runtime gives a pipe, where Node gives a socket.
-  const enter = [`--target=${node.holderPid}`, '--net', '--mount', 'bash', '-c'];
+  const enter = [`--target=${node.holderPid}`, '--net', '--mount', ...BASH];
   const becoming = [...enter, 'exec "$@" < <(cat)', 'bash', 'env', '-i', ...variables, ...argv];
   const child = spawn('nsenter', becoming);
   onStart(child);

@@ -127,7 +127,7 @@ function readClockNs(scene: Scene, id: number): bigint | undefined {
 /** Sends `count` packets into the pod. */
 function send({ node }: Scene, count: number): void {
   const script = `for packet in $(seq ${count}); do echo > /dev/udp/192.0.2.2/9; done`;
-  execFileSync('ip', ['netns', 'exec', node.name, 'bash', '-c', script]);
+  execFileSync('ip', ['netns', 'exec', node.name, 'bash', '--norc', '-c', script]);
 }
 
 function set(

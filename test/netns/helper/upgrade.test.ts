@@ -86,7 +86,7 @@ function mapIds({ pins }: HelperDirectories): Map<string, number> {
 
 function send({ node }: Scene, count: number): void {
   const script = `for packet in $(seq ${count}); do echo > /dev/udp/192.0.2.2/9; done`;
-  spawnSync('ip', ['netns', 'exec', node.name, 'bash', '-c', script]);
+  spawnSync('ip', ['netns', 'exec', node.name, 'bash', '--norc', '-c', script]);
 }
 
 /**
