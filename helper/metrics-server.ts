@@ -1,5 +1,6 @@
-// `--metrics-address`: GET /metrics, for Prometheus. Whoever asks while a scrape is being written, or
-// a second later, gets that one; whoever does not read is cut off. HTTP is loaded when the first one comes.
+// `--metrics-address`: GET /metrics, for Prometheus. Whoever asks while a scrape is being written,
+// or a second later, gets that one; whoever does not read is cut off. HTTP is loaded when the first
+// one comes.
 
 import fs from 'node:fs';
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';

@@ -1,7 +1,7 @@
 // ./scripts/cluster [--vm] [--kernel SERIES] [-- COMMAND...]: a Kubernetes of one node, on this
 // kernel, in network, mount and process namespaces of its own, with podpace's image. With --vm the
-// node is a VM, whose kernel has fq. Runs a command on the node (on this kernel a shell unless said),
-// with kubectl on its PATH; all is gone when that ends.
+// node is a VM, whose kernel has fq. Runs a command on the node (on this kernel a shell unless
+// said), with kubectl on its PATH; all is gone when that ends.
 
 import { Command, Option } from 'commander';
 import { prepareCluster, startCluster, startClusterOfVm } from './lib/cluster/outside.ts';

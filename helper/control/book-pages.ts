@@ -37,9 +37,9 @@ export class BookPages {
 
   #page(number: number): Known | undefined {
     const image = this.#pages.image(number);
+    if (image === undefined) return undefined;
     const known = this.#known.get(number);
-    if (image === undefined || known?.image.equals(image) === true) return image && known;
-    return { image, books: new Map() };
+    return known?.image.equals(image) === true ? known : { image, books: new Map() };
   }
 }
 

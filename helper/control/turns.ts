@@ -33,7 +33,7 @@ export class Turns {
   readonly runOneOfMany = <T>(operation: () => Promise<T>): Promise<T> =>
     this.#queue(this.#upkeep, operation);
 
-  async #queue<T>(lane: Waiting[], operation: () => Promise<T>): Promise<T> {
+  #queue<T>(lane: Waiting[], operation: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     lane.push(async () => {
       try {

@@ -1,7 +1,7 @@
 // `podpaced install`: the plugin into the directory where the runtime looks for it, then podpace
 // into the list that the runtime takes. All is planned before anything changes; then comes the
-// receipt, the plugin with its libraries, and last the list, since from there on pods need both. Whatever is
-// interrupted is finished by the next install, or taken away by an uninstall.
+// receipt, the plugin with its libraries, and last the list, since from there on pods need both.
+// Whatever is interrupted is finished by the next install, or taken away by an uninstall.
 
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';

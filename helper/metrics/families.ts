@@ -15,7 +15,7 @@ import {
 } from '../protocol/messages.ts';
 import type { Measured } from '../shaping/counters.ts';
 import { DIRECTIONS } from '../shaping/effective.ts';
-import { SOJOURN_BUCKETS, type CounterName } from '../wire/aggregate.ts';
+import type { CounterName } from '../wire/aggregate.ts';
 import { seriesOf, type Family, type Sample } from './exposition.ts';
 
 const NS_PER_SEC = 1e9;
@@ -67,25 +67,29 @@ export function directionsOf(attachments: readonly Measured[]): MeasuredDirectio
   });
 }
 
-/** Bounds of the histogram, in powers of two of a nanosecond. */
-const BOUND_EXPONENTS = [17, 20, 22, 24, 26, 28, 30] as const;
-/** The first bucket of the datapath ends at this power. */
+/** The first bucket of the datapath ends at 2^16 ns. */
 const FIRST_EXPONENT = 16;
 
+/** Buckets of the datapath at whose ends those of the metric end, each with its label. */
+const BOUNDS = new Map(
+  [17, 20, 22, 24, 26, 28, 30].map((exponent) => [
+    exponent - FIRST_EXPONENT,
+    `,le="${2 ** exponent / NS_PER_SEC}"`,
+  ]),
+);
+
 function sojournSamples({ series, counters }: MeasuredDirection): Sample[] {
-  const { sojourn } = counters.total;
-  const upTo = (exponent: number): number =>
-    sojourn.slice(0, exponent - FIRST_EXPONENT + 1).reduce((sum, count) => sum + count, 0);
-  const count = upTo(FIRST_EXPONENT + SOJOURN_BUCKETS);
-  return [
-    ...BOUND_EXPONENTS.map((exponent) => ({
-      series: `${series},le="${2 ** exponent / NS_PER_SEC}"`,
-      suffix: '_bucket',
-      value: upTo(exponent),
-    })),
-    { series: `${series},le="+Inf"`, suffix: '_bucket', value: count },
-    { series, suffix: '_count', value: count },
-  ];
+  const samples: Sample[] = [];
+  let count = 0;
+  for (const [bucket, packets] of counters.total.sojourn.entries()) {
+    count += packets;
+    const label = BOUNDS.get(bucket);
+    if (label !== undefined)
+      samples.push({ series: series + label, suffix: '_bucket', value: count });
+  }
+  samples.push({ series: `${series},le="+Inf"`, suffix: '_bucket', value: count });
+  samples.push({ series, suffix: '_count', value: count });
+  return samples;
 }
 
 /** A family of which each direction has samples. */

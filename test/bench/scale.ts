@@ -39,7 +39,8 @@ const DEADLINE_MS = 60_000;
 /** After a start, or many changes, until the helper does no more than it does at rest. */
 const REST_MS = 10_000;
 /**
- * A request that needs no look is sent so often: its answer takes as long as the event loop is busy.
+ * A request that needs no look is sent so often: its answer takes as long as the event loop is
+ * busy.
  */
 const PROBE_EVERY_MS = 5;
 const NODE_STARTS = 5;

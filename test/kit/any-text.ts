@@ -1,5 +1,5 @@
-// Text of any characters. fast-check's own, `unit: 'binary'`, is two seconds and 200 MB at a list of
-// all of Unicode before its first text.
+// Text of any characters. fast-check's own, `unit: 'binary'`, is two seconds and 200 MB at a list
+// of all of Unicode before its first text.
 
 import fc from 'fast-check';
 

@@ -1,7 +1,7 @@
 // node inside.ts ROLE DIRECTORY [COMMAND...]: a cluster of one node (`all`) in namespaces of its
 // own, in which this process has to be the first but `unshare`'s: all of it ends with this.
-// `DIRECTORY` is empty. Or its `control` plane likewise, whose command boots a VM, and in that VM its
-// `node`, by the keys in the control plane's directory.
+// `DIRECTORY` is empty. Or its `control` plane likewise, whose command boots a VM, and in that VM
+// its `node`, by the keys in the control plane's directory.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,15 +1,7 @@
 import net from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { openHealth, type Health } from '../../../helper/health.ts';
-
-/** A port of loopback that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+import { freePort } from '../../kit/free-port.ts';
 
 interface Scene {
   readonly health: Health;

@@ -10,15 +10,7 @@ import test, { type ExecutionContext } from 'ava';
 import { openMetrics, type MetricsServer } from '../../../helper/metrics-server.ts';
 import { Tallies } from '../../../helper/tallies.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
-
-/** A port of loopback that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+import { freePort } from '../../kit/free-port.ts';
 
 interface Scene {
   readonly server: MetricsServer;
