@@ -1,9 +1,11 @@
 // `set`: one direction of a running attachment, or of a pod that was added without a cap, which
 // becomes an attachment with its first one and is none without any.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findLink, listLinks } from '../kernel/links.ts';
 import type { AttachmentKey, Direction, SetParams, SetResult } from '../protocol/messages.ts';
 import { nameOf, podNamesOf } from '../protocol/pod-names.ts';
+import { openedFor } from '../shaping/draining.ts';
 import { applySet, effectiveCapIn } from '../shaping/effective.ts';
 import { ShapingError } from '../shaping/failure.ts';
 import { unheldSentences } from '../shaping/problems.ts';
@@ -17,6 +19,9 @@ import { hasSameAggregates } from './aggregates.ts';
 import type { Attaching, Machinery } from './attaching.ts';
 import { knownAttachment } from './reports.ts';
 import type { Uncapped } from './uncapped.ts';
+
+/** Other requests wait meanwhile. More may queue on the way into a pod below 6.3 Mbit/s. */
+const MAX_DRAINING_MS = 500;
 
 /** Nothing is asked for it: neither a cap nor a way past the IP stack. */
 function isForNothing({ caps, changes, hostRouting }: AttachmentRecord): boolean {
@@ -98,6 +103,7 @@ export class Setting {
     if (links.every((link) => link === undefined))
       throw new ShapingError('not-found', `${former.hostInterface} of ${nameOf(former)} is gone`);
     const next = change(former);
+    await this.#drain(former, next);
     if (isForNothing(next) && (await this.#uncappedPod(former)) !== undefined) {
       await removal.remove([former]);
       return { former, next, notices: [] };
@@ -107,6 +113,17 @@ export class Setting {
       else await enforcement.enforce(staying);
     });
     return { former, next, notices: [] };
+  }
+
+  /** Has what waits by a cap that is to go leave before it goes. No record tells of that state. */
+  async #drain(former: AttachmentRecord, next: AttachmentRecord): Promise<void> {
+    const { node, enforcement } = this.#machinery;
+    const opened = openedFor(former, next, node.defaults);
+    if (opened === undefined) return;
+    await enforcement.writeMaps({ former, next: opened.record });
+    const backlogsNs = opened.aggregateIds.map((id) => node.datapath.readAhead(id).backlogNs);
+    const drainingMs = Math.ceil(Math.max(...backlogsNs) / 1e6);
+    if (drainingMs > 0) await sleep(Math.min(drainingMs, MAX_DRAINING_MS));
   }
 
   /** Caps a pod as ADD would have. */

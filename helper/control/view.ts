@@ -3,7 +3,7 @@
 
 import type { Link } from '../kernel/links.ts';
 import { isReversePathStrict } from '../kernel/sysctl.ts';
-import type { ExitStatus } from '../protocol/messages.ts';
+import { keyOf, type ExitStatus } from '../protocol/messages.ts';
 import { addedBytes, AGGREGATE_ID_NONE } from '../wire/aggregate.ts';
 import { nameOfPlace } from '../wire/hook-place.ts';
 import { remedies } from '../protocol/remedies.ts';
@@ -193,13 +193,15 @@ export async function takeView(
   };
 }
 
-/** Those that have an aggregate of some attachments. */
+/** Those that have an aggregate of some attachments, these as they are given. */
 function sharing(
   all: readonly AttachmentRecord[],
   some: readonly AttachmentRecord[],
 ): AttachmentRecord[] {
   const ids = aggregateIdsInUse(some);
-  return all.filter((record) => [...aggregateIdsInUse([record])].some((id) => ids.has(id)));
+  const given = new Map(some.map((record) => [keyOf(record), record]));
+  const current = all.map((record) => given.get(keyOf(record)) ?? record);
+  return current.filter((record) => [...aggregateIdsInUse([record])].some((id) => ids.has(id)));
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */

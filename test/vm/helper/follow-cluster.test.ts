@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { inNetns } from '../../../helper/kernel/netns.ts';
 import { writeSysctl } from '../../../helper/kernel/sysctl.ts';
 import { attachCounter, compileCounter, type Counter } from '../../bed/counter.ts';
+import { parseDatagrams, runIperf, startServer } from '../../bed/iperf.ts';
 import { COUNTED_INTERVAL_MS } from '../../bed/series.ts';
 import { UndoStack } from '../../bed/undo.ts';
 import { StandInApiServer } from '../../kit/api-server.ts';
@@ -30,12 +31,18 @@ const LOOK_MS = 20;
 /** How far from its cap a pod may be. */
 const TOLERANCE = 0.01;
 
+/** Datagrams of iperf3, while a cap comes and goes. */
+const IN_ORDER_SECONDS = 4;
+const DATAGRAM_BYTES = 1448;
+
 interface Scene {
   readonly server: StandInApiServer;
   readonly helper: TestHelper;
   /** At the peer. */
   readonly counter: Counter;
   readonly flow: Flow;
+  readonly peer: string;
+  readonly sandbox: string;
 }
 
 /** A node that follows the cluster, and a pod on it that the plugin has added without a cap. */
@@ -77,7 +84,12 @@ async function makeScene(t: ExecutionContext): Promise<Scene> {
     to: PEER,
     bitsPerSec: OFFERED_MBIT * 1e6,
   };
-  return { server, helper, counter: await attachCounter(place, UndoStack.of(t)), flow };
+  const counter = await attachCounter(place, UndoStack.of(t));
+  return {
+    ...{ server, helper, counter, flow },
+    peer: `/run/netns/${peer.name}`,
+    sandbox: `/run/netns/${sandbox.name}`,
+  };
 }
 
 /** The pod's rate in force, in Mbit/s; undefined without a cap, or with one that is not enforced. */
@@ -88,21 +100,30 @@ async function inForceMbit({ helper }: Scene): Promise<number | undefined> {
   return own?.problems.length === 0 && rate !== undefined ? rate / 1e6 : undefined;
 }
 
-/** Annotates the pod, waits until that is in force, and sends: Mbit/s of its frames at the peer. */
-async function annotate(
+/** Annotates the pod and waits until that is in force. */
+async function putInForce(
   t: ExecutionContext,
   scene: Scene,
   mbit: number | undefined,
-): Promise<number> {
-  const { server, counter, flow } = scene;
+): Promise<void> {
   const startMs = performance.now();
-  server.put(POD.name, mbit === undefined ? {} : { [EGRESS]: `${mbit}M` });
+  scene.server.put(POD.name, mbit === undefined ? {} : { [EGRESS]: `${mbit}M` });
   while ((await inForceMbit(scene)) !== mbit && performance.now() - startMs < 10 * WITHIN_MS)
     await sleep(LOOK_MS);
   const tookMs = performance.now() - startMs;
   t.log(`${mbit ?? 'no'} Mbit/s in force after ${tookMs.toFixed(0)} ms`);
   t.is(await inForceMbit(scene), mbit, scene.helper.log());
   t.true(tookMs < WITHIN_MS, `${tookMs} ms`);
+}
+
+/** Annotates the pod, waits until that is in force, and sends: Mbit/s of its frames at the peer. */
+async function annotate(
+  t: ExecutionContext,
+  scene: Scene,
+  mbit: number | undefined,
+): Promise<number> {
+  const { counter, flow } = scene;
+  await putInForce(t, scene, mbit);
   counter.reset();
   await sendAll([flow], LOAD_MS);
   await sleep(100);
@@ -112,6 +133,28 @@ async function annotate(
   const sentMbit = ((bytes - FRAME_BYTES) * 8) / ms / 1000;
   t.log(`${sentMbit.toFixed(3)} Mbit/s at the peer`);
   return sentMbit;
+}
+
+/** A full queue of a cap that goes, and one of a cap that comes: no datagram overtakes another. */
+async function staysInOrder(t: ExecutionContext, scene: Scene): Promise<void> {
+  const { signal } = new AbortController();
+  await startServer(scene.sandbox, UndoStack.of(t), signal);
+  const load = ['--udp', '--reverse', '--bitrate', `${OFFERED_MBIT}M`];
+  const report = runIperf(
+    scene.peer,
+    IN_ORDER_SECONDS,
+    [...load, '--length', String(DATAGRAM_BYTES)],
+    ...([signal, { to: POD.address }] as const),
+  );
+  await sleep(1000);
+  for (const mbit of [undefined, 20, undefined]) {
+    await putInForce(t, scene, mbit);
+    await sleep(500);
+  }
+  const { sent, outOfOrder } = parseDatagrams(await report);
+  t.log(`${outOfOrder} of ${sent} datagrams came after a later one`);
+  t.true(sent > OFFERED_MBIT * 100, String(sent));
+  t.is(outOfOrder, 0);
 }
 
 test.serial(
@@ -126,5 +169,6 @@ test.serial(
     t.true(freeMbit > 0.9 * OFFERED_MBIT, `${freeMbit} Mbit/s`);
     const againMbit = await annotate(t, scene, 10);
     t.true(Math.abs(againMbit / 10 - 1) <= TOLERANCE, `${againMbit} Mbit/s`);
+    await staysInOrder(t, scene);
   },
 );
