@@ -14,7 +14,8 @@ import {
 import { DEFAULT_SOCKET } from './protocol/state-files.ts';
 import { addInstall, renderRemoved } from './install-command.ts';
 import { removeInstalled } from './install/remove.ts';
-import { openControl, prepareNode, runDaemon, type Log } from './daemon.ts';
+import { openControl, prepareNode, runDaemon } from './daemon.ts';
+import { openLog, type Log } from './log.ts';
 import { isBpffs } from './kernel/bpffs.ts';
 import { AddonError } from './wire/errors.ts';
 import { tryPrograms } from './kernel/features.ts';
@@ -35,7 +36,7 @@ import {
 } from './protocol/messages.ts';
 import { nameOf, podNamesOf } from './protocol/pod-names.ts';
 import { checkProbeItems } from './protocol/probe-items.ts';
-import { printable, printableLines } from './protocol/printable.ts';
+import { printableLines } from './protocol/printable.ts';
 import { remedies } from './protocol/remedies.ts';
 import {
   renderAll,
@@ -82,12 +83,6 @@ function ask<M extends Method>(
 ): Promise<Methods[M]['result']> {
   const edges = { connect: async (path: string) => net.connect(path) };
   return askHelper(edges, socketPath, method, params, { deadlineMs: CALL_DEADLINE_MS });
-}
-
-/** One line for each event, whatever the message holds. */
-function logTo(edges: CliEdges): Log {
-  return (level, message) =>
-    edges.stderr(`${new Date().toISOString()} ${level} ${printable(message)}\n`);
 }
 
 /**
@@ -394,11 +389,9 @@ async function uninstall(
   } catch (error) {
     if (!(error instanceof HelperError && error.isAbsent)) throw error;
     // What a newer release was asked for, this one could not read.
-    return await uninstallAlone(
-      config,
-      { forget: forget || force, anyLayout: force },
-      logTo(edges),
-    );
+    const extent = { forget: forget || force, anyLayout: force };
+    const { log, end } = openLog(edges.stderr, config);
+    return await uninstallAlone(config, extent, log).finally(end);
   }
 }
 
@@ -456,7 +449,11 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     program
       .command('run')
       .description('serve the CNI plugin until SIGTERM; caps stay in force after'),
-  ).action(async (flags: RunFlags) => runDaemon(loadConfig(flags), logTo(edges)));
+  ).action(async (flags: RunFlags) => {
+    const config = loadConfig(flags);
+    const { log, end } = openLog(edges.stderr, config);
+    await runDaemon(config, log).finally(end);
+  });
   addStatus(program, edges, setExitCode);
   addList(program, edges);
   addCounters(program, edges);

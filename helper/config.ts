@@ -1,5 +1,6 @@
 // How podpaced is told what to do: defaults, a JSON file, flags; the later wins. Pure.
 
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './log-lines.ts';
 import { NAMESPACE_PATTERN } from './protocol/cap-sources.ts';
 import {
   CAP_RANGES,
@@ -231,6 +232,12 @@ const SETTINGS = {
   }),
   metricsKey: setting('', absolutePath, {
     ...{ takes: '<file>', help: 'its private key (PEM)' },
+  }),
+  logLevel: setting<LogLevel>('info', oneOf(LOG_LEVELS), {
+    ...{ takes: '<level>', help: 'what is logged: error, warn or info, and what is graver' },
+  }),
+  logFormat: setting<LogFormat>('text', oneOf(LOG_FORMATS), {
+    ...{ takes: '<format>', help: 'lines of the log: text or json' },
   }),
   reconcileSeconds: setting(10, numberIn(1, 3600), {
     ...{ takes: '<number>', help: 'pause between repairs' },

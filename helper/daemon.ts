@@ -20,6 +20,7 @@ import { FqWatch } from './control/fq-watch.ts';
 import { linkCluster } from './cluster-link.ts';
 import { holdCapRules } from './hold-cap-rules.ts';
 import { keepList, leaveList } from './list-keeping.ts';
+import type { Log } from './log.ts';
 import { linkMetrics } from './metrics-server.ts';
 import type { Tallies } from './tallies.ts';
 import type { ListKeeper } from './install/keep-in-list.ts';
@@ -44,9 +45,6 @@ import { WishFiles } from './control/wish-files.ts';
 import { Wishes } from './control/wishes.ts';
 import { VERSION } from './version.ts';
 import { LAYOUT } from './wire/layout.ts';
-
-export type LogLevel = 'info' | 'warn' | 'error';
-export type Log = (level: LogLevel, message: string) => void;
 
 /** Pause between two looks at the maps: a damaged entry is in force for so long at most. */
 const MAP_REPAIR_MS = 2_000;
