@@ -5,37 +5,34 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { nodeDefaultsOf, type HelperConfig } from './config.ts';
 import { createHandler } from './handler.ts';
-import { openHealth, type Health } from './health.ts';
+import { openHealth } from './health.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { trimHeap } from './kernel/ffi.ts';
-import { ChannelEvents } from './kernel/channel-events.ts';
 import { tryFeatures, tryFq } from './kernel/features.ts';
 import { endLeftHurry } from './kernel/grace-periods.ts';
 import { THERE, type KernelFeatures } from './wire/kernel-features.ts';
 import { nodeIdentity } from './kernel/node-identity.ts';
-import { RtEvents } from './kernel/rt-events.ts';
 import { raiseBurstLimit } from './control/burst-limit.ts';
-import { Follower } from './control/follow.ts';
 import { FqWatch } from './control/fq-watch.ts';
 import { linkCluster } from './cluster-link.ts';
 import { holdCapRules } from './hold-cap-rules.ts';
 import { keepList, leaveList } from './list-keeping.ts';
+import { followNode } from './follow-node.ts';
 import type { Log } from './log.ts';
 import { linkMetrics } from './metrics-server.ts';
-import type { Tallies } from './tallies.ts';
 import type { ListKeeper } from './install/keep-in-list.ts';
 import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe, standingItems } from './probe.ts';
-import { problemReporter } from './problem-reporter.ts';
+import { directoriesOf, mapRepairer, repairer } from './repairs.ts';
 import { Refusal } from './refusal.ts';
 import { listen } from './server.ts';
 import { nameOf } from './protocol/pod-names.ts';
 import { Datapath } from './control/datapath.ts';
 import { startRefusal } from './shaping/features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
-import { markRecords, requireKnownLayout, type Directories } from './control/layout.ts';
+import { markRecords, requireKnownLayout } from './control/layout.ts';
 import { Shaper } from './control/shaper.ts';
 import { Store } from './control/store.ts';
 import { placeHere, Uncapped } from './control/uncapped.ts';
@@ -68,10 +65,6 @@ async function requireKernel(): Promise<KernelFeatures> {
   const refusal = startRefusal(features);
   if (refusal === undefined) return features;
   throw new Refusal(refusal, ` on Linux ${os.release()}`);
-}
-
-function directoriesOf({ pinDir, stateDir }: HelperConfig): Directories {
-  return { pins: pinDir, state: stateDir };
 }
 
 /** A node that is this helper's alone, with a place for its pins. */
@@ -172,31 +165,6 @@ async function upgradeNode({ datapath }: Control, log: Log): Promise<void> {
     log('error', `Cannot replace a program of a former release: ${failure}`);
 }
 
-/**
- * Marks the records again where the mark went with the state directory; returns why that failed.
- */
-function markAgain(config: HelperConfig): Problem[] {
-  try {
-    markRecords(directoriesOf(config), VERSION);
-    return [];
-  } catch (error) {
-    const { message } = error as Error;
-    return [nodeProblem(`Cannot say of which layout the records are: ${message}`)];
-  }
-}
-
-interface Repair {
-  readonly config: HelperConfig;
-  /** Hears what is wrong. */
-  readonly tell: (problems: readonly Problem[]) => void;
-  readonly shaper: Shaper;
-  readonly fq: FqWatch;
-  readonly log: Log;
-  /** Is called when it failed. */
-  readonly lookSoon: () => void;
-  readonly tallies: Tallies;
-}
-
 /** Status tells of it as long as it lasts: see burstLimitNotices. */
 function tryToRaiseBurstLimit(log: Log): void {
   try {
@@ -206,85 +174,11 @@ function tryToRaiseBurstLimit(log: Log): void {
   }
 }
 
-/** Looks at the whole node and puts it right. */
-function repairer({
-  config,
-  shaper,
-  fq,
-  log,
-  lookSoon,
-  tell,
-  tallies,
-}: Repair): () => Promise<void> {
-  const report = problemReporter(log, (key) => shaper.isKnown(key));
-  return async () => {
-    const beginMs = performance.now();
-    await fq.look();
-    const standing = fq.problems();
-    try {
-      const problems = await shaper.reconcile(standing[0]?.text);
-      const all = [...standing, ...problems, ...markAgain(config)];
-      report(all);
-      tell(all);
-    } catch (error) {
-      report([...standing, nodeProblem((error as Error).message)]);
-      lookSoon();
-    }
-    tallies.countRepair(beginMs);
-  };
-}
-
 function untilSignal(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-/** Follows what happens to the node's devices. */
-function followNode(
-  { shaper, datapath: { routes, devices, hooks } }: Control,
-  tallies: Tallies,
-  log: Log,
-): { readonly lookSoon: () => void; readonly stop: () => void } {
-  /** A failure is told of once, however often what failed is tried again. */
-  let told: string | undefined;
-  const follower = new Follower(async (changed) => {
-    try {
-      await shaper.follow(changed);
-      told = undefined;
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== told)
-        log('error', `Cannot follow a change of the node's devices: ${message}`);
-      told = message;
-      throw error;
-    }
-  });
-  routes.follow((ifindex) => follower.hear({ kind: 'route', ifindex }));
-  const events = new RtEvents((event) => {
-    routes.hear(event);
-    devices.hear(event);
-    // What others do with filters concerns podpace only where its own programs are filters.
-    const { kind } = event;
-    if (kind === 'lost') tallies.lostEvents += 1;
-    if (kind === 'filter' && hooks.kind === 'clsact')
-      follower.hear({ kind: 'qdisc', ifindex: event.ifindex });
-    if (kind === 'link' || kind === 'lost') follower.hear(event);
-    if (kind === 'qdisc') follower.hear({ kind, ifindex: event.ifindex });
-  });
-  devices.follow(() => events.settle());
-  const channels = new ChannelEvents(({ ifindex, queues }) => {
-    // A driver may make its queues anew.
-    follower.hear({ kind: 'link', ifindex });
-    shaper.tellOfQueues(ifindex, queues);
-  });
-  const stop = (): void => {
-    events.close();
-    channels.close();
-    follower.close();
-  };
-  return { lookSoon: () => follower.hear({ kind: 'lost' }), stop };
 }
 
 /**
@@ -336,23 +230,6 @@ async function endService(
   for (const note of await removeTraces(config, { ...uninstalled, anyLayout: false }))
     log('warn', note);
   log('info', 'uninstalled');
-}
-
-/** Looks at maps, programs and books. */
-function mapRepairer(shaper: Shaper, health: Health, log: Log): () => Promise<void> {
-  return async () => {
-    try {
-      await shaper.reconcileMaps();
-    } catch (error) {
-      log('error', `Cannot repair the maps: ${(error as Error).message}`);
-    }
-    try {
-      await shaper.watchBooks();
-    } catch (error) {
-      log('error', `Cannot look at the books: ${(error as Error).message}`);
-    }
-    health.hasLooked();
-  };
 }
 
 /** Runs until SIGTERM, SIGINT or an uninstall. */
