@@ -28,6 +28,7 @@ import { probe, standingItems } from './probe.ts';
 import { directoriesOf, mapRepairer, repairer } from './repairs.ts';
 import { Refusal } from './refusal.ts';
 import { listen } from './server.ts';
+import { bothOf, openServiceManager } from './service-manager.ts';
 import { nameOf } from './protocol/pod-names.ts';
 import { Datapath } from './control/datapath.ts';
 import { startRefusal } from './shaping/features.ts';
@@ -238,15 +239,15 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   const cluster = await linkCluster(config, log);
   const { lock, problems, features, isNew } = await prepareNode(config, log, { purpose: 'start' });
-  const health = await openHealth(config.healthAddress);
+  const manager = openServiceManager(process.env, log);
+  const health = bothOf(await openHealth(config.healthAddress), manager);
   await tellOfLooseCidrs(config, log);
   const fq = new FqWatch(tryFq, features.fq);
-  const standing = problems.map(nodeProblem);
   const items = standingItems(config);
   let keeper: ListKeeper | undefined;
   const problemsOfList = (): Problem[] => (keeper?.problems() ?? []).map(nodeProblem);
   const control = openControl(config, log, () => [
-    ...[...standing, ...fq.problems(), ...problemsOfList()],
+    ...[...problems.map(nodeProblem), ...fq.problems(), ...problemsOfList()],
   ]);
   const { shaper, datapath } = control;
   const metrics = linkMetrics(config, shaper, log);
@@ -269,7 +270,7 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     log,
   });
   const following = followNode(control, metrics.tallies, log);
-  const tell = metrics.hearingToo(cluster.tellOfProblems);
+  const tell = metrics.hearingToo(manager.hearingToo(cluster.tellOfProblems));
   const telling = { lookSoon: following.lookSoon, tell, tallies: metrics.tallies };
   const repair = repairer({ config, shaper, fq, log, ...telling });
   const repairMaps = mapRepairer(shaper, health, log);

@@ -12,7 +12,8 @@
 const MAX_SENTENCES = 50;
 const MAX_SENTENCE_LENGTH = 500;
 
-function cutText(text: string, length: number): string {
+/** A text of at most so many characters, and how many more it had. */
+export function cutText(text: string, length: number): string {
   const rest = text.length - length;
   return rest > 0 ? `${text.slice(0, length)}… (${rest} more characters)` : text;
 }
@@ -45,7 +46,8 @@ interface Limits {
 }
 
 /** A list that was cut before says how many it had. */
-function cutTexts(texts: readonly string[], { entries, characters }: Limits): string[] {
+/** A text of at most so many characters, and how many more it had. */
+export function cutTexts(texts: readonly string[], { entries, characters }: Limits): string[] {
   const [, before] = /^and (\d+) more$/.exec(texts.at(-1) ?? '') ?? [];
   const own = before === undefined ? texts : texts.slice(0, -1);
   const rest = Math.max(0, own.length - entries) + Number(before ?? 0);

@@ -36,3 +36,18 @@ test('the unit gives podpaced no mount namespace of its own', (t) => {
     [],
   );
 });
+
+test('the unit is as exposed as it says, by systemd-analyze security', (t) => {
+  const { error, stdout, stderr } = spawnSync(
+    'systemd-analyze',
+    ['security', '--offline=true', '--no-pager', UNIT],
+    { encoding: 'utf8' },
+  );
+  if (error !== undefined) return t.log('no systemd-analyze on this machine');
+  // Other releases weigh other settings.
+  const { stdout: release } = spawnSync('systemd-analyze', ['--version'], { encoding: 'utf8' });
+  if (!release.startsWith('systemd 252 ')) return t.log(`not systemd 252: ${release}`);
+  const [, found] = /exposure level for podpaced\.service: ([\d.]+)/.exec(stdout) ?? [];
+  const [, stated] = /exposure ([\d.]+)/.exec(fs.readFileSync(UNIT, 'utf8')) ?? [];
+  t.is(found, stated, stderr);
+});
