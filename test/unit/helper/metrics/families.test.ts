@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import {
   DIRECTION_FAMILIES,
   directionsOf,
@@ -142,15 +142,38 @@ test('the reference has every metric with its type and meaning, and no other', (
   t.deepEqual(rows, named);
 });
 
+/** Names of podpace's metrics as they are asked for: a histogram by its buckets. */
+const NAMED = new Set(
+  [...DIRECTION_FAMILIES, ...HELPER_FAMILIES].map(({ name, type }) => {
+    const suffix = { counter: '_total', histogram: '_bucket' }[type as string] ?? '';
+    return name + suffix;
+  }),
+);
+
+function requireNamed(t: ExecutionContext, expression: string): void {
+  for (const [metric] of expression.matchAll(/\b(podpace|process)_[a-z_]+/g))
+    t.true(NAMED.has(metric), metric);
+}
+
 test('rules ask for metrics that there are', (t) => {
-  const named = new Set(
-    [...DIRECTION_FAMILIES, ...HELPER_FAMILIES].map(({ name, type }) =>
-      type === 'counter' ? `${name}_total` : name,
-    ),
-  );
   const expressions = [...read('rules.yaml').matchAll(/expr: (.*?)(?= for:| - record:|$)/g)];
   t.true(expressions.length >= 10);
-  for (const [, expression = ''] of expressions)
-    for (const [metric] of expression.matchAll(/\bpodpace_[a-z_]+/g))
-      t.true(named.has(metric), metric);
+  for (const [, expression = ''] of expressions) requireNamed(t, expression);
+});
+
+test('the dashboard asks for metrics that there are, each panel for something', (t) => {
+  const { panels, templating } = JSON.parse(read('dashboard.json')) as {
+    panels: { id: number; title: string; type: string; targets?: { expr: string }[] }[];
+    templating: { list: { query: string | { query: string } }[] };
+  };
+  t.is(new Set(panels.map(({ id }) => id)).size, panels.length);
+  for (const { title, type, targets = [] } of panels) {
+    if (type !== 'row') t.true(targets.length > 0, title);
+    for (const { expr } of targets) {
+      t.regex(expr, /\b(podpace|process)_/, title);
+      requireNamed(t, expr);
+    }
+  }
+  for (const { query } of templating.list)
+    requireNamed(t, typeof query === 'string' ? query : query.query);
 });
