@@ -57,16 +57,27 @@ import { parseSetFlags, type SetFlags } from './set-flags.ts';
 import { UnitError } from './shaping/units.ts';
 import { discardMaps, hasRecords, removeTraces, requirePins, type Extent } from './uninstall.ts';
 import { VERSION } from './version.ts';
+import {
+  addWatch,
+  watch,
+  WATCH_EDGES,
+  type Round,
+  type WatchEdges,
+  type WatchFlag,
+} from './watch.ts';
 
 /** The edges of the process, so that the whole CLI runs in a test. */
 export interface CliEdges {
-  readonly stdout: (text: string) => void;
+  /** False when nobody reads any more; anything else goes on. */
+  readonly stdout: (text: string) => unknown;
   readonly stderr: (text: string) => void;
+  readonly watching?: WatchEdges;
 }
 
 interface QueryOptions {
   readonly socket: string;
   readonly json?: true;
+  readonly watch?: WatchFlag;
 }
 
 interface RunFlags {
@@ -88,8 +99,9 @@ function ask<M extends Method>(
 /**
  * Whatever is printed goes through here, JSON too: there an escape stands for the same character.
  */
-function escaping({ stdout, stderr }: CliEdges): CliEdges {
+function escaping({ stdout, stderr, ...others }: CliEdges): CliEdges {
   return {
+    ...others,
     stdout: (text) => stdout(printableLines(text)),
     stderr: (text) => stderr(printableLines(text)),
   };
@@ -140,6 +152,19 @@ function print(
   text: () => string,
 ): void {
   edges.stdout(`${isJson === true ? JSON.stringify(result, undefined, 2) : text()}\n`);
+}
+
+/** Prints what was asked for, once or until it is ended. */
+async function show(
+  edges: CliEdges,
+  { json, watch: every }: QueryOptions,
+  round: Round,
+): Promise<void> {
+  const isJson = json === true;
+  if (every !== undefined)
+    return watch({ every, isJson }, edges, edges.watching ?? WATCH_EDGES, round);
+  const { result, text } = await round();
+  print(edges, json, result, text);
 }
 
 /** All pages of an answer that comes in pages. */
@@ -211,42 +236,50 @@ const POD = 'pod[/interface]';
 const POD_IS = 'a pod is NAMESPACE/NAME, or the id of its container or its beginning';
 
 function addStatus(program: Command, edges: CliEdges, setExitCode: (code: number) => void): void {
-  program
+  const command = program
     .command('status')
     .description('exits, health and problems; exit status 1 when DEGRADED')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
-    .option('--json', 'print JSON')
-    .action(async ({ socket, json }: QueryOptions) => {
-      const result = await ask(socket, 'status', {});
+    .option('--json', 'print JSON');
+  addWatch(command).action((options: QueryOptions) =>
+    show(edges, options, async () => {
+      const result = await ask(options.socket, 'status', {});
       if (result.features !== undefined) checkProbeItems(result.features);
-      if (result.state !== 'ok') setExitCode(1);
-      print(edges, json, result, () => renderStatus(result));
-    });
+      setExitCode(result.state === 'ok' ? 0 : 1);
+      return { result, text: () => renderStatus(result) };
+    }),
+  );
+}
+
+async function listed(
+  selector: string | undefined,
+  { socket, all: isAll }: QueryOptions & { readonly all?: true },
+): ReturnType<Round> {
+  const { attachments: capped } = await listAll(socket);
+  if (isAll !== true) {
+    const attachments = selector === undefined ? capped : matchingAttachments(selector, capped);
+    return { result: { attachments }, text: () => renderList({ attachments }) };
+  }
+  const others = await uncappedIfKnown(socket);
+  if (others === undefined)
+    throw new Error(
+      `The podpaced that runs keeps no record of other pods; ${remedies.newerHelper(process.execPath)}`,
+    );
+  const pods = pick(selector, capped, others);
+  return { result: pods, text: () => renderAll(pods) };
 }
 
 function addList(program: Command, edges: CliEdges): void {
-  program
+  const command = program
     .command('list')
     .description('every capped pod; with --all also those without a cap')
     .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
     .option('--all', 'also pods without a cap, those that no record is of as unknown')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
-    .option('--json', 'print JSON')
-    .action(async (selector: string | undefined, options: QueryOptions & { all?: true }) => {
-      const { socket, json, all: isAll = false } = options;
-      const { attachments: all } = await listAll(socket);
-      if (isAll) {
-        const others = await uncappedIfKnown(socket);
-        if (others === undefined)
-          throw new Error(
-            `The podpaced that runs keeps no record of other pods; ${remedies.newerHelper(process.execPath)}`,
-          );
-        const pods = pick(selector, all, others);
-        return print(edges, json, pods, () => renderAll(pods));
-      }
-      const attachments = selector === undefined ? all : matchingAttachments(selector, all);
-      print(edges, json, { attachments }, () => renderList({ attachments }));
-    });
+    .option('--json', 'print JSON');
+  addWatch(command).action((selector: string | undefined, options: QueryOptions & { all?: true }) =>
+    show(edges, options, () => listed(selector, options)),
+  );
 }
 
 /** All pods of the node, or those that a selector names. One that was just capped is so. */
@@ -318,24 +351,27 @@ async function selectCapped(
 }
 
 function addCounters(program: Command, edges: CliEdges): void {
-  program
+  const command = program
     .command('counters')
     .description('what became of the packets of capped pods, and how long they wait')
     .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
     .option('--per-cpu', 'with --json: each CPU by itself too')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
-    .option('--json', 'print JSON')
-    .action(async (selector: string | undefined, options: QueryOptions & { perCpu?: true }) => {
-      const { socket, json, perCpu = false } = options;
-      const result =
-        selector === undefined
-          ? await countersOfAll(socket, perCpu)
-          : await ask(socket, 'counters', {
-              only: await selectCapped(socket, selector, edges),
-              perCpu,
-            });
-      print(edges, json, result, () => renderCounters(result));
-    });
+    .option('--json', 'print JSON');
+  addWatch(command).action(
+    (selector: string | undefined, options: QueryOptions & { perCpu?: true }) =>
+      show(edges, options, async () => {
+        const { socket, perCpu = false } = options;
+        const result =
+          selector === undefined
+            ? await countersOfAll(socket, perCpu)
+            : await ask(socket, 'counters', {
+                only: await selectCapped(socket, selector, edges),
+                perCpu,
+              });
+        return { result, text: () => renderCounters(result) };
+      }),
+  );
 }
 
 /** What `uninstall` did, with what it could not remove. */

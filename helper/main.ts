@@ -21,12 +21,13 @@ process.on('uncaughtException', fail);
 process.stderr.on('error', () => undefined);
 
 const edges = {
-  stdout: (text: string): void => {
+  stdout: (text: string): boolean => {
     try {
       writeAll(STDOUT, text);
+      return true;
     } catch (error) {
       // As with `podpaced list | head -1`: who reads has enough.
-      if ((error as NodeJS.ErrnoException).code === 'EPIPE') return;
+      if ((error as NodeJS.ErrnoException).code === 'EPIPE') return false;
       throw new Error(`Cannot print the answer: ${(error as Error).message}`, { cause: error });
     }
   },

@@ -79,3 +79,16 @@ test.serial('what may stay as it is on an uplink is no problem', async (t) => {
   t.is(problems.filter((problem) => problem.includes('uplink has')).length, 0);
   t.is(problems.length, hasSchFq ? 0 : 1);
 });
+
+test.serial('--watch looks again until whoever reads has enough', async (t) => {
+  const helper = await startOwnHelper(t, makeNetns(t), makeHelperDirectories(t));
+  const command = `'${PODPACED}' status --watch 0.5 --json --socket '${helper.socket}' | head -n 3`;
+  const startMs = performance.now();
+  const { stdout } = await promisify(execFile)('bash', ['-c', command], { timeout: 20_000 });
+  t.true(performance.now() - startMs >= 1000);
+  const states = stdout
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { state: string }).state);
+  t.deepEqual(states, ['degraded', 'degraded', 'degraded']);
+});
