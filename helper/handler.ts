@@ -30,6 +30,7 @@ import { about, nameOf } from './protocol/pod-names.ts';
 import { toProtocolError } from './shaping/failure.ts';
 import type { NodeDefaults } from './shaping/rates.ts';
 import type { Shaper } from './control/shaper.ts';
+import type { Log } from './log.ts';
 import type { Tallies } from './tallies.ts';
 import { formatRate } from './shaping/units.ts';
 import { show } from './wire/show.ts';
@@ -51,7 +52,7 @@ export interface HandlerContext {
   readonly beforeUninstall?: () => Promise<void>;
   /** Ends the helper after the answer has gone out, and has what it left taken away. */
   readonly stop: (extent: { readonly forget: boolean }) => void;
-  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  readonly log: Log;
 }
 
 /** `podpaced list` has them all, with the reasons. */
@@ -126,7 +127,7 @@ async function perform(
       return shaper.uncapped(request.params);
     case 'set': {
       const result = await shaper.set(request.params);
-      context.log('info', describeSet(request.params, result));
+      context.log('info', describeSet(request.params, result), shaper.named(request.params));
       return result;
     }
     case 'counters':
@@ -190,9 +191,9 @@ function subjectOf({ method, params }: ParsedRequest): (AttachmentKey & PodNames
 function failureOf(request: ParsedRequest, error: unknown, context: HandlerContext): ProtocolError {
   const failure = toProtocolError(error);
   const subject = subjectOf(request);
-  const message =
-    subject === undefined ? failure.message : about(context.shaper.named(subject), failure.message);
-  context.log('error', message);
+  const named = subject && context.shaper.named(subject);
+  const message = named === undefined ? failure.message : about(named, failure.message);
+  context.log('error', message, named);
   return request.method === 'attach' ? failure : { ...failure, message };
 }
 

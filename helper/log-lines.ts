@@ -1,5 +1,7 @@
 // Lines of the log: how they are written, and how often the same may come. Pure.
 
+import type { AttachmentKey, PodNames } from './protocol/messages.ts';
+import { podNamesOf } from './protocol/pod-names.ts';
 import { printable } from './protocol/printable.ts';
 
 /** From the gravest on. */
@@ -18,17 +20,30 @@ export interface LogStyle {
   readonly isForJournal: boolean;
 }
 
+/** Whom a line is about: its message says so too, these are fields of JSON. */
+export type LogSubject = AttachmentKey & PodNames;
+
+function fieldsOf(subject: LogSubject | undefined): object {
+  if (subject === undefined) return {};
+  const { containerId, ifname } = subject;
+  return { containerId: printable(containerId), ifname: printable(ifname), ...podNamesOf(subject) };
+}
+
 /** One line for each event, whatever the message holds; without the line's end. */
 export function formatLine(
   { format, isForJournal }: LogStyle,
   time: Date,
   level: LogLevel,
   message: string,
+  subject?: LogSubject,
 ): string {
   const text = printable(message);
   const priority = isForJournal ? `<${PRIORITIES[level]}>` : '';
   if (format === 'json')
-    return priority + JSON.stringify({ time: time.toISOString(), level, message: text });
+    return (
+      priority +
+      JSON.stringify({ time: time.toISOString(), level, message: text, ...fieldsOf(subject) })
+    );
   return isForJournal ? priority + text : `${time.toISOString()} ${level} ${text}`;
 }
 

@@ -9,10 +9,11 @@ import {
   RepeatLimit,
   type LogFormat,
   type LogLevel,
+  type LogSubject,
 } from './log-lines.ts';
 
 export type { LogLevel } from './log-lines.ts';
-export type Log = (level: LogLevel, message: string) => void;
+export type Log = (level: LogLevel, message: string, subject?: LogSubject) => void;
 
 /** Pause between two times that repeated lines are told of. */
 const REPEATS_MS = 10_000;
@@ -29,8 +30,8 @@ export function openLog(
 ): { readonly log: Log; readonly end: () => void } {
   const style = { format: logFormat, isForJournal: isStderrJournal() };
   const repeats = new RepeatLimit();
-  const write = (level: LogLevel, message: string): void =>
-    stderr(`${formatLine(style, new Date(), level, message)}\n`);
+  const write: Log = (level, message, subject) =>
+    stderr(`${formatLine(style, new Date(), level, message, subject)}\n`);
   const tellLeftOut = (atEnd = false): void => {
     for (const { level, text, times } of repeats.ended(performance.now(), atEnd))
       write(level, `${times} more like this: ${text}`);
@@ -38,9 +39,9 @@ export function openLog(
   const timer = setInterval(tellLeftOut, REPEATS_MS);
   timer.unref();
   return {
-    log(level, message) {
+    log(level, message, subject) {
       if (!isWanted(level, logLevel)) return;
-      if (repeats.admits(level, message, performance.now())) write(level, message);
+      if (repeats.admits(level, message, performance.now())) write(level, message, subject);
     },
     end() {
       clearInterval(timer);

@@ -1,7 +1,7 @@
 // Problems of attachments that looks find: remembered, and logged when they come and when they go.
 // A pod that went has solved nothing: nothing is said of it.
 
-import { keyOf, type AttachmentKey } from '../protocol/messages.ts';
+import { keyOf, type AttachmentKey, type PodNames } from '../protocol/messages.ts';
 import { nameOf } from '../protocol/pod-names.ts';
 import type { Problem } from '../shaping/judgement.ts';
 import type { AttachmentRecord } from '../shaping/records.ts';
@@ -12,8 +12,10 @@ export interface Finding {
   readonly problem: Problem;
 }
 
+type Told = (level: 'error' | 'info', message: string, of: AttachmentKey & PodNames) => void;
+
 export class ToldProblems {
-  readonly #log: (level: 'error' | 'info', message: string) => void;
+  readonly #log: Told;
   readonly #solvedText: (name: string) => string;
   /** By the key of the attachment. */
   #findings: ReadonlyMap<string, Finding> = new Map();
@@ -21,10 +23,7 @@ export class ToldProblems {
   /**
    * `solvedText`: what the log says, behind "Solved: ", of an attachment with nothing wrong again.
    */
-  constructor(
-    log: (level: 'error' | 'info', message: string) => void,
-    solvedText: (name: string) => string,
-  ) {
+  constructor(log: Told, solvedText: (name: string) => string) {
     this.#log = log;
     this.#solvedText = solvedText;
   }
@@ -43,10 +42,10 @@ export class ToldProblems {
     const solved = [...this.#findings].filter(
       ([key]) => !findings.has(key) && attachments.some((one) => keyOf(one) === key),
     );
-    for (const [key, { problem }] of findings)
-      if (!this.#findings.has(key)) this.#log('error', problem.text);
+    for (const [key, { record, problem }] of findings)
+      if (!this.#findings.has(key)) this.#log('error', problem.text, record);
     for (const [, { record }] of solved)
-      this.#log('info', `Solved: ${this.#solvedText(nameOf(record))}`);
+      this.#log('info', `Solved: ${this.#solvedText(nameOf(record))}`, record);
     this.#findings = findings;
   }
 }

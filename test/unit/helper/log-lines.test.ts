@@ -27,6 +27,17 @@ test('JSON has the same, also for journald', (t) => {
   });
 });
 
+test('JSON names the pod by fields, as far as it is known, on one line', (t) => {
+  const json = { format: 'json', isForJournal: false } as const;
+  const [known, hostile] = [
+    { containerId: 'c0ffee', ifname: 'eth0', podNamespace: 'shop', podName: 'web-0' },
+    { containerId: HOSTILE, ifname: HOSTILE, podNamespace: HOSTILE },
+  ];
+  const rest = { time: '2026-11-30T12:00:00.250Z', level: 'info', message: 'm' };
+  t.deepEqual(JSON.parse(formatLine(json, AT, 'info', 'm', known)), { ...rest, ...known });
+  t.notRegex(formatLine(json, AT, 'info', 'm', hostile), /[\p{Cc}\u2028\u2029]/u);
+});
+
 test('a message stays on its line, whatever it holds', (t) => {
   for (const format of ['text', 'json'] as const)
     for (const isForJournal of [true, false])

@@ -32,6 +32,28 @@ test('a problem is told of when it comes and when it is solved, not at each look
   ]);
 });
 
+test('a problem of one pod, in whatever directions, is told with that pod', (t) => {
+  const told: unknown[] = [];
+  const report = problemReporter(
+    (_level, message, of) => told.push([message, of?.containerId]),
+    () => true,
+  );
+  report([problemOf('one', POD, POD), problemOf('two', POD, OTHER), nodeProblem('node')]);
+  report([]);
+  t.deepEqual(told, [
+    ...[
+      ['one', 'a'],
+      ['two', undefined],
+      ['node', undefined],
+    ],
+    ...[
+      ['Solved: one', 'a'],
+      ['Solved: two', undefined],
+      ['Solved: node', undefined],
+    ],
+  ]);
+});
+
 test('a problem of a pod that went is not called solved', (t) => {
   const { lines, report } = makeReporter([OTHER]);
   const [gone, shared] = [problemOf('no cap', POD), problemOf('no config', POD, OTHER)];
