@@ -80,7 +80,7 @@ const LAYERS: readonly Layer[] = [
     imports: ['cni/wiring/', 'helper/kernel/', ...BYTES, ...CNI_FORMATS, 'node:crypto'],
   },
   {
-    holds: ['helper/*'],
+    holds: ['helper/*', 'helper/commands/'],
     imports: [
       ...['helper/', 'cni/process-edges.ts', 'package.json', 'commander', 'ip-cidr'],
       ...['node:events', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:os', 'node:path'],

@@ -1,15 +1,15 @@
 // The flags of `podpaced set`. Pure.
 
-import { ConfigError } from './config.ts';
-import type { CapChanges, SetParams } from './protocol/messages.ts';
-import { CAP_RANGES } from './protocol/ranges.ts';
+import { ConfigError } from '../config.ts';
+import type { CapChanges, SetParams } from '../protocol/messages.ts';
+import { CAP_RANGES } from '../protocol/ranges.ts';
 import {
   formatDuration,
   formatRate,
   parseBurst,
   parseDuration,
   parseRate,
-} from './shaping/units.ts';
+} from '../shaping/units.ts';
 
 /** As commander gives them. */
 export interface SetFlags {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { parseSetFlags, type SetFlags } from '../../../helper/set-flags.ts';
+import { parseSetFlags, type SetFlags } from '../../../../helper/commands/set-flags.ts';
 
 test('flags become changes in the units of the protocol', (t) => {
   const flags: SetFlags = {

@@ -2,12 +2,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { ConfigError } from './config.ts';
-import { install, type Installed, type InstallOptions } from './install/install.ts';
-import type { Removed } from './install/remove.ts';
-import { HelperError } from './protocol/client.ts';
-import { DEFAULT_SOCKET } from './protocol/state-files.ts';
-import { VERSION } from './version.ts';
+import { ConfigError } from '../config.ts';
+import { install, type Installed, type InstallOptions } from '../install/install.ts';
+import type { Removed } from '../install/remove.ts';
+import { HelperError } from '../protocol/client.ts';
+import { DEFAULT_SOCKET } from '../protocol/state-files.ts';
+import { VERSION } from '../version.ts';
 
 /** What the command needs of the program that it belongs to. */
 export interface InstallContext {

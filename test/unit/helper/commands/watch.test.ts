@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Command, CommanderError } from 'commander';
-import { addWatch, watch, type Round } from '../../../helper/watch.ts';
+import { addWatch, watch, type Round } from '../../../../helper/commands/watch.ts';
 
 interface Seen {
   stdout: string;
