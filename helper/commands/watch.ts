@@ -26,7 +26,9 @@ const MOST_SECONDS = 86_400;
 function seconds(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);
   if (value >= LEAST_SECONDS && value <= MOST_SECONDS) return value;
-  throw new InvalidArgumentError(`It takes seconds from ${LEAST_SECONDS} to ${MOST_SECONDS}.`);
+  throw new InvalidArgumentError(
+    `It takes seconds from ${LEAST_SECONDS} to ${MOST_SECONDS}; a pod stands in front of it.`,
+  );
 }
 
 /** As commander has it: true without a number. */
@@ -67,6 +69,8 @@ export async function watch(
       shown = isJson ? JSON.stringify(result) : text();
     } catch (error) {
       if (isFirst) throw error;
+      // What is on the screen is not so any more.
+      clear?.();
       stderr(`podpaced: ${(error as Error).message}\n`);
       continue;
     }

@@ -61,6 +61,8 @@ test('rounds stand below each other, a line of JSON each, or one in the place of
 test('a helper that goes away is told of, and waited for; at first it is a failure', async (t) => {
   const seen = await watched(1, true, [{ a: 1 }, new Error('gone'), { a: 3 }]);
   t.like(seen, { stdout: '{"a":1}\n{"a":3}\n', stderr: 'podpaced: gone\n' });
+  const screen = await watched(1, false, [{ a: 1 }, new Error('gone')], { isScreen: true });
+  t.like(screen, { stdout: '<clear>text of {"a":1}\n<clear>', stderr: 'podpaced: gone\n' });
   await t.throwsAsync(watched(1, true, [new Error('never there'), { a: 1 }]), {
     message: 'never there',
   });
@@ -82,10 +84,10 @@ test('the pause is one that a person can mean', (t) => {
   t.is(parse(), undefined);
   t.is(parse('--watch'), true);
   t.is(parse('--watch', '0.5'), 0.5);
-  for (const bad of ['0', '0.1', '1e9', 'x', '', ' ', 'NaN', '-1'])
+  for (const bad of ['0', '0.1', '1e9', 'default/web-0', '', ' ', 'NaN', '-1'])
     t.throws(() => parse(`--watch=${bad}`), {
       instanceOf: CommanderError,
-      message: /seconds from 0\.5 to 86400/,
+      message: /seconds from 0\.5 to 86400; a pod stands in front of it/,
     });
   fc.assert(
     fc.property(fc.double({ min: 0.5, max: 86_400, noNaN: true }), (value) => {
