@@ -193,15 +193,13 @@ export async function takeView(
   };
 }
 
-/** Those that have an aggregate of some attachments, these as they are given. */
+/** Those that have an aggregate of some attachments. */
 function sharing(
   all: readonly AttachmentRecord[],
   some: readonly AttachmentRecord[],
 ): AttachmentRecord[] {
   const ids = aggregateIdsInUse(some);
-  const given = new Map(some.map((record) => [keyOf(record), record]));
-  const current = all.map((record) => given.get(keyOf(record)) ?? record);
-  return current.filter((record) => [...aggregateIdsInUse([record])].some((id) => ids.has(id)));
+  return all.filter((record) => [...aggregateIdsInUse([record])].some((id) => ids.has(id)));
 }
 
 /** Whether something is capped on its way out, so that every exit has to hold packets. */
@@ -215,16 +213,18 @@ export function hasEgressCap(
   );
 }
 
-/** What the maps are to hold of some attachments and exits. */
+/** What the maps are to hold of some attachments, as they are given, and exits. */
 export function desiredMaps(
   node: Node,
   attachments: readonly AttachmentRecord[],
   exits: readonly Exit[],
 ): Desired {
   const { foreignQdisc, exempt, orphans } = node;
+  const given = new Map(attachments.map((record) => [keyOf(record), record]));
+  const all = node.store.readAttachments().map((record) => given.get(keyOf(record)) ?? record);
   return {
     ...{ attachments, exits, arrivals: [], foreignQdisc, exempt, orphans },
-    aggregates: aggregatesOf(sharing(node.store.readAttachments(), attachments), node),
+    aggregates: aggregatesOf(sharing(all, attachments), node),
     ...desiredPolicing(node),
   };
 }
