@@ -71,21 +71,35 @@ export function makeMaster({ bed: { node, peer } }: Scene, commands: readonly st
   }
 }
 
+/** How long the two ends of a master may take to find each other. */
+const CARRIER_LIMIT_MS = 30_000;
+
 /**
- * Whether a master can send: by LACP only when both of its slaves have found theirs at the other
- * end.
+ * Whether a master can send and receive by all of its slaves. By LACP only when each of them has
+ * found the one at the other end, and passes frames both ways: one that is in the aggregate already
+ * still drops what comes until its partner is in sync (IEEE 802.1AX, the Mux machine).
  */
 function isReady(netns: string): boolean {
-  const link = ipIn(netns)('-d link show exit');
+  const master = ipIn(netns)('-d link show exit');
+  if (!master.includes('state UP')) return false;
+  if (!master.includes('mode 802.3ad')) return true;
   return (
-    link.includes('state UP') && (!link.includes('mode 802.3ad') || link.includes('ad_num_ports 2'))
+    master.includes('ad_num_ports 2') &&
+    SLAVES.every((slave) => {
+      const state = /ad_actor_oper_port_state_str <([^>]*)>/.exec(
+        ipIn(netns)(`-d link show ${slave}`),
+      );
+      const flags = state?.[1]?.split(',') ?? [];
+      return flags.includes('collecting') && flags.includes('distributing');
+    })
   );
 }
 
-/** Waits until the two ends of an aggregate have found each other. */
+/** Waits until the two ends of an aggregate have found each other; throws when they do not. */
 export async function carrierOf({ bed }: Scene): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    if ([bed.node, bed.peer].every(isReady)) return;
+  const deadlineMs = performance.now() + CARRIER_LIMIT_MS;
+  while (![bed.node, bed.peer].every(isReady)) {
+    if (performance.now() > deadlineMs) throw new Error('The two ends of exit have no carrier');
     await sleep(100);
   }
 }
