@@ -1,4 +1,5 @@
-// Where to listen, as text: `127.0.0.1:9843`, `[::1]:9843`.
+// Where to listen, as text: `127.0.0.1:9843`, `[::1]:9843`. An IPv4 address may have brackets, too:
+// a manifest that names the node's address, `[$(HOST_IP)]:9844`, does not know its family.
 
 import { addressFamily, AF_INET, AF_INET6 } from '../wire/ip-address.ts';
 import { fail, type Reader } from './shape.ts';
@@ -21,9 +22,10 @@ function isOfFamily(host: string, family: number): boolean {
 
 /** Undefined for what is no address with a port. */
 export function parseListenAddress(text: string): ListenAddress | undefined {
-  const [, v6, v4, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
-  const [host = '', port] = [v6 ?? v4, Number(digits)];
-  const isAddress = isOfFamily(host, v6 === undefined ? AF_INET : AF_INET6);
+  const [, inBrackets, bare, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const [host = '', port] = [inBrackets ?? bare, Number(digits)];
+  const isAddress =
+    isOfFamily(host, AF_INET) || (inBrackets !== undefined && isOfFamily(host, AF_INET6));
   return isAddress && port >= 1 && port <= MAX_PORT ? { host, port } : undefined;
 }
 
@@ -31,4 +33,4 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
 export const listenAddress: Reader<string> = (value, place) =>
   typeof value === 'string' && parseListenAddress(value) !== undefined
     ? value
-    : fail(place, 'an IP address and a port, such as 127.0.0.1:9843', value);
+    : fail(place, 'an IP address and a port, such as 127.0.0.1:9843 or [::1]:9843', value);
