@@ -46,26 +46,27 @@ function figuresOf(
   };
 }
 
-/** The text of a scrape, in pieces. */
-export async function metricsPage(source: MetricsSource, format: Format): Promise<string[]> {
+/** The text of a scrape, in pieces, which all who read it can share. */
+export async function metricsPage(source: MetricsSource, format: Format): Promise<Buffer[]> {
   const measured = await source.shaper.measure(source.problems());
   const directions = directionsOf(measured);
-  const pieces: string[] = [];
+  const pieces: Buffer[] = [];
+  const write = (text: string): void => void pieces.push(Buffer.from(text));
   const figures = figuresOf(source, measured.length);
   for (const family of HELPER_FAMILIES) {
     const lines = family.samples(figures).map((sample) => lineOf(family, sample));
-    pieces.push(headOf(family, format) + lines.join(''));
+    write(headOf(family, format) + lines.join(''));
   }
   for (const family of DIRECTION_FAMILIES) {
-    pieces.push(headOf(family, format));
+    write(headOf(family, format));
     for (let at = 0; at < directions.length; at += SLICE) {
       await nextTurn();
       const lines = directions
         .slice(at, at + SLICE)
         .flatMap((direction) => family.samples(direction).map((sample) => lineOf(family, sample)));
-      pieces.push(lines.join(''));
+      write(lines.join(''));
     }
   }
-  pieces.push(endOf(format));
+  write(endOf(format));
   return pieces;
 }

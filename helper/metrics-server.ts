@@ -1,13 +1,11 @@
-// `--metrics-address`: GET /metrics, for Prometheus. Whoever asks while a scrape is being written,
-// or a second later, gets that one; whoever does not read is cut off. HTTP is loaded when the first
-// one comes.
+// `--metrics-address`: GET /metrics, for Prometheus. HTTP is loaded when the first scraper comes.
 
-import fs from 'node:fs';
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import net from 'node:net';
 import type { HelperConfig } from './config.ts';
-import { metricsPage, type MetricsSource } from './metrics-page.ts';
-import { CONTENT_TYPES, formatFor, type Format } from './metrics/exposition.ts';
+import { RenewedKeyPair } from './key-pair.ts';
+import { answerScrapes } from './metrics-answers.ts';
+import type { MetricsSource } from './metrics-page.ts';
 import type { Problem } from './shaping/judgement.ts';
 import { Tallies } from './tallies.ts';
 import { parseListenAddress, type ListenAddress } from './protocol/listen-address.ts';
@@ -16,13 +14,16 @@ type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 /** Scrapers are few. */
 const MAX_CONNECTIONS = 16;
-const REQUEST_MS = 5_000;
-/** For reading all of it. */
-const UNREAD_MS = 15_000;
-/** A page serves for so long: whoever asks more often asks nothing of the node. */
-const SHARED_MS = 1_000;
-/** Pause before an address that was in use is tried again. */
-const RETRY_MS = 10_000;
+
+const TIMING = {
+  /**
+   * A connection is for one scrape, and has so long for all of it: handshake, request and reading.
+   * Prometheus gives up after 10 s.
+   */
+  connectionMs: 15_000,
+  /** Pause before an address at which nobody could listen is tried again. */
+  retryMs: 10_000,
+};
 
 type MetricsPlace = Pick<HelperConfig, 'metricsAddress' | 'metricsCertificate' | 'metricsKey'>;
 
@@ -32,94 +33,57 @@ export interface MetricsServer {
   readonly close: () => void;
 }
 
-/** Serves one scrape at a time, to all who come while it is written and shortly after. */
-function onRequest(source: MetricsSource): RequestListener {
-  const underWay = new Map<Format, Promise<string[]>>();
-  const pageIn = (format: Format): Promise<string[]> => {
-    const former = underWay.get(format);
-    if (former !== undefined) return former;
-    const page = metricsPage(source, format);
-    underWay.set(format, page);
-    const forget = (): void => void underWay.delete(format);
-    page.then(() => void setTimeout(forget, SHARED_MS).unref(), forget);
-    return page;
-  };
-  const answer = async ({ headers }: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const format = formatFor(headers.accept ?? '');
-    const page = await pageIn(format);
-    const length = page.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0);
-    response.writeHead(200, { 'Content-Type': CONTENT_TYPES[format], 'Content-Length': length });
-    for (const piece of page) response.write(piece);
-    response.end();
-  };
-  return (request, response) => {
-    request.socket.setTimeout(UNREAD_MS, () => request.socket.destroy());
-    const { method, url = '' } = request;
-    if (url.split('?')[0] !== '/metrics') return void response.writeHead(404).end();
-    if (method !== 'GET' && method !== 'HEAD') return void response.writeHead(405).end();
-    answer(request, response).catch((error: unknown) => {
-      if (!response.headersSent) response.writeHead(500, { 'Content-Type': 'text/plain' });
-      response.end(`${(error as Error).message}\n`);
-    });
-  };
-}
+/** Speaks HTTP on a connection. */
+type Serve = (socket: net.Socket) => void;
 
-/** Makes the server that speaks HTTP on connections that are handed to it. */
-async function makeHttp(
-  { metricsCertificate: certificate, metricsKey: key }: MetricsPlace,
-  source: MetricsSource,
-): Promise<Server> {
-  const limits = { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS };
-  if (certificate === '') {
+/** Throws Error when there is no certificate to begin with. */
+async function makeHttp(place: MetricsPlace, source: MetricsSource, log: Log): Promise<Serve> {
+  const serveWith =
+    (server: Server): Serve =>
+    (socket) => {
+      server.emit('connection', socket);
+      socket.resume();
+    };
+  // It never listens, so it keeps no deadlines: those are the connections'.
+  if (place.metricsCertificate === '') {
     const { createServer } = await import('node:http');
-    return createServer(limits, onRequest(source));
+    const server = createServer(answerScrapes(source));
+    server.maxRequestsPerSocket = 1;
+    return serveWith(server);
   }
   const { createServer } = await import('node:https');
-  const files = (): { cert: Buffer; key: Buffer } => ({
-    cert: fs.readFileSync(certificate),
-    key: fs.readFileSync(key),
-  });
-  const server = createServer({ ...limits, ...files() }, onRequest(source));
-  // Certificates are renewed in place.
-  fs.watchFile(certificate, { interval: RETRY_MS, persistent: false }, () => {
-    try {
-      server.setSecureContext(files());
-    } catch {
-      // Of a pair of which one half has come the former serves on.
-    }
-  });
-  return server;
+  const files = { certificate: place.metricsCertificate, key: place.metricsKey };
+  const pair = new RenewedKeyPair(files, (message) => log('warn', message));
+  const server = createServer(pair.first, answerScrapes(source));
+  server.maxRequestsPerSocket = 1;
+  const serve = serveWith(server);
+  return (socket) => {
+    pair.renew((renewed) => server.setSecureContext(renewed));
+    serve(socket);
+  };
 }
 
 class Listener implements MetricsServer {
   readonly #address: ListenAddress;
   readonly #log: Log;
+  readonly #timing: typeof TIMING;
+  readonly #makeHttp: () => Promise<Serve>;
   readonly #server: net.Server;
-  #http: Promise<Server> | undefined;
+  readonly #connections = new Set<net.Socket>();
+  #http: Promise<Serve> | undefined;
   #failure: string | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(place: MetricsPlace, address: ListenAddress, source: MetricsSource, log: Log) {
-    this.#address = address;
-    this.#log = log;
-    this.#server = net.createServer({ pauseOnConnect: true }, (socket) => {
-      socket.on('error', () => undefined);
-      this.#http ??= makeHttp(place, source);
-      this.#http.then(
-        (server) => {
-          server.emit('connection', socket);
-          socket.resume();
-        },
-        (error: unknown) => {
-          this.#http = undefined;
-          log('error', `Cannot serve metrics: ${(error as Error).message}`);
-          socket.destroy();
-        },
-      );
-    });
+  constructor(
+    address: ListenAddress,
+    http: () => Promise<Serve>,
+    { log, timing }: { readonly log: Log; readonly timing: typeof TIMING },
+  ) {
+    [this.#address, this.#makeHttp, this.#log, this.#timing] = [address, http, log, timing];
+    this.#server = net.createServer({ pauseOnConnect: true }, (socket) => this.#serve(socket));
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on('error', (error) => this.#fail(error));
-    this.#server.on('listening', () => (this.#failure = undefined));
+    this.#server.on('listening', () => this.#listens());
     this.#listen();
   }
 
@@ -130,7 +94,28 @@ class Listener implements MetricsServer {
   close(): void {
     clearTimeout(this.#retry);
     this.#server.close();
-    void this.#http?.then((http) => http.closeAllConnections());
+    for (const socket of this.#connections) socket.destroy();
+  }
+
+  #serve(socket: net.Socket): void {
+    const deadline = setTimeout(() => socket.destroy(), this.#timing.connectionMs);
+    this.#connections.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(deadline);
+      this.#connections.delete(socket);
+    });
+    this.#http ??= this.#makeHttp();
+    this.#http.then(
+      (serve) => {
+        if (!socket.destroyed) serve(socket);
+      },
+      (error: unknown) => {
+        this.#http = undefined;
+        this.#log('error', `Cannot serve metrics: ${(error as Error).message}`);
+        socket.destroy();
+      },
+    );
   }
 
   #listen(): void {
@@ -138,12 +123,22 @@ class Listener implements MetricsServer {
     this.#server.listen({ host, port, exclusive: true });
   }
 
+  #listens(): void {
+    if (this.#failure !== undefined) this.#log('info', `metrics are served: ${this.#place}`);
+    this.#failure = undefined;
+  }
+
   #fail({ message }: Error): void {
-    const { host, port } = this.#address;
-    const failure = `No metrics at ${host} port ${port}: ${message}; name another address with --metrics-address`;
+    // Of one connection, such as for want of descriptors.
+    if (this.#server.listening) return this.#log('warn', `A scraper was refused: ${message}`);
+    const failure = `No metrics at ${this.#place}: ${message}; name another address, or off, with --metrics-address`;
     if (failure !== this.#failure) this.#log('warn', failure);
     this.#failure = failure;
-    this.#retry = setTimeout(() => this.#listen(), RETRY_MS);
+    this.#retry = setTimeout(() => this.#listen(), this.#timing.retryMs);
+  }
+
+  get #place(): string {
+    return `${this.#address.host} port ${this.#address.port}`;
   }
 }
 
@@ -151,10 +146,15 @@ class Listener implements MetricsServer {
  * Serves metrics at an address, or nowhere. Where it cannot be listened it is tried again: caps do
  * not hang on it.
  */
-export function openMetrics(place: MetricsPlace, source: MetricsSource, log: Log): MetricsServer {
+export function openMetrics(
+  place: MetricsPlace,
+  source: MetricsSource,
+  log: Log,
+  timing = TIMING,
+): MetricsServer {
   const address = parseListenAddress(place.metricsAddress);
   if (address === undefined) return { notices: () => [], close: () => undefined };
-  return new Listener(place, address, source, log);
+  return new Listener(address, () => makeHttp(place, source, log), { log, timing });
 }
 
 /** What the helper has to do with its metrics. */
