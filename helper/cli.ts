@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { type CliEdges, ask, print } from './commands/asking.ts';
 import { addStatus, addList, addCounters } from './commands/queries.ts';
+import { addHistory } from './commands/history.ts';
 import { addSet } from './commands/set.ts';
 import { type RunFlags, loadConfig, addSettings } from './commands/settings.ts';
 import { addUninstall } from './commands/uninstall.ts';
@@ -69,6 +70,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addStatus(program, edges, setExitCode);
   addList(program, edges);
   addCounters(program, edges);
+  addHistory(program, edges);
   addSet(program, edges);
   addSettings(
     program.command('probe').description('can this node hold caps, and if not, what is in the way'),

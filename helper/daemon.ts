@@ -25,11 +25,12 @@ import { NodeLock } from './node-lock.ts';
 import { providePinPlace, requirePinPlace } from './pin-place.ts';
 import { missingPrivileges } from './privileges.ts';
 import { probe, standingItems } from './probe.ts';
-import { directoriesOf, mapRepairer, repairer } from './repairs.ts';
+import { directoriesOf, historian, mapRepairer, repairer } from './repairs.ts';
 import { Refusal } from './refusal.ts';
 import { listen } from './server.ts';
 import { bothOf, openServiceManager } from './service-manager.ts';
 import { nameOf } from './protocol/pod-names.ts';
+import { HISTORY_STEP_SECONDS } from './protocol/requests.ts';
 import { Datapath } from './control/datapath.ts';
 import { startRefusal } from './shaping/features.ts';
 import { nodeProblem, type Problem } from './shaping/judgement.ts';
@@ -49,6 +50,8 @@ const MAP_REPAIR_MS = 2_000;
 
 /** Pause between two times that memory is given back. */
 const TRIM_MS = 10_000;
+
+const HISTORY_STEP_MS = HISTORY_STEP_SECONDS * 1000;
 
 const REQUEST_DEADLINE_MS = 9_000;
 const IDLE_TIMEOUT_MS = 30_000;
@@ -287,9 +290,12 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
   cluster.follow(shaper);
+  const takeHistory = historian(shaper, log);
+  void takeHistory();
   const timers = [
     setInterval(() => void repair(), config.reconcileSeconds * 1000),
     setInterval(() => void repairMaps(), MAP_REPAIR_MS),
+    setInterval(() => void takeHistory(), HISTORY_STEP_MS),
     setInterval(trimHeap, TRIM_MS),
   ];
   await untilSignal(stopping.signal);

@@ -132,6 +132,8 @@ async function perform(
     }
     case 'counters':
       return shaper.counters(request.params);
+    case 'history':
+      return shaper.history(request.params);
     case 'probe':
       return context.probe();
     case 'uninstall': {
@@ -179,7 +181,11 @@ function refusalOf(message: unknown): ProtocolError | undefined {
 /** The attachment that a request is about; undefined of one that is about none, or about all. */
 function subjectOf({ method, params }: ParsedRequest): (AttachmentKey & PodNames) | undefined {
   if (method === 'counters') return params.only;
-  return method === 'attach' || method === 'detach' || method === 'check' || method === 'set'
+  return method === 'attach' ||
+    method === 'detach' ||
+    method === 'check' ||
+    method === 'set' ||
+    method === 'history'
     ? params
     : undefined;
 }

@@ -86,3 +86,14 @@ export function mapRepairer(shaper: Shaper, health: Health, log: Log): () => Pro
     health.hasLooked();
   };
 }
+
+/** Ends a step of every history. */
+export function historian(shaper: Shaper, log: Log): () => Promise<void> {
+  return async () => {
+    try {
+      await shaper.takeHistory();
+    } catch (error) {
+      log('error', `Cannot read the counters for the history: ${(error as Error).message}`);
+    }
+  };
+}

@@ -19,9 +19,12 @@ import type { RtSocket } from '../kernel/rtnetlink.ts';
 import {
   AGGREGATE_COUNTERS,
   aggregateIndex,
+  AGGREGATES_PER_PAGE,
   decodeAggregateClock,
   decodeIdleCreditNs,
+  sumCounterWords,
   type AggregateCounters,
+  type CounterSums,
 } from '../wire/aggregate.ts';
 import {
   decodeAggregateBook,
@@ -175,6 +178,20 @@ export class Datapath {
     const cpus = possibleCpus();
     return new Map(
       values.map((value, index) => [cpus[index] ?? index, AGGREGATE_COUNTERS.decode(value)]),
+    );
+  }
+
+  /** Sums over all CPUs of the counters of a page's aggregates, by id; none without the page. */
+  readPageOfCounters(number: number, ids: readonly number[]): Map<number, CounterSums> {
+    const image = this.#loaded.pages.aggregateCounters.image(number);
+    if (image === undefined) return new Map();
+    const cpus = possibleCpus().length;
+    const bytes = cpus * AGGREGATE_COUNTERS.size;
+    return new Map(
+      ids.map((id) => {
+        const at = (aggregateIndex(id) % AGGREGATES_PER_PAGE) * bytes;
+        return [id, sumCounterWords(image.subarray(at, at + bytes), cpus)];
+      }),
     );
   }
 

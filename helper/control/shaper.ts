@@ -11,6 +11,8 @@ import {
   type CountersParams,
   type CountersResult,
   type GcParams,
+  type HistoryParams,
+  type HistoryResult,
   type ListParams,
   type ListResult,
   type PodNames,
@@ -34,11 +36,13 @@ import { Precedence } from '../shaping/precedence.ts';
 import { Removal } from './removal.ts';
 import { Repairing } from './repairing.ts';
 import { Setting } from './setting.ts';
+import { Histories } from './histories.ts';
 import { hostInterfaceIndexesOf } from '../shaping/records.ts';
 import { restoredOf } from '../shaping/repairs.ts';
 import {
   checkAttachment,
   countersPage,
+  knownAttachment,
   Lister,
   lookAt,
   measureAttachments,
@@ -76,6 +80,7 @@ export class Shaper {
   readonly #lister: Lister;
   readonly #books: Bookkeeping;
   readonly #arrivedUncapped: Arrivals;
+  readonly #histories: Histories;
   /** One that has not begun: as new as anybody can want it who asks now. */
   #nextLook: Promise<Look> | undefined;
   readonly #turns = new Turns();
@@ -117,6 +122,7 @@ export class Shaper {
     this.#lister = new Lister(node, () => this.#look());
     this.#books = new Bookkeeping(options.datapath, options.log);
     this.#arrivedUncapped = new Arrivals(options.datapath, options.log);
+    this.#histories = new Histories(options.datapath);
   }
 
   get #datapath(): Node['datapath'] {
@@ -325,6 +331,18 @@ export class Shaper {
       this.#wishes.look();
       return countersPage(this.#options, params);
     });
+  }
+
+  /** Ends a step of every direction's history. */
+  takeHistory(): Promise<void> {
+    return this.#histories.take(this.#store.readAttachments());
+  }
+
+  /** The last hour of an attachment. Rejects with ShapingError `not-found`. */
+  async history(params: HistoryParams): Promise<HistoryResult> {
+    this.#wishes.look();
+    const record = knownAttachment(this.#options, params);
+    return this.#histories.of(record, params, this.#options.defaults);
   }
 
   /**

@@ -89,6 +89,7 @@ const PURPOSES: Readonly<Record<Method, string>> = {
   uncapped: 'list the pods without a cap',
   set: 'change the cap',
   counters: 'get the counters',
+  history: 'get the history',
   probe: 'probe the node',
   uninstall: 'uninstall',
 };

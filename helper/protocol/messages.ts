@@ -254,6 +254,28 @@ export interface CountersResult {
   readonly next?: string;
 }
 
+/**
+ * The last steps of one direction, oldest first, of each what was counted in it; null where nobody
+ * counted. Columns, since a message is limited.
+ */
+export interface DirectionHistory {
+  readonly bytesPerSec: readonly (number | null)[];
+  readonly throttledSeconds: readonly (number | null)[];
+  /** Sojourns; null also where no packet was accepted. */
+  readonly p50Ns: readonly (number | null)[];
+  readonly p99Ns: readonly (number | null)[];
+}
+
+/** A direction without a cap is absent, and all columns of one have the same length. */
+export interface HistoryResult extends AttachmentKey, PodNames {
+  readonly stepSeconds: number;
+  /** How long ago the latest step has ended; absent before the first one. */
+  readonly endedMsAgo?: number;
+  readonly effective: EffectiveCaps;
+  readonly egress?: DirectionHistory;
+  readonly ingress?: DirectionHistory;
+}
+
 export interface ListResult {
   /** In the order of `keyOf`. */
   readonly attachments: readonly AttachmentStatus[];
@@ -329,6 +351,7 @@ interface Results {
   uncapped: UncappedResult;
   set: SetResult;
   counters: CountersResult;
+  history: HistoryResult;
   probe: ProbeResult;
   uninstall: UninstallResult;
 }

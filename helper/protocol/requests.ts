@@ -232,6 +232,17 @@ const countersParams = object({
 /** `counters` answers in pages, as `list` does. */
 export type CountersParams = Read<typeof countersParams>;
 
+/** Steps that are kept of a direction: an hour, of 10 s each. */
+export const HISTORY_STEPS = 360;
+export const HISTORY_STEP_SECONDS = 10;
+
+const historyParams = object({
+  ...KEY,
+  /** How many, up to the latest; all when absent. */
+  steps: optional(integer(1, HISTORY_STEPS)),
+});
+export type HistoryParams = Read<typeof historyParams>;
+
 const uninstallParams = object({
   /** Forget also what pods were to have; absent: it is kept for a helper that is started later. */
   forget: optional(boolean),
@@ -248,6 +259,8 @@ const PARAMS = {
   list: listParams,
   set: setParams,
   counters: countersParams,
+  /** Helpers of releases that keep no history do not know it. */
+  history: historyParams,
   probe: nothing,
   /** Helpers of releases that leave no record of such pods do not know it. */
   uncapped: listParams,

@@ -4,30 +4,18 @@
 // steps that were missed, counters that began anew, an id that is another pod's now) the step is
 // unknown, never zero and never a sum over several.
 
-/** Steps that are kept: an hour, of 10 s each. */
-export const STEPS = 360;
+import type { DirectionHistory } from '../protocol/messages.ts';
+import { HISTORY_STEPS as STEPS } from '../protocol/requests.ts';
+import type { CounterSums } from '../wire/aggregate.ts';
 
 /** Counters of one direction, as read at one time. They only grow, until they begin anew. */
-export interface Reading {
+export interface Reading extends CounterSums {
   /** Number of the step that ends with it: the same for all that is read in one turn. */
   readonly step: number;
   /** Monotonic. */
   readonly atNs: number;
   /** Whose counters they are; another one's are not compared. */
   readonly owner: string;
-  readonly bytes: number;
-  readonly throttledNs: number;
-  /** Packets by sojourn, as in AggregateCounters. */
-  readonly sojourn: readonly number[];
-}
-
-export interface Step {
-  readonly step: number;
-  readonly bytesPerSec: number;
-  readonly throttledSeconds: number;
-  /** Absent where no packet was accepted. */
-  readonly p50Ns?: number;
-  readonly p99Ns?: number;
 }
 
 /** Buckets of the datapath: [0, 2^16) ns, then [2^(15+i), 2^(16+i)). */
@@ -55,10 +43,8 @@ export function quantileNs(sojourn: readonly number[], share: number): number | 
 /** What a later reading counts beyond an earlier one; undefined where one went back. */
 function difference(from: Reading, to: Reading): Reading | undefined {
   const sojourn = to.sojourn.map((packets, bucket) => packets - (from.sojourn[bucket] ?? 0));
-  const bytes = to.bytes - from.bytes;
-  if (bytes < 0 || sojourn.some((packets) => packets < 0)) return undefined;
-  // What is still to come of it is not told, so it may go back by a little while a queue drains.
-  const throttledNs = Math.max(0, to.throttledNs - from.throttledNs);
+  const [bytes, throttledNs] = [to.bytes - from.bytes, to.throttledNs - from.throttledNs];
+  if (Math.min(bytes, throttledNs, ...sojourn) < 0) return undefined;
   return { ...to, atNs: to.atNs - from.atNs, bytes, throttledNs, sojourn };
 }
 
@@ -84,25 +70,31 @@ export class History {
     const seconds = delta.atNs / 1e9;
     this.#write(reading.step, [
       delta.bytes / seconds,
+      // The counter runs ahead by what waits now, which is at most the horizon.
       Math.min(seconds, delta.throttledNs / 1e9),
       quantileNs(delta.sojourn, 0.5) ?? NaN,
       quantileNs(delta.sojourn, 0.99) ?? NaN,
     ]);
   }
 
-  /** The last steps that are known, oldest first; `count` says how far back. */
-  last(count: number): Step[] {
-    const end = this.#latest?.step ?? -1;
-    const steps: Step[] = [];
-    for (let step = Math.max(0, end - Math.min(count, STEPS) + 1); step <= end; step++) {
-      const at = (step % STEPS) * FIGURES;
-      const [bytesPerSec = NaN, throttledSeconds = NaN, p50Ns = NaN, p99Ns = NaN] =
-        this.#figures.subarray(at, at + FIGURES);
-      if (Number.isNaN(bytesPerSec)) continue;
-      const waits = Number.isNaN(p50Ns) ? {} : { p50Ns, p99Ns };
-      steps.push({ step, bytesPerSec, throttledSeconds, ...waits });
-    }
-    return steps;
+  /** The last steps up to `end`, oldest first; `end` may be one that is still to come. */
+  last(count: number, end: number): DirectionHistory {
+    const length = Math.min(count, STEPS);
+    const column = (figure: number, digits: number): (number | null)[] =>
+      Array.from({ length }, (_, index) => this.#figure(end - length + 1 + index, figure, digits));
+    return {
+      bytesPerSec: column(0, 0),
+      throttledSeconds: column(1, 3),
+      p50Ns: column(2, 0),
+      p99Ns: column(3, 0),
+    };
+  }
+
+  #figure(step: number, figure: number, digits: number): number | null {
+    const latest = this.#latest?.step ?? -1;
+    if (step < 0 || step > latest || step <= latest - STEPS) return null;
+    const value = this.#figures[(step % STEPS) * FIGURES + figure] ?? NaN;
+    return Number.isNaN(value) ? null : Number(value.toFixed(digits));
   }
 
   #write(step: number, figures: readonly number[]): void {

@@ -29,6 +29,7 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
   uncapped: { uncapped: [], unknown: [] },
   set: {},
   counters: { attachments: [] },
+  history: { stepSeconds: 10, effective: {} },
   probe: { items: [] },
   uninstall: { restoredExits: [], detached: 0, kept: 0 },
 };

@@ -356,6 +356,9 @@ const CASES: Readonly<Record<string, Case>> = {
   'podpaced counters': prints(
     /^POD .*\ndefault\/web-0 +4f2a9d +eth0 +egress +0 .*\ndefault\/web-0 +4f2a9d +eth0 +ingress .*\nshop\/db-0 +b10c55 /,
   ),
+  'podpaced history default/web-0': prints(
+    /^default\/web-0 \(eth0, 4f2a9d\) egress, cap 10 Mbit\/s\b[^]*\n\ndefault\/web-0 .* ingress, cap /,
+  ),
   'podpaced set default/web-0 --egress --rate 20M': prints(
     /^default\/web-0 \(eth0, 4f2a9d\) egress +BEFORE +AFTER\nrate +10 Mbit\/s +20 Mbit\/s$/m,
   ),

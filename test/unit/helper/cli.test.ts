@@ -75,6 +75,7 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
     notEnforced: [{ ...KEY, ...POD, directions: ['egress'] }],
   },
   counters: { attachments: [{ ...KEY, ...POD, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
+  history: { ...KEY, ...POD, stepSeconds: 10, endedMsAgo: 5, effective: { egress: CAP } },
   uncapped: {
     uncapped: [{ ...KEY, ...POD, ...PLACE, containerId: 'def', kind: 'veth', noPair: FORGED }],
     unknown: [{ hostInterface: FORGED, hostInterfaceIndex: 9, kind: 'veth' }],

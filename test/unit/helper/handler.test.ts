@@ -5,6 +5,8 @@ import test from 'ava';
 import { createHandler, type HandlerContext } from '../../../helper/handler.ts';
 import { encodeLine } from '../../../helper/protocol/frame.ts';
 import type { ExitStatus, Method, ProtocolError } from '../../../helper/protocol/messages.ts';
+import { HISTORY_STEPS } from '../../../helper/protocol/requests.ts';
+import { History } from '../../../helper/shaping/history.ts';
 import { ShapingError } from '../../../helper/shaping/failure.ts';
 import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
 import { DEFAULTS } from '../../../helper/shaping/rates.ts';
@@ -78,6 +80,8 @@ const counters = {
   backlogNs: 0,
 };
 
+const key = { containerId: 'c', ifname: 'eth0' };
+
 const shaper = {
   attach: async () => ({ notices: texts, held: ['eth0'] }),
   detach: async () => undefined,
@@ -113,6 +117,23 @@ const shaper = {
     throw new ShapingError('unenforceable', `Cannot enforce the cap: ${texts.join('; ')}`);
   },
   counters: async () => pageOf([{ ...recordOf(1), egress: counters, ingress: counters }], 1),
+  history: async () => {
+    const history = new History();
+    for (let step = 0; step <= HISTORY_STEPS; step++)
+      history.add({
+        ...{ step, atNs: step * 10e9, owner: 'c', bytes: step * 123_456_789_012_345 },
+        ...{ throttledNs: step * 9_876_543_210, sojourn: [0, ...Array(14).fill(0), step] },
+      });
+    const last = history.last(HISTORY_STEPS, HISTORY_STEPS);
+    return {
+      ...key,
+      stepSeconds: 10,
+      endedMsAgo: 9999,
+      effective: {},
+      egress: last,
+      ingress: last,
+    };
+  },
   named: <T>(attachment: T) => attachment,
   uninstall: async () => ({
     restoredExits: records.map(({ containerId }) => containerId),
@@ -136,7 +157,6 @@ function contextOf(): HandlerContext {
   };
 }
 
-const key = { containerId: 'c', ifname: 'eth0' };
 const attachment = {
   ...key,
   network: 'pods',
@@ -161,6 +181,8 @@ const REQUESTS: Readonly<Record<Method, readonly [params: object, told: RegExp]>
     /"unenforceable".*\d+ more characters/,
   ],
   counters: [{ perCpu: true }, /"morePerCpu":\d+/],
+  // Whole, with the widest numbers.
+  history: [key, /"ingress":\{"bytesPerSec":\[(\d+,){359}\d+\],.*"p99Ns":\[(\d+,){359}\d+\]\}/],
   probe: [{}, /"moreItems":\d+/],
   uninstall: [{}, /"restoredExits":\[.*and \d+ more"\],"detached":1000/],
 };

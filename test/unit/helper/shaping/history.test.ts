@@ -1,5 +1,6 @@
 import test from 'ava';
-import { History, quantileNs, STEPS, type Reading } from '../../../../helper/shaping/history.ts';
+import { HISTORY_STEPS as STEPS } from '../../../../helper/protocol/requests.ts';
+import { History, quantileNs, type Reading } from '../../../../helper/shaping/history.ts';
 
 const SOJOURN = Array.from({ length: 16 }, () => 0);
 
@@ -19,7 +20,11 @@ function historyOf(...readings: readonly Reading[]): History {
   return history;
 }
 
-const stepsOf = (history: History): number[] => history.last(STEPS).map(({ step }) => step);
+/** Numbers of the steps up to `end` of which something is known. */
+function stepsOf(history: History, end: number): number[] {
+  const { bytesPerSec } = history.last(STEPS, end);
+  return bytesPerSec.flatMap((rate, at) => (rate === null ? [] : [end - STEPS + 1 + at]));
+}
 
 test('a quantile lies where its rank lies in its bucket', (t) => {
   t.is(quantileNs(SOJOURN, 0.5), undefined);
@@ -30,38 +35,47 @@ test('a quantile lies where its rank lies in its bucket', (t) => {
 });
 
 test('a step is what was counted in it', (t) => {
-  const [step, ...others] = historyOf(reading(7), reading(8)).last(STEPS);
-  t.is(others.length, 0);
-  t.like(step, { step: 8, bytesPerSec: 125_000, throttledSeconds: 3, p50Ns: 1.5 * 2 ** 24 });
+  t.deepEqual(historyOf(reading(7), reading(8)).last(2, 8), {
+    bytesPerSec: [null, 125_000],
+    throttledSeconds: [null, 3],
+    p50Ns: [null, 1.5 * 2 ** 24],
+    // Within what a float of 24 bits holds.
+    p99Ns: [null, Math.fround(1.99 * 2 ** 24)],
+  });
 });
 
 test('a step without packets has no sojourn', (t) => {
-  const [step] = historyOf(reading(1), { ...reading(1), step: 2, atNs: 20e9 }).last(1);
-  t.deepEqual(step, { step: 2, bytesPerSec: 0, throttledSeconds: 0 });
+  const history = historyOf(reading(1), { ...reading(1), step: 2, atNs: 20e9 });
+  const none = { p50Ns: [null], p99Ns: [null] };
+  t.deepEqual(history.last(1, 2), { bytesPerSec: [0], throttledSeconds: [0], ...none });
 });
 
 test('what is not the difference of two readings in a row is unknown', (t) => {
-  t.deepEqual(stepsOf(historyOf(reading(5))), []);
-  t.deepEqual(stepsOf(historyOf(reading(5), reading(7), reading(8))), [8]);
+  t.deepEqual(stepsOf(historyOf(reading(5)), 5), []);
+  t.deepEqual(stepsOf(historyOf(reading(5), reading(7), reading(8)), 8), [8]);
   // Counters that began anew, and an id that is another's.
-  t.deepEqual(stepsOf(historyOf(reading(5), reading(6, { bytes: 0, sojourn: SOJOURN }))), []);
-  t.deepEqual(stepsOf(historyOf(reading(5), reading(6), reading(7, { owner: 'b' }))), []);
+  const empty = { bytes: 0, sojourn: SOJOURN };
+  t.deepEqual(stepsOf(historyOf(reading(5), reading(6, empty)), 6), []);
+  t.deepEqual(stepsOf(historyOf(reading(5), reading(6), reading(7, { owner: 'b' })), 7), []);
   // A clock that does not go on, and the same step twice.
-  t.deepEqual(stepsOf(historyOf(reading(5), reading(6, { atNs: 50e9 }))), []);
-  t.deepEqual(stepsOf(historyOf(reading(5), reading(6), reading(6), reading(7))), [6, 7]);
+  t.deepEqual(stepsOf(historyOf(reading(5), reading(6, { atNs: 50e9 })), 6), []);
+  t.deepEqual(stepsOf(historyOf(reading(5), reading(6), reading(6), reading(7)), 7), [6, 7]);
 });
 
 test('an hour is kept, and no step comes back from the hour before', (t) => {
   const all = Array.from({ length: STEPS + 50 }, (_, step) => reading(step));
   const history = historyOf(...all);
-  t.is(stepsOf(history).length, STEPS);
-  t.is(stepsOf(history)[0], 50);
-  t.deepEqual(
-    history.last(2).map(({ step }) => step),
-    [408, 409],
-  );
+  const end = STEPS + 49;
+  t.is(stepsOf(history, end).length, STEPS);
+  t.is(stepsOf(history, end)[0], 50);
   history.add(reading(500));
-  t.deepEqual(stepsOf(history).at(-1), 409);
+  t.is(stepsOf(history, 500).at(-1), end);
   history.add(reading(2000));
-  t.deepEqual(stepsOf(history), []);
+  t.deepEqual(stepsOf(history, 2000), []);
+});
+
+test('what ended before the latest step of the node is where it was', (t) => {
+  // A pod whose counters could not be read since.
+  t.deepEqual(stepsOf(historyOf(reading(1), reading(2)), 9), [2]);
+  t.is(historyOf(reading(1), reading(2)).last(3, 4).bytesPerSec[0], 125_000);
 });

@@ -13,6 +13,7 @@ import {
   AGGREGATE_KEY,
   RATE_MAX_BYTES_PER_SEC,
   sumAggregateCounters,
+  sumCounterWords,
   FRAME_OVERHEAD,
   isSameFrameOverhead,
   EXEMPT_NODE,
@@ -89,6 +90,29 @@ test('counters are the words of struct aggregate_counters, and add up over the C
   t.throws(() => AGGREGATE_COUNTERS.decode(Buffer.alloc(200)), {
     message: new RegExp(`200 bytes, expected ${AGGREGATE_COUNTERS.size}$`),
   });
+});
+
+test('sums of words are those of the counters', (t) => {
+  // Of two CPUs, below 2^52 each, so that a number holds their sum.
+  const words = fc.array(fc.bigInt({ min: 0n, max: (1n << 52n) - 1n }), {
+    ...{ minLength: AGGREGATE_COUNTERS.size / 4, maxLength: AGGREGATE_COUNTERS.size / 4 },
+  });
+  fc.assert(
+    fc.property(words, (all) => {
+      const values = Buffer.alloc(2 * AGGREGATE_COUNTERS.size);
+      for (const [at, word] of all.entries()) values.writeBigUInt64LE(word, at * 8);
+      const each = [0, 1].map((cpu) =>
+        AGGREGATE_COUNTERS.decode(
+          values.subarray(cpu * AGGREGATE_COUNTERS.size, (cpu + 1) * AGGREGATE_COUNTERS.size),
+        ),
+      );
+      const { bytes, throttledNs, sojourn } = sumAggregateCounters(each);
+      t.deepEqual(sumCounterWords(values, 2), {
+        ...{ bytes: Number(bytes), throttledNs: Number(throttledNs) },
+        sojourn: sojourn.map(Number),
+      });
+    }),
+  );
 });
 
 test('a host interface comes back as it was', (t) => {
