@@ -236,6 +236,23 @@ async function endService(
   log('info', 'uninstalled');
 }
 
+/** Does again and again what a helper does unasked; returns what ends it. */
+function startRounds(
+  { reconcileSeconds }: HelperConfig,
+  repair: () => Promise<void>,
+  repairMaps: () => Promise<void>,
+  takeHistory: () => Promise<void>,
+): () => void {
+  void takeHistory();
+  const timers = [
+    setInterval(() => void repair(), reconcileSeconds * 1000),
+    setInterval(() => void repairMaps(), MAP_REPAIR_MS),
+    setInterval(() => void takeHistory(), HISTORY_STEP_MS),
+    setInterval(trimHeap, TRIM_MS),
+  ];
+  return () => timers.forEach((timer) => clearInterval(timer));
+}
+
 /** Runs until SIGTERM, SIGINT or an uninstall. */
 export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
   const stopping = new AbortController();
@@ -290,16 +307,9 @@ export async function runDaemon(config: HelperConfig, log: Log): Promise<void> {
     `podpaced ${VERSION} serves ${config.socket} (${datapath.hooks.kind}, uplinks ${config.uplink.join(' ')})`,
   );
   cluster.follow(shaper);
-  const takeHistory = historian(shaper, log);
-  void takeHistory();
-  const timers = [
-    setInterval(() => void repair(), config.reconcileSeconds * 1000),
-    setInterval(() => void repairMaps(), MAP_REPAIR_MS),
-    setInterval(() => void takeHistory(), HISTORY_STEP_MS),
-    setInterval(trimHeap, TRIM_MS),
-  ];
+  const endRounds = startRounds(config, repair, repairMaps, historian(shaper, log));
   await untilSignal(stopping.signal);
-  for (const timer of timers) clearInterval(timer);
+  endRounds();
   cluster.close();
   health.close();
   metrics.close();

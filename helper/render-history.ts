@@ -1,7 +1,7 @@
 // What `podpaced history` prints. Pure.
 
 import type { EffectiveCap } from './protocol/messages.ts';
-import { renderTable } from './render.ts';
+import { renderTable, renderWait } from './render.ts';
 import { formatDuration, formatRate } from './shaping/units.ts';
 
 /** One step of a direction. What nobody counted is no step. */
@@ -21,11 +21,6 @@ function timeOf({ endedAt }: TimedStep): string {
   return endedAt.slice(11, 19);
 }
 
-/** A wait to the digits that a histogram has. */
-function wait(ns: number | undefined): string {
-  return ns === undefined ? '-' : formatDuration(Number(ns.toPrecision(2)));
-}
-
 function busyRow(step: TimedStep, cap: EffectiveCap | undefined, stepSeconds: number): string[] {
   const bitsPerSec = step.bytesPerSec * 8;
   const ofCap =
@@ -33,7 +28,7 @@ function busyRow(step: TimedStep, cap: EffectiveCap | undefined, stepSeconds: nu
   const share = Math.round((100 * step.throttledSeconds) / stepSeconds);
   return [
     ...[timeOf(step), formatRate(Number(bitsPerSec.toPrecision(4))), ofCap],
-    ...[`${share}%`, wait(step.p50Ns), wait(step.p99Ns)],
+    ...[`${share}%`, renderWait(step.p50Ns), renderWait(step.p99Ns)],
   ];
 }
 

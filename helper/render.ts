@@ -5,24 +5,18 @@
 import type {
   AttachmentCounters,
   AttachmentKey,
-  AttachmentStatus,
   CountersResult,
   Direction,
   DirectionCounters,
   EffectiveCap,
   ExitStatus,
-  ListResult,
   PodNames,
   ProbeItem,
   ProbeResult,
   SetResult,
   StatusResult,
-  UncappedPod,
-  UncappedResult,
   UninstallResult,
-  UnknownPod,
 } from './protocol/messages.ts';
-import type { CapSources } from './protocol/cap-sources.ts';
 import { printable } from './protocol/printable.ts';
 import { nameOf, podOf } from './protocol/pod-names.ts';
 import { sojournQuantileNs } from './shaping/counters.ts';
@@ -50,14 +44,9 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
   return lines.join('\n');
 }
 
-/** A cap, with where it comes from if that is not what the pod itself asks for. */
-function renderCap(cap: EffectiveCap | undefined, source: CapSources[Direction]): string {
-  if (cap === undefined) return '-';
-  const rate = formatRate(cap.rateBitsPerSec);
-  if (cap.changed.length > 0) return `${rate} (set)`;
-  if (source?.source === 'default') return `${rate} (default)`;
-  const asked = source?.askedBitsPerSec;
-  return asked === undefined ? rate : `${rate} (cut from ${formatRate(asked)})`;
+/** A wait for people, to the digits that a histogram has; `-` where nobody knows. */
+export function renderWait(ns: number | undefined): string {
+  return ns === undefined ? '-' : formatDuration(Number(ns.toPrecision(2)));
 }
 
 function renderAqm({
@@ -152,89 +141,6 @@ function renderSentences(title: string, sentences: readonly string[]): string[] 
   return sentences.length === 0
     ? []
     : [title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
-}
-
-/** The pair of an attachment, and what else ADD made of it. */
-function renderWiring({ kind, hostRouting, congestionControl }: AttachmentStatus): string {
-  const words = [
-    kind ?? '-',
-    hostRouting === undefined ? undefined : 'host routing',
-    congestionControl,
-  ];
-  return words.filter((word) => word !== undefined).join(', ');
-}
-
-/** Whether both directions, one or none is enforced, and why not. */
-function renderState({
-  effective,
-  problems,
-  problemsByDirection = {},
-  notes = [],
-}: AttachmentStatus): string {
-  if (problems.length === 0) return ['enforced', ...notes].join('; ');
-  const concerned = DIRECTIONS.filter((direction) => problemsByDirection[direction] !== undefined);
-  const isWhole = DIRECTIONS.every(
-    (direction) => effective[direction] === undefined || concerned.includes(direction),
-  );
-  return `NOT ENFORCED${isWhole || concerned.length === 0 ? '' : ` (${concerned.join(', ')})`}: ${[...problems, ...notes].join('; ')}`;
-}
-
-function attachmentRow(attachment: AttachmentStatus): string[] {
-  const { containerId, ifname, network, hostInterface, beside = [] } = attachment;
-  const { effective, capSources = {} } = attachment;
-  const hostInterfaces = [hostInterface, ...beside.map((pair) => pair.hostInterface)].join(', ');
-  return [
-    ...[
-      podOf(attachment) ?? '-',
-      containerId,
-      ifname,
-      network,
-      hostInterfaces,
-      renderWiring(attachment),
-    ],
-    renderCap(effective.egress, capSources.egress),
-    renderCap(effective.ingress, capSources.ingress),
-    renderState(attachment),
-  ];
-}
-
-const LIST_COLUMNS = [
-  ...['POD', 'CONTAINER', 'INTERFACE', 'NETWORK', 'HOST INTERFACE', 'WIRING', 'EGRESS', 'INGRESS'],
-  'STATE',
-];
-
-/** The answer of `podpaced list`. */
-export function renderList({ attachments }: ListResult): string {
-  if (attachments.length === 0) return 'No pod on this node has a cap';
-  return renderTable([LIST_COLUMNS, ...attachments.map(attachmentRow)]);
-}
-
-function uncappedRow(pod: UncappedPod): string[] {
-  const { containerId, ifname, network, hostInterface = '-', kind = '-', noPair } = pod;
-  const state = noPair === undefined ? 'no cap' : `no cap, and none is possible: ${noPair}`;
-  return [podOf(pod) ?? '-', containerId, ifname, network, hostInterface, kind, '-', '-', state];
-}
-
-function unknownRow({ hostInterface, kind, isHeld }: UnknownPod): string[] {
-  const state =
-    isHeld === true
-      ? 'unknown: the record of its cap was lost, see podpaced status'
-      : 'unknown: no record of it, as of a pod that was there before podpace';
-  return ['-', '-', '-', '-', hostInterface, kind, '-', '-', state];
-}
-
-/** The answer of `podpaced list --all`. */
-export function renderAll({
-  attachments,
-  uncapped,
-  unknown,
-}: ListResult & Omit<UncappedResult, 'next'>): string {
-  const rows = [
-    ...attachments.map(attachmentRow),
-    ...uncapped.map(uncappedRow),
-    ...unknown.map(unknownRow),
-  ];
-  return rows.length === 0 ? 'No pod on this node is known' : renderTable([LIST_COLUMNS, ...rows]);
 }
 
 function settingRow(

@@ -10,7 +10,8 @@ import {
 import { checkProbeItems } from '../protocol/probe-items.ts';
 import { remedies } from '../protocol/remedies.ts';
 import { DEFAULT_SOCKET } from '../protocol/state-files.ts';
-import { renderAll, renderCounters, renderList, renderStatus } from '../render.ts';
+import { renderAll, renderList } from '../render-list.ts';
+import { renderCounters, renderStatus } from '../render.ts';
 import { matchingAttachments } from '../select.ts';
 import { addWatch, type Round } from './watch.ts';
 import {
@@ -47,14 +48,17 @@ export function addStatus(
   );
 }
 
+type ListOptions = QueryOptions & { readonly all?: true; readonly wide?: true };
+
 async function listed(
   selector: string | undefined,
-  { socket, all: isAll }: QueryOptions & { readonly all?: true },
+  { socket, all: isAll, wide }: ListOptions,
 ): ReturnType<Round> {
+  const isWide = wide === true;
   const { attachments: capped } = await listAll(socket);
   if (isAll !== true) {
     const attachments = selector === undefined ? capped : matchingAttachments(selector, capped);
-    return { result: { attachments }, text: () => renderList({ attachments }) };
+    return { result: { attachments }, text: () => renderList({ attachments }, isWide) };
   }
   const others = await uncappedIfKnown(socket);
   if (others === undefined)
@@ -62,18 +66,21 @@ async function listed(
       `The podpaced that runs keeps no record of other pods; ${remedies.newerHelper(process.execPath)}`,
     );
   const pods = pick(selector, capped, others);
-  return { result: pods, text: () => renderAll(pods) };
+  return { result: pods, text: () => renderAll(pods, isWide) };
 }
 
 export function addList(program: Command, edges: CliEdges): void {
   const command = program
     .command('list')
-    .description('every capped pod; with --all also those without a cap')
+    .description(
+      'every capped pod: caps, rate now, waits, drops; with --all also those without a cap',
+    )
     .argument(`[${POD}]`, `this pod only; ${POD_IS}`)
     .option('--all', 'also pods without a cap, those that no record is of as unknown')
+    .option('--wide', 'also network, host interface and wiring')
     .option('--socket <path>', 'unix socket of the helper', DEFAULT_SOCKET)
     .option('--json', 'print JSON');
-  addWatch(command).action((selector: string | undefined, options: QueryOptions & { all?: true }) =>
+  addWatch(command).action((selector: string | undefined, options: ListOptions) =>
     show(edges, options, () => listed(selector, options)),
   );
 }

@@ -2,8 +2,12 @@
 // with the helper, whose memory it is in: 5.6 KiB a direction.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AttachmentKey, HistoryResult } from '../protocol/messages.ts';
-import { keyOf } from '../protocol/messages.ts';
+import {
+  keyOf,
+  type AttachmentKey,
+  type AttachmentStatus,
+  type HistoryResult,
+} from '../protocol/messages.ts';
 import { podNamesOf } from '../protocol/pod-names.ts';
 import { HISTORY_STEP_SECONDS, HISTORY_STEPS, type HistoryParams } from '../protocol/requests.ts';
 import { aggregateIdOf, DIRECTIONS, effectiveCapsOf } from '../shaping/effective.ts';
@@ -63,6 +67,16 @@ export class Histories {
       await nextTurn();
     }
     this.#histories = kept;
+  }
+
+  /** What the directions of an attachment did in the latest step. */
+  recentOf(record: AttachmentRecord): NonNullable<AttachmentStatus['recent']> {
+    const figures = DIRECTIONS.flatMap((direction) => {
+      const history = this.#histories.get(aggregateIdOf(record, direction) ?? -1);
+      const recent = history?.recent(HISTORY_STEP_SECONDS);
+      return recent === undefined ? [] : [[direction, recent] as const];
+    });
+    return Object.fromEntries(figures);
   }
 
   /** What is known of an attachment. */

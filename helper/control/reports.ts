@@ -41,6 +41,7 @@ import {
   type AttachmentRecord,
   type Wish,
 } from '../shaping/records.ts';
+import type { Histories } from './histories.ts';
 import type { Store } from './store.ts';
 import { exitStatuses, judge, takeWholeView, type Node, type View } from './view.ts';
 import { notInForce, wishedDirections } from './wishes.ts';
@@ -233,15 +234,18 @@ const LOOK_LIFETIME_MS = 2000;
 export class Lister {
   readonly #node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>;
   readonly #takeLook: () => Promise<Look>;
+  readonly #histories: Pick<Histories, 'recentOf'>;
   #look: Look | undefined;
 
   /** `takeLook` gives a look that begins after it was called. */
   constructor(
     node: Pick<Node, 'store' | 'wishes' | 'defaults' | 'datapath'>,
     takeLook: () => Promise<Look>,
+    histories: Pick<Histories, 'recentOf'>,
   ) {
     this.#node = node;
     this.#takeLook = takeLook;
+    this.#histories = histories;
   }
 
   /** A page of attachments, each with what is wrong with it. */
@@ -254,7 +258,10 @@ export class Lister {
     const rest = allAfter(look, after);
     const items = rest.slice(0, PAGE_LENGTH).map((one) => {
       if ('reason' in one) return wishItem(one, defaults);
-      return { ...listItem(one, judgement, defaults, notes), ...this.#unaccounted(one) };
+      return {
+        ...{ ...listItem(one, judgement, defaults, notes), ...this.#unaccounted(one) },
+        recent: this.#histories.recentOf(one),
+      };
     });
     return pageOf(items, rest.length);
   }

@@ -119,10 +119,10 @@ export class Shaper {
     this.#setting = new Setting(machinery, this.#attaching, options.uncapped);
     this.#heeding = new Heeding(machinery, this.#setting, options.uncapped, this.#turns);
     this.#repairing = new Repairing(node, this.#enforcement);
-    this.#lister = new Lister(node, () => this.#look());
+    this.#histories = new Histories(options.datapath);
+    this.#lister = new Lister(node, () => this.#look(), this.#histories);
     this.#books = new Bookkeeping(options.datapath, options.log);
     this.#arrivedUncapped = new Arrivals(options.datapath, options.log);
-    this.#histories = new Histories(options.datapath);
   }
 
   get #datapath(): Node['datapath'] {

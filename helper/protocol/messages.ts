@@ -146,6 +146,21 @@ export interface StatusResult {
   readonly startedAt: string;
 }
 
+/**
+ * What a direction did in the last 10 s, and what became of its packets since it got its cap. What
+ * nobody has counted yet is absent.
+ */
+export interface RecentFigures {
+  readonly bytesPerSec?: number;
+  /** Part of the time. */
+  readonly throttledShare?: number;
+  /** Sojourns of the accepted packets; absent too where there were none. */
+  readonly p50Ns?: number;
+  readonly p99Ns?: number;
+  readonly droppedPackets: number;
+  readonly ceMarkedPackets: number;
+}
+
 /** One line of `list`. */
 export interface AttachmentStatus extends AttachParams {
   /**
@@ -178,6 +193,8 @@ export interface AttachmentStatus extends AttachParams {
    * egress cap; old helpers do not say.
    */
   readonly unaccountedBytes?: number;
+  /** By direction; absent of one that was not counted yet. Old helpers do not say. */
+  readonly recent?: { readonly [D in Direction]?: RecentFigures };
   /**
    * What is to be known of it although nothing is known to be wrong; absent when there is nothing.
    */

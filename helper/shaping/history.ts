@@ -4,7 +4,7 @@
 // steps that were missed, counters that began anew, an id that is another pod's now) the step is
 // unknown, never zero and never a sum over several.
 
-import type { DirectionHistory } from '../protocol/messages.ts';
+import type { DirectionHistory, RecentFigures } from '../protocol/messages.ts';
 import { HISTORY_STEPS as STEPS } from '../protocol/requests.ts';
 import type { CounterSums } from '../wire/aggregate.ts';
 
@@ -49,6 +49,8 @@ function difference(from: Reading, to: Reading): Reading | undefined {
 }
 
 const FIGURES = 4;
+/** Of each, behind the point. */
+const DIGITS = [0, 3, 0, 0] as const;
 
 /** Steps of one direction: 5.6 KiB, and the latest reading. */
 export class History {
@@ -80,21 +82,40 @@ export class History {
   /** The last steps up to `end`, oldest first; `end` may be one that is still to come. */
   last(count: number, end: number): DirectionHistory {
     const length = Math.min(count, STEPS);
-    const column = (figure: number, digits: number): (number | null)[] =>
-      Array.from({ length }, (_, index) => this.#figure(end - length + 1 + index, figure, digits));
+    const column = (figure: number): (number | null)[] =>
+      Array.from({ length }, (_, index) => this.#figure(end - length + 1 + index, figure));
     return {
-      bytesPerSec: column(0, 0),
-      throttledSeconds: column(1, 3),
-      p50Ns: column(2, 0),
-      p99Ns: column(3, 0),
+      bytesPerSec: column(0),
+      throttledSeconds: column(1),
+      p50Ns: column(2),
+      p99Ns: column(3),
     };
   }
 
-  #figure(step: number, figure: number, digits: number): number | null {
+  /** What the latest step was, and what was counted until then; undefined before a reading. */
+  recent(stepSeconds: number): RecentFigures | undefined {
+    const latest = this.#latest;
+    if (latest === undefined) return undefined;
+    const [bytesPerSec, throttledSeconds, p50Ns, p99Ns] = [0, 1, 2, 3].map(
+      (figure) => this.#figure(latest.step, figure) ?? undefined,
+    );
+    const { droppedPackets, ceMarkedPackets } = latest;
+    return {
+      ...(bytesPerSec !== undefined && { bytesPerSec }),
+      ...(throttledSeconds !== undefined && {
+        throttledShare: Math.min(1, Number((throttledSeconds / stepSeconds).toFixed(4))),
+      }),
+      ...(p50Ns !== undefined && { p50Ns }),
+      ...(p99Ns !== undefined && { p99Ns }),
+      ...{ droppedPackets, ceMarkedPackets },
+    };
+  }
+
+  #figure(step: number, figure: number): number | null {
     const latest = this.#latest?.step ?? -1;
     if (step < 0 || step > latest || step <= latest - STEPS) return null;
     const value = this.#figures[(step % STEPS) * FIGURES + figure] ?? NaN;
-    return Number.isNaN(value) ? null : Number(value.toFixed(digits));
+    return Number.isNaN(value) ? null : Number(value.toFixed(DIGITS[figure]));
   }
 
   #write(step: number, figures: readonly number[]): void {

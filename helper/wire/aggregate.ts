@@ -268,11 +268,16 @@ export function sumAggregateCounters(values: readonly AggregateCounters[]): Aggr
 export interface CounterSums {
   readonly bytes: number;
   readonly throttledNs: number;
+  /** For whatever cause. */
+  readonly droppedPackets: number;
+  readonly ceMarkedPackets: number;
   /** As in AggregateCounters. */
   readonly sojourn: readonly number[];
 }
 
-const { offsets: COUNTER_OFFSETS } = COUNTERS_STRUCT;
+const { offsets: OFFSETS } = COUNTERS_STRUCT;
+const SUM_OFFSETS = eachCounter((name) => OFFSETS[name] ?? 0);
+const SOJOURN_OFFSET = OFFSETS['sojourn'] ?? 0;
 const U32_RANGE = 2 ** 32;
 
 /**
@@ -280,7 +285,7 @@ const U32_RANGE = 2 ** 32;
  * a bigint for each word, since a thousand pods on many processors have millions of them.
  */
 export function sumCounterWords(values: Buffer, cpus: number): CounterSums {
-  const sum = (offset: number): number => {
+  const sumAt = (offset: number): number => {
     let total = 0;
     for (let cpu = 0; cpu < cpus; cpu++) {
       const at = cpu * COUNTERS_STRUCT.size + offset;
@@ -288,11 +293,14 @@ export function sumCounterWords(values: Buffer, cpus: number): CounterSums {
     }
     return total;
   };
+  const sum = (...names: readonly CounterName[]): number =>
+    names.reduce((total, name) => total + sumAt(SUM_OFFSETS[name]), 0);
   return {
-    bytes: sum(COUNTER_OFFSETS['bytes'] ?? 0),
-    throttledNs: sum(COUNTER_OFFSETS['throttledNs'] ?? 0),
+    ...{ bytes: sum('bytes'), throttledNs: sum('throttledNs') },
+    droppedPackets: sum('droppedHorizon', 'droppedAqm', 'droppedFlow'),
+    ceMarkedPackets: sum('ceMarked'),
     sojourn: Array.from({ length: SOJOURN_BUCKETS }, (_, bucket) =>
-      sum((COUNTER_OFFSETS['sojourn'] ?? 0) + bucket * 8),
+      sumAt(SOJOURN_OFFSET + bucket * 8),
     ),
   };
 }

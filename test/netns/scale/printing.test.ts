@@ -59,7 +59,8 @@ test.serial(
     const helper = await startOwnHelper(t, node, directories);
 
     const commands = [
-      ...[['status'], ['list'], ['counters'], ['counters', 'c1']],
+      ...[['status'], ['list'], ['list', '--wide'], ['counters'], ['counters', 'c1']],
+      ['history', 'c1'],
       ['set', 'c1', '--egress', '--rate', '2M'],
       ['set', 'c1', '--ingress', '--rate', '2M'],
       ['set', `c${HOSTILE}`, '--egress', '--rate', '2M'],
@@ -76,7 +77,7 @@ test.serial(
         if (json.length > 0 && stdout !== '') t.notThrows(() => JSON.parse(stdout) as unknown);
       }
     }
-    const list = await runProgram(PODPACED, ['list', '--socket', helper.socket]);
+    const list = await runProgram(PODPACED, ['list', '--wide', '--socket', helper.socket]);
     t.true(list.stdout.includes(`p${ESCAPED}`), list.stdout);
 
     await t.throwsAsync(

@@ -343,10 +343,17 @@ const CASES: Readonly<Record<string, Case>> = {
   'podpaced probe --json': probesInJson,
   'podpaced status': showsStatus,
   'podpaced list': prints(
-    /^POD +CONTAINER .*\ndefault\/web-0 +4f2a9d .*10 Mbit\/s +10 Mbit\/s .*\nshop\/db-0 +b10c55 .*10 Mbit\/s +- /,
+    /^POD +CONTAINER .*\ndefault\/web-0 +4f2a9d .* egress +10 Mbit\/s .*\ndefault\/web-0 +4f2a9d .* ingress +10 Mbit\/s .*\nshop\/db-0 +b10c55 .* egress +10 Mbit\/s .*\n$/,
   ),
-  'podpaced list default/web-0': prints(/^POD .*\ndefault\/web-0 +4f2a9d .*\n$/),
-  'podpaced list --all': prints(/^POD .*\ndefault\/web-0 +4f2a9d .*\nshop\/db-0 +b10c55 .*\n$/),
+  'podpaced list default/web-0': prints(
+    /^POD .*\ndefault\/web-0 +4f2a9d .* egress .*\ndefault\/web-0 +4f2a9d .* ingress .*\n$/,
+  ),
+  'podpaced list --wide': prints(
+    /^POD .* NETWORK +HOST INTERFACE +WIRING .*\n.* pods +pod1 +- +egress /,
+  ),
+  'podpaced list --all': prints(
+    /^POD .*\ndefault\/web-0 +4f2a9d .*\ndefault\/web-0 +4f2a9d .*\nshop\/db-0 +b10c55 .*\n$/,
+  ),
   'podpaced list --all --json': async (t, node, command) => {
     const { stdout } = await node.run(command);
     const { attachments, ...others } = JSON.parse(stdout) as Record<string, object[]>;

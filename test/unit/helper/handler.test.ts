@@ -122,7 +122,12 @@ const shaper = {
     for (let step = 0; step <= HISTORY_STEPS; step++)
       history.add({
         ...{ step, atNs: step * 10e9, owner: 'c', bytes: step * 123_456_789_012_345 },
-        ...{ throttledNs: step * 9_876_543_210, sojourn: [0, ...Array(14).fill(0), step] },
+        ...{
+          droppedPackets: 0,
+          ceMarkedPackets: 0,
+          throttledNs: step * 9_876_543_210,
+          sojourn: [0, ...Array(14).fill(0), step],
+        },
       });
     const last = history.last(HISTORY_STEPS, HISTORY_STEPS);
     return {

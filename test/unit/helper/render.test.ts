@@ -8,7 +8,6 @@ import type {
 } from '../../../helper/protocol/messages.ts';
 import {
   renderCounters,
-  renderList,
   renderProbe,
   renderSet,
   renderStatus,
@@ -95,41 +94,6 @@ test('renderStatus is loud about what is not enforced', (t) => {
 
 test('renderStatus says when there is no exit', (t) => {
   t.regex(renderStatus({ ...status, exits: [] }), /Exits: +none found/);
-});
-
-test('renderList shows caps with units and says what is not enforced', (t) => {
-  const attachment = {
-    containerId: 'abc',
-    ifname: 'eth0',
-    network: 'pods',
-    hostInterface: 'pod0',
-    hostInterfaceIndex: 3,
-    sandbox: '/run/netns/x',
-    kind: 'netkit' as const,
-    hostRouting: { addresses: ['10.0.0.1'] },
-    congestionControl: 'bbr',
-    caps: { egress: { rateBitsPerSec: 20_000_000 } },
-    effective: { egress: { ...cap, changed: ['rateBitsPerSec'] as const } },
-    problems: ['pod0 is gone'],
-    problemsByDirection: { egress: ['pod0 is gone'] },
-  };
-  t.regex(
-    renderList({ attachments: [attachment] }),
-    /pod0 +netkit, host routing, bbr +10 Mbit\/s \(set\) +- +NOT ENFORCED: pod0 is gone/,
-  );
-  const beside = [{ podInterface: 'v4if0', hostInterface: 'pod1', hostInterfaceIndex: 4 }];
-  t.regex(renderList({ attachments: [{ ...attachment, beside }] }), /pods +pod0, pod1 +netkit/);
-  const notes = ['The XDP program "fast" may redirect'];
-  const { problemsByDirection: _none, ...well } = attachment;
-  t.regex(
-    renderList({ attachments: [{ ...well, problems: [], notes }] }),
-    /enforced; The XDP program "fast"/,
-  );
-  t.regex(
-    renderList({ attachments: [{ ...attachment, notes }] }),
-    /pod0 is gone; The XDP program "fast"/,
-  );
-  t.is(renderList({ attachments: [] }), 'No pod on this node has a cap');
 });
 
 const fq: ProbeItem = {

@@ -24,7 +24,8 @@ class Counters {
   add(id: number, bytes: number): void {
     const former = this.sums.get(id)?.bytes ?? 0;
     const sojourn = Array.from({ length: 16 }, () => 0);
-    this.sums.set(id, { bytes: former + bytes, throttledNs: 0, sojourn });
+    const none = { throttledNs: 0, droppedPackets: 0, ceMarkedPackets: 0 };
+    this.sums.set(id, { bytes: former + bytes, ...none, sojourn });
   }
 
   readPageOfCounters(page: number, ids: readonly number[]): Map<number, CounterSums> {

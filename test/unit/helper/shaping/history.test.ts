@@ -9,6 +9,7 @@ function reading(step: number, more: Partial<Reading> = {}): Reading {
   return {
     ...{ step, atNs: step * 10e9, owner: 'a' },
     ...{ bytes: step * 1_250_000, throttledNs: step * 3e9 },
+    ...{ droppedPackets: step * 2, ceMarkedPackets: step },
     sojourn: SOJOURN.with(9, step * 1000),
     ...more,
   };
@@ -78,4 +79,14 @@ test('what ended before the latest step of the node is where it was', (t) => {
   // A pod whose counters could not be read since.
   t.deepEqual(stepsOf(historyOf(reading(1), reading(2)), 9), [2]);
   t.is(historyOf(reading(1), reading(2)).last(3, 4).bytesPerSec[0], 125_000);
+});
+
+test('what is recent is the latest step, with all that was counted until then', (t) => {
+  t.is(new History().recent(10), undefined);
+  t.deepEqual(historyOf(reading(7)).recent(10), { droppedPackets: 14, ceMarkedPackets: 7 });
+  t.deepEqual(historyOf(reading(7), reading(8)).recent(10), {
+    ...{ bytesPerSec: 125_000, throttledShare: 0.3 },
+    ...{ p50Ns: 1.5 * 2 ** 24, p99Ns: Math.fround(1.99 * 2 ** 24) },
+    ...{ droppedPackets: 16, ceMarkedPackets: 8 },
+  });
 });

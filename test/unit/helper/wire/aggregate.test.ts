@@ -93,8 +93,8 @@ test('counters are the words of struct aggregate_counters, and add up over the C
 });
 
 test('sums of words are those of the counters', (t) => {
-  // Of two CPUs, below 2^52 each, so that a number holds their sum.
-  const words = fc.array(fc.bigInt({ min: 0n, max: (1n << 52n) - 1n }), {
+  // Of two CPUs, below 2^50 each, so that a number holds the sum of six.
+  const words = fc.array(fc.bigInt({ min: 0n, max: (1n << 50n) - 1n }), {
     ...{ minLength: AGGREGATE_COUNTERS.size / 4, maxLength: AGGREGATE_COUNTERS.size / 4 },
   });
   fc.assert(
@@ -106,9 +106,12 @@ test('sums of words are those of the counters', (t) => {
           values.subarray(cpu * AGGREGATE_COUNTERS.size, (cpu + 1) * AGGREGATE_COUNTERS.size),
         ),
       );
-      const { bytes, throttledNs, sojourn } = sumAggregateCounters(each);
+      const { bytes, throttledNs, sojourn, ...counters } = sumAggregateCounters(each);
+      const { droppedHorizon, droppedAqm, droppedFlow, ceMarked } = counters;
       t.deepEqual(sumCounterWords(values, 2), {
         ...{ bytes: Number(bytes), throttledNs: Number(throttledNs) },
+        droppedPackets: Number(droppedHorizon + droppedAqm + droppedFlow),
+        ceMarkedPackets: Number(ceMarked),
         sojourn: sojourn.map(Number),
       });
     }),
