@@ -9,7 +9,7 @@ import {
   MIN_HORIZON_NS,
   MIN_INTERVAL_NS,
 } from './protocol/ranges.ts';
-import { listenAddress } from './protocol/listen-address.ts';
+import { listenAddress, listenAddressOrOff } from './protocol/listen-address.ts';
 import { DEFAULT_SOCKET, RUN_DIRECTORY } from './protocol/state-files.ts';
 import { FOREIGN_QDISC, type ForeignQdisc } from './shaping/holder-qdiscs.ts';
 import { MAX_TUN_OVERHEAD_BYTES, TUN_OVERHEAD_BYTES } from './shaping/tunnel-layers.ts';
@@ -221,10 +221,10 @@ const SETTINGS = {
     takes: '<ip:port>',
     help: 'answer probes by HTTP there: /livez, /readyz',
   }),
-  /** Empty: nowhere. */
-  metricsAddress: setting('', listenAddress, {
+  /** Where only the node's own processes reach it, since it names pods. */
+  metricsAddress: setting('127.0.0.1:9844', listenAddressOrOff, {
     takes: '<ip:port>',
-    help: 'serve metrics for Prometheus there: /metrics',
+    help: 'serve metrics for Prometheus there, at /metrics, or off',
   }),
   /** Both or none. */
   metricsCertificate: setting('', absolutePath, {

@@ -143,7 +143,7 @@ class Listener implements MetricsServer {
 }
 
 /**
- * Serves metrics at an address, or nowhere. Where it cannot be listened it is tried again: caps do
+ * Serves metrics at an address, or nowhere where it is `off`. Where it cannot be listened it is tried again: caps do
  * not hang on it.
  */
 export function openMetrics(

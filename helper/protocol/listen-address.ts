@@ -29,8 +29,16 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   return isAddress && port >= 1 && port <= MAX_PORT ? { host, port } : undefined;
 }
 
+const EXPECTED = 'an IP address and a port, such as 127.0.0.1:9843 or [::1]:9843';
+
+function isListenAddress(value: unknown): value is string {
+  return typeof value === 'string' && parseListenAddress(value) !== undefined;
+}
+
 /** Takes the text as it is. */
 export const listenAddress: Reader<string> = (value, place) =>
-  typeof value === 'string' && parseListenAddress(value) !== undefined
-    ? value
-    : fail(place, 'an IP address and a port, such as 127.0.0.1:9843 or [::1]:9843', value);
+  isListenAddress(value) ? value : fail(place, EXPECTED, value);
+
+/** The same, or `off` where nobody is to listen. */
+export const listenAddressOrOff: Reader<string> = (value, place) =>
+  value === 'off' || isListenAddress(value) ? value : fail(place, `${EXPECTED}, or off`, value);

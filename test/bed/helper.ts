@@ -8,7 +8,13 @@ import type { UndoStack } from './undo.ts';
 
 export const PODPACED = path.join(projectRoot, 'dist/podpaced');
 
-/** Starts podpace's helper on a node, with flags of `podpaced run`, and waits until it serves. */
+/** A node of a test has no loopback that is up. Former releases do not know the flag. */
+const WITHOUT_METRICS = ['--metrics-address', 'off'];
+
+/**
+ * Starts podpace's helper on a node, with flags of `podpaced run`, and waits until it serves. It
+ * serves no metrics but where a flag says so.
+ */
 export async function startHelper(
   bed: Pick<TestBed<string>, 'onNode'>,
   undo: UndoStack,
@@ -16,7 +22,9 @@ export async function startHelper(
   flags: readonly string[] = [],
   podpaced = PODPACED,
 ): Promise<BackgroundProcess> {
-  const helper = await BackgroundProcess.start(...bed.onNode(podpaced, 'run', ...flags));
+  const standing = podpaced === PODPACED ? WITHOUT_METRICS : [];
+  const command = [podpaced, 'run', ...standing, ...flags] as const;
+  const helper = await BackgroundProcess.start(...bed.onNode(...command));
   undo.defer('end podpaced', () => helper.stop());
   await helper.ready((output) => output.includes('serves'), signal);
   return helper;

@@ -78,17 +78,27 @@ function containerOf({ initContainers, containers }: PodSpec, name: string): Con
   return found;
 }
 
+/** The address of a node that has loopback only. */
+const HOST_IP = '127.0.0.1';
+
+/** Arguments with variables as the kubelet puts them in; no apiserver is here. */
+function argsOf({ args, env = [] }: Container): string[] {
+  const { fieldPath } = env.find(({ name }) => name === 'HOST_IP')?.valueFrom.fieldRef ?? {};
+  return args
+    .filter((one) => one !== '--kubernetes')
+    .map((one) => (fieldPath === 'status.hostIP' ? one.replace('$(HOST_IP)', HOST_IP) : one));
+}
+
 /** Asks as the kubelet does; empty where nobody answers. */
-async function asks(node: ContainerNode, question: string): Promise<string> {
-  const script = `fetch('http://127.0.0.1:9843${question}').then((one) => one.text()).then(console.log)`;
+async function asks(node: ContainerNode, question: string, port = 9843): Promise<string> {
+  const script = `fetch('http://127.0.0.1:${port}${question}').then((one) => one.text()).then(console.log)`;
   return (await node.run(process.execPath, '-e', script)).stdout.trim();
 }
 
 /** Starts the helper's container; returns its end. */
 async function starts(node: ContainerNode, pod: PodSpec): Promise<Promise<Ended>[]> {
   const helper = containerOf(pod, 'podpaced');
-  // No apiserver is here.
-  const args = helper.args.filter((one) => one !== '--kubernetes');
+  const args = argsOf(helper);
   const ended = node.container(pod, helper, args);
   const failed = ended.then(({ stderr }) => {
     throw new Error(stderr);
@@ -151,6 +161,7 @@ test.serial('chained: install, helper, restart, uninstall leave the node as it w
   for (let turn = 1; turn <= 2; turn += 1) {
     const [ended] = await starts(node, pod);
     t.is(await asks(node, '/livez'), 'ok');
+    t.regex(await asks(node, '/metrics', 9844), /^podpace_attachments 0$/m);
     while (!(await listsOf(node)).includes('podpace')) await sleep(100);
     const { stdout } = await node.run(path.join(projectRoot, 'dist/podpaced'), 'status', '--json');
     const status = JSON.parse(stdout) as { nodeTraffic?: unknown; problems: string[] };
@@ -202,7 +213,7 @@ test.serial('no capability is there in vain', async (t) => {
     const { securityContext } = container;
     const capabilities = { drop: ['ALL'], add: add.filter((one) => one !== capability) };
     const without = { ...container, securityContext: { ...securityContext, capabilities } };
-    const args = container.args.filter((one) => one !== '--kubernetes');
+    const args = argsOf(container);
     const { code, stderr } = await node.container(pod, without, args);
     t.is(code, 1);
     t.regex(stderr, new RegExp(`podpaced lacks CAP_${capability} `));

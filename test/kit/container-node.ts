@@ -18,6 +18,10 @@ export interface Container {
   readonly name: string;
   readonly image: string;
   readonly args: readonly string[];
+  readonly env?: readonly {
+    readonly name: string;
+    readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } };
+  }[];
   readonly securityContext: {
     readonly readOnlyRootFilesystem: boolean;
     readonly capabilities: { readonly drop: readonly string[]; readonly add?: readonly string[] };

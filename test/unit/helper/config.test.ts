@@ -35,6 +35,10 @@ const bad: readonly [string, RegExp][] = [
   ['{"uplink":["a name"]}', /"uplink"/],
   ['{"reconcileSeconds":1e9}', /"reconcileSeconds"/],
   ['{"healthAddress":"localhost:80"}', /"healthAddress".*IP address and a port/],
+  [
+    '{"metricsAddress":""}',
+    /"metricsAddress" must be an IP address and a port, .*, or off, got ""/,
+  ],
   ['{"foreignQdisc":"ignore"}', /"foreignQdisc" must be respect or replace, got "ignore"/],
   ['{"nodeTraffic":"off"}', /"nodeTraffic" must be cap or free, got "off"/],
   ['{"tunOverheadBytes":-1}', /"tunOverheadBytes" must be a number from 0 to 1000, got -1/],
@@ -102,6 +106,12 @@ test('later settings win, and the whole must fit together', (t) => {
     instanceOf: ConfigError,
     message: /interval 4 ms is below the target 5 ms/,
   });
+});
+
+test('metrics are served on loopback, where nobody says otherwise', (t) => {
+  t.is(mergeConfig().metricsAddress, '127.0.0.1:9844');
+  t.is(mergeConfig(parseConfigFile('{"metricsAddress":"off"}')).metricsAddress, 'off');
+  t.is(mergeConfig(readSettings({ metricsAddress: 'off' })).metricsAddress, 'off');
 });
 
 test('any text gives settings or a ConfigError', (t) => {

@@ -1,5 +1,9 @@
 import test from 'ava';
-import { listenAddress, parseListenAddress } from '../../../../helper/protocol/listen-address.ts';
+import {
+  listenAddress,
+  listenAddressOrOff,
+  parseListenAddress,
+} from '../../../../helper/protocol/listen-address.ts';
 import { ShapeError } from '../../../../helper/protocol/shape.ts';
 
 test('an address of either family with a port', (t) => {
@@ -32,4 +36,12 @@ for (const [hostIp, host] of [
 test('what is refused is named, with what to write', (t) => {
   const error = t.throws(() => listenAddress('fd00::7:9844', 'metricsAddress'));
   t.regex(error.message, /"metricsAddress" must be .*\[::1\]:9843, got "fd00::7:9844"/);
+});
+
+test('off is taken only where nobody need listen', (t) => {
+  t.is(listenAddressOrOff('off', 'metricsAddress'), 'off');
+  t.is(listenAddressOrOff('[::1]:1', 'metricsAddress'), '[::1]:1');
+  t.throws(() => listenAddress('off', 'healthAddress'), { instanceOf: ShapeError });
+  for (const text of ['', 'OFF', 'on', 'localhost:1'])
+    t.throws(() => listenAddressOrOff(text, 'metricsAddress'), { message: /, or off, got / });
 });
