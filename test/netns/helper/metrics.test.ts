@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import { capture } from '../../../scripts/lib/process.ts';
+import { BackgroundProcess } from '../../bed/background.ts';
 import { inNamespace } from '../../bed/testbed.ts';
 import {
   addUplink,
@@ -12,6 +13,7 @@ import {
   wirePod,
 } from '../../kit/helper.ts';
 import { makeNetns, type TestNetns } from '../../kit/netns.ts';
+import { until } from '../../kit/wish-scene.ts';
 
 const PORT = 9844;
 const RATE = { rateBitsPerSec: 10_000_000 };
@@ -49,4 +51,27 @@ test.serial('a scrape has the pod by its name, its caps, and what its packets me
     (await helper.ask('status', {})).notices.filter((one) => /metrics/.test(one)),
     [],
   );
+});
+
+test.serial('where another listens the helper goes on without, and says so', async (t) => {
+  const node = makeNetns(t);
+  const directories = makeHelperDirectories(t);
+  node.ip('link', 'set', 'lo', 'up');
+  const script = `net.createServer().listen(${PORT}, '127.0.0.1', () => console.log('listens'))`;
+  const occupied = inNamespace(node.netns.path, process.execPath, '-e', script);
+  const occupant = await BackgroundProcess.start(...occupied);
+  t.teardown(() => occupant.stop());
+  await occupant.ready((output) => output.includes('listens'), undefined);
+  const flags = ['--metrics-address', `127.0.0.1:${PORT}`];
+  const helper = await startOwnHelper(t, node, directories, flags);
+  const told = new RegExp(`^No metrics at 127\\.0\\.0\\.1 port ${PORT}: .*EADDRINUSE`);
+  await until(t, 'status says so', async () =>
+    (await helper.ask('status', {})).notices.some((one) => told.test(one)),
+  );
+  t.is(helper.log().match(/No metrics at/g)?.length, 1);
+  await occupant.stop();
+  await until(t, 'status says so no longer', async () =>
+    (await helper.ask('status', {})).notices.every((one) => !told.test(one)),
+  );
+  t.regex(await scrape(node), /\npodpace_attachments 0\n/);
 });
