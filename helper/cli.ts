@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { type CliEdges, ask, print } from './commands/asking.ts';
 import { addStatus, addList, addCounters } from './commands/queries.ts';
+import { addExplain } from './commands/explain.ts';
 import { addHistory } from './commands/history.ts';
 import { addSet } from './commands/set.ts';
 import { type RunFlags, loadConfig, addSettings } from './commands/settings.ts';
@@ -70,6 +71,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
   addStatus(program, edges, setExitCode);
   addList(program, edges);
   addCounters(program, edges);
+  addExplain(program, edges, setExitCode);
   addHistory(program, edges);
   addSet(program, edges);
   addSettings(

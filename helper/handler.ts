@@ -123,6 +123,8 @@ async function perform(
       return statusOf(context);
     case 'list':
       return shaper.list(request.params);
+    case 'explain':
+      return shaper.explain(request.params);
     case 'uncapped':
       return shaper.uncapped(request.params);
     case 'set': {
@@ -185,7 +187,8 @@ function subjectOf({ method, params }: ParsedRequest): (AttachmentKey & PodNames
     method === 'detach' ||
     method === 'check' ||
     method === 'set' ||
-    method === 'history'
+    method === 'history' ||
+    method === 'explain'
     ? params
     : undefined;
 }

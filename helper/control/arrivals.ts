@@ -39,6 +39,7 @@ function problemOf(record: AttachmentRecord, { way, bytesPerSec }: Arrival): Pro
   const rate = formatRate(Math.round(bytesPerSec * 8));
   const places = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
   return {
+    code: 'ingress-unseen',
     text: `${rate} of what ${nameOf(record)} receives ${ADVICE[way](places.join(' and '))}`,
     place: record.hostInterface,
     scopes: [{ of: 'attachment', key: record, direction: 'ingress' }],

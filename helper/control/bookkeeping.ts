@@ -64,6 +64,7 @@ function problemOf(leak: Leak, record: AttachmentRecord): Problem {
     .map(({ hostInterface }) => hostInterface)
     .join(' or ');
   return {
+    code: 'egress-unaccounted',
     text:
       `${rate} of what ${nameOf(record)} sends vanish between ${places} and the exits, and ` +
       adviceOf(leak, places).join('; '),

@@ -12,9 +12,8 @@ const TRY_AGAIN_MS = 500;
 
 function problemOf({ there, why }: Attempt): Problem {
   const what = there === false ? 'this kernel has no sch_fq' : 'fq cannot be tried here';
-  return nodeProblem(
-    `Every cap would be refused: ${what} (${why}); ${remedies.missingQdisc('fq')}`,
-  );
+  const text = `Every cap would be refused: ${what} (${why}); ${remedies.missingQdisc('fq')}`;
+  return { ...nodeProblem(text), code: 'fq-missing' };
 }
 
 export class FqWatch {

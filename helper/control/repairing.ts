@@ -40,7 +40,7 @@ function problemAt(ifindex: number | undefined, text: string, owners: Owners): P
   const owner = ifindex === undefined ? undefined : owners.get(ifindex);
   const scopes = cappedDirections(owner);
   const told = owner === undefined ? text : about(owner, text);
-  return { ...nodeProblem(told), ...(scopes.length > 0 && { scopes }) };
+  return { ...nodeProblem(told), code: 'repair-failed', ...(scopes.length > 0 && { scopes }) };
 }
 
 /** What has come of a plan. */

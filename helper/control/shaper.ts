@@ -10,6 +10,7 @@ import {
   type AttachParams,
   type CountersParams,
   type CountersResult,
+  type ExplainResult,
   type GcParams,
   type HistoryParams,
   type HistoryResult,
@@ -50,6 +51,7 @@ import {
   type Look,
   type NodeStatus,
 } from './reports.ts';
+import { explained } from './explain.ts';
 import { recordProblems, takeView, type Node } from './view.ts';
 import { Turns } from './turns.ts';
 import type { Uncapped } from './uncapped.ts';
@@ -304,6 +306,11 @@ export class Shaper {
   /** A page of attachments, each with what is wrong with it. */
   list(params: ListParams): Promise<ListResult> {
     return this.#lister.page(params);
+  }
+
+  /** The way of one attachment's packets, as it is now. */
+  async explain(key: AttachmentKey): Promise<ExplainResult> {
+    return explained(this.#options, await this.#look(), key);
   }
 
   /** A page of the pods without a cap, as they are now. */

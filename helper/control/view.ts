@@ -268,26 +268,33 @@ export function takeWholeView(node: Node): Promise<View> {
 /** Nothing is changed at a device that the operator has left out, and no cap holds there. */
 function unnamedProblem(name: string): Problem {
   const text = `What pods send by ${name} is not held: routes lead there, and it is not among the uplinks that were named`;
-  return { text, place: name, scopes: [{ of: 'senders' }] };
+  return { code: 'uplink-unnamed', text, place: name, scopes: [{ of: 'senders' }] };
 }
 
 /** Why a cap would be refused that is asked for now, and what was asked for and cannot be. */
 function nodeProblems({ nodeExits, observed, desired, uplinkNames }: View): Problem[] {
   const uplinks = nodeExits.filter(({ role }) => role === 'uplink');
   const problems = [
-    ...uplinkNames.unusable.map(nodeProblem),
+    ...uplinkNames.unusable.map((text) => ({
+      ...nodeProblem(text),
+      code: 'uplink-unusable' as const,
+    })),
     ...uplinkNames.unnamed.map(unnamedProblem),
   ];
   if (uplinks.length === 0) {
     const text = `The node has no uplink: egress caps are neither enforced nor taken; ${remedies.noUplink}`;
-    problems.push({ ...nodeProblem(text), scopes: [{ of: 'senders' }, { of: 'node' }] });
+    problems.push({
+      ...nodeProblem(text),
+      code: 'uplink-none',
+      scopes: [{ of: 'senders' }, { of: 'node' }],
+    });
   }
   const holders = new Set(uplinks.flatMap((uplink) => uplink.holders));
   for (const holder of holders) {
     const device = observed.devices.get(holder);
     const { problem } =
       device === undefined ? {} : planExitQdiscs(device, true, desired.foreignQdisc);
-    if (problem !== undefined) problems.push(nodeProblem(problem));
+    if (problem !== undefined) problems.push({ ...nodeProblem(problem), code: 'qdisc-foreign' });
   }
   return problems;
 }

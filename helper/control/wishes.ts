@@ -44,6 +44,7 @@ export function wishedDirections({ caps, hostRouting }: Pick<Wish, 'caps' | 'hos
 
 function problemOf(wish: Wish): Problem {
   return {
+    code: 'cap-not-in-force',
     text: describeWish(wish),
     place: wish.hostInterface,
     scopes: wishedDirections(wish).map((direction) => ({ of: 'attachment', key: wish, direction })),

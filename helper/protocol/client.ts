@@ -92,6 +92,7 @@ const PURPOSES: Readonly<Record<Method, string>> = {
   history: 'get the history',
   probe: 'probe the node',
   uninstall: 'uninstall',
+  explain: "explain the way of the pod's packets",
 };
 
 function cannot(method: Method, socketPath: string, why: string): string {

@@ -4,6 +4,7 @@
 
 import type { CounterName } from '../wire/aggregate.ts';
 import type { CapSources } from './cap-sources.ts';
+import type { ProblemCode, Severity, Stage } from './problem-codes.ts';
 import type { PodNames } from './pod-names.ts';
 import type { ProbeItem } from './probe-items.ts';
 import type {
@@ -358,6 +359,30 @@ export interface UninstallResult {
   readonly unreadable?: readonly string[];
 }
 
+/** Something found on the way of a pod's packets. */
+export interface ExplainEntry {
+  readonly stage: Stage;
+  readonly code: ProblemCode;
+  readonly severity: Severity;
+  readonly message: string;
+  /** Absent where the message says all that there is to do. */
+  readonly remedy?: string;
+}
+
+/** The way of one attachment's packets. */
+export interface ExplainResult {
+  readonly attachment: AttachmentStatus;
+  /** In no order; empty when all is well. */
+  readonly entries: readonly ExplainEntry[];
+  /** Those that are no pod's. */
+  readonly exits: readonly ExitStatus[];
+  readonly nodeTraffic: NodeTraffic;
+  /** Addresses to and from which the caps do not count: the node's, then the pod's. */
+  readonly exempt: readonly string[];
+  /** Absent where the cap is not in force. */
+  readonly counters?: AttachmentCounters | undefined;
+}
+
 interface Results {
   attach: AttachResult;
   detach: Record<string, never>;
@@ -371,6 +396,7 @@ interface Results {
   history: HistoryResult;
   probe: ProbeResult;
   uninstall: UninstallResult;
+  explain: ExplainResult;
 }
 
 /** Every method with its parameters and its result. */

@@ -265,6 +265,8 @@ const PARAMS = {
   /** Helpers of releases that leave no record of such pods do not know it. */
   uncapped: listParams,
   uninstall: uninstallParams,
+  /** Helpers of former releases do not know it. */
+  explain: attachmentKey,
 };
 
 export type Method = keyof typeof PARAMS;

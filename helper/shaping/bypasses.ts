@@ -56,7 +56,12 @@ export function redirectProblems(looked: Looked, concernedBy: ConcernedBy): Prob
       return !comesBack && !(hook === 'ingress' ? exits : shaped).has(ifindex);
     })
     .map(({ ifindex, name, program, text }) => {
-      return { text: `${text}, past the cap`, place: name, scopes: concernedBy(program, ifindex) };
+      return {
+        code: 'redirect-past-cap',
+        text: `${text}, past the cap`,
+        place: name,
+        scopes: concernedBy(program, ifindex),
+      };
     });
 }
 
@@ -69,6 +74,7 @@ export function detourNotes(looked: Looked, concernedBy: ConcernedBy): Problem[]
         ? `; the CNI bandwidth plugin has made it: ${remedies.formerPlugin}`
         : '';
       return {
+        code: 'redirect-detour',
         ...{
           text: `${text} and back: a limit there comes on top of the cap${former}`,
           place: name,
@@ -88,7 +94,14 @@ export function xdpNotes({ desired, observed }: Looked): Problem[] {
       const xdp = observed.devices.get(hostInterfaceIndex)?.xdp;
       if (xdp === undefined) return [];
       const text = `The XDP program "${xdp.name}" (id ${xdp.id}) on ${place} may redirect packets past the cap`;
-      return [{ text, place, scopes: [{ of: 'attachment', key, direction: 'egress' }] }];
+      return [
+        {
+          code: 'xdp-present',
+          text,
+          place,
+          scopes: [{ of: 'attachment', key, direction: 'egress' }],
+        },
+      ];
     }),
   );
 }

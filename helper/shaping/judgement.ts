@@ -25,6 +25,7 @@
 
 import { keyOf, type AttachmentKey, type Direction } from '../protocol/messages.ts';
 import { aggregateIdOf, DIRECTIONS } from './effective.ts';
+import type { ProblemCode } from '../protocol/problem-codes.ts';
 import type { AttachmentRecord } from './records.ts';
 
 /** Whom a problem concerns. */
@@ -50,6 +51,8 @@ export interface AttachmentScope {
 
 /** Something that is not as it has to be. */
 export interface Problem {
+  /** Its kind; of sentences that are the same, the same. */
+  readonly code: ProblemCode;
   /** A sentence for people, with a remedy where there is one beside waiting for the next repair. */
   readonly text: string;
   /** Where: a device, an aggregate, a file; `node` for all of it. */
@@ -64,7 +67,7 @@ export type ProblemsByDirection = { readonly [D in Direction]?: readonly string[
 
 /** A problem of the node and of no attachment. */
 export function nodeProblem(text: string): Problem {
-  return { text, place: 'node', scopes: [{ of: 'node' }] };
+  return { code: 'node-fault', text, place: 'node', scopes: [{ of: 'node' }] };
 }
 
 /** The directions of an attachment that have a cap; none without an attachment. */

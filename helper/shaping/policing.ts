@@ -41,7 +41,7 @@ export function policingSteps(
 export function policingNotes({ policingRefusal }: DesiredPolicing): Problem[] {
   if (policingRefusal === undefined) return [];
   const text = `What pods send to the node itself is not capped: ${policingRefusal}`;
-  return [{ text, place: 'node', scopes: [{ of: 'senders' }] }];
+  return [{ code: 'policing-refused', text, place: 'node', scopes: [{ of: 'senders' }] }];
 }
 
 /** The way as `status` tells of it. */

@@ -12,6 +12,7 @@ import { qdiscProblems } from './holder-qdiscs.ts';
 import { nameOfOccupants } from './in-front.ts';
 import type { ProgramName } from '../wire/datapath-names.ts';
 import { nameOfPlace, placeNamed, type Occupant } from '../wire/hook-place.ts';
+import type { ProblemCode } from '../protocol/problem-codes.ts';
 import { policingNotes } from './policing.ts';
 import { cappedDirections, type Problem, type Scope } from './judgement.ts';
 import {
@@ -32,6 +33,16 @@ const ROLES: Readonly<Record<ProgramName, string>> = {
   forward: 'host routing out of the pod',
   arrive: 'host routing into pods',
 };
+
+/** The station of each in a code. */
+const STATIONS = {
+  classify: 'classifier',
+  depart: 'departure',
+  departUpper: 'departure',
+  deliver: 'delivery',
+  forward: 'host-routing',
+  arrive: 'host-routing',
+} as const satisfies Readonly<Record<ProgramName, string>>;
 
 function nameOf(observed: Observed, ifindex: number): string {
   return observed.devices.get(ifindex)?.name ?? `the interface with index ${ifindex}`;
@@ -57,6 +68,13 @@ function placeOf(step: Step, observed: Observed): string {
 function cappedIngress(record: AttachmentRecord | undefined): Scope[] {
   return cappedDirections(record).filter(({ direction }) => direction === 'ingress');
 }
+
+/** Its kind, what it is, and whom it concerns. */
+type Fault = readonly [code: ProblemCode, text: string, scopes: readonly Scope[]];
+
+/** Steps that write one entry of a map. */
+type EntryKind =
+  'write-exemptions' | 'write-config' | 'write-host-interface' | 'write-routing' | 'write-overhead';
 
 /** Who is who on the node, by index: each question takes one look. */
 class Parties {
@@ -93,21 +111,17 @@ class Parties {
   problemOf(step: Step): Problem | undefined {
     const fault = this.#faultOf(step);
     if (fault === undefined) return undefined;
-    const [text, scopes] = fault;
-    return { text, place: placeOf(step, this.#observed), scopes };
+    const [code, text, scopes] = fault;
+    return { code, text, place: placeOf(step, this.#observed), scopes };
   }
 
-  #faultOf(step: Step): readonly [text: string, scopes: readonly Scope[]] | undefined {
+  #faultOf(step: Step): Fault | undefined {
     switch (step.kind) {
-      case 'attach': {
-        const place = `${this.nameOf(step.ifindex)} (${step.hook})`;
-        const isStale = this.#observed.programs.get(nameOfPlace(step)) === 'stale';
-        const fault = isStale ? `on ${place} is of another podpaced` : `is missing on ${place}`;
-        const scopes = this.byProgram(step.program, step.ifindex);
-        return [`The ${ROLES[step.program]} ${fault}`, scopes];
-      }
+      case 'attach':
+        return this.#programFault(step);
       case 'make-page':
         return [
+          'state-missing',
           `The state of aggregates ${aggregatesOf(step.page)} is gone: they have their caps, and neither AQM nor a lane for sparse flows`,
           [...this.#desired.aggregates.values()]
             .filter(({ id }) => aggregatePage(id) === step.page)
@@ -115,39 +129,22 @@ class Parties {
         ];
       case 'write-continuation':
         return [
+          'continuation-missing',
           'The program behind ingress caps is gone from the map continuations: they are held by a plain clock',
           this.#desired.attachments.flatMap(cappedIngress),
         ];
       case 'police-node':
         return [
+          'policing-missing',
           'What pods send to the node itself is not capped: the program is missing where sockets take packets',
           [{ of: 'senders' }],
         ];
       case 'write-exemptions':
-        return [
-          `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`,
-          this.#byExemptions(step.list, step.texts),
-        ];
       case 'write-config':
-        return [
-          `Aggregate ${step.aggregateId} has no configuration or another than its cap`,
-          this.#membersOf(step.aggregateId),
-        ];
       case 'write-host-interface':
-        return [
-          `${this.nameOf(step.ifindex)} is not known to the classifier`,
-          this.#byEntry(step.ifindex, step.entry),
-        ];
       case 'write-routing':
-        return [
-          `${this.nameOf(step.ifindex)} has another entry of host routing than its pod's`,
-          this.#owner(step.ifindex, step.entry.map === 'routedPods' ? 'egress' : 'ingress'),
-        ];
       case 'write-overhead':
-        return [
-          `${this.nameOf(step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`,
-          [this.#sendersBy(step.ifindex)],
-        ];
+        return this.#entryFault(step);
       case 'set-root':
       case 'set-leaf':
       case 'record-exit':
@@ -164,6 +161,53 @@ class Parties {
       case 'detach':
       case 'drop-pin':
         return undefined;
+    }
+  }
+
+  #programFault(step: Extract<Step, { readonly kind: 'attach' }>): Fault {
+    const place = `${this.nameOf(step.ifindex)} (${step.hook})`;
+    const isStale = this.#observed.programs.get(nameOfPlace(step)) === 'stale';
+    const fault = isStale ? `on ${place} is of another podpaced` : `is missing on ${place}`;
+    return [
+      `${STATIONS[step.program]}-${isStale ? 'stale' : 'missing'}`,
+      `The ${ROLES[step.program]} ${fault}`,
+      this.byProgram(step.program, step.ifindex),
+    ];
+  }
+
+  /** An entry of a map that is not there, or is another. */
+  #entryFault(step: Extract<Step, { readonly kind: EntryKind }>): Fault {
+    switch (step.kind) {
+      case 'write-exemptions':
+        return [
+          'exemptions-wrong',
+          `The exempt addresses ${whoseList(step.list)} are not those in the map exemptions`,
+          this.#byExemptions(step.list, step.texts),
+        ];
+      case 'write-config':
+        return [
+          'config-wrong',
+          `Aggregate ${step.aggregateId} has no configuration or another than its cap`,
+          this.#membersOf(step.aggregateId),
+        ];
+      case 'write-host-interface':
+        return [
+          'host-interface-unknown',
+          `${this.nameOf(step.ifindex)} is not known to the classifier`,
+          this.#byEntry(step.ifindex, step.entry),
+        ];
+      case 'write-routing':
+        return [
+          'host-routing-entry',
+          `${this.nameOf(step.ifindex)} has another entry of host routing than its pod's`,
+          this.#owner(step.ifindex, step.entry.map === 'routedPods' ? 'egress' : 'ingress'),
+        ];
+      case 'write-overhead':
+        return [
+          'overhead-wrong',
+          `${this.nameOf(step.ifindex)} has another overhead than ${addedBytes(step.overhead)} bytes a packet`,
+          [this.#sendersBy(step.ifindex)],
+        ];
     }
   }
 
@@ -249,7 +293,14 @@ function behindOthers({ desired, observed }: Looked, parties: Parties): Problem[
     const text =
       `The ${ROLES[program]} on ${parties.nameOf(ifindex)} (${hook}) comes after ${nameOfOccupants(occupants)}, ` +
       `which may keep packets from it; ${remedyFor(occupants, device, hook)}`;
-    return [{ text, place: device, scopes: parties.byProgram(program, ifindex) }];
+    return [
+      {
+        code: `${STATIONS[program]}-behind`,
+        text,
+        place: device,
+        scopes: parties.byProgram(program, ifindex),
+      },
+    ];
   });
 }
 
@@ -281,8 +332,13 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
     const scopes = isLeftToFormer(desired, device)
       ? ([{ of: 'node' }] as const)
       : parties.concernedByQdisc(ifindex, plan.problems.has(ifindex));
-    return qdiscProblems(device, policyAt(desired, device)).map((text) => ({
-      ...{ text, place: nameOf(observed, ifindex), scopes },
+    // Somebody's own is left, anything else is put right.
+    const code = plan.problems.has(ifindex) ? 'qdisc-foreign' : 'qdisc-replaced';
+    return qdiscProblems(device, policyAt(desired, device)).map((text): Problem => ({
+      code,
+      text,
+      place: nameOf(observed, ifindex),
+      scopes,
     }));
   });
   const gone = desired.attachments
@@ -290,6 +346,7 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
       (record) => !hostInterfaceIndexesOf(record).some((ifindex) => observed.devices.has(ifindex)),
     )
     .map((record) => ({
+      code: 'host-interface-gone' as const,
       ...{ text: `${record.hostInterface}${ofPod(record)} is gone`, place: record.hostInterface },
       scopes: cappedDirections(record),
     }));
@@ -298,6 +355,7 @@ export function problemsOf({ desired, observed, plan }: Looked): Problem[] {
   );
   const unheld = desired.attachments.flatMap((record) =>
     unheldSentences(record).map((text) => ({
+      code: 'interface-unheld' as const,
       ...{ text, place: nameOfAttachment(record), scopes: cappedDirections(record) },
     })),
   );

@@ -31,6 +31,7 @@ const RESULTS: Readonly<Record<Method, unknown>> = {
   counters: { attachments: [] },
   history: { stepSeconds: 10, effective: {} },
   probe: { items: [] },
+  explain: { entries: [], exits: [], exempt: [] },
   uninstall: { restoredExits: [], detached: 0, kept: 0 },
 };
 

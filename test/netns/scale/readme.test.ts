@@ -307,6 +307,18 @@ const startsService: Case = async (t, node) => {
   t.is((await node.run('test -x /usr/local/sbin/podpaced')).code, 0);
 };
 
+/** Without sch_fq that is the one thing that is wrong. */
+const explains: Case = async (t, node, command) => {
+  const { code, stdout } = await node.run(command);
+  t.is(code, node.hasFq ? 0 : 1, stdout);
+  t.regex(
+    stdout,
+    /^default\/web-0 \(eth0, 4f2a9d\)\n +host-interface +ok +pod1 \((veth|pair)\), network pods$/m,
+  );
+  const errors = [...stdout.matchAll(/^ +error ([a-z-]+):/gm)].map(([, found]) => found);
+  t.deepEqual(errors, node.hasFq ? [] : ['fq-missing']);
+};
+
 const RUN = 'podpaced run --mount-bpffs';
 
 /** In the order in which they are run. */
@@ -366,6 +378,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'podpaced history default/web-0': prints(
     /^default\/web-0 \(eth0, 4f2a9d\) egress, cap 10 Mbit\/s\b[^]*\n\ndefault\/web-0 .* ingress, cap /,
   ),
+  'podpaced explain default/web-0': explains,
   'podpaced set default/web-0 --egress --rate 20M': prints(
     /^default\/web-0 \(eth0, 4f2a9d\) egress +BEFORE +AFTER\nrate +10 Mbit\/s +20 Mbit\/s$/m,
   ),

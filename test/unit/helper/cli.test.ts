@@ -76,6 +76,19 @@ const RESULTS: Readonly<Partial<Record<Method, unknown>>> = {
   },
   counters: { attachments: [{ ...KEY, ...POD, ...PLACE, egress: { total: TOTAL, backlogNs: 0 } }] },
   history: { ...KEY, ...POD, stepSeconds: 10, endedMsAgo: 5, effective: { egress: CAP } },
+  explain: {
+    attachment: {
+      ...{ ...KEY, ...POD, ...PLACE, kind: 'veth', caps: {}, effective: { egress: CAP } },
+      problems: [],
+    },
+    entries: [
+      {
+        ...{ stage: 'classifier', code: 'classifier-missing', severity: 'error' },
+        ...{ message: FORGED, remedy: FORGED },
+      },
+    ],
+    ...{ exits: [EXIT], nodeTraffic: 'policed', exempt: [FORGED] },
+  },
   uncapped: {
     uncapped: [{ ...KEY, ...POD, ...PLACE, containerId: 'def', kind: 'veth', noPair: FORGED }],
     unknown: [{ hostInterface: FORGED, hostInterfaceIndex: 9, kind: 'veth' }],
@@ -115,6 +128,7 @@ const ASKING: readonly (readonly [command: string, args: readonly string[], line
   ['status', [], 14],
   ['list', [], 2],
   ['counters', [], 2],
+  ['explain', ['abc'], 13],
   ['set', ['abc', '--egress', '--rate', '10M'], 6],
   ['uninstall', [], 1],
 ];

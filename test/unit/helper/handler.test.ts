@@ -8,6 +8,7 @@ import type { ExitStatus, Method, ProtocolError } from '../../../helper/protocol
 import { HISTORY_STEPS } from '../../../helper/protocol/requests.ts';
 import { History } from '../../../helper/shaping/history.ts';
 import { ShapingError } from '../../../helper/shaping/failure.ts';
+import { explainEntries } from '../../../helper/shaping/explain.ts';
 import { Judgement, type Problem } from '../../../helper/shaping/judgement.ts';
 import { DEFAULTS } from '../../../helper/shaping/rates.ts';
 import { checkFailure, listItem, pageOf } from '../../../helper/control/reports.ts';
@@ -19,6 +20,7 @@ const EXITS = 600;
 const QUEUES = 128;
 
 const problems: readonly Problem[] = Array.from({ length: EXITS }, (_, index) => ({
+  code: 'qdisc-replaced',
   text: `eth${index} has a htb root qdisc that somebody configured: remove it (tc qdisc del dev eth${index} root), let podpace replace it`,
   ...{ place: `eth${index}`, scopes: [{ of: 'senders' as const }] },
 }));
@@ -139,6 +141,7 @@ const shaper = {
       ingress: last,
     };
   },
+  explain: async () => ({ entries: explainEntries(records[1]!, [judgement]), exits }),
   named: <T>(attachment: T) => attachment,
   uninstall: async () => ({
     restoredExits: records.map(({ containerId }) => containerId),
@@ -188,6 +191,7 @@ const REQUESTS: Readonly<Record<Method, readonly [params: object, told: RegExp]>
   counters: [{ perCpu: true }, /"morePerCpu":\d+/],
   // Whole, with the widest numbers.
   history: [key, /"ingress":\{"bytesPerSec":\[(\d+,){359}\d+\],.*"p99Ns":\[(\d+,){359}\d+\]\}/],
+  explain: [key, /"qdisc-replaced".*"moreE[a-z]+":\d+/],
   probe: [{}, /"moreItems":\d+/],
   uninstall: [{}, /"restoredExits":\[.*and \d+ more"\],"detached":1000/],
 };

@@ -46,7 +46,9 @@ function sourceOf({ reason, measure = () => sleep(20) }: Wish, measured = { coun
   tallies.countRequest('attach', 'ok');
   tallies.countRequest('attach', 'unenforceable');
   const text = reason ?? 'eth0 is shaped by another program; remove it';
-  const problems = () => [{ text, place: 'eth0', scopes: [{ of: 'senders' as const }] }];
+  const problems = () => [
+    { code: 'qdisc-replaced' as const, text, place: 'eth0', scopes: [{ of: 'senders' as const }] },
+  ];
   return { shaper, tallies, problems };
 }
 

@@ -10,7 +10,7 @@ const [POD, OTHER] = [
 
 function problemOf(text: string, ...keys: readonly AttachmentKey[]): Problem {
   const scopes = keys.map((key) => ({ of: 'attachment', key, direction: 'egress' }) as const);
-  return { text, place: 'pod0', scopes };
+  return { code: 'qdisc-replaced', text, place: 'pod0', scopes };
 }
 
 function makeReporter(there: readonly AttachmentKey[]) {
