@@ -21,6 +21,7 @@ import { JOB_FILE, RESULT_FILE, type GuestJob, type GuestResult } from './lib/in
 import { INTERRUPTED, interruption } from './lib/interruption.ts';
 import { ensureKernel, kernelSeries, type KernelSeries } from './lib/kernels.ts';
 import { packageSets } from './lib/needs.ts';
+import { ensurePrometheus } from './lib/prometheus.ts';
 import { bundleInto, withBundles, type Bundles } from './lib/one-worker.ts';
 import { projectRoot } from './lib/paths.ts';
 import { run } from './lib/process.ts';
@@ -450,6 +451,7 @@ async function runAll(signal: AbortSignal): Promise<Tally> {
     buildRevisions(),
     ...(jobsInVms(tiers, kernels).length > 0 ? kernels.map((kernel) => ensureKernel(kernel)) : []),
   ]);
+  if (tiers.includes('netns')) await ensurePrometheus();
   if (tiers.includes('cluster')) await prepareCluster();
   if (tiers.includes('runtime')) await Promise.all(containerdSuites.map(ensureContainerd));
   const total = await runSideBySide(tiers, kernels, signal);
