@@ -5,6 +5,7 @@ import { type CliEdges, ask, print } from './commands/asking.ts';
 import { addStatus, addList, addCounters } from './commands/queries.ts';
 import { addExplain } from './commands/explain.ts';
 import { addHistory } from './commands/history.ts';
+import { addReport } from './commands/report.ts';
 import { addSet } from './commands/set.ts';
 import { type RunFlags, loadConfig, addSettings } from './commands/settings.ts';
 import { addUninstall } from './commands/uninstall.ts';
@@ -84,6 +85,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
       print(edges, json, result, () => renderProbe(result));
       if (result.items.some(({ ok }) => !ok)) setExitCode(1);
     });
+  addReport(program, edges);
   addInstall(program, {
     askHelper: (socket) => ask(socket, 'status', {}),
     print: (isJson, result, text) => print(edges, isJson, result, text),

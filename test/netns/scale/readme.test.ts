@@ -319,6 +319,17 @@ const explains: Case = async (t, node, command) => {
   t.deepEqual(errors, node.hasFq ? [] : ['fq-missing']);
 };
 
+/** Writes a file where it is called, in the project's directory here. */
+const reports: Case = async (t, node, command) => {
+  const { code, stdout, stderr } = await node.run(command);
+  t.is(code, 0, stderr);
+  const [, name = ''] = /^Wrote (podpaced-report-\S+\.json) /.exec(stdout) ?? [];
+  const file = path.join(ROOT, name);
+  const text = fs.readFileSync(file, 'utf8');
+  fs.rmSync(file);
+  t.is(text.includes('"web-0"'), !command.includes('--redact'));
+};
+
 const RUN = 'podpaced run --mount-bpffs';
 
 /** In the order in which they are run. */
@@ -384,6 +395,8 @@ const CASES: Readonly<Record<string, Case>> = {
   ),
   'podpaced set 4f2a --egress --rate 20M': prints(/^rate +20 Mbit\/s +20 Mbit\/s$/m),
   'podpaced set POD[/IFNAME] --egress|--ingress': sets,
+  'podpaced report': reports,
+  'podpaced report --redact': reports,
   './scripts/release': helps('takes minutes, in which the tier release does it', '--arch'),
   './scripts/image': helps('takes a minute, in which the tier cluster does it', '--name'),
   './scripts/cluster -- COMMAND': helps('builds Kubernetes on the first run', 'COMMAND'),
@@ -450,7 +463,10 @@ test.serial('the commands of README do what README says', async (t) => {
 
 test.serial('every flag that README names is one of a command', async (t) => {
   const commands = [
-    ...['run', 'set', 'list', 'install', 'uninstall'].map((name) => ['dist/podpaced', name]),
+    ...['run', 'set', 'list', 'install', 'uninstall', 'report'].map((name) => [
+      'dist/podpaced',
+      name,
+    ]),
     ...['lab', 'test', 'bench', 'vm'].map((name) => [`scripts/${name}`]),
   ];
   const helps = await Promise.all(
