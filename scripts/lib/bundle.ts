@@ -54,6 +54,8 @@ function fromOthers(own: number, pieceOf: PieceOf, later: (file: string) => void
     setup(build) {
       build.onResolve({ filter: /^\.\.?\// }, ({ path: wanted, resolveDir, kind }) => {
         const file = path.relative(projectRoot, path.resolve(resolveDir, wanted));
+        // What a package imports lazily stays with it: it may need what the package has there.
+        if (file.startsWith('node_modules/')) return undefined;
         const piece = pieceOf.get(file);
         if (piece === undefined && kind === 'dynamic-import') later(file);
         else if (piece === undefined || piece === own) return undefined;
