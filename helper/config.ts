@@ -118,6 +118,11 @@ const capRules: Reader<readonly CapRule[]> = (value, place) =>
 
 const aqmTargetMs = numberIn(0, MAX_HORIZON_NS / NS_PER_MS);
 
+const httpUrl: Reader<string> = (value, place) => {
+  const isHttp = typeof value === 'string' && /^https?:\/\//.test(value) && URL.canParse(value);
+  return isHttp ? value : fail(place, 'a URL of http or https', value);
+};
+
 interface Setting<T> {
   readonly standard: T;
   readonly read: Reader<T>;
@@ -232,6 +237,13 @@ const SETTINGS = {
   }),
   metricsKey: setting('', absolutePath, {
     ...{ takes: '<file>', help: 'its private key (PEM)' },
+  }),
+  /** Empty: by OpenTelemetry's variables of the environment; without them nowhere. */
+  otlpEndpoint: setting('', httpUrl, {
+    ...{ takes: '<url>', help: 'push metrics there by OTLP, such as http://[::1]:4318/v1/metrics' },
+  }),
+  otlpSeconds: setting(60, numberIn(1, 3600), {
+    ...{ takes: '<number>', help: 'pause between two pushes' },
   }),
   logLevel: setting<LogLevel>('info', oneOf(LOG_LEVELS), {
     ...{ takes: '<level>', help: 'what is logged: error, warn or info, and what is graver' },

@@ -24,7 +24,8 @@ export interface MetricsSource {
   readonly problems: () => readonly Problem[];
 }
 
-function figuresOf(
+/** What the helper says of itself and of the node now. */
+export function figuresOf(
   { shaper, tallies, problems }: MetricsSource,
   attachments: number,
 ): HelperFigures {

@@ -6,6 +6,7 @@ import type { HelperConfig } from './config.ts';
 import { RenewedKeyPair } from './key-pair.ts';
 import { answerScrapes } from './metrics-answers.ts';
 import type { MetricsSource } from './metrics-page.ts';
+import { openPush, type OtlpPlace } from './otlp-link.ts';
 import type { Problem } from './shaping/judgement.ts';
 import { Tallies } from './tallies.ts';
 import { parseListenAddress, type ListenAddress } from './protocol/listen-address.ts';
@@ -166,22 +167,27 @@ export interface MetricsLink extends MetricsServer {
   ) => (problems: readonly Problem[]) => void;
 }
 
-/** Serves the metrics of a helper, where that is configured. */
+/** Serves and pushes the metrics of a helper, where that is configured. */
 export function linkMetrics(
-  place: MetricsPlace,
+  place: MetricsPlace & OtlpPlace,
   shaper: MetricsSource['shaper'],
   log: Log,
 ): MetricsLink {
   const tallies = new Tallies();
   let found: readonly Problem[] = [];
-  const server = openMetrics(place, { shaper, tallies, problems: () => found }, log);
+  const source = { shaper, tallies, problems: () => found };
+  const server = openMetrics(place, source, log);
+  const push = openPush(place, process.env, source, log);
   return {
     tallies,
     hearingToo: (tell) => (problems) => {
       found = problems;
       tell(problems);
     },
-    notices: () => server.notices(),
-    close: () => server.close(),
+    notices: () => [...server.notices(), ...push.notices()],
+    close: () => {
+      server.close();
+      push.close();
+    },
   };
 }

@@ -62,6 +62,16 @@ export function seriesOf(labels: Readonly<Record<string, string | undefined>>): 
     .join(',');
 }
 
+const UNESCAPED: Readonly<Record<string, string>> = { n: '\n' };
+
+/** Labels as `seriesOf` has written them, in their order. */
+export function labelsOf(series: string): [name: string, value: string][] {
+  return [...series.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name = '', text = '']) => [
+    name,
+    text.replaceAll(/\\(.)/g, (_, escaped: string) => UNESCAPED[escaped] ?? escaped),
+  ]);
+}
+
 function valueText(value: number): string {
   if (Number.isNaN(value)) return 'NaN';
   if (Number.isFinite(value)) return String(value);

@@ -26,6 +26,7 @@ const SHORT_ID = 13;
 /** One direction that has a cap. */
 export interface MeasuredDirection {
   readonly series: string;
+  readonly attachment: Pick<Measured, 'addedAt' | keyof AttachmentKey | keyof PodNames>;
   readonly direction: Direction;
   readonly counters: DirectionCounters;
   readonly cap: EffectiveCap | undefined;
@@ -62,7 +63,8 @@ export function directionsOf(attachments: readonly Measured[]): MeasuredDirectio
       if (counters === undefined) return [];
       const series = `${pod},direction="${direction}"`;
       const isEnforced = !one.notEnforced.includes(direction);
-      return [{ series, direction, counters, cap: one.effective[direction], isEnforced }];
+      const cap = one.effective[direction];
+      return [{ series, attachment: one, direction, counters, cap, isEnforced }];
     });
   });
 }

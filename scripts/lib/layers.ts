@@ -26,6 +26,11 @@ const KERNEL = [
   ...['node:fs', 'node:os', 'node:path', 'node:sea', 'node:timers/promises', 'node:util'],
 ];
 
+/** What writes OTLP's protobuf: of the whole only functions that compute. */
+const OPEN_TELEMETRY = [
+  ...['@opentelemetry/api', '@opentelemetry/otlp-transformer', '@opentelemetry/sdk-metrics'],
+];
+
 /** From the bottom to the top. A file is of the first that holds it. */
 const LAYERS: readonly Layer[] = [
   {
@@ -49,6 +54,11 @@ const LAYERS: readonly Layer[] = [
   {
     holds: ['helper/metrics/'],
     imports: ['helper/metrics/', 'helper/shaping/', ...BYTES],
+    isPure: true,
+  },
+  {
+    holds: ['helper/otlp/'],
+    imports: ['helper/otlp/', 'helper/metrics/', ...BYTES, ...OPEN_TELEMETRY],
     isPure: true,
   },
   { holds: ['helper/cluster/'], imports: ['helper/cluster/', ...BYTES, 'node:path'], isPure: true },
@@ -84,7 +94,7 @@ const LAYERS: readonly Layer[] = [
     imports: [
       ...['helper/', 'cni/process-edges.ts', 'package.json', 'commander', 'ip-cidr'],
       ...['node:events', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:os', 'node:path'],
-      'node:timers/promises',
+      ...['node:timers/promises', 'node:util', 'node:zlib'],
     ],
   },
   {
@@ -124,7 +134,10 @@ const IMPURE_OF_LANGUAGE = new Set([
   ...['Atomics', 'FinalizationRegistry', 'SharedArrayBuffer'],
 ]);
 /** Modules that are not of the project and do no more than compute. */
-const PURE_MODULES = new Set(['netlink/dist/constants.js', 'netlink/dist/structs.js', 'node:path']);
+const PURE_MODULES = new Set([
+  ...['netlink/dist/constants.js', 'netlink/dist/structs.js', 'node:path'],
+  ...OPEN_TELEMETRY,
+]);
 
 function holds(place: string, file: string): boolean {
   if (place.endsWith('/*')) return path.dirname(file) === place.slice(0, -2);

@@ -1,4 +1,4 @@
-// As much of protobuf's wire format as the CRI takes: varints, and what has a length.
+// Protobuf's wire format, as much as the CRI and OTLP take.
 
 const VARINT = 0;
 const FIXED64 = 1;
@@ -57,6 +57,11 @@ export class Fields {
       const [number, former] = [Math.floor(key / 8), this.#values.get(Math.floor(key / 8)) ?? []];
       this.#values.set(number, [...former, value]);
     }
+  }
+
+  /** What is there, as bytes where it has a length or is of fixed size. */
+  values(number: number): readonly (bigint | Buffer)[] {
+    return this.#values.get(number) ?? [];
   }
 
   /** A string; empty where the field is absent, as proto3 leaves out what is empty. */

@@ -1,9 +1,11 @@
 import test from 'ava';
+import fc from 'fast-check';
 import {
   endOf,
   escapeLabel,
   formatFor,
   headOf,
+  labelsOf,
   lineOf,
   seriesOf,
   type Family,
@@ -41,6 +43,21 @@ test('numbers are those of the formats', (t) => {
 test('a label is one value, whatever it holds', (t) => {
   t.is(escapeLabel('a\\b"c\nd'), String.raw`a\\b\"c\nd`);
   t.is(seriesOf({ pod: '"} 1\nfake 2', none: undefined }), String.raw`pod="\"} 1\nfake 2"`);
+});
+
+test('labels are read as they were written', (t) => {
+  const units = ['a', '"', '\\', '\n', '\r', ',', '=', '{', 'n', ' ', '\u2028', '\u{1f600}'];
+  const value = fc.string({ unit: fc.constantFrom(...units) });
+  fc.assert(
+    fc.property(value, value, (pod, reason) => {
+      const expected = [
+        ['pod', pod],
+        ['reason', reason],
+      ];
+      t.deepEqual(labelsOf(seriesOf({ pod, none: undefined, reason })), expected as never);
+    }),
+  );
+  t.deepEqual(labelsOf(''), []);
 });
 
 test('OpenMetrics ends with its mark, the classic format with nothing', (t) => {

@@ -7,32 +7,12 @@ import {
   HELPER_FAMILIES,
 } from '../../../../helper/metrics/families.ts';
 import { lineOf } from '../../../../helper/metrics/exposition.ts';
-import type { DirectionCounters } from '../../../../helper/protocol/messages.ts';
 import type { Measured } from '../../../../helper/shaping/counters.ts';
-import { DEFAULTS, effectiveCapOf } from '../../../../helper/shaping/rates.ts';
 import { projectRoot } from '../../../../scripts/lib/paths.ts';
-import { eachCounter, SOJOURN_BUCKETS } from '../../../../helper/wire/aggregate.ts';
+import { SOJOURN_BUCKETS } from '../../../../helper/wire/aggregate.ts';
+import { measuredPod, POD_COUNTERS } from '../../../kit/measured-pod.ts';
 
 const NS_PER_SEC = 1e9;
-const CAP = effectiveCapOf({ rateBitsPerSec: 10_000_000 }, {}, DEFAULTS);
-const COUNTERS: DirectionCounters = {
-  total: {
-    ...eachCounter(() => 7),
-    throttledNs: 3_102_000_000,
-    // One packet in each bucket of the datapath.
-    sojourn: Array.from({ length: SOJOURN_BUCKETS }, () => 1),
-  },
-  backlogNs: 5_000_000,
-};
-
-function pod(containerId: string, names: object = {}): Measured {
-  return {
-    ...{ containerId, ifname: 'eth0', hostInterface: 'veth0', ...names },
-    ...{ egress: COUNTERS, effective: CAP === undefined ? {} : { egress: CAP } },
-    notEnforced: [],
-  };
-}
-
 const WEB = { podNamespace: 'shop', podName: 'web-0' };
 
 function seriesOfAll(measured: readonly Measured[]): string[] {
@@ -48,17 +28,17 @@ function page(measured: readonly Measured[]): string[] {
 }
 
 test('a pod has the labels of kube-state-metrics, and its container only where these are not enough', (t) => {
-  t.deepEqual(seriesOfAll([pod('c'.repeat(64), WEB)]), [
+  t.deepEqual(seriesOfAll([measuredPod('c'.repeat(64), WEB)]), [
     'namespace="shop",pod="web-0",interface="eth0",direction="egress"',
   ]);
-  t.deepEqual(seriesOfAll([pod('0123456789abcdef')]), [
+  t.deepEqual(seriesOfAll([measuredPod('0123456789abcdef')]), [
     'interface="eth0",container="0123456789abc",direction="egress"',
   ]);
 });
 
 test('of two sandboxes of one name the newer has the name alone', (t) => {
-  const older = { ...pod('a1', WEB), addedAt: '2026-11-30T00:00:00.000Z' };
-  const newer = { ...pod('b2', WEB), addedAt: '2026-11-30T00:00:01.000Z' };
+  const older = { ...measuredPod('a1', WEB), addedAt: '2026-11-30T00:00:00.000Z' };
+  const newer = { ...measuredPod('b2', WEB), addedAt: '2026-11-30T00:00:01.000Z' };
   const expected = [
     'namespace="shop",pod="web-0",interface="eth0",container="a1",direction="egress"',
     'namespace="shop",pod="web-0",interface="eth0",direction="egress"',
@@ -73,14 +53,14 @@ test('at most 30 series a direction, each once', (t) => {
     ...{ exemptBytes: 1, droppedFrames: 0, droppedBytes: 0 },
     ...{ unaccountedFrames: 0, unaccountedBytes: 2 },
   };
-  const whole = { ...pod('a1', WEB), egress: { ...COUNTERS, books } };
+  const whole = { ...measuredPod('a1', WEB), egress: { ...POD_COUNTERS, books } };
   const series = page([whole]).map((line) => line.slice(0, line.lastIndexOf(' ')));
   t.true(series.length <= 30, `${series.length}`);
   t.is(new Set(series).size, series.length);
 });
 
 test('the histogram adds up, in at most 8 buckets', (t) => {
-  const buckets = page([pod('a1', WEB)]).filter((line) => line.includes('_bucket{'));
+  const buckets = page([measuredPod('a1', WEB)]).filter((line) => line.includes('_bucket{'));
   t.true(buckets.length <= 8);
   const read = buckets.map((line) => {
     const [, bound = '', count = ''] = /le="([^"]+)"} (\d+)/.exec(line) ?? [];
@@ -98,18 +78,18 @@ test('the histogram adds up, in at most 8 buckets', (t) => {
 });
 
 test('figures are in base units', (t) => {
-  const text = page([pod('a1', WEB)]).join('');
+  const text = page([measuredPod('a1', WEB)]).join('');
   t.regex(text, /podpace_pod_cap_bytes_per_second\{[^}]*\} 1250000\n/);
   t.regex(text, /podpace_pod_throttled_seconds_total\{[^}]*\} 3\.102\n/);
   t.regex(text, /podpace_pod_backlog_seconds\{[^}]*\} 0\.005\n/);
   t.regex(text, /podpace_pod_enforced\{[^}]*\} 1\n/);
-  const broken: Measured = { ...pod('a1', WEB), notEnforced: ['egress'] };
+  const broken: Measured = { ...measuredPod('a1', WEB), notEnforced: ['egress'] };
   t.regex(page([broken]).join(''), /podpace_pod_enforced\{[^}]*\} 0\n/);
 });
 
 test('what an old helper or datapath does not count has no series', (t) => {
-  const { throttledNs: _not, ...total } = COUNTERS.total;
-  const old = { ...pod('a1', WEB), egress: { ...COUNTERS, total } };
+  const { throttledNs: _not, ...total } = POD_COUNTERS.total;
+  const old = { ...measuredPod('a1', WEB), egress: { ...POD_COUNTERS, total } };
   t.notRegex(page([old]).join(''), /throttled/);
 });
 
