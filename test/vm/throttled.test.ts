@@ -28,6 +28,12 @@ const IDLE_CREDIT_NS = CAP === undefined ? 0 : aggregateConfigOf(CAP).idleCredit
 const ROUND_MS = 10_000;
 const ROUNDS = 3;
 const ALLOWED = 0.02;
+/** A step ends when the helper comes to it. */
+const HISTORY_ALLOWED = 0.05;
+
+function known(column: readonly (number | null)[] = []): number[] {
+  return column.filter((figure) => figure !== null);
+}
 
 test.serial(
   'twice the cap for 3 s of every 10 s is 3 s throttled, and what drains then',
@@ -74,5 +80,18 @@ test.serial(
       t.true(Math.abs(throttledNs / expectedNs - 1) <= ALLOWED);
     }
     t.is((await count())?.ingress?.total.throttledNs, 0);
+
+    // The load has the period of the history's steps: each has a round of it, wherever it begins.
+    const { egress } = await helper.ask('history', paramsOf('pod0', pod, caps));
+    const roundSeconds = (expectedNs - before) / ROUNDS / 1e9;
+    const throttled = known(egress?.throttledSeconds);
+    const bytesPerSec = known(egress?.bytesPerSec);
+    t.log(`of each step ${throttled.join(', ')} s throttled, ${bytesPerSec.join(', ')} bytes/s`);
+    t.true(throttled.length >= 1);
+    for (const seconds of throttled)
+      t.true(Math.abs(seconds / roundSeconds - 1) <= HISTORY_ALLOWED);
+    const expectedRate = (CAP_BITS_PER_SEC / 8) * (roundSeconds / (ROUND_MS / 1000));
+    for (const rate of bytesPerSec) t.true(Math.abs(rate / expectedRate - 1) <= HISTORY_ALLOWED);
+    for (const ns of known(egress?.p99Ns)) t.true(ns > 1e6 && ns <= 2 * DEFAULTS.horizonNs);
   },
 );
