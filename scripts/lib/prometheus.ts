@@ -10,7 +10,10 @@ const tree = join(buildDirectory, 'prometheus');
 /** Checks rules and metrics. */
 export const PROMTOOL = join(tree, 'usr/bin/promtool');
 
-/** Has PROMTOOL. Throws an Error on another distribution than Debian. */
+/** The server. */
+export const PROMETHEUS = join(tree, 'usr/bin/prometheus');
+
+/** Has both. Throws an Error on another distribution than Debian. */
 export async function ensurePrometheus(): Promise<void> {
   if (!existsSync(tree)) await unpackPackages(['prometheus'], tree);
 }

@@ -1,6 +1,5 @@
 // The metrics' server on a real socket, with a node of the test's own.
 
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -13,6 +12,7 @@ import { openMetrics, type MetricsServer } from '../../../helper/metrics-server.
 import { Tallies } from '../../../helper/tallies.ts';
 import { temporaryDirectory } from '../../bed/temporary-directory.ts';
 import { freePort } from '../../kit/free-port.ts';
+import { makeKeyPair } from '../../kit/key-pair.ts';
 
 interface Scene {
   readonly server: MetricsServer;
@@ -244,25 +244,13 @@ test('at the end connections end, too', async (t) => {
   await t.throwsAsync(scrape(port));
 });
 
-/** Makes a certificate for loopback. Returns both files. */
+/** Makes a certificate for loopback. Returns both files, as settings. */
 function makePair(
   directory: string,
   name: string,
 ): { metricsCertificate: string; metricsKey: string } {
-  const [metricsKey, metricsCertificate] = [
-    path.join(directory, `${name}.key`),
-    path.join(directory, `${name}.crt`),
-  ];
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'],
-      ...['-days', '1', '-subj', '/CN=podpace', '-addext', 'subjectAltName=IP:127.0.0.1'],
-      ...['-keyout', metricsKey, '-out', metricsCertificate],
-    ],
-    { stdio: 'ignore' },
-  );
-  return { metricsCertificate, metricsKey };
+  const { certificate, key } = makeKeyPair(directory, name);
+  return { metricsCertificate: certificate, metricsKey: key };
 }
 
 /** Scrapes by TLS; throws where the certificate is not the one in `trusted`. */
