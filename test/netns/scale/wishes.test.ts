@@ -50,7 +50,7 @@ async function requireTold(t: ExecutionContext, helper: TestHelper, pod: TestNet
   const text = spawnSync(PODPACED, ['list', '--socket', helper.socket], {
     encoding: 'utf8',
   }).stdout;
-  t.regex(text, new RegExp(`${key.containerId} .*10 Mbit/s +- +NOT ENFORCED: .*(no sch_fq|tbf)`));
+  t.regex(text, new RegExp(`${key.containerId} .*10 Mbit/s .* NOT ENFORCED: .*(no sch_fq|tbf)`));
 }
 
 async function isUntold(helper: TestHelper, pod: TestNetns): Promise<boolean> {

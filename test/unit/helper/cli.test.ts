@@ -128,7 +128,7 @@ const ASKING: readonly (readonly [command: string, args: readonly string[], line
   ['status', [], 14],
   ['list', [], 2],
   ['counters', [], 2],
-  ['explain', ['abc'], 13],
+  ['explain', ['abc'], 12],
   ['set', ['abc', '--egress', '--rate', '10M'], 6],
   ['uninstall', [], 1],
 ];
