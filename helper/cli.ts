@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { type CliEdges, ask, print } from './commands/asking.ts';
+import { addCompletion } from './commands/completion.ts';
 import { addStatus, addList, addCounters } from './commands/queries.ts';
 import { addExplain } from './commands/explain.ts';
 import { addHistory } from './commands/history.ts';
@@ -91,6 +92,7 @@ function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Com
     print: (isJson, result, text) => print(edges, isJson, result, text),
   });
   addUninstall(program, edges);
+  addCompletion(program, edges);
   addWait(program);
   return program;
 }

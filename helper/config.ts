@@ -128,6 +128,8 @@ interface Setting<T> {
   readonly read: Reader<T>;
   /** What its flag takes; nothing where it is a switch. */
   readonly takes?: string;
+  /** All that it takes, where these are few. */
+  readonly choices?: readonly string[];
   /** What --help says of it. */
   readonly help: string;
 }
@@ -135,9 +137,9 @@ interface Setting<T> {
 function setting<T>(
   standard: NoInfer<T>,
   read: Reader<T>,
-  { takes, help }: Omit<Setting<T>, 'standard' | 'read'>,
+  more: Omit<Setting<T>, 'standard' | 'read'>,
 ): Setting<T> {
-  return { standard, read, help, ...(takes !== undefined && { takes }) };
+  return { standard, read, ...more };
 }
 
 /** Each is a key of the file, and a flag: `horizonMs` is `--horizon-ms`. */
@@ -163,11 +165,11 @@ const SETTINGS = {
     ...{ takes: '<name>', help: 'device on which traffic leaves the node; repeatable' },
   }),
   foreignQdisc: setting<ForeignQdisc>('respect', oneOf(FOREIGN_QDISC), {
-    takes: '<policy>',
+    ...{ takes: '<policy>', choices: FOREIGN_QDISC },
     help: 'where somebody configured a qdisc: respect it, without a cap there, or replace it',
   }),
   nodeTraffic: setting<NodeTraffic>('cap', oneOf(NODE_TRAFFIC), {
-    takes: '<policy>',
+    ...{ takes: '<policy>', choices: NODE_TRAFFIC },
     help: 'what pods send to the node itself: cap it, or leave it free',
   }),
   /** Nobody else knows what such a process sends. */
@@ -246,10 +248,12 @@ const SETTINGS = {
     ...{ takes: '<number>', help: 'pause between two pushes' },
   }),
   logLevel: setting<LogLevel>('info', oneOf(LOG_LEVELS), {
-    ...{ takes: '<level>', help: 'what is logged: error, warn or info, and what is graver' },
+    ...{ takes: '<level>', choices: LOG_LEVELS },
+    ...{ help: 'what is logged: error, warn or info, and what is graver' },
   }),
   logFormat: setting<LogFormat>('text', oneOf(LOG_FORMATS), {
-    ...{ takes: '<format>', help: 'lines of the log: text or json' },
+    ...{ takes: '<format>', choices: LOG_FORMATS },
+    ...{ help: 'lines of the log: text or json' },
   }),
   reconcileSeconds: setting(10, numberIn(1, 3600), {
     ...{ takes: '<number>', help: 'pause between repairs' },
@@ -268,7 +272,7 @@ function bySetting<T>(valueOf: (one: Setting<unknown>) => T): { [K in keyof Help
 export const DEFAULT_CONFIG = bySetting(({ standard }) => standard) as HelperConfig;
 
 /** The flags of the settings, as commander has them. */
-export const FLAGS = Object.entries(SETTINGS).map(([key, { standard, takes, help }]) => {
+export const FLAGS = Object.entries(SETTINGS).map(([key, { standard, takes, choices, help }]) => {
   const name = `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   const first = typeof standard === 'object' ? standard[0] : standard;
   const shown = typeof first === 'object' ? '' : String(first ?? '');
@@ -276,6 +280,7 @@ export const FLAGS = Object.entries(SETTINGS).map(([key, { standard, takes, help
     flag: takes === undefined ? name : `${name} ${takes}`,
     help: takes === undefined || shown === '' ? help : `${help} (default: ${shown})`,
     isRepeatable: Array.isArray(standard),
+    ...(choices !== undefined && { choices }),
   };
 });
 

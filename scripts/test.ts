@@ -439,8 +439,11 @@ async function buildRevisions(): Promise<void> {
 }
 
 async function runAll(signal: AbortSignal): Promise<Tally> {
-  const { build, vm, lab, exits, crossings, standIns } = packageSets;
-  await ensurePackages([...build, ...vm, ...lab, ...exits, ...crossings, ...standIns]);
+  const { build, vm, lab, exits, crossings, standIns, shells } = packageSets;
+  await ensurePackages([
+    ...[...build, ...vm, ...lab, ...exits, ...crossings],
+    ...[...standIns, ...shells],
+  ]);
   // On an emulated processor clang is half a minute.
   compileCounter();
   compileSteps();

@@ -1,7 +1,7 @@
 // Settings of podpaced on the command line: a file, and flags that win over it.
 
 import fs from 'node:fs';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import {
   ConfigError,
   FLAGS,
@@ -41,9 +41,12 @@ function collect(value: string, previous: readonly string[] | undefined): string
 
 export function addSettings(command: Command): Command {
   command.option('--config <file>', 'JSON file with these settings; flags win over it');
-  for (const { flag, help, isRepeatable } of FLAGS) {
-    if (isRepeatable) command.option(flag, help, collect);
-    else command.option(flag, help);
+  for (const { flag, help, isRepeatable, choices } of FLAGS) {
+    const option = new Option(flag, help);
+    if (isRepeatable) option.argParser(collect);
+    // Not choices(): what cannot be used is refused as in the file.
+    if (choices !== undefined) option.argChoices = [...choices];
+    command.addOption(option);
   }
   return command;
 }

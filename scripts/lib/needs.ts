@@ -37,6 +37,8 @@ export const packageSets = {
   crossings: ['openvswitch-switch', 'ipvsadm'],
   /** Certificates for a stand-in of the API server. */
   standIns: ['openssl'],
+  /** Completing command lines in each. */
+  shells: ['zsh', 'fish'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**

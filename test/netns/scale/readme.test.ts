@@ -390,6 +390,20 @@ const CASES: Readonly<Record<string, Case>> = {
     /^default\/web-0 \(eth0, 4f2a9d\) egress, cap 10 Mbit\/s\b[^]*\n\ndefault\/web-0 .* ingress, cap /,
   ),
   'podpaced explain default/web-0': explains,
+  'podpaced completion bash|zsh|fish': async (t, node, command) => {
+    const shells = [
+      /^complete -F \w+ podpaced$/m,
+      /^#compdef podpaced$/m,
+      /^complete -c podpaced /m,
+    ];
+    for (const [index, one] of alternativesOf(command).entries()) {
+      const { code, stdout } = await node.run(one);
+      t.is(code, 0);
+      t.regex(stdout, shells[index] ?? /never/);
+    }
+    const asked = await node.run("podpaced complete -- list 'shop/'");
+    t.is(asked.stdout, 'shop/db-0 pod\n');
+  },
   'podpaced set default/web-0 --egress --rate 20M': prints(
     /^default\/web-0 \(eth0, 4f2a9d\) egress +BEFORE +AFTER\nrate +10 Mbit\/s +20 Mbit\/s$/m,
   ),
