@@ -185,13 +185,18 @@ const ON_ANY_KERNEL = [
   'test/netns/helper/kernel/rtnetlink',
   // The oldest has none, which vm/helper/probe finds there, too.
   'test/netns/helper/kernel/tcx',
+  'test/netns/helper/log',
   'test/netns/helper/metrics',
   'test/netns/helper/node-traffic',
+  'test/netns/helper/otlp',
   'test/netns/helper/pod-names',
   'test/netns/helper/probe',
   'test/netns/helper/records',
   'test/netns/helper/releases',
+  'test/netns/helper/report',
   'test/netns/helper/second-way',
+  // What systemd is told, over a socket.
+  'test/netns/helper/service-manager',
   'test/netns/helper/set',
   'test/netns/helper/status',
   'test/netns/helper/uncapped',
