@@ -270,7 +270,7 @@ function aggregateFaults(maps: Maps, attachment: AttachmentStatus, direction: Di
  * Whether it may take 2 s until a lost page is told of: before Linux 6.8 a look at one waits for a
  * grace period (maybe_wait_bpf_programs in kernel/bpf/syscall.c), and is not taken each time.
  */
-function tellsPagesLate(): boolean {
+export function tellsPagesLate(): boolean {
   const [major = 0, minor = 0] = os
     .release()
     .split('.')
