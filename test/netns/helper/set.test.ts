@@ -351,7 +351,10 @@ test.serial('the command line sets, shows and refuses', async (t) => {
   t.is(done.stderr, '');
   t.regex(done.stdout, /c-pod0\/eth0 ingress +BEFORE +AFTER\nrate +100 Mbit\/s +20 Mbit\/s\n/);
   t.regex(done.stdout, /AQM +target 7.289 ms, interval 100 ms +off\n/);
-  t.regex((await podpaced('list', ...socket)).stdout, /10 Mbit\/s +20 Mbit\/s \(set\)/);
+  t.regex(
+    (await podpaced('list', ...socket)).stdout,
+    / egress +10 Mbit\/s [^]* ingress +20 Mbit\/s \(set\)/,
+  );
   const json = await podpaced('set', 'c-pod0/eth0', '--ingress', '--reset', '--json', ...socket);
   t.like(JSON.parse(json.stdout), {
     containerId: 'c-pod0',
