@@ -54,7 +54,8 @@ function addWait(program: Command): void {
     });
 }
 
-function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
+/** All commands, also for whoever documents them. */
+export function buildProgram(edges: CliEdges, setExitCode: (code: number) => void): Command {
   const program = new Command('podpaced');
   program
     .description('Holds the bandwidth caps of the pods on this node')

@@ -444,10 +444,10 @@ async function buildRevisions(): Promise<void> {
 }
 
 async function runAll(signal: AbortSignal): Promise<Tally> {
-  const { build, vm, lab, exits, crossings, standIns, shells } = packageSets;
+  const { build, vm, lab, exits, crossings, standIns, shells, manuals } = packageSets;
   await ensurePackages([
     ...[...build, ...vm, ...lab, ...exits, ...crossings],
-    ...[...standIns, ...shells],
+    ...[...standIns, ...shells, ...manuals],
   ]);
   // On an emulated processor clang is half a minute.
   compileCounter();

@@ -107,6 +107,11 @@ const LAYERS: readonly Layer[] = [
   },
   // Is in the executables, and loads what their pieces ask for.
   { holds: ['scripts/lib/packed-main.cjs'], imports: ['*', '?'] },
+  // Its manual pages are of the commands that there are.
+  {
+    holds: ['scripts/lib/release/'],
+    imports: ['scripts/lib/', 'helper/cli.ts', 'cni/types.ts', 'package.json', '*'],
+  },
   { holds: ['scripts/lib/'], imports: ['scripts/lib/', 'helper/kernel/', 'package.json', '*'] },
   { holds: ['test/bed/'], imports: ['test/bed/', 'scripts/lib/', 'helper/', 'cni/', '*'] },
   {

@@ -39,6 +39,8 @@ export const packageSets = {
   standIns: ['openssl'],
   /** Completing command lines in each. */
   shells: ['zsh', 'fish'],
+  /** Reading manual pages critically. */
+  manuals: ['mandoc'],
 } as const satisfies Record<string, readonly string[]>;
 
 /**

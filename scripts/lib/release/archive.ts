@@ -2,11 +2,13 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { buildProgram } from '../../../helper/cli.ts';
 import { fromFile, gzip } from '../image/build.ts';
 import { writeTar, type TarEntry } from '../image/tar.ts';
 import { projectRoot } from '../paths.ts';
 import { ensureLibraries, libraryFiles, type Target } from '../target.ts';
 import { carriedBy } from './carried.ts';
+import { helperPage, pluginPage } from './man-pages.ts';
 import { billOfMaterials, licenceFile } from './sbom.ts';
 
 /** An archive to make. */
@@ -19,8 +21,19 @@ export interface Release {
   readonly directory: string;
 }
 
-/** Of the tree, as it stands. `man` where there is such a thing. */
-const AS_IT_STANDS = ['LICENSE', 'README.md', 'conf/**', 'man/**'];
+/** Of the tree, as it stands. */
+const AS_IT_STANDS = ['LICENSE', 'README.md', 'conf/**'];
+
+/** What `man -l` and a directory of manuals take, by its name there. */
+function manPages(version: string): [string, Uint8Array][] {
+  const nowhere = { stdout: () => true, stderr: () => undefined };
+  const program = buildProgram(nowhere, () => undefined);
+  const readme = fs.readFileSync(path.join(projectRoot, 'README.md'), 'utf8');
+  return [
+    ['man/podpace.8', Buffer.from(pluginPage(readme, version))],
+    ['man/podpaced.8', Buffer.from(helperPage(program, version))],
+  ];
+}
 
 /** The name of an archive without its ending, and of the directory that it unpacks to. */
 export function releaseName({ version, target }: Pick<Release, 'version' | 'target'>): string {
@@ -42,6 +55,7 @@ async function contentsOf(release: Release): Promise<{ entries: TarEntry[]; bill
       Buffer.from(each.licenceText),
     ]),
     ['sbom.cdx.json', bill],
+    ...manPages(version),
   ];
   const libraries = libraryFiles(await ensureLibraries(architecture));
   const entries = [
