@@ -18,7 +18,7 @@ import {
 import type { Aggregates } from './aggregates.ts';
 import { hostInterfaceOf, pairsBesideOf, recordOf } from './attach-request.ts';
 import type { Enforcement, LoggingNode, Staying } from './enforcement.ts';
-import { hostRoutingNotices } from './notices.ts';
+import { hostRoutingNotes } from './notices.ts';
 import type { Removal } from './removal.ts';
 import type { Wishes } from './wishes.ts';
 
@@ -59,7 +59,8 @@ export class Attaching {
     const held = hostInterfacesOf(record).map(({ hostInterface }) => hostInterface);
     const notices = unheldSentences(record);
     if (record.hostRouting === undefined) return { notices, held };
-    return { notices: [...notices, ...(await hostRoutingNotices(view))], held };
+    const known = await hostRoutingNotes(view);
+    return { notices: [...notices, ...known.map(({ text }) => text)], held };
   }
 
   /**

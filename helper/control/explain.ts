@@ -2,21 +2,36 @@
 
 import type { AttachmentKey, ExplainResult } from '../protocol/messages.ts';
 import { shorten } from '../protocol/cut.ts';
-import { explainEntries } from '../shaping/explain.ts';
-import { isSameAttachment } from '../shaping/records.ts';
+import { explainEntries, secondNetworks } from '../shaping/explain.ts';
+import { Judgement } from '../shaping/judgement.ts';
+import { isSameAttachment, type UncappedRecord } from '../shaping/records.ts';
+import { hostRoutingNotes } from './notices.ts';
 import { countersPage, knownAttachment, listItem, wishItem, type Look } from './reports.ts';
 import { exitStatuses, type Node } from './view.ts';
 
 /** An attachment is concerned by the faults of all exits that there are: the first say enough. */
 const MAX_ENTRIES = 100;
 
-/** Throws ShapingError `not-found` for an attachment without a cap. */
-export function explained(node: Node, look: Look, key: AttachmentKey): ExplainResult {
+/**
+ * `uncapped`: pods without a cap. Rejects with ShapingError `not-found` for an attachment that is
+ * one of them, or is not known.
+ */
+export async function explained(
+  node: Node,
+  look: Look,
+  key: AttachmentKey,
+  uncapped: readonly UncappedRecord[],
+): Promise<ExplainResult> {
   const { defaults } = node;
   const record = look.records.find((one) => isSameAttachment(one, key));
   const wish = look.wishes.find((one) => isSameAttachment(one, key));
   const known = record ?? wish ?? knownAttachment(node, key);
-  const entries = explainEntries(known, [look.judgement, look.notes]);
+  const others = [
+    ...(await hostRoutingNotes(look.view)),
+    ...secondNetworks(known, look.records, uncapped),
+  ];
+  const beside = new Judgement(others, look.records);
+  const entries = explainEntries(known, [look.judgement, look.notes, beside]);
   return {
     attachment:
       record === undefined && wish !== undefined

@@ -30,7 +30,7 @@ import { ShapingError } from '../shaping/failure.ts';
 import { formerNotices } from '../shaping/former-plugin.ts';
 import { judgeUplinks } from '../shaping/features.ts';
 import { burstLimitNotices } from './burst-limit.ts';
-import { hostRoutingNotices } from './notices.ts';
+import { hostRoutingNotes } from './notices.ts';
 import { bothDirections, Judgement, type ProblemsByDirection } from '../shaping/judgement.ts';
 import { notesOf } from '../shaping/problems.ts';
 import { policingStatus } from '../shaping/policing.ts';
@@ -96,7 +96,7 @@ export async function statusOf(look: Look): Promise<NodeStatus> {
     ...unrouted,
     ...formerNotices(view),
     ...burstLimitNotices(),
-    ...(await hostRoutingNotices(view)),
+    ...(await hostRoutingNotes(view)).map(({ text }) => text),
   ];
   const attachments = allAfter(look, undefined);
   const notEnforced = concernedBy(judgement, attachments);

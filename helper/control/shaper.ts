@@ -310,7 +310,7 @@ export class Shaper {
 
   /** The way of one attachment's packets, as it is now. */
   async explain(key: AttachmentKey): Promise<ExplainResult> {
-    return explained(this.#options, await this.#look(), key);
+    return explained(this.#options, await this.#look(), key, this.#uncapped.all);
   }
 
   /** A page of the pods without a cap, as they are now. */

@@ -35,8 +35,13 @@ function warning(stage: Stage, remedy?: string): Kind {
   return { ...error(stage, remedy), severity: 'warning' };
 }
 
+function info(stage: Stage): Kind {
+  return { stage, severity: 'info' };
+}
+
 const REPAIRED = remedies.waitForRepair;
 const KINDS = {
+  'network-second': info('host-interface'),
   'host-interface-gone': error('host-interface', 'delete the pod, so that it is added again'),
   'interface-unheld': error('host-interface', 'give the pod a veth or netkit pair there'),
   'xdp-present': warning('host-interface', 'see that it passes packets on (XDP_PASS)'),
@@ -50,6 +55,9 @@ const KINDS = {
   'host-routing-stale': error('routing', REPAIRED),
   'host-routing-behind': error('routing'),
   'host-routing-entry': error('routing', REPAIRED),
+  'reverse-path-strict': info('routing'),
+  'arrival-none': info('routing'),
+  'netfilter-bypassed': info('routing'),
   'uplink-none': error('exit', remedies.noUplink),
   'uplink-unnamed': error('exit', 'name it, too (--uplink), or leave the choice to podpaced'),
   'uplink-unusable': error('exit', 'name another uplink (--uplink)'),

@@ -1,9 +1,10 @@
 // The way of one pod's packets, station by station, with what the judgement finds at each. Pure.
 
-import type { ExplainEntry } from '../protocol/messages.ts';
+import type { AttachmentKey, ExplainEntry } from '../protocol/messages.ts';
+import { nameOf } from '../protocol/pod-names.ts';
 import { CONSEQUENCES, PROBLEM_CODES, STAGES } from '../protocol/problem-codes.ts';
 import { bothDirections, type Judgement, type Problem } from './judgement.ts';
-import type { AttachmentRecord } from './records.ts';
+import type { AttachmentRecord, UncappedRecord } from './records.ts';
 
 type Explained = Pick<AttachmentRecord, 'containerId' | 'ifname' | 'egressAggregateId'>;
 
@@ -38,4 +39,28 @@ export function explainEntries(record: Explained, looks: readonly Judgement[]): 
     return { stage, code, severity, message, ...(remedy !== undefined && { remedy }) };
   });
   return entries.toSorted((a, b) => STAGES.indexOf(a.stage) - STAGES.indexOf(b.stage));
+}
+
+/** The other networks of the attachment's pod, each with an interface that this cap is not for. */
+export function secondNetworks(
+  key: AttachmentKey,
+  records: readonly AttachmentRecord[],
+  uncapped: readonly UncappedRecord[],
+): Problem[] {
+  const isBeside = ({ containerId, ifname }: AttachmentKey): boolean =>
+    containerId === key.containerId && ifname !== key.ifname;
+  const textOf = (other: AttachmentRecord | UncappedRecord, has: string): string =>
+    `${nameOf(other)} on the network ${other.network} ${has}: this one is not for what passes there`;
+  const capped = records.filter(isBeside);
+  const known = new Set(capped.map(({ ifname }) => ifname));
+  const bare = uncapped.filter((other) => isBeside(other) && !known.has(other.ifname));
+  return [
+    ...capped.map((other) => textOf(other, 'has a cap of its own')),
+    ...bare.map((other) => textOf(other, 'has no cap')),
+  ].map((text) => ({
+    code: 'network-second',
+    text,
+    place: key.containerId,
+    scopes: [{ of: 'attachment', key, direction: 'egress' }],
+  }));
 }

@@ -7,6 +7,7 @@ import { UndoStack } from '../../bed/undo.ts';
 import { tellsPagesLate } from '../../kit/damage.ts';
 import { DAMAGE_FLAGS, makeScene, ROWS, type Row, type Scene } from '../../kit/damaged-objects.ts';
 import { startOwnHelper, type TestHelper } from '../../kit/helper.ts';
+import { run } from '../../kit/routing-scene.ts';
 
 const POD = { containerId: 'c-pod0', ifname: 'eth0' };
 const REPAIR_MS = 3000;
@@ -101,3 +102,31 @@ for (const row of told) {
     await becomesHealthy(t);
   });
 }
+
+/** What is told of host routing although nothing is wrong with it. */
+async function routingNotes(): Promise<string[]> {
+  const { entries } = await helper.ask('explain', POD);
+  return entries
+    .filter(({ stage, severity }) => stage === 'routing' && severity === 'info')
+    .map(({ code }) => code);
+}
+
+test.serial('who checks the packets of host routing, and who does not see them', async (t) => {
+  const netns = `/run/netns/${scene.node.name}`;
+  const setFilter = (mode: string): void =>
+    void run(netns, 'sh', '-c', `echo ${mode} > /proc/sys/net/ipv4/conf/uplink/rp_filter`);
+  t.deepEqual(await routingNotes(), []);
+  setFilter('1');
+  const rules = [
+    'add table ip nat',
+    'add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }',
+    'add rule ip nat POSTROUTING oifname "uplink" masquerade',
+  ];
+  run(netns, 'nft', rules.join('; '));
+  t.deepEqual(await routingNotes(), ['reverse-path-strict', 'netfilter-bypassed']);
+  t.deepEqual(await errors(), standing);
+  // What the message says to do.
+  setFilter('0');
+  run(netns, 'nft', 'flush ruleset');
+  t.deepEqual(await routingNotes(), []);
+});

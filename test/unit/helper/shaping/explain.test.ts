@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import test from 'ava';
 import { PROBLEM_CODES } from '../../../../helper/protocol/problem-codes.ts';
-import { explainEntries } from '../../../../helper/shaping/explain.ts';
+import { explainEntries, secondNetworks } from '../../../../helper/shaping/explain.ts';
 import { Judgement, nodeProblem, type Problem } from '../../../../helper/shaping/judgement.ts';
 import type { AttachmentRecord } from '../../../../helper/shaping/records.ts';
 
@@ -39,6 +39,21 @@ test('a kernel without fq is the one error; what it lacks for that is to be know
     { ...nodeProblem('no fq'), code: 'fq-missing' },
   ];
   t.deepEqual(found(problems), ['exit qdisc-replaced info', 'exit fq-missing error']);
+});
+
+test('the other networks of the pod are to be known, capped or not, and no other pod', (t) => {
+  const beside = { ...mine, ifname: 'net1', network: 'storage' };
+  const bare = { containerId: 'a', ifname: 'net2', network: 'backup', sandbox: '/run/netns/x' };
+  const problems = secondNetworks(mine, [mine, beside, other], [bare, { ...bare, ifname: 'net1' }]);
+  t.deepEqual(
+    problems.map(({ text }) => text),
+    [
+      'a/net1 on the network storage has a cap of its own: this one is not for what passes there',
+      'a/net2 on the network backup has no cap: this one is not for what passes there',
+    ],
+  );
+  const entry = 'host-interface network-second info';
+  t.deepEqual(found(problems), [entry, entry]);
 });
 
 for (const code of Object.keys(PROBLEM_CODES) as (keyof typeof PROBLEM_CODES)[]) {
