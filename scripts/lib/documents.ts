@@ -8,6 +8,7 @@ export const DOCUMENTS = [
   'README.md',
   'ARCHITECTURE.md',
   'test/bench/results/README.md',
+  'conf/REFERENCE.md',
   'conf/kubernetes/COMING-FROM.md',
 ] as const;
 
